@@ -1,0 +1,1 @@
+"""Chat bots: one core for every platform, a thin adapter each."""

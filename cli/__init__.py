@@ -1,0 +1,1 @@
+"""The command line, and the host process that owns every lifespan."""

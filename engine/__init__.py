@@ -1,0 +1,1 @@
+"""The product without a door: retrieval, documents, permissions, jobs and flows."""

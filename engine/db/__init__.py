@@ -1,0 +1,1 @@
+"""SQL metadata: the tables, sessions over SQLite and PostgreSQL, and the migrations."""

@@ -1,0 +1,138 @@
+"""Every error Scrubjay raises on purpose, one sentence a class.
+
+EngineError
+├── ConfigurationError        a setting is unknown, bad or missing: the start is refused
+├── InvalidInput              an argument is wrong; names the field and what is allowed
+│   └── FlowError             a flow does not load; lists all its faults
+├── NotFound                  absent, or not visible to who asked: the two look the same
+├── Unauthenticated           no credential, or one that is wrong, expired or revoked
+├── Forbidden                 the principal is known but lacks the role or scope
+├── Conflict                  the thing exists already, or changed underneath
+├── TooLarge                  input over a limit the operator set
+├── RateLimited               too many calls; says when to come back
+├── DocumentError             a document can't be read; ends that document only, with what to do
+├── Cancelled                 the job was cancelled by a person or by a newer revision
+├── Unavailable               a dependency (database, index, model, disk) is not there now; try again
+│   └── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
+└── AlreadyRunning            another process holds the data folder
+
+Doors turn these into their own language in one table each. The message says what happened, to
+what, and what to do next; it is written to be shown to the person who asked.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of every error raised on purpose; `str()` of it may be shown to a person."""
+
+    code = "error"
+
+
+class ConfigurationError(EngineError):
+    """A setting is unknown, bad or missing."""
+
+    code = "configuration"
+
+
+class InvalidInput(EngineError):
+    """An argument is wrong: `field` names it."""
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class FlowError(InvalidInput):
+    """A flow does not load: `faults` holds every reason, one sentence each."""
+
+    code = "invalid_flow"
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults), field="dsl")
+        self.faults = faults
+
+
+class NotFound(EngineError):
+    """Absent, or not visible to the principal: from outside the two look the same."""
+
+    code = "not_found"
+
+
+class Unauthenticated(EngineError):
+    """No credential, or one that is wrong, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(EngineError):
+    """The principal is known but lacks the role or scope for this verb."""
+
+    code = "forbidden"
+
+
+class Conflict(EngineError):
+    """The thing exists already, or changed underneath."""
+
+    code = "conflict"
+
+
+class TooLarge(EngineError):
+    """Input over a limit the operator set."""
+
+    code = "too_large"
+
+
+class RateLimited(EngineError):
+    """Too many calls; come back after `retry_after_s`."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DocumentError(EngineError):
+    """A document can't be read or indexed: one sentence that says what to do.
+
+    `retry` is True where trying again later may help (a fetch that timed out), False where only
+    another file will (an encrypted PDF).
+    """
+
+    code = "document"
+
+    def __init__(self, message: str, *, code: str = "document", retry: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry = retry
+
+
+class Cancelled(EngineError):
+    """The job was cancelled by a person, or a newer revision took its place."""
+
+    code = "cancelled"
+
+
+class Unavailable(EngineError):
+    """A dependency is not there now: the database, the index, a model, the disk."""
+
+    code = "unavailable"
+
+
+class IndexDamaged(Unavailable):
+    """The index folder can't be read; `scrubjay reconcile` rebuilds it from the database."""
+
+    code = "index_damaged"
+
+
+class AlreadyRunning(EngineError):
+    """Another process holds the data folder: `holder` says which."""
+
+    code = "already_running"
+
+    def __init__(self, message: str, *, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder

@@ -1,0 +1,1 @@
+"""The graph engine that pipelines and workflows run on."""

@@ -1,0 +1,1 @@
+"""The search index: the port, text analysis, and the adapters."""

@@ -1,0 +1,1 @@
+"""From bytes to index: broker, worker, actors, converters, chunking."""

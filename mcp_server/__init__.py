@@ -1,0 +1,1 @@
+"""The MCP door: tools for IDE assistants and ChatGPT."""

@@ -1,0 +1,1 @@
+"""Stand-ins for services, used where the network begins; each passes the contract of what it stands for."""

@@ -1,0 +1,1 @@
+"""The Vespa application package, rendered from the tenant registry."""
