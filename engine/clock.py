@@ -7,8 +7,21 @@ import threading
 import time
 from datetime import UTC, datetime
 
-_lock = threading.Lock()
-_last = 0
+
+class _Stamps:
+    """Milliseconds and a counter in one integer that never goes back within the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        with self._lock:
+            self._last = max((time.time_ns() // 1_000_000) << 12, self._last + 1)
+            return self._last
+
+
+_stamps = _Stamps()
 
 
 def now() -> datetime:
@@ -21,10 +34,7 @@ def new_id() -> str:
 
     The 12 bits after the milliseconds count up where several ids fall into one millisecond.
     """
-    global _last
-    with _lock:
-        stamp = (time.time_ns() // 1_000_000) << 12
-        _last = stamp = max(stamp, _last + 1)
+    stamp = _stamps.next()
     value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62
     value |= int.from_bytes(os.urandom(8), "big") >> 2
     return f"{value:032x}"
