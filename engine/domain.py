@@ -83,13 +83,14 @@ class Principal:
     role: Role
     tokens: frozenset[str]
     scopes: frozenset[Scope]
+    identity_id: str | None = None  # the platform account, where no user is linked to it
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
     """Who will see an answer: `tokens` are those that every one of them holds.
 
-    `key` names the audience in stored turns ("u:…", "ch:…"); `label` names it to people.
+    `key` names the audience in stored turns ("u:…", "i:…", "ch:…"); `label` names it to people.
     """
 
     key: str

@@ -240,9 +240,10 @@ class AclToken(Base):
     """The tokens of an ACL, one a row, to be met by `IN`."""
 
     __tablename__ = "acl_token"
+    __table_args__ = (Index("ix_acl_token_tenant_token", "tenant_id", "token"),)
     acl_id: Mapped[str] = mapped_column(ForeignKey("acl.id", ondelete="CASCADE"), primary_key=True)
     token: Mapped[str] = mapped_column(String(100), primary_key=True)
-    tenant_id: Mapped[str] = tenant_column()
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"))
 
 
 class KnowledgeBase(Base):
@@ -310,6 +311,7 @@ class Document(Base):
     __table_args__ = (
         UniqueConstraint("kb_id", "source_id", "external_id"),
         Index("ix_document_kb_state", "kb_id", "state"),
+        Index("ix_document_acl_kb", "acl_id", "kb_id"),  # which ACLs occur in a KB: one probe each
     )
     id: Mapped[str] = id_column()
     tenant_id: Mapped[str] = tenant_column()
@@ -318,7 +320,7 @@ class Document(Base):
     external_id: Mapped[str] = mapped_column(String(2000))
     title: Mapped[str] = mapped_column(String(500))
     url: Mapped[str] = mapped_column(String(2000), default="")
-    acl_id: Mapped[str] = mapped_column(ForeignKey("acl.id"), index=True)
+    acl_id: Mapped[str] = mapped_column(ForeignKey("acl.id"))
     acl_all: Mapped[list[str]] = mapped_column(default=list)
     state: Mapped[str] = mapped_column(String(20), default="pending")  # of the newest revision
     vectors: Mapped[str] = mapped_column(String(20), default="none")  # of the live revision
