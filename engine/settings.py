@@ -1,0 +1,357 @@
+"""The tree of settings: one class a section, each field with its default, its bounds and its help.
+
+`engine/config.py` fills it from `scrubjay.toml` and the environment and says where each value came
+from; adapters never see it, they get explicit arguments from `engine/runtime.py`. A setting stands
+here only once something reads it. `docs/reference/settings.md` is generated from this module.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+DATABASE_SCHEMES = ("sqlite+aiosqlite", "postgresql+psycopg")
+BROKER_SCHEMES = ("redis", "rediss")
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("an address that begins with http:// or https://, or nothing")
+    return value.rstrip("/")
+
+
+def _database_url(value: str) -> str:
+    if value and urlsplit(value).scheme not in DATABASE_SCHEMES:
+        raise ValueError(
+            "sqlite+aiosqlite:///<file>, postgresql+psycopg://<user>:<password>@<host>/<name>, "
+            "or nothing"
+        )
+    return value
+
+
+def _broker(value: str) -> str:
+    if value != "memory" and urlsplit(value).scheme not in BROKER_SCHEMES:
+        raise ValueError('"memory" or redis://<host>:<port>/<number>')
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Section(BaseModel):
+    """One section of the tree; a key it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class System(Section):
+    """The process as a whole."""
+
+    debug: bool = Field(
+        default=False, description="Show tracebacks with errors on the command line."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe log record that is written."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How a log record is written: for people, or one JSON object a line.",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Encrypts credentials and signs links. Empty: `secret.key` in the data folder, "
+        "made at the first start. Required with PostgreSQL.",
+    )
+    max_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Child processes that parse documents; 0: one less than the cores, at least 1.",
+    )
+
+
+class Database(Section):
+    """Where rows live. SQL is the truth about what is visible."""
+
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default="",
+        repr=False,
+        description="SQLAlchemy URL. Empty: SQLite in `scrubjay.db` in the data folder.",
+    )
+    pool_size: int = Field(default=20, ge=1, le=1000, description="Connections kept open.")
+    max_overflow: int = Field(
+        default=30,
+        ge=0,
+        le=1000,
+        description="Connections opened beyond the pool when all are busy.",
+    )
+    pool_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        le=600,
+        description="Seconds to wait for a free connection before giving up.",
+    )
+
+
+class Storage(Section):
+    """Where the bytes of documents live."""
+
+    type: Literal["folder"] = Field(default="folder", description="What keeps the bytes.")
+    path: str = Field(default="", description="The folder. Empty: `blobs` in the data folder.")
+
+
+class Embedding(Section):
+    """The model that turns text into vectors."""
+
+    model: str = Field(
+        default="minilm",
+        min_length=1,
+        description='"minilm" runs in this process; with `base_url`, the name the endpoint knows; '
+        '"hashing" is free and only good for tests.',
+    )
+    base_url: HttpUrl = Field(
+        default="", description="An OpenAI-compatible endpoint, e.g. http://127.0.0.1:11434/v1."
+    )
+    api_key: SecretStr = Field(default=SecretStr(""), description="Key for the endpoint.")
+    dimension: int = Field(
+        default=0,
+        ge=0,
+        le=8192,
+        description="Length of the endpoint's vectors; required with `base_url`.",
+    )
+    timeout_s: float = Field(
+        default=60, gt=0, le=600, description="Deadline of one call to the endpoint."
+    )
+    batch_tokens: int = Field(
+        default=8192,
+        ge=512,
+        le=1_000_000,
+        description="Tokens embedded in one batch, padding included.",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Threads of the model in this process; 0: one less than the cores, at least 1.",
+    )
+    cache: bool = Field(
+        default=True, description="Keep vectors, so that unchanged text is not embedded."
+    )
+
+
+class Search(Section):
+    """How documents are found and ordered. A knowledge base may have its own."""
+
+    engine: Literal["embedded"] = Field(default="embedded", description="The search index.")
+    alpha: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Weight of meaning against words: 0 words only, 1 meaning only.",
+    )
+    title_weight: float = Field(
+        default=0.3, ge=0, le=1, description="The title's share of the score for words."
+    )
+    fusion: Literal["linear", "rrf"] = Field(
+        default="linear", description="How the two orders become one: by score, or by rank."
+    )
+    candidates: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Documents each leg contributes before they are fused.",
+    )
+    top_k: int = Field(
+        default=10, ge=1, le=1000, description="Hits of a search that names no number."
+    )
+    confidence_threshold: float = Field(
+        default=0.0, ge=0, le=1, description="Hits less sure than this are left out."
+    )
+    rerank_base_url: HttpUrl = Field(
+        default="", description="A reranker that speaks like Cohere, Jina or TEI. Empty: none."
+    )
+    rerank_model: str = Field(default="", description="The name the reranker knows.")
+    rerank_api_key: SecretStr = Field(default=SecretStr(""), description="Key for the reranker.")
+    rerank_candidates: int = Field(
+        default=30, ge=1, le=1000, description="Hits the reranker sees; the rest keep their order."
+    )
+    rerank_timeout_s: float = Field(
+        default=5, gt=0, le=60, description="After this the search keeps its own order."
+    )
+
+
+class Processing(Section):
+    """How a document becomes chunks."""
+
+    chunk_size: int = Field(
+        default=256, ge=16, le=8192, description="Most tokens in a chunk, its context included."
+    )
+    chunk_overlap: int = Field(
+        default=0, ge=0, le=4096, description="Tokens a chunk repeats of the one before it."
+    )
+    strategy: Literal["document_aware", "recursive"] = Field(
+        default="document_aware",
+        description="Split along headings, tables and code, or by length alone.",
+    )
+    max_file_size: ByteSize = Field(
+        default=ByteSize(100_000_000), gt=0, description="The largest document that is taken."
+    )
+    parse_timeout_s: float = Field(
+        default=60, gt=0, le=3600, description="Seconds a document may take to parse."
+    )
+    parse_memory_mb: int = Field(
+        default=2048, ge=128, le=262_144, description="Memory a parser may use, in MB."
+    )
+    allow_private_urls: bool = Field(
+        default=False, description="Let `add` fetch addresses inside your own network."
+    )
+
+
+class Llm(Section):
+    """The language model that writes answers. None is needed."""
+
+    model: str = Field(
+        default="",
+        pattern=r"^$|^[a-z]+:.+$",
+        description="`openai:<name>`, `anthropic:<name>` or `ollama:<name>`. "
+        "Empty: answers are quoted from the documents.",
+    )
+    base_url: HttpUrl = Field(default="", description="Another address for the model.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="Key for the model.")
+    timeout_s: float = Field(default=60, gt=0, le=600, description="Deadline of one call.")
+    max_tokens: int = Field(
+        default=1024, ge=1, le=100_000, description="Longest answer, in tokens."
+    )
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0: the likeliest words.")
+
+
+class Server(Section):
+    """The HTTP server behind `/`, `/mcp` and `/v/`."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address listened on.")
+    port: int = Field(default=7337, ge=0, le=65535, description="The port; 0: any that is free.")
+    public_url: HttpUrl = Field(
+        default="",
+        description="How others reach the server, for links. With it every call needs a token.",
+    )
+
+
+class Jobs(Section):
+    """Durable work: who does it, how long a claim lasts, when it is given up."""
+
+    broker: Annotated[str, AfterValidator(_broker)] = Field(
+        default="memory",
+        repr=False,
+        description='"memory", or redis://… for workers on other machines.',
+    )
+    lease_s: float = Field(
+        default=30,
+        ge=2,
+        le=3600,
+        description="Seconds after which a silent worker's job is taken over.",
+    )
+    slots: int = Field(default=0, ge=0, le=64, description="Jobs a worker runs at once; 0: chosen.")
+    max_attempts: int = Field(default=5, ge=1, le=100, description="Attempts before a job fails.")
+    idle_exit_s: float = Field(
+        default=20,
+        ge=1,
+        le=86_400,
+        description="Seconds without work after which the model is freed.",
+    )
+
+
+class Slack(Section):
+    """Nothing to set yet: the Slack bot is not part of this version."""
+
+
+class Discord(Section):
+    """Nothing to set yet: the Discord bot is not part of this version."""
+
+
+class Mcp(Section):
+    """What assistants may do."""
+
+    allow_write: bool = Field(default=False, description="Offer tools that change things.")
+
+
+class Settings(BaseSettings):
+    """The whole tree and the data folder it belongs to; `engine.config.load_settings` builds it."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    home: Path
+    system: System = System()
+    database: Database = Database()
+    storage: Storage = Storage()
+    embedding: Embedding = Embedding()
+    search: Search = Search()
+    processing: Processing = Processing()
+    llm: Llm = Llm()
+    server: Server = Server()
+    jobs: Jobs = Jobs()
+    slack: Slack = Slack()
+    discord: Discord = Discord()
+    mcp: Mcp = Mcp()
+
+    # Where each value that is not a default was written; engine.config.origins tells it.
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (pydantic-settings passes them)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `engine.config` reads file and environment.
+
+        It does so itself because it keeps each value's origin and refuses environment variables
+        that name no setting, which the library's own source passes over in silence.
+        """
+        return (init_settings,)
+
+    @property
+    def database_url(self) -> str:
+        """The database to open: the one set, or SQLite in the data folder."""
+        return self.database.url or f"sqlite+aiosqlite:///{self.home / 'scrubjay.db'}"
+
+    @property
+    def blob_folder(self) -> Path:
+        """The folder of document bytes: the one set, or `blobs` in the data folder."""
+        return Path(self.storage.path).expanduser() if self.storage.path else self.home / "blobs"
+
+    @property
+    def embedding_threads(self) -> int:
+        """Threads of the model in this process."""
+        return self.embedding.threads or spare_cores()
+
+    @property
+    def parse_workers(self) -> int:
+        """Child processes that parse documents."""
+        return self.system.max_workers or spare_cores()
+
+
+def spare_cores() -> int:
+    """Cores that bulk work may take: all this process may use but one, at least 1."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (usable or 1) - 1)
