@@ -8,10 +8,12 @@ EngineError
 ├── Unauthenticated           no credential, or one that is wrong, expired or revoked
 ├── Forbidden                 the principal is known but lacks the role or scope
 ├── Conflict                  the thing exists already, or changed underneath
+│   └── LeaseLost             another worker has taken the job over: drop the work, change nothing
 ├── TooLarge                  input over a limit the operator set
 ├── RateLimited               too many calls; says when to come back
 ├── DocumentError             a document can't be read; ends that document only, with what to do
 ├── Cancelled                 the job was cancelled by a person or by a newer revision
+├── OverTime                  a flow's component ran past its time limit; names the component
 ├── Unavailable               a dependency (database, index, model, disk) is not there now; try again
 │   └── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
 └── AlreadyRunning            another process holds the data folder
@@ -79,6 +81,12 @@ class Conflict(EngineError):
     code = "conflict"
 
 
+class LeaseLost(Conflict):
+    """Another worker has taken the job over: what this one did since must not be committed."""
+
+    code = "lease_lost"
+
+
 class TooLarge(EngineError):
     """Input over a limit the operator set."""
 
@@ -114,6 +122,12 @@ class Cancelled(EngineError):
     """The job was cancelled by a person, or a newer revision took its place."""
 
     code = "cancelled"
+
+
+class OverTime(EngineError):
+    """A flow's component ran past its time limit."""
+
+    code = "over_time"
 
 
 class Unavailable(EngineError):

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Float,
     ForeignKey,
@@ -409,27 +410,34 @@ class Embedding(Base):
 
 
 class Job(Base):
-    """Durable work. A broker message is only a hint at a row here."""
+    """Durable work. A broker message is only a hint at a row here.
+
+    `turn` makes claims fair: within a lane the lowest goes first, and a tenant's next job is
+    stamped one after its last, but never before the turn that is being served (`engine/outbox.py`).
+    """
 
     __tablename__ = "job"
     __table_args__ = (
-        Index("ix_job_claim", "state", "lane", "run_at"),
+        UniqueConstraint("tenant_id", "idempotency_key"),
+        Index("ix_job_claim", "state", "lane", "turn", "id", "run_at", "kind"),
+        Index("ix_job_tenant", "tenant_id", "state", "lane", "turn"),
         Index("ix_job_document", "document_id", "state"),
     )
     id: Mapped[str] = id_column()
-    tenant_id: Mapped[str] = tenant_column()
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(40))
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     lane: Mapped[str] = mapped_column(String(20), default="bulk")  # domain.Lane
+    turn: Mapped[int] = mapped_column(BigInteger, default=0)
     state: Mapped[str] = mapped_column(String(20), default="queued")  # domain.JobState
     document_id: Mapped[str | None] = mapped_column(Id)
-    attempts: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)  # begun, the running one included
     max_attempts: Mapped[int] = mapped_column(default=5)
     run_at: Mapped[datetime] = mapped_column(default=now)  # not before
     lease_owner: Mapped[str] = mapped_column(String(100), default="")
     leased_until: Mapped[datetime | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
-    idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
     error: Mapped[str] = mapped_column(Text, default="")
     correlation_id: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
