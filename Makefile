@@ -1,0 +1,34 @@
+# Each target's first line carries its help after two hashes; every recipe is one line.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: up test check fix bench clean help sync
+
+# The environment is made when the lock or the metadata is newer than its stamp.
+STAMP := .venv/.scrubjay-synced
+RUN := .venv/bin/
+
+$(STAMP): pyproject.toml uv.lock Makefile scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh && touch $@
+
+sync: $(STAMP) ## install everything into .venv (done by the others when needed)
+
+up: $(STAMP) ## start Scrubjay with the sample knowledge base; Ctrl-C stops it
+	@sh scripts/bootstrap.sh launcher && exec ./scrubjay up
+
+test: $(STAMP) ## run the tests
+	@$(RUN)pytest -q
+
+check: $(STAMP) ## everything static: format, lint, types, import arrows, lock, spelling
+	@$(RUN)ruff format --check . && $(RUN)ruff check . && $(RUN)mypy && $(RUN)lint-imports && sh scripts/bootstrap.sh uv lock --check && $(RUN)typos
+
+fix: $(STAMP) ## format and repair what can be repaired
+	@$(RUN)ruff format . && $(RUN)ruff check --fix .
+
+bench: $(STAMP) ## measure against the promises; results go to benchmarks/results/
+	@$(RUN)python -m benchmarks
+
+clean: ## remove everything made here: environment, caches, launcher, data folder
+	@sh scripts/bootstrap.sh clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-7s %s\n", $$1, $$2}'
