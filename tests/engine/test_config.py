@@ -66,12 +66,12 @@ def test_the_server_listens_on_loopback_only_by_default(tmp_path: Path) -> None:
 
 def test_all_faults_are_told_at_once_with_place_and_cure(tmp_path: Path) -> None:
     file = write(
-        tmp_path, "[serch]\nalpha = 0.4\n\n[search]\nfusion = 'sum'\n[database]\npool = 3\n"
+        tmp_path, "[searching]\nalpha = 0.4\n\n[search]\nfusion = 'sum'\n[database]\npool = 3\n"
     )
     said = faults(tmp_path, SCRUBJAY_SEARCH__ALPHA="3", SCRUBJAY_SERVER__PRT="80")
     assert said.splitlines() == [
         "5 settings can't be used:",
-        f"  serch.alpha ({file}:2): there is no such setting; did you mean search.alpha?",
+        f"  searching.alpha ({file}:2): there is no such setting; did you mean search.alpha?",
         f"  database.pool ({file}:7): there is no such setting; did you mean database.pool_size?",
         "  server.prt (SCRUBJAY_SERVER__PRT): there is no such setting; did you mean server.port?",
         '  search.alpha = "3" (SCRUBJAY_SEARCH__ALPHA): give a number from 0 to 1',
