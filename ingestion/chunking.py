@@ -1,0 +1,430 @@
+"""Where a document is cut into chunks: a pure function from text, blocks and tokens to spans.
+
+Every span is byte-faithful, `text[start:end]`, and may be cited; what stands around it (title,
+headings, the header row of a table) goes into `context`, which is searched but never cited.
+Sizes are counted in the embedder's own tokens, found by one pass over the whole text.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ingestion.convert.document import Block, BlockKind, Converted
+
+Strategy = Literal["document_aware", "recursive"]
+
+TokenOffsets = Callable[[str], list[tuple[int, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How to cut. All sizes are tokens; `size` counts text, context and special tokens together.
+
+    `size` is the smaller of what the user set and what the embedder takes. `overlap` repeats the
+    end of a chunk, from a sentence's beginning, at the start of the next (recursive only).
+    """
+
+    strategy: Strategy = "document_aware"
+    size: int = 256
+    overlap: int = 0
+    context: int = 48  # at most, of `size`
+    special: int = 2  # what the embedder adds to every input
+
+    def __post_init__(self) -> None:
+        if self.size - self.special - self.context < 8:
+            raise ValueError(
+                f"size {self.size} leaves no room for text beside context and specials"
+            )
+        if not 0 <= self.overlap <= (self.size - self.special - self.context) // 2:
+            raise ValueError(f"overlap {self.overlap} is more than half of a chunk's text")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One chunk: [start, end) of the text. `tokens` counts text, context and special tokens."""
+
+    start: int
+    end: int
+    context: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    tokens: int
+    kind: BlockKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A piece that is not cut further.
+
+    `header` is the header row a table's continuation carries. `measured` is set where tokens were
+    counted on the piece alone; such a piece, and a continuation, share their chunk with nothing.
+    """
+
+    start: int
+    end: int
+    block: Block
+    header: str = ""
+    measured: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        return bool(self.header) or self.measured is not None
+
+
+# Text without spaces can be one token for thousands of letters; no chunk grows past this.
+_LETTERS_PER_TOKEN = 16
+
+_LINE = re.compile(r"\n")
+_ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t])")
+# After Latin punctuation a sentence needs a space, after that of scripts without spaces it doesn't.
+_SENTENCE = re.compile(
+    r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]*_]*\s+|(?<=[\u3002\uff01\uff1f\uff61\u0964\u061f])\s*"
+)
+_WORD = re.compile(r"\s+")
+
+_CUTS: dict[BlockKind, tuple[re.Pattern[str], ...]] = {
+    "code": (_LINE, _WORD),
+    "heading": (_WORD,),
+    "list": (_ITEM, _SENTENCE, _WORD),
+    "paragraph": (_SENTENCE, _WORD),
+    "quote": (_LINE, _SENTENCE, _WORD),
+    "table": (_LINE, _WORD),
+}
+
+
+def split(document: Converted, settings: Chunking, token_offsets: TokenOffsets) -> list[Span]:
+    """Cut `document` into spans, in order, that cover all of its blocks but the hidden ones.
+
+    `token_offsets` gives the character span of each token of a text, in order, special tokens
+    left out. It is called once for the whole text, once for all headings, and again only for
+    header rows and for words so long that they must be cut within.
+    """
+    return _Splitter(document, settings, token_offsets).split()
+
+
+class _Splitter:
+    def __init__(self, document: Converted, settings: Chunking, offsets: TokenOffsets) -> None:
+        self._text = document.text
+        self._document = document
+        self._settings = settings
+        self._offsets = offsets
+        self._starts = [start for start, _ in offsets(document.text)]
+        self._contexts = _Contexts(document, settings.context, offsets)
+        # A part smaller than this says too little by itself and is joined with its siblings.
+        self._small = (settings.size - settings.special) // 3
+
+    def split(self) -> list[Span]:
+        spans: list[Span] = []
+        for run in _runs(self._document):
+            units = list(self._units(run))
+            if self._settings.strategy == "recursive":
+                chunks = self._pack(units)
+                starts = self._overlapping(chunks)
+            else:
+                chunks = self._pack_sections(units)
+                starts = [chunk[0].start for chunk in chunks]
+            spans.extend(map(self._span, chunks, starts))
+        return spans
+
+    def _count(self, start: int, end: int) -> int:
+        return bisect_left(self._starts, end) - bisect_left(self._starts, start)
+
+    def _room(self, path: tuple[str, ...]) -> int:
+        """Tokens of text a chunk under `path` may have beside context, specials and overlap."""
+        kept = self._settings.special + self._contexts.tokens(path) + self._settings.overlap
+        return self._settings.size - kept
+
+    def _fits(self, start: int, end: int, room: int) -> bool:
+        return end - start <= room * _LETTERS_PER_TOKEN and self._count(start, end) <= room
+
+    # Packing units into chunks
+
+    def _pack(self, units: Sequence[_Unit]) -> list[list[_Unit]]:
+        """Units one after the other for as long as they fit; a heading stays with what follows."""
+        chunks: list[list[_Unit]] = []
+        for unit in units:
+            if not chunks:
+                chunks.append([unit])
+            elif self._extends(chunks[-1], unit):
+                chunks[-1].append(unit)
+            else:
+                chunks.append([*self._headings_for(chunks[-1], unit), unit])
+        return chunks
+
+    def _extends(self, chunk: Sequence[_Unit], unit: _Unit) -> bool:
+        first = chunk[0]
+        if first.alone or unit.alone:
+            return False
+        return self._fits(first.start, unit.end, self._room(first.block.heading_path))
+
+    def _headings_for(self, chunk: list[_Unit], unit: _Unit) -> list[_Unit]:
+        """Take the headings off the end of a full chunk where they fit with the unit after them."""
+        count = 0
+        while count < len(chunk) - 1 and chunk[-1 - count].block.kind == "heading":
+            count += 1
+        if not count or not self._extends(chunk[-count:], unit):
+            return []
+        moved = chunk[-count:]
+        del chunk[-count:]
+        return moved
+
+    def _pack_sections(self, units: Sequence[_Unit]) -> list[list[_Unit]]:
+        """Each section by itself, small ones joined with the related section before."""
+        chunks: list[list[_Unit]] = []
+        for section in _sections(units):
+            if chunks and self._joins(chunks[-1], section):
+                chunks[-1].extend(section)
+            else:
+                chunks.extend(self._pack(section))
+        return chunks
+
+    def _joins(self, chunk: Sequence[_Unit], section: Sequence[_Unit]) -> bool:
+        first, last = chunk[0], section[-1]
+        if first.alone or any(unit.alone for unit in section):
+            return False
+        if not _related(first.block.heading_path, section[0].block.heading_path):
+            return False
+        if not self._fits(first.start, last.end, self._room(first.block.heading_path)):
+            return False
+        return (
+            self._count(first.start, chunk[-1].end) < self._small
+            or self._count(section[0].start, last.end) < self._small
+        )
+
+    def _overlapping(self, chunks: Sequence[Sequence[_Unit]]) -> list[int]:
+        """Where each chunk begins once it repeats the last sentences of the one before it."""
+        starts = [chunk[0].start for chunk in chunks]
+        if not self._settings.overlap:
+            return starts
+        for number in range(1, len(chunks)):
+            before, chunk = chunks[number - 1][-1], chunks[number][0]
+            if before.alone or chunk.alone or before.block.kind in {"code", "table"}:
+                continue
+            first_token = bisect_left(self._starts, before.end) - self._settings.overlap
+            earliest = max(before.start, self._starts[max(0, first_token)])
+            pieces = _pieces(self._text, before.block.start, before.end, _SENTENCE)
+            starts[number] = next((a for a, _ in pieces if a >= earliest), chunk.start)
+        return starts
+
+    def _span(self, chunk: Sequence[_Unit], start: int) -> Span:
+        first, end = chunk[0], chunk[-1].end
+        path = _shared_path([unit.block for unit in chunk])
+        tokens = self._settings.special
+        tokens += self._count(start, end) if first.measured is None else first.measured
+        if first.header:
+            tokens += len(self._offsets(first.header))
+        context, context_tokens = self._contexts.render(path, self._settings.size - tokens)
+        return Span(
+            start=start,
+            end=end,
+            context="\n".join(part for part in (context, first.header) if part),
+            page=first.block.page,
+            heading_path=first.block.heading_path,
+            tokens=tokens + context_tokens,
+            kind=max(chunk, key=lambda unit: unit.end - unit.start).block.kind,
+        )
+
+    # Cutting blocks into units
+
+    def _units(self, run: Sequence[Block]) -> Iterator[_Unit]:
+        lead: int | None = None  # where the headings directly above a block begin
+        for block in run:
+            start, end = _trimmed(self._text, block.start, block.end)
+            room = self._room(block.heading_path)
+            above = start if lead is None else lead
+            whole = block.kind in {"code", "table", "heading"}
+            if self._fits(start if whole else above, end, room):
+                yield _Unit(start, end, block)
+            elif block.kind == "table":
+                yield from self._rows(block, start, end, room - self._count(above, start))
+            else:
+                yield from self._cut(block, start, end, room, _CUTS[block.kind])
+            lead = above if block.kind == "heading" else None
+
+    def _rows(self, block: Block, start: int, end: int, room: int) -> Iterator[_Unit]:
+        """Rows, packed; all but the first pack carry the header row in their context."""
+        header = self._text[start:end].split("\n", 1)[0]
+        cost = len(self._offsets(header)) + 1
+        if cost > room // 3:
+            header, cost = "", 0
+        packs = self._pack_within(
+            self._cut(block, start, end, room - cost, _CUTS["table"]), room - cost
+        )
+        for number, pack in enumerate(packs):
+            measured = pack[0].measured
+            yield _Unit(pack[0].start, pack[-1].end, block, header if number else "", measured)
+
+    def _pack_within(self, units: Iterator[_Unit], room: int) -> list[list[_Unit]]:
+        packs: list[list[_Unit]] = []
+        for unit in units:
+            last = packs[-1] if packs else None
+            if (
+                last is not None
+                and not (last[0].alone or unit.alone)
+                and self._fits(last[0].start, unit.end, room)
+            ):
+                last.append(unit)
+            else:
+                packs.append([unit])
+        return packs
+
+    def _cut(
+        self, block: Block, start: int, end: int, room: int, cuts: Sequence[re.Pattern[str]]
+    ) -> Iterator[_Unit]:
+        """Pieces that fit, cut at the first of `cuts` and, where one is too long, at the next."""
+        if not cuts:
+            yield from self._letters(block, start, end, room)
+            return
+        for piece_start, piece_end in _pieces(self._text, start, end, cuts[0]):
+            if self._fits(piece_start, piece_end, room):
+                yield _Unit(piece_start, piece_end, block)
+            else:
+                yield from self._cut(block, piece_start, piece_end, room, cuts[1:])
+
+    def _letters(self, block: Block, start: int, end: int, room: int) -> Iterator[_Unit]:
+        """A word longer than a chunk, cut where the tokens of each part, measured alone, fit.
+
+        They are not those of the whole: WordPiece takes a word over 100 letters for one token.
+        """
+        while start < end:
+            stop = min(end, start + room)
+            while (tokens := len(self._offsets(self._text[start:stop]))) > room:
+                if stop - start == 1:
+                    break  # one letter of more tokens than a chunk holds: no cut helps
+                stop = start + (stop - start) // 2
+            yield _Unit(start, stop, block, measured=tokens)
+            start = stop
+
+
+class _Contexts:
+    """Renders what stands above a chunk, title first, and counts its tokens; bounded."""
+
+    def __init__(self, document: Converted, limit: int, offsets: TokenOffsets) -> None:
+        self._title = " ".join(document.title.split())
+        self._limit = limit
+        self._offsets = offsets
+        self._rendered: dict[tuple[tuple[str, ...], int], tuple[str, int]] = {}
+        names = {name for block in document.blocks for name in block.heading_path}
+        self._sizes = _sizes([_JOINT, self._title, *sorted(names)], offsets)
+
+    def tokens(self, path: tuple[str, ...]) -> int:
+        return self.render(path, self._limit)[1]
+
+    def render(self, path: tuple[str, ...], room: int) -> tuple[str, int]:
+        """Title and headings within the smaller of `room` and the limit, and their tokens.
+
+        Where they are too long, headings between title and last go first, then the title.
+        """
+        room = max(0, min(room, self._limit))
+        held = self._rendered.get((path, room))
+        if held is None:
+            held = self._rendered[path, room] = self._render(path, room)
+        return held
+
+    def _render(self, path: tuple[str, ...], room: int) -> tuple[str, int]:
+        repeats = bool(path) and path[0].casefold() == self._title.casefold()
+        parts = [part for part in (self._title, *path[repeats:]) if part]
+        while len(parts) > 1 and self._size(parts) > room:
+            del parts[1 if len(parts) > 2 else 0]
+        if not parts:
+            return "", 0
+        size = self._size(parts)
+        if size <= room:
+            return _JOINT.join(parts), size
+        if not room:
+            return "", 0
+        # One part alone is too long. Ending it with a token's end never makes more tokens of it.
+        text = parts[0]
+        ends = [end for _, end in self._offsets(text)]
+        text = text[: ends[room - 1]].rsplit(None, 1)[0] if room <= len(ends) else text
+        size = len(self._offsets(text))
+        return (text, size) if size <= room else ("", 0)
+
+    def _size(self, parts: Sequence[str]) -> int:
+        return sum(self._sizes[part] for part in parts) + self._sizes[_JOINT] * (len(parts) - 1)
+
+
+_JOINT = " > "
+
+
+def _sizes(names: Sequence[str], offsets: TokenOffsets) -> dict[str, int]:
+    """Tokens of each name, by one call over all of them."""
+    starts = [start for start, _ in offsets("\n".join(names))]
+    sizes: dict[str, int] = {}
+    at = 0
+    for name in names:
+        end = at + len(name)
+        sizes[name] = bisect_left(starts, end) - bisect_left(starts, at)
+        at = end + 1
+    return sizes
+
+
+def _runs(document: Converted) -> Iterator[list[Block]]:
+    """Blocks with content, parted where something hidden stands between."""
+    run: list[Block] = []
+    for block in document.blocks:
+        if block.kind != "hidden":
+            if document.text[block.start : block.end].strip():
+                run.append(block)
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+    """Units by section: a heading begins one, unless only headings stand before it."""
+    section: list[_Unit] = []
+    content = False
+    for unit in units:
+        heading = unit.block.kind == "heading"
+        if heading and content:
+            yield section
+            section, content = [], False
+        section.append(unit)
+        content = content or not heading
+    if section:
+        yield section
+
+
+def _related(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
+    """Whether a section belongs below, beside or above the place a chunk began at."""
+    parent = after[:-1]
+    return before[: len(parent)] == parent or after[: len(before)] == before
+
+
+def _shared_path(blocks: Sequence[Block]) -> tuple[str, ...]:
+    """The headings that stand above all of `blocks` and are not among them."""
+    paths = [b.heading_path[:-1] if b.kind == "heading" else b.heading_path for b in blocks]
+    first, last = min(paths), max(paths)  # what these two share, all that sort between them share
+    shared = 0
+    while shared < min(len(first), len(last)) and first[shared] == last[shared]:
+        shared += 1
+    return first[:shared]
+
+
+def _pieces(text: str, start: int, end: int, cut: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """What stands between the matches of `cut` in [start, end), trimmed, the empty left out."""
+    at = start
+    for match in cut.finditer(text, start, end):
+        piece = _trimmed(text, at, match.end())
+        if piece[0] < piece[1]:
+            yield piece
+        at = match.end()
+    piece = _trimmed(text, at, end)
+    if piece[0] < piece[1]:
+        yield piece
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    piece = text[start:end]
+    bare = piece.strip()
+    if len(bare) == len(piece):
+        return start, end
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(bare)

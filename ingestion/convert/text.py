@@ -1,0 +1,32 @@
+"""Plain text, kept as people wrote it: paragraphs are what empty lines part."""
+
+from __future__ import annotations
+
+import re
+
+from ingestion.convert.document import (
+    Block,
+    Converted,
+    Limits,
+    clean,
+    too_many_blocks,
+    too_much_text,
+)
+from ingestion.convert.encoding import decode_text
+
+MIME = "text/plain"
+
+_PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
+
+
+def convert(data: bytes, limits: Limits) -> Converted:
+    """The file's own text, decoded and with line feeds only."""
+    text, encoding = decode_text(data)
+    text = clean(text)
+    if len(text) > limits.text_chars:
+        raise too_much_text(limits)
+    blocks = [Block("paragraph", m.start(), m.end()) for m in _PARAGRAPH.finditer(text)]
+    if len(blocks) > limits.blocks:
+        raise too_many_blocks(limits)
+    metadata = {} if encoding == "utf-8" else {"encoding": encoding}
+    return Converted(text=text, blocks=blocks, mime=MIME, metadata=metadata)
