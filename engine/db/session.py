@@ -15,21 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    InterfaceError,
-    OperationalError,
-    TimeoutError as PoolTimeoutError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -38,6 +34,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from engine.db.tables import Base
 from engine.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
@@ -128,7 +125,11 @@ class Database:
             return str(error)
         return ""
 
-    async def _retried(self, begin: Any, use_case: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def _retried(
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        use_case: Callable[[AsyncSession], Awaitable[T]],
+    ) -> T:
         for backoff_s in _backoffs():
             try:
                 async with begin() as session:
@@ -171,15 +172,19 @@ class Database:
 
     def _translate(self, error: DBAPIError) -> Unavailable | None:
         """What a driver's error means, or None where it is a fault of ours (bad SQL)."""
-        if self.dialect == "sqlite":
-            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-            if code in {_BUSY, _LOCKED}:
-                return _Transient(self._message("another process is writing; try again"))
-            if code in _SQLITE_ADVICE:
-                return Unavailable(self._message(_SQLITE_ADVICE[code]))
-            if "no such table" in str(error.orig):
-                return Unavailable(self._message("it has no tables yet: `scrubjay up` makes them"))
-            return None
+        return self._sqlite_fault(error) if self.dialect == "sqlite" else self._pg_fault(error)
+
+    def _sqlite_fault(self, error: DBAPIError) -> Unavailable | None:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code in {_BUSY, _LOCKED}:
+            return _Transient(self._message("another process is writing; try again"))
+        if code in _SQLITE_ADVICE:
+            return Unavailable(self._message(_SQLITE_ADVICE[code]))
+        if "no such table" in str(error.orig):
+            return Unavailable(self._message("it has no tables yet: `scrubjay up` makes them"))
+        return None
+
+    def _pg_fault(self, error: DBAPIError) -> Unavailable:
         state = getattr(error.orig, "sqlstate", None)
         if state in _PG_RETRY:
             return _Transient(self._message("the server asks to try again"))
@@ -205,11 +210,15 @@ async def open_database(
     Opens nothing until the first transaction, and never creates a database: `migrate` does.
     """
     parsed = parse_url(url)
-    pool = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": pool_timeout_s}
+    pool: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": max_overflow,
+        "pool_timeout": pool_timeout_s,
+    }
     if parsed.get_backend_name() == "sqlite":
-        readers = _sqlite_engine(parsed, query_only=True, **pool)
+        readers = _sqlite_engine(parsed, pool, query_only=True)
         writers = _sqlite_engine(
-            parsed, query_only=False, pool_size=1, max_overflow=0, pool_timeout=pool_timeout_s
+            parsed, {**pool, "pool_size": 1, "max_overflow": 0}, query_only=False
         )
     else:
         # Connections to a server go stale; the ping on checkout replaces those that did.
@@ -242,13 +251,20 @@ def parse_url(url: str) -> URL:
             )
 
 
+def upsert(session: AsyncSession, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that takes `on_conflict_do_nothing` or `on_conflict_do_update` on both dialects."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
 def _backoffs() -> Iterator[float]:
     for attempt in range(RETRIES - 1):
         bound = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2**attempt)
         yield bound * random.uniform(0.5, 1.0)  # noqa: S311 (spreads retries, guards nothing)
 
 
-def _sqlite_engine(url: URL, *, query_only: bool, **pool: Any) -> AsyncEngine:
+def _sqlite_engine(url: URL, pool: Mapping[str, Any], *, query_only: bool) -> AsyncEngine:
     # A URI with mode=rw: a missing file is an error instead of a new, empty database.
     file = Path(url.database or "").absolute().as_uri()
     engine = create_async_engine(

@@ -1,0 +1,489 @@
+"""Durable work: claiming jobs under a lease, ending them, cancelling and counting them.
+
+Workers and the relay call this; `outbox.py` creates the rows. SQL owns attempts, delays, leases
+and cancellation. A job runs at least once: a worker that dies loses its lease, and the next one
+starts over; whatever a worker that lost its lease still tries to commit fails with `LeaseLost`.
+
+    queued ──claim──► running ──finish──► done | failed | cancelled
+      ▲                  │
+      └── fail, release, ┘ a lapsed lease
+
+Leases compare the clocks of the machines involved, which NTP keeps within a fraction of a lease.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import clock
+from engine.db.session import Database
+from engine.db.tables import Document, Job, Run, Worker
+from engine.domain import DocumentState, JobState, Lane
+from engine.errors import LeaseLost, NotFound
+from engine.outbox import next_turn, served_turn
+
+LANES = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)  # first things first
+FIRST_RETRY_S = 2.0
+LONGEST_RETRY_S = 600.0
+WORKER_LOST = "The worker stopped {attempts} times while working on this; it was given up."
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job this process holds until `leased_until`; (`owner`, `attempt`) names the lease."""
+
+    id: str
+    tenant_id: str
+    kind: str
+    payload: Mapping[str, Any]
+    lane: Lane
+    document_id: str | None
+    attempt: int  # from 1
+    max_attempts: int
+    owner: str
+    leased_until: datetime
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What `renew` found: whether the job is still ours, and whether someone wants it stopped."""
+
+    held: bool
+    cancel_requested: bool
+
+
+async def claimable(db: Database, kinds: Sequence[str], limit: int) -> list[str]:
+    """Ids of jobs that could be claimed now, in the order they should be."""
+
+    async def find(session: AsyncSession) -> tuple[bool, list[str]]:
+        lapsed = await session.scalar(select(exists(_lapsed(clock.now()))))
+        return bool(lapsed), await _next_ids(session, kinds, limit)
+
+    some_lapsed, ids = await db.run_read(find)
+    if some_lapsed:
+        await take_back_lapsed(db)
+        _, ids = await db.run_read(find)
+    return ids
+
+
+async def claim(
+    db: Database,
+    owner: str,
+    *,
+    kinds: Sequence[str],
+    lease_s: float,
+    limit: int = 1,
+    job_id: str | None = None,
+) -> list[ClaimedJob]:
+    """Up to `limit` jobs that are now `owner`'s for `lease_s` seconds, in fair order.
+
+    Lanes come first (live, interactive, bulk), within a lane tenants take turns. With `job_id`
+    just that job or, when it is not claimable, nothing.
+    """
+    if job_id is None and not await claimable(db, kinds, 1):
+        return []  # most polls find nothing, and this one took no write lock
+
+    async def take(session: AsyncSession) -> list[ClaimedJob]:
+        await _take_back_lapsed(session)
+        if job_id is None:
+            jobs = await _lock_next(session, kinds, limit)
+        else:
+            query = _claimable_jobs(kinds).where(Job.id == job_id)
+            jobs = list(await session.scalars(query.with_for_update(skip_locked=True)))
+        leased_until = clock.now() + timedelta(seconds=lease_s)
+        for job in jobs:
+            job.state = JobState.RUNNING
+            job.attempts += 1
+            job.lease_owner = owner
+            job.leased_until = leased_until
+            job.updated_at = clock.now()
+        return [_claimed(job) for job in jobs]
+
+    return await db.run_write(take)
+
+
+async def renew(db: Database, job: ClaimedJob, *, lease_s: float) -> Lease:
+    """Extend the lease from now; call it at least three times a lease.
+
+    A lease that lapsed but that nobody took over is held again.
+    """
+
+    async def extend(session: AsyncSession) -> Lease:
+        row = await _held(session, job)
+        if row is None:
+            return Lease(held=False, cancel_requested=False)
+        row.leased_until = clock.now() + timedelta(seconds=lease_s)
+        return Lease(held=True, cancel_requested=row.cancel_requested)
+
+    return await db.run_write(extend)
+
+
+async def finish(
+    session: AsyncSession,
+    job: ClaimedJob,
+    *,
+    state: JobState = JobState.DONE,
+    error: str = "",
+) -> None:
+    """End the job in the caller's transaction, with what it achieved.
+
+    Raises `LeaseLost`, which must undo the transaction, when the lease is no longer held: twice
+    finished is refused.
+    """
+    row = await _must_hold(session, job)
+    _end(row, state, error)
+
+
+async def fail(
+    session: AsyncSession,
+    job: ClaimedJob,
+    error: str,
+    *,
+    retry: bool = True,
+    retry_in_s: float | None = None,
+) -> JobState:
+    """Record that this attempt failed; says what became of the job: queued, failed, cancelled.
+
+    `error` is one sentence that says what to do. It is tried again after `retry_in_s` (a service's
+    Retry-After, obeyed as it is) or an exponential delay, unless `retry` is False or its attempts
+    are used up. The caller sets the document's state to match, in this same transaction.
+    """
+    row = await _must_hold(session, job)
+    if row.cancel_requested:
+        _end(row, JobState.CANCELLED, error)
+    elif not retry or row.attempts >= row.max_attempts:
+        _end(row, JobState.FAILED, error)
+    else:
+        delay_s = backoff_s(row.attempts) if retry_in_s is None else retry_in_s
+        await _queue_anew(session, row, clock.now() + timedelta(seconds=delay_s))
+        row.error = error
+    return JobState(row.state)
+
+
+async def release(session: AsyncSession, job: ClaimedJob) -> None:
+    """Give the job back without spending an attempt: this worker stops, the job did nothing wrong.
+
+    A job that somebody cancelled meanwhile ends as cancelled.
+    """
+    row = await _must_hold(session, job)
+    if row.cancel_requested:
+        await _give_up(session, row, JobState.CANCELLED, "")
+    else:
+        row.attempts -= 1
+        await _give_back(session, row)
+
+
+async def cancel(session: AsyncSession, tenant_id: str, job_id: str) -> JobState:
+    """Stop a job: at once if it waits, else its worker is asked to; says its state after that."""
+    row = await _of_tenant(session, tenant_id, job_id)
+    _cancel(row)
+    return JobState(row.state)
+
+
+async def cancel_document(
+    session: AsyncSession, tenant_id: str, document_id: str, *, except_job_id: str = ""
+) -> int:
+    """Stop the jobs of a document, as `cancel` does; says how many.
+
+    A newer revision calls it with its own job excepted.
+    """
+    query = select(Job).where(
+        Job.tenant_id == tenant_id,
+        Job.document_id == document_id,
+        Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+        Job.id != except_job_id,
+    )
+    rows = list(await session.scalars(query.with_for_update()))
+    for row in rows:
+        _cancel(row)
+    return len(rows)
+
+
+async def retry(session: AsyncSession, tenant_id: str, job_id: str) -> JobState:
+    """Queue a failed or cancelled job anew, with all its attempts; others stay as they are."""
+    row = await _of_tenant(session, tenant_id, job_id)
+    if row.state in {JobState.FAILED, JobState.CANCELLED}:
+        row.attempts = 0
+        row.cancel_requested = False
+        row.error = ""
+        await _queue_anew(session, row, clock.now())
+    return JobState(row.state)
+
+
+async def pending_counts(
+    session: AsyncSession, tenant_id: str | None = None
+) -> dict[tuple[Lane, JobState], int]:
+    """How many jobs wait or run, by lane and state; of one tenant or of all."""
+    query = (
+        select(Job.lane, Job.state, func.count())
+        .where(Job.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        .group_by(Job.lane, Job.state)
+    )
+    if tenant_id is not None:
+        query = query.where(Job.tenant_id == tenant_id)
+    rows = await session.execute(query)
+    return {(Lane(lane), JobState(state)): count for lane, state, count in rows}
+
+
+async def next_due_at(db: Database, kinds: Sequence[str]) -> datetime | None:
+    """When there may be something to claim: a delay that ends, a lease that may lapse.
+
+    None while nothing waits or runs; a time in the past means now.
+    """
+
+    async def find(session: AsyncSession) -> datetime | None:
+        due = await session.scalar(
+            select(func.min(Job.run_at)).where(Job.state == JobState.QUEUED, Job.kind.in_(kinds))
+        )
+        lapse = await session.scalar(
+            select(func.min(Job.leased_until)).where(
+                Job.state == JobState.RUNNING, Job.kind.in_(kinds)
+            )
+        )
+        return min((time for time in (due, lapse) if time is not None), default=None)
+
+    return await db.run_read(find)
+
+
+async def take_back_lapsed(db: Database) -> int:
+    """Queue the jobs of dead workers anew; says how many leases had lapsed.
+
+    One that has used up its attempts, so that a file that kills its worker does not kill all of
+    them, ends as failed, and with it its document and run. One that was to be cancelled ends so.
+    """
+    return await db.run_write(_take_back_lapsed)
+
+
+async def forget_ended(db: Database, *, before: datetime) -> int:
+    """Delete jobs that ended before a time; says how many."""
+
+    async def purge(session: AsyncSession) -> int:
+        ended = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
+        result = await session.execute(
+            delete(Job).where(Job.state.in_(ended), Job.updated_at < before).returning(Job.id)
+        )
+        return len(result.all())
+
+    return await db.run_write(purge)
+
+
+async def beat(
+    db: Database, worker_id: str, *, host: str, pid: int, state: str = "running"
+) -> None:
+    """Record that a worker lives; call it a few times a minute."""
+
+    async def write(session: AsyncSession) -> None:
+        row = await session.get(Worker, worker_id)
+        if row is None:
+            row = Worker(id=worker_id, host=host, pid=pid, started_at=clock.now())
+            session.add(row)
+        row.state = state
+        row.heartbeat_at = clock.now()
+
+    await db.run_write(write)
+
+
+async def live_workers(session: AsyncSession, *, within_s: float) -> list[Worker]:
+    """Workers heard of in the last `within_s` seconds, oldest first."""
+    since = clock.now() - timedelta(seconds=within_s)
+    query = select(Worker).where(Worker.heartbeat_at >= since).order_by(Worker.started_at)
+    return list(await session.scalars(query))
+
+
+async def forget_worker(db: Database, worker_id: str) -> None:
+    """Strike off a worker that stops; its jobs must be released or finished before."""
+
+    async def remove(session: AsyncSession) -> None:
+        await session.execute(delete(Worker).where(Worker.id == worker_id))
+
+    await db.run_write(remove)
+
+
+def backoff_s(attempts: int) -> float:
+    """The delay after so many attempts: 2, 4, 8 s … up to ten minutes, each up to a half less.
+
+    Without the spread, jobs that failed together (a service was down) would come back together.
+    """
+    bound = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 32))
+    spread = random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, guards nothing)
+    return spread * bound
+
+
+def _claimable_jobs(kinds: Sequence[str]) -> Select[Job]:
+    return select(Job).where(
+        Job.state == JobState.QUEUED,
+        Job.kind.in_(kinds),
+        Job.run_at <= clock.now(),
+    )
+
+
+async def _next_ids(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[str]:
+    ids: list[str] = []
+    for lane in LANES:
+        query = (
+            _claimable_jobs(kinds)
+            .with_only_columns(Job.id)
+            .where(Job.lane == lane)
+            .order_by(Job.turn, Job.id)
+            .limit(limit - len(ids))
+        )
+        ids += await session.scalars(query)
+        if len(ids) >= limit:
+            break
+    return ids
+
+
+async def _lock_next(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[Job]:
+    jobs: list[Job] = []
+    for lane in LANES:
+        query = (
+            _claimable_jobs(kinds)
+            .where(Job.lane == lane)
+            .order_by(Job.turn, Job.id)
+            .limit(limit - len(jobs))
+            .with_for_update(skip_locked=True)  # SQLite has no such clause, and its write lock
+        )
+        jobs += await session.scalars(query)
+        if len(jobs) >= limit:
+            break
+    return jobs
+
+
+def _lapsed(at: datetime) -> Select[Job]:
+    return select(Job).where(Job.state == JobState.RUNNING, Job.leased_until < at)
+
+
+async def _take_back_lapsed(session: AsyncSession) -> int:
+    rows = list(await session.scalars(_lapsed(clock.now()).with_for_update(skip_locked=True)))
+    for row in rows:
+        if row.cancel_requested:
+            await _give_up(session, row, JobState.CANCELLED, "")
+        elif row.attempts >= row.max_attempts:
+            error = WORKER_LOST.format(attempts=row.attempts)
+            await _give_up(session, row, JobState.FAILED, error)
+        else:
+            await _give_back(session, row)
+    await session.flush()
+    return len(rows)
+
+
+async def _give_back(session: AsyncSession, row: Job) -> None:
+    """To the head of its lane: this attempt was not the job's fault."""
+    # With the turn of now, not its own, which may be long past: a tenant that queues while this
+    # job is the head would begin there, and be served before everybody else.
+    turn = await session.scalar(select(served_turn(Lane(row.lane))))
+    _queue(row, turn or 0, clock.now())
+
+
+async def _queue_anew(session: AsyncSession, row: Job, run_at: datetime) -> None:
+    """Behind its tenant's other jobs: an attempt that failed has had its turn."""
+    turn = await session.scalar(select(next_turn(row.tenant_id, Lane(row.lane))))
+    _queue(row, turn or 0, run_at)
+
+
+def _queue(row: Job, turn: int, run_at: datetime) -> None:
+    row.state = JobState.QUEUED
+    row.turn = turn
+    row.run_at = run_at
+    row.lease_owner = ""
+    row.leased_until = None
+    row.updated_at = clock.now()
+
+
+def _end(row: Job, state: JobState, error: str) -> None:
+    row.state = state
+    row.error = error
+    row.lease_owner = ""
+    row.leased_until = None
+    row.updated_at = clock.now()
+
+
+def _cancel(row: Job) -> None:
+    if row.state == JobState.QUEUED:
+        _end(row, JobState.CANCELLED, "")
+    elif row.state == JobState.RUNNING:
+        row.cancel_requested = True
+        row.updated_at = clock.now()
+
+
+async def _give_up(session: AsyncSession, row: Job, state: JobState, error: str) -> None:
+    """End a job that no worker will end, and with it what it was working on."""
+    _end(row, state, error)
+    await session.flush()
+    await session.execute(
+        update(Run)
+        .where(Run.job_id == row.id, Run.state == "running")
+        .values(state=state, progress=-1.0, error=error, ended_at=clock.now())
+    )
+    if row.document_id is None:
+        return
+    others = select(Job.id).where(
+        Job.document_id == row.document_id,
+        Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+    )
+    await session.execute(
+        update(Document)
+        .where(
+            Document.id == row.document_id,
+            Document.state.in_([DocumentState.PENDING, DocumentState.RUNNING]),
+            ~exists(others),  # a newer job will say what becomes of the document
+        )
+        .values(
+            state=DocumentState(state),
+            progress=-1.0 if state is JobState.FAILED else Document.progress,
+            error=error,
+            error_code="worker_lost" if state is JobState.FAILED else "",
+            updated_at=clock.now(),
+        )
+    )
+
+
+async def _held(session: AsyncSession, job: ClaimedJob) -> Job | None:
+    query = select(Job).where(
+        Job.id == job.id,
+        Job.state == JobState.RUNNING,
+        Job.lease_owner == job.owner,
+        Job.attempts == job.attempt,  # the same worker may have taken the job over from itself
+    )
+    return (await session.scalars(query.with_for_update())).one_or_none()
+
+
+async def _must_hold(session: AsyncSession, job: ClaimedJob) -> Job:
+    row = await _held(session, job)
+    if row is None:
+        raise LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its work is dropped.")
+    return row
+
+
+async def _of_tenant(session: AsyncSession, tenant_id: str, job_id: str) -> Job:
+    query = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id)
+    row = (await session.scalars(query.with_for_update())).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return row
+
+
+def _claimed(job: Job) -> ClaimedJob:
+    if job.leased_until is None:
+        raise LeaseLost(f"Job {job.id} was claimed without a lease.")
+    return ClaimedJob(
+        id=job.id,
+        tenant_id=job.tenant_id,
+        kind=job.kind,
+        payload=job.payload,
+        lane=Lane(job.lane),
+        document_id=job.document_id,
+        attempt=job.attempts,
+        max_attempts=job.max_attempts,
+        owner=job.lease_owner,
+        leased_until=job.leased_until,
+        correlation_id=job.correlation_id,
+    )
