@@ -141,10 +141,16 @@ class IndexHit:
 
 @dataclass(frozen=True, slots=True)
 class IndexResult:
-    """Hits in order of score, ties in stable order; `more` says whether a larger limit finds more."""
+    """Hits in order of score, ties in stable order; `more` says whether a larger limit finds more.
+
+    `term_weights` is the idf of each thing the query asks for, by the first spelling
+    `analysis.analyse_query` gives it, also of those no chunk holds; empty where the adapter can't
+    tell. The extractive answer weighs sentences with it.
+    """
 
     hits: Sequence[IndexHit]
     more: bool
+    term_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
