@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from engine.errors import InvalidInput, Unavailable
 from engine.index.port import Space
-from engine.models.batching import plan_batches
+from engine.models.batching import BATCH_TOKENS, plan_batches
 from engine.models.minilm import HIDDEN, build_graph
 from engine.models.weights import ModelFiles, require_model
 
 MAX_TOKENS = 256  # what the model was trained for, [CLS] and [SEP] included
-BATCH_TOKENS = 2048  # padded; about 0.3 s on two cores of 2021, and a quarter of that on eight
 _SLICE = 512  # texts tokenised at a time, so that a large call doesn't hold all its encodings
 _SEP = 102
 
