@@ -19,7 +19,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
@@ -32,6 +43,21 @@ from engine.outbox import next_turn, served_turn
 LANES = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)  # first things first
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 600.0
+
+_CLAIMED = (
+    Job.id,
+    Job.tenant_id,
+    Job.kind,
+    Job.payload,
+    Job.lane,
+    Job.document_id,
+    Job.attempts,
+    Job.max_attempts,
+    Job.lease_owner,
+    Job.leased_until,
+    Job.correlation_id,
+)
+_PLAIN = {"synchronize_session": False}  # rows are read anew, never from a session's memory
 WORKER_LOST = "The worker stopped {attempts} times while working on this; it was given up."
 
 
@@ -92,20 +118,24 @@ async def claim(
         return []  # most polls find nothing, and this one took no write lock
 
     async def take(session: AsyncSession) -> list[ClaimedJob]:
-        await _take_back_lapsed(session)
-        if job_id is None:
-            jobs = await _lock_next(session, kinds, limit)
-        else:
-            query = _claimable_jobs(kinds).where(Job.id == job_id)
-            jobs = list(await session.scalars(query.with_for_update(skip_locked=True)))
-        leased_until = clock.now() + timedelta(seconds=lease_s)
-        for job in jobs:
-            job.state = JobState.RUNNING
-            job.attempts += 1
-            job.lease_owner = owner
-            job.leased_until = leased_until
-            job.updated_at = clock.now()
-        return [_claimed(job) for job in jobs]
+        ids = await _lock_next(session, kinds, limit) if job_id is None else [job_id]
+        at = clock.now()
+        statement = (
+            update(Job)
+            .where(Job.id.in_(ids), *_due(kinds))
+            .values(
+                state=JobState.RUNNING,
+                attempts=Job.attempts + 1,
+                lease_owner=owner,
+                leased_until=at + timedelta(seconds=lease_s),
+                updated_at=at,
+            )
+            .returning(*_CLAIMED)
+        )
+        claimed = {
+            row.id: row for row in await session.execute(statement, execution_options=_PLAIN)
+        }
+        return [_claimed(claimed[job]) for job in ids if job in claimed]
 
     return await db.run_write(take)
 
@@ -117,13 +147,65 @@ async def renew(db: Database, job: ClaimedJob, *, lease_s: float) -> Lease:
     """
 
     async def extend(session: AsyncSession) -> Lease:
-        row = await _held(session, job)
-        if row is None:
-            return Lease(held=False, cancel_requested=False)
-        row.leased_until = clock.now() + timedelta(seconds=lease_s)
-        return Lease(held=True, cancel_requested=row.cancel_requested)
+        statement = (
+            update(Job)
+            .where(*_held(job))
+            .values(leased_until=clock.now() + timedelta(seconds=lease_s))
+            .returning(Job.cancel_requested)
+        )
+        cancel_requested = await session.scalar(statement, execution_options=_PLAIN)
+        return Lease(held=cancel_requested is not None, cancel_requested=bool(cancel_requested))
 
     return await db.run_write(extend)
+
+
+async def renew_all(db: Database, jobs: Sequence[ClaimedJob], *, lease_s: float) -> set[str]:
+    """Extend the leases of one worker's jobs; ids of those to stop: lost, or to be cancelled.
+
+    A lease is only written once a third of it is gone, so this may be called every second.
+    """
+    if not jobs:
+        return set()
+    owner = jobs[0].owner
+    mine = (Job.lease_owner == owner, Job.state == JobState.RUNNING)
+
+    async def look(session: AsyncSession) -> list[Any]:
+        query = select(Job.id, Job.cancel_requested, Job.attempts, Job.leased_until)
+        return list(await session.execute(query.where(*mine)))
+
+    async def extend(session: AsyncSession) -> None:
+        until = clock.now() + timedelta(seconds=lease_s)
+        await session.execute(update(Job).where(*mine).values(leased_until=until))
+
+    rows = {row.id: row for row in await db.run_read(look)}
+    third = clock.now() + timedelta(seconds=lease_s * 2 / 3)
+    if any(row.leased_until < third for row in rows.values()):
+        await db.run_write(extend)
+    return {
+        job.id
+        for job in jobs
+        if job.id not in rows
+        or rows[job.id].cancel_requested
+        or rows[job.id].attempts != job.attempt
+    }
+
+
+async def take_over_all(db: Database, *, except_owner: str = "") -> int:
+    """Let every lease of other owners lapse now; says how many.
+
+    For whoever holds the data folder's worker lock: nobody else can be working on them.
+    """
+
+    async def lapse(session: AsyncSession) -> int:
+        result = await session.execute(
+            update(Job)
+            .where(Job.state == JobState.RUNNING, Job.lease_owner != except_owner)
+            .values(leased_until=clock.now() - timedelta(seconds=1))
+            .returning(Job.id)
+        )
+        return len(result.all())
+
+    return await db.run_write(lapse)
 
 
 async def finish(
@@ -138,8 +220,9 @@ async def finish(
     Raises `LeaseLost`, which must undo the transaction, when the lease is no longer held: twice
     finished is refused.
     """
-    row = await _must_hold(session, job)
-    _end(row, state, error)
+    statement = update(Job).where(*_held(job)).values(**_ended(state, error)).returning(Job.id)
+    if await session.scalar(statement, execution_options=_PLAIN) is None:
+        raise _lease_lost(job)
 
 
 async def fail(
@@ -267,10 +350,8 @@ async def forget_ended(db: Database, *, before: datetime) -> int:
 
     async def purge(session: AsyncSession) -> int:
         ended = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
-        result = await session.execute(
-            delete(Job).where(Job.state.in_(ended), Job.updated_at < before).returning(Job.id)
-        )
-        return len(result.all())
+        statement = delete(Job).where(Job.state.in_(ended), Job.updated_at < before)
+        return len((await session.scalars(statement.returning(Job.id))).all())
 
     return await db.run_write(purge)
 
@@ -317,44 +398,42 @@ def backoff_s(attempts: int) -> float:
     return spread * bound
 
 
-def _claimable_jobs(kinds: Sequence[str]) -> Select[Job]:
-    return select(Job).where(
-        Job.state == JobState.QUEUED,
-        Job.kind.in_(kinds),
-        Job.run_at <= clock.now(),
-    )
+def _due(kinds: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    return Job.state == JobState.QUEUED, Job.kind.in_(kinds), Job.run_at <= clock.now()
 
 
 async def _next_ids(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[str]:
+    due = _due(kinds)
+    lanes = [
+        select(Job.id, Job.turn, literal(rank).label("rank"))
+        .where(*due, Job.lane == lane)
+        .order_by(Job.turn, Job.id)
+        .limit(limit)
+        .subquery()
+        for rank, lane in enumerate(LANES)
+    ]
+    found = union_all(*(select(lane) for lane in lanes)).subquery()
+    query = select(found.c.id).order_by(found.c.rank, found.c.turn, found.c.id).limit(limit)
+    return list(await session.scalars(query))
+
+
+async def _lock_next(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[str]:
+    """As `_next_ids`, passing over what another claimer is about to take."""
+    if session.get_bind().dialect.name == "sqlite":  # the transaction holds the only write lock
+        return await _next_ids(session, kinds, limit)
     ids: list[str] = []
-    for lane in LANES:
+    for lane in LANES:  # a union can't lock rows
         query = (
-            _claimable_jobs(kinds)
-            .with_only_columns(Job.id)
-            .where(Job.lane == lane)
+            select(Job.id)
+            .where(*_due(kinds), Job.lane == lane)
             .order_by(Job.turn, Job.id)
             .limit(limit - len(ids))
+            .with_for_update(skip_locked=True)
         )
         ids += await session.scalars(query)
         if len(ids) >= limit:
             break
     return ids
-
-
-async def _lock_next(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[Job]:
-    jobs: list[Job] = []
-    for lane in LANES:
-        query = (
-            _claimable_jobs(kinds)
-            .where(Job.lane == lane)
-            .order_by(Job.turn, Job.id)
-            .limit(limit - len(jobs))
-            .with_for_update(skip_locked=True)  # SQLite has no such clause, and its write lock
-        )
-        jobs += await session.scalars(query)
-        if len(jobs) >= limit:
-            break
-    return jobs
 
 
 def _lapsed(at: datetime) -> Select[Job]:
@@ -379,14 +458,12 @@ async def _give_back(session: AsyncSession, row: Job) -> None:
     """To the head of its lane: this attempt was not the job's fault."""
     # With the turn of now, not its own, which may be long past: a tenant that queues while this
     # job is the head would begin there, and be served before everybody else.
-    turn = await session.scalar(select(served_turn(Lane(row.lane))))
-    _queue(row, turn or 0, clock.now())
+    _queue(row, await served_turn(session, row.lane), clock.now())
 
 
 async def _queue_anew(session: AsyncSession, row: Job, run_at: datetime) -> None:
     """Behind its tenant's other jobs: an attempt that failed has had its turn."""
-    turn = await session.scalar(select(next_turn(row.tenant_id, Lane(row.lane))))
-    _queue(row, turn or 0, run_at)
+    _queue(row, await next_turn(session, row.tenant_id, row.lane), run_at)
 
 
 def _queue(row: Job, turn: int, run_at: datetime) -> None:
@@ -398,12 +475,19 @@ def _queue(row: Job, turn: int, run_at: datetime) -> None:
     row.updated_at = clock.now()
 
 
+def _ended(state: JobState, error: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "error": error,
+        "lease_owner": "",
+        "leased_until": None,
+        "updated_at": clock.now(),
+    }
+
+
 def _end(row: Job, state: JobState, error: str) -> None:
-    row.state = state
-    row.error = error
-    row.lease_owner = ""
-    row.leased_until = None
-    row.updated_at = clock.now()
+    for name, value in _ended(state, error).items():
+        setattr(row, name, value)
 
 
 def _cancel(row: Job) -> None:
@@ -446,21 +530,24 @@ async def _give_up(session: AsyncSession, row: Job, state: JobState, error: str)
     )
 
 
-async def _held(session: AsyncSession, job: ClaimedJob) -> Job | None:
-    query = select(Job).where(
+def _held(job: ClaimedJob) -> tuple[ColumnElement[bool], ...]:
+    return (
         Job.id == job.id,
         Job.state == JobState.RUNNING,
         Job.lease_owner == job.owner,
         Job.attempts == job.attempt,  # the same worker may have taken the job over from itself
     )
-    return (await session.scalars(query.with_for_update())).one_or_none()
 
 
 async def _must_hold(session: AsyncSession, job: ClaimedJob) -> Job:
-    row = await _held(session, job)
+    row = (await session.scalars(select(Job).where(*_held(job)).with_for_update())).one_or_none()
     if row is None:
-        raise LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its work is dropped.")
+        raise _lease_lost(job)
     return row
+
+
+def _lease_lost(job: ClaimedJob) -> LeaseLost:
+    return LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its work is dropped.")
 
 
 async def _of_tenant(session: AsyncSession, tenant_id: str, job_id: str) -> Job:
@@ -471,19 +558,17 @@ async def _of_tenant(session: AsyncSession, tenant_id: str, job_id: str) -> Job:
     return row
 
 
-def _claimed(job: Job) -> ClaimedJob:
-    if job.leased_until is None:
-        raise LeaseLost(f"Job {job.id} was claimed without a lease.")
+def _claimed(row: Row[Any]) -> ClaimedJob:
     return ClaimedJob(
-        id=job.id,
-        tenant_id=job.tenant_id,
-        kind=job.kind,
-        payload=job.payload,
-        lane=Lane(job.lane),
-        document_id=job.document_id,
-        attempt=job.attempts,
-        max_attempts=job.max_attempts,
-        owner=job.lease_owner,
-        leased_until=job.leased_until,
-        correlation_id=job.correlation_id,
+        id=row.id,
+        tenant_id=row.tenant_id,
+        kind=row.kind,
+        payload=row.payload,
+        lane=Lane(row.lane),
+        document_id=row.document_id,
+        attempt=row.attempts,
+        max_attempts=row.max_attempts,
+        owner=row.lease_owner,
+        leased_until=row.leased_until,
+        correlation_id=row.correlation_id,
     )
