@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 BlockKind = Literal["heading", "paragraph", "list", "table", "code", "quote", "hidden"]
 
-_KINDS: tuple[str, ...] = get_args(BlockKind)
+KINDS: tuple[str, ...] = get_args(BlockKind)
 
 Metadata = Mapping[str, str | int | float | bool | list[str]]
 
@@ -194,7 +194,7 @@ def render_table(rows: Sequence[Sequence[str]]) -> str:
 def encode(document: Converted) -> bytes:
     """`document` as bytes: one line of JSON, then its text in UTF-8."""
     paths: dict[tuple[str, ...], int] = {}
-    kinds = {kind: number for number, kind in enumerate(_KINDS)}
+    kinds = {kind: number for number, kind in enumerate(KINDS)}
     blocks = [
         (
             kinds[block.kind],
@@ -257,7 +257,7 @@ def _decode_blocks(rows: list[list[int]], paths: list[tuple[str, ...]], length: 
         if not (last <= start <= end <= length and kind >= 0 and path >= 0):
             raise ValueError(f"block [{start}, {end}) does not fit its text")
         last = end
-        name: BlockKind = _KINDS[kind]  # type: ignore[assignment]  # an index into the closed set
+        name: BlockKind = KINDS[kind]  # type: ignore[assignment]  # an index into the closed set
         blocks.append(Block(name, start, end, int(level), int(page) or None, paths[path]))
     return blocks
 

@@ -23,13 +23,21 @@ class Format:
     mime: str
     is_it: Callable[[bytes], bool] | None
     convert: Callable[[bytes, Limits], Converted]
+    samples: tuple[bytes, ...] = ()  # small files that make the reader load all it needs
 
 
 FORMATS: tuple[Format, ...] = (
     Format(
         "Markdown", (".md", ".markdown", ".mdown", ".mdx"), markdown.MIME, None, markdown.convert
     ),
-    Format("plain text", (".txt", ".text", ".log"), text.MIME, None, text.convert),
+    Format(
+        "plain text",
+        (".txt", ".text", ".log"),
+        text.MIME,
+        None,
+        text.convert,
+        (b"A", "ähnlich wäre es möglich".encode("cp1252")),
+    ),
 )
 
 

@@ -1,0 +1,323 @@
+"""Reads untrusted files in warm child processes: bounded time, memory and output.
+
+The flow's Parser and Splitter call it. A child that dies, hangs or answers nonsense costs the one
+document it had; the pool starts another. Children are started when first needed, leave when idle,
+and end at once when this process does. What they may do is in `sandbox.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import struct
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from engine.errors import DocumentError, Unavailable
+from ingestion import chunking
+from ingestion.chunking import Chunking, Span, TokenOffsets
+from ingestion.convert import document as documents
+from ingestion.convert.document import Converted, Limits
+from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse_head
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+_ROOT = Path(__file__).resolve().parents[1]
+
+_MESSAGES = {
+    "too_large": "reading the file took more memory than one file may have: split it into smaller"
+    " files and add those",
+    "unreadable": "the file is damaged or uses something Scrubjay can't read: open it in its own"
+    " program, save it anew and add that",
+    "timeout": "reading the file took longer than {timeout_s:g} s: split it into smaller files, or"
+    " raise the limit in the settings",
+}
+
+
+class ParsingPool:
+    """At most `size` children; `parse` and `split` wait for a free one."""
+
+    def __init__(
+        self,
+        *,
+        size: int = 1,
+        timeout_s: float = 120.0,
+        memory_bytes: int = 1024 * 1024 * 1024,
+        output_bytes: int = 256 * 1024 * 1024,
+        idle_s: float = 30.0,
+        limits: Limits | None = None,
+        tokenizer: Path | None = None,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._output_bytes = output_bytes
+        self._idle_s = idle_s
+        self._limits = limits or Limits()
+        self._tokenizer = tokenizer
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[_Child] = []
+        self._children: set[_Child] = set()
+        self._closed = False
+
+    async def parse(self, data: bytes | Path, filename: str) -> Converted:
+        """The document in `data`, a file's bytes or where they lie.
+
+        Raises `DocumentError` with one sentence that says what to do.
+        """
+        if isinstance(data, Path):
+            data = await anyio.to_thread.run_sync(_read_at_most, data, self._limits.size_bytes + 1)
+        if len(data) > self._limits.size_bytes:
+            raise DocumentError(
+                f"the file is larger than {self._limits.size_bytes:,} bytes: split it, or raise"
+                " the limit in the settings",
+                code="too_large",
+            )
+        limits = dataclasses.asdict(self._limits)
+        request = Frame({"op": "convert", "filename": filename[-500:], "limits": limits}, data)
+        body = await self._ask(request)
+        return await anyio.to_thread.run_sync(_checked, documents.decode, body)
+
+    async def split(
+        self, document: Converted, settings: Chunking, token_offsets: TokenOffsets
+    ) -> list[Span]:
+        """Spans of `document`, cut in a child where the pool has the tokenizer, else in a thread.
+
+        `token_offsets` must count as that tokenizer does; it is what the thread uses.
+        """
+        if self._tokenizer is None:
+            return await anyio.to_thread.run_sync(chunking.split, document, settings, token_offsets)
+        encoded = await anyio.to_thread.run_sync(documents.encode, document)
+        request = Frame({"op": "split", "chunking": dataclasses.asdict(settings)}, encoded)
+        body = await self._ask(request)
+        return await anyio.to_thread.run_sync(_checked, _decode_spans, body)
+
+    async def aclose(self) -> None:
+        """End all children, also those at work; idempotent."""
+        self._closed = True
+        for child in list(self._children):
+            await self._end(child)
+
+    async def _ask(self, request: Frame) -> bytes:
+        async with self._slots:
+            child = await self._acquire()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    head, body = await child.ask(request, self._output_bytes)
+            except TimeoutError:
+                await self._end(child)
+                raise DocumentError(
+                    _MESSAGES["timeout"].format(timeout_s=self._timeout_s), code="timeout"
+                ) from None
+            except (OSError, EOFError, ValueError) as error:
+                await self._end(child)
+                raise self._death(child, error) from error
+            except BaseException:  # cancelled: what the child is doing no longer matters
+                await self._end(child)
+                raise
+            self._release(child)
+        if "error" in head:
+            raise _refusal(head)
+        return body
+
+    def _death(self, child: _Child, error: Exception) -> DocumentError:
+        """Why a child ended amid a document."""
+        log.warning("parsing child ended: %r, status %s", error, child.status)
+        if child.status == -getattr(signal, "SIGKILL", 9) or isinstance(error, MemoryError):
+            return DocumentError(_MESSAGES["too_large"], code="too_large")
+        return DocumentError(_MESSAGES["unreadable"], code="unreadable")
+
+    async def _acquire(self) -> _Child:
+        if self._closed:
+            raise Unavailable("the parsing pool is closed: this process is stopping")
+        while self._idle:
+            child = self._idle.pop()
+            child.stay()
+            if child.status is None:
+                return child
+            await self._end(child)
+        child = await _Child.start()
+        self._children.add(child)
+        try:
+            tokens = b""
+            if self._tokenizer is not None:
+                tokens = await anyio.to_thread.run_sync(self._tokenizer.read_bytes)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                start = Frame({"memory_bytes": self._memory_bytes}, tokens)
+                head, _ = await child.ask(start, 0)
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            await self._end(child)
+            raise Unavailable(
+                "the process that reads files did not start: see the log, then try again"
+            ) from error
+        except BaseException:
+            await self._end(child)
+            raise
+        if head.get("unsandboxed"):
+            log.info("files are read without a system call filter: %s", head["unsandboxed"])
+        return child
+
+    def _release(self, child: _Child) -> None:
+        if self._closed:
+            child.kill()
+            return
+        self._idle.append(child)
+        child.leave_in(self._idle_s, self._retire)
+
+    def _retire(self, child: _Child) -> None:
+        if child in self._idle:
+            self._idle.remove(child)
+            self._children.discard(child)
+            child.close()
+
+    async def _end(self, child: _Child) -> None:
+        self._children.discard(child)
+        if child in self._idle:
+            self._idle.remove(child)
+        child.stay()
+        child.kill()
+        await child.wait()
+
+
+@contextlib.asynccontextmanager
+async def open_parsing_pool(**settings: Any) -> AsyncIterator[ParsingPool]:  # noqa: ANN401 (ParsingPool's own)
+    """A pool that ends its children on exit; takes what `ParsingPool` takes."""
+    pool = ParsingPool(**settings)
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+class _Child:
+    """One child process and the pipe to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._leaving: asyncio.TimerHandle | None = None
+        self._errors = asyncio.create_task(self._log_errors())
+
+    @classmethod
+    async def start(cls) -> _Child:
+        pipe = asyncio.subprocess.PIPE
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "ingestion.parsing_child"),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=_environment(),
+                cwd=_ROOT,
+            )
+        )
+
+    @property
+    def status(self) -> int | None:
+        return self._process.returncode
+
+    async def ask(self, request: Frame, output_bytes: int) -> tuple[dict[str, Any], bytes]:
+        """Send a request and take its answer, no longer than `output_bytes`."""
+        writer, reader = self._process.stdin, self._process.stdout
+        if writer is None or reader is None:
+            raise EOFError("no pipe")
+        writer.write(pack_frame(request))
+        writer.write(request.body)
+        await writer.drain()
+        try:
+            head_bytes, body_bytes = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
+            if head_bytes > HEAD_MAX or body_bytes > output_bytes:
+                raise ValueError(f"an answer of {body_bytes} bytes is over the limit")
+            head = parse_head(await reader.readexactly(head_bytes))
+            return head, await reader.readexactly(body_bytes)
+        except (asyncio.IncompleteReadError, struct.error):
+            await self._process.wait()
+            raise EOFError("the child ended amid its answer") from None
+
+    async def _log_errors(self) -> None:
+        """Drain standard error, so that the child never waits for it; crashes land in the log."""
+        if self._process.stderr is None:
+            return
+        while line := await self._process.stderr.read(4096):
+            log.debug("parsing child: %s", line.decode("utf-8", "replace").rstrip())
+
+    def leave_in(self, delay_s: float, leave: Any) -> None:  # noqa: ANN401 (a callback)
+        self._leaving = asyncio.get_running_loop().call_later(delay_s, leave, self)
+
+    def stay(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def close(self) -> None:
+        """Let it end by itself: its input ends."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def wait(self) -> None:
+        """Until it has ended and its pipes are drained."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self._process.wait()
+        await self._errors
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours: settings and keys in the environment are no business of a parser."""
+    kept = {key: os.environ[key] for key in ("PATH", "SYSTEMROOT", "LANG") if key in os.environ}
+    return {
+        **kept,
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "MALLOC_ARENA_MAX": "2",  # or every thread reserves 64 MB of the address space
+    }
+
+
+def _refusal(head: dict[str, Any]) -> DocumentError:
+    code = str(head["error"])[:40]
+    message = str(head.get("message", ""))[:1000]
+    if detail := head.get("detail"):
+        log.warning("a file could not be read: %s", str(detail)[:4000])
+    return DocumentError(message or _MESSAGES.get(code, _MESSAGES["unreadable"]), code=code)
+
+
+def _read_at_most(path: Path, size_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size_bytes)
+
+
+def _checked(decode: Any, body: bytes) -> Any:  # noqa: ANN401 (one guard for both decoders)
+    try:
+        return decode(body)
+    except (ValueError, TypeError, RecursionError) as error:
+        log.warning("a parsing child answered nonsense: %r", error)
+        raise DocumentError(_MESSAGES["unreadable"], code="unreadable") from error
+
+
+def _decode_spans(body: bytes) -> list[Span]:
+    return [
+        Span(
+            start=int(start),
+            end=int(end),
+            context=str(context),
+            page=None if page is None else int(page),
+            heading_path=tuple(str(name) for name in path),
+            tokens=int(tokens),
+            kind=kind if kind in documents.KINDS else "paragraph",
+        )
+        for start, end, context, page, path, tokens, kind in json.loads(body)
+    ]

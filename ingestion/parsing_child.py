@@ -1,0 +1,119 @@
+"""A child process that reads files: `python -m ingestion.parsing_child`, started by `parsing.py`.
+
+It imports the converters, the chunker and the tokenizer, nothing of the engine; warms up, gives
+away its rights, then serves one request after another over its standard streams. It trusts none of
+the bytes it is given, and its parent trusts none of what it answers. The frames are described in
+`parsing_frames.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import io
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import BinaryIO
+
+from tokenizers import Tokenizer
+
+from ingestion.chunking import Chunking, TokenOffsets, split
+from ingestion.convert import document as documents
+from ingestion.convert.document import ConversionError, Limits
+from ingestion.convert.formats import convert
+from ingestion.convert.warmup import warm_up
+from ingestion.parsing_frames import Frame, read_frame, write_frame
+from ingestion.sandbox import deny_system_calls, limit_memory
+
+
+def main() -> None:
+    """Serve until standard input ends; then leave at once, whatever is being read."""
+    requests, answers = _take_streams()
+    start = read_frame(requests)
+    if start is None:
+        return
+    if hasattr(os, "nice"):
+        os.nice(10)
+    token_offsets = _open_tokenizer(start.body) if start.body else None
+    warm_up()
+    if token_offsets is not None:
+        token_offsets("warm")
+    gc.freeze()
+    limit_memory(int(start.head["memory_bytes"]))
+    missing = deny_system_calls()
+    inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
+    write_frame(answers, Frame({"ready": True, "unsandboxed": missing}))
+    while True:
+        write_frame(answers, _answer(inbox.get(), token_offsets))
+
+
+def _take_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Standard streams for frames alone: what a library prints goes to standard error."""
+    requests = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
+    answers = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    return requests, answers
+
+
+def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[Frame]) -> None:
+    """Take requests while another is served: so that the parent's end is seen at any time."""
+    try:
+        while (frame := read_frame(requests)) is not None:
+            inbox.put(frame)
+    finally:
+        os._exit(0)
+
+
+def _open_tokenizer(data: bytes) -> TokenOffsets:
+    tokenizer = Tokenizer.from_buffer(data)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def token_offsets(text: str) -> list[tuple[int, int]]:
+        return list(tokenizer.encode(text, add_special_tokens=False).offsets)
+
+    return token_offsets
+
+
+def _answer(request: Frame, token_offsets: TokenOffsets | None) -> Frame:
+    try:
+        if request.head["op"] == "convert":
+            return _convert(request)
+        return _split(request, token_offsets)
+    except ConversionError as error:
+        return Frame({"error": error.code, "message": error.message})
+    except MemoryError:
+        return Frame({"error": "too_large", "message": "", "detail": "MemoryError"})
+    except Exception:  # noqa: BLE001 (the rim: a fault in a reader ends this document only)
+        out = io.StringIO()
+        traceback.print_exc(file=out, limit=20)
+        return Frame({"error": "unreadable", "message": "", "detail": out.getvalue()[-4000:]})
+
+
+def _convert(request: Frame) -> Frame:
+    limits = Limits(**request.head["limits"])
+    converted = convert(request.body, str(request.head["filename"]), limits)
+    return Frame({"done": True}, documents.encode(converted))
+
+
+def _split(request: Frame, token_offsets: TokenOffsets | None) -> Frame:
+    if token_offsets is None:
+        raise ValueError("this child was started without a tokenizer")
+    spans = split(
+        documents.decode(request.body), Chunking(**request.head["chunking"]), token_offsets
+    )
+    rows = [dataclasses.astuple(span) for span in spans]
+    return Frame({"done": True}, json.dumps(rows, separators=(",", ":")).encode("ascii"))
+
+
+if __name__ == "__main__":
+    sys.setrecursionlimit(600)
+    main()
