@@ -131,9 +131,16 @@ class OverTime(EngineError):
 
 
 class Unavailable(EngineError):
-    """A dependency is not there now: the database, the index, a model, the disk."""
+    """A dependency is not there now: the database, the index, a model, the disk.
+
+    `retry_after_s` is when it asked to be tried again, None where it did not say.
+    """
 
     code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class IndexDamaged(Unavailable):
