@@ -16,8 +16,8 @@ from datetime import datetime
 from typing import Protocol
 
 from engine.clock import now
-from engine.errors import Unavailable
-from engine.flow.context import RunIds
+from engine.errors import Cancelled, Unavailable
+from engine.flow.context import CancelToken, RunIds
 from engine.flow.store import LogEntry, NodeRecord, RunState, RunStore, RunUpdate
 
 WRITE_INTERVAL_S = 0.5  # twice a second
@@ -83,12 +83,13 @@ class Reporter:
         *,
         log: RunLog | None,
         store: RunStore | None,
+        token: CancelToken,
         clock: Callable[[], datetime] = now,
         interval_s: float = WRITE_INTERVAL_S,
     ) -> None:
         self.message = ""
         self._ids, self._dsl, self._weights = ids, dsl, weights
-        self._log, self._store, self._clock = log, store, clock
+        self._log, self._store, self._token, self._clock = log, store, token, clock
         self._interval_s = interval_s
         self._fractions = dict.fromkeys(weights, 0.0)
         self._reported: set[str] = set()
@@ -206,6 +207,8 @@ class Reporter:
                 await self._write(self._current, with_entries=True)
             except Unavailable as error:  # nothing is lost: the next write takes it along
                 _log.warning("run %s: progress not written: %s", self._ids.run_id, error)
+            except Cancelled as error:  # the store says that the run is no longer ours
+                self._token.cancel(str(error))
 
     def _current(self, nodes: Sequence[NodeRecord], entries: Sequence[LogEntry]) -> RunUpdate:
         return RunUpdate(

@@ -43,12 +43,13 @@ async def run_flow(
     if saved is not None and saved.dsl != graph.text:
         saved = None  # the flow was edited in between: its old outputs may mean something else
     weights = {node.id: node.component.weight for node in graph.nodes.values()}
-    reporter = Reporter(ids, graph.text, weights, log=log, store=store)
+    token = token or CancelToken()
+    reporter = Reporter(ids, graph.text, weights, log=log, store=store, token=token)
     context = RunContext(
         ids=ids,
         services=services,
         input=dict(input or {}),
-        token=token or CancelToken(),
+        token=token,
         reporter=reporter,
     )
     execution = Execution(

@@ -87,10 +87,14 @@ class RunUpdate:
 
 
 class RunStore(Protocol):
-    """Keeps runs. Raises `Unavailable` when it can't; a write either happens whole or not."""
+    """Keeps runs. Raises `Unavailable` when it can't; a write either happens whole or not.
+
+    A write raises `Cancelled` when the run is no longer the caller's (its lease was taken over);
+    that stops the run.
+    """
 
     async def load(self, ids: RunIds) -> SavedRun | None:
         """What the run left behind, None for a new one."""
 
-    async def write(self, ids: RunIds, update: RunUpdate) -> None:
-        """Apply `update`; the run is created by its first. Writing a node again replaces it."""
+    async def write(self, ids: RunIds, change: RunUpdate) -> None:
+        """Apply `change`; the run is created by its first. Writing a node again replaces it."""

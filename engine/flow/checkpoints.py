@@ -1,0 +1,175 @@
+"""Runs in SQL: the adapter of the `RunStore` port over `run`, `run_node` and `run_event`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.clock import new_id, now
+from engine.db.session import Database
+from engine.db.tables import Run, RunEvent, RunNode
+from engine.flow.context import RunIds
+from engine.flow.store import LogEntry, NodeRecord, NodeState, RunState, RunUpdate, SavedRun
+
+Also = Callable[[AsyncSession, RunIds, RunUpdate], Awaitable[None]]
+
+_FIRED = "_fired"  # where a record's chosen targets stand in the output column
+_ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
+
+
+class SqlRunStore:
+    """Keeps runs in SQL, one short transaction a write.
+
+    `also` runs in the same transaction, before the run is touched: ingestion sets the document's
+    progress there, and raises `Cancelled` when the job's lease is gone, which stops the run.
+    With `keep_outputs` off a finished run keeps its nodes but not what they wrote, which for
+    pipelines is as much again as the index; running it again then starts over.
+    """
+
+    def __init__(
+        self, database: Database, *, also: Also | None = None, keep_outputs: bool = True
+    ) -> None:
+        self._database = database
+        self._also = also
+        self._keep_outputs = keep_outputs
+
+    async def load(self, ids: RunIds) -> SavedRun | None:
+        """What the run left behind, None where there is nothing to go on from."""
+        async with self._database.read() as session:
+            run = (
+                await session.execute(
+                    select(Run.dsl, Run.state).where(
+                        Run.id == ids.run_id, Run.tenant_id == ids.tenant_id
+                    )
+                )
+            ).one_or_none()
+            if run is None or (run.state == RunState.DONE and not self._keep_outputs):
+                return None
+            nodes = await session.scalars(
+                select(RunNode).where(
+                    RunNode.run_id == ids.run_id, RunNode.tenant_id == ids.tenant_id
+                )
+            )
+            return SavedRun(run.dsl, {node.node_id: _record(node) for node in nodes})
+
+    async def write(self, ids: RunIds, change: RunUpdate) -> None:
+        """Apply `change`; raises `Unavailable` when the database can't, and what `also` raises."""
+
+        async def use_case(session: AsyncSession) -> None:
+            if self._also is not None:
+                await self._also(session, ids, change)
+            await self._write_run(session, ids, change)
+            await self._write_nodes(session, ids, change)
+            if change.entries:
+                await session.execute(insert(RunEvent), [_event(ids, e) for e in change.entries])
+
+        await self._database.run_write(use_case)
+
+    async def read_log(
+        self, tenant_id: str, run_id: str, *, after: str = ""
+    ) -> list[tuple[str, LogEntry]]:
+        """The durable log behind position `after`, oldest first, each entry with its position."""
+        async with self._database.read() as session:
+            events = await session.scalars(
+                select(RunEvent)
+                .where(
+                    RunEvent.tenant_id == tenant_id, RunEvent.run_id == run_id, RunEvent.id > after
+                )
+                .order_by(RunEvent.id)
+            )
+            return [(event.id, _entry(event)) for event in events]
+
+    async def _write_run(self, session: AsyncSession, ids: RunIds, change: RunUpdate) -> None:
+        values: dict[str, Any] = {
+            "state": change.state.value,
+            "error": change.error,
+            "dsl": change.dsl,
+            "ended_at": now() if change.state in _ENDED else None,
+        }
+        if change.progress is not None:
+            values |= {"progress": change.progress, "message": change.message}
+        known = await session.scalar(
+            update(Run)
+            .where(Run.id == ids.run_id, Run.tenant_id == ids.tenant_id)
+            .values(values)
+            .returning(Run.id)
+        )
+        if known is None:
+            row = {
+                "id": ids.run_id,
+                "tenant_id": ids.tenant_id,
+                "flow_id": ids.flow_id,
+                "job_id": ids.job_id or None,
+                "document_id": ids.document_id or None,
+            }
+            await session.execute(insert(Run), [row | values])
+
+    async def _write_nodes(self, session: AsyncSession, ids: RunIds, change: RunUpdate) -> None:
+        mine = (RunNode.run_id == ids.run_id, RunNode.tenant_id == ids.tenant_id)
+        names = [node.node_id for node in change.nodes]
+        if change.fresh:
+            await session.execute(delete(RunNode).where(*mine))
+        elif names:
+            await session.execute(delete(RunNode).where(*mine, RunNode.node_id.in_(names)))
+        drop = change.state is RunState.DONE and not self._keep_outputs
+        if drop and not change.fresh:
+            await session.execute(update(RunNode).where(*mine).values(output={}))
+        if names:
+            rows = [_row(ids, node, with_output=not drop) for node in change.nodes]
+            await session.execute(insert(RunNode), rows)
+
+
+def _row(ids: RunIds, node: NodeRecord, *, with_output: bool) -> dict[str, Any]:
+    output: dict[str, Any] = dict(node.output) if with_output else {}
+    if node.fired is not None:
+        output[_FIRED] = list(node.fired)
+    return {
+        "run_id": ids.run_id,
+        "node_id": node.node_id,
+        "tenant_id": ids.tenant_id,
+        "state": node.state.value,
+        "output": output,
+        "elapsed_s": node.elapsed_s,
+        "error": node.error,
+        "started_at": node.started_at,
+    }
+
+
+def _record(row: RunNode) -> NodeRecord:
+    output = dict(row.output)
+    fired = output.pop(_FIRED, None)
+    return NodeRecord(
+        row.node_id,
+        NodeState(row.state),
+        output,
+        fired=None if fired is None else tuple(fired),
+        elapsed_s=row.elapsed_s,
+        error=row.error,
+        started_at=row.started_at,
+    )
+
+
+def _event(ids: RunIds, entry: Mapping[str, Any] | LogEntry) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "tenant_id": ids.tenant_id,
+        "run_id": ids.run_id,
+        "component": entry["component"][:100],  # run_event.component; paths of loops grow
+        "progress": entry["progress"],
+        "message": entry["message"],
+        "at": datetime.fromtimestamp(entry["timestamp"], UTC),
+    }
+
+
+def _entry(event: RunEvent) -> LogEntry:
+    return LogEntry(
+        component=event.component,
+        progress=event.progress,
+        message=event.message,
+        datetime=event.at.isoformat(timespec="milliseconds"),
+        timestamp=event.at.timestamp(),
+    )
