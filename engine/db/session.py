@@ -24,8 +24,7 @@ from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -34,6 +33,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from engine.db.faults import Transient, faults, message
 from engine.db.tables import Base
 from engine.errors import ConfigurationError, Unavailable
 
@@ -44,24 +44,6 @@ WAL_LIMIT_BYTES = 64 * 2**20  # the write-ahead log is cut back to this at check
 RETRIES = 5
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
-
-# SQLite primary result codes, https://www.sqlite.org/rescode.html
-_BUSY, _LOCKED = 5, 6
-_SQLITE_ADVICE = {
-    3: "check the permissions of the data folder",
-    8: "it is read-only: check the permissions of the data folder",
-    10: "the disk reports an error: check it, then restore a backup if the file is damaged",
-    11: "the file is damaged: restore a backup with `scrubjay restore`",
-    13: "the disk is full: free some space, nothing accepted so far is lost",
-    14: "the file is missing or can't be opened: `scrubjay up` creates it",
-    26: "the file is not a SQLite database: check the database.url setting",
-}
-# SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PG_RETRY = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"}
-
-
-class _Transient(Unavailable):
-    """A fault after which the whole use case may be tried again: nothing of it was committed."""
 
 
 class Database:
@@ -80,7 +62,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A read-only transaction over one snapshot; writing in it fails."""
-        with self._faults():
+        with faults(self.url):
             async with self._readers() as session:
                 yield session
 
@@ -94,7 +76,7 @@ class Database:
         task = asyncio.current_task()
         if self.dialect == "sqlite" and task is not None and self._writing is task:
             raise RuntimeError("a write transaction inside a write transaction waits for itself")
-        with self._faults():
+        with faults(self.url):
             async with self._writers() as session:
                 await session.connection()  # BEGIN now, so that what is read here is not stale
                 self._writing = task
@@ -134,29 +116,10 @@ class Database:
             try:
                 async with begin() as session:
                     return await use_case(session)
-            except _Transient:
+            except Transient:
                 await asyncio.sleep(backoff_s)
         async with begin() as session:
             return await use_case(session)
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except PoolTimeoutError as error:
-            raise Unavailable(
-                "Every database connection was busy for too long; try again, or raise "
-                "database.pool_size."
-            ) from error
-        except (OperationalError, InterfaceError) as error:
-            fault = self._translate(error)
-            if fault is None:
-                raise
-            raise fault from error
-        except OSError as error:  # psycopg's name resolution, a socket that is gone
-            if self.dialect == "sqlite" or not isinstance(error, ConnectionError):
-                raise
-            raise _Transient(self._message("it can't be reached")) from error
 
     @contextmanager
     def _commit_faults(self) -> Iterator[None]:
@@ -166,39 +129,9 @@ class Database:
         except OperationalError as error:
             if error.connection_invalidated:
                 raise Unavailable(
-                    self._message("the connection broke while committing; look before you repeat")
+                    message(self.url, "it broke off a commit; see what was done before you repeat")
                 ) from error
             raise
-
-    def _translate(self, error: DBAPIError) -> Unavailable | None:
-        """What a driver's error means, or None where it is a fault of ours (bad SQL)."""
-        return self._sqlite_fault(error) if self.dialect == "sqlite" else self._pg_fault(error)
-
-    def _sqlite_fault(self, error: DBAPIError) -> Unavailable | None:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        if code in {_BUSY, _LOCKED}:
-            return _Transient(self._message("another process is writing; try again"))
-        if code in _SQLITE_ADVICE:
-            return Unavailable(self._message(_SQLITE_ADVICE[code]))
-        if "no such table" in str(error.orig):
-            return Unavailable(self._message("it has no tables yet: `scrubjay up` makes them"))
-        return None
-
-    def _pg_fault(self, error: DBAPIError) -> Unavailable:
-        state = getattr(error.orig, "sqlstate", None)
-        if state in _PG_RETRY:
-            return _Transient(self._message("the server asks to try again"))
-        if error.connection_invalidated or state is None or state.startswith("08"):
-            return _Transient(
-                self._message("it can't be reached: check that it runs, and database.url")
-            )
-        if state == "53100":
-            return Unavailable(self._message("its disk is full: free some space"))
-        return Unavailable(self._message("it refuses to work: see its log"))
-
-    def _message(self, advice: str) -> str:
-        place = self.url.database if self.dialect == "sqlite" else self.url.host
-        return f"The database ({place}) is not available: {advice}."
 
 
 @asynccontextmanager

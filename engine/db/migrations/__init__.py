@@ -1,0 +1,142 @@
+"""Bring a database to the tables of this version, and say which version it has.
+
+`scrubjay up` and the tests call `migrate`; every change of `tables.py` has a file in `versions/`,
+written by `python -m engine.db.migrations "Add what"` and then read by a person.
+These functions block: call them in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, create_engine, event, inspect, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from engine.db.faults import faults
+from engine.db.session import parse_url
+from engine.errors import ConfigurationError
+
+LOCK_KEY = 0x5C2B_0001  # of PostgreSQL's advisory lock: any number that is ours
+LOCK_TIMEOUT_S = 60  # how long a second process waits for the first one to migrate
+
+
+def migrate(url: str, *, before: Callable[[], None] | None = None) -> bool:
+    """Create the database's tables or bring them up to date; says whether anything was to do.
+
+    `before` is called when a database with data in it is about to change: the place for a backup.
+    Two processes may call this at once; the second waits, and finds nothing to do.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        _create_file(Path(parsed.database or ""))
+    with _locked(parsed) as connection:
+        current = _current(connection)
+        if current == head_revision():
+            return False
+        _refuse_newer(current)
+        if before is not None and inspect(connection).get_table_names():
+            before()
+        command.upgrade(config(connection), "head")
+        _check_references(connection)
+    return True
+
+
+def current_revision(url: str) -> str | None:
+    """The revision a database is at; None where it has no tables, or no file."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        return None
+    with _connected(parsed) as connection:
+        return _current(connection)
+
+
+def head_revision() -> str:
+    """The revision this version of Scrubjay works with."""
+    head = ScriptDirectory.from_config(config()).get_current_head()
+    if head is None:
+        raise ConfigurationError("This installation lacks its migrations; install it again.")
+    return head
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, for our `env.py`; there is no alembic.ini."""
+    made = Config(attributes={"connection": connection})
+    made.set_main_option("script_location", "engine.db:migrations")
+    made.set_main_option("path_separator", "os")
+    return made
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(current: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise ConfigurationError(
+            f"The database was made by a newer Scrubjay (revision {current}); install that "
+            "version, or restore a backup made by this one."
+        )
+
+
+def _create_file(file: Path) -> None:
+    """An empty file only its owner can read; SQLite gives its companions the same mode."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+@contextmanager
+def _locked(url: URL) -> Iterator[Connection]:
+    """One transaction that keeps other migrations out until it ends."""
+    with _connected(url) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        yield connection
+        connection.commit()
+
+
+@contextmanager
+def _connected(url: URL) -> Iterator[Connection]:
+    sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(
+        url.set(drivername="sqlite") if sqlite else url,
+        poolclass=NullPool,
+        connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_S} if sqlite else {},
+    )
+    if sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    with faults(url), engine.connect() as connection:
+        yield connection
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # Foreign keys stay off: changing a table copies and drops it, which would cascade.
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _check_references(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        return
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        tables = ", ".join(sorted({row[0] for row in broken}))
+        raise ConfigurationError(
+            f"The migration would leave rows that refer to nothing, in {tables}; the database is "
+            "unchanged. Please report this with `scrubjay doctor`'s output."
+        )
