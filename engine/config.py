@@ -24,7 +24,15 @@ from pydantic.fields import FieldInfo
 from engine.errors import ConfigurationError
 from engine.settings import Settings
 
-__all__ = ["FILE_NAME", "Origin", "Settings", "default_home", "load_settings", "origins"]
+__all__ = [
+    "FILE_NAME",
+    "Origin",
+    "Settings",
+    "default_home",
+    "load_settings",
+    "origins",
+    "settings_file",
+]
 
 FILE_NAME = "scrubjay.toml"
 PREFIX = "SCRUBJAY_"
@@ -58,6 +66,14 @@ def default_home() -> Path:
     if named:
         return Path(named).expanduser().absolute()
     return Path(platformdirs.user_data_dir("scrubjay", appauthor=False))
+
+
+def settings_file(
+    home: Path, named: Path | None = None, *, environ: Mapping[str, str] | None = None
+) -> tuple[Path, bool]:
+    """The settings file of a data folder, and whether somebody named it (then it must exist)."""
+    chosen = named or (os.environ if environ is None else environ).get("SCRUBJAY_CONFIG")
+    return (Path(chosen).expanduser(), True) if chosen else (home / FILE_NAME, False)
 
 
 def load_settings(
@@ -170,8 +186,8 @@ def _layers(
     """Every value given, by dotted name, the strongest layer's; and the data folder."""
     environ = os.environ if environ is None else environ
     folder = home.expanduser().absolute() if home else default_home()
-    named = config_file or (Path(chosen) if (chosen := environ.get("SCRUBJAY_CONFIG")) else None)
-    layers = _read_file(named.expanduser() if named else folder / FILE_NAME, must=bool(named))
+    file, named = settings_file(folder, config_file, environ=environ)
+    layers = _read_file(file, must=named)
     layers |= _read_environment(environ)
     layers |= {name: Layered(value, "argument") for name, value in (overrides or {}).items()}
     return layers, folder

@@ -341,6 +341,11 @@ class Settings(BaseSettings):
         return Path(self.storage.path).expanduser() if self.storage.path else self.home / "blobs"
 
     @property
+    def models_folder(self) -> Path:
+        """The folder of models installed with `scrubjay model install`."""
+        return self.home / "models"
+
+    @property
     def embedding_threads(self) -> int:
         """Threads of the model in this process."""
         return self.embedding.threads or spare_cores()
