@@ -1,0 +1,456 @@
+"""Who may see what: the one gate, for SQL and for the index.
+
+A document carries an ACL, a principal holds tokens, an audience holds the tokens all its people
+share. Whoever reads documents, chunks or live rows for someone builds the statement here, and
+every filter of the index is built here; a lint and property tests hold both. What is absent and
+what is forbidden look the same: `NotFound`.
+
+A document is visible to a set of tokens when all of these hold:
+
+- it is of the tenant, not deleted, and its knowledge base isn't either;
+- one token of its ACL is held, and every token of its `acl_all`;
+- everything it was derived from is visible too, and answering.
+
+It answers on a branch when, besides, it has a live revision there. `engine.acl` holds the tokens,
+`engine.principals` who holds them; both are handed on from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, not_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from engine.acl import (
+    TENANT,
+    channel_token,
+    check_grantee,
+    check_token,
+    group_token,
+    intern_acl,
+    kb_token,
+    user_token,
+    workspace_token,
+)
+from engine.db.tables import (
+    AclToken,
+    AuditEvent,
+    Chunk,
+    Document,
+    Json,
+    KnowledgeBase,
+    Live,
+    Revision,
+)
+from engine.domain import MAIN, Audience, Principal, Role, Scope
+from engine.errors import Forbidden, NotFound
+from engine.index.port import Filter
+from engine.principals import (
+    FRESH,
+    ROLE_SCOPES,
+    audience_of_asker,
+    audience_of_channel,
+    principal_of_identity,
+    principal_of_user,
+    usable_tokens,
+)
+
+__all__ = [
+    "FRESH",
+    "ROLE_SCOPES",
+    "TENANT",
+    "LiveDocument",
+    "answering",
+    "audience_of_asker",
+    "audience_of_channel",
+    "audit",
+    "can_grant",
+    "can_grant_role",
+    "channel_token",
+    "check_grantee",
+    "check_token",
+    "get_visible_document",
+    "get_visible_revision",
+    "group_token",
+    "index_filter",
+    "intern_acl",
+    "join_live",
+    "kb_token",
+    "principal_of_identity",
+    "principal_of_user",
+    "readable_kbs",
+    "require",
+    "require_writable",
+    "select_answering",
+    "select_chunks",
+    "select_documents",
+    "usable_tokens",
+    "user_token",
+    "visible_document",
+    "workspace_token",
+]
+
+
+# What a principal may do
+
+
+def require(principal: Principal, *scopes: Scope) -> None:
+    """Return when the principal has every one of `scopes`, else raise `Forbidden`."""
+    missing = [scope for scope in scopes if scope not in principal.scopes]
+    if missing:
+        raise Forbidden(
+            f"This needs the scope {' and '.join(missing)}, which {principal.name} does not have"
+            f" (role {principal.role}). Ask an admin for a role or a token that has it."
+        )
+
+
+def can_grant(principal: Principal, scopes: Collection[Scope]) -> bool:
+    """Whether the principal may hand these scopes on: never more than they have themselves."""
+    return principal.scopes.issuperset(scopes)
+
+
+def can_grant_role(principal: Principal, role: Role) -> bool:
+    """Whether the principal may give or take this role: admins all but owner, owners every one."""
+    if Scope.KB_ADMIN not in principal.scopes:
+        return False
+    if principal.role is Role.OWNER:
+        return True
+    return principal.role is Role.ADMIN and role is not Role.OWNER
+
+
+async def audit(
+    session: AsyncSession,
+    principal: Principal,
+    action: str,
+    target: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Append who changed what, in the transaction of the change."""
+    actor = principal.user_id or principal.identity_id or principal.name
+    session.add(
+        AuditEvent(
+            tenant_id=principal.tenant_id,
+            actor=actor,
+            action=action,
+            target=target,
+            detail=dict(detail or {}),
+        )
+    )
+    await session.flush()
+
+
+# The gate in SQL
+
+
+class json_items(GenericFunction[Any]):  # noqa: N801 (SQLAlchemy's way to name functions)
+    """The texts of a JSON array, one a row, in column `value`."""
+
+    name = "json_items"
+    inherit_cache = True
+
+
+@compiles(json_items, "sqlite")
+def _json_items_sqlite(element: json_items, compiler: SQLCompiler, **kw: object) -> str:
+    return f"json_each({compiler.process(element.clause_expr.element, **kw)})"
+
+
+@compiles(json_items, "postgresql")
+def _json_items_postgresql(element: json_items, compiler: SQLCompiler, **kw: object) -> str:
+    return f"jsonb_array_elements_text({compiler.process(element.clause_expr.element, **kw)})"
+
+
+def visible_document(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]:
+    """True for a `Document` that these tokens may see, whether or not it answers yet."""
+    origin, live = aliased(Document), aliased(Live)
+    derived = json_items(Document.derived_from).table_valued("value")
+    readable_origin = (
+        exists()
+        .where(
+            origin.id == derived.c.value,
+            live.document_id == origin.id,
+            live.branch == MAIN,
+            _meets(origin, tenant_id, tokens),
+        )
+        .correlate(derived)
+    )
+    return and_(
+        _meets(Document, tenant_id, tokens),
+        not_(exists().select_from(derived).where(not_(readable_origin)).correlate(Document)),
+    )
+
+
+def answering(
+    tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
+) -> tuple[ColumnElement[bool], ...]:
+    """The `where` of a statement over `Live` joined with `Document`: visible, and live there."""
+    return (
+        Live.tenant_id == tenant_id,
+        Live.branch == branch,
+        visible_document(tenant_id, tokens),
+    )
+
+
+def select_documents(principal: Principal) -> Select[Document]:
+    """Every document the principal may see, in any state: narrow and order it further."""
+    return select(Document).where(visible_document(principal.tenant_id, principal.tokens))
+
+
+def select_answering(
+    tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
+) -> Select[Document, str]:
+    """Visible documents with the id of the revision that answers on `branch`."""
+    return (
+        select(Document, Live.revision_id)
+        .join(Live, Live.document_id == Document.id)
+        .where(*answering(tenant_id, tokens, branch=branch))
+    )
+
+
+def select_chunks(
+    tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
+) -> Select[Chunk]:
+    """Chunks of the live revisions of visible documents: narrow it by revision and ordinal."""
+    return (
+        select(Chunk)
+        .join(Live, Live.revision_id == Chunk.revision_id)
+        .join(Document, Document.id == Live.document_id)
+        .where(Chunk.tenant_id == tenant_id, *answering(tenant_id, tokens, branch=branch))
+    )
+
+
+async def get_visible_document(
+    session: AsyncSession, principal: Principal, document_id: str
+) -> Document:
+    """The document, in any state; `NotFound` where it is absent or not for this principal."""
+    found = await session.scalar(select_documents(principal).where(Document.id == document_id))
+    if found is None:
+        raise NotFound(f"No document {document_id!r} that you may read.")
+    return found
+
+
+async def get_visible_revision(
+    session: AsyncSession,
+    tenant_id: str,
+    tokens: Collection[str],
+    revision_id: str,
+    *,
+    branch: str = MAIN,
+) -> tuple[Document, Revision, str | None]:
+    """A revision, its document, and the revision that answers now (None where none does).
+
+    For citations opened later: where the last differs from `revision_id`, the passage has changed
+    since it was cited and its old text is not to be shown.
+    """
+    row = (
+        await session.execute(
+            select(Document, Revision, Live.revision_id)
+            .join(Revision, Revision.document_id == Document.id)
+            .outerjoin(Live, and_(Live.document_id == Document.id, Live.branch == branch))
+            .where(Revision.id == revision_id, visible_document(tenant_id, tokens))
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"Nothing {revision_id!r} that you may read.")
+    return row[0], row[1], row[2]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDocument:
+    """What a hit needs of a document that passed the join."""
+
+    document_id: str
+    revision_id: str
+    kb_id: str
+    kb_name: str
+    title: str
+    url: str
+    language: str
+    updated_at: datetime | None
+    details: Mapping[str, Any]
+
+
+async def join_live(
+    session: AsyncSession,
+    tenant_id: str,
+    branch: str,
+    tokens: Collection[str],
+    revision_ids: Sequence[str],
+    *,
+    include_hidden: bool = False,
+) -> dict[str, LiveDocument]:
+    """Those of `revision_ids` that answer on `branch` and these tokens may see, by revision id.
+
+    Nothing found by the index counts before it has passed here.
+    """
+    where = list(answering(tenant_id, tokens, branch=branch))
+    if not include_hidden:
+        where.append(Document.hidden.is_(False))
+    rows = await session.execute(
+        select(
+            Document.id,
+            Live.revision_id,
+            Document.kb_id,
+            KnowledgeBase.name,
+            Document.title,
+            Document.url,
+            Document.language,
+            Document.source_updated_at,
+            Document.details,
+        )
+        .join(Live, Live.document_id == Document.id)
+        .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
+        .where(Live.revision_id.in_(select(_items(revision_ids))), *where)
+    )
+    return {row[1]: LiveDocument(*row) for row in rows}
+
+
+async def readable_kbs(
+    session: AsyncSession, principal: Principal, audience: Audience | None = None
+) -> list[KnowledgeBase]:
+    """Knowledge bases the principal (and the audience) may know of, by name.
+
+    Known are those granted, and those that hold a visible document for another reason.
+    """
+    tokens = principal.tokens if audience is None else usable_tokens(principal, audience)
+    return list(
+        await session.scalars(
+            select(KnowledgeBase)
+            .where(_readable_kb(principal.tenant_id, tokens))
+            .order_by(KnowledgeBase.name)
+        )
+    )
+
+
+def require_writable(principal: Principal, kb_id: str) -> None:
+    """Return when the principal may add to the KB: the scope, and the KB is granted to them.
+
+    Seeing one document of it is not enough. Ask `readable_kbs` first whether it is there at all.
+    """
+    require(principal, Scope.KB_WRITE)
+    if kb_token(kb_id) not in principal.tokens:
+        raise Forbidden("This knowledge base is not granted to you. Ask an admin for a grant.")
+
+
+# The gate in the index
+
+
+async def index_filter(
+    session: AsyncSession,
+    principal: Principal,
+    audience: Audience,
+    *,
+    kb_ids: Collection[str] | None = None,
+    branch: str = MAIN,
+    document_ids: Collection[str] | None = None,
+    languages: Collection[str] | None = None,
+    sources: Collection[str] | None = None,
+    tags: Collection[str] | None = None,
+    updated_from: datetime | None = None,
+    updated_before: datetime | None = None,
+    include_hidden: bool = False,
+) -> Filter:
+    """What a search may find for this principal before this audience; `kb_ids` None = every KB.
+
+    The tokens are cut to those that some document of the KBs searched asks for (a person may hold
+    thousands), the KBs to those of the tenant in which such a document is.
+    """
+    held = usable_tokens(principal, audience)
+    wanted = exists().where(
+        Document.acl_id == AclToken.acl_id,
+        Document.kb_id == KnowledgeBase.id,
+        Document.deleted_at.is_(None),
+    )
+    occurring = select(AclToken.token, KnowledgeBase.id).where(
+        AclToken.tenant_id == principal.tenant_id,
+        AclToken.token.in_(select(_items(held))),
+        KnowledgeBase.tenant_id == principal.tenant_id,
+        KnowledgeBase.deleted_at.is_(None),
+        wanted,
+    )
+    if kb_ids is not None:
+        occurring = occurring.where(KnowledgeBase.id.in_(kb_ids))
+    pairs = (await session.execute(occurring.distinct())).all()
+    return Filter(
+        tokens=frozenset(token for token, _ in pairs),
+        kb_ids=frozenset(kb_id for _, kb_id in pairs),
+        branch=branch,
+        document_ids=_frozen(document_ids),
+        languages=_frozen(languages),
+        sources=_frozen(sources),
+        tags=_frozen(tags),
+        updated_from=updated_from,
+        updated_before=updated_before,
+        include_hidden=include_hidden,
+    )
+
+
+def _frozen(values: Collection[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+# Conditions
+
+
+def _items(values: Collection[str]) -> ColumnElement[str]:
+    """The values as rows, sent as one parameter however many they are."""
+    array = bindparam(None, sorted(values), type_=Json)
+    return json_items(array).table_valued("value").c.value
+
+
+def _meets(
+    document: type[Document], tenant_id: str, tokens: Collection[str]
+) -> ColumnElement[bool]:
+    """The document and its KB stand, one token of its ACL is held and all of its `acl_all`."""
+    # Concatenation keeps the database from seeking each held token in the index: an ACL has few.
+    asked = AclToken.token.concat("")
+    needed = json_items(document.acl_all).table_valued("value")
+    return and_(
+        document.tenant_id == tenant_id,
+        document.deleted_at.is_(None),
+        document.kb_id.in_(
+            select(KnowledgeBase.id).where(
+                KnowledgeBase.tenant_id == tenant_id, KnowledgeBase.deleted_at.is_(None)
+            )
+        ),
+        exists().where(
+            AclToken.acl_id == document.acl_id,
+            AclToken.tenant_id == tenant_id,
+            asked.in_(select(_items(tokens))),
+        ),
+        not_(
+            exists()
+            .select_from(needed)
+            .where(needed.c.value.not_in(select(_items(tokens))))
+            .correlate(document)
+        ),
+    )
+
+
+def _readable_kb(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]:
+    granted = [kb for token in tokens if (kb := token.removeprefix("kb:")) != token]
+    document = (
+        exists()
+        .where(
+            Document.kb_id == KnowledgeBase.id,
+            Document.acl_id.in_(
+                select(AclToken.acl_id).where(
+                    AclToken.tenant_id == tenant_id, AclToken.token.in_(select(_items(tokens)))
+                )
+            ),
+            visible_document(tenant_id, tokens),
+        )
+        .correlate(KnowledgeBase)
+    )
+    return and_(
+        KnowledgeBase.tenant_id == tenant_id,
+        KnowledgeBase.deleted_at.is_(None),
+        KnowledgeBase.id.in_(select(_items(granted))) | document,
+    )
