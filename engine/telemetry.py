@@ -99,7 +99,7 @@ def _masked(match: re.Match[str]) -> str:
 def configure_logging(
     *,
     level: str = "info",
-    format: Literal["text", "json"] = "text",  # noqa: A002 (the setting's word)
+    style: Literal["text", "json"] = "text",
     stream: TextIO | None = None,
     secrets: Iterable[str] = (),
 ) -> None:
@@ -107,7 +107,7 @@ def configure_logging(
     keep_secret(secrets)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(_stamp)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -30,7 +30,7 @@ def stream() -> Iterator[io.StringIO]:
 
 
 def test_a_json_record_is_one_object_with_the_correlation_id(stream: io.StringIO) -> None:
-    configure_logging(format="json", stream=stream)
+    configure_logging(style="json", stream=stream)
     with correlated("req-1"):
         log.info("added %s", "a\nb", extra={"document_id": "d1", "chunks": 3})
     entry = json.loads(stream.getvalue())
@@ -71,12 +71,12 @@ def refuse(secret: str) -> None:
     raise RuntimeError(f"refused {secret}")
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("style", ["json", "text"])
 def test_no_secret_reaches_a_log_by_message_extra_or_traceback(
-    stream: io.StringIO, form: Literal["json", "text"]
+    stream: io.StringIO, style: Literal["json", "text"]
 ) -> None:
     secret = "correct horse battery"
-    configure_logging(format=form, stream=stream, secrets=[secret])
+    configure_logging(style=style, stream=stream, secrets=[secret])
     try:
         refuse(secret)
     except RuntimeError:
@@ -103,7 +103,7 @@ def test_what_looks_like_a_secret_is_masked_and_nothing_else(text: str, shown: s
 
 
 def test_an_extra_whose_name_says_secret_is_masked(stream: io.StringIO) -> None:
-    configure_logging(format="json", stream=stream)
+    configure_logging(style="json", stream=stream)
     log.info("x", extra={"password": "hunter22", "count": 1})
     assert json.loads(stream.getvalue())["password"] == "****"
 

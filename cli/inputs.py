@@ -1,0 +1,101 @@
+"""What `add` is given, made into documents: files, folders, globs, URLs and standard input.
+
+Only names are read here; the engine reads the bytes. A document's external id is the file's
+absolute path, so that adding a folder again replaces what changed, and two folders that hold a
+`README.md` each keep both.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.errors import InvalidInput
+
+STDIN = "-"
+MAGIC = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One document to add: a file below `root`, a URL, or standard input when both are empty."""
+
+    path: Path | None = None
+    root: Path | None = None
+    url: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name to people: the path below the folder that was named, the URL, or -."""
+        if self.path is None:
+            return self.url or STDIN
+        return self.path.relative_to(self.root).as_posix() if self.root else self.path.name
+
+    @property
+    def external_id(self) -> str:
+        """What makes it the same document when it is added again."""
+        return self.path.as_posix() if self.path else self.url
+
+
+def expand(arguments: Sequence[str]) -> list[Given]:
+    """Every document named by `arguments`, each once, in order.
+
+    A folder gives all files in it and below, except hidden ones; so does a glob the shell left
+    alone. Raises `InvalidInput` for a path that does not exist and for a folder without files.
+    """
+    found: dict[tuple[str, str], Given] = {}
+    for argument in arguments:
+        for given in _expand(argument):
+            found.setdefault((given.external_id, given.url), given)
+    return list(found.values())
+
+
+def _expand(argument: str) -> Iterator[Given]:
+    if argument == STDIN:
+        yield Given()
+        return
+    if urlsplit(argument).scheme in {"http", "https"}:
+        yield Given(url=argument)
+        return
+    path = Path(argument).expanduser().absolute()
+    if path.is_dir():
+        yield from _below(path)
+    elif path.exists():
+        yield Given(path=path)
+    elif MAGIC & set(argument):
+        yield from _matching(argument)
+    else:
+        raise InvalidInput(f"{argument} does not exist; give a file, a folder, a URL or -")
+
+
+def _below(folder: Path) -> Iterator[Given]:
+    files = [path for path in _walk(folder) if path.is_file()]
+    if not files:
+        raise InvalidInput(f"{folder} holds no files")
+    yield from (Given(path=path, root=folder) for path in files)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below `folder` by name; links to folders are not followed, for they may turn in rings."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if not entry.is_symlink():
+                yield from _walk(entry)
+        else:
+            yield entry
+
+
+def _matching(pattern: str) -> Iterator[Given]:
+    expanded = str(Path(pattern).expanduser())
+    matches = [Path(name).absolute() for name in sorted(glob.glob(expanded, recursive=True))]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    if not matches:
+        raise InvalidInput(f"nothing matches {pattern}")
+    for path in matches:
+        if path.is_dir():
+            continue  # `docs/**` names the folders as well as what is in them
+        yield Given(path=path)

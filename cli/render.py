@@ -1,0 +1,134 @@
+"""What people read: hits, answers and tables as styled text. Pure; `output.py` prints it.
+
+Text of documents is other people's: `plain` takes out what could steer a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from engine.domain import Answer, Citation, Hit, ScoreParts, SearchResult
+
+INDENT = "   "
+PASSAGE_LINES = 4  # of a hit; `scrubjay docs show` has the rest
+# C0 and C1 controls but newline and tab, and the characters that turn the direction of text.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """`text` without control characters, so that a document can't move the cursor or hide words."""
+    return CONTROL.sub("", text.replace("\r\n", "\n").expandtabs(4))
+
+
+def one_line(text: str) -> str:
+    """`plain` text with all white space folded to single blanks."""
+    return " ".join(plain(text).split())
+
+
+def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Text:
+    """The hits of a search, numbered, each with its best passage, address and certainty."""
+    out = Text()
+    for number, hit in enumerate(result.hits, start=1):
+        out.append(f"{number}. ", style="dim").append(one_line(hit.title) or hit.id, style="bold")
+        out.append(f"  {hit.kb_name} · {certainty(hit.confidence)}\n", style="dim")
+        out.append(_wrapped(one_line(hit.text), width, lines=PASSAGE_LINES))
+        out.append(f"{INDENT}{address(hit)}\n", style="blue")
+        if explain:
+            out.append(f"{INDENT}{explained(hit.scores)}\n", style="dim")
+        out.append("\n")
+    if result.notice:
+        out.append(plain(result.notice) + "\n")
+    elif not result.hits:
+        out.append(f"Nothing found in {searched(result.searched_kbs)}.\n")
+    else:
+        found = f"{len(result.hits)} of {result.searched_documents:,} documents"
+        out.append(f"{found} in {result.took_ms:.0f} ms\n", style="dim")
+    return out
+
+
+def answer(value: Answer, *, width: int = 80) -> Text:
+    """An answer, then its numbered citations with their quotes."""
+    out = Text()
+    for paragraph in plain(value.text).strip().split("\n"):
+        out.append(textwrap.fill(paragraph, width) + "\n")
+    for citation in value.citations:
+        out.append("\n").append(_cited(citation, width))
+    return out
+
+
+def _cited(citation: Citation, width: int) -> Text:
+    out = Text().append(f"[{citation.n}] ", style="dim")
+    out.append(one_line(citation.title) + "\n", style="bold")
+    out.append(_wrapped(f"“{one_line(citation.quote)}”", width, indent="    "))
+    where = one_line(citation.url) or f"scrubjay docs show {citation.document_id}"
+    return out.append(f"    {where}\n", style="blue")
+
+
+def certainty(confidence: float) -> str:
+    """A confidence in a word and its figure."""
+    word = "sure" if confidence >= 0.75 else "likely" if confidence >= 0.4 else "unsure"
+    return f"{word} ({confidence:.2f})"
+
+
+def explained(parts: ScoreParts) -> str:
+    """Every part of a score in words, for `--explain`."""
+    said = [
+        f"words {parts.lexical:.2f} (title {parts.bm25_title:.2f}, passage {parts.bm25_chunk:.2f})",
+        "meaning not compared" if parts.cosine is None else f"meaning {parts.cosine:.2f}",
+        f"together {parts.fused:.2f}",
+        f"{parts.coverage:.0%} of the query's weight is found here",
+    ]
+    if parts.freshness != 1.0:
+        said.append(f"its age takes it to {parts.freshness:.0%}")
+    if parts.features:
+        said.append(f"features add {parts.features:.2f}")
+    if parts.rerank is not None:
+        said.append(f"reranker {parts.rerank:.2f}")
+    return "; ".join(said)
+
+
+def address(hit: Hit) -> str:
+    """Where a hit can be read: its URL, or the command that shows it."""
+    return one_line(hit.url) or f"scrubjay docs show {hit.document_id}"
+
+
+def searched(names: Sequence[str]) -> str:
+    """The knowledge bases a search looked through, for people."""
+    return ", ".join(one_line(name) for name in names) or "no knowledge base"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
+    """Columns as wide as their longest cell, heads dim; cells are single lines."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(head), *(len(row[i]) for row in cells), 0) for i, head in enumerate(heads)]
+    out = Text()
+    out.append(_row(heads, widths), style="dim")
+    for row in cells:
+        out.append(_row(row, widths))
+    return out
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return line.rstrip() + "\n"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """1 document, 2,000 documents."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _wrapped(text: str, width: int, *, indent: str = INDENT, lines: int | None = None) -> str:
+    filled = textwrap.fill(
+        text,
+        max(width, 40),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        max_lines=lines,
+        placeholder=" …",
+    )
+    return filled + "\n"

@@ -1,0 +1,175 @@
+"""What people and programs read, whole: hits, answers, tables and their JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inline_snapshot import snapshot
+
+from cli import render, shapes
+from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
+
+SCORES = ScoreParts(
+    bm25_title=1.5, bm25_chunk=5.25, lexical=4.125, cosine=0.625, coverage=0.75, fused=0.8125
+)
+PASSAGE = Passage(
+    id="r.0", ordinal=0, text="You can request\nup to 240 hours.", context="", start=0, end=32
+)
+HIT = Hit(
+    id="r.0",
+    document_id="d1",
+    revision_id="r",
+    kb_id="k",
+    kb_name="handbook",
+    title="Advanced sick leave",
+    url="https://example.org/leave",
+    score=0.8125,
+    confidence=0.86,
+    scores=SCORES,
+    passages=(PASSAGE,),
+)
+RESULT = SearchResult(
+    hits=(HIT, replace(HIT, url="", title="", confidence=0.2)),
+    query="sick leave",
+    mode="hybrid",
+    searched_kbs=("handbook",),
+    searched_documents=246,
+    took_ms=12.4,
+)
+ANSWER = Answer(
+    text="You can request up to 240 hours of advanced sick leave. [1]",
+    grounded=True,
+    confidence=0.86,
+    citations=(
+        Citation(
+            n=1,
+            id="r.0",
+            document_id="d1",
+            revision_id="r",
+            title="Advanced sick leave",
+            url="https://example.org/leave",
+            quote="up to 240\nhours",
+            start=16,
+            end=31,
+        ),
+    ),
+    searched_kbs=("handbook",),
+)
+
+
+def test_hits_are_numbered_with_passage_address_and_certainty() -> None:
+    assert render.hits(RESULT, width=60).plain == snapshot("""\
+1. Advanced sick leave  handbook · sure (0.86)
+   You can request up to 240 hours.
+   https://example.org/leave
+
+2. r.0  handbook · unsure (0.20)
+   You can request up to 240 hours.
+   scrubjay docs show d1
+
+2 of 246 documents in 12 ms
+""")
+
+
+def test_explain_says_every_part_of_the_score_in_words() -> None:
+    parts = replace(SCORES, cosine=None, freshness=0.5, features=0.25, rerank=0.9)
+    assert [render.explained(SCORES), render.explained(parts)] == snapshot(
+        [
+            "words 4.12 (title 1.50, passage 5.25); meaning 0.62; together 0.81; 75% of the query's weight is found here",
+            "words 4.12 (title 1.50, passage 5.25); meaning not compared; together 0.81; 75% of the query's weight is found here; its age takes it to 50%; features add 0.25; reranker 0.90",
+        ]
+    )
+    assert render.explained(SCORES) in render.hits(RESULT, explain=True, width=200).plain
+
+
+def test_finding_nothing_names_what_was_searched() -> None:
+    nothing = replace(RESULT, hits=())
+    assert render.hits(nothing).plain == "Nothing found in handbook.\n"
+    assert render.hits(replace(nothing, notice="Try other words.")).plain == "Try other words.\n"
+
+
+def test_an_answer_comes_before_its_numbered_quotes() -> None:
+    assert render.answer(ANSWER, width=60).plain == snapshot("""\
+You can request up to 240 hours of advanced sick leave. [1]
+
+[1] Advanced sick leave
+    “up to 240 hours”
+    https://example.org/leave
+""")
+
+
+def test_a_document_cannot_steer_the_terminal() -> None:
+    text = "\x1b[2Jgone\u202eevil\x07\r\nnext\tcell"
+    hostile = replace(HIT, title=text, url=text, passages=(replace(PASSAGE, text=text),))
+    shown = render.hits(replace(RESULT, hits=(hostile,))).plain
+    shown += render.answer(replace(ANSWER, text=text)).plain
+    shown += render.table(("title",), [(text,)]).plain
+    assert not any(character in shown for character in "\x1b\x07\u202e\r\t")
+
+
+@given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=5))
+def test_a_table_has_one_line_a_row(rows: list[tuple[str, str]]) -> None:
+    assert render.table(("one", "two"), rows).plain.count("\n") == len(rows) + 1
+
+
+def test_a_table_aligns_its_columns() -> None:
+    assert render.table(("id", "title"), [("a", "x y"), ("longer", "z\nw")]).plain == snapshot("""\
+id      title
+a       x y
+longer  z w
+""")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 documents"), (1, "1 document"), (2000, "2,000 documents")]
+)
+def test_counts_read_as_people_say_them(number: int, said: str) -> None:
+    assert render.counted(number, "document") == said
+
+
+def test_search_json_has_exactly_the_promised_shape() -> None:
+    [first, _] = shapes.search(RESULT)["hits"]
+    assert list(shapes.search(RESULT)) == ["hits"]
+    assert first == {
+        "id": "r.0",
+        "document_id": "d1",
+        "title": "Advanced sick leave",
+        "url": "https://example.org/leave",
+        "text": "You can request\nup to 240 hours.",
+        "score": 0.8125,
+        "confidence": 0.86,
+        "scores": {
+            "bm25_title": 1.5,
+            "bm25_chunk": 5.25,
+            "lexical": 4.125,
+            "cosine": 0.625,
+            "coverage": 0.75,
+            "fused": 0.8125,
+            "freshness": 1.0,
+            "features": 0.0,
+            "rerank": None,
+        },
+    }
+    assert json.loads(json.dumps(first)) == first
+
+
+def test_ask_json_has_exactly_the_promised_shape() -> None:
+    assert shapes.answer(ANSWER) == {
+        "answer": "You can request up to 240 hours of advanced sick leave. [1]",
+        "grounded": True,
+        "confidence": 0.86,
+        "citations": [
+            {
+                "n": 1,
+                "id": "r.0",
+                "document_id": "d1",
+                "title": "Advanced sick leave",
+                "url": "https://example.org/leave",
+                "quote": "up to 240\nhours",
+            }
+        ],
+    }
