@@ -25,7 +25,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, not_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
@@ -192,8 +192,8 @@ def answering(
 ) -> tuple[ColumnElement[bool], ...]:
     """The `where` of a statement over `Live` joined with `Document`: visible, and live there."""
     return (
-        Live.tenant_id == tenant_id,
-        Live.branch == branch,
+        _unindexed(Live.tenant_id) == tenant_id,
+        _unindexed(Live.branch) == branch,
         visible_document(tenant_id, tokens),
     )
 
@@ -214,9 +214,7 @@ def select_answering(
     )
 
 
-def select_chunks(
-    tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
-) -> Select[Chunk]:
+def select_chunks(tenant_id: str, tokens: Collection[str], *, branch: str = MAIN) -> Select[Chunk]:
     """Chunks of the live revisions of visible documents: narrow it by revision and ordinal."""
     return (
         select(Chunk)
@@ -360,27 +358,31 @@ async def index_filter(
     """What a search may find for this principal before this audience; `kb_ids` None = every KB.
 
     The tokens are cut to those that some document of the KBs searched asks for (a person may hold
-    thousands), the KBs to those of the tenant in which such a document is.
+    thousands), the KBs to those that stand in the tenant.
     """
-    held = usable_tokens(principal, audience)
-    wanted = exists().where(
-        Document.acl_id == AclToken.acl_id,
-        Document.kb_id == KnowledgeBase.id,
-        Document.deleted_at.is_(None),
-    )
-    occurring = select(AclToken.token, KnowledgeBase.id).where(
-        AclToken.tenant_id == principal.tenant_id,
-        AclToken.token.in_(select(_items(held))),
-        KnowledgeBase.tenant_id == principal.tenant_id,
-        KnowledgeBase.deleted_at.is_(None),
-        wanted,
+    standing = select(KnowledgeBase.id).where(
+        KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
     )
     if kb_ids is not None:
-        occurring = occurring.where(KnowledgeBase.id.in_(kb_ids))
-    pairs = (await session.execute(occurring.distinct())).all()
+        standing = standing.where(KnowledgeBase.id.in_(select(_items(kb_ids))))
+    searched = frozenset(await session.scalars(standing))
+    asked_for = exists().where(
+        Document.acl_id == AclToken.acl_id,
+        Document.kb_id.in_(searched),
+        Document.deleted_at.is_(None),
+    )
+    occurring = await session.scalars(
+        select(AclToken.token)
+        .where(
+            AclToken.tenant_id == principal.tenant_id,
+            AclToken.token.in_(select(_items(usable_tokens(principal, audience)))),
+            asked_for,
+        )
+        .distinct()
+    )
     return Filter(
-        tokens=frozenset(token for token, _ in pairs),
-        kb_ids=frozenset(kb_id for _, kb_id in pairs),
+        tokens=frozenset(occurring),
+        kb_ids=searched,
         branch=branch,
         document_ids=_frozen(document_ids),
         languages=_frozen(languages),
@@ -405,26 +407,38 @@ def _items(values: Collection[str]) -> ColumnElement[str]:
     return json_items(array).table_valued("value").c.value
 
 
+def _unindexed(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
+    """The column as an expression no index serves, for conditions that hold for nearly every row.
+
+    Without statistics SQLite takes any indexed equality for a rare one: it would walk all rows of
+    the tenant, or of a document's ACL seek each of a thousand held tokens, where the join starts
+    from a few ids.
+    """
+    return column.concat("")
+
+
 def _meets(
     document: type[Document], tenant_id: str, tokens: Collection[str]
 ) -> ColumnElement[bool]:
     """The document and its KB stand, one token of its ACL is held and all of its `acl_all`."""
-    # Concatenation keeps the database from seeking each held token in the index: an ACL has few.
-    asked = AclToken.token.concat("")
     needed = json_items(document.acl_all).table_valued("value")
     return and_(
-        document.tenant_id == tenant_id,
+        _unindexed(document.tenant_id) == tenant_id,
         document.deleted_at.is_(None),
-        document.kb_id.in_(
-            select(KnowledgeBase.id).where(
-                KnowledgeBase.tenant_id == tenant_id, KnowledgeBase.deleted_at.is_(None)
-            )
-        ),
-        exists().where(
+        exists()
+        .where(
+            KnowledgeBase.id == document.kb_id,
+            _unindexed(KnowledgeBase.tenant_id) == tenant_id,
+            KnowledgeBase.deleted_at.is_(None),
+        )
+        .correlate(document),
+        exists()
+        .where(
             AclToken.acl_id == document.acl_id,
-            AclToken.tenant_id == tenant_id,
-            asked.in_(select(_items(tokens))),
-        ),
+            _unindexed(AclToken.tenant_id) == tenant_id,
+            _unindexed(AclToken.token).in_(select(_items(tokens))),
+        )
+        .correlate(document),
         not_(
             exists()
             .select_from(needed)
