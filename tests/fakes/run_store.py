@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from engine.flow.context import RunIds
@@ -9,7 +10,10 @@ from engine.flow.store import LogEntry, NodeRecord, RunState, RunUpdate, SavedRu
 
 
 class MemoryRunStore:
-    """What was written, by run; `writes` counts, `failing` makes every write raise it."""
+    """What was written, by run; `writes` counts, `failing` makes every write raise it.
+
+    `tried` is set by any write, `wrote` by one that succeeds.
+    """
 
     def __init__(self) -> None:
         self.states: dict[str, RunUpdate] = {}
@@ -18,6 +22,8 @@ class MemoryRunStore:
         self.entries: dict[str, list[LogEntry]] = {}
         self.writes = 0
         self.failing: Exception | None = None
+        self.tried = asyncio.Event()
+        self.wrote = asyncio.Event()
 
     async def load(self, ids: RunIds) -> SavedRun | None:
         if ids.run_id not in self.states:
@@ -25,9 +31,11 @@ class MemoryRunStore:
         return SavedRun(self.states[ids.run_id].dsl, dict(self.nodes[ids.run_id]))
 
     async def write(self, ids: RunIds, change: RunUpdate) -> None:
+        self.tried.set()
         if self.failing is not None:
             raise self.failing
         self.writes += 1
+        self.wrote.set()
         self.states[ids.run_id] = replace(change, nodes=(), entries=())
         if change.fresh:
             self.nodes[ids.run_id] = {}

@@ -1,0 +1,229 @@
+"""Small components for tests of the flow engine, and a short way to write a DSL."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+from pydantic import Field
+
+from engine.flow.component import Component, ComponentParam, Fired, Inputs, Output, Pause
+from engine.flow.context import RunContext, RunIds
+from engine.flow.run import run_subgraph
+
+
+class Desk:
+    """The services of these tests: which components ran, and events they wait for and set."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.begun: dict[str, asyncio.Event] = {}
+        self.broken: set[str] = set()
+        self.contexts: list[RunContext[Desk]] = []
+
+    def event(self, name: str) -> asyncio.Event:
+        return self.begun.setdefault(name, asyncio.Event())
+
+
+class Note(Component[Desk]):
+    """Remembers that it ran and lists whose output it sees."""
+
+    type = "Note"
+    writes = frozenset({"seen"})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(self.id)
+        context.services.contexts.append(context)
+        return {"seen": sorted(i for i in inputs.by_id if i != "$input")}
+
+
+class Cheap(Note):
+    type = "Cheap"
+    checkpoint = False
+
+
+class Precious(Note):
+    type = "Precious"
+    checkpoint_now = True
+
+
+class Write(Component[Desk]):
+    """Writes `value` under `key`."""
+
+    type = "Write"
+
+    class Param(ComponentParam):
+        key: str = "text"
+        value: Any = None
+
+    param: Param
+
+    @classmethod
+    def writes_of(cls, param: Any) -> frozenset[str]:
+        return frozenset({param.key})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(self.id)
+        self.set_output(self.param.key, self.param.value)
+        return None
+
+
+class Upper(Component[Desk]):
+    """Reads a text and writes it in capitals, in place."""
+
+    type = "Upper"
+    reads = frozenset({"text"})
+    optional = frozenset({"title"})
+    writes = frozenset({"text"})
+
+    class Param(ComponentParam):
+        suffix: str = Field(default="", max_length=3)
+        token: str = ""
+
+    param: Param
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(self.id)
+        return {"text": inputs["text"].upper() + self.param.suffix}
+
+
+class ById(Component[Desk]):
+    type = "ById"
+    reads = frozenset({"text"})
+    reads_by_id = True
+    writes = frozenset({"texts"})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        return {"texts": {i: inputs.by_id[i]["text"] for i in inputs.upstream}}
+
+
+class Meet(Component[Desk]):
+    """Says that it has begun and waits for the others named."""
+
+    type = "Meet"
+    writes = frozenset({"met"})
+
+    class Param(ComponentParam):
+        waits_for: tuple[str, ...] = ()
+
+    param: Param
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(self.id)
+        context.services.event(self.id).set()
+        for name in self.param.waits_for:
+            await asyncio.wait_for(context.services.event(name).wait(), 5)
+        return {"met": list(self.param.waits_for)}
+
+
+class Stuck(Component[Desk]):
+    type = "Stuck"
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.event(self.id).set()
+        await asyncio.Event().wait()
+        return None
+
+
+class Fragile(Note):
+    """Fails while its id is in `services.broken`."""
+
+    type = "Fragile"
+
+    class Param(ComponentParam):
+        error: str = "RuntimeError"
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        if self.id in context.services.broken:
+            context.progress(self.id, 0.4, "so far so good")
+            raise RuntimeError("secret detail")
+        return await super()._invoke(context, inputs)
+
+
+class Switch(Component[Desk]):
+    type = "Switch"
+    writes = frozenset({"chose"})
+
+    class Param(ComponentParam):
+        to: tuple[str, ...] = ()
+
+    param: Param
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(self.id)
+        return Fired({"chose": list(self.param.to)}, targets=self.param.to)
+
+
+class AskPerson(Component[Desk]):
+    type = "AskPerson"
+    writes = frozenset({"answer", "asked"})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(self.id)
+        if inputs.reply is None:
+            raise Pause("Which year?", saved={"asked": 1})
+        return {"answer": inputs.reply["text"], "asked": (inputs.saved or {})["asked"]}
+
+
+class Loop(Component[Desk]):
+    """Runs the flow inside it once per item."""
+
+    type = "Loop"
+    reads = frozenset({"items"})
+    writes = frozenset({"results"})
+    subflow_inputs = frozenset({"text"})
+
+    class Param(ComponentParam):
+        body: dict[str, Any]
+
+    @classmethod
+    def subflow_of(cls, param: Any) -> dict[str, Any]:
+        body: dict[str, Any] = param.body
+        return body
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        results = [
+            await run_subgraph(context, self, input={"text": item}, label=str(n))
+            for n, item in enumerate(inputs["items"])
+        ]
+        return {"results": [result["text"] for result in results]}
+
+
+COMPONENTS = (
+    AskPerson,
+    ById,
+    Cheap,
+    Fragile,
+    Loop,
+    Meet,
+    Note,
+    Precious,
+    Stuck,
+    Switch,
+    Upper,
+    Write,
+)
+
+IDS = RunIds(
+    tenant_id="t1",
+    flow_id="flow1",
+    run_id="run1",
+    kb_id="kb1",
+    document_id="doc1",
+    job_id="job1",
+    correlation_id="corr1",
+)
+
+
+def flow(*lines: str, **nodes: Any) -> dict[str, Any]:
+    """A DSL: nodes as id=Type or id=(Type, param), edges as "a > b > c"."""
+    components = []
+    for node_id, spec in nodes.items():
+        type_name, param = spec if isinstance(spec, tuple) else (spec, {})
+        components.append({"id": node_id, "type": type_name, "param": param})
+    edges = []
+    for line in lines:
+        names = [name.strip() for name in line.split(">")]
+        edges += [{"source": a, "target": b} for a, b in pairwise(names)]
+    return {"components": components, "edges": edges}
