@@ -90,7 +90,7 @@ _CUTS: dict[BlockKind, tuple[re.Pattern[str], ...]] = {
     "code": (_LINE, _WORD),
     "heading": (_WORD,),
     "list": (_ITEM, _SENTENCE, _WORD),
-    "paragraph": (_SENTENCE, _WORD),
+    "paragraph": (_SENTENCE, _LINE, _WORD),
     "quote": (_LINE, _SENTENCE, _WORD),
     "table": (_LINE, _WORD),
 }

@@ -111,8 +111,17 @@ def _without_mark(data: bytes) -> str:
 
 def _guess(data: bytes) -> tuple[str, str]:
     sample = data[:_SAMPLE]
-    best = from_bytes(sample, cp_isolation=list(GUESSED), enable_fallback=False).best()
-    names = [best.encoding] if best is not None else []
+    matches = from_bytes(sample, cp_isolation=list(GUESSED), enable_fallback=False)
+    best = matches.best()
+    names = [] if best is None else [best.encoding]
+    if best is not None:
+        equals = [match.encoding for match in matches if match.chaos <= best.chaos]
+        if "euc_jp" in equals and len(_KANA.findall(sample.decode("euc_jp", "replace"))) > 1:
+            names.insert(0, "euc_jp")
+        if "cp1255" in equals and not best.coherence:
+            names.insert(0, "cp1255")  # Hebrew; Russian and Greek would have shown as such
+        if best.encoding in {"cp1250", "cp1252", "cp1254"}:
+            names.insert(0, _latin(sample))
     for name in [*names, "cp1252"]:
         try:
             return data.decode(name), name
@@ -122,3 +131,22 @@ def _guess(data: bytes) -> tuple[str, str]:
     if text.count("\ufffd") * 100 > len(text):
         raise not_text()
     return text, "utf-8"
+
+
+_KANA = re.compile("[\u3041-\u30ff]")
+# What Central European and Turkish text looks like when it is read as Western European.
+_CENTRAL = re.compile(
+    "[\u0161\u017e\u0160\u017d\ufffd]|\\w[\u00b9\u00b3\u00bf\u00a3\u00a5\u0153\u0178]\\w"
+)
+_TURKISH = re.compile("[\u00f0\u00fe\u00d0\u00de]")
+_ICELANDIC = re.compile("[\u00e1\u00e6\u00ed\u00f3\u00fa]")
+
+
+def _latin(sample: bytes) -> str:
+    """Which of three tables that hardly differ; Western European unless its reading looks wrong."""
+    western = sample.decode("cp1252", "replace")
+    if _CENTRAL.search(western):
+        return "cp1250"
+    if _TURKISH.search(western) and not _ICELANDIC.search(western):
+        return "cp1254"
+    return "cp1252"

@@ -1,0 +1,389 @@
+"""Word documents (.docx): headings, paragraphs, lists, tables, links and footnotes as Markdown.
+
+An own walk over the XML: five times faster than converting to HTML first, and nothing is resolved
+or executed on the way. Deleted text, comments and field codes are left out; Word knows pages only
+when it draws them, so blocks have none.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lxml import etree
+
+from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, parse_xml
+from ingestion.convert.document import (
+    Converted,
+    Limits,
+    Writer,
+    cell,
+    render_table,
+)
+
+MIME = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_STRICT_W = b"http://purl.oclc.org/ooxml/wordprocessingml/main"
+_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_DC = "{http://purl.org/dc/elements/1.1/}"
+_DCTERMS = "{http://purl.org/dc/terms/}"
+
+_SKIPPED = frozenset(
+    (
+        *(f"{_W}{name}" for name in ("del", "moveFrom", "pPr", "rPr", "instrText", "txbxContent")),
+        *(
+            f"{_W}{name}"
+            for name in ("sectPr", "tblPr", "trPr", "tcPr", "sdtPr", "commentReference")
+        ),
+        f"{_MC}Fallback",
+    )
+)
+_DEPTH = 40  # of tables and content controls within one another
+
+
+def is_docx(data: bytes) -> bool:
+    """Whether `data` is a zip archive whose directory names a Word document's body.
+
+    A file cut short has no directory any more; its first members still tell.
+    """
+    if not data.startswith(ZIP_MAGIC):
+        return False
+    return b"word/document" in data or (b"word/" in data[:4096] and b"[Content_Types].xml" in data)
+
+
+def sample() -> bytes:
+    """A small document, for warming up and for tests."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        body = (
+            f'<w:document xmlns:w="{_W[1:-1]}"><w:body><w:p><w:r><w:t>A</w:t></w:r></w:p></w:body>'
+        )
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("word/document.xml", f"{body}</w:document>")
+    return out.getvalue()
+
+
+def convert(data: bytes, limits: Limits) -> Converted:
+    """The document's body, then its footnotes."""
+    archive = Archive(data, limits)
+    body_bytes = archive.read("word/document.xml")
+    if body_bytes is None:
+        raise damaged()
+    if _STRICT_W in body_bytes:  # ISO strict: the same names in another namespace
+        body_bytes = body_bytes.replace(_STRICT_W, _W[1:-1].encode("ascii"))
+    root = parse_xml(body_bytes)
+    writer = Writer(limits)
+    walker = _Walker(writer, _read_styles(archive), _read_numbering(archive), _read_links(archive))
+    body = root.find(f"{_W}body")
+    if body is None:
+        raise damaged()
+    walker.blocks(body)
+    walker.flush()
+    for name in ("word/footnotes.xml", "word/endnotes.xml"):
+        notes = archive.xml(name)
+        if notes is not None:
+            walker.notes(notes)
+    text, blocks = writer.finish()
+    title, author, created_at, updated_at, language = _read_core(archive)
+    return Converted(
+        text=text,
+        blocks=blocks,
+        mime=MIME,
+        title=title or walker.title,
+        author=author,
+        created_at=created_at,
+        updated_at=updated_at,
+        language=language,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What of a paragraph style matters: `level` of a heading from 1, `list_` its numbering."""
+
+    level: int = 0
+    title: bool = False
+    list_: tuple[str, int] | None = None
+    code: bool = False
+    quote: bool = False
+
+
+class _Walker:
+    def __init__(
+        self,
+        writer: Writer,
+        styles: dict[str, _Style],
+        bullets: dict[tuple[str, int], bool],
+        links: dict[str, str],
+    ) -> None:
+        self._writer = writer
+        self._styles = styles
+        self._bullets = bullets
+        self._links = links
+        self._list: list[str] = []
+        self._code: list[str] = []
+        self._counters: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        self.title = ""
+
+    def blocks(self, parent: etree._Element, depth: int = 0) -> None:
+        """Write the paragraphs and tables directly or by wrappers within `parent`."""
+        if depth > _DEPTH:
+            return
+        for child in parent:
+            if child.tag == f"{_W}p":
+                self._paragraph(child)
+            elif child.tag == f"{_W}tbl":
+                self.flush()
+                self._table(child, depth)
+            elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
+                self.blocks(child, depth + 1)  # content controls, custom XML, insertions
+
+    def flush(self) -> None:
+        """End a list or a listing."""
+        if self._list:
+            self._writer.add("list", "\n".join(self._list))
+            self._list.clear()
+        if self._code:
+            self._writer.add("code", "\n".join(("```", *self._code, "```")))
+            self._code.clear()
+
+    def notes(self, root: etree._Element) -> None:
+        """Write footnotes or endnotes as `[^id]: text`."""
+        for note in root:
+            if note.get(f"{_W}type") not in {"separator", "continuationSeparator"}:
+                text = " ".join(self._text(p) for p in note.iter(f"{_W}p")).strip()
+                if text:
+                    self._writer.add("paragraph", f"[^{note.get(f'{_W}id')}]: {text}")
+
+    def _paragraph(self, paragraph: etree._Element) -> None:
+        style, list_ = self._style(paragraph)
+        text = self._text(paragraph).strip("\n")
+        if style.code and text:
+            self._code.append(text)
+        elif not text.strip():
+            pass
+        elif style.level:
+            self.flush()
+            title = " ".join(text.split())
+            if style.title and not self.title:
+                self.title = title
+            self._writer.heading(style.level, title)
+        elif list_ is not None:
+            self._list.append(self._item(text.strip(), *list_))
+        else:
+            self.flush()
+            if style.quote:
+                text = "\n".join(f"> {line}" for line in text.split("\n"))
+            self._writer.add("quote" if style.quote else "paragraph", text.strip())
+        for box in paragraph.iter(f"{_W}txbxContent"):
+            if next(box.iterancestors(f"{_MC}Fallback"), None) is None:
+                self.flush()
+                self.blocks(box, _DEPTH - 2)
+
+    def _style(self, paragraph: etree._Element) -> tuple[_Style, tuple[str, int] | None]:
+        properties = paragraph.find(f"{_W}pPr")
+        if properties is None:
+            return self._styles.get("", _NORMAL), None
+        named = properties.find(f"{_W}pStyle")
+        style = self._styles.get("" if named is None else _value(named), _NORMAL)
+        level = _outline_level(properties)
+        if level and not style.level:
+            style = _Style(level=level)
+        return style, _list_of(properties, style.list_)
+
+    def _item(self, text: str, number_id: str, level: int) -> str:
+        indent = "  " * level
+        if self._bullets.get((number_id, level), True):
+            return f"{indent}- {text}"
+        counters = self._counters[number_id]
+        for deeper in [one for one in counters if one > level]:
+            del counters[deeper]
+        counters[level] = counters.get(level, 0) + 1
+        return f"{indent}{counters[level]}. {text}"
+
+    def _text(self, element: etree._Element, depth: int = 0) -> str:
+        pieces: list[str] = []
+        for child in element:
+            tag = child.tag
+            if tag in {f"{_W}t", f"{_M}t"}:
+                pieces.append(child.text or "")
+            elif tag in {f"{_W}tab", f"{_W}ptab"}:
+                pieces.append("\t")
+            elif tag in {f"{_W}br", f"{_W}cr"}:
+                pieces.append("\n")
+            elif tag == f"{_W}noBreakHyphen":
+                pieces.append("-")
+            elif tag in {f"{_W}footnoteReference", f"{_W}endnoteReference"}:
+                pieces.append(f"[^{child.get(f'{_W}id')}]")
+            elif tag == f"{_W}hyperlink":
+                pieces.append(self._link(child, depth))
+            elif isinstance(tag, str) and tag not in _SKIPPED and depth < _DEPTH:
+                pieces.append(self._text(child, depth + 1))
+        return "".join(pieces)
+
+    def _link(self, element: etree._Element, depth: int) -> str:
+        text = self._text(element, depth + 1)
+        target = self._links.get(element.get(f"{_R}id") or "", "")
+        return f"[{text}]({target})" if target and text.strip() else text
+
+    def _table(self, table: etree._Element, depth: int) -> None:
+        rows = list(self._rows(table, depth))
+        if max((len(row) for row in rows), default=0) > 1:
+            self._writer.add("table", render_table(rows))
+            return
+        for one in table.iterfind(f"{_W}tr/{_W}tc"):  # a frame around text, not a table
+            self.blocks(one, depth + 1)
+        self.flush()
+
+    def _rows(self, table: etree._Element, depth: int) -> Iterator[list[str]]:
+        for row in table.iterfind(f"{_W}tr"):
+            cells: list[str] = []
+            for one in row.iter(f"{_W}tc"):
+                if next(one.iterancestors(f"{_W}tr")) is not row:
+                    continue  # of a table within a cell: its text is in that cell's
+                merged = one.find(f"{_W}tcPr/{_W}vMerge")
+                goes_on = merged is not None and _value(merged) != "restart"
+                cells.append("" if goes_on else cell(self._cell(one, depth)))
+                span = one.find(f"{_W}tcPr/{_W}gridSpan")
+                width = _value(span) if span is not None else ""
+                cells.extend([""] * min(int(width) - 1 if width.isdecimal() else 0, 50))
+            if any(cells):
+                yield cells
+
+    def _cell(self, element: etree._Element, depth: int) -> str:
+        if depth > _DEPTH:
+            return ""
+        pieces: list[str] = []
+        for child in element:
+            if child.tag == f"{_W}p":
+                pieces.append(self._text(child))
+            elif child.tag == f"{_W}tbl":
+                pieces.extend("; ".join(filter(None, row)) for row in self._rows(child, depth + 1))
+            elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
+                pieces.append(self._cell(child, depth + 1))
+        return " ".join(piece for piece in pieces if piece.strip())
+
+
+_NORMAL = _Style()
+
+
+def _value(element: etree._Element) -> str:
+    return element.get(f"{_W}val") or ""
+
+
+def _outline_level(properties: etree._Element) -> int:
+    outline = properties.find(f"{_W}outlineLvl")
+    value = "" if outline is None else _value(outline)
+    return int(value) + 1 if value.isdecimal() and int(value) < 9 else 0
+
+
+def _list_of(
+    properties: etree._Element, inherited: tuple[str, int] | None
+) -> tuple[str, int] | None:
+    number = properties.find(f"{_W}numPr")
+    if number is None:
+        return inherited
+    level, name = number.find(f"{_W}ilvl"), number.find(f"{_W}numId")
+    number_id = _value(name) if name is not None else (inherited or ("", 0))[0]
+    depth = _value(level) if level is not None else ""
+    if number_id in {"", "0"}:  # 0 takes a paragraph out of its style's list
+        return None
+    return number_id, min(int(depth), 8) if depth.isdecimal() else 0
+
+
+def _read_styles(archive: Archive) -> dict[str, _Style]:
+    """Paragraph styles by id; "" is what paragraphs without one have."""
+    root = archive.xml("word/styles.xml")
+    if root is None:
+        return {}
+    elements = {style.get(f"{_W}styleId") or "": style for style in root.iterfind(f"{_W}style")}
+    return {name: _read_style(name, elements) for name in elements}
+
+
+def _read_style(name: str, elements: dict[str, etree._Element]) -> _Style:
+    level, list_ = 0, None
+    title = code = quote = False
+    seen: set[str] = set()
+    while name in elements and name not in seen:  # up the chain, which may be a circle
+        seen.add(name)
+        element = elements[name]
+        label = element.find(f"{_W}name")
+        called = _value(label).lower() if label is not None else ""
+        if called.startswith("heading ") and called[8:].isdecimal():
+            level = level or int(called[8:])
+        title = title or called == "title"
+        code = code or called in {"html preformatted", "source code", "code", "preformatted text"}
+        quote = quote or called in {"quote", "intense quote", "quotations"}
+        properties = element.find(f"{_W}pPr")
+        if properties is not None:
+            level = level or _outline_level(properties)
+            list_ = list_ or _list_of(properties, None)
+        based = element.find(f"{_W}basedOn")
+        name = _value(based) if based is not None else ""
+    if title:
+        level = 1
+    return _Style(level, title, None if level else list_, code, quote)
+
+
+def _read_numbering(archive: Archive) -> dict[tuple[str, int], bool]:
+    """Whether a list's level has bullets, by numbering id and level."""
+    root = archive.xml("word/numbering.xml")
+    if root is None:
+        return {}
+    kinds: dict[str, dict[int, bool]] = {}
+    for abstract in root.iterfind(f"{_W}abstractNum"):
+        levels = kinds.setdefault(abstract.get(f"{_W}abstractNumId") or "", {})
+        for level in abstract.iterfind(f"{_W}lvl"):
+            form, depth = level.find(f"{_W}numFmt"), level.get(f"{_W}ilvl") or ""
+            if depth.isdecimal():
+                levels[int(depth)] = form is None or _value(form) in {"bullet", "none", ""}
+    bullets: dict[tuple[str, int], bool] = {}
+    for number in root.iterfind(f"{_W}num"):
+        abstract_id = number.find(f"{_W}abstractNumId")
+        if abstract_id is not None:
+            for depth, bullet in kinds.get(_value(abstract_id), {}).items():
+                bullets[number.get(f"{_W}numId") or "", depth] = bullet
+    return bullets
+
+
+def _read_links(archive: Archive) -> dict[str, str]:
+    root = archive.xml("word/_rels/document.xml.rels")
+    if root is None:
+        return {}
+    links = {}
+    for one in root:
+        target = one.get("Target") or ""
+        if one.get("TargetMode") == "External" and target.startswith(
+            ("https://", "http://", "mailto:")
+        ):
+            safe = "".join(target.split()).replace("(", "%28").replace(")", "%29")
+            links[one.get("Id") or ""] = safe
+    return links
+
+
+def _read_core(
+    archive: Archive,
+) -> tuple[str, str, datetime | None, datetime | None, str]:
+    root = archive.xml("docProps/core.xml")
+    if root is None:
+        return "", "", None, None, ""
+    title = " ".join((root.findtext(f"{_DC}title") or "").split())[:500]
+    author = " ".join((root.findtext(f"{_DC}creator") or "").split())[:200]
+    created = _moment(root.findtext(f"{_DCTERMS}created"))
+    updated = _moment(root.findtext(f"{_DCTERMS}modified"))
+    return title, author, created, updated, (root.findtext(f"{_DC}language") or "").lower()
+
+
+def _moment(value: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat((value or "").strip())
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)

@@ -1,0 +1,303 @@
+"""PDF files: text in reading order with pages, headings by size, weight or bookmark.
+
+pdfium gives letters in the order they were written, which follows columns in all but odd files.
+Lines are kept as lines, so that rows of a table stay rows. What a font does not map to Unicode is
+left out rather than indexed as garbage, and a scan without a text layer is refused with a reason.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+
+import pypdfium2 as pdfium
+from pypdfium2 import raw
+
+from ingestion.convert.document import ConversionError, Converted, Limits, Writer
+from ingestion.convert.pdf_lines import Line, read_lines
+
+MIME = "application/pdf"
+
+_HEADING_CHARS = 160  # longer lines are text, however large
+_BULLET = re.compile(r"\s*(?:[\u2022\u25cf\u25e6\u25aa\u2023\u2043\u00b7\uf0b7]|[-\u2013*]\s)\s*")
+_VOWELS = re.compile("[aeiouyàáâãäåæèéêëìíîïòóôõöøùúûüýœ]", re.IGNORECASE)
+_LATIN = re.compile("[a-zà-öø-ÿ]", re.IGNORECASE)
+
+
+def is_pdf(data: bytes) -> bool:
+    """Whether a PDF begins within the first kilobyte, as readers allow."""
+    return b"%PDF-" in data[:1024]
+
+
+def convert(data: bytes, limits: Limits) -> Converted:
+    """The text of all pages."""
+    document = _open(data)
+    try:
+        if len(document) > limits.pages:
+            raise ConversionError(
+                "too_large",
+                f"the PDF has {len(document):,} pages and the limit is {limits.pages:,}: split it"
+                " into smaller files and add those",
+            )
+        pages, unmapped = _read_pages(document, limits)
+        facts = document.get_metadata_dict()
+        bookmarks = _read_bookmarks(document)
+    finally:
+        document.close()
+    _refuse_without_text(pages, unmapped)
+    _drop_running_lines(pages)
+    layout = _Layout(pages, bookmarks)
+    writer = Writer(limits)
+    for page in pages:
+        layout.write(page, writer)
+    text, blocks = writer.finish()
+    metadata: dict[str, str | int | float | bool | list[str]] = {}
+    if empty := sum(1 for page in pages if not page.lines):
+        metadata["pages_without_text"] = empty
+    if unmapped:
+        metadata["unreadable_letters"] = unmapped
+    first = next((block for block in blocks if block.kind == "heading"), None)
+    return Converted(
+        text=text,
+        blocks=blocks,
+        mime=MIME,
+        title=_title(facts.get("Title", "")) or (first.heading_path[-1] if first else ""),
+        author=" ".join(facts.get("Author", "").split())[:200],
+        created_at=parse_pdf_date(facts.get("CreationDate", "")),
+        updated_at=parse_pdf_date(facts.get("ModDate", "")),
+        page_count=len(pages),
+        metadata=metadata,
+    )
+
+
+@dataclass(slots=True)
+class _Page:
+    number: int
+    lines: list[Line] = field(default_factory=list)
+
+
+def _open(data: bytes) -> pdfium.PdfDocument:
+    try:
+        document = pdfium.PdfDocument(data)
+        len(document)
+    except pdfium.PdfiumError as error:
+        if getattr(error, "err_code", None) == raw.FPDF_ERR_PASSWORD:
+            raise ConversionError(
+                "encrypted", "the PDF asks for a password: save a copy without one and add that"
+            ) from error
+        raise ConversionError(
+            "unreadable",
+            "the PDF is damaged or cut short: open it in a viewer, print or export it to a new PDF"
+            " and add that",
+        ) from error
+    return document
+
+
+def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[_Page], int]:
+    pages, unmapped, chars = [], 0, 0
+    for number in range(len(document)):
+        page = _Page(number + 1)
+        pages.append(page)
+        try:
+            handle = document[number]
+        except pdfium.PdfiumError:
+            continue  # a page that can't be loaded is as good as empty
+        text = None
+        try:
+            text = handle.get_textpage()
+            page.lines, missing = read_lines(text, handle.get_width())
+            unmapped += missing
+        except pdfium.PdfiumError:
+            continue
+        finally:
+            if text is not None:
+                text.close()
+            handle.close()
+        chars += sum(len(line.text) for line in page.lines)
+        if chars > limits.text_chars:
+            raise ConversionError(
+                "too_large",
+                f"the PDF holds more than {limits.text_chars:,} characters of text: split it into"
+                " smaller files and add those",
+            )
+        if page.lines and _is_garbage(page.lines):
+            unmapped += sum(len(line.text) for line in page.lines)
+            page.lines = []
+    return pages, unmapped
+
+
+def _is_garbage(lines: Sequence[Line]) -> bool:
+    """Whether a page's letters make no text, as with fonts that don't say what they draw."""
+    text = "".join(line.text for line in lines)
+    dense = [letter for letter in text if not letter.isspace()]
+    words = sum(1 for letter in dense if letter.isalnum())
+    if words < 0.4 * len(dense):
+        return len(set(dense)) > 3  # a row of dots or dashes is no text either, but harmless
+    latin = len(_LATIN.findall(text))
+    return latin > 60 and latin > 0.5 * words and len(_VOWELS.findall(text)) < 0.15 * latin
+
+
+def _refuse_without_text(pages: Sequence[_Page], unmapped: int) -> None:
+    if any(page.lines for page in pages):
+        return
+    if unmapped:
+        raise ConversionError(
+            "no_text",
+            "the PDF's fonts don't say which letters they draw, so its text can't be read: export"
+            " it anew from its source, or install the ocr extra",
+        )
+    raise ConversionError(
+        "no_text",
+        "the PDF has no text layer (it is a scan or holds only pictures): add a version with text,"
+        " or install the ocr extra",
+    )
+
+
+def _drop_running_lines(pages: Sequence[_Page]) -> None:
+    """Take away page numbers, and headers and footers that stand on half of the pages."""
+    ends: Counter[tuple[str, str]] = Counter()
+    for page in pages:
+        ends.update({(where, _pattern(line)) for where, line in _ends(page)})
+    often = max(3, len(pages) // 2)
+    for page in pages:
+        dropped = {
+            id(line)
+            for where, line in _ends(page)
+            if ends[where, _pattern(line)] >= often
+            or (len(page.lines) > 1 and re.fullmatch(r"\W*\d{1,4}\W*", line.text))
+        }
+        page.lines = [line for line in page.lines if id(line) not in dropped]
+
+
+def _ends(page: _Page) -> list[tuple[str, Line]]:
+    return [("top", line) for line in page.lines[:1]] + [
+        ("bottom", line) for line in page.lines[-1:]
+    ]
+
+
+def _pattern(line: Line) -> str:
+    return re.sub(r"\d+", "#", " ".join(line.text.split()))
+
+
+def _read_bookmarks(document: pdfium.PdfDocument) -> dict[tuple[int, str], int]:
+    """Levels of headings from the PDF's outline, by page (from 1) and title."""
+    found: dict[tuple[int, str], int] = {}
+    for bookmark in document.get_toc(max_depth=6):
+        title = _key(bookmark.get_title() or "")
+        target = bookmark.get_dest()
+        index = target.get_index() if target is not None else None
+        if title and index is not None:
+            found.setdefault((index + 1, title), bookmark.level + 1)
+        if len(found) > 20_000:
+            break
+    return found
+
+
+def _key(title: str) -> str:
+    """A heading as bookmarks and pages spell it alike: without its number and spacing."""
+    return "".join(re.sub(r"^[\s\d.]+", "", title).split()).casefold()
+
+
+class _Layout:
+    """Tells headings from text, and where paragraphs end."""
+
+    def __init__(self, pages: Sequence[_Page], bookmarks: dict[tuple[int, str], int]) -> None:
+        sizes: Counter[float] = Counter()
+        for page in pages:
+            for line in page.lines:
+                sizes[line.size] += len(line.text)
+        self._body = sizes.most_common(1)[0][0]
+        large = sorted({s for s in sizes if s > self._body * 1.15}, reverse=True)
+        levels: dict[float, int] = {}
+        for size in large:  # sizes within a twentieth of one another are the same level
+            near = next((known for known in levels if known < size * 1.05), None)
+            levels[size] = levels[near] if near is not None else len(set(levels.values())) + 1
+        self._levels = levels
+        self._bold_level = min(len(set(levels.values())) + 1, 6)
+        self._bookmarks = bookmarks
+        gaps = [
+            above.end_bottom - below.bottom
+            for page in pages
+            for above, below in zip(page.lines, page.lines[1:], strict=False)
+            if 0 < above.end_bottom - below.bottom < 4 * above.size
+        ]
+        self._leading = statistics.median(gaps) if gaps else self._body * 1.2
+
+    def write(self, page: _Page, writer: Writer) -> None:
+        """A page's paragraphs and headings."""
+        for lines in self._paragraphs(page.lines):
+            text = " ".join(line.text.strip() for line in lines)
+            level = self._heading_level(page.number, lines, text)
+            if level:
+                writer.heading(level, text, page=page.number)
+            elif _BULLET.match(lines[0].text):
+                items = [_BULLET.sub("- ", line.text, count=1) for line in lines]
+                writer.add("list", "\n".join(items), page=page.number)
+            else:
+                body = "\n".join(line.text.strip() for line in lines)
+                writer.add("paragraph", body, page=page.number)
+
+    def _paragraphs(self, lines: Sequence[Line]) -> list[list[Line]]:
+        groups: list[list[Line]] = []
+        for line in lines:
+            if groups and self._continues(groups[-1], line):
+                groups[-1].append(line)
+            else:
+                groups.append([line])
+        return groups
+
+    def _continues(self, group: Sequence[Line], line: Line) -> bool:
+        last = group[-1]
+        if abs(line.size - last.size) > 0.08 * last.size:
+            return False
+        if bool(_BULLET.match(line.text)) != bool(_BULLET.match(group[0].text)):
+            return line.left > group[0].left + 1 and not _BULLET.match(line.text)
+        if line.bold != last.bold and (last.bold or line.bold) and len(group) == 1:
+            return False
+        drop = last.end_bottom - line.bottom
+        if drop < 0:  # the next column goes on where a sentence was left
+            return not last.text.rstrip().endswith((".", "!", "?", ":", "\u3002"))
+        if drop > 1.35 * max(self._leading, 1.1 * line.size):
+            return False
+        indented = line.left > group[-1].left + 0.8 * line.size
+        return not (indented and last.text.rstrip().endswith((".", "!", "?")))
+
+    def _heading_level(self, page: int, lines: Sequence[Line], text: str) -> int:
+        if len(text) > _HEADING_CHARS or not any(letter.isalpha() for letter in text):
+            return 0
+        if level := self._bookmarks.get((page, _key(text))):
+            return level
+        if level := self._levels.get(lines[0].size, 0):
+            return min(level, 6)
+        plain = not text.endswith((".", ",", ";", ":")) and len(text) <= 80 and len(lines) == 1
+        return self._bold_level if plain and lines[0].bold and lines[0].size >= self._body else 0
+
+
+def _title(value: str) -> str:
+    """A title somebody gave, not the file name a program put there."""
+    value = " ".join(value.split())
+    value = re.sub(r"^Microsoft (?:Word|PowerPoint|Excel) - ", "", value)
+    if value.lower() in {"untitled", "title"} or re.search(r"\.\w{2,4}$", value):
+        return ""
+    return value[:500]
+
+
+def parse_pdf_date(value: str) -> datetime | None:
+    """A date as PDF writes it, `D:20240103093826+01'00'`, in UTC; None where it is not one."""
+    match = re.match(
+        r"D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(\d\d)?)?", value.strip()
+    )
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    offset = timedelta(hours=int(match[8] or 0), minutes=int(match[9] or 0))
+    try:
+        zone = timezone(-offset if match[7] == "-" else offset)
+        moment = datetime(year, month or 1, day or 1, hour, minute, second, tzinfo=zone)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

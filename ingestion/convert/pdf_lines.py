@@ -1,0 +1,117 @@
+"""The lines of one PDF page with their geometry: the part that talks to pdfium letter by letter."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import dataclass
+
+import pypdfium2 as pdfium
+from pypdfium2 import raw
+
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_HYPHEN = 0xFFFE  # pdfium's mark for a word divided at a line's end, joined already
+_LIGATURES = str.maketrans(
+    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
+)
+_BOLD = 600  # font weight, of 100 to 900
+
+
+@dataclass(slots=True)
+class Line:
+    """One line: its size is the height of its letters, in half points; heights grow upwards.
+
+    `end_bottom` differs from `bottom` where a word divided at the line's end joined two lines.
+    """
+
+    text: str
+    size: float
+    bold: bool
+    left: float
+    right: float
+    bottom: float
+    end_bottom: float
+
+
+def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]:
+    """The page's lines in reading order, and how many letters had no Unicode and were left out."""
+    count = page.count_chars()
+    if count <= 0:
+        return [], 0
+    codes = [raw.FPDFText_GetUnicode(page, index) for index in range(count)]
+    letters = [_letter(code) for code in codes]
+    unmapped = 0
+    for index in range(count):
+        if raw.FPDFText_HasUnicodeMapError(page, index) == 1:
+            unmapped += 1
+            letters[index] = ""
+    if _RIGHT_TO_LEFT.search("".join(letters)):
+        _restore_order(page, letters)
+    lines = []
+    start = 0
+    for index in range(count + 1):
+        if index == count or letters[index] in {"\n", "\r"}:
+            if start < index and (line := _line(page, letters, start, index, width)):
+                lines.append(line)
+            start = index + 1
+    return lines, unmapped
+
+
+def _letter(code: int) -> str:
+    if code == _HYPHEN or (code < 0x20 and code not in {0x09, 0x0A, 0x0D}):
+        return ""
+    if 0xD800 <= code <= 0xDFFF or code > 0x10FFFF or (0xE000 <= code <= 0xF8FF and code != 0xF0B7):
+        return ""  # halves of pairs, and private letters that mean nothing outside their font
+    return chr(code).translate(_LIGATURES)
+
+
+def _restore_order(page: pdfium.PdfTextPage, letters: list[str]) -> None:
+    """Turn around what one glyph stands for: pdfium reverses it together with its line."""
+    index = 0
+    while index < len(letters):
+        if letters[index].isspace():
+            index += 1
+            continue
+        box = _box(page, index)
+        end = index + 1
+        while end < len(letters) and _box(page, end) == box:
+            end += 1
+        if end - index > 1 and _RIGHT_TO_LEFT.search("".join(letters[index:end])):
+            letters[index:end] = letters[index:end][::-1]
+        index = end
+
+
+def _line(
+    page: pdfium.PdfTextPage, letters: list[str], start: int, end: int, width: float
+) -> Line | None:
+    text = "".join(letters[start:end]).replace("\t", " ").rstrip()
+    if not text.strip():
+        return None
+    inked = [index for index in range(start, end) if letters[index].strip()]
+    first, middle, last = inked[0], inked[len(inked) // 2], inked[-1]
+    boxes = [_loose_box(page, index) for index in (first, middle, last)]
+    heights = sorted(box[3] - box[2] for box in boxes)
+    weights = [raw.FPDFText_GetFontWeight(page, index) for index in (first, last)]
+    left = min(box[0] for box in boxes)
+    return Line(
+        text=text,
+        size=round(heights[1] * 2) / 2 or 0.5,
+        bold=min(weights) >= _BOLD,
+        left=max(0.0, min(left, width)),
+        right=max(box[1] for box in boxes),
+        bottom=boxes[0][2],
+        end_bottom=boxes[2][2],
+    )
+
+
+def _box(page: pdfium.PdfTextPage, index: int) -> tuple[float, ...]:
+    numbers = [ctypes.c_double() for _ in range(4)]
+    raw.FPDFText_GetCharBox(page, index, *(ctypes.byref(number) for number in numbers))
+    return tuple(number.value for number in numbers)
+
+
+def _loose_box(page: pdfium.PdfTextPage, index: int) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a letter's cell, which depends on the font, not the letter."""
+    rectangle = raw.FS_RECTF()
+    raw.FPDFText_GetLooseCharBox(page, index, ctypes.byref(rectangle))
+    return rectangle.left, rectangle.right, rectangle.bottom, rectangle.top
