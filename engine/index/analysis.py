@@ -1,0 +1,325 @@
+"""Text into terms, the same way for documents and queries, whatever the language.
+
+A text is normalised (NFKC), cut into tokens, casefolded, stemmed by its language and freed of
+accents. Scripts without spaces become overlapping bigrams. Identifiers (`snake_case`, `CamelCase`,
+paths, error codes, versions) yield their whole and their parts, so both are found. Both adapters
+index and ask with these terms; what a term weighs is theirs.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import Stemmer
+
+from engine.index.stopwords import STOPWORDS
+
+CACHE_TOKENS = 100_000  # spellings remembered a language; then the memory starts afresh
+MAX_TERM = 64  # characters; longer ones (base64, hashes in a row) are cut, alike on both sides
+
+_STEMMERS = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "eo": "esperanto",
+    "es": "spanish",
+    "et": "estonian",
+    "eu": "basque",
+    "fa": "persian",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "nb": "norwegian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "nn": "norwegian",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}
+
+# Scripts written without spaces, and Hangul, whose words carry particles: overlapping bigrams.
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_KANA = "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+_HANGUL = "\u1100-\u11ff\uac00-\ud7a3"
+_SOUTH_EAST = "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1780-\u17d3"  # Thai to Khmer
+_UNSPACED = _HAN + _KANA + _HANGUL + _SOUTH_EAST
+
+# Vowel signs and accents, which Python's \w leaves out of words (Devanagari, Hebrew, Arabic, …).
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0962\u0963"
+_MARKS += "\u0981-\u0983\u09bc-\u09cd\u0a01-\u0a4d\u0a81-\u0acd\u0b01-\u0b4d\u0b82-\u0bcd"
+_MARKS += "\u0c00-\u0c4d\u0c81-\u0ccd\u0d00-\u0d4d\u0d81-\u0ddf\u0640\u200c"
+_WORD = f"[^\\W{_UNSPACED}]+(?:[{_MARKS}]+[^\\W{_UNSPACED}]*)*"
+_JOIN = "['\u2019._:/@\\\\-]"
+
+_ASCII_TOKENS = re.compile(r"\w+(?:['._:/@\\-]\w+)*", re.ASCII)
+_TOKENS = re.compile(f"[{_UNSPACED}]+|{_WORD}(?:{_JOIN}{_WORD})*")
+_SCRIPT_RUNS = re.compile(f"[{_HAN}{_KANA}]+|[{_HANGUL}]+|[{_SOUTH_EAST}]+")
+_STARTS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_SEGMENTS = re.compile(r"[/\\:@]+")
+_ATOMS = re.compile(r"[._-]+")
+_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_NAME_AND_NUMBER = re.compile(r"([^\W\d_]{3,})(\d+)")
+_ELISION = re.compile(
+    r"(?:[ldjmtsnc]|qu|(?:lors|jus|puis)qu|[dns]ell|[ds]all|sull|quest|un)'(?=\w\w)"
+)
+
+
+class Unit(NamedTuple):
+    """One thing a token yields: `word` is stemmed or kept; a compound repeats its parts."""
+
+    word: str
+    stem: bool
+    compound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """One thing a query asks for.
+
+    `terms` are its spellings in the languages of the index, found by any. `count` is how often
+    the query says it. A `compound` repeats parts that are asked for as well.
+    """
+
+    terms: tuple[str, ...]
+    count: int = 1
+    compound: bool = False
+
+
+def analyse(text: str, language: str) -> list[str]:
+    """The terms of a text in order, repeated as often as they occur.
+
+    `language` is ISO 639-1; an unknown or empty one means no stemming. "The user's getUserName()"
+    gives the, user, getusernam, get, user, name.
+    """
+    return list(chain.from_iterable(map(_terms(language).__getitem__, _tokens(text))))
+
+
+def analyse_query(text: str, languages: Sequence[str]) -> list[QueryTerm]:
+    """What a query asks for, each thing once, in order of appearance.
+
+    The first of `languages` is the query's own: its function words are left out, unless nothing
+    else is asked for. The others are those the index holds; their stems are alternatives.
+    """
+    spoken = list(dict.fromkeys(languages)) or [""]
+    stop = STOPWORDS.get(spoken[0], frozenset())
+    counts: dict[tuple[str, ...], QueryTerm] = {}
+    spare: dict[tuple[str, ...], QueryTerm] = {}
+    for token in _tokens(text):
+        for unit in _units(token):
+            terms = tuple(dict.fromkeys(_finish(unit, language) for language in spoken))
+            target = spare if unit.word in stop else counts
+            known = target.get(terms)
+            count = known.count + 1 if known else 1
+            compound = unit.compound and (known is None or known.compound)
+            target[terms] = QueryTerm(terms, count, compound)
+    return list((counts or spare).values())
+
+
+def detect_language(text: str) -> str:
+    """The likely language of a text (ISO 639-1), or "" where it can't be told.
+
+    Scripts decide first, then function words and letters only one language has. Reads the first
+    2,000 characters; three words are often enough, one seldom is.
+    """
+    sample = text[:2000]
+    if not sample.isascii():
+        by_script = _by_script(sample)
+        if by_script:
+            return by_script
+    words = [word.casefold() for word in _LATIN_WORDS.findall(sample)]
+    if not words:
+        return ""
+    votes = {language: sum(map(stop.__contains__, words)) for language, stop in STOPWORDS.items()}
+    for letters, language in _TELLING:
+        if any(letter in sample for letter in letters):
+            votes[language] += 1
+    (best, most), (_, second) = sorted(votes.items(), key=lambda vote: -vote[1])[:2]
+    return best if most > second else ""
+
+
+_LATIN_WORDS = re.compile(r"[^\W\d_]+")
+_TELLING = (("ßẞ", "de"), ("ñ¿¡", "es"), ("ãõ", "pt"), ("łżźśćń", "pl"), ("ğış", "tr"))
+_SCRIPTS = (
+    (re.compile(f"[{_KANA}]"), "ja"),
+    (re.compile(f"[{_HANGUL}]"), "ko"),
+    (re.compile(f"[{_HAN}]"), "zh"),
+    (re.compile("[پچژگ]"), "fa"),
+    (re.compile("[\u0600-\u06ff]"), "ar"),
+    (re.compile("[іїєґ]"), "uk"),
+    (re.compile("[\u0400-\u04ff]"), "ru"),
+    (re.compile("[\u0370-\u03ff]"), "el"),
+    (re.compile("[\u0590-\u05ff]"), "he"),
+    (re.compile("[\u0900-\u097f]"), "hi"),
+    (re.compile("[\u0b80-\u0bff]"), "ta"),
+    (re.compile("[\u0e00-\u0e7f]"), "th"),
+    (re.compile("[\u0530-\u058f]"), "hy"),
+)
+
+
+def _by_script(sample: str) -> str:
+    """The language whose script fills at least a third of the letters, if any."""
+    letters = sum(map(str.isalpha, sample))
+    for pattern, language in _SCRIPTS:
+        found = len(pattern.findall(sample))
+        # Kana settles Japanese in small numbers (kanji are counted as Han), and the letters that
+        # only Persian or Ukrainian have are rare ones.
+        enough = letters / 20 if language in {"ja", "fa", "uk"} else letters / 3
+        if found and found >= enough:
+            return language
+    return ""
+
+
+def _tokens(text: str) -> list[str]:
+    if text.isascii():
+        return _ASCII_TOKENS.findall(text)
+    return _TOKENS.findall(unicodedata.normalize("NFKC", text))
+
+
+class _Terms(dict[str, tuple[str, ...]]):
+    """Terms of a token, remembered: a text's words repeat, so its stems are looked up.
+
+    Filled by any thread; a lost race costs one stem.
+    """
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._language = language
+
+    def __missing__(self, token: str) -> tuple[str, ...]:
+        terms = tuple(_finish(unit, self._language) for unit in _units(token))
+        if len(token) > 2 and _STARTS_UNSPACED.match(token):
+            return terms  # a clause rather than a word: seldom seen twice
+        if len(self) >= CACHE_TOKENS:
+            self.clear()
+        self[token] = terms
+        return terms
+
+
+class _Stems:
+    """A stemmer and the lock it needs: Snowball keeps its working space in the object."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._stemmer = Stemmer.Stemmer(algorithm, 0)
+        self._lock = threading.Lock()
+
+    def stem(self, word: str) -> str:
+        with self._lock:
+            stem: str = self._stemmer.stemWord(word)
+        return stem
+
+
+@cache
+def _terms(language: str) -> _Terms:
+    return _Terms(language if language in _STEMMERS else "")
+
+
+@cache
+def _stems(algorithm: str) -> _Stems:
+    return _Stems(algorithm)
+
+
+def _finish(unit: Unit, language: str) -> str:
+    word = unit.word
+    if unit.stem and language in _STEMMERS:
+        word = _stems(_STEMMERS[language]).stem(word) or word
+    return _fold(word)[:MAX_TERM]
+
+
+def _fold(word: str) -> str:
+    """Without accents, vowel points and the Arabic stretch; ß and ligatures went with casefold."""
+    if word.isascii():
+        return word
+    folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", word)).translate(_LETTERS)
+    return unicodedata.normalize("NFC", folded) or word
+
+
+# Latin, Greek and Cyrillic accents, Hebrew and Arabic points. Indic vowel signs are letters: kept.
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]+")
+_LETTERS = str.maketrans(
+    {
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "\u0131": "i",
+        "æ": "ae",
+        "œ": "oe",
+        "þ": "th",
+        "\u0649": "\u064a",  # alef maksura: yeh
+        "\u0629": "\u0647",  # teh marbuta: heh
+        "\u0671": "\u0627",  # alef wasla: alef
+        "\u0640": None,  # the stretch
+        "\u200c": None,  # zero-width non-joiner
+    }
+)
+
+
+def _units(token: str) -> list[Unit]:
+    """What one token yields: its whole where it is an identifier, and its parts."""
+    if _STARTS_UNSPACED.match(token):
+        return [
+            Unit(gram, stem=False) for run in _SCRIPT_RUNS.findall(token) for gram in _bigrams(run)
+        ]
+    token = token.replace("\u2019", "'")
+    pieces = [piece for piece in _SEGMENTS.split(token) if piece.strip("_")]
+    units = [unit for piece in pieces for unit in _piece(piece)]
+    if len(pieces) > 1:
+        units.insert(0, Unit(token.casefold(), stem=False, compound=True))
+    return units
+
+
+def _piece(piece: str) -> list[Unit]:
+    atoms = [atom for atom in _ATOMS.split(piece) if atom]
+    units = [unit for atom in atoms for unit in _atom(atom)]
+    hyphenated = all(atom.isalpha() for atom in atoms) and not set("._") & set(piece)
+    if len(atoms) > 1 and not hyphenated:
+        units.insert(0, Unit(piece.casefold(), stem=False, compound=True))
+    return units
+
+
+def _atom(atom: str) -> list[Unit]:
+    word = atom.casefold()
+    if "'" in word:
+        word = _ELISION.sub("", word).removesuffix("'s").replace("'", "")
+    whole = Unit(word, stem=True)
+    if word.isalpha() and (atom.isupper() or atom[1:].islower() or len(atom) < 3):
+        return [whole]
+    if atom.isascii() and atom.isalpha():
+        humps = _HUMPS.findall(atom)
+        if len(humps) > 1:
+            return [whole._replace(compound=True), *(Unit(h.casefold(), stem=True) for h in humps)]
+        return [whole]
+    numbered = _NAME_AND_NUMBER.fullmatch(word)
+    if numbered:
+        name, number = numbered.groups()
+        return [Unit(word, False, True), Unit(name, stem=True), Unit(number, stem=False)]
+    return [whole]
+
+
+def _bigrams(run: str) -> list[str]:
+    return [first + second for first, second in pairwise(run)] or [run]

@@ -1,0 +1,98 @@
+"""The manifest of a space: which files make it up. Swapping it is what commits.
+
+One file, one line of head (format, generation, CRC of the rest) and a JSON body. A reader looks at
+the head at each search and reads the rest when the generation moved. Files that no manifest names
+are nobody's: leftovers of a writer that died, removed by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine.index.arrays import Damaged
+from engine.index.port import Space
+from engine.index.segments import SegmentEntry
+
+NAME = "manifest"
+_FORMAT = "scrubjay-index-1"
+_HEAD_BYTES = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of a space. `generation` rises with every commit and also names new files."""
+
+    space: Space
+    generation: int = 0
+    epoch: str = ""  # of this life of the space: dropped and made again, it is another
+    segments: tuple[SegmentEntry, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """What tells this manifest from any other of the same folder."""
+        return f"{_FORMAT} {self.epoch} {self.generation}"
+
+    def files(self) -> Iterator[str]:
+        """The names of all files it needs."""
+        for segment in self.segments:
+            yield segment.base
+            yield segment.fields
+            if segment.dead:
+                yield segment.dead
+
+
+def read_head(folder: Path) -> str | None:
+    """The head of the manifest as it is now, or None where there is no space."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            line = file.read(_HEAD_BYTES).partition(b"\n")[0]
+    except FileNotFoundError:
+        return None
+    return line.rpartition(b" ")[0].decode(errors="replace")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest as it is now; raises `Damaged`, or FileNotFoundError where there is none."""
+    head, newline, body = (folder / NAME).read_bytes().partition(b"\n")
+    words = head.decode(errors="replace").split(" ")
+    if not newline or len(words) != 4 or words[0] != _FORMAT:
+        raise Damaged("the manifest is no manifest of this version")
+    _, epoch, generation, crc = words
+    if crc != f"{zlib.crc32(body):08x}":
+        raise Damaged("the manifest was changed or cut short")
+    data = json.loads(body)
+    entries = tuple(SegmentEntry(**entry) for entry in data["segments"])
+    return Manifest(Space(**data["space"]), int(generation), epoch, entries)
+
+
+def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
+    """Put a manifest in place of the one before, in one step that no crash can halve."""
+    entries = [asdict(entry) for entry in manifest.segments]
+    space = asdict(manifest.space)
+    body = json.dumps({"space": space, "segments": entries}, indent=1).encode()
+    temporary = folder / f"{NAME}.new"
+    with temporary.open("wb") as file:
+        file.write(f"{manifest.head} {zlib.crc32(body):08x}\n".encode() + body)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+    os.replace(temporary, folder / NAME)  # noqa: PTH105  the call tests break on purpose
+    if sync:
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last through a power cut, where the platform can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,90 @@
+"""Fusing and adjusting scores: pure functions over arrays, shared by every index adapter.
+
+The two fusions follow Vespa's global phase to the digit (`normalize_linear`, `reciprocal_rank`),
+so that both adapters order alike. The i'th element of every array is the i'th candidate, in an
+order that does not depend on how the index is stored: ties keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+
+RRF_K = 60  # Cormack, Clarke and Buettcher, SIGIR 2009
+
+
+def normalize_linear(values: Scores) -> Scores:
+    """Values stretched to [0, 1]: 0.5 + (v - (min + max) / 2) / (max - min); all equal gives 0.5.
+
+    Missing ones (NaN) stay missing.
+    """
+    if not len(values) or np.isnan(values).all():
+        return values.copy()
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if high <= low:
+        return np.where(np.isnan(values), np.nan, 0.5)
+    return 0.5 + (values - (low + high) / 2) / (high - low)
+
+
+def reciprocal_rank(values: Scores, *, k: int = RRF_K) -> Scores:
+    """1 / (k + rank) of each value, best first from rank 1, ties in the order given, NaN last."""
+    order = np.argsort(-values, kind="stable")  # NaN sorts last
+    ranks = np.empty(len(values))
+    ranks[order] = np.arange(1, len(values) + 1)
+    return 1.0 / (k + ranks)
+
+
+def fuse(
+    lexical: Scores | None,
+    semantic: Scores | None,
+    *,
+    fusion: Literal["linear", "rrf"] = "linear",
+    alpha: float = 0.5,
+) -> Scores:
+    """One score a candidate from two legs; a leg that is None, or NaN throughout, has no say.
+
+    Linear: alpha · semantic + (1 - alpha) · lexical, each normalised over all candidates; a
+    candidate without one of them counts as the lowest there. RRF: the sum of reciprocal ranks.
+    """
+    legs = [
+        (leg, weight)
+        for leg, weight in ((lexical, 1 - alpha), (semantic, alpha))
+        if leg is not None and not np.isnan(leg).all()
+    ]
+    if not legs:
+        size = next((len(leg) for leg in (lexical, semantic) if leg is not None), 0)
+        return np.zeros(size)
+    if fusion == "rrf":
+        return np.sum([reciprocal_rank(leg) for leg, _ in legs], axis=0)  # type: ignore[no-any-return]
+    if len(legs) == 1:
+        return np.nan_to_num(normalize_linear(legs[0][0]), nan=0.0)
+    return np.sum(  # type: ignore[no-any-return]
+        [weight * np.nan_to_num(normalize_linear(leg), nan=0.0) for leg, weight in legs], axis=0
+    )
+
+
+def freshness(ages_s: Scores, *, half_life_s: float | None, floor: float) -> Scores:
+    """What a score is multiplied by for its age: 1 when new, falling by halves towards `floor`.
+
+    A document without a date (NaN) or from the future keeps 1, as all do where there is no decay.
+    """
+    if half_life_s is None:
+        return np.ones(len(ages_s))
+    ages = np.maximum(np.nan_to_num(ages_s, nan=0.0), 0.0)
+    return floor + (1 - floor) * np.power(0.5, ages / half_life_s)
+
+
+def feature_score(features: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The weighted sum of a document's features; one without weight counts nothing."""
+    return sum(weight * features.get(name, 0.0) for name, weight in weights.items())
+
+
+def best_first(scores: Scores, limit: int) -> Sequence[int]:
+    """The places of the highest scores, best first, ties in the order given."""
+    order: list[int] = np.argsort(-scores, kind="stable")[:limit].tolist()
+    return order
