@@ -1,0 +1,135 @@
+"""From what the index found to hits: the join with SQL, and the texts of their passages.
+
+`retrieval.py` calls `load_hits` once a page. Everything is read in one snapshot, and nothing of a
+document that does not pass the join is read at all; neighbours come through the same gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import LiveDocument, join_live
+from engine.db.tables import Chunk
+from engine.domain import Hit, Passage, chunk_id
+from engine.index.port import IndexHit, IndexPassage
+
+ChunkKey = tuple[str, int]  # revision id and ordinal
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Through what a hit must pass: `access.join_live` with these."""
+
+    tenant_id: str
+    tokens: Collection[str]
+    branch: str
+    include_hidden: bool = False
+
+
+async def load_hits(
+    session: AsyncSession, gate: Gate, found: Sequence[IndexHit], *, limit: int, widen: int
+) -> list[Hit]:
+    """The first `limit` of `found` that are visible now, in order; confidence is set later.
+
+    `widen` neighbours on each side of a hit's best chunk follow its passages.
+    """
+    live = await join_live(
+        session,
+        gate.tenant_id,
+        gate.branch,
+        gate.tokens,
+        [hit.revision_id for hit in found],
+        include_hidden=gate.include_hidden,
+    )
+    visible = [hit for hit in found if hit.revision_id in live and hit.passages][:limit]
+    wanted = {hit.revision_id: _ordinals(hit.passages, widen) for hit in visible}
+    texts = await _load_chunks(
+        session,
+        gate.tenant_id,
+        [(revision, ordinal) for revision, ordinals in wanted.items() for ordinal in ordinals],
+    )
+    hits = []
+    for hit in visible:
+        scored = {passage.ordinal: passage for passage in hit.passages}
+        passages = [
+            _passage(texts[key], scored.get(key[1]))
+            for key in ((hit.revision_id, ordinal) for ordinal in wanted[hit.revision_id])
+            if key in texts
+        ]
+        if passages:
+            hits.append(_hit(hit, live[hit.revision_id], passages))
+    return hits
+
+
+def _ordinals(passages: Sequence[IndexPassage], widen: int) -> list[int]:
+    best = passages[0].ordinal
+    around = [best + step for n in range(1, widen + 1) for step in (n, -n) if best + step >= 0]
+    return list(dict.fromkeys([passage.ordinal for passage in passages] + around))
+
+
+async def _load_chunks(
+    session: AsyncSession, tenant_id: str, keys: Sequence[ChunkKey]
+) -> Mapping[ChunkKey, Passage]:
+    if not keys:
+        return {}
+    rows = await session.execute(
+        select(
+            Chunk.revision_id,
+            Chunk.ordinal,
+            Chunk.text,
+            Chunk.context,
+            Chunk.start,
+            Chunk.end,
+            Chunk.page,
+        ).where(Chunk.tenant_id == tenant_id, tuple_(Chunk.revision_id, Chunk.ordinal).in_(keys))
+    )
+    return {
+        (revision_id, ordinal): Passage(
+            id=chunk_id(revision_id, ordinal),
+            ordinal=ordinal,
+            text=text,
+            context=context,
+            start=start,
+            end=end,
+            page=page,
+        )
+        for revision_id, ordinal, text, context, start, end, page in rows
+    }
+
+
+def _passage(passage: Passage, scored: IndexPassage | None) -> Passage:
+    if scored is None:
+        return passage
+    return Passage(
+        id=passage.id,
+        ordinal=passage.ordinal,
+        text=passage.text,
+        context=passage.context,
+        start=passage.start,
+        end=passage.end,
+        page=passage.page,
+        cosine=scored.cosine,
+        bm25=scored.bm25,
+    )
+
+
+def _hit(found: IndexHit, document: LiveDocument, passages: Sequence[Passage]) -> Hit:
+    return Hit(
+        id=passages[0].id,
+        document_id=document.document_id,
+        revision_id=document.revision_id,
+        kb_id=document.kb_id,
+        kb_name=document.kb_name,
+        title=document.title,
+        url=document.url,
+        score=found.score,
+        confidence=0.0,
+        scores=found.parts,
+        passages=tuple(passages),
+        updated_at=document.updated_at,
+        metadata=document.details,
+    )

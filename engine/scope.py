@@ -1,0 +1,158 @@
+"""What a search covers: which knowledge bases, how each is ranked, and the filter all of it carries.
+
+`retrieval.py` loads a `Scope` at the start of every search; nothing here is kept between two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import answering, index_filter, kb_token, readable_kbs, usable_tokens
+from engine.db.tables import Document, KnowledgeBase, Live
+from engine.domain import Audience, Principal
+from engine.errors import NotFound
+from engine.index.port import Filter, Space
+
+Fusion = Literal["linear", "rrf"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """What a search uses where neither the caller nor the knowledge base says otherwise.
+
+    docs/explanation/ranking.md says how they were chosen.
+    """
+
+    alpha: float = 0.7
+    title_weight: float = 0.3
+    fusion: Fusion = "linear"
+    candidates: int = 100
+    top_k: int = 10
+    confidence_threshold: float = 0.0
+    rerank_candidates: int = 30
+    rerank_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What the caller wants left out besides what may not be seen; None means no restriction."""
+
+    document_ids: Collection[str] | None = None
+    languages: Collection[str] | None = None
+    sources: Collection[str] | None = None
+    tags: Collection[str] | None = None
+    updated_from: datetime | None = None
+    updated_before: datetime | None = None
+    include_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How knowledge bases are searched: those that share it share one search of the index."""
+
+    space: Space
+    alpha: float
+    title_weight: float
+    fusion: Fusion
+    half_life_s: float | None
+    feature_weights: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kb:
+    id: str
+    name: str
+    space: Space
+    documents: int
+    search: Mapping[str, Any]
+
+    @property
+    def weight(self) -> float:
+        return float(self.search.get("weight", 1.0))
+
+    def top_k(self, defaults: SearchDefaults) -> int:
+        return int(self.search.get("top_k", defaults.top_k))
+
+    def threshold(self, defaults: SearchDefaults) -> float:
+        return float(self.search.get("confidence_threshold", defaults.confidence_threshold))
+
+    def ranking(self, defaults: SearchDefaults) -> Ranking:
+        half_life = self.search.get("decay_half_life_s")
+        return Ranking(
+            space=self.space,
+            alpha=float(self.search.get("alpha", defaults.alpha)),
+            title_weight=float(self.search.get("title_weight", defaults.title_weight)),
+            fusion=cast("Fusion", self.search.get("fusion", defaults.fusion)),
+            half_life_s=None if half_life is None else float(half_life),
+            feature_weights=tuple(sorted(self.search.get("feature_weights", {}).items())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who searches what: the knowledge bases by id, and the filter every search carries."""
+
+    kbs: Mapping[str, Kb]
+    filter: Filter
+    documents: int
+
+    @property
+    def names(self) -> list[str]:
+        return [kb.name for kb in self.kbs.values()]
+
+
+async def load_scope(
+    session: AsyncSession,
+    principal: Principal,
+    audience: Audience,
+    kb_ids: Collection[str] | None,
+    narrowing: Narrowing,
+    branch: str,
+) -> Scope:
+    """The knowledge bases a search covers and the filter it carries; `NotFound` for one it may not."""
+    readable = {kb.id: kb for kb in await readable_kbs(session, principal, audience)}
+    for kb_id in kb_ids or ():
+        if kb_id not in readable:
+            raise NotFound(f"No knowledge base {kb_id!r} that you may read.")
+    chosen = {id_: kb for id_, kb in readable.items() if kb_ids is None or id_ in kb_ids}
+    where = await index_filter(
+        session,
+        principal,
+        audience,
+        kb_ids=list(chosen),
+        branch=branch,
+        document_ids=narrowing.document_ids,
+        languages=narrowing.languages,
+        sources=narrowing.sources,
+        tags=narrowing.tags,
+        updated_from=narrowing.updated_from,
+        updated_before=narrowing.updated_before,
+        include_hidden=narrowing.include_hidden,
+    )
+    tokens = usable_tokens(principal, audience)
+    kbs, documents = {}, 0
+    for kb in chosen.values():
+        count = kb.document_count
+        if kb_token(kb.id) not in tokens:  # known only for some of its documents
+            count = await session.scalar(_count(principal, tokens, kb, branch)) or 0
+        space = Space(kb.space, kb.dimension)
+        kbs[kb.id] = Kb(kb.id, kb.name, space, count, kb.search)
+        documents += count
+    return Scope(kbs, where, documents)
+
+
+def _count(
+    principal: Principal, tokens: frozenset[str], kb: KnowledgeBase, branch: str
+) -> Select[int]:
+    return (
+        select(func.count())
+        .select_from(Live)
+        .join(Document, Document.id == Live.document_id)
+        .where(Live.kb_id == kb.id, *answering(principal.tenant_id, tokens, branch=branch))
+    )
