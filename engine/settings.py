@@ -27,7 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-DATABASE_SCHEMES = ("sqlite+aiosqlite", "postgresql+psycopg")
+DATABASE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg")
 BROKER_SCHEMES = ("redis", "rediss")
 
 
@@ -41,8 +41,7 @@ def _http_url(value: str) -> str:
 def _database_url(value: str) -> str:
     if value and urlsplit(value).scheme not in DATABASE_SCHEMES:
         raise ValueError(
-            "sqlite+aiosqlite:///<file>, postgresql+psycopg://<user>:<password>@<host>/<name>, "
-            "or nothing"
+            "sqlite:///<file>, postgresql://<user>:<password>@<host>/<name>, or nothing"
         )
     return value
 
@@ -333,7 +332,7 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The database to open: the one set, or SQLite in the data folder."""
-        return self.database.url or f"sqlite+aiosqlite:///{self.home / 'scrubjay.db'}"
+        return self.database.url or f"sqlite:///{self.home / 'scrubjay.db'}"
 
     @property
     def blob_folder(self) -> Path:

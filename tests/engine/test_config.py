@@ -55,7 +55,7 @@ def test_the_data_folder_is_the_one_named_by_the_environment(
     monkeypatch.setenv("SCRUBJAY_HOME", str(tmp_path / "here"))
     settings = load_settings()
     assert settings.home == tmp_path / "here"
-    assert settings.database_url == f"sqlite+aiosqlite:///{tmp_path}/here/scrubjay.db"
+    assert settings.database_url == f"sqlite:///{tmp_path}/here/scrubjay.db"
     assert settings.blob_folder == tmp_path / "here" / "blobs"
 
 
