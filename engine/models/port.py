@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from engine.index.port import Space
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class Embedder(Protocol):
@@ -62,6 +65,15 @@ class Completion:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Extraction(Generic[T]):
+    """What a model read out of a prompt, as an instance of the schema asked for."""
+
+    value: T
+    input_tokens: int
+    output_tokens: int
+
+
 class LanguageModel(Protocol):
     """Any LLM, for writing. Raises `Unavailable` when it can't be reached in time."""
 
@@ -74,6 +86,11 @@ class LanguageModel(Protocol):
         self, system: str, prompt: str, *, max_tokens: int = 1024
     ) -> AsyncIterator[str | Completion]:
         """Pieces of the answer as they come; the last item is the whole `Completion`."""
+
+    async def extract(
+        self, system: str, prompt: str, schema: type[T], *, max_tokens: int = 1024
+    ) -> Extraction[T]:
+        """What the prompt says, as an instance of the pydantic model `schema`."""
 
     async def aclose(self) -> None:
         """Free the connection; idempotent."""

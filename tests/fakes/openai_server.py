@@ -244,6 +244,8 @@ async def open_server(
         connections.add(task)
         try:
             await fake.serve(reader, writer)
+        except asyncio.CancelledError:  # by the end below; asyncio's streams would log it
+            writer.close()
         finally:
             connections.discard(task)
 
