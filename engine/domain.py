@@ -84,6 +84,7 @@ class Principal:
     tokens: frozenset[str]
     scopes: frozenset[Scope]
     identity_id: str | None = None  # the platform account, where no user is linked to it
+    api_token_id: str | None = None  # the credential they came by, if it was one
 
 
 @dataclass(frozen=True, slots=True)
