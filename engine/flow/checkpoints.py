@@ -62,8 +62,13 @@ class SqlRunStore:
         async def use_case(session: AsyncSession) -> None:
             if self._also is not None:
                 await self._also(session, ids, change)
-            await self._write_run(session, ids, change)
-            await self._write_nodes(session, ids, change)
+            known = await self._write_run(session, ids, change)
+            if known:
+                await self._clear_nodes(session, ids, change)
+            if change.nodes:
+                keep = self._keep_outputs or change.state is not RunState.DONE
+                rows = [_row(ids, node, with_output=keep) for node in change.nodes]
+                await session.execute(insert(RunNode), rows)
             if change.entries:
                 await session.execute(insert(RunEvent), [_event(ids, e) for e in change.entries])
 
@@ -83,7 +88,8 @@ class SqlRunStore:
             )
             return [(event.id, _entry(event)) for event in events]
 
-    async def _write_run(self, session: AsyncSession, ids: RunIds, change: RunUpdate) -> None:
+    async def _write_run(self, session: AsyncSession, ids: RunIds, change: RunUpdate) -> bool:
+        """Update or create the run; whether it was there."""
         values: dict[str, Any] = {
             "state": change.state.value,
             "error": change.error,
@@ -107,20 +113,18 @@ class SqlRunStore:
                 "document_id": ids.document_id or None,
             }
             await session.execute(insert(Run), [row | values])
+        return known is not None
 
-    async def _write_nodes(self, session: AsyncSession, ids: RunIds, change: RunUpdate) -> None:
+    async def _clear_nodes(self, session: AsyncSession, ids: RunIds, change: RunUpdate) -> None:
+        """Make room for the nodes of `change`, and drop what need not be kept any longer."""
         mine = (RunNode.run_id == ids.run_id, RunNode.tenant_id == ids.tenant_id)
         names = [node.node_id for node in change.nodes]
         if change.fresh:
             await session.execute(delete(RunNode).where(*mine))
         elif names:
             await session.execute(delete(RunNode).where(*mine, RunNode.node_id.in_(names)))
-        drop = change.state is RunState.DONE and not self._keep_outputs
-        if drop and not change.fresh:
+        if change.state is RunState.DONE and not self._keep_outputs:
             await session.execute(update(RunNode).where(*mine).values(output={}))
-        if names:
-            rows = [_row(ids, node, with_output=not drop) for node in change.nodes]
-            await session.execute(insert(RunNode), rows)
 
 
 def _row(ids: RunIds, node: NodeRecord, *, with_output: bool) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Runs a flow: the call that ingestion's actor and the answer workflows make.
 
-`run_flow` returns how the run ended. It raises only when the run could not be kept (the store is
-unavailable) or when the calling task is itself cancelled: then the run stays `running`, and
-whoever runs it next goes on from its checkpoints. The order of things is `execution.py`'s.
+`run_flow` returns how the run ended. It raises only when the run could not be kept (`Unavailable`
+from the store, or `Cancelled` where the store says that somebody else took it over) or when the
+calling task is itself cancelled: then the run stays `running`, and whoever runs it next goes on
+from its checkpoints. The order of things is `execution.py`'s.
 """
 
 from __future__ import annotations
@@ -32,14 +33,16 @@ async def run_flow(
     token: CancelToken | None = None,
     log: RunLog | None = None,
     store: RunStore | None = None,
+    resume: bool = True,
     concurrency: int = CONCURRENCY,
 ) -> RunResult:
     """Run `graph` to its end, or on from where `ids.run_id` stopped.
 
     `reply` answers paused components by id. With a `store`, nodes that it holds as done are not
-    run again, as long as the flow's text is still the same.
+    run again, as long as the flow's text is still the same. `resume` False does not look: for
+    the first attempt of a job, or to start over.
     """
-    saved = await store.load(ids) if store is not None else None
+    saved = await store.load(ids) if store is not None and resume else None
     if saved is not None and saved.dsl != graph.text:
         saved = None  # the flow was edited in between: its old outputs may mean something else
     weights = {node.id: node.component.weight for node in graph.nodes.values()}

@@ -252,6 +252,22 @@ async def test_a_failed_run_goes_on_behind_what_was_done(run: Run, desk: Desk) -
     assert result.output["seen"] == ["a", "bad"]
 
 
+async def test_a_cheap_component_runs_again_only_for_who_still_needs_it(
+    run: Run, desk: Desk
+) -> None:
+    store = MemoryRunStore()
+    dsl = flow("cheap > a", "other > b", cheap="Cheap", a="Note", other="Cheap", b="Fragile")
+    desk.broken = {"b"}
+    await run(dsl, store=store, concurrency=1)
+    assert sorted(desk.ran) == ["a", "cheap", "other"]
+    desk.broken, desk.ran = set(), []
+
+    result = await run(dsl, store=store)
+
+    assert desk.ran == ["other", "b"]
+    assert strip(result.output) == {"a": {"seen": ["cheap"]}, "b": {"seen": ["other"]}}
+
+
 async def test_an_edited_flow_starts_over(run: Run, desk: Desk) -> None:
     store = MemoryRunStore()
     await run(flow("a > b", a="Note", b="Note"), store=store)
@@ -261,6 +277,16 @@ async def test_an_edited_flow_starts_over(run: Run, desk: Desk) -> None:
 
     assert desk.ran == ["a", "c"]
     assert set(store.nodes["run1"]) == {"a", "c"}
+
+
+async def test_a_run_started_over_forgets_what_was_done(run: Run, desk: Desk) -> None:
+    store = MemoryRunStore()
+    dsl = flow("a > b", a="Note", b="Note")
+    await run(dsl, store=store)
+
+    await run(dsl, store=store, resume=False)
+
+    assert desk.ran == ["a", "b"] * 2
 
 
 async def test_a_component_over_its_time_limit_fails_by_name(run: Run) -> None:
