@@ -92,6 +92,7 @@ __all__ = [
     "select_answering",
     "select_chunks",
     "select_documents",
+    "select_managed_kbs",
     "usable_tokens",
     "user_token",
     "visible_document",
@@ -324,6 +325,17 @@ async def readable_kbs(
             .where(_readable_kb(principal.tenant_id, tokens))
             .order_by(KnowledgeBase.name)
         )
+    )
+
+
+def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
+    """All knowledge bases of the tenant that stand, for verbs that manage them.
+
+    Names, settings and grants only: what is in them is read by grant like everybody does.
+    """
+    require(principal, Scope.KB_ADMIN)
+    return select(KnowledgeBase).where(
+        KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
     )
 
 
