@@ -21,8 +21,8 @@ test: $(STAMP) ## run the tests
 check: $(STAMP) ## everything static: format, lint, types, import arrows, lock, spelling
 	@$(RUN)ruff format --check . && $(RUN)ruff check . && $(RUN)mypy && $(RUN)lint-imports && sh scripts/bootstrap.sh uv lock --check && $(RUN)typos
 
-fix: $(STAMP) ## format and repair what can be repaired
-	@$(RUN)ruff format . && $(RUN)ruff check --fix .
+fix: $(STAMP) ## format, repair what can be repaired, write the reference pages anew
+	@$(RUN)ruff format . && $(RUN)ruff check --fix . && $(RUN)python -m cli.reference
 
 bench: $(STAMP) ## measure against the promises; results go to benchmarks/results/
 	@$(RUN)python -m benchmarks
