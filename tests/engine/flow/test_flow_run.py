@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -353,6 +354,25 @@ async def test_a_run_cancelled_before_it_starts_runs_nothing(run: Run, desk: Des
     token.cancel("no more")
 
     result = await run(flow(a="Note"), token=token)
+
+    assert (result.state, desk.ran) == (RunState.CANCELLED, [])
+
+
+async def test_nothing_follows_a_component_that_ignores_being_cancelled(
+    run: Run, desk: Desk
+) -> None:
+    class Stubborn(Component[Desk]):
+        type = "Stubborn"
+
+        async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+            context.token.cancel("stop")
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return None
+
+    graph = parse_flow(flow("s > n", s="Stubborn", n="Note"), Registry([*COMPONENTS, Stubborn]))
+
+    result = await run(graph)
 
     assert (result.state, desk.ran) == (RunState.CANCELLED, [])
 
