@@ -60,6 +60,11 @@ def answer(value: Answer, *, width: int = 80) -> Text:
     return out
 
 
+def answer_text(value: Answer, *, width: int = 80) -> str:
+    """`answer` without styles."""
+    return answer(value, width=width).plain
+
+
 def _cited(citation: Citation, width: int) -> Text:
     out = Text().append(f"[{citation.n}] ", style="dim")
     out.append(one_line(citation.title) + "\n", style="bold")

@@ -37,6 +37,7 @@ __all__ = [
 FILE_NAME = "scrubjay.toml"
 PREFIX = "SCRUBJAY_"
 MASK = "****"
+LOCAL_MODELS = ("minilm", "hashing")  # what embedding.model may be without an endpoint
 # Variables that steer the process rather than set something: the data folder, the settings file,
 # and what the tests are told about services.
 OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG"})
@@ -294,6 +295,11 @@ def _require_together(settings: Settings) -> None:
     faults = []
     if settings.embedding.base_url and not settings.embedding.dimension:
         faults.append("embedding.dimension = 0: give the length of the endpoint's vectors")
+    if not settings.embedding.base_url and settings.embedding.model not in LOCAL_MODELS:
+        faults.append(
+            f'embedding.model = "{settings.embedding.model}": give one of '
+            f"{', '.join(LOCAL_MODELS)}, or the endpoint that has it as embedding.base_url"
+        )
     if settings.processing.chunk_overlap * 2 > settings.processing.chunk_size:
         faults.append(
             f"processing.chunk_overlap = {settings.processing.chunk_overlap}: give at most half of "

@@ -110,6 +110,7 @@ def test_a_bad_value_is_refused_with_what_is_allowed(
     ("environ", "says"),
     [
         ({"SCRUBJAY_EMBEDDING__BASE_URL": "http://x/v1"}, "embedding.dimension = 0"),
+        ({"SCRUBJAY_EMBEDDING__MODEL": "e5"}, "embedding.base_url"),
         ({"SCRUBJAY_PROCESSING__CHUNK_OVERLAP": "200"}, "at most half of processing.chunk_size"),
         ({"SCRUBJAY_DATABASE__URL": "postgresql+psycopg://u:p@h/d"}, "system.secret_key is empty"),
         ({"SCRUBJAY_SYSTEM__SECRET_KEY": "short"}, "32 random characters"),

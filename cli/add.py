@@ -1,0 +1,244 @@
+"""`add`: files, folders, globs, URLs and standard input become documents, and are waited for.
+
+Where no live worker holds the data folder this process is the worker until the jobs end; with
+`scrubjay up` running it only enqueues and follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.context import DONE, INCOMPLETE, As, Json, opened, run
+
+if TYPE_CHECKING:
+    from cli.inputs import Given
+    from engine.documents import DocumentInfo, NewDocument
+    from engine.domain import Principal
+    from engine.engine import Engine
+
+DEFAULT_KB = "default"
+BATCH = 50  # documents accepted in one transaction
+LOOK_AGAIN_S = 1.0  # between looks whether another process still works on the data folder
+FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state failed` has them all
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A document that was not taken at all; shaped as `docs list` shows one."""
+
+    title: str
+    error: str
+    id: str = ""
+    state: str = "failed"
+    vectors: str = "none"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(add)
+
+
+def add(
+    ctx: typer.Context,
+    what: Annotated[
+        list[str], typer.Argument(metavar="WHAT...", help="Files, folders, globs, URLs, or -.")
+    ],
+    kb: Annotated[
+        str, typer.Option("--kb", metavar="NAME", help="The knowledge base; made if missing.")
+    ] = DEFAULT_KB,
+    name: Annotated[
+        str, typer.Option(help="File name of what comes from standard input; tells its type.")
+    ] = "stdin.txt",
+    wait: Annotated[bool, typer.Option(help="Wait until all of it can be found.")] = True,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Add documents and wait until they can be found."""
+    from cli.inputs import expand
+
+    given = expand(what)
+    code = run(_add(ctx, given, kb, name, as_user, wait=wait, as_json=as_json))
+    raise typer.Exit(code)
+
+
+async def _add(
+    ctx: typer.Context,
+    given: Sequence[Given],
+    kb_name: str,
+    stdin_name: str,
+    as_user: str,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    from cli import output, shapes
+    from cli.docs import documents_of
+
+    async with opened(ctx, as_user) as (engine, principal):
+        kb = await _knowledge_base(engine, principal, kb_name)
+        ids, refused = await _accept(engine, principal, kb, given, stdin_name)
+        if wait:
+            await ingest(engine, principal, ids)
+        documents = await documents_of(engine, principal, ids)
+    failed = [document for document in documents if document.state != "ready"] if wait else []
+    if as_json:
+        output.show_json(shapes.documents([*documents, *refused]))
+    else:
+        _summarise(documents, refused, wait=wait)
+    return INCOMPLETE if failed or refused else DONE
+
+
+async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> str:
+    """The id of the knowledge base named, made where it does not exist."""
+    from cli import output
+    from engine.errors import NotFound
+
+    try:
+        return (await engine.get_kb(principal, name)).id
+    except NotFound:
+        made = await engine.create_kb(principal, name)
+        output.note(f"created knowledge base {made.name}")
+        return made.id
+
+
+async def _accept(
+    engine: Engine, principal: Principal, kb: str, given: Sequence[Given], stdin_name: str
+) -> tuple[list[str], list[Refused]]:
+    """Hand documents over a batch at a time; one that is refused does not stop the others."""
+    from cli import output
+
+    ids: list[str] = []
+    refused: list[Refused] = []
+    with output.Bar("reading", len(given)) as bar:
+        for start in range(0, len(given), BATCH):
+            batch = [(one, _document(one, stdin_name)) for one in given[start : start + BATCH]]
+            accepted, faults = await _accept_batch(engine, principal, kb, batch)
+            ids += accepted
+            refused += faults
+            bar.advance_to(min(start + BATCH, len(given)))
+    return list(dict.fromkeys(ids)), refused
+
+
+async def _accept_batch(
+    engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[Given, NewDocument]]
+) -> tuple[list[str], list[Refused]]:
+    """All at once; one by one where the batch as a whole was refused because of some of it."""
+    from engine.errors import DocumentError, InvalidInput, TooLarge
+
+    try:
+        added = await engine.add_documents(principal, kb, [new for _, new in batch])
+        return [one.document_id for one in added], []
+    except (DocumentError, InvalidInput, TooLarge, OSError) as error:
+        if len(batch) == 1:
+            reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
+            return [], [Refused(batch[0][0].label, str(reason))]
+    ids: list[str] = []
+    refused: list[Refused] = []
+    for one in batch:
+        accepted, faults = await _accept_batch(engine, principal, kb, [one])
+        ids += accepted
+        refused += faults
+    return ids, refused
+
+
+def _document(given: Given, stdin_name: str) -> NewDocument:
+    from engine.documents import NewDocument
+
+    if given.path is not None:
+        return NewDocument(
+            path=given.path,
+            filename=given.path.name,
+            external_id=given.external_id,
+            details={"path": given.label},
+        )
+    if given.url:
+        return NewDocument(url=given.url)
+    return NewDocument(data=sys.stdin.buffer.read(), filename=PurePath(stdin_name).name)
+
+
+async def ingest(engine: Engine, principal: Principal, document_ids: Sequence[str]) -> None:
+    """Wait until every document has ended; be the worker meanwhile, where nobody else is."""
+    if not document_ids:
+        return
+    stop = asyncio.Event()
+    following = asyncio.create_task(_follow(engine, principal, document_ids))
+    worker = None
+    try:
+        while not following.done():
+            # Anew each time: the worker that held the folder may have been killed meanwhile.
+            worker = asyncio.create_task(_be_worker(engine, stop))
+            await asyncio.wait({worker, following}, return_when=asyncio.FIRST_COMPLETED)
+            if worker.done():
+                worker.result()  # one that broke ends the command: nobody would do the work
+                await asyncio.wait({following}, timeout=LOOK_AGAIN_S)
+        await following
+        if worker is not None:
+            await worker  # cleans up what was replaced
+    finally:
+        stop.set()
+        following.cancel()
+        await asyncio.gather(*filter(None, (worker, following)), return_exceptions=True)
+
+
+async def finish_jobs(engine: Engine) -> None:
+    """Work until nothing is queued, unless another process does."""
+    await _be_worker(engine, asyncio.Event())
+
+
+async def _be_worker(engine: Engine, stop: asyncio.Event) -> None:
+    """Work until idle; return at once where `scrubjay up` or another worker sees to it."""
+    from engine.errors import AlreadyRunning
+    from engine.locks import holder
+    from ingestion.host import run_worker
+
+    if (holder(engine.settings.home, "server") or "").startswith("scrubjay up"):
+        return
+    with contextlib.suppress(AlreadyRunning):
+        await run_worker(engine, stop, idle_exit_s=0)
+
+
+async def _follow(engine: Engine, principal: Principal, document_ids: Sequence[str]) -> None:
+    from cli import output
+
+    with output.Bar("indexing", len(document_ids)) as bar:
+        async for progress in engine.follow(principal, document_ids):
+            bar.advance_to(progress.done, progress.message)
+
+
+def _summarise(
+    documents: Sequence[DocumentInfo], refused: Sequence[Refused], *, wait: bool
+) -> None:
+    from cli import output, render
+
+    if not wait:
+        output.note(f"queued {render.counted(len(documents), 'document')}")
+    else:
+        ready = [document for document in documents if document.state == "ready"]
+        passages = sum(document.chunk_count for document in ready)
+        output.note(
+            f"{render.counted(len(ready), 'document')} ready, {render.counted(passages, 'passage')}"
+        )
+    bad = [d for d in documents if wait and d.state != "ready"]
+    _tell_faults([*((d.title, d.error or f"is {d.state}") for d in bad)])
+    _tell_faults([(one.title, one.error) for one in refused])
+
+
+def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:
+    from cli import output, render
+
+    faults = list(faults)
+    if not faults:
+        return
+    output.note(f"{render.counted(len(faults), 'document')} not:")
+    for title, error in faults[:FAULTS_SHOWN]:
+        output.note(f"  {render.one_line(title)}: {render.one_line(error)}")
+    if len(faults) > FAULTS_SHOWN:
+        output.note(f"  and {len(faults) - FAULTS_SHOWN:,} more: scrubjay docs list --state failed")

@@ -1,0 +1,91 @@
+"""`ask` and `search`: what the product is for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.context import As, Json, Kb, opened, run
+
+
+class Mode(StrEnum):
+    """How to look: by words, by meaning, by both, or whichever suits the query."""
+
+    HYBRID = "hybrid"
+    SEMANTIC = "semantic"
+    KEYWORD = "keyword"
+    ADAPTIVE = "adaptive"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command()(ask)
+    app.command()(search)
+
+
+def ask(
+    ctx: typer.Context,
+    question: Annotated[list[str], typer.Argument(help="The question; quotes are not needed.")],
+    kb: Kb = "",
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Answer a question, with the passages it rests on."""
+    run(_ask(ctx, " ".join(question), kb, as_user, as_json=as_json))
+
+
+def search(
+    ctx: typer.Context,
+    query: Annotated[list[str], typer.Argument(help="What to look for.")],
+    kb: Kb = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Most hits.")] = 10,
+    mode: Annotated[Mode, typer.Option(help="How to look.")] = Mode.HYBRID,
+    explain: Annotated[bool, typer.Option("--explain", help="Say how each score came.")] = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Find documents, best first."""
+    run(_search(ctx, " ".join(query), kb, limit, mode, as_user, explain=explain, as_json=as_json))
+
+
+async def _ask(ctx: typer.Context, question: str, kb: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render, shapes
+    from engine.domain import Answered
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = None
+        with output.working("looking it up"):
+            audience = engine.audience_of_asker(principal)
+            async for event in engine.ask(principal, audience, question, kb=kb):
+                if isinstance(event, Answered):
+                    found = event.answer
+    if found is None:
+        raise RuntimeError("ask ended without an answer")
+    if as_json:
+        output.show_json(shapes.answer(found))
+    else:
+        output.show(render.answer(found, width=output.width()))
+
+
+async def _search(
+    ctx: typer.Context,
+    query: str,
+    kb: str,
+    limit: int,
+    mode: Mode,
+    as_user: str,
+    *,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    from cli import output, render, shapes
+
+    async with opened(ctx, as_user) as (engine, principal):
+        with output.working("searching"):
+            result = await engine.search(principal, query, kb=kb, limit=limit, mode=mode.value)
+    if as_json:
+        output.show_json(shapes.search(result))
+    else:
+        output.show(render.hits(result, explain=explain, width=output.width()))

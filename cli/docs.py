@@ -1,0 +1,174 @@
+"""`docs`: what was added, how far it is, and why something is not there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.context import As, Json, Kb, opened, run
+
+if TYPE_CHECKING:
+    from engine.documents import DocumentInfo
+    from engine.domain import Principal
+    from engine.engine import Engine
+
+app = typer.Typer(name="docs", help="The documents: list, show, delete, retry, cancel, why.")
+
+Document = Annotated[str, typer.Argument(metavar="DOCUMENT", help="The document's id.")]
+Documents = Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="Document ids.")]
+PAGE = 500  # documents fetched at a time
+
+
+class State(StrEnum):
+    """Where a document stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    READY = "ready"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    kb: Kb = "",
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Most documents; 0: all.")] = 0,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """List the documents, newest first."""
+    chosen = state.value if state else ""
+    run(_list(ctx, kb, chosen, limit, as_user, as_json=as_json))
+
+
+@app.command()
+def show(ctx: typer.Context, document: Document, as_user: As = "", as_json: Json = False) -> None:
+    """Show one document: what is known of it."""
+    run(_show(ctx, document, as_user, as_json=as_json))
+
+
+@app.command()
+def why(ctx: typer.Context, document: Document, as_user: As = "", as_json: Json = False) -> None:
+    """Say in a sentence where a document stands, and what to do about it."""
+    run(_why(ctx, document, as_user, as_json=as_json))
+
+
+@app.command()
+def delete(
+    ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
+) -> None:
+    """Take documents out of every answer, at once."""
+    run(_each(ctx, "deleted", documents, as_user, as_json=as_json))
+
+
+@app.command()
+def retry(
+    ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
+) -> None:
+    """Try failed or cancelled documents once more."""
+    run(_each(ctx, "queued", documents, as_user, as_json=as_json))
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
+) -> None:
+    """Stop working on documents; what answered before goes on answering."""
+    run(_each(ctx, "cancelled", documents, as_user, as_json=as_json))
+
+
+async def all_documents(
+    engine: Engine, principal: Principal, *, kb: str = "", state: str = "", limit: int = 0
+) -> list[DocumentInfo]:
+    """Every document (the newest `limit`, where that is not 0), newest first."""
+    found: list[DocumentInfo] = []
+    cursor = ""
+    while True:
+        size = min(PAGE, limit - len(found)) if limit else PAGE
+        page = await engine.list_documents(principal, kb=kb, state=state, limit=size, cursor=cursor)
+        found += page.documents
+        cursor = page.next_cursor
+        if not cursor or (limit and len(found) >= limit):
+            return found
+
+
+async def documents_of(
+    engine: Engine, principal: Principal, document_ids: Sequence[str]
+) -> list[DocumentInfo]:
+    """These documents, in the order given; one that is gone meanwhile is left out."""
+    from engine.errors import NotFound
+
+    found = []
+    for document_id in document_ids:
+        with contextlib.suppress(NotFound):
+            found.append(await engine.get_document(principal, document_id))
+    return found
+
+
+async def _list(
+    ctx: typer.Context, kb: str, state: str, limit: int, as_user: str, *, as_json: bool
+) -> None:
+    from cli import output, render, shapes
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await all_documents(engine, principal, kb=kb, state=state, limit=limit)
+    if as_json:
+        output.show_json(shapes.documents(found))
+        return
+    if not found:
+        output.note("no documents; add some with `scrubjay add FOLDER`")
+        return
+    rows = [
+        (document.id, document.state, document.vectors, document.title, document.error)
+        for document in found
+    ]
+    output.show(render.table(("id", "state", "vectors", "title", "what to do"), rows))
+
+
+async def _show(ctx: typer.Context, document_id: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        document = await engine.get_document(principal, document_id)
+    if as_json:
+        output.show_json(asdict(document))
+        return
+    facts = {name: str(value) for name, value in asdict(document).items() if value not in ("", {})}
+    output.show(render.table(("", ""), list(facts.items())))
+
+
+async def _why(ctx: typer.Context, document_id: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        reason = await engine.why_document(principal, document_id)
+    if as_json:
+        output.show_json({"id": document_id, "why": reason})
+    else:
+        output.show(reason + "\n")
+
+
+async def _each(
+    ctx: typer.Context, outcome: str, documents: list[str], as_user: str, *, as_json: bool
+) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        verbs = {
+            "deleted": engine.delete_document,
+            "queued": engine.retry_document,
+            "cancelled": engine.cancel_document,
+        }
+        for document_id in documents:
+            await verbs[outcome](principal, document_id)
+            if not as_json:
+                output.note(f"{outcome} {document_id}")
+    if as_json:
+        output.show_json({"documents": documents, "outcome": outcome})

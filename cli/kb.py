@@ -1,0 +1,103 @@
+"""`kb`: knowledge bases, the rooms documents are kept in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cli.context import As, Json, Yes, opened, run
+
+app = typer.Typer(name="kb", help="Knowledge bases: create, list, show, delete.")
+
+Name = Annotated[str, typer.Argument(help="Its name or id.")]
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    description: Annotated[str, typer.Option(help="What it holds, in a sentence.")] = "",
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Create a knowledge base."""
+    run(_create(ctx, name, description, as_user, as_json=as_json))
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the knowledge bases you may read."""
+    run(_list(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def show(ctx: typer.Context, name: Name, as_user: As = "", as_json: Json = False) -> None:
+    """Show one knowledge base."""
+    run(_show(ctx, name, as_user, as_json=as_json))
+
+
+@app.command()
+def delete(
+    ctx: typer.Context, name: Name, yes: Yes = False, as_user: As = "", as_json: Json = False
+) -> None:
+    """Delete a knowledge base with all its documents."""
+    run(_delete(ctx, name, as_user, yes=yes, as_json=as_json))
+
+
+async def _create(
+    ctx: typer.Context, name: str, description: str, as_user: str, *, as_json: bool
+) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        made = await engine.create_kb(principal, name, description=description)
+    if as_json:
+        output.show_json(asdict(made))
+    else:
+        output.note(f"created {made.name}; fill it with `scrubjay add FOLDER --kb {made.name}`")
+
+
+async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.list_kbs(principal)
+    if as_json:
+        output.show_json({"knowledge_bases": [asdict(kb) for kb in found]})
+        return
+    if not found:
+        output.note("no knowledge base; make one with `scrubjay kb create NAME`")
+        return
+    rows = [
+        (kb.name, f"{kb.document_count:,}", f"{kb.chunk_count:,}", kb.description) for kb in found
+    ]
+    output.show(render.table(("name", "documents", "passages", "description"), rows))
+
+
+async def _show(ctx: typer.Context, name: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.get_kb(principal, name)
+    if as_json:
+        output.show_json(asdict(found))
+        return
+    facts = [(key, str(value)) for key, value in asdict(found).items() if value not in ("", {})]
+    output.show(render.table(("", ""), facts))
+
+
+async def _delete(ctx: typer.Context, name: str, as_user: str, *, yes: bool, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.get_kb(principal, name)
+        held = render.counted(found.document_count, "document")
+        if not yes:
+            typer.confirm(f"Delete {found.name} with {held}?", abort=True, err=True)
+        await engine.delete_kb(principal, found.id)
+    if as_json:
+        output.show_json({"deleted": found.id})
+    else:
+        output.note(f"deleted {found.name} with {held}")

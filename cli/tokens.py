@@ -1,0 +1,109 @@
+"""`token`: credentials for assistants and programs. Shown once, kept as a hash, revocable."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cli.context import As, Json, opened, run
+
+app = typer.Typer(name="token", help="Tokens for assistants and programs: create, list, revoke.")
+
+DEFAULT_SCOPES = ["kb:read", "kb:ask"]
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What it is for, e.g. laptop.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="kb:read, kb:ask, kb:write, kb:admin or ops:read; may be repeated. "
+            "Without one: kb:read and kb:ask."
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(min=0, max=3650, help="Days it is valid; 0: always.")] = 90,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Create a token and print it, this once."""
+    run(_create(ctx, name, scope or DEFAULT_SCOPES, days, as_user, as_json=as_json))
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the tokens, without what is secret in them."""
+    run(_list(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def revoke(
+    ctx: typer.Context,
+    token: Annotated[str, typer.Argument(help="Its id.")],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Revoke a token, at once."""
+    run(_revoke(ctx, token, as_user, as_json=as_json))
+
+
+async def _create(
+    ctx: typer.Context, name: str, scopes: list[str], days: int, as_user: str, *, as_json: bool
+) -> None:
+    from cli import output
+    from engine.domain import Scope
+    from engine.errors import InvalidInput
+
+    unknown = [scope for scope in scopes if scope not in set(Scope)]
+    if unknown:
+        allowed = ", ".join(Scope)
+        raise InvalidInput(f"no scope {unknown[0]!r}; allowed are {allowed}", field="scope")
+    async with opened(ctx, as_user) as (engine, principal):
+        made = await engine.create_token(
+            principal,
+            name,
+            scopes=[Scope(scope) for scope in scopes],
+            expires_in=timedelta(days=days) if days else None,
+        )
+    if as_json:
+        output.show_json(asdict(made))
+    else:
+        output.show(made.token + "\n")
+        output.note("keep it now: it is not shown again")
+
+
+async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.list_tokens(principal)
+    if as_json:
+        output.show_json({"tokens": [asdict(token) for token in found]})
+        return
+    rows = [
+        (
+            token.id,
+            token.prefix + "…",
+            token.name,
+            " ".join(token.scopes),
+            f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never",
+            "revoked" if token.revoked_at else "",
+        )
+        for token in found
+    ]
+    output.show(render.table(("id", "begins", "name", "scopes", "expires", ""), rows))
+
+
+async def _revoke(ctx: typer.Context, token: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        await engine.revoke_token(principal, token)
+    if as_json:
+        output.show_json({"revoked": token})
+    else:
+        output.note(f"revoked {token}")
