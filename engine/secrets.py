@@ -171,7 +171,11 @@ def _to_text(raw: bytes) -> str:
 
 
 def _to_bytes(text: str) -> bytes:
+    """Of one text only: the spare bits of a last letter must be as `_to_text` sets them."""
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
+    if _to_text(raw) != text:
+        raise ValueError("not as we write base64")
+    return raw

@@ -51,7 +51,7 @@ def faults(url: URL) -> Iterator[None]:
                 url, "every connection was busy for too long; try again, or raise the pool size"
             )
         ) from error
-    except (OperationalError, InterfaceError) as error:
+    except DBAPIError as error:
         fault = _sqlite_fault(url, error) if _is_sqlite(url) else _pg_fault(url, error)
         if fault is None:
             raise
@@ -79,7 +79,9 @@ def _sqlite_fault(url: URL, error: DBAPIError) -> Unavailable | None:
     return None
 
 
-def _pg_fault(url: URL, error: DBAPIError) -> Unavailable:
+def _pg_fault(url: URL, error: DBAPIError) -> Unavailable | None:
+    if not isinstance(error, OperationalError | InterfaceError):
+        return None
     state = getattr(error.orig, "sqlstate", None)
     if state in _PG_RETRY:
         return Transient(message(url, "the server asks to try again"))

@@ -313,6 +313,12 @@ class Document(Base):
         UniqueConstraint("kb_id", "source_id", "external_id"),
         Index("ix_document_kb_state", "kb_id", "state"),
         Index("ix_document_acl_kb", "acl_id", "kb_id"),  # which ACLs occur in a KB: one probe each
+        Index(
+            "ix_document_acl_all",
+            "kb_id",
+            sqlite_where=text("acl_all <> '[]'"),
+            postgresql_where=text("acl_all <> '[]'"),
+        ),
     )
     id: Mapped[str] = id_column()
     tenant_id: Mapped[str] = tenant_column()

@@ -748,6 +748,13 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("document", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_document_acl_all",
+            ["kb_id"],
+            unique=False,
+            sqlite_where=sa.text("acl_all <> '[]'"),
+            postgresql_where=sa.text("acl_all <> '[]'"),
+        )
         batch_op.create_index("ix_document_acl_kb", ["acl_id", "kb_id"], unique=False)
         batch_op.create_index("ix_document_kb_state", ["kb_id", "state"], unique=False)
         batch_op.create_index(batch_op.f("ix_document_source_id"), ["source_id"], unique=False)
@@ -863,6 +870,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_document_source_id"))
         batch_op.drop_index("ix_document_kb_state")
         batch_op.drop_index("ix_document_acl_kb")
+        batch_op.drop_index("ix_document_acl_all")
 
     op.drop_table("document")
     with op.batch_alter_table("channel_member", schema=None) as batch_op:
