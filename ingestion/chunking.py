@@ -207,7 +207,8 @@ class _Splitter:
             first_token = bisect_left(self._starts, before.end) - self._settings.overlap
             earliest = max(before.start, self._starts[max(0, first_token)])
             pieces = _pieces(self._text, before.block.start, before.end, _SENTENCE)
-            starts[number] = next((a for a, _ in pieces if a >= earliest), chunk.start)
+            sentences = (a for a, _ in pieces if a >= earliest and a > starts[number - 1])
+            starts[number] = next(sentences, chunk.start)
         return starts
 
     def _span(self, chunk: Sequence[_Unit], start: int) -> Span:
@@ -388,8 +389,7 @@ def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
             section, content = [], False
         section.append(unit)
         content = content or not heading
-    if section:
-        yield section
+    yield section
 
 
 def _related(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
