@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, not_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, not_, select, text, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, aliased
@@ -378,20 +378,23 @@ async def index_filter(
     if kb_ids is not None:
         standing = standing.where(KnowledgeBase.id.in_(select(_items(kb_ids))))
     searched = frozenset(await session.scalars(standing))
-    asked_for = exists().where(
-        Document.acl_id == AclToken.acl_id,
+    held = select(_items(usable_tokens(principal, audience)))
+    listed = select(AclToken.token).where(
+        AclToken.tenant_id == principal.tenant_id,
+        AclToken.token.in_(held),
+        exists().where(
+            Document.acl_id == AclToken.acl_id,
+            Document.kb_id.in_(searched),
+            Document.deleted_at.is_(None),
+        ),
+    )
+    needed = json_items(Document.acl_all).table_valued("value", joins_implicitly=True)
+    required = select(needed.c.value).where(
         Document.kb_id.in_(searched),
-        Document.deleted_at.is_(None),
+        text("document.acl_all <> '[]'"),  # in the words of the index that serves it
+        needed.c.value.in_(held),
     )
-    occurring = await session.scalars(
-        select(AclToken.token)
-        .where(
-            AclToken.tenant_id == principal.tenant_id,
-            AclToken.token.in_(select(_items(usable_tokens(principal, audience)))),
-            asked_for,
-        )
-        .distinct()
-    )
+    occurring = await session.scalars(union(listed, required))
     return Filter(
         tokens=frozenset(occurring),
         kb_ids=searched,

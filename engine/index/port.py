@@ -76,7 +76,8 @@ class Filter:
     """What may be found. Only `engine.access` builds one. See FILTERS.md.
 
     `tokens`: a document passes when one of its `acl` is held and all of its `acl_all` are.
-    None means "no restriction", an empty sequence means "nothing passes".
+    None means "no restriction", an empty set means "nothing passes". Tags pass by any of them;
+    a document without a date passes no date range; ranges include their start, not their end.
     """
 
     tokens: frozenset[str]
