@@ -20,6 +20,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiosqlite
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
@@ -199,14 +200,23 @@ def _backoffs() -> Iterator[float]:
 
 def _sqlite_engine(url: URL, pool: Mapping[str, Any], *, query_only: bool) -> AsyncEngine:
     # A URI with mode=rw: a missing file is an error instead of a new, empty database.
-    file = Path(url.database or "").absolute().as_uri()
-    engine = create_async_engine(
-        url.set(database=file, query={"mode": "rw", "uri": "true"}),
-        # The driver must not begin transactions by itself; the `begin` hook below does.
-        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
-        **pool,
-    )
+    file = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
 
+    async def connect() -> aiosqlite.Connection:
+        # The driver must not begin transactions by itself; the `begin` hook below does.
+        opening = aiosqlite.connect(
+            file, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000
+        )
+        thread = opening._thread  # noqa: SLF001 (there is no other way to it)
+        thread.daemon = True  # a loop that ends without closing us must not hang the process
+        try:
+            return await opening
+        except BaseException:
+            # It reports to this loop once more, which may be about to close.
+            await asyncio.shield(asyncio.to_thread(thread.join, 1))
+            raise
+
+    engine = create_async_engine(url, async_creator=connect, **pool)
     pragmas = [f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "synchronous=NORMAL"]
     if query_only:
         pragmas += ["query_only=ON"]
