@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -67,6 +68,7 @@ class ParsingPool:
         self._slots = asyncio.Semaphore(size)
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def parse(self, data: bytes | Path, filename: str) -> Converted:
@@ -99,13 +101,15 @@ class ParsingPool:
         encoded = await anyio.to_thread.run_sync(documents.encode, document)
         request = Frame({"op": "split", "chunking": dataclasses.asdict(settings)}, encoded)
         body = await self._ask(request)
-        return await anyio.to_thread.run_sync(_checked, _decode_spans, body)
+        decode = functools.partial(_decode_spans, length=len(document.text))
+        return await anyio.to_thread.run_sync(_checked, decode, body)
 
     async def aclose(self) -> None:
         """End all children, also those at work; idempotent."""
         self._closed = True
         for child in list(self._children):
             await self._end(child)
+        await asyncio.gather(*self._endings)
 
     async def _ask(self, request: Frame) -> bytes:
         async with self._slots:
@@ -176,8 +180,9 @@ class ParsingPool:
     def _retire(self, child: _Child) -> None:
         if child in self._idle:
             self._idle.remove(child)
-            self._children.discard(child)
-            child.close()
+            ending = asyncio.create_task(self._end(child))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
 
     async def _end(self, child: _Child) -> None:
         self._children.discard(child)
@@ -257,11 +262,6 @@ class _Child:
             self._leaving.cancel()
             self._leaving = None
 
-    def close(self) -> None:
-        """Let it end by itself: its input ends."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
@@ -308,8 +308,11 @@ def _checked(decode: Any, body: bytes) -> Any:  # noqa: ANN401 (one guard for bo
         raise DocumentError(_MESSAGES["unreadable"], code="unreadable") from error
 
 
-def _decode_spans(body: bytes) -> list[Span]:
-    return [
+def _decode_spans(body: bytes, *, length: int) -> list[Span]:
+    rows = json.loads(body)
+    if not isinstance(rows, list):
+        raise ValueError("spans are a list")  # noqa: TRY004 (one error a caller knows)
+    spans = [
         Span(
             start=int(start),
             end=int(end),
@@ -319,5 +322,8 @@ def _decode_spans(body: bytes) -> list[Span]:
             tokens=int(tokens),
             kind=kind if kind in documents.KINDS else "paragraph",
         )
-        for start, end, context, page, path, tokens, kind in json.loads(body)
+        for start, end, context, page, path, tokens, kind in rows
     ]
+    if any(not 0 <= span.start < span.end <= length for span in spans):
+        raise ValueError("a span lies outside its text")
+    return spans

@@ -1,0 +1,299 @@
+"""The parsing children: what they survive, what they may do, and when they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from engine.errors import DocumentError, Unavailable
+from ingestion import parsing
+from ingestion.chunking import Chunking, split
+from ingestion.convert.document import Limits
+from ingestion.convert.formats import convert
+from ingestion.parsing import ParsingPool, open_parsing_pool
+from ingestion.parsing_frames import Frame, read_frame, write_frame
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT.parent / "shared" / "data" / "docs"
+CHILD = [sys.executable, "-m", "ingestion.parsing_child"]
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ParsingPool]:
+    async with open_parsing_pool(timeout_s=10) as opened:
+        yield opened
+
+
+def pids(pool: ParsingPool) -> list[int]:
+    return [child._process.pid for child in pool._children]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (the pool announces nothing)
+            await asyncio.sleep(0)
+
+
+async def test_a_document_comes_back_as_the_converter_made_it(pool: ParsingPool) -> None:
+    data = "---\ntitle: Leave\ndate: 2026-03-01\ntags: [a, b]\n---\n# Süß\n\nTen days.\n".encode()
+    assert await pool.parse(data, "leave.md") == convert(data, "leave.md")
+
+
+async def test_a_refusal_keeps_its_code_and_sentence(pool: ParsingPool, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pdf"
+    empty.write_bytes(b"")
+    with pytest.raises(DocumentError, match="the file is empty") as caught:
+        await pool.parse(empty, "empty.pdf")
+    assert (caught.value.code, caught.value.retry) == ("empty", False)
+
+
+async def test_children_stay_warm(pool: ParsingPool) -> None:
+    await pool.parse(b"one", "a.txt")
+    first = pids(pool)
+    await pool.parse(b"two", "b.txt")
+    assert pids(pool) == first
+
+
+async def test_a_file_over_the_limit_never_reaches_a_child(tmp_path: Path) -> None:
+    large = tmp_path / "large.txt"
+    large.write_bytes(b"x" * 2000)
+    async with open_parsing_pool(limits=Limits(size_bytes=1000)) as pool:
+        with pytest.raises(DocumentError, match="larger than 1,000 bytes"):
+            await pool.parse(large, "large.txt")
+        assert pids(pool) == []
+
+
+async def test_a_child_that_dies_costs_one_document(pool: ParsingPool) -> None:
+    await pool.parse(b"warm", "a.txt")
+    (child,) = pids(pool)
+    reading = asyncio.create_task(pool.parse(b"# a\n\nb\n" * 500_000, "long.md"))
+    await until(pool._slots.locked)
+    os.kill(child, signal.SIGSEGV)
+    with pytest.raises(DocumentError) as caught:
+        await reading
+    assert caught.value.code == "unreadable"
+    assert (await pool.parse(b"next", "b.txt")).text == "next"
+    assert pids(pool) != [child]
+
+
+async def test_a_child_that_died_idle_is_replaced(pool: ParsingPool) -> None:
+    await pool.parse(b"warm", "a.txt")
+    (child,) = pool._children
+    child.kill()
+    await child.wait()
+    assert (await pool.parse(b"next", "b.txt")).text == "next"
+
+
+async def test_a_file_that_takes_too_long_ends_and_the_next_goes_on() -> None:
+    async with open_parsing_pool(timeout_s=0.05) as pool:
+        with contextlib.suppress(DocumentError):
+            await pool.parse(b"warm", "a.txt")
+        with pytest.raises(DocumentError) as caught:
+            await pool.parse(b"# a\n\nb\n" * 500_000, "long.md")
+        assert caught.value.code == "timeout"
+        pool._timeout_s = 10
+        assert (await pool.parse(b"next", "b.txt")).text == "next"
+
+
+async def test_a_file_that_takes_too_much_memory_ends_and_the_next_goes_on() -> None:
+    async with open_parsing_pool(timeout_s=15, memory_bytes=64 * 1024 * 1024) as pool:
+        with pytest.raises(DocumentError) as caught:
+            await pool.parse(b"# a\n\nb\n" * 1_500_000, "long.md")
+        assert caught.value.code == "too_large"
+        assert (await pool.parse(b"next", "b.txt")).text == "next"
+
+
+async def test_an_answer_over_the_limit_is_not_taken() -> None:
+    async with open_parsing_pool(output_bytes=1000) as pool:
+        with pytest.raises(DocumentError):
+            await pool.parse(b"word " * 1000, "a.txt")
+        assert (await pool.parse(b"next", "b.txt")).text == "next"
+
+
+async def test_cancelling_frees_the_slot(pool: ParsingPool) -> None:
+    reading = asyncio.create_task(pool.parse(b"# a\n\nb\n" * 500_000, "long.md"))
+    await until(lambda: bool(pids(pool)))
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert (await pool.parse(b"next", "b.txt")).text == "next"
+
+
+async def test_idle_children_leave() -> None:
+    async with open_parsing_pool(idle_s=0) as pool:
+        await pool.parse(b"one", "a.txt")
+        await until(lambda: pids(pool) == [])
+
+
+async def test_a_closed_pool_reads_nothing() -> None:
+    async with open_parsing_pool() as pool:
+        pass
+    with pytest.raises(Unavailable):
+        await pool.parse(b"x", "a.txt")
+
+
+async def test_splitting_in_a_child_equals_splitting_here(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+
+    def offsets(text: str) -> list[tuple[int, int]]:
+        return list(tokenizer.encode(text, add_special_tokens=False).offsets)
+
+    document = convert(b"# A\n\n" + b"Some words, and more of them. " * 200, "a.md")
+    settings = Chunking(size=64, context=8)
+    expected = split(document, settings, offsets)
+    async with open_parsing_pool(tokenizer=path) as pool:
+        assert await pool.split(document, settings, offsets) == expected
+    async with open_parsing_pool() as pool:
+        assert await pool.split(document, settings, offsets) == expected
+        assert pids(pool) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[[1,2]]", b'[[5,4,"",null,[],1,"list"]]', b'[[0,99,"",null,[],1,"list"]]'],
+)
+def test_nonsense_from_a_child_is_an_error_of_the_document(body: bytes) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        parsing._decode_spans(body, length=10)
+
+
+def test_a_child_imports_nothing_of_the_engine() -> None:
+    code = (
+        "import sys, ingestion.parsing_child; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    loaded = set(json.loads(done.stdout.decode().replace("'", '"')))
+    assert not loaded & {"engine", "sqlalchemy", "anyio", "httpx2", "pydantic", "dramatiq", "numpy"}
+
+
+def test_a_child_leaves_within_a_second_when_its_pipe_closes_even_amid_work() -> None:
+    child = subprocess.Popen(
+        CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
+    assert child.stdin
+    assert child.stdout
+    with child:
+        write_frame(child.stdin, Frame({"memory_bytes": 1 << 30}))
+        ready = read_frame(child.stdout)
+        assert ready is not None
+        assert ready.head["ready"] is True
+        request = {"op": "convert", "filename": "a.md", "limits": {}}
+        write_frame(child.stdin, Frame(request, b"# a\n\nb\n" * 2_000_000))
+        began = time.monotonic()
+        child.stdin.close()
+        assert child.wait(5) == 0
+        assert time.monotonic() - began < 1
+
+
+SANDBOXED = """
+import errno, os, socket, subprocess, sys, threading
+from ingestion.sandbox import deny_system_calls
+missing = deny_system_calls()
+if missing:
+    print(missing); sys.exit(77)
+def refused(what):
+    try:
+        what()
+    except OSError as error:
+        return error.errno in (errno.EPERM, errno.EACCES)
+    return False
+tries = {
+    "socket": lambda: socket.socket(),
+    "socketpair": lambda: socket.socketpair(),
+    "fork": os.fork,
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "spawn": lambda: subprocess.run(["/bin/true"]),
+    "read": lambda: open("/etc/passwd"),
+    "write": lambda: open("/tmp/scrubjay-sandbox", "w"),
+    "unlink": lambda: os.unlink("/tmp/scrubjay-nothing"),
+    "mkdir": lambda: os.mkdir("/tmp/scrubjay-sandbox"),
+    "kill": lambda: os.kill(os.getppid(), 0),
+}
+failed = [name for name, what in tries.items() if not refused(what)]
+ran = []
+thread = threading.Thread(target=lambda: ran.append(refused(tries["socket"])))
+thread.start(); thread.join()
+print(failed, ran)
+sys.exit(0 if not failed and ran == [True] else 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+def test_a_child_can_open_no_socket_file_or_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SANDBOXED], cwd=ROOT, capture_output=True, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip(done.stdout.decode())
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+READ = {
+    *("README.md", "arabic.pdf", "broken-page-loop.pdf", "comments.docx", "cp1252.html"),
+    *("embedded-recursion.docx", "equations.docx", "formula.csv", "four-pages.pdf", "utf16.csv"),
+    *("japanese-legacy-cmap.pdf", "latin1.md", "manifest.jsonl", "multicolumn.pdf", "readme.rst"),
+    *("nested-tables.docx", "outline.pdf", "path-escape.docx", "really-a-pdf.docx", "report.docx"),
+    *("scan-ocr-layer.pdf", "script-and-hidden.html", "shift-jis.csv", "udhr-all-languages.txt"),
+    *("wide-table.pdf", "with-attachment.pdf"),
+}
+REFUSED = {
+    "password.docx": "encrypted",
+    "password.pdf": "encrypted",
+    "empty.pdf": "empty",
+    "random.bin": "unknown_type",
+    "no-unicode-map.pdf": "no_text",
+    "scan-two-columns.pdf": "no_text",
+    "typewriter.png": "no_text",
+    "truncated.docx": "unreadable",
+    "truncated.pdf": "unreadable",
+    "broken-header-only.pdf": "unreadable",
+    "xxe.xml": "unknown_type",
+    "entities.svg": "unknown_type",
+}
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="the shared documents are not here")
+async def test_every_shared_document_ends_in_text_or_one_clear_error() -> None:
+    read, refused = {}, {}
+    async with open_parsing_pool(timeout_s=10, memory_bytes=512 * 1024 * 1024) as pool:
+        for path in sorted(DOCS.iterdir()):
+            try:
+                read[path.name] = await pool.parse(path, path.name)
+            except DocumentError as error:
+                refused[path.name] = error
+    assert set(read) == READ
+    assert {name: refused[name].code for name in REFUSED} == REFUSED
+    for error in refused.values():
+        assert str(error).count(". ") == 0, "one sentence"
+        assert ":" in str(error), "what is wrong: what to do"
+
+    assert "حَبيبي" in read["arabic.pdf"].text
+    assert read["japanese-legacy-cmap.pdf"].text == "あいうえお"
+    assert read["latin1.md"].text == "## können\n\nkönnen\n\näöüß\n"
+    assert "髙橋淳,35,名古屋" in read["shift-jis.csv"].text
+    assert "Die schöne Frau" in read["cp1252.html"].text
+    assert "15,50 €" in read["cp1252.html"].text
+    assert read["really-a-pdf.docx"].metadata["read_as"] == "PDF"
+    assert {block.page for block in read["four-pages.pdf"].blocks} == {1, 2, 3, 4}
+    assert "Alabama 18,870 23,022" in read["wide-table.pdf"].text
+    assert "Ignore all" not in read["script-and-hidden.html"].text
+    assert "scripted" not in read["script-and-hidden.html"].text
+    assert "javascript" not in read["script-and-hidden.html"].text
+    headings = [b.heading_path[-1] for b in read["outline.pdf"].blocks if b.kind == "heading"]
+    assert headings[1:4] == ["1 Foo", "2 Bar", "3 Baz"]
+    columns = read["multicolumn.pdf"].text
+    assert columns.index("Lorem ipsum dolor") < columns.index("Nam arcu libero")
