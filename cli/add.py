@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import DONE, INCOMPLETE, As, Json, opened, run
+from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
 
 if TYPE_CHECKING:
     from cli.inputs import Given
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_KB = "default"
 BATCH = 50  # documents accepted in one transaction
+ENDED = frozenset({"ready", "failed", "cancelled"})
 LOOK_AGAIN_S = 1.0  # between looks whether another process still works on the data folder
 FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state failed` has them all
 
@@ -82,8 +83,9 @@ async def _add(
     from cli import output, shapes
     from cli.docs import documents_of
 
-    async with opened(ctx, as_user) as (engine, principal):
-        kb = await _knowledge_base(engine, principal, kb_name)
+    async with opened(ctx, as_user) as (engine, asker):
+        kb = await _knowledge_base(engine, asker, kb_name)
+        principal = await principal_of(engine, as_user)  # a new knowledge base is a new grant
         ids, refused = await _accept(engine, principal, kb, given, stdin_name)
         if wait:
             await ingest(engine, principal, ids)
@@ -132,9 +134,11 @@ async def _accept_batch(
 ) -> tuple[list[str], list[Refused]]:
     """All at once; one by one where the batch as a whole was refused because of some of it."""
     from engine.errors import DocumentError, InvalidInput, TooLarge
+    from engine.telemetry import correlation_id
 
     try:
-        added = await engine.add_documents(principal, kb, [new for _, new in batch])
+        new = [document for _, document in batch]
+        added = await engine.add_documents(principal, kb, new, correlation_id=correlation_id())
         return [one.document_id for one in added], []
     except (DocumentError, InvalidInput, TooLarge, OSError) as error:
         if len(batch) == 1:
@@ -189,8 +193,10 @@ async def ingest(engine: Engine, principal: Principal, document_ids: Sequence[st
 
 
 async def finish_jobs(engine: Engine) -> None:
-    """Work until nothing is queued, unless another process does."""
-    await _be_worker(engine, asyncio.Event())
+    """Wait until nothing is queued; be the worker meanwhile, where nobody else is."""
+    while await engine.next_job_due_at() is not None:
+        await _be_worker(engine, asyncio.Event())
+        await asyncio.sleep(LOOK_AGAIN_S / 10)
 
 
 async def _be_worker(engine: Engine, stop: asyncio.Event) -> None:
@@ -209,8 +215,8 @@ async def _follow(engine: Engine, principal: Principal, document_ids: Sequence[s
     from cli import output
 
     with output.Bar("indexing", len(document_ids)) as bar:
-        async for progress in engine.follow(principal, document_ids):
-            bar.advance_to(progress.done, progress.message)
+        async for documents in engine.follow(principal, document_ids):
+            bar.advance_to(sum(1.0 if d.state in ENDED else d.progress for d in documents))
 
 
 def _summarise(

@@ -82,16 +82,20 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def opened(ctx: typer.Context, as_user: str = "") -> AsyncIterator[tuple[Engine, Principal]]:
     """The engine of the data folder, and who asks: its owner, or whoever `--as` names."""
+    invocation = invocation_of(ctx)
+    settings = invocation.settings()  # before the imports: a bad value is told at once
+
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging, correlated
 
-    invocation = invocation_of(ctx)
-    settings = invocation.settings()
     # A person asked for one thing: what went on inside is for the server's log, or for --debug.
     configure_logging(level="debug" if invocation.debug else "error")
     with correlated():
         async with open_engine(settings) as engine:
-            principal = await engine.owner()
-            if as_user:
-                principal = await engine.act_as(principal, as_user)
-            yield engine, principal
+            yield engine, await principal_of(engine, as_user)
+
+
+async def principal_of(engine: Engine, as_user: str) -> Principal:
+    """The owner or whoever `--as` names, with all they hold now: to be asked anew after a grant."""
+    owner = await engine.owner()
+    return await engine.act_as(owner, as_user) if as_user else owner

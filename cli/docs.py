@@ -49,9 +49,16 @@ def list_(
 
 
 @app.command()
-def show(ctx: typer.Context, document: Document, as_user: As = "", as_json: Json = False) -> None:
-    """Show one document: what is known of it."""
-    run(_show(ctx, document, as_user, as_json=as_json))
+def show(
+    ctx: typer.Context,
+    document: Annotated[str, typer.Argument(metavar="ID", help="Of a document, hit or citation.")],
+    text: Annotated[bool, typer.Option("--text", help="Print its text instead.")] = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Show one document: what is known of it, or its text."""
+    show_it = _text if text else _show
+    run(show_it(ctx, document, as_user, as_json=as_json))
 
 
 @app.command()
@@ -132,16 +139,35 @@ async def _list(
     output.show(render.table(("id", "state", "vectors", "title", "what to do"), rows))
 
 
-async def _show(ctx: typer.Context, document_id: str, as_user: str, *, as_json: bool) -> None:
+async def _show(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
+    from engine.domain import parse_chunk_id
 
     async with opened(ctx, as_user) as (engine, principal):
-        document = await engine.get_document(principal, document_id)
+        if parse_chunk_id(id_) is not None:
+            id_ = (await engine.fetch(principal, id_)).document_id
+        document = await engine.get_document(principal, id_)
     if as_json:
         output.show_json(asdict(document))
-        return
-    facts = {name: str(value) for name, value in asdict(document).items() if value not in ("", {})}
-    output.show(render.table(("", ""), list(facts.items())))
+    else:
+        output.show(render.facts(asdict(document)))
+
+
+async def _text(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    pages = []
+    async with opened(ctx, as_user) as (engine, principal):
+        # From the start: the id of a hit leads to the page it stands on.
+        document_id = next_id = (await engine.fetch(principal, id_)).document_id
+        while next_id:
+            page = await engine.fetch(principal, next_id)
+            pages.append(page.text)
+            next_id = page.next_id
+    if as_json:
+        output.show_json({"document_id": document_id, "text": "".join(pages)})
+    else:
+        output.show(render.plain("".join(pages)).rstrip("\n") + "\n")
 
 
 async def _why(ctx: typer.Context, document_id: str, as_user: str, *, as_json: bool) -> None:

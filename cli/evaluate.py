@@ -54,7 +54,7 @@ async def _evaluate(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
     beir = load_beir(folder)
     with tempfile.TemporaryDirectory(prefix="scrubjay-eval-") as home:
         async with open_engine(throw_away(ctx, Path(home))) as engine:
-            metrics = await measure(engine, await engine.owner(), beir)
+            metrics = await measure(engine, beir)
     if as_json:
         output.show_json({mode: found.as_dict() for mode, found in metrics.items()})
         return
@@ -87,14 +87,15 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
     return load_settings(home, file, inside)
 
 
-async def measure(engine: Engine, principal: Principal, beir: Beir) -> dict[str, Metrics]:
+async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
     """Metrics of each mode over a collection, loaded into a new knowledge base."""
     from cli import output
     from engine.evaluation import evaluate as metrics_of
 
-    kb = await engine.create_kb(principal, "eval")
+    kb = await engine.create_kb(await engine.owner(), "eval")
+    principal = await engine.owner()  # anew: the knowledge base was granted just now
     ids = await _load(engine, principal, kb.id, beir)
-    found = {}
+    found: dict[str, Metrics] = {}
     with output.Bar("searching", len(beir.queries) * len(MODES)) as bar:
         done = 0
         for mode in MODES:

@@ -84,8 +84,7 @@ async def _show(ctx: typer.Context, name: str, as_user: str, *, as_json: bool) -
     if as_json:
         output.show_json(asdict(found))
         return
-    facts = [(key, str(value)) for key, value in asdict(found).items() if value not in ("", {})]
-    output.show(render.table(("", ""), facts))
+    output.show(render.facts(asdict(found)))
 
 
 async def _delete(ctx: typer.Context, name: str, as_user: str, *, yes: bool, as_json: bool) -> None:

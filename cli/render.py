@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from rich.text import Text
 
@@ -114,6 +115,24 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
     out.append(_row(heads, widths), style="dim")
     for row in cells:
         out.append(_row(row, widths))
+    return out
+
+
+def facts(values: Mapping[str, object]) -> Text:
+    """Names and values under one another, what is empty left out."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": str(deep) for inner, deep in value.items()}
+        else:
+            flat[name] = (
+                f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)
+            )
+    told = {name: one_line(value) for name, value in flat.items() if value not in {"", "None"}}
+    widest = max(map(len, told), default=0)
+    out = Text()
+    for name, value in told.items():
+        out.append(f"{name.ljust(widest)}  ", style="dim").append(f"{value}\n")
     return out
 
 

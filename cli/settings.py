@@ -37,7 +37,7 @@ def path(ctx: typer.Context, as_json: Json = False) -> None:
         output.show_json({"home": str(home), "config": str(file), "config_exists": file.is_file()})
         return
     there = "" if file.is_file() else "  (does not exist: defaults and environment only)"
-    output.show(render.table(("", ""), [("home", str(home)), ("config", f"{file}{there}")]))
+    output.show(render.facts({"home": home, "config": f"{file}{there}"}))
 
 
 def _written(value: object) -> str:

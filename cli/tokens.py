@@ -63,16 +63,16 @@ async def _create(
         allowed = ", ".join(Scope)
         raise InvalidInput(f"no scope {unknown[0]!r}; allowed are {allowed}", field="scope")
     async with opened(ctx, as_user) as (engine, principal):
-        made = await engine.create_token(
+        secret, made = await engine.create_token(
             principal,
             name,
             scopes=[Scope(scope) for scope in scopes],
             expires_in=timedelta(days=days) if days else None,
         )
     if as_json:
-        output.show_json(asdict(made))
+        output.show_json(asdict(made) | {"token": secret})
     else:
-        output.show(made.token + "\n")
+        output.show(secret + "\n")
         output.note("keep it now: it is not shown again")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,16 @@ def test_a_table_aligns_its_columns() -> None:
 id      title
 a       x y
 longer  z w
+""")
+
+
+def test_facts_leave_out_what_is_empty() -> None:
+    at = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+    values = {"id": "d1", "url": "", "none": None, "details": {"path": "a\nb"}, "created_at": at}
+    assert render.facts(values).plain == snapshot("""\
+id            d1
+details.path  a b
+created_at    2026-11-20 12:30 UTC
 """)
 
 
