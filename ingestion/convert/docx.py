@@ -234,7 +234,7 @@ class _Walker:
         return f"[{text}]({target})" if target and text.strip() else text
 
     def _table(self, table: etree._Element, depth: int) -> None:
-        rows = list(self._rows(table, depth))
+        rows = [[cell(text) for text in row] for row in self._rows(table, depth)]
         if max((len(row) for row in rows), default=0) > 1:
             self._writer.add("table", render_table(rows))
             return
@@ -250,7 +250,7 @@ class _Walker:
                     continue  # of a table within a cell: its text is in that cell's
                 merged = one.find(f"{_W}tcPr/{_W}vMerge")
                 goes_on = merged is not None and _value(merged) != "restart"
-                cells.append("" if goes_on else cell(self._cell(one, depth)))
+                cells.append("" if goes_on else self._cell(one, depth))
                 span = one.find(f"{_W}tcPr/{_W}gridSpan")
                 width = _value(span) if span is not None else ""
                 cells.extend([""] * min(int(width) - 1 if width.isdecimal() else 0, 50))

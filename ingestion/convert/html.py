@@ -312,7 +312,7 @@ def _items(element: html.HtmlElement, indent: int, depth: int) -> list[str]:
 
 def _tail(text: str) -> html.HtmlElement:
     span = html.Element("span")
-    span.text = text
+    span.text = f" {text}"
     return span
 
 

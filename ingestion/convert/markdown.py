@@ -37,7 +37,7 @@ _INLINE_TAG = re.compile(r"\{%-?\s*(\w+)?\s*(?:\"([^\"]*)\"|'([^']*)')?.*?%\}", 
 _COMMENT_BEGINS = re.compile(r"[ \t]*\{%-?\s*comment\b")
 _COMMENT_ENDS = re.compile(r"\{%-?\s*endcomment\s*-?%\}")
 _LINK = re.compile(r"!?\[([^\]\[]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\]]*\])")
-_EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|`+|~~)(?=\S)(.+?)(?<=\S)\1")
+_EMPHASIS = re.compile(r"(\*{1,3}|(?<!\w)_{1,3}|`+|~~)(?=\S)(.+?)(?<=\S)\1(?!(?<=_)\w)")
 _HTML_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 _FRONT_MATTER_LINES = 400

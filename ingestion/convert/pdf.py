@@ -223,7 +223,7 @@ class _Layout:
             above.end_bottom - below.bottom
             for page in pages
             for above, below in zip(page.lines, page.lines[1:], strict=False)
-            if 0 < above.end_bottom - below.bottom < 4 * above.size
+            if 0 < above.end_bottom - below.bottom < 2 * above.size
         ]
         self._leading = statistics.median(gaps) if gaps else self._body * 1.2
 
