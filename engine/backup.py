@@ -1,313 +1,345 @@
-"""One file that holds an installation: every row and every blob, on SQLite and PostgreSQL alike.
+"""One file that holds an installation: every row and every blob, to be restored on any database.
 
-A gzipped tar: `manifest.json`, `rows/<table>.jsonl`, `blobs/<tenant>/<hash>`. Left out are the keys
-(`secret.key` or `system.secret_key`: keep those apart, stored credentials need them) and the search
-index, which `reconcile` builds anew. As rows are written by name, a backup of SQLite may be
-restored into PostgreSQL. `scrubjay backup` and `restore` call this.
+Rows are JSON lines, so that a backup of SQLite restores into PostgreSQL and the other way round.
+They are read in one snapshot at whatever revision the database is (a backup is taken before it
+migrates), and restored at that revision before they are migrated. The index is left out, it is
+rebuilt from here by `scrubjay reconcile`; so is the secret key, unless it is asked for.
+
+    tables/<name>.jsonl   blobs/<tenant>/<hash>   secret_key   manifest.json (the last)
 """
 
 from __future__ import annotations
 
 import base64
-import gzip
+import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from anyio import to_thread
 from sqlalchemy import (
-    JSON,
-    Column,
+    Boolean,
+    Connection,
+    DateTime,
     LargeBinary,
-    RowMapping,
+    MetaData,
     Table,
     delete,
     func,
     insert,
-    null,
     select,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeEngine
 
+from engine import clock
 from engine.blobs import BlobStore
-from engine.clock import now
-from engine.db.migrations import head_revision
-from engine.db.session import Database
-from engine.db.tables import Base, KnowledgeBase, UtcDateTime
+from engine.db.migrations import connected, current_revision, migrate, refuse_newer
+from engine.db.session import parse_url
 from engine.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 FORMAT = 1
-MANIFEST = "manifest.json"
-BATCH = 500  # rows read or written at a time
-LEFT_OUT = frozenset({"worker"})  # who works now is not worth keeping
+_LEFT_OUT = {"alembic_version", "worker"}  # the manifest says the revision; workers are processes
+_MEMBER = re.compile(
+    r"tables/(?P<table>[a-z_]+)\.jsonl|blobs/(?P<tenant>[a-z0-9_-]{1,64})/(?P<hash>[0-9a-f]{64})"
+    r"|secret_key"
+)
+_MANIFEST = "manifest.json"
+_BATCH = 500  # rows an INSERT
 
 
 @dataclass(frozen=True, slots=True)
-class BackupInfo:
-    """What a backup holds; its manifest. `revision` is the database's, of Alembic."""
+class Manifest:
+    """What a backup holds: `checksums` by member name (SHA-256), `rows` by table."""
 
-    created_at: str
+    format: int
     revision: str
-    rows: int
-    blobs: int
-    format: int = FORMAT
+    created_at: str
+    rows: dict[str, int]
+    checksums: dict[str, str]
 
 
-async def write_backup(db: Database, blobs: BlobStore, file: Path) -> BackupInfo:
-    """Write everything to `file`, which appears only when it is whole.
+async def backup(
+    url: str, blobs: BlobStore, file: Path, *, key_file: Path | None = None
+) -> Manifest:
+    """Write the database at `url` and all blobs into `file`, while both are in use.
 
-    The rows are one snapshot. `Conflict` where the file exists, `Unavailable` where it can't be
-    written.
+    `key_file` adds the secret key: whoever has the backup can then read stored credentials.
+    The file appears only when it is complete; only its owner can read it.
     """
-    archive = await to_thread.run_sync(_NewArchive, file)
-    try:
-        rows = stored = 0
-        async with db.read() as session:
-            for table in _tables():
-                rows += await _pack_table(session, table, archive)
-        for tenant_id in await blobs.tenants():
-            for blob_hash in await blobs.hashes(tenant_id):
-                stored += await _pack_blob(blobs, tenant_id, blob_hash, archive)
-        revision = await to_thread.run_sync(head_revision)
-        info = BackupInfo(now().isoformat(timespec="seconds"), revision, rows, stored)
-        manifest = io.BytesIO(json.dumps(asdict(info)).encode())
-        await to_thread.run_sync(archive.add, MANIFEST, manifest)
-        await to_thread.run_sync(archive.finish)
-    finally:
-        await to_thread.run_sync(archive.abandon)
-    return info
+    with _disk_faults(file):
+        await to_thread.run_sync(lambda: file.parent.mkdir(parents=True, exist_ok=True))
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".backup-") as name:
+            folder = Path(name)
+            revision, rows = await to_thread.run_sync(_dump_tables, url, folder)
+            archive = _Archive(folder / "archive")
+            try:
+                for table in rows:
+                    await to_thread.run_sync(
+                        archive.add_file, f"tables/{table}.jsonl", folder / f"{table}.jsonl"
+                    )
+                await _add_blobs(archive, blobs)
+                if key_file is not None:
+                    await to_thread.run_sync(archive.add_file, "secret_key", key_file)
+                manifest = Manifest(
+                    FORMAT, revision, clock.now().isoformat(), rows, archive.checksums
+                )
+                await to_thread.run_sync(archive.finish, manifest)
+            finally:
+                await to_thread.run_sync(archive.close)
+            await to_thread.run_sync(archive.path.replace, file)
+    return manifest
 
 
-async def restore_backup(db: Database, blobs: BlobStore, file: Path) -> BackupInfo:
-    """Fill an empty installation from a backup: all of it, or nothing of its rows.
+async def restore(
+    file: Path,
+    url: str,
+    blobs: BlobStore,
+    *,
+    key_file: Path | None = None,
+    force: bool = False,
+) -> Manifest:
+    """Put back what `backup` wrote, at today's revision; then the index is to be reconciled.
 
-    `Conflict` where it holds a knowledge base already, `InvalidInput` where the file is no whole
-    backup or was made by another version of the database's tables.
+    The whole file is checked first. Raises `Conflict` where the database has tenants already;
+    `force` replaces all its rows. Rows change in one transaction: a failure leaves the old ones.
+    A secret key in the backup goes to `key_file`, which must not exist unless forced.
     """
-    info = await to_thread.run_sync(_manifest, file)
-    head = await to_thread.run_sync(head_revision)
-    if info.revision != head:
-        raise InvalidInput(
-            f"{file} was made at database revision {info.revision} and this Scrubjay works with "
-            f"{head}; restore it with the version that made it, then upgrade.",
-            field="file",
-        )
-    # Nothing else may run meanwhile, so one long transaction is right here.
-    async with db.write() as session:
-        if await session.scalar(select(func.count()).select_from(KnowledgeBase)):
-            raise Conflict("There is data here already; restore into an empty data folder.")
-        for table in reversed(_tables()):
-            await session.execute(delete(table))
-        members = _Members(file)
-        tables = {f"rows/{table.name}.jsonl": table for table in _tables()}
-        rows = stored = 0
-        try:
-            while (member := await to_thread.run_sync(members.next)) is not None:
-                if member.name in tables:
-                    rows += await _unpack_table(session, tables[member.name], members)
-                elif member.name.startswith("blobs/"):
-                    stored += await _unpack_blob(blobs, member.name, members)
-        finally:
-            members.close()
-        if (rows, stored) != (info.rows, info.blobs):
-            raise InvalidInput(f"{file} is not whole; use another backup.", field="file")
-    return info
+    manifest = await to_thread.run_sync(read_manifest, file)
+    refuse_newer(manifest.revision)
+    if not force:
+        await to_thread.run_sync(_refuse_used, url, key_file)
+    with _open_archive(file) as archive:
+        while (member := await to_thread.run_sync(archive.next)) is not None:
+            match = _MEMBER.fullmatch(member.name)
+            if match and match["hash"]:
+                content = await to_thread.run_sync(_content, archive, member)
+                await blobs.put(match["tenant"], content)
+            elif member.name == "secret_key" and key_file is not None:
+                await to_thread.run_sync(_write_key, key_file, _content(archive, member))
+    await to_thread.run_sync(_load_tables, file, url, manifest)
+    return manifest
 
 
-def _tables() -> list[Table]:
-    """Tables to keep, each after those it refers to."""
-    return [table for table in Base.metadata.sorted_tables if table.name not in LEFT_OUT]
+def read_manifest(file: Path) -> Manifest:
+    """What a backup says it holds, once everything in it is checked against that."""
+    found: dict[str, str] = {}
+    manifest: Manifest | None = None
+    with _open_archive(file) as archive:
+        while (member := archive.next()) is not None:
+            if manifest is not None or not member.isreg():
+                raise InvalidInput(f"{file} is not a backup: {member.name!r} is out of place.")
+            if member.name == _MANIFEST:
+                manifest = _parse_manifest(_content(archive, member))
+                continue
+            match = _MEMBER.fullmatch(member.name)
+            if match is None:
+                raise InvalidInput(f"{file} is not a backup: it holds {member.name!r}.")
+            reader = archive.extractfile(member)
+            digest = hashlib.file_digest(reader, "sha256").hexdigest()  # type: ignore[arg-type]
+            if match["hash"] and match["hash"] != digest:
+                raise InvalidInput(f"{file} is damaged at {member.name}; use another backup.")
+            found[member.name] = digest
+    if manifest is None:
+        raise InvalidInput(f"{file} ends too soon; use another backup.")
+    if found != manifest.checksums:
+        wrong = sorted(name for name, _ in found.items() ^ manifest.checksums.items())
+        raise InvalidInput(f"{file} is damaged at {wrong[0]}; use another backup.")
+    return manifest
 
 
-class _NewArchive:
-    """An archive beside `file` that takes its name when it is whole; blocking, called in threads."""
+class _Archive:
+    """A tar.gz being written."""
 
-    def __init__(self, file: Path) -> None:
-        if file.exists():
-            raise Conflict(f"{file} exists; choose another name or remove it.")
-        self._file = file
-        try:
-            descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-        except OSError as error:
-            raise Unavailable(f"{file} can't be written ({error.strerror}).") from error
-        self._partial = Path(name)
-        self._out = open(descriptor, "wb")  # noqa: PTH123, SIM115 (open already; finish closes it)
-        self._tar = tarfile.open(fileobj=self._out, mode="w:gz", compresslevel=1)  # noqa: SIM115
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checksums: dict[str, str] = {}
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        self._file = os.fdopen(descriptor, "wb")
+        # Level 1: blobs are mostly compressed already, and rows shrink tenfold even so.
+        self._tar = tarfile.open(fileobj=self._file, mode="w:gz", compresslevel=1)  # noqa: SIM115
 
-    def add(self, name: str, content: IO[bytes]) -> None:
-        """Append a member with all of `content`."""
-        member = tarfile.TarInfo(name)
-        member.size = content.seek(0, io.SEEK_END)
-        member.mode = 0o600
-        content.seek(0)
-        try:
-            self._tar.addfile(member, content)
-        except OSError as error:
-            raise Unavailable(
-                f"{self._file} can't be written ({error.strerror}); free some space."
-            ) from error
+    def add_file(self, name: str, source: Path) -> None:
+        with source.open("rb") as file:
+            self.checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            self._add(name, os.fstat(file.fileno()).st_size, file)
 
-    def finish(self) -> None:
-        """Make it durable and give it its name."""
+    def finish(self, manifest: Manifest) -> None:
+        text = json.dumps(asdict(manifest), indent=1).encode()
+        self._add(_MANIFEST, len(text), io.BytesIO(text))
         self._tar.close()
-        self._out.flush()
-        os.fsync(self._out.fileno())
-        self._out.close()
-        self._partial.replace(self._file)
-
-    def abandon(self) -> None:
-        """Remove what is not finished; nothing where it is."""
-        self._out.close()
-        self._partial.unlink(missing_ok=True)
-
-
-async def _pack_table(session: AsyncSession, table: Table, archive: _NewArchive) -> int:
-    count = 0
-    with tempfile.TemporaryFile() as spool:  # a tar wants the size first
-        found = await session.stream(select(table).execution_options(yield_per=BATCH))
-        async for rows in found.mappings().partitions(BATCH):
-            lines = [json.dumps(_encoded(table, row), ensure_ascii=False) for row in rows]
-            await to_thread.run_sync(spool.write, "".join(f"{line}\n" for line in lines).encode())
-            count += len(rows)
-        await to_thread.run_sync(archive.add, f"rows/{table.name}.jsonl", spool)
-    return count
-
-
-async def _pack_blob(blobs: BlobStore, tenant_id: str, blob_hash: str, archive: _NewArchive) -> int:
-    try:
-        async with blobs.open_file(tenant_id, blob_hash) as path:
-            content = await to_thread.run_sync(path.read_bytes)
-    except (NotFound, FileNotFoundError):
-        return 0  # cleaned up since the rows were read: no row that is live needs it
-    name = f"blobs/{tenant_id}/{blob_hash}"
-    await to_thread.run_sync(archive.add, name, io.BytesIO(content))
-    return 1
-
-
-class _Members:
-    """The archive's members one after the other; blocking, so called in threads."""
-
-    def __init__(self, file: Path) -> None:
-        self._archive = _opened(file)
-        self._member: tarfile.TarInfo | None = None
-
-    def next(self) -> tarfile.TarInfo | None:
-        """The next member, None at the end."""
-        with _damage_told():
-            self._member = self._archive.next()
-        return self._member
-
-    def content(self) -> bytes:
-        """All of the present member."""
-        with _damage_told():
-            return self._reader().read()
-
-    def lines(self) -> Iterator[bytes]:
-        """The present member's lines."""
-        with _damage_told():
-            yield from self._reader()
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
-        self._archive.close()
+        self._file.close()
 
-    def _reader(self) -> IO[bytes]:
-        reader = self._archive.extractfile(self._member) if self._member else None
-        if reader is None:
-            raise InvalidInput("The backup holds something that is no file.", field="file")
-        return reader
+    def _add(self, name: str, size: int, content: Any) -> None:  # noqa: ANN401 (a binary file)
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = size, 0o600
+        self._tar.addfile(member, content)
 
 
-def _opened(file: Path) -> tarfile.TarFile:
-    try:
-        with _damage_told():
-            return tarfile.open(file, mode="r:gz")
-    except OSError as error:
-        raise InvalidInput(f"{file} can't be read ({error.strerror}).", field="file") from error
+async def _add_blobs(archive: _Archive, blobs: BlobStore) -> None:
+    # After the rows: every blob they name is there, but for one swept this moment.
+    for tenant_id in await blobs.tenants():
+        for blob_hash in await blobs.hashes(tenant_id):
+            try:
+                async with blobs.open_file(tenant_id, blob_hash) as path:
+                    name = f"blobs/{tenant_id}/{blob_hash}"
+                    await to_thread.run_sync(archive.add_file, name, path)
+            except (NotFound, FileNotFoundError):
+                continue
 
 
-@contextmanager
-def _damage_told() -> Iterator[None]:
-    try:
-        yield
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InvalidInput(
-            "The file is not a whole backup of Scrubjay; use another.", field="file"
-        ) from error
+def _dump_tables(url: str, folder: Path) -> tuple[str, dict[str, int]]:
+    """The revision and the number of rows of each table, parents first."""
+    revision = current_revision(url)
+    if revision is None:
+        raise NotFound("There is nothing to back up: the database has no tables yet.")
+    rows: dict[str, int] = {}
+    with connected(parse_url(url), snapshot=True) as connection:
+        for table in _tables(connection):
+            with (folder / f"{table.name}.jsonl").open("w", encoding="utf-8") as out:
+                rows[table.name] = 0
+                result = connection.execution_options(yield_per=1000).execute(select(table))
+                for row in result.mappings():
+                    line = {key: _to_json(value) for key, value in row.items()}
+                    out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    rows[table.name] += 1
+    return revision, rows
 
 
-def _manifest(file: Path) -> BackupInfo:
-    """What the file says it holds; reads all of it, so that damage is found before any change."""
-    members = _Members(file)
-    try:
-        while (member := members.next()) is not None:
-            if member.name == MANIFEST:
-                return _parse_manifest(members.content())
-    finally:
-        members.close()
-    raise InvalidInput(f"{file} is not a whole backup of Scrubjay; use another.", field="file")
-
-
-def _parse_manifest(content: bytes) -> BackupInfo:
-    try:
-        info = BackupInfo(**json.loads(content))
-    except (ValueError, TypeError) as error:
-        raise InvalidInput("The backup's manifest can't be read.", field="file") from error
-    if info.format != FORMAT:
-        raise InvalidInput(
-            f"The backup has form {info.format}; this Scrubjay reads {FORMAT}.", field="file"
+def _load_tables(file: Path, url: str, manifest: Manifest) -> None:
+    parsed = parse_url(url)
+    if current_revision(url) is None:
+        migrate(url, revision=manifest.revision)
+    elif current_revision(url) != manifest.revision:
+        raise Conflict(
+            "The database has another version's tables: restore into a new one (another data "
+            "folder or an empty database), which is then migrated."
         )
-    return info
+    with connected(parsed) as connection:
+        tables = {table.name: table for table in _tables(connection)}
+        for table in reversed(tables.values()):
+            connection.execute(delete(table))
+        with _open_archive(file) as archive:
+            while (member := archive.next()) is not None:
+                match = _MEMBER.fullmatch(member.name)
+                if match and match["table"]:
+                    _load(connection, tables[match["table"]], _lines(archive, member))
+        connection.commit()
+    migrate(url)
 
 
-async def _unpack_table(session: AsyncSession, table: Table, members: _Members) -> int:
-    lines = await to_thread.run_sync(members.lines)
-    count = 0
-    while batch := await to_thread.run_sync(lambda: list(islice(lines, BATCH))):
-        await session.execute(insert(table), [_decoded(table, json.loads(line)) for line in batch])
-        count += len(batch)
-    return count
+def _load(connection: Connection, table: Table, lines: Iterator[bytes]) -> None:
+    naive = connection.dialect.name == "sqlite"
+    types = {column.name: column.type for column in table.columns}
+    while batch := list(islice(lines, _BATCH)):
+        rows = [
+            {key: _from_json(value, types[key], naive) for key, value in json.loads(line).items()}
+            for line in batch
+        ]
+        connection.execute(insert(table), rows)
 
 
-async def _unpack_blob(blobs: BlobStore, name: str, members: _Members) -> int:
-    _, tenant_id, blob_hash = name.split("/", 2)
-    content = await to_thread.run_sync(members.content)
-    if await blobs.put(tenant_id, content) != blob_hash:
-        raise InvalidInput("A document in the backup is damaged; use another.", field="file")
-    return 1
+def _tables(connection: Connection) -> list[Table]:
+    metadata = MetaData()
+    metadata.reflect(connection)
+    return [table for table in metadata.sorted_tables if table.name not in _LEFT_OUT]
 
 
-def _encoded(table: Table, row: RowMapping) -> dict[str, Any]:
-    return {column.name: _to_json(row[column.name]) for column in table.columns}
-
-
-def _decoded(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    return {column.name: _from_json(column, row[column.name]) for column in table.columns}
-
-
-def _to_json(value: Any) -> Any:  # noqa: ANN401 (a column's own type)
+def _to_json(value: object) -> object:
     if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bytes):
+        aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return aware.isoformat()
+    if isinstance(value, bytes | memoryview):
         return base64.b64encode(value).decode()
     return value
 
 
-def _from_json(column: Column[Any], value: Any) -> Any:  # noqa: ANN401 (a column's own type)
+def _from_json(value: Any, kind: TypeEngine[Any], naive: bool) -> Any:  # noqa: ANN401
     if value is None:
-        return null() if isinstance(column.type, JSON) else None  # else JSON's own null is stored
-    if isinstance(column.type, UtcDateTime):
-        return datetime.fromisoformat(value)
-    if isinstance(column.type, LargeBinary):
+        return None
+    if isinstance(kind, DateTime):
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=None) if naive else at
+    if isinstance(kind, LargeBinary):
         return base64.b64decode(value)
-    return value
+    return bool(value) if isinstance(kind, Boolean) else value
+
+
+def _refuse_used(url: str, key_file: Path | None) -> None:
+    if key_file is not None and key_file.exists():
+        raise Conflict(f"{key_file} exists: restore into an empty data folder, or use --force.")
+    if current_revision(url) is None:
+        return
+    with connected(parse_url(url)) as connection:
+        (tenant,) = (table for table in _tables(connection) if table.name == "tenant")
+        if connection.scalar(select(func.count()).select_from(tenant)):
+            raise Conflict(
+                "The database has data already: restore into an empty data folder, or use --force "
+                "to replace everything in it."
+            )
+
+
+def _write_key(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+    Path(name).replace(path)
+
+
+def _parse_manifest(content: bytes) -> Manifest:
+    try:
+        manifest = Manifest(**json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise InvalidInput("The backup's manifest can't be read; use another backup.") from error
+    if manifest.format != FORMAT:
+        raise InvalidInput(f"The backup has format {manifest.format}; this version reads {FORMAT}.")
+    return manifest
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    reader = archive.extractfile(member)
+    return b"" if reader is None else reader.read()
+
+
+def _lines(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    reader = archive.extractfile(member)
+    return iter(()) if reader is None else iter(reader)
+
+
+@contextmanager
+def _open_archive(file: Path) -> Iterator[tarfile.TarFile]:
+    """A stream over the archive; nothing in it is ever extracted by its name."""
+    try:
+        with tarfile.open(file, "r|gz") as archive:
+            yield archive
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no backup {file}.") from error
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise InvalidInput(f"{file} is no backup or is damaged; use another one.") from error
+
+
+@contextmanager
+def _disk_faults(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"The backup {file} can't be written ({error.strerror}); free some space or choose "
+            "another place."
+        ) from error

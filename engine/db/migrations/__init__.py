@@ -28,9 +28,12 @@ LOCK_KEY = 0x5C2B_0001  # of PostgreSQL's advisory lock: any number that is ours
 LOCK_TIMEOUT_S = 60  # how long a second process waits for the first one to migrate
 
 
-def migrate(url: str, *, before: Callable[[], None] | None = None) -> bool:
+def migrate(
+    url: str, *, before: Callable[[], None] | None = None, revision: str | None = None
+) -> bool:
     """Create the database's tables or bring them up to date; says whether anything was to do.
 
+    `revision` stops at an older version than this one's: a restored backup starts from its own.
     `before` is called when a database with data in it is about to change: the place for a backup.
     Two processes may call this at once; the second waits, and finds nothing to do.
     """
@@ -39,12 +42,13 @@ def migrate(url: str, *, before: Callable[[], None] | None = None) -> bool:
         _create_file(Path(parsed.database or ""))
     with _locked(parsed) as connection:
         current = _current(connection)
-        if current == head_revision():
+        if current == (revision or head_revision()):
             return False
-        _refuse_newer(current)
+        refuse_newer(current)
+        refuse_newer(revision)
         if before is not None and inspect(connection).get_table_names():
             before()
-        command.upgrade(config(connection), "head")
+        command.upgrade(config(connection), revision or "head")
         _check_references(connection)
     return True
 
@@ -54,7 +58,7 @@ def current_revision(url: str) -> str | None:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
         return None
-    with _connected(parsed) as connection:
+    with connected(parsed) as connection:
         return _current(connection)
 
 
@@ -78,12 +82,13 @@ def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _refuse_newer(current: str | None) -> None:
+def refuse_newer(revision: str | None) -> None:
+    """Raise `ConfigurationError` on a revision that this version does not know."""
     known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
-    if current is not None and current not in known:
+    if revision is not None and revision not in known:
         raise ConfigurationError(
-            f"The database was made by a newer Scrubjay (revision {current}); install that "
-            "version, or restore a backup made by this one."
+            f"The data was made by a newer Scrubjay (revision {revision}); install that version, "
+            "or restore a backup made by this one."
         )
 
 
@@ -97,7 +102,7 @@ def _create_file(file: Path) -> None:
 @contextmanager
 def _locked(url: URL) -> Iterator[Connection]:
     """One transaction that keeps other migrations out until it ends."""
-    with _connected(url) as connection:
+    with connected(url) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         yield connection
@@ -105,7 +110,13 @@ def _locked(url: URL) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(url: URL) -> Iterator[Connection]:
+def connected(url: URL, *, snapshot: bool = False) -> Iterator[Connection]:
+    """A blocking connection for whole-database work: migrating, backing up, restoring.
+
+    It writes under SQLite's only write lock; with `snapshot` it reads one state and blocks nobody.
+    On SQLite foreign keys are not enforced: changing a table copies and drops it, which would
+    cascade.
+    """
     sqlite = url.get_backend_name() == "sqlite"
     engine = create_engine(
         url.set(drivername="sqlite") if sqlite else url,
@@ -113,17 +124,22 @@ def _connected(url: URL) -> Iterator[Connection]:
         connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_S} if sqlite else {},
     )
     if sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "connect", _use_wal)
+        event.listen(engine, "begin", _begin if snapshot else _begin_immediate)
+    elif snapshot:
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with faults(url), engine.connect() as connection:
         yield connection
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # Foreign keys stay off: changing a table copies and drops it, which would cascade.
+def _use_wal(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_immediate(connection: Connection) -> None:
