@@ -52,7 +52,8 @@ def is_loopback(host: str) -> bool:
 class Endpoint:
     """A base URL that takes JSON and gives JSON.
 
-    `what` names it in errors ("The embeddings endpoint"), `section` the settings it comes from.
+    `what` names it in errors ("The embeddings endpoint"), `settings` is how the names of
+    its settings begin ("embedding.").
     """
 
     def __init__(
@@ -61,18 +62,18 @@ class Endpoint:
         *,
         api_key: str = "",
         what: str,
-        section: str,
+        settings: str,
         timeout_s: float = 30.0,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         url = httpx2.URL(base_url)
         if url.scheme not in {"http", "https"} or not url.host:
             raise ConfigurationError(
-                f"{section}.base_url is not an http or https URL: write https://host/v1."
+                f"{settings}base_url is not an http or https URL: write https://host/v1."
             )
         self.host = url.host
         self._what = f"{what} at {url.host}"
-        self._section = section
+        self._settings = settings
         self._timeout_s = timeout_s
         self._sleep = sleep
         self._base_url = base_url.rstrip("/")
@@ -125,12 +126,12 @@ class Endpoint:
         except (TimeoutError, httpx2.TimeoutException):
             raise _TemporaryFault(
                 f"{self._what} did not answer within {self._timeout_s:g} s: see that it runs, or "
-                f"raise {self._section}.timeout_s."
+                f"raise {self._settings}timeout_s."
             ) from None
         except httpx2.HTTPError:
             raise _TemporaryFault(
                 f"{self._what} can't be reached: see that it runs and that "
-                f"{self._section}.base_url is right."
+                f"{self._settings}base_url is right."
             ) from None
         if response.is_success:
             return response
@@ -146,17 +147,17 @@ class Endpoint:
             )
         if status in {401, 403}:
             return Unavailable(
-                f"{self._what} refused the key (HTTP {status}): check {self._section}.api_key."
+                f"{self._what} refused the key (HTTP {status}): check {self._settings}api_key."
             )
         if status in _REFUSED_INPUT:
             return InvalidInput(
-                f"{self._what} refused the request (HTTP {status}): check {self._section}.model, "
+                f"{self._what} refused the request (HTTP {status}): check {self._settings}model, "
                 "and lower the chunk size if texts are longer than the model takes.",
                 field="texts",
             )
         return Unavailable(
             f"{self._what} has no such address or model (HTTP {status}): check "
-            f"{self._section}.base_url and {self._section}.model."
+            f"{self._settings}base_url and {self._settings}model."
         )
 
     def _parse(self, response: httpx2.Response) -> Any:  # noqa: ANN401 (the caller narrows it)
@@ -169,7 +170,7 @@ class Endpoint:
         """The error for an answer that is not what this endpoint should give."""
         return Unavailable(
             f"{self._what} gave an answer that can't be read: check that "
-            f"{self._section}.base_url is the address of the right API."
+            f"{self._settings}base_url is the address of the right API."
         )
 
 

@@ -76,7 +76,7 @@ class HttpEmbedder:
             base_url,
             api_key=api_key,
             what="The embeddings endpoint",
-            section="embedding",
+            settings="embedding.",
             timeout_s=timeout_s,
             sleep=sleep,
         )
@@ -181,7 +181,7 @@ class HttpReranker:
             base_url,
             api_key=api_key,
             what="The rerank endpoint",
-            section="rerank",
+            settings="search.rerank_",
             timeout_s=timeout_s,
             sleep=sleep,
         )

@@ -178,6 +178,9 @@ def _open_session(files: ModelFiles, *, threads: int) -> Any:  # noqa: ANN401
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1  # the graph is one line of operators
     options.log_severity_level = 3  # errors only
+    # Server and worker share the cores, and threads that spin while they wait take them from each
+    # other: beside other work two threads answer a query in 10 ms without and 13 ms with it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(files.weights.parent)
     )
