@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 from dataclasses import dataclass
 
@@ -38,8 +39,7 @@ def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]
     count = page.count_chars()
     if count <= 0:
         return [], 0
-    codes = [raw.FPDFText_GetUnicode(page, index) for index in range(count)]
-    letters = [_letter(code) for code in codes]
+    letters = [_letter(code) for code in _codes(page, count)]
     unmapped = 0
     for index in range(count):
         if raw.FPDFText_HasUnicodeMapError(page, index) == 1:
@@ -57,6 +57,17 @@ def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]
     return lines, unmapped
 
 
+def _codes(page: pdfium.PdfTextPage, count: int) -> list[int]:
+    """The code of each letter: at once where pdfium's text has one unit a letter, else singly."""
+    units = (ctypes.c_ushort * (count + 1))()
+    written = raw.FPDFText_GetText(page, 0, count, units) - 1  # it ends with a zero
+    codes = list(units[:count])
+    if written == count and not any(0xD800 <= code <= 0xDFFF for code in codes):
+        return codes
+    return [raw.FPDFText_GetUnicode(page, index) for index in range(count)]
+
+
+@functools.cache
 def _letter(code: int) -> str:
     if code == _HYPHEN or (code < 0x20 and code not in {0x09, 0x0A, 0x0D}):
         return ""
