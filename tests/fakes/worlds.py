@@ -304,7 +304,7 @@ async def add_kb(session: AsyncSession, kb: Kb) -> None:
     await session.flush()
 
 
-async def add_document(session: AsyncSession, document: Doc) -> None:
+async def add_document(session: AsyncSession, document: Doc, *, source_id: str = "") -> None:
     """A document with one revision of two chunks, live where it says."""
     tenant = document.tenant
     session.add(
@@ -312,7 +312,7 @@ async def add_document(session: AsyncSession, document: Doc) -> None:
             id=document.id,
             tenant_id=tenant,
             kb_id=document.kb,
-            source_id=f"s-{document.kb}",
+            source_id=source_id or f"s-{document.kb}",
             external_id=document.id,
             title=document.id,
             acl_id=await access.intern_acl(session, tenant, document.acl),
