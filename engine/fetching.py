@@ -234,6 +234,12 @@ class _Fetcher:
                 raise _unreachable(host) from error
             finally:
                 await response.aclose()
+        if fault is not None and "CERTIFICATE_VERIFY_FAILED" in str(fault):
+            raise DocumentError(
+                f"{host} shows a certificate this machine does not trust: check the URL, or save"
+                " the page as a file and add that",
+                code="fetch",
+            ) from fault
         raise _unreachable(host) from fault
 
     async def _addresses(self, host: str, port: int) -> list[str]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from engine.errors import DocumentError, InvalidInput
 from engine.fetching import check_url, fetch, is_allowed
@@ -25,7 +32,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @contextlib.asynccontextmanager
-async def listening(handle: Handler) -> AsyncIterator[int]:
+async def listening(handle: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server on loopback that has closed every connection when it ends."""
     at_work: set[asyncio.Task[None]] = set()
 
@@ -40,7 +47,7 @@ async def listening(handle: Handler) -> AsyncIterator[int]:
                 writer.close()
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(tracked, "127.0.0.1", 0)
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
     if at_work:
@@ -191,6 +198,38 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Monkey
     async with serving(lambda path, headers: reply("200 OK", b"direct")) as port:
         fetched = await fetch(f"http://127.0.0.1:{port}/", allow_private=True)
     assert fetched.data == b"direct"
+
+
+async def test_tls_asks_for_the_name_and_trusts_no_certificate_of_its_own_making(
+    tmp_path: Path,
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "wiki.example")])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=9))
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.Encoding.PEM
+    pem = tmp_path / "server.pem"
+    private = key.private_bytes(
+        form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem.write_bytes(private + certificate.public_bytes(form))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    asked: list[str | None] = []
+    context.sni_callback = lambda sock, host, used: asked.append(host)
+
+    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with listening(nothing, tls=context) as port:
+        with pytest.raises(DocumentError, match="a certificate this machine does not trust"):
+            await fetch(f"https://wiki.example:{port}/", allow_private=True, resolve=to_loopback)
+    assert asked == ["wiki.example"]
 
 
 async def test_an_address_that_does_not_answer_leaves_the_next_one() -> None:
