@@ -349,7 +349,7 @@ class Document(Base):
 
 
 class Revision(Base):
-    """One content of a document. `text_hash` is the blob with its canonical text."""
+    """One content of a document."""
 
     __tablename__ = "revision"
     __table_args__ = (UniqueConstraint("document_id", "number"),)
@@ -358,7 +358,6 @@ class Revision(Base):
     document_id: Mapped[str] = mapped_column(ForeignKey("document.id", ondelete="CASCADE"))
     number: Mapped[int]
     blob_hash: Mapped[str] = mapped_column(String(64))  # SHA-256 of the bytes that came in
-    text_hash: Mapped[str] = mapped_column(String(64), default="")  # SHA-256 of the parsed text
     filename: Mapped[str] = mapped_column(String(500), default="")
     mime: Mapped[str] = mapped_column(String(100), default="")
     size_bytes: Mapped[int] = mapped_column(default=0)
@@ -368,6 +367,17 @@ class Revision(Base):
     space: Mapped[str] = mapped_column(String(40), default="")
     vectors: Mapped[str] = mapped_column(String(20), default="none")
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class RevisionText(Base):
+    """The canonical text of a revision, which chunks and citations hold offsets in."""
+
+    __tablename__ = "revision_text"
+    revision_id: Mapped[str] = mapped_column(
+        ForeignKey("revision.id", ondelete="CASCADE"), primary_key=True
+    )
+    tenant_id: Mapped[str] = tenant_column()
+    body: Mapped[bytes] = mapped_column(LargeBinary)  # UTF-8, zlib
 
 
 class Live(Base):

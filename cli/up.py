@@ -1,0 +1,138 @@
+"""`scrubjay up`: everything on this machine with one command, and a first cited answer.
+
+One process holds the data folder's server lock: it serves, answers, and supervises one worker
+child. The first time it loads the sample knowledge base and asks it a question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from cli import render, sample
+from cli.supervisor import Supervisor, worker_command
+
+if TYPE_CHECKING:
+    from engine.config import Settings
+    from engine.domain import Answer, Principal
+    from engine.engine import Engine
+
+FIRST_ANSWER_S = 30.0  # how long the first answer is waited for before the prompt goes on without
+
+
+def run(settings: Settings, *, sample: bool = True) -> int:
+    """Serve until Ctrl-C; returns 0 after an orderly stop."""
+    from engine.telemetry import configure_logging
+
+    # People read this terminal: only what needs them is printed over the greeting.
+    configure_logging(level=max_level(settings.system.log_level), style=settings.system.log_format)
+    return asyncio.run(_up(settings, with_sample=sample))
+
+
+def max_level(level: str) -> str:
+    """Warnings at least, unless debugging."""
+    return "debug" if level == "debug" else "warning" if level == "info" else level
+
+
+async def _up(settings: Settings, *, with_sample: bool) -> int:
+    from cli.serve import serve
+    from engine.locks import hold
+    from engine.runtime import open_engine
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
+            loop.add_signal_handler(name, stop.set)
+    with hold(settings.home, "server", "scrubjay up"):
+        async with open_engine(settings) as engine:
+            owner = await engine.owner()
+            ready: asyncio.Future[str] = loop.create_future()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(serve(engine, settings, ready=ready, stop=stop))
+                address = await ready
+                _say(f"\nScrubjay is at {address}\n")
+                command = worker_command(str(settings.home))
+                tasks.create_task(Supervisor(engine, command).run(stop))
+                tasks.create_task(_greet(engine, owner, stop, with_sample=with_sample))
+                await stop.wait()
+                _say("\nStopping. Nothing is lost: the same command goes on from here.")
+    return 0
+
+
+async def _greet(
+    engine: Engine, owner: Principal, stop: asyncio.Event, *, with_sample: bool
+) -> None:
+    pages = await sample.seed(engine, owner) if with_sample else 0
+    if pages:
+        _say(f"Loading a sample knowledge base: {pages} pages of a real employee handbook.")
+        answer = await _first_answer(engine, owner, stop)
+        if answer is not None:
+            _say(f"\nYou ask:  {sample.QUESTION}\n")
+            _say(render.answer_text(answer))
+    _say(NEXT.format(scrubjay=_launcher()))
+    if pages:
+        await _follow_vectors(engine, owner, stop)
+
+
+async def _first_answer(engine: Engine, owner: Principal, stop: asyncio.Event) -> Answer | None:
+    """Ask as soon as enough is found to answer: the words come first, within seconds."""
+    deadline = time.monotonic() + FIRST_ANSWER_S
+    while not stop.is_set() and time.monotonic() < deadline:
+        status = await engine.status(owner)
+        if any(
+            kb.name == sample.NAME and kb.documents == sum(kb.states.values())
+            for kb in status.knowledge_bases
+        ):
+            return await engine.answer(owner, sample.QUESTION, kb=sample.NAME)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.2)
+    return None
+
+
+async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event) -> None:
+    """One line that says how far the vectors are; plain text where nobody watches."""
+    started = time.monotonic()
+    watched = sys.stdout.isatty()
+    while not stop.is_set():
+        kbs = [kb for kb in (await engine.status(owner)).knowledge_bases if kb.name == sample.NAME]
+        if not kbs or not kbs[0].without_vectors:
+            break
+        total = sum(kbs[0].states.values())
+        done = total - kbs[0].without_vectors
+        if watched:
+            rate = done / (time.monotonic() - started)
+            left = f", about {kbs[0].without_vectors / rate:.0f} s left" if rate > 0.5 else ""
+            sys.stdout.write(f"\r\x1b[KLearning meanings: {done} of {total} pages{left} ")
+            sys.stdout.flush()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.5)
+    else:
+        return
+    clear = "\r\x1b[K" if watched else ""
+    _say(f"{clear}All pages are found by meaning as well as by words.")
+
+
+NEXT = """
+What next?
+  {scrubjay} ask "Can I work from another country?"     ask
+  {scrubjay} add ~/notes --kb notes                     add your own folder
+  claude mcp add scrubjay -- {scrubjay} mcp             connect your assistant
+
+Ctrl-C stops it.
+"""
+
+
+def _launcher() -> str:
+    from pathlib import Path
+
+    return "./scrubjay" if Path("scrubjay").is_file() else "scrubjay"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

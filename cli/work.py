@@ -1,0 +1,67 @@
+"""`scrubjay worker`: one worker process, by itself or as the child of `scrubjay up`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.config import Settings
+
+NICENESS = 10  # bulk work yields the processor to whoever asks a question
+
+
+def run(settings: Settings, *, until_idle: bool = False, child: bool = False) -> int:
+    """Work until SIGINT or SIGTERM; as a child also until idle, or until the parent is gone."""
+    from engine.telemetry import configure_logging
+
+    configure_logging(level=settings.system.log_level, style=settings.system.log_format)
+    asyncio.run(_work(settings, until_idle=until_idle, child=child))
+    return 0
+
+
+async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
+    from engine.runtime import open_engine
+    from ingestion.host import run_worker
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
+            loop.add_signal_handler(name, stop.set)
+    if child:
+        if hasattr(os, "nice"):
+            os.nice(NICENESS)
+        threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
+    idle_exit_s = 0.0 if until_idle else settings.jobs.idle_exit_s if child else None
+    async with open_engine(settings) as engine:
+        await run_worker(engine, stop, idle_exit_s=idle_exit_s)
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The parent holds the other end of standard input: when it closes, nobody wants us."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdin.buffer.read()
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(stop.set)
+    # Leaves are taken over by the next worker, so there is nothing worth waiting for.
+    threading.Timer(0.8, os._exit, (0,)).start()
+
+
+def main() -> None:
+    """Entry of the child process: `python -m cli.work HOME [CONFIG]`."""
+    from pathlib import Path
+
+    from engine.config import load_settings
+
+    config = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    sys.exit(run(load_settings(Path(sys.argv[1]), config), child=True))
+
+
+if __name__ == "__main__":
+    main()

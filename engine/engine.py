@@ -1,0 +1,322 @@
+"""The engine: every verb a door may call, principal first. Reads as the table of contents.
+
+`engine.runtime.open_engine` makes one; the doors hold it and nothing below it. A verb here decides
+nothing itself: it opens the session and hands on to the module that owns the matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine import (
+    access,
+    documents,
+    jobs,
+    knowledge_bases,
+    reading,
+    reconcile,
+    status,
+    tenants,
+)
+from engine.blobs import BlobStore
+from engine.clock import now
+from engine.db.session import Database
+from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
+from engine.domain import (
+    Audience,
+    Lane,
+    Principal,
+    Scope,
+    SearchMode,
+    SearchResult,
+)
+from engine.index.port import SearchIndex
+from engine.knowledge_bases import KbInfo
+from engine.models.port import Embedder
+from engine.reading import Page
+from engine.reconcile import Drift
+from engine.retrieval import Retriever
+from engine.secrets import Secrets
+from engine.settings import Settings
+from engine.status import Status
+from engine.tenants import TenantInfo, TokenInfo
+
+LINK_LIFE = timedelta(days=7)
+JOB_KINDS = (
+    documents.CLEAN,
+    documents.DELETE_KB,
+    documents.INGEST,
+    reconcile.REINDEX,
+    reconcile.REMOVE,
+)
+
+
+class Engine:
+    """One installation, opened. Safe to use from many tasks of one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        db: Database,
+        blobs: BlobStore,
+        index: SearchIndex,
+        open_index_writer: Callable[[], AbstractAsyncContextManager[SearchIndex]],
+        embedder: Embedder,
+        secrets: Secrets,
+        retriever: Retriever,
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self.blobs = blobs
+        self.index = index
+        self.open_index_writer = open_index_writer
+        self.embedder = embedder
+        self.secrets = secrets
+        self._retriever = retriever
+        self._documents = documents.Documents(
+            db,
+            blobs,
+            max_file_size_bytes=int(settings.processing.max_file_size),
+            max_attempts=settings.jobs.max_attempts,
+        )
+
+    # Who asks
+
+    async def owner(self) -> Principal:
+        """The local owner of the default tenant: who the command line acts as."""
+        tenant, member = await tenants.ensure_default(self.db)
+        async with self.db.read() as session:
+            return await access.principal_of_user(session, tenant.id, member.user_id)
+
+    async def authenticate(self, secret: str) -> Principal:
+        """Whoever an API token belongs to; `Unauthenticated` for any that does not hold."""
+        return await tenants.authenticate(self.db, secret)
+
+    async def act_as(self, principal: Principal, user: str) -> Principal:
+        """Another member of the principal's tenant, by e-mail, name or id. Admins only."""
+        access.require(principal, Scope.KB_ADMIN)
+        async with self.db.read() as session:
+            member = await tenants.find_member(session, principal.tenant_id, user)
+            return await access.principal_of_user(session, principal.tenant_id, member.user_id)
+
+    @staticmethod
+    def audience_of_asker(principal: Principal) -> Audience:
+        """The audience of an answer that only the asker sees."""
+        return access.audience_of_asker(principal)
+
+    # Knowledge bases
+
+    async def create_kb(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        description: str = "",
+        **settings: Any,  # noqa: ANN401
+    ) -> KbInfo:
+        """A new, empty knowledge base that all members may read unless `grants` says otherwise."""
+        space = self.embedder.space
+        return await self.db.run_write(
+            lambda session: knowledge_bases.create_kb(
+                session, principal, name, space=space, description=description, **settings
+            )
+        )
+
+    async def list_kbs(self, principal: Principal) -> list[KbInfo]:
+        """The knowledge bases the principal may read."""
+        async with self.db.read() as session:
+            return await knowledge_bases.list_kbs(session, principal)
+
+    async def get_kb(self, principal: Principal, ref: str) -> KbInfo:
+        """One knowledge base by name or id; `NotFound` names those that may be read."""
+        async with self.db.read() as session:
+            return await knowledge_bases.get_kb(session, principal, ref)
+
+    async def update_kb(self, principal: Principal, ref: str, **changes: Any) -> KbInfo:  # noqa: ANN401
+        """Rename or change settings."""
+        return await self.db.run_write(
+            lambda session: knowledge_bases.update_kb(session, principal, ref, **changes)
+        )
+
+    async def delete_kb(self, principal: Principal, ref: str) -> KbInfo:
+        """Take a knowledge base out of every answer at once; its rows and bytes follow."""
+        return await self.db.run_write(
+            lambda session: knowledge_bases.delete_kb(session, principal, ref)
+        )
+
+    # Documents
+
+    async def add_document(self, principal: Principal, kb: str, new: NewDocument) -> Added:
+        """Accept one document; the handle says how to follow it."""
+        return (await self.add_documents(principal, kb, [new]))[0]
+
+    async def add_documents(
+        self,
+        principal: Principal,
+        kb: str,
+        new: Sequence[NewDocument],
+        *,
+        lane: Lane = Lane.INTERACTIVE,
+        correlation_id: str = "",
+    ) -> list[Added]:
+        """Accept documents in one transaction, all or none."""
+        found = await self.get_kb(principal, kb)
+        return await self._documents.add(
+            principal, found.id, new, lane=lane, correlation_id=correlation_id
+        )
+
+    async def list_documents(
+        self,
+        principal: Principal,
+        kb: str = "",
+        *,
+        state: str = "",
+        limit: int = 100,
+        cursor: str = "",
+    ) -> DocumentPage:
+        """Documents the principal may see, newest first, of one knowledge base or all."""
+        kb_ids = [(await self.get_kb(principal, kb)).id] if kb else None
+        return await self._documents.page(
+            principal, kb_ids=kb_ids, state=state, limit=limit, cursor=cursor
+        )
+
+    async def get_document(self, principal: Principal, document_id: str) -> DocumentInfo:
+        """One document; `NotFound` where it is absent or not for this principal."""
+        return await self._documents.get(principal, document_id)
+
+    async def delete_document(self, principal: Principal, document_id: str) -> DocumentInfo:
+        """Take a document out of every answer from this instant."""
+        return await self._documents.delete(principal, document_id)
+
+    async def retry_document(self, principal: Principal, document_id: str) -> Added:
+        """Ingest a failed or cancelled document once more."""
+        return await self._documents.retry(principal, document_id)
+
+    async def cancel_document(self, principal: Principal, document_id: str) -> DocumentInfo:
+        """Stop an ingestion; what answered before goes on answering."""
+        return await self._documents.cancel(principal, document_id)
+
+    async def why_document(self, principal: Principal, document_id: str) -> str:
+        """One sentence on where a document stands and what to do."""
+        return await self._documents.why(principal, document_id)
+
+    # Finding and answering
+
+    async def search(
+        self,
+        principal: Principal,
+        query: str,
+        *,
+        kb: str = "",
+        limit: int | None = None,
+        mode: SearchMode = "hybrid",
+        audience: Audience | None = None,
+    ) -> SearchResult:
+        """The best documents for a query, in one knowledge base or all that may be read."""
+        access.require(principal, Scope.KB_READ)
+        return await self._retriever.search(
+            principal,
+            audience or access.audience_of_asker(principal),
+            query,
+            kb_ids=await self._kb_ids(principal, kb),
+            limit=limit,
+            mode=mode,
+        )
+
+    async def fetch(self, principal: Principal, id: str) -> Page:  # noqa: A002 (the field's word)
+        """A page of text by the id of a hit, a citation, a document or a next page."""
+        access.require(principal, Scope.KB_READ)
+        return await reading.read_page(self.db, principal.tenant_id, principal.tokens, id)
+
+    # Links to the viewer
+
+    def sign_link(self, principal: Principal, id: str) -> str:  # noqa: A002
+        """What stands behind `/v/`: an id, bound to who may open it, for seven days."""
+        who = principal.user_id or principal.identity_id or ""
+        payload = f"{principal.tenant_id}:{who}:{id}"
+        return self.secrets.sign("viewer-links", payload, expires_at=now() + LINK_LIFE)
+
+    async def open_link(self, signed: str) -> Page:
+        """The page a link leads to; live and ACL are asked anew, for whom it was signed."""
+        tenant_id, _, rest = self.secrets.verify("viewer-links", signed).partition(":")
+        who, _, id_ = rest.partition(":")
+        async with self.db.read() as session:
+            principal = await access.principal_of_user(session, tenant_id, who)
+        return await self.fetch(principal, id_)
+
+    # Tenants and tokens
+
+    async def create_tenant(self, principal: Principal, key: str, *, name: str = "") -> TenantInfo:
+        """A new tenant; `key` never changes."""
+        return await self.db.run_write(
+            lambda session: tenants.create_tenant(session, principal, key, name=name)
+        )
+
+    async def list_tenants(self, principal: Principal) -> list[TenantInfo]:
+        """All tenants, for who operates the installation; else one's own."""
+        async with self.db.read() as session:
+            return await tenants.list_tenants(session, principal)
+
+    async def create_token(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        scopes: Collection[Scope],
+        expires_in: timedelta | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[str, TokenInfo]:
+        """A new API token: its secret, shown this once, and what is kept of it."""
+        return await self.db.run_write(
+            lambda session: tenants.create_token(
+                session,
+                principal,
+                name,
+                scopes=scopes,
+                expires_in=expires_in,
+                expires_at=expires_at,
+            )
+        )
+
+    async def list_tokens(self, principal: Principal) -> list[TokenInfo]:
+        """One's own tokens; an admin sees those of the tenant."""
+        async with self.db.read() as session:
+            return await tenants.list_tokens(session, principal)
+
+    async def revoke_token(self, principal: Principal, ref: str) -> TokenInfo:
+        """End a token now, by id or prefix."""
+        return await self.db.run_write(
+            lambda session: tenants.revoke_token(session, principal, ref)
+        )
+
+    # How it is doing
+
+    async def status(self, principal: Principal) -> Status:
+        """Counts of what the principal may read, and of the work in progress."""
+        return await status.read_status(self.db, self.index, principal)
+
+    async def health(self) -> dict[str, str]:
+        """Each dependency: an empty text when it is well, else what to do."""
+        return await status.read_health(self.db, self.index)
+
+    async def reconcile(self, principal: Principal, *, repair: bool = True) -> Drift:
+        """Compare the index with SQL; with `repair`, queue the jobs that mend it."""
+        return await reconcile.reconcile(self.db, self.index, principal, repair=repair)
+
+    async def next_job_due_at(self) -> datetime | None:
+        """When a worker has something to do; None while nothing waits or runs."""
+        return await jobs.next_due_at(self.db, JOB_KINDS)
+
+    async def follow(
+        self, principal: Principal, document_ids: Sequence[str], *, every_s: float = 0.2
+    ) -> AsyncIterator[list[DocumentInfo]]:
+        """The documents again and again as they change, until none is pending or running."""
+        async for found in self._documents.follow(principal, document_ids, every_s=every_s):
+            yield found
+
+    async def _kb_ids(self, principal: Principal, kb: str) -> list[str] | None:
+        return [(await self.get_kb(principal, kb)).id] if kb else None

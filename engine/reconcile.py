@@ -1,0 +1,203 @@
+"""Does the index hold what SQL says it should? Finds drift, and queues the jobs that repair it.
+
+SQL is the truth; the index is a copy that may lag behind after a crash, a lost folder or a restored
+backup. Repairing never asks a source again: texts come from `chunk`, vectors from the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import access
+from engine.clock import now
+from engine.db.session import Database
+from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision
+from engine.documents import INGEST
+from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
+from engine.index.port import RevisionRef, SearchIndex, Space
+from engine.outbox import enqueue
+
+REINDEX = "reindex_revision"
+REMOVE = "remove_revisions"
+BATCH = 500  # revisions a clean-up job names
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What was found, and whether repairs were queued. All zeros is as it should be."""
+
+    missing: int  # live revisions the index does not hold whole
+    orphaned: int  # revisions in the index that no document shows or builds
+    stranded: int  # documents that wait for a job that does not exist
+    miscounted: int  # knowledge bases whose counters were wrong
+    repaired: bool
+
+    @property
+    def clean(self) -> bool:
+        """Nothing drifted."""
+        return not (self.missing or self.orphaned or self.stranded or self.miscounted)
+
+
+async def reconcile(
+    db: Database, index: SearchIndex, principal: Principal, *, repair: bool = True
+) -> Drift:
+    """Compare SQL with the index of the principal's tenant; with `repair`, queue what mends it."""
+    access.require(principal, Scope.KB_ADMIN)
+    tenant_id = principal.tenant_id
+    async with db.read() as session:
+        spaces = await _spaces(session, tenant_id)
+    missing: list[RevisionRef] = []
+    orphaned: list[tuple[Space, RevisionRef]] = []
+    for space in spaces:
+        stored = await index.revisions(tenant_id, space)
+        async with db.read() as session:
+            expected, known = await _expected(session, tenant_id, space)
+        missing += [ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks]
+        orphaned += [(space, ref) for ref in stored if ref not in known]
+
+    async def mend(session: AsyncSession) -> tuple[int, int]:
+        stranded = await _stranded(session, tenant_id)
+        miscounted = await _recount(session, tenant_id, write=repair)
+        if not repair:
+            return len(stranded), miscounted
+        for ref in missing:
+            await _queue_once(
+                session,
+                tenant_id,
+                REINDEX,
+                {"document_id": ref.document_id, "revision_id": ref.revision_id},
+            )
+        for start in range(0, len(orphaned), BATCH):
+            await enqueue(
+                session,
+                tenant_id=tenant_id,
+                kind=REMOVE,
+                payload={
+                    "revisions": [
+                        [space.name, space.dimension, ref.document_id, ref.revision_id]
+                        for space, ref in orphaned[start : start + BATCH]
+                    ]
+                },
+                lane=Lane.BULK,
+            )
+        for document_id, revision_id in stranded:
+            await _queue_once(
+                session, tenant_id, INGEST, {"document_id": document_id, "revision_id": revision_id}
+            )
+        return len(stranded), miscounted
+
+    stranded, miscounted = await db.run_write(mend)
+    return Drift(len(missing), len(orphaned), stranded, miscounted, repaired=repair)
+
+
+async def _spaces(session: AsyncSession, tenant_id: str) -> Sequence[Space]:
+    rows = await session.execute(
+        select(KnowledgeBase.space, KnowledgeBase.dimension)
+        .where(KnowledgeBase.tenant_id == tenant_id)
+        .distinct()
+    )
+    return [Space(name, dimension) for name, dimension in rows]
+
+
+async def _expected(
+    session: AsyncSession, tenant_id: str, space: Space
+) -> tuple[dict[RevisionRef, int], set[RevisionRef]]:
+    """Live revisions with their chunks, and all revisions that may be in the index."""
+    rows = await session.execute(
+        select(Document.id, Revision.id, Revision.chunk_count, Live.branch)
+        .join(Revision, Revision.document_id == Document.id)
+        .outerjoin(Live, Live.revision_id == Revision.id)
+        .where(
+            Document.tenant_id == tenant_id,
+            Document.deleted_at.is_(None),
+            Revision.space == space.name,
+        )
+    )
+    live: dict[RevisionRef, int] = {}
+    building = {
+        RevisionRef(*row)
+        for row in await session.execute(
+            select(Revision.document_id, func.max(Revision.id))
+            .where(Revision.tenant_id == tenant_id)
+            .group_by(Revision.document_id)
+        )
+    }
+    for document_id, revision_id, chunks, branch in rows:
+        if branch is not None:
+            live[RevisionRef(document_id, revision_id)] = chunks
+    return live, live.keys() | building
+
+
+async def _stranded(session: AsyncSession, tenant_id: str) -> list[tuple[str, str]]:
+    waiting = [DocumentState.PENDING, DocumentState.RUNNING]
+    job = exists().where(
+        Job.document_id == Document.id, Job.state.in_([JobState.QUEUED, JobState.RUNNING])
+    )
+    rows = await session.execute(
+        select(Document.id, func.max(Revision.id))
+        .join(Revision, Revision.document_id == Document.id)
+        .where(
+            Document.tenant_id == tenant_id,
+            Document.deleted_at.is_(None),
+            Document.state.in_(waiting),
+            ~job,
+        )
+        .group_by(Document.id)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def _recount(session: AsyncSession, tenant_id: str, *, write: bool) -> int:
+    """How many knowledge bases' counters differ from what is live; with `write`, set right."""
+    truth = {
+        row[0]: tuple(row[1:])
+        for row in await session.execute(
+            select(
+                Live.kb_id,
+                func.count(),
+                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.token_count), 0),
+            )
+            .join(Revision, Revision.id == Live.revision_id)
+            .where(Live.tenant_id == tenant_id, Live.branch == MAIN)
+            .group_by(Live.kb_id)
+        )
+    }
+    wrong = 0
+    for kb in await session.scalars(
+        select(KnowledgeBase).where(KnowledgeBase.tenant_id == tenant_id)
+    ):
+        right = truth.get(kb.id, (0, 0, 0))
+        if (kb.document_count, kb.chunk_count, kb.token_count) != right:
+            wrong += 1
+            if write:
+                kb.document_count, kb.chunk_count, kb.token_count = (int(n) for n in right)
+                kb.updated_at = now()
+    return wrong
+
+
+async def _queue_once(
+    session: AsyncSession, tenant_id: str, kind: str, payload: dict[str, str]
+) -> None:
+    """Queue a job for a document unless one waits or runs already."""
+    busy = await session.scalar(
+        select(
+            exists().where(
+                Job.document_id == payload["document_id"],
+                Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+            )
+        )
+    )
+    if not busy:
+        await enqueue(
+            session,
+            tenant_id=tenant_id,
+            kind=kind,
+            payload=payload,
+            lane=Lane.BULK,
+            document_id=payload["document_id"],
+        )

@@ -1,0 +1,205 @@
+"""Opens an engine: the only place that chooses adapters, from the settings alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio.to_thread
+
+from engine import tenants
+from engine.blobs import FolderBlobs
+from engine.clock import now
+from engine.db.migrations import migrate
+from engine.db.session import open_database
+from engine.engine import Engine
+from engine.errors import ConfigurationError
+from engine.index.embedded import EmbeddedIndex
+from engine.index.port import SearchIndex
+from engine.models.port import Embedder, LanguageModel, Reranker
+from engine.querylog import QueryLog
+from engine.retrieval import Retriever
+from engine.scope import SearchDefaults
+from engine.secrets import Secrets, load_key_file, parse_keys
+from engine.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
+    """The engine of a data folder; tables are brought up to date first, with a backup before.
+
+    Raises `ConfigurationError`, `Unavailable`, or whatever the adapters raise on opening.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    await anyio.to_thread.run_sync(_migrate, settings)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(
+            open_database(
+                settings.database_url,
+                pool_size=settings.database.pool_size,
+                max_overflow=settings.database.max_overflow,
+                pool_timeout_s=settings.database.pool_timeout_s,
+            )
+        )
+        await tenants.ensure_default(db)
+        blobs = FolderBlobs(settings.blob_folder)
+        index = EmbeddedIndex(settings.home / "index")
+        stack.push_async_callback(index.aclose)
+        embedder = build_embedder(settings)
+        stack.push_async_callback(embedder.aclose)
+        reranker = build_reranker(settings)
+        if reranker is not None:
+            stack.push_async_callback(reranker.aclose)
+        model = build_language_model(settings)
+        if model is not None:
+            stack.push_async_callback(model.aclose)
+        query_log = QueryLog(db)
+        writing = asyncio.create_task(query_log.run())
+        stack.push_async_callback(query_log.flush)
+        stack.callback(writing.cancel)
+        retriever = Retriever(
+            db,
+            index,
+            {embedder.space.name: embedder},
+            defaults=_search_defaults(settings),
+            reranker=reranker,
+            query_log=query_log,
+        )
+        yield Engine(
+            settings,
+            db=db,
+            blobs=blobs,
+            index=index,
+            open_index_writer=lambda: _index_writer(settings),
+            embedder=embedder,
+            secrets=open_secrets(settings),
+            retriever=retriever,
+        )
+
+
+def _search_defaults(settings: Settings) -> SearchDefaults:
+    chosen = settings.search
+    return SearchDefaults(
+        alpha=chosen.alpha,
+        title_weight=chosen.title_weight,
+        fusion=chosen.fusion,
+        candidates=chosen.candidates,
+        top_k=chosen.top_k,
+        confidence_threshold=chosen.confidence_threshold,
+        rerank_candidates=chosen.rerank_candidates,
+        rerank_timeout_s=chosen.rerank_timeout_s,
+    )
+
+
+@asynccontextmanager
+async def _index_writer(settings: Settings) -> AsyncIterator[SearchIndex]:
+    """The index as its one writer opens it; whoever asks holds the worker's lock."""
+    index = EmbeddedIndex(settings.home / "index")
+    try:
+        yield index
+    finally:
+        await index.aclose()
+
+
+def _migrate(settings: Settings) -> None:
+    def back_up() -> None:
+        # Only a SQLite file is ours to copy; a PostgreSQL server has its own backups.
+        if settings.database.url:
+            return
+        source = settings.home / "scrubjay.db"
+        target = settings.home / f"scrubjay-before-migration-{now():%Y%m%dT%H%M%S}.db"
+        _copy_sqlite(source, target)
+        log.warning("the tables are brought up to date; a copy from before is %s", target)
+
+    migrate(settings.database_url, before=back_up)
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
+        old.backup(new)
+    old.close()
+    new.close()
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """The keys from the settings or, with SQLite, from a file made at the first start."""
+    configured = settings.system.secret_key.get_secret_value()
+    if configured:
+        return Secrets(parse_keys(configured))
+    if settings.database.url.startswith("postgresql"):
+        raise ConfigurationError(
+            "system.secret_key is not set, and with PostgreSQL it is required: every process must"
+            " know the same one. Make one with `openssl rand -base64 32`."
+        )
+    return load_key_file(settings.home / "secret.key")
+
+
+def build_embedder(settings: Settings) -> Embedder:
+    """MiniLM in this process, an OpenAI-compatible endpoint, or the hashing one of tests."""
+    chosen = settings.embedding
+    if chosen.base_url:
+        from engine.models.http import HttpEmbedder
+
+        if not chosen.dimension:
+            raise ConfigurationError(
+                f"embedding.dimension is not set: say how long the vectors of {chosen.model!r} are."
+            )
+        return HttpEmbedder(
+            chosen.model,
+            base_url=chosen.base_url,
+            dimension=chosen.dimension,
+            api_key=chosen.api_key.get_secret_value(),
+            timeout_s=chosen.timeout_s,
+        )
+    if chosen.model == "hashing":
+        from engine.models.hashing import HashingEmbedder
+
+        return HashingEmbedder()
+    if chosen.model != "minilm":
+        raise ConfigurationError(
+            f"embedding.model is {chosen.model!r}: without embedding.base_url only 'minilm' runs"
+            " here."
+        )
+    from engine.models.local import LocalEmbedder
+
+    return LocalEmbedder(
+        settings.models_folder,
+        threads=settings.embedding_threads,
+        batch_tokens=chosen.batch_tokens,
+    )
+
+
+def build_reranker(settings: Settings) -> Reranker | None:
+    """The reranker that is configured, or none."""
+    chosen = settings.search
+    if not chosen.rerank_base_url:
+        return None
+    from engine.models.http import HttpReranker
+
+    return HttpReranker(
+        chosen.rerank_model,
+        base_url=chosen.rerank_base_url,
+        api_key=chosen.rerank_api_key.get_secret_value(),
+        timeout_s=chosen.rerank_timeout_s,
+    )
+
+
+def build_language_model(settings: Settings) -> LanguageModel | None:
+    """The language model that is configured, or none: then answers are quotes."""
+    if not settings.llm.model:
+        return None
+    from engine.models.llm import open_language_model
+
+    return open_language_model(
+        settings.llm.model,
+        base_url=settings.llm.base_url,
+        api_key=settings.llm.api_key.get_secret_value(),
+        timeout_s=settings.llm.timeout_s,
+    )

@@ -1,0 +1,117 @@
+"""How the installation is doing: counts for people, health by dependency for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import access, jobs
+from engine.clock import now
+from engine.db.session import Database
+from engine.db.tables import Document
+from engine.domain import Principal, Scope
+from engine.errors import EngineError
+from engine.index.port import SearchIndex, Space
+
+WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
+
+
+@dataclass(frozen=True, slots=True)
+class KbStatus:
+    """One knowledge base: what answers in it, and what is on its way."""
+
+    id: str
+    name: str
+    documents: int
+    chunks: int
+    tokens: int
+    index_size_bytes: int
+    updated_at: datetime
+    states: Mapping[str, int]  # documents by state
+    without_vectors: int  # live documents the semantic leg does not find yet
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `scrubjay status` shows."""
+
+    knowledge_bases: Sequence[KbStatus]
+    jobs: Mapping[str, Mapping[str, int]]  # by lane, then state
+    workers: Sequence[str]
+
+    @property
+    def waiting(self) -> int:
+        """Documents that are pending or running."""
+        return sum(
+            kb.states.get("pending", 0) + kb.states.get("running", 0) for kb in self.knowledge_bases
+        )
+
+
+async def read_status(db: Database, index: SearchIndex, principal: Principal) -> Status:
+    """The status of what the principal may read."""
+    access.require(principal, Scope.KB_READ)
+    async with db.read() as session:
+        kbs = await access.readable_kbs(session, principal)
+        states = await _states(session, principal)
+        pending = await jobs.pending_counts(session, principal.tenant_id)
+        workers = await jobs.live_workers(session, within_s=WORKER_ALIVE_S)
+    sizes = {
+        kb.space: (await index.stats(principal.tenant_id, Space(kb.space, kb.dimension))).size_bytes
+        for kb in {kb.space: kb for kb in kbs}.values()
+    }
+    by_lane: dict[str, dict[str, int]] = {}
+    for (lane, state), count in pending.items():
+        by_lane.setdefault(lane, {})[state] = count
+    return Status(
+        knowledge_bases=[
+            KbStatus(
+                id=kb.id,
+                name=kb.name,
+                documents=kb.document_count,
+                chunks=kb.chunk_count,
+                tokens=kb.token_count,
+                index_size_bytes=sizes[kb.space],
+                updated_at=kb.updated_at,
+                states=states.get(kb.id, ({}, 0))[0],
+                without_vectors=states.get(kb.id, ({}, 0))[1],
+            )
+            for kb in kbs
+        ],
+        jobs=by_lane,
+        workers=[f"{worker.host} (process {worker.pid})" for worker in workers],
+    )
+
+
+async def _states(
+    session: AsyncSession, principal: Principal
+) -> dict[str, tuple[dict[str, int], int]]:
+    rows = await session.execute(
+        select(Document.kb_id, Document.state, Document.vectors, func.count())
+        .where(access.visible_document(principal.tenant_id, principal.tokens))
+        .group_by(Document.kb_id, Document.state, Document.vectors)
+    )
+    found: dict[str, tuple[dict[str, int], int]] = {}
+    for kb_id, state, vectors, count in rows:
+        states, missing = found.get(kb_id, ({}, 0))
+        states[state] = states.get(state, 0) + count
+        waiting = count if vectors != "complete" and state in {"pending", "running"} else 0
+        found[kb_id] = (states, missing + waiting)
+    return found
+
+
+async def read_health(db: Database, index: SearchIndex) -> dict[str, str]:
+    """Each dependency with an empty text when it is well, else what is wrong and what to do."""
+    health = {"database": "", "index": "", "checked_at": now().isoformat(timespec="seconds")}
+    try:
+        await db.health()
+    except EngineError as error:
+        health["database"] = str(error)
+    try:
+        health["index"] = await index.health()
+    except EngineError as error:
+        health["index"] = str(error)
+    return health

@@ -1,0 +1,184 @@
+"""What a worker does for each kind of job: one class a kind, under the `Handler` protocol.
+
+A job holds ids; the rows are read anew, and everything here may run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import jobs, revisions
+from engine.documents import CLEAN, DELETE_KB, INGEST
+from engine.errors import Cancelled, EngineError
+from engine.flow.checkpoints import SqlRunStore
+from engine.flow.context import RunIds
+from engine.flow.graph import Graph
+from engine.flow.progress import RunLog
+from engine.flow.run import run_flow
+from engine.flow.store import RunState, RunUpdate
+from engine.index.port import RevisionRef, Space
+from engine.jobs import ClaimedJob
+from engine.reconcile import REINDEX, REMOVE
+from ingestion.components.embedder import embed_chunks
+from ingestion.services import Ingestion, Services
+from ingestion.worker import Handler
+
+PipelineOf = Callable[[str], Graph]  # the graph of a pipeline by its name
+
+
+class IngestDocument:
+    """Runs the knowledge base's pipeline over one revision."""
+
+    def __init__(self, services: Services, pipeline_of: PipelineOf, log: RunLog) -> None:
+        self._services = services
+        self._pipeline_of = pipeline_of
+        self._log = log
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Ingest; the run bears the job's id, so that a second attempt goes on from the first.
+
+        The job ends in the transaction that ends the run.
+        """
+        document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
+        work = await self._services.db.run_write(
+            lambda session: revisions.begin(session, document_id, revision_id)
+        )
+        graph = self._pipeline_of(work.pipeline)
+        ids = RunIds(
+            tenant_id=job.tenant_id,
+            flow_id=work.pipeline,
+            run_id=job.id,
+            kb_id=work.kb_id,
+            document_id=document_id,
+            job_id=job.id,
+            correlation_id=job.correlation_id,
+        )
+        result = await run_flow(
+            graph,
+            ids,
+            Ingestion(self._services, work),
+            store=SqlRunStore(
+                self._services.db, also=partial(_settle, job, document_id), keep_outputs=False
+            ),
+            log=self._log,
+            resume=job.attempt > 1,
+        )
+        if result.state is RunState.CANCELLED:
+            raise Cancelled(result.message)
+        if result.error is not None:
+            raise result.error
+        if result.state is RunState.PAUSED:
+            raise EngineError(f"The pipeline {work.pipeline!r} waits: {result.message}")
+        return True
+
+    async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
+        """Show on the document why it waits."""
+        await revisions.report_waiting(session, job.payload["document_id"], reason)
+
+    async def failed(self, session: AsyncSession, job: ClaimedJob, error: str, code: str) -> None:
+        """End the document with the reason."""
+        payload = job.payload
+        await revisions.report_failure(
+            session, payload["document_id"], payload["revision_id"], error, code
+        )
+
+    async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
+        """End the document `cancelled`, unless a newer revision is on its way."""
+        payload = job.payload
+        await revisions.report_cancelled(session, payload["document_id"], payload["revision_id"])
+
+
+async def _settle(
+    job: ClaimedJob, document_id: str, session: AsyncSession, _: RunIds, change: RunUpdate
+) -> None:
+    """Beside each write of a run: the document's progress, and at the end the job's."""
+    if change.state is RunState.DONE:
+        await jobs.finish(session, job)
+    elif change.state is RunState.RUNNING and change.progress is not None:
+        await revisions.report_progress(session, document_id, change.progress, change.message)
+
+
+class _Quiet:
+    """A handler whose outcome no document shows."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
+        """Nobody waits for it."""
+
+    async def failed(self, session: AsyncSession, job: ClaimedJob, error: str, code: str) -> None:
+        """The job row keeps the reason; `reconcile` finds what was left undone."""
+
+    async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
+        """Nothing to tell."""
+
+
+class CleanDocument(_Quiet):
+    """Takes revisions that no longer answer out of the index, and a deleted document's texts."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Index first, then SQL: whatever is left half done is found again by `superseded`."""
+        document_id = job.payload["document_id"]
+        services = self._services
+        async with services.db.read() as session:
+            tenant_id, spaces = await revisions.superseded(session, document_id)
+        for space, refs in spaces.items():
+            await services.index.remove(tenant_id, space, refs)
+        await services.db.run_write(lambda session: revisions.forget_deleted(session, document_id))
+        return False
+
+
+class RemoveRevisions(_Quiet):
+    """Takes revisions out of the index that SQL does not know."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Remove them; unknown ones are ignored."""
+        for name, dimension, document_id, revision_id in job.payload["revisions"]:
+            ref = RevisionRef(document_id, revision_id)
+            await self._services.index.remove(job.tenant_id, Space(name, dimension), [ref])
+        return False
+
+
+class ReindexRevision(_Quiet):
+    """Feeds a live revision to the index again, from its stored text and cached vectors."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Read, embed what the cache does not hold, feed."""
+        document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
+        db = self._services.db
+        async with db.read() as session:
+            work = await revisions.look_up(session, document_id, revision_id)
+            chunks = await revisions.load_chunks(session, revision_id)
+        run = Ingestion(self._services, work, chunks=chunks)
+        vectors, _ = await embed_chunks(run, lambda _: None)
+        await run.feed(vectors)
+        await db.run_write(run.save_vectors)
+        return False
+
+
+class DeleteKnowledgeBase(_Quiet):
+    """Clears what a deleted knowledge base left, document by document."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Retire its documents in small transactions, then the clean-up jobs do the rest."""
+        kb_id = job.payload["kb_id"]
+        while await self._services.db.run_write(
+            lambda session: revisions.retire_some(session, kb_id)
+        ):
+            pass
+        return False
+
+
+def handlers(services: Services, pipeline_of: PipelineOf, log: RunLog) -> dict[str, Handler]:
+    """Every kind of job a worker takes."""
+    return {
+        CLEAN: CleanDocument(services),
+        DELETE_KB: DeleteKnowledgeBase(services),
+        INGEST: IngestDocument(services, pipeline_of, log),
+        REINDEX: ReindexRevision(services),
+        REMOVE: RemoveRevisions(services),
+    }

@@ -1,0 +1,19 @@
+"""What an ingestion pipeline is made of. The tuple below is all of it, one name a line."""
+
+from __future__ import annotations
+
+from ingestion.components.embedder import EmbedderComponent
+from ingestion.components.file import File
+from ingestion.components.indexer import Indexer
+from ingestion.components.parser import Parser
+from ingestion.components.splitter import Splitter
+from ingestion.components.tokenizer import Tokenizer
+
+COMPONENTS = (
+    EmbedderComponent,
+    File,
+    Indexer,
+    Parser,
+    Splitter,
+    Tokenizer,
+)

@@ -1,0 +1,77 @@
+"""Embedder: one vector a chunk, from the cache where the same text was embedded before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import revisions
+from engine.flow.component import Component, Inputs, Output
+from engine.flow.context import RunContext
+from engine.models import cache
+from engine.revisions import NewChunk
+from ingestion.services import Ingestion
+
+STEP = 64  # chunks between two progress lines
+
+
+class EmbedderComponent(Component[Ingestion]):
+    """Vectors of the knowledge base's space, in the order of the chunks."""
+
+    type = "Embedder"
+    reads = frozenset({"chunk_count"})
+    writes = frozenset({"embedded", "from_cache"})
+    checkpoint = False  # the cache is the checkpoint
+    timeout_s = 24 * 3600.0  # a big document on a small machine; cancelling stops it any time
+    weight = 8.0
+
+    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+        run, shared, work = context.services, context.services.shared, context.services.work
+        if run.chunks is None:
+            async with shared.db.read() as session:
+                run.chunks = await revisions.load_chunks(session, work.revision_id)
+        count = len(run.chunks)
+        run.vectors, embedded = await embed_chunks(
+            run, lambda share: context.progress(self.id, share, f"{share:.0%} of {count} chunks")
+        )
+        return {"embedded": embedded, "from_cache": count - embedded}
+
+
+async def embed_chunks(
+    run: Ingestion, report: Callable[[float], None]
+) -> tuple[NDArray[np.float32], int]:
+    """Vectors of the run's chunks, in order, and how many had to be embedded."""
+    shared, work, chunks = run.shared, run.work, run.chunks or []
+    texts = [embedded_text(chunk) for chunk in chunks]
+    hashes = [cache.text_hash(text) for text in texts]
+    known: dict[bytes, NDArray[np.float32]] = {}
+    if shared.use_cache:
+        async with shared.db.read() as session:
+            known = await cache.get_many(session, work.tenant_id, work.space, hashes)
+    missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in known}
+    if missing:
+        shared.park()
+    for batch in _batches(missing):
+        if run.unsaved:
+            await shared.db.run_write(run.save_vectors)
+        run.unsaved = dict(zip(batch, await shared.embed(list(batch.values())), strict=True))
+        known |= run.unsaved
+        report(len(known) / len(set(hashes)))
+    vectors = np.empty((len(hashes), work.space.dimension), np.float32)
+    for row, key in enumerate(hashes):
+        vectors[row] = known[key]
+    return vectors, len(missing)
+
+
+def _batches(missing: dict[bytes, str]) -> Iterator[dict[bytes, str]]:
+    items = iter(missing.items())
+    while batch := dict(islice(items, STEP)):
+        yield batch
+
+
+def embedded_text(chunk: NewChunk) -> str:
+    """What is embedded: the context above the text."""
+    return f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text

@@ -1,0 +1,42 @@
+"""File: the first step of a pipeline, which brings the document's bytes in."""
+
+from __future__ import annotations
+
+from engine.errors import DocumentError
+from engine.flow.component import Component, Inputs, Output
+from engine.flow.context import RunContext
+from engine.flow.outputs import BlobRef
+from engine.revisions import Content, store_content
+from ingestion.services import Ingestion
+
+
+class File(Component[Ingestion]):
+    """The bytes that were uploaded, or those a URL gives now."""
+
+    type = "File"
+    writes = frozenset({"content", "name", "mime", "size_bytes"})
+    checkpoint = False  # the revision row remembers the blob
+    weight = 0.2
+
+    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+        work, shared = context.services.work, context.services.shared
+        if work.blob_hash:
+            return {
+                "content": BlobRef(work.blob_hash),
+                "name": work.filename,
+                "mime": work.mime,
+                "size_bytes": 0,
+            }
+        if not work.url:
+            raise DocumentError(f"{work.title!r} has neither content nor a URL; add it again.")
+        fetched = await shared.fetch(work.url)
+        blob_hash = await shared.blobs.put(work.tenant_id, fetched.data)
+        # Kept at once: a second attempt reads what this one fetched.
+        content = Content(blob_hash, fetched.mime, len(fetched.data))
+        await shared.db.run_write(lambda session: store_content(session, work, content))
+        return {
+            "content": BlobRef(blob_hash),
+            "name": fetched.filename or work.filename,
+            "mime": fetched.mime,
+            "size_bytes": len(fetched.data),
+        }

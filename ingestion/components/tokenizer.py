@@ -1,0 +1,86 @@
+"""Tokenizer: checks each chunk against the embedder's limit, names its language, stores the text.
+
+A document that answers nothing yet goes live here, with its words alone: keyword answers come
+within seconds, vectors follow. A replacement waits for its vectors, so that nobody finds less than
+before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio.to_thread
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import revisions
+from engine.domain import Vectors
+from engine.errors import DocumentError
+from engine.flow.component import Component, Inputs, Output
+from engine.flow.context import RunContext
+from engine.index.analysis import detect_language
+from engine.index.port import MAX_CHUNKS_PER_PART
+from engine.revisions import NewChunk
+from ingestion.services import Ingestion
+
+LANGUAGE_SAMPLE = 4000  # characters that tell a document's language
+
+
+class Tokenizer(Component[Ingestion]):
+    """The chunks as they are stored, fed and cited."""
+
+    type = "Tokenizer"
+    reads = frozenset({"text", "chunks"})
+    writes = frozenset({"chunk_count", "token_count", "language"})
+    weight = 0.5
+
+    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+        run, shared, work = context.services, context.services.shared, context.services.work
+        document = run.document
+        rows = await run.unpack(inputs["chunks"])
+        limit = shared.embedder.max_tokens
+        longest = max((row["tokens"] for row in rows), default=0)
+        if longest > limit:
+            raise DocumentError(
+                f"{work.title!r} has a chunk of {longest} tokens and the embedder takes {limit};"
+                " lower the splitter's size.",
+                code="chunk_too_long",
+            )
+        chunks = await anyio.to_thread.run_sync(
+            lambda: _chunks(document.text, rows, document.language)
+        )
+        run.chunks = chunks
+        if work.is_first:
+            await run.feed(None)
+
+        async def store(session: AsyncSession) -> None:
+            if run.content is not None:
+                await revisions.store_content(session, work, run.content)
+            await revisions.store_chunks(session, work, chunks)
+            if work.is_first:
+                await revisions.make_live(session, work, Vectors.NONE, final=False)
+
+        await shared.db.run_write(store)
+        return {
+            "chunk_count": len(chunks),
+            "token_count": sum(chunk.tokens for chunk in chunks),
+            "language": chunks[0].language if chunks else "",
+        }
+
+
+def _chunks(text: str, rows: list[dict[str, Any]], declared: str) -> list[NewChunk]:
+    language = detect_language(text[:LANGUAGE_SAMPLE]) or declared[:2]
+    return [
+        NewChunk(
+            ordinal=ordinal,
+            start=row["start"],
+            end=row["end"],
+            text=text[row["start"] : row["end"]],
+            context=row["context"],
+            tokens=row["tokens"],
+            page=row["page"],
+            language=language,
+            part=ordinal // MAX_CHUNKS_PER_PART,
+            meta={"path": row["path"], "kind": row["kind"]},
+        )
+        for ordinal, row in enumerate(rows)
+    ]

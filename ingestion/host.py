@@ -1,0 +1,109 @@
+"""The worker process put together: lock, index writer, parser children, embedder, broker, loop.
+
+`run_worker` is what `scrubjay worker`, the child of `scrubjay up`, and a lone `scrubjay add` call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+
+from engine import jobs
+from engine.engine import Engine
+from engine.errors import EngineError
+from engine.fetching import fetch
+from engine.flow.dsl import parse_flow
+from engine.flow.graph import Graph
+from engine.flow.pipeline import complete_pipeline
+from engine.flow.progress import RingLog
+from engine.flow.registry import Registry
+from engine.locks import hold
+from engine.models.batching import EmbeddingBatcher
+from ingestion.actors import handlers
+from ingestion.broker import build_broker
+from ingestion.components import COMPONENTS
+from ingestion.convert.document import Limits
+from ingestion.parsing import open_parsing_pool
+from ingestion.services import Services
+from ingestion.worker import Worker, park
+
+log = logging.getLogger(__name__)
+
+SLOTS = 8  # documents worked on at a time: two or three a core keep parsing and writing overlapped
+PARKED = 512  # documents that may wait for the embedder besides: enough for well-filled batches
+
+# What a knowledge base's documents go through unless it names another pipeline.
+GENERAL = '{"components": [{"id": "parser", "type": "Parser"}], "edges": []}'
+
+
+async def run_worker(
+    engine: Engine, stop: asyncio.Event, *, idle_exit_s: float | None = None
+) -> None:
+    """Work until `stop`, or until idle for `idle_exit_s`. `AlreadyRunning` where another works here."""
+    settings = engine.settings
+    async with AsyncExitStack() as stack:
+        stack.enter_context(hold(settings.home, "worker", " ".join(sys.argv[:2])))
+        index = await stack.enter_async_context(engine.open_index_writer())
+        if settings.jobs.broker == "memory":
+            # The lock is ours: whoever held these leases is gone.
+            await jobs.take_over_all(engine.db)
+        parsers = await stack.enter_async_context(
+            open_parsing_pool(
+                size=settings.parse_workers,
+                timeout_s=settings.processing.parse_timeout_s,
+                memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
+                limits=Limits(size_bytes=int(settings.processing.max_file_size)),
+            )
+        )
+        batcher = EmbeddingBatcher(engine.embedder, batch_tokens=settings.embedding.batch_tokens)
+        broker = build_broker(settings.jobs.broker)
+        stack.callback(broker.close)
+        slots = settings.jobs.slots or SLOTS
+        services = Services(
+            db=engine.db,
+            blobs=engine.blobs,
+            index=index,
+            embedder=engine.embedder,
+            embed=batcher.embed,
+            parsers=parsers,
+            fetch=partial(
+                fetch,
+                allow_private=settings.processing.allow_private_urls,
+                max_bytes=int(settings.processing.max_file_size),
+            ),
+            park=park,
+            chunking={
+                "strategy": settings.processing.strategy,
+                "size": settings.processing.chunk_size,
+                "overlap": settings.processing.chunk_overlap,
+            },
+            use_cache=settings.embedding.cache,
+        )
+        worker = Worker(
+            engine.db,
+            broker,
+            handlers(services, pipelines(), RingLog()),
+            slots=slots,
+            parked=PARKED,
+            lease_s=settings.jobs.lease_s,
+        )
+        await worker.run(stop, idle_exit_s=idle_exit_s)
+
+
+def pipelines() -> Callable[[str], Graph]:
+    """Graphs by pipeline name, parsed once."""
+    registry = Registry(COMPONENTS)
+    general = parse_flow(complete_pipeline(GENERAL), registry)
+
+    def pipeline_of(name: str) -> Graph:
+        if name != "general":
+            raise EngineError(
+                f"There is no pipeline {name!r}; set the knowledge base's to 'general'."
+            )
+        return general
+
+    return pipeline_of

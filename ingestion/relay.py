@@ -1,0 +1,76 @@
+"""The relay: turns claimable job rows into broker messages, as many as there are free slots.
+
+A row is hinted at again when its hint has got lost: nothing depends on a message arriving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dramatiq import Broker, Message
+
+from engine import jobs
+from engine.db.session import Database
+from ingestion.broker import QUEUE
+
+ACTOR = "work"
+HINT_LIFE_S = 30.0  # a hint older than this counts as lost
+POLL_BUSY_S = 0.05
+POLL_IDLE_S = 0.25  # what an idle worker adds to the time a new document waits
+
+
+class Relay:
+    """Polls SQL and sends hints; one a worker process."""
+
+    def __init__(
+        self,
+        db: Database,
+        broker: Broker,
+        *,
+        kinds: Sequence[str],
+        free_slots: Callable[[], int],
+    ) -> None:
+        self._db = db
+        self._broker = broker
+        self._kinds = kinds
+        self._free_slots = free_slots
+        self._hinted: dict[str, float] = {}
+
+    async def relay_once(self) -> int:
+        """Send hints for what fits into the free slots; returns how many were sent."""
+        now = time.monotonic()
+        self._hinted = {job: at for job, at in self._hinted.items() if now - at < HINT_LIFE_S}
+        room = self._free_slots() - len(self._hinted)
+        if room <= 0:
+            return 0
+        # Asking for the hinted ones as well makes sure that new rows are among the answer.
+        rows = await jobs.claimable(self._db, kinds=self._kinds, limit=room + len(self._hinted))
+        fresh = [job for job in rows if job not in self._hinted][:room]
+        for job in fresh:
+            self._hinted[job] = now
+            await asyncio.to_thread(self._broker.enqueue, hint(job))
+        return len(fresh)
+
+    def taken(self, job_id: str) -> None:
+        """An actor got the hint: its slot is counted by the worker from here on."""
+        self._hinted.pop(job_id, None)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay until `stop` is set; a database that is away is waited for."""
+        while not stop.is_set():
+            sent = await self.relay_once()
+            pause = POLL_BUSY_S if sent or self._hinted else POLL_IDLE_S
+            try:
+                await asyncio.wait_for(stop.wait(), pause)
+            except TimeoutError:
+                continue
+
+
+def hint(job_id: str) -> Message[Any]:
+    """The message for a job: a pointer at its row and nothing else."""
+    return Message(
+        queue_name=QUEUE, actor_name=ACTOR, args=(), kwargs={"job_id": job_id}, options={}
+    )

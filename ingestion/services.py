@@ -1,0 +1,136 @@
+"""What the components of an ingestion work with: the adapters, and the document at hand.
+
+One `Ingestion` lives as long as one run. What one component hands to the next travels as JSON in
+its output; the fields here only spare the next one from reading again what this process still has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.blobs import BlobStore
+from engine.db.session import Database
+from engine.errors import EngineError
+from engine.fetching import Fetched
+from engine.flow.outputs import BlobRef
+from engine.index.port import IndexChunk, IndexDocument, SearchIndex
+from engine.models import cache
+from engine.models.port import Embedder
+from engine.revisions import Content, NewChunk, Work
+from ingestion.convert.document import Converted
+from ingestion.parsing import ParsingPool
+
+INLINE_CHARS = 200_000  # of text that travel inside an output; more go by blob
+INLINE_MAX = 500  # spans that travel inside an output; more go by blob
+
+Embed = Callable[[Sequence[str]], Awaitable[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The adapters a worker opened, shared by all its runs."""
+
+    db: Database
+    blobs: BlobStore
+    index: SearchIndex
+    embedder: Embedder
+    embed: Embed  # batched across documents
+    parsers: ParsingPool
+    fetch: Callable[[str], Awaitable[Fetched]]
+    park: Callable[[], None]  # gives the job's slot to another while it waits for the embedder
+    chunking: Mapping[str, Any]  # the installation's defaults
+    use_cache: bool = True
+
+
+@dataclass(slots=True)
+class Ingestion:
+    """One run's document: `work` names it, the rest is what the run has come by so far."""
+
+    shared: Services
+    work: Work
+    content: Content | None = None
+    converted: Converted | None = None
+    chunks: list[NewChunk] | None = None
+    vectors: NDArray[np.float32] | None = None
+    unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
+
+    @property
+    def document(self) -> Converted:
+        """The parsed document. Parser keeps no checkpoint, so it ran before whoever asks."""
+        if self.converted is None:
+            raise EngineError("This pipeline splits a text that no Parser read.")
+        return self.converted
+
+    async def pack_text(self, text: str) -> object:
+        """A text as it may travel in an output: as it is, or by blob when it is long."""
+        if len(text) <= INLINE_CHARS:
+            return text
+        return BlobRef(await self.shared.blobs.put(self.work.tenant_id, text.encode()))
+
+    async def pack(self, rows: list[dict[str, Any]]) -> object:
+        """Rows as they may travel in an output: as they are, or by blob when they are many."""
+        if len(rows) <= INLINE_MAX:
+            return rows
+        data = json.dumps(rows, separators=(",", ":")).encode()
+        return BlobRef(await self.shared.blobs.put(self.work.tenant_id, data))
+
+    async def unpack(self, value: object) -> list[dict[str, Any]]:
+        """The rows that `pack` packed."""
+        if isinstance(value, list):
+            return value
+        data = await self.shared.blobs.get(self.work.tenant_id, BlobRef.parse(value).hash)
+        rows: list[dict[str, Any]] = json.loads(data)
+        return rows
+
+    async def save_vectors(self, session: AsyncSession) -> None:
+        """Put the last vectors into the cache; the last batch goes with the switch to live."""
+        if self.unsaved and self.shared.use_cache:
+            keys, vectors = list(self.unsaved), np.stack(list(self.unsaved.values()))
+            await cache.put_many(session, self.work.tenant_id, self.work.space, keys, vectors)
+
+    async def feed(self, vectors: NDArray[np.float32] | None) -> None:
+        """Store this revision in the index, with its vectors once there are any."""
+        documents = index_documents(self.work, self.chunks or [], vectors)
+        await self.shared.index.feed(self.work.tenant_id, self.work.space, documents)
+
+
+def index_documents(
+    work: Work, chunks: Sequence[NewChunk], vectors: NDArray[np.float32] | None
+) -> list[IndexDocument]:
+    """A revision as the index stores it: one document a part, chunks in order."""
+    parts: dict[int, list[NewChunk]] = {}
+    for chunk in chunks:
+        parts.setdefault(chunk.part, []).append(chunk)
+    return [
+        IndexDocument(
+            document_id=work.document_id,
+            revision_id=work.revision_id,
+            part=part,
+            kb_id=work.kb_id,
+            acl=work.acl,
+            acl_all=work.acl_all,
+            title=work.title,
+            language=members[0].language,
+            chunks=[
+                IndexChunk(
+                    ordinal=chunk.ordinal,
+                    text=chunk.text,
+                    context=chunk.context,
+                    vector=None if vectors is None else vectors[chunk.ordinal],
+                )
+                for chunk in members
+            ],
+            updated_at=work.source_updated_at,
+            hidden=work.hidden,
+            source=work.source,
+            url=work.url,
+        )
+        for part, members in sorted(parts.items())
+    ]

@@ -1,0 +1,253 @@
+"""The worker: takes hints from the broker, claims their jobs, runs them, and leaves cleanly.
+
+One asyncio loop owns the engine; Dramatiq's threads only carry messages to it and wait. A job
+holds one of `slots` while it works, and gives it back (`park`) while it waits for the embedder:
+so the words of many documents are found long before the vectors of the first.
+Started by `scrubjay up` (as a child), `scrubjay worker`, and `scrubjay add` when none is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import dramatiq
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import jobs
+from engine.clock import new_id
+from engine.db.session import Database
+from engine.domain import JobState
+from engine.errors import Cancelled, DocumentError, EngineError, LeaseLost
+from engine.jobs import ClaimedJob
+from ingestion.broker import QUEUE
+from ingestion.relay import ACTOR, Relay
+
+log = logging.getLogger(__name__)
+
+RENEW_S = 1.0  # how soon a cancellation is noticed
+STOP_GRACE_S = 5.0  # for running jobs to notice that they are given back
+
+
+_leave_slot: ContextVar[Callable[[], None] | None] = ContextVar("leave_slot", default=None)
+
+
+def park() -> None:
+    """Called inside a job that will now mostly wait: its slot serves another."""
+    leave = _leave_slot.get()
+    if leave is not None:
+        leave()
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A claimed job, its work, and whether it still holds its slot."""
+
+    claimed: ClaimedJob
+    task: asyncio.Task[bool]
+    left_slot: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Task[None] = field(init=False)
+
+
+class Handler(Protocol):
+    """What a kind of job does, and what its document is told when it does not get there."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Do the work, wholly or in part done before; True where it also finished the job."""
+
+    async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
+        """An attempt failed and another follows."""
+
+    async def failed(self, session: AsyncSession, job: ClaimedJob, error: str, code: str) -> None:
+        """No attempt follows."""
+
+    async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
+        """The job ended because somebody asked for it, or because it became pointless."""
+
+
+class Worker:
+    """Runs jobs of the kinds in `handlers` until it is stopped.
+
+    At most `slots` work at a time; at most `parked` more wait for the embedder.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        broker: dramatiq.Broker,
+        handlers: Mapping[str, Handler],
+        *,
+        slots: int,
+        parked: int,
+        lease_s: float,
+    ) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
+        self._db = db
+        self._broker = broker
+        self._handlers = handlers
+        self._slots = slots
+        self._limit = slots + parked
+        self._lease_s = lease_s
+        self._running: dict[str, _Running] = {}
+        self._stopping = False
+        self._busy_at = time.monotonic()
+        self._relay = Relay(db, broker, kinds=list(handlers), free_slots=self._free_slots)
+
+    def _free_slots(self) -> int:
+        if self._stopping:
+            return 0
+        working = sum(not job.left_slot.is_set() for job in self._running.values())
+        return min(self._slots - working, self._limit - len(self._running))
+
+    def _park(self, job_id: str) -> None:
+        if job_id in self._running and len(self._running) < self._limit:
+            self._running[job_id].left_slot.set()
+
+    async def run(self, stop: asyncio.Event, *, idle_exit_s: float | None = None) -> None:
+        """Work until `stop` is set or nothing was to do for `idle_exit_s`; 0 = until idle."""
+        loop = asyncio.get_running_loop()
+
+        def work(job_id: str) -> None:
+            if not self._stopping:
+                asyncio.run_coroutine_threadsafe(self.work(job_id), loop).result()
+
+        dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE, broker=self._broker)(work)
+        threads = dramatiq.Worker(self._broker, worker_threads=self._slots, worker_timeout=100)
+        await asyncio.to_thread(threads.start)
+        tasks = [
+            asyncio.create_task(self._relay.run(stop)),
+            asyncio.create_task(self._keep_leases(stop)),
+        ]
+        try:
+            while not stop.is_set():
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                if idle_exit_s is not None and await self._is_idle(idle_exit_s):
+                    break
+                await _pause(stop, 0.1)
+        finally:
+            self._stopping = True
+            stop.set()
+            for job in list(self._running.values()):
+                job.task.cancel()
+            ending = [job.ended for job in self._running.values()]
+            if ending:
+                await asyncio.wait(ending, timeout=STOP_GRACE_S)
+            await asyncio.wait(tasks, timeout=STOP_GRACE_S)
+            await asyncio.to_thread(threads.stop, int(STOP_GRACE_S * 1000))
+            await jobs.forget_worker(self._db, self.id)
+
+    async def _is_idle(self, idle_exit_s: float) -> bool:
+        if self._running or time.monotonic() - self._busy_at < idle_exit_s:
+            return False
+        return await jobs.next_due_at(self._db, kinds=list(self._handlers)) is None
+
+    async def _keep_leases(self, stop: asyncio.Event) -> None:
+        """Beat, renew all leases together, and stop what was cancelled or taken over."""
+        while not stop.is_set():
+            await jobs.beat(self._db, self.id, host=socket.gethostname(), pid=os.getpid())
+            held = list(self._running.values())
+            lost = await jobs.renew_all(
+                self._db, [job.claimed for job in held], lease_s=self._lease_s
+            )
+            for job in held:
+                if job.claimed.id in lost:
+                    job.task.cancel()
+            await _pause(stop, min(self._lease_s / 3, RENEW_S))
+
+    async def work(self, job_id: str) -> None:
+        """Claim one job and return when it ended or gave its slot back."""
+        claimed = await jobs.claim(
+            self._db, self.id, kinds=list(self._handlers), lease_s=self._lease_s, job_id=job_id
+        )
+        for job in claimed:
+            context = copy_context()
+            context.run(_leave_slot.set, partial(self._park, job.id))
+            task = asyncio.create_task(self._handlers[job.kind].run(job), context=context)
+            running = _Running(job, task)
+            self._running[job.id] = running
+            running.ended = asyncio.create_task(self._see_through(running))
+        self._relay.taken(job_id)
+        for job in claimed:
+            begun = self._running.get(job.id)
+            if begun is not None:
+                await begun.left_slot.wait()
+
+    async def _see_through(self, running: _Running) -> None:
+        try:
+            await self._settle(running.claimed, running.task)
+        except Exception:  # the end could not be written: the lease lapses and another goes on
+            log.exception("job %s ended, but its end was not written", running.claimed.id)
+        finally:
+            self._running.pop(running.claimed.id, None)
+            running.left_slot.set()
+            self._busy_at = time.monotonic()
+
+    async def _settle(self, job: ClaimedJob, task: asyncio.Task[bool]) -> None:
+        handler = self._handlers[job.kind]
+        await asyncio.wait([task])
+        try:
+            finished = task.result()
+        except asyncio.CancelledError:
+            await self._commit(lambda session: self._stopped(session, job, handler))
+        except Cancelled:
+            await self._commit(lambda session: self._cancelled(session, job, handler))
+        except DocumentError as error:
+            await self._failed(job, handler, str(error), error.code, retry=error.retry)
+        except EngineError as error:
+            await self._failed(job, handler, str(error), error.code, retry=True)
+        except Exception:  # the rim of a job: whatever happens, its row and its document say so
+            incident = new_id()[-8:]
+            log.exception("job %s (%s) failed, incident %s", job.id, job.kind, incident)
+            reason = f"An unexpected error stopped it (incident {incident}); the log has the rest."
+            await self._failed(job, handler, reason, "internal", retry=True)
+        else:
+            if not finished:
+                await self._commit(lambda session: jobs.finish(session, job))
+
+    async def _commit(self, ending: Callable[[AsyncSession], Awaitable[None]]) -> None:
+        """Write how a job ended; whoever took it over writes that instead."""
+        try:
+            await self._db.run_write(ending)
+        except LeaseLost as error:
+            log.warning("%s", error)
+
+    async def _stopped(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
+        if self._stopping:
+            await handler.waiting(session, job, "The worker stopped; another one goes on.")
+            await jobs.release(session, job)
+        else:
+            await self._cancelled(session, job, handler)
+
+    async def _cancelled(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
+        await jobs.finish(session, job, state=JobState.CANCELLED)
+        await handler.cancelled(session, job)
+
+    async def _failed(
+        self, job: ClaimedJob, handler: Handler, error: str, code: str, *, retry: bool
+    ) -> None:
+        async def commit(session: AsyncSession) -> None:
+            match await jobs.fail(session, job, error, retry=retry):
+                case JobState.QUEUED:
+                    await handler.waiting(session, job, error)
+                case JobState.FAILED:
+                    await handler.failed(session, job, error, code)
+                case _:
+                    await handler.cancelled(session, job)
+
+        await self._commit(commit)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
