@@ -11,6 +11,8 @@ import typer
 from cli.context import DONE, INCOMPLETE, Json, Yes, invocation_of, opened, run
 
 if TYPE_CHECKING:
+    from engine.backup import Manifest
+    from engine.config import Settings
     from engine.status import KbStatus, Status
 
 
@@ -38,27 +40,32 @@ def reconcile(
 
 def backup(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")],
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    with_key: Annotated[
+        bool,
+        typer.Option("--with-key", help="Add the secret key, which opens stored credentials."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write everything into one file.
 
-    Left out are the keys and the index, which is rebuilt from the rest.
+    Left out are the secret key and the index, which is rebuilt from the rest.
     """
-    run(_backup(ctx, file, as_json=as_json))
+    run(_backup(ctx, file, with_key=with_key, as_json=as_json))
 
 
 def restore(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Fill an empty data folder from a backup."""
-    if not yes:
-        home = invocation_of(ctx).settings().home
-        typer.confirm(f"Restore {file} into {home}?", abort=True, err=True)
-    run(_restore(ctx, file, as_json=as_json))
+    settings = invocation_of(ctx).settings()
+    if force and not yes:
+        typer.confirm(f"Replace everything in {settings.home}?", abort=True, err=True)
+    run(_restore(ctx, settings, file, force=force, as_json=as_json))
 
 
 async def _status(ctx: typer.Context, *, as_json: bool) -> None:
@@ -125,39 +132,66 @@ async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
     return INCOMPLETE if not repair and not drift.clean else DONE
 
 
-async def _backup(ctx: typer.Context, file: Path, *, as_json: bool) -> None:
+async def _backup(ctx: typer.Context, file: Path, *, with_key: bool, as_json: bool) -> None:
     from cli import output, render
-    from engine.backup import write_backup
+    from engine.backup import backup as write_backup
 
     async with opened(ctx) as (engine, _):
+        settings = engine.settings
         with output.working(f"writing {file}"):
-            made = await write_backup(engine.db, engine.blobs, file)
+            made = await write_backup(
+                settings.database_url,
+                engine.blobs,
+                file,
+                key_file=_key_file(settings) if with_key else None,
+            )
     if as_json:
-        output.show_json(asdict(made) | {"file": str(file)})
+        output.show_json(_told(made) | {"file": str(file)})
     else:
-        held = f"{render.counted(made.rows, 'row')} and {render.counted(made.blobs, 'blob')}"
-        output.note(f"wrote {held} to {file}; keep the secret key apart, it is not in there")
+        key = "" if with_key else "; keep the secret key apart, it is not in there"
+        output.note(f"wrote {render.counted(sum(made.rows.values()), 'row')} to {file}{key}")
 
 
-async def _restore(ctx: typer.Context, file: Path, *, as_json: bool) -> None:
+async def _restore(
+    ctx: typer.Context, settings: Settings, file: Path, *, force: bool, as_json: bool
+) -> None:
     from cli import output, render
     from cli.add import finish_jobs
-    from engine.backup import restore_backup
+    from engine.backup import restore as read_backup
+    from engine.blobs import FolderBlobs
     from engine.locks import hold
 
-    async with opened(ctx) as (engine, _):
-        with (
-            hold(engine.settings.home, "worker", "scrubjay restore"),
-            output.working("restoring"),
-        ):
-            restored = await restore_backup(engine.db, engine.blobs, file)
-    # Anew: the owner is another one now.
+    # Before the engine is opened, which would make a first tenant where there is none.
+    with (
+        hold(settings.home, "server", "scrubjay restore"),
+        hold(settings.home, "worker", "scrubjay restore"),
+        output.working("restoring"),
+    ):
+        restored = await read_backup(
+            file,
+            settings.database_url,
+            FolderBlobs(settings.blob_folder),
+            key_file=_key_file(settings),
+            force=force,
+        )
     async with opened(ctx) as (engine, principal):
         with output.working("rebuilding the index"):
             await engine.reconcile(principal, repair=True)
             await finish_jobs(engine)
     if as_json:
-        output.show_json(asdict(restored))
+        output.show_json(_told(restored))
     else:
-        held = f"{render.counted(restored.rows, 'row')} and "
-        output.note(f"restored {held}{render.counted(restored.blobs, 'blob')}")
+        output.note(f"restored {render.counted(sum(restored.rows.values()), 'row')}")
+
+
+def _key_file(settings: Settings) -> Path:
+    return settings.home / "secret.key"
+
+
+def _told(manifest: Manifest) -> dict[str, object]:
+    return {
+        "created_at": manifest.created_at,
+        "revision": manifest.revision,
+        "rows": manifest.rows,
+        "blobs": sum(name.startswith("blobs/") for name in manifest.checksums),
+    }

@@ -70,6 +70,17 @@ quoted() {
     printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
 }
 
+is_free() {
+    "$(find_python)" - "$1" <<'PROBE'
+import fcntl, sys
+with open(sys.argv[1], "a") as lock:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(1)
+PROBE
+}
+
 # Only what was made inside the clone goes; a data folder elsewhere is somebody's data.
 clean() {
     clone=$(pwd -P)
@@ -77,16 +88,13 @@ clean() {
     "$clone"/.scrubjay | "$clone"/.scrubjay/) ;;
     *) echo "kept the data folder $SCRUBJAY_HOME: it is not this clone's .scrubjay; remove it yourself if you mean to" ;;
     esac
-    if [ -x .venv/bin/python ] && [ -f .scrubjay/up.lock ]; then
-        .venv/bin/python - <<'PROBE' || { echo "error: Scrubjay is running on .scrubjay; stop it with Ctrl-C first" >&2; exit 1; }
-import fcntl, sys
-with open(".scrubjay/up.lock", "a") as held:
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        sys.exit(1)
-PROBE
-    fi
+    # A running server or worker holds its lock file until it ends, however it ends.
+    for lock in .scrubjay/server.lock .scrubjay/worker.lock; do
+        if [ -f "$lock" ] && ! is_free "$lock"; then
+            echo "error: Scrubjay is running on .scrubjay; stop it with Ctrl-C first" >&2
+            exit 1
+        fi
+    done
     rm -rf .scrubjay scrubjay .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist
     find . -type d -name __pycache__ -prune -exec rm -rf {} +
     echo "removed the environment, the caches, the launcher and the data folder of this clone"
