@@ -236,6 +236,7 @@ async def recount(session: AsyncSession, kb_id: str) -> tuple[int, int, int]:
                 func.coalesce(func.sum(Revision.chunk_count), 0),
                 func.coalesce(func.sum(Revision.token_count), 0),
             )
+            .select_from(Live)
             .join(Revision, Revision.id == Live.revision_id)
             .where(Live.kb_id == kb_id, Live.branch == MAIN)
         )
