@@ -232,6 +232,16 @@ def test_a_letter_of_more_tokens_than_a_chunk_stands_alone() -> None:
     assert texts(document, spans) == ["&", "&"]
 
 
+def test_sentences_of_scripts_without_spaces_are_kept_whole() -> None:
+    def letters(text: str) -> list[tuple[int, int]]:
+        return [(at, at + 1) for at, letter in enumerate(text) if not letter.isspace()]
+
+    document = markdown("休暇は二週間前に申請してください。" * 6)
+    pieces = texts(document, split(document, Chunking(size=40, context=0), letters))
+    assert len(pieces) == 3
+    assert all(piece.endswith("。") for piece in pieces)
+
+
 def test_settings_that_leave_no_room_are_refused() -> None:
     with pytest.raises(ValueError, match="leaves no room"):
         Chunking(size=50)
