@@ -109,7 +109,8 @@ def require(principal: Principal, *scopes: Scope) -> None:
     if missing:
         raise Forbidden(
             f"This needs the scope {' and '.join(missing)}, which {principal.name} does not have"
-            f" (role {principal.role}). Ask an admin for a role or a token that has it."
+            f" (role {principal.role}). Ask an admin for a role or a token that has it.",
+            scopes=missing,
         )
 
 

@@ -24,6 +24,8 @@ what, and what to do next; it is written to be shown to the person who asked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class EngineError(Exception):
     """Base of every error raised on purpose; `str()` of it may be shown to a person."""
@@ -70,9 +72,13 @@ class Unauthenticated(EngineError):
 
 
 class Forbidden(EngineError):
-    """The principal is known but lacks the role or scope for this verb."""
+    """The principal is known but lacks the role or scope for this verb; `scopes` names them."""
 
     code = "forbidden"
+
+    def __init__(self, message: str, *, scopes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.scopes = tuple(scopes)
 
 
 class Conflict(EngineError):
