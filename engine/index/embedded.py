@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from json import JSONDecodeError
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ import numpy as np
 from engine import clock
 from engine.errors import EngineError, InvalidInput
 from engine.index.arrays import Damaged, verify
+from engine.index.legs import passing
 from engine.index.manifest import read_manifest
 from engine.index.port import (
     FieldUpdate,
@@ -31,7 +31,7 @@ from engine.index.port import (
     SearchRequest,
     Space,
 )
-from engine.index.searching import passing, search
+from engine.index.searching import search
 from engine.index.segments import revision_key, rows_with
 from engine.index.snapshot import Snapshot, Snapshots, damaged
 from engine.index.space import RETAIN_S, Changes
@@ -216,7 +216,7 @@ class EmbeddedIndex:
                     self._verified.add(key)
         except FileNotFoundError:  # a newer generation took it
             self._snapshots.get(folder)
-        except (Damaged, JSONDecodeError) as error:
+        except Damaged as error:
             raise damaged(folder, error) from error
 
 

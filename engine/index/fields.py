@@ -108,7 +108,10 @@ class SetColumn(Column[tuple[str, ...]]):
     def _is_held(self, held: frozenset[str]) -> Mask:
         words = self._words
         is_held = np.zeros(len(words), bool)
-        is_held[[words[word] for word in held & words.keys()]] = True
+        if len(held) < len(words):
+            is_held[[place for word in held if (place := words.get(word)) is not None]] = True
+        else:
+            is_held[[place for word, place in words.items() if word in held]] = True
         return is_held
 
 
@@ -118,6 +121,7 @@ class Fields:
 
     kb: Column[str]
     language: Column[str]
+    analysed: Column[str]  # the language whose stems were indexed: `language`, or guessed
     source: Column[str]
     features: Column[Features]
     acl: SetColumn
@@ -128,11 +132,12 @@ class Fields:
     updated: NDArray[np.float64]  # seconds since 1970, NaN where the source gives no date
 
     @staticmethod
-    def of(documents: Sequence[IndexDocument], languages: Sequence[str]) -> Fields:
-        """The fields of documents, one a row; `languages` are theirs as analysed."""
+    def of(documents: Sequence[IndexDocument], analysed: Sequence[str]) -> Fields:
+        """The fields of documents, one a row; `analysed` are the languages of their stems."""
         return Fields(
             kb=Column.of([document.kb_id for document in documents]),
-            language=Column.of(languages),
+            language=Column.of([document.language for document in documents]),
+            analysed=Column.of(analysed),
             source=Column.of([document.source for document in documents]),
             features=Column.of([_features(document.features) for document in documents]),
             acl=_sets(document.acl for document in documents),
@@ -215,7 +220,7 @@ class Fields:
         """What `save` wrote."""
         file = open_arrays(path)
         new: dict[str, Any] = {}
-        for name in ("kb", "language", "source"):
+        for name in ("kb", "language", "analysed", "source"):
             new[name] = Column(file.arrays[name], file.meta[name])
         features = [
             tuple((key, weight) for key, weight in pairs) for pairs in file.meta["features"]
@@ -226,7 +231,7 @@ class Fields:
         return Fields(**new, hidden=file.arrays["hidden"], updated=file.arrays["updated"])
 
 
-_SCALARS = ("kb", "language", "source", "features")
+_SCALARS = ("kb", "language", "analysed", "source", "features")
 _SETS = ("acl", "acl_all", "branches", "tags")
 
 

@@ -1,6 +1,6 @@
 """The manifest of a space: which files make it up. Swapping it is what commits.
 
-One file, one line of head (format, generation, CRC of the rest) and a JSON body. A reader looks at
+One file, one line of head (format, epoch, generation, CRC of all) and a JSON body. A reader looks at
 the head at each search and reads the rest when the generation moved. Files that no manifest names
 are nobody's: leftovers of a writer that died, removed by the next one.
 """
@@ -63,9 +63,9 @@ def read_manifest(folder: Path) -> Manifest:
     if not newline or len(words) != 4 or words[0] != _FORMAT:
         raise Damaged("the manifest is no manifest of this version")
     _, epoch, generation, crc = words
-    if crc != f"{zlib.crc32(body):08x}":
+    if crc != f"{zlib.crc32(head.rpartition(b' ')[0] + body):08x}":
         raise Damaged("the manifest was changed or cut short")
-    data = json.loads(body)
+    data = json.loads(body)  # its CRC is right: what we wrote, so what we expect
     entries = tuple(SegmentEntry(**entry) for entry in data["segments"])
     return Manifest(Space(**data["space"]), int(generation), epoch, entries)
 
@@ -77,7 +77,8 @@ def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
     body = json.dumps({"space": space, "segments": entries}, indent=1).encode()
     temporary = folder / f"{NAME}.new"
     with temporary.open("wb") as file:
-        file.write(f"{manifest.head} {zlib.crc32(body):08x}\n".encode() + body)
+        file.write(f"{manifest.head} {zlib.crc32(manifest.head.encode() + body):08x}\n".encode())
+        file.write(body)
         file.flush()
         if sync:
             os.fsync(file.fileno())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.index.arrays import Array
 
 Rows = NDArray[np.int32]
+List = tuple[Rows, NDArray[np.uint16]]
 CACHE_TERMS = 300_000
 MAX_COUNT = 65_535  # of one term in one row; BM25 is flat long before
 
@@ -34,16 +35,19 @@ class Postings:
     rows: Rows
     counts: NDArray[np.uint16]
 
-    def find(self, hashes: NDArray[np.uint64]) -> list[tuple[Rows, NDArray[np.uint16]]]:
-        """The list of each hash in the order given; empty where the term does not occur."""
+    def find(self, hashes: NDArray[np.uint64]) -> list[List]:
+        """The rows and counts of each hash in the order given; empty where it does not occur."""
+        if not len(self.terms):
+            return [(self.rows[:0], self.counts[:0])] * len(hashes)
         places = np.searchsorted(self.terms, hashes)
-        return [self._at(int(place), term) for place, term in zip(places, hashes, strict=True)]
-
-    def _at(self, place: int, term: np.uint64) -> tuple[Rows, NDArray[np.uint16]]:
-        if place == len(self.terms) or self.terms[place] != term:
-            return self.rows[:0], self.counts[:0]
-        span = slice(int(self.starts[place]), int(self.starts[place + 1]))
-        return self.rows[span], self.counts[span]
+        places[places == len(self.terms)] = 0
+        known = (self.terms[places] == hashes).tolist()
+        starts = self.starts[places].tolist()
+        ends = np.where(known, self.starts[places + 1], starts).tolist()
+        return [
+            (self.rows[start:end], self.counts[start:end])
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def arrays(self, prefix: str) -> dict[str, Array]:
         """The arrays to store, named with a prefix."""

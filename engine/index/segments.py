@@ -129,6 +129,11 @@ class Segment:
         return np.diff(self.base.chunk_starts) > 0
 
     @cached_property
+    def first_chunks(self) -> NDArray[np.int64]:
+        """The first chunk of each document that has one."""
+        return self.base.chunk_starts[:-1][self.has_chunks]
+
+    @cached_property
     def has_vectors(self) -> Mask:
         """Which documents have a vector on at least one chunk."""
         found = np.zeros(self.base.documents, bool)
@@ -155,8 +160,8 @@ class Segment:
 
     @cached_property
     def languages(self) -> dict[str, int]:
-        """Live documents by language."""
-        column = self.fields.language
+        """Live documents by the language of their stems."""
+        column = self.fields.analysed
         counts = np.bincount(column.codes[self.live], minlength=len(column.values)).tolist()
         return dict(zip(column.values, counts, strict=True))
 

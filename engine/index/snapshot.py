@@ -11,13 +11,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from json import JSONDecodeError
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import IndexDamaged
+from engine.errors import IndexDamaged, Unavailable
 from engine.index.arrays import Damaged
 from engine.index.fields import Fields
 from engine.index.manifest import Manifest, read_head, read_manifest
@@ -124,12 +123,17 @@ class Snapshots:
     def get(self, folder: Path) -> Snapshot | None:
         """The space as the last commit left it, or None where there is no such space.
 
-        Raises `IndexDamaged`.
+        Raises `IndexDamaged`, and `Unavailable` where the system refuses the files.
         """
         try:
             return self._newest(folder)
-        except (Damaged, JSONDecodeError, KeyError, TypeError, ValueError, OSError) as error:
+        except (Damaged, FileNotFoundError) as error:
             raise damaged(folder, error) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise Unavailable(
+                f"The index folder {folder} can't be opened now: {reason}."
+            ) from error
 
     def close(self) -> None:
         """Forget all snapshots; searches under way keep theirs."""
@@ -157,11 +161,16 @@ class Snapshots:
 
 
 def open_snapshot(folder: Path, manifest: Manifest, known: Snapshot | None = None) -> Snapshot:
-    """Open all that a manifest names, taking from `known` what is open already."""
+    """Open all that a manifest names, taking from `known` what is open already.
+
+    Raises `Damaged`, and FileNotFoundError where a file is gone.
+    """
     old = {segment.entry.base: segment for segment in known.segments} if known else {}
-    return Snapshot(
-        manifest, tuple(_open_segment(folder, entry, old) for entry in manifest.segments)
-    )
+    try:
+        segments = tuple(_open_segment(folder, entry, old) for entry in manifest.segments)
+    except (KeyError, TypeError, ValueError) as error:  # whole, but not what this version writes
+        raise Damaged(f"a file does not hold what it should ({error!r})") from error
+    return Snapshot(manifest, segments)
 
 
 def _open_retrying(folder: Path, known: Snapshot | None) -> Snapshot:
@@ -189,7 +198,9 @@ def _open_segment(folder: Path, entry: SegmentEntry, old: Mapping[str, Segment])
 
 def damaged(folder: Path, error: Exception) -> IndexDamaged:
     """The error a person sees when a folder can't be read."""
-    reason = str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, Damaged) else repr(error)
+    if isinstance(error, FileNotFoundError):
+        reason = f"{Path(error.filename).name} is missing"
     return IndexDamaged(
         f"The index folder {folder} can't be read ({reason}). "
         "Nothing is lost: `scrubjay reconcile` rebuilds it from the database."

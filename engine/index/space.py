@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.clock import new_id
 from engine.errors import Conflict
+from engine.index.arrays import Damaged
 from engine.index.fields import Fields, Mask
 from engine.index.manifest import Manifest, read_manifest, write_manifest
 from engine.index.merging import Merged
@@ -34,7 +35,7 @@ from engine.index.segments import (
 )
 from engine.index.snapshot import open_snapshot
 
-RETAIN_S = 600.0  # a superseded file stays so long: a reader may have read the manifest just before
+RETAIN_S = 60.0  # a superseded file stays: a reader may just have read the manifest that names it
 
 PartId = tuple[str, str, int]
 
@@ -67,7 +68,7 @@ class SpaceWriter:
     def __init__(self, folder: Path, space: Space, *, sync: bool, retain_s: float) -> None:
         """Open the folder, making it where there is none, and clear leftovers.
 
-        Raises `Damaged` where it can't be read and `Conflict` where it holds other vectors.
+        Raises `Damaged` where it can't be read.
         """
         self.folder = folder
         self._sync = sync
@@ -79,15 +80,22 @@ class SpaceWriter:
         except FileNotFoundError:
             manifest = Manifest(space, epoch=new_id())
             write_manifest(folder, manifest, sync=sync)
-        if manifest.space.dimension != space.dimension:
-            raise Conflict(
-                f"Space {space.name} holds vectors of {manifest.space.dimension} dimensions, not "
-                f"{space.dimension}: another model needs a space of another name."
-            )
-        snapshot = open_snapshot(folder, manifest)
+        try:
+            snapshot = open_snapshot(folder, manifest)
+        except FileNotFoundError as error:
+            raise Damaged(f"{Path(error.filename).name} is missing") from error
         self._manifest = manifest
         self._segments = list(snapshot.segments)
         self._clear_leftovers()
+
+    def check_dimension(self, space: Space) -> None:
+        """Raise `Conflict` where the space holds vectors of another dimension."""
+        held = self._manifest.space.dimension
+        if held != space.dimension:
+            raise Conflict(
+                f"Space {space.name} holds vectors of {held} dimensions, not {space.dimension}: "
+                "another model needs a space of another name."
+            )
 
     @property
     def segments(self) -> Sequence[Segment]:

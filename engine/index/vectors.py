@@ -23,7 +23,18 @@ Fetch = Callable[[NDArray[np.int64]], Matrix]
 CLUSTER_FROM = 10_000  # vectors of a segment; below, reading them all is as quick
 TRAINING_ROWS = 64  # a centroid, at most
 ROUNDS = 8
-_BLOCK = 8_192  # rows copied at a time: 12 MB of 384 dimensions
+_BLOCK = 8_192  # rows copied at a time when writing: 12 MB of 384 dimensions
+_PICKED = 512  # rows copied at a time when searching: they stay in the cache
+
+
+def dot(matrix: Matrix, query: Matrix) -> Matrix:
+    """The dot product of every row with the query, by this thread alone.
+
+    `matrix @ query` would share the rows among BLAS threads that wait for each other: on a machine
+    busy with embedding that took 16 ms for 3,000 rows where this takes 0.1.
+    """
+    products: Matrix = np.vecdot(matrix, query)
+    return products
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +53,26 @@ class Vectors:
     lists: NDArray[np.int64] | None = None
 
     def cosines(self, chunks: NDArray[np.int64], query: Matrix) -> Matrix:
-        """The cosine of each chunk with the query, NaN where it has no vector."""
-        found = np.full(len(chunks), np.nan, np.float32)
+        """The cosine of each chunk with the query; every one must have a vector."""
         places = self.places[chunks]
-        has = np.flatnonzero(places >= 0)
-        if len(has) > len(self.matrix) // 3:  # reading on beats picking
-            found[has] = (self.matrix @ query)[places[has]]
-            return found
-        for start in range(0, len(has), _BLOCK):
-            part = has[start : start + _BLOCK]
-            found[part] = self.matrix.take(places[part], axis=0) @ query
+        if len(places) > len(self.matrix) // 2:  # reading on beats picking
+            return dot(self.matrix, query)[places]
+        found = np.empty(len(places), np.float32)
+        for start in range(0, len(places), _PICKED):
+            span = slice(start, start + _PICKED)
+            found[span] = dot(self.matrix.take(places[span], axis=0), query)
         return found
 
     def near(self, query: Matrix, *, at_least: int) -> tuple[NDArray[np.int64], Matrix]:
         """Chunks of the lists nearest to the query, until `at_least` are read, and their cosines."""
         if self.centroids is None or self.lists is None:
-            return self.chunks.astype(np.int64), self.matrix @ query
-        order = np.argsort(-(self.centroids @ query), kind="stable")
+            return self.chunks.astype(np.int64), dot(self.matrix, query)
+        order = np.argsort(-dot(self.centroids, query), kind="stable")
         sizes = np.diff(self.lists)[order]
         enough = int(np.searchsorted(np.cumsum(sizes), at_least)) + 1
         spans = [slice(*self.lists[i : i + 2].tolist()) for i in order[:enough].tolist()]
         chunks = np.concatenate([self.chunks[span] for span in spans]).astype(np.int64)
-        return chunks, np.concatenate([self.matrix[span] @ query for span in spans])
+        return chunks, np.concatenate([dot(self.matrix[span], query) for span in spans])
 
     @staticmethod
     def load(arrays: Mapping[str, Array]) -> Vectors | None:

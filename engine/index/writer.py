@@ -169,6 +169,7 @@ class Writer:
         if writer is None:
             writer = SpaceWriter(folder, space, sync=self._sync, retain_s=self._retain_s)
             self._spaces[folder] = writer
+        writer.check_dimension(space)
         writer.apply(task.changes for task in tasks if task.changes is not None)
 
     def _drop(self, folder: Path) -> None:

@@ -1,0 +1,245 @@
+"""The two legs of a search: exact BM25 of every document that passes, and cosines.
+
+Cosines are exact as well while the filter leaves few enough vectors; beyond, the coarse lists of
+`vectors.py` say which to read. Rows count documents through all segments; what a revision of
+several parts scores stands in the row of its first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.index.analysis import analyse_query, detect_language
+from engine.index.fields import Mask
+from engine.index.port import Filter, SearchRequest
+from engine.index.postings import List, hash_term
+from engine.index.segments import Segment, document_key, rows_with
+from engine.index.snapshot import BM25_K1, Snapshot
+from engine.index.vectors import Vectors
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+EXACT_VECTORS = 20_000  # passing vectors up to which every cosine is computed
+PROBED_VECTORS = 8_000  # read at first by a search over more; see docs/decisions/0001
+PROBED_SHARE = 0.06  # or this share of a segment, whichever is more
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked, weighed over the whole space. A term may have several spellings."""
+
+    owners: Rows  # which term each spelling belongs to
+    text_weights: list[float]  # idf among chunks * times asked, of each spelling
+    title_weights: list[float]  # idf among titles * times asked
+    mass: Doubles  # idf of each term, for coverage; 0 for compounds, whose parts count
+    text_lists: list[list[List]]  # of each segment, the postings of each spelling
+    title_lists: list[list[List]]
+    names: list[str]  # of each term, its first spelling
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a term to look for."""
+        return len(self.owners) > 0
+
+
+@dataclass
+class Part:
+    """The share of one segment in a search."""
+
+    index: int
+    base_row: int
+    segment: Segment
+    passes: Mask  # documents
+    text: Floats | None = None  # BM25 of each chunk
+    title: Floats | None = None  # BM25 of each title
+    cosine: Floats | None = None  # of each chunk, NaN where not computed or without vector
+
+    @property
+    def span(self) -> slice:
+        """Its rows among all."""
+        return slice(self.base_row, self.base_row + len(self.passes))
+
+    @property
+    def vectors(self) -> Vectors | None:
+        return self.segment.base.vectors
+
+    @cached_property
+    def chunk_passes(self) -> Mask:
+        """Which chunks belong to documents that pass."""
+        return self.passes[self.segment.base.chunk_documents]
+
+    def chunks(self, row: int) -> range:
+        """The chunks of a document."""
+        return range(*self.segment.base.chunk_starts[row : row + 2].tolist())
+
+    def best_of_chunks(self, values: Floats, *, nothing: float) -> Floats:
+        """The highest value among each document's chunks, `nothing` where there is none."""
+        best = np.full(len(self.passes), nothing, np.float32)
+        if len(self.segment.first_chunks):
+            highest = np.fmax.reduceat(values, self.segment.first_chunks)
+            best[self.segment.has_chunks] = np.where(np.isnan(highest), nothing, highest)
+        best[~self.passes] = nothing
+        return best
+
+
+def passing(segment: Segment, where: Filter) -> Mask:
+    """Which live documents of a segment pass a filter."""
+    passes = segment.fields.mask(where) & segment.live
+    if where.document_ids is not None:
+        wanted = np.array([document_key(value) for value in where.document_ids], np.uint64)
+        chosen = np.zeros(len(passes), bool)
+        chosen[rows_with(segment.base.document_keys, wanted)] = True
+        passes &= chosen
+    return passes
+
+
+def filtered(snapshot: Snapshot, where: Filter) -> list[Part]:
+    """The segments with something to find. Documents without chunks can't be cited: left out."""
+    parts = []
+    for index, segment in enumerate(snapshot.segments):
+        passes = passing(segment, where) & segment.has_chunks
+        if passes.any():
+            parts.append(Part(index, snapshot.bases[index], segment, passes))
+    return parts
+
+
+def weigh(snapshot: Snapshot, request: SearchRequest) -> Query:
+    """The query's terms with their idf: ln(1 + (N - df + ½) / (df + ½)), as Lucene and Vespa."""
+    language = request.language or detect_language(request.text)
+    languages = [language, *snapshot.languages] if language else snapshot.languages
+    terms = analyse_query(request.text, languages)
+    spellings = [(owner, term) for owner, asked in enumerate(terms) for term in asked.terms]
+    hashes = np.array([hash_term(term) for _, term in spellings], np.uint64)
+    owners = np.array([owner for owner, _ in spellings], np.int64)
+    asked = np.array([terms[owner].count for owner, _ in spellings], np.float64)
+    text_lists = [segment.base.texts.find(hashes) for segment in snapshot.segments]
+    title_lists = [segment.base.titles.find(hashes) for segment in snapshot.segments]
+    text_df, title_df = np.zeros(len(spellings)), np.zeros(len(spellings))
+    for index, segment in enumerate(snapshot.segments):
+        live = None if segment.dead is None else segment.live
+        text_df += _document_frequency(text_lists[index], segment.live_chunks)
+        title_df += _document_frequency(title_lists[index], live)
+    text_idf = _idf(snapshot.totals.chunks, text_df)
+    title_idf = _idf(snapshot.totals.documents, title_df)
+    mass = np.full(len(terms), np.inf)
+    np.minimum.at(mass, owners, text_idf)  # a term's most common spelling says what it tells
+    mass[[term.compound for term in terms]] = 0.0
+    text_weights, title_weights = (asked * text_idf).tolist(), (asked * title_idf).tolist()
+    names = [term.terms[0] for term in terms]
+    return Query(owners, text_weights, title_weights, mass, text_lists, title_lists, names)
+
+
+def lexical_leg(snapshot: Snapshot, parts: Sequence[Part], query: Query) -> tuple[Floats, Floats]:
+    """BM25 of the title and of the best chunk of every row that passes, 0 elsewhere."""
+    titles = np.zeros(snapshot.bases[-1], np.float32)
+    texts = np.zeros(snapshot.bases[-1], np.float32)
+    if not query.asks:
+        return titles, texts
+    for part in parts:
+        part.text = _bm25(
+            query.text_lists[part.index], query.text_weights, snapshot.chunk_norms(part.index)
+        )
+        part.title = _bm25(
+            query.title_lists[part.index], query.title_weights, snapshot.title_norms(part.index)
+        )
+        texts[part.span] = part.best_of_chunks(part.text, nothing=0)
+        titles[part.span] = part.title * part.passes
+    collapse(snapshot, texts, nothing=0)
+    collapse(snapshot, titles, nothing=0)
+    return titles, texts
+
+
+def semantic_leg(
+    snapshot: Snapshot, parts: Sequence[Part], vector: Floats | None, wanted: int
+) -> tuple[Floats, bool]:
+    """The best cosine of every row that passes, minus infinity elsewhere; and whether of all.
+
+    With coarse lists some rows are not looked at; at least `wanted` are, if there are as many.
+    """
+    if vector is None:
+        return np.full(snapshot.bases[-1], -np.inf, np.float32), True
+    passing_vectors = 0
+    for part in parts:
+        if part.vectors is not None:
+            part.cosine = np.full(part.segment.base.chunks, np.nan, np.float32)
+            passing_vectors += int(np.count_nonzero(part.chunk_passes[part.vectors.chunks]))
+    probe = PROBED_VECTORS if passing_vectors > EXACT_VECTORS else 0
+    while True:
+        read = [_read_cosines(part, vector, probe) for part in parts]
+        best = best_cosines(snapshot, parts)
+        if all(read) or int(np.count_nonzero(best > -np.inf)) >= wanted:
+            return best, all(read)
+        probe *= 4  # what passes lies far from the query: look further
+
+
+def best_cosines(snapshot: Snapshot, parts: Sequence[Part]) -> Floats:
+    """The best of the cosines computed so far, by row; minus infinity where there is none."""
+    best = np.full(snapshot.bases[-1], -np.inf, np.float32)
+    for part in parts:
+        if part.cosine is not None:
+            best[part.span] = part.best_of_chunks(part.cosine, nothing=-np.inf)
+    collapse(snapshot, best, nothing=-np.inf)
+    return best
+
+
+def with_vectors(snapshot: Snapshot, parts: Sequence[Part]) -> Mask:
+    """Which rows pass and have a vector, whether the leg looked at them or not."""
+    having = np.zeros(snapshot.bases[-1], np.float32)
+    for part in parts:
+        having[part.span] = part.passes & part.segment.has_vectors
+    collapse(snapshot, having, nothing=0)
+    return having > 0
+
+
+def collapse(snapshot: Snapshot, values: Floats, *, nothing: float) -> None:
+    """Give the first part of a revision the best value of all its parts, the others nothing."""
+    extra, firsts = snapshot.extra_parts
+    if len(extra):
+        np.maximum.at(values, firsts, values[extra])
+        values[extra] = nothing
+
+
+def _document_frequency(lists: Sequence[List], live: Mask | None) -> Doubles:
+    if live is None:
+        return np.array([len(rows) for rows, _ in lists], np.float64)
+    return np.array([np.count_nonzero(live[rows]) for rows, _ in lists], np.float64)
+
+
+def _idf(population: int, frequency: Doubles) -> Doubles:
+    idf: Doubles = np.log1p((population - frequency + 0.5) / (frequency + 0.5))
+    return idf
+
+
+def _bm25(lists: Sequence[List], weights: Sequence[float], norms: Floats) -> Floats:
+    """BM25 of every row: the sum of idf · tf · (k1 + 1) / (tf + norm)."""
+    scores = np.zeros(len(norms), np.float32)
+    for (rows, counts), weight in zip(lists, weights, strict=True):
+        if len(rows):
+            frequency = counts.astype(np.float32)
+            frequency /= frequency + norms[rows]
+            frequency *= np.float32(weight * (BM25_K1 + 1))
+            scores[rows] += frequency
+    return scores
+
+
+def _read_cosines(part: Part, query: Floats, probe: int) -> bool:
+    """Compute cosines of a part, all (probe 0) or those near; returns whether all are known."""
+    vectors = part.vectors
+    if part.cosine is None or vectors is None:
+        return True
+    if not probe or vectors.centroids is None:
+        chunks = np.flatnonzero(part.chunk_passes & (vectors.places >= 0))
+        part.cosine[chunks] = vectors.cosines(chunks, query)
+        return True
+    share = max(probe, int(len(vectors.chunks) * PROBED_SHARE))
+    near, cosines = vectors.near(query, at_least=share)
+    kept = part.chunk_passes[near]
+    part.cosine[near[kept]] = cosines[kept]
+    return len(near) == len(vectors.chunks)
