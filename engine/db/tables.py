@@ -1,7 +1,8 @@
 """The tables. SQL is the truth: about what is visible, what is queued and what happened.
 
 Ids are UUIDv7 text, times aware UTC, relationships `lazy="raise"`. Every table but `user`,
-`worker` and `setting` names its tenant. Every change goes through Alembic (`migrations/`).
+`worker`, `setting` and `ephemeral` names its tenant. Every change goes through Alembic
+(`migrations/`).
 Column comments here say only what the name can't.
 """
 
@@ -618,3 +619,13 @@ class Setting(Base):
     __tablename__ = "setting"
     key: Mapped[str] = mapped_column(String(100), primary_key=True)
     value: Mapped[dict[str, Any]]
+
+
+class Ephemeral(Base):
+    """Short-lived state that processes share (`limits.py`); losing it loses nothing."""
+
+    __tablename__ = "ephemeral"
+    __table_args__ = (Index("ix_ephemeral_until", "until"),)
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)  # names its tenant
+    value: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    until: Mapped[float]  # seconds since the epoch: when a bucket is full, a lock or entry ends

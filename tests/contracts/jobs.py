@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
 from engine import clock, jobs
-from engine.db.session import Database
+from engine.db.session import Database, open_database
 from engine.db.tables import Document, Event, Job
 from engine.domain import JobState, Lane
 from engine.errors import LeaseLost, NotFound
@@ -79,15 +79,16 @@ async def test_two_transactions_with_one_idempotency_key_make_one_job(database):
     assert len(set(ids)) == 1
 
 
-async def test_claimers_never_share_a_job(database):
+async def test_claimers_never_share_a_job(database, database_url):
     queued = [await queue(database, tenant) for tenant in ("acme", "bolt") for _ in range(20)]
     claimed: list[str] = []
 
-    async def drain(owner: str) -> None:
-        while found := await claim(database, owner, limit=3):
+    async def drain(opened: Database, owner: str) -> None:
+        while found := await claim(opened, owner, limit=3):
             claimed.extend(job.id for job in found)
 
-    await asyncio.gather(*(drain(f"w{n}") for n in range(6)))
+    async with open_database(database_url) as other:  # as another process would
+        await asyncio.gather(*(drain((database, other)[n % 2], f"w{n}") for n in range(6)))
     assert sorted(claimed) == sorted(queued)
 
 
@@ -445,3 +446,36 @@ async def test_whatever_happens_every_job_is_held_by_one_or_waits_or_has_ended(
             finished[job.id] += 1
     assert len(finished) == queued
     assert set(finished.values()) <= {1}
+
+
+async def test_a_worker_renews_its_leases_together_and_learns_which_to_stop(database, fixed_clock):
+    for _ in range(4):
+        await queue(database)
+    kept, cancelled, ended, other = [await claim_one(database, owner) for owner in "mmmo"]
+    assert await jobs.renew_all(database, [], lease_s=LEASE_S) == set()
+    async with database.write() as session:
+        await jobs.cancel(session, "acme", cancelled.id)
+        await jobs.finish(session, ended)
+    fixed_clock.advance(LEASE_S - 1)
+    mine = [kept, cancelled, ended]
+    assert await jobs.renew_all(database, mine, lease_s=LEASE_S) == {cancelled.id, ended.id}
+    fixed_clock.advance(2)
+    assert [job.id for job in await claim(database, "n", limit=9)] == [other.id]
+
+
+async def test_a_lease_lost_to_another_is_not_renewed_with_the_rest(database, fixed_clock):
+    await queue(database)
+    lost = await claim_one(database, "m")
+    fixed_clock.advance(LEASE_S + 1)
+    taken = await claim_one(database, "n")
+    assert await jobs.renew_all(database, [lost], lease_s=900) == {lost.id}
+    fixed_clock.advance(LEASE_S + 1)
+    assert (await claim_one(database, "p")).id == taken.id
+
+
+async def test_whoever_holds_the_folder_takes_over_every_lease_at_once(database, fixed_clock):
+    await queue(database), await queue(database)
+    dead, mine = await claim_one(database, "dead"), await claim_one(database, "me")
+    assert await jobs.take_over_all(database, except_owner="me") == 1
+    assert [job.id for job in await claim(database, "me", limit=9)] == [dead.id]
+    assert (await jobs.renew(database, mine, lease_s=LEASE_S)).held

@@ -61,7 +61,9 @@ class PostgresDatabases:
         """The URL of the database, now without rows."""
         engine = create_engine(self.url, poolclass=NullPool)
         with engine.begin() as connection:
-            connection.execute(text('TRUNCATE tenant, "user", worker, setting, embedding CASCADE'))
+            connection.execute(
+                text('TRUNCATE tenant, "user", worker, setting, embedding, ephemeral CASCADE')
+            )
         return self.url
 
     def _on_server(self, statement: str) -> None:
