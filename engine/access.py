@@ -22,7 +22,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, not_, select, text, union
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    bindparam,
+    exists,
+    not_,
+    or_,
+    select,
+    text,
+    union,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, aliased
@@ -79,6 +93,7 @@ __all__ = [
     "check_token",
     "get_visible_document",
     "get_visible_revision",
+    "get_writable_kb",
     "group_token",
     "index_filter",
     "intern_acl",
@@ -88,7 +103,6 @@ __all__ = [
     "principal_of_user",
     "readable_kbs",
     "require",
-    "require_writable",
     "select_answering",
     "select_chunks",
     "select_documents",
@@ -171,6 +185,10 @@ def _json_items_postgresql(element: json_items, compiler: SQLCompiler, **kw: obj
 
 def visible_document(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]:
     """True for a `Document` that these tokens may see, whether or not it answers yet."""
+    return _visible(_text(tenant_id), _array(tokens))
+
+
+def _visible(tenant_id: BindParameter[str], tokens: BindParameter[Any]) -> ColumnElement[bool]:
     origin, live = aliased(Document), aliased(Live)
     derived = json_items(Document.derived_from).table_valued("value")
     readable_origin = (
@@ -193,10 +211,16 @@ def answering(
     tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
 ) -> tuple[ColumnElement[bool], ...]:
     """The `where` of a statement over `Live` joined with `Document`: visible, and live there."""
+    return _answering(_text(tenant_id), _array(tokens), _text(branch))
+
+
+def _answering(
+    tenant_id: BindParameter[str], tokens: BindParameter[Any], branch: BindParameter[str]
+) -> tuple[ColumnElement[bool], ...]:
     return (
         _unindexed(Live.tenant_id) == tenant_id,
         _unindexed(Live.branch) == branch,
-        visible_document(tenant_id, tokens),
+        _visible(tenant_id, tokens),
     )
 
 
@@ -290,24 +314,15 @@ async def join_live(
 
     Nothing found by the index counts before it has passed here.
     """
-    where = list(answering(tenant_id, tokens, branch=branch))
-    if not include_hidden:
-        where.append(Document.hidden.is_(False))
     rows = await session.execute(
-        select(
-            Document.id,
-            Live.revision_id,
-            Document.kb_id,
-            KnowledgeBase.name,
-            Document.title,
-            Document.url,
-            Document.language,
-            Document.source_updated_at,
-            Document.details,
-        )
-        .join(Live, Live.document_id == Document.id)
-        .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
-        .where(Live.revision_id.in_(select(_items(revision_ids))), *where)
+        _JOIN,
+        {
+            "tenant_id": tenant_id,
+            "branch": branch,
+            "tokens": sorted(tokens),
+            "revision_ids": list(revision_ids),
+            "include_hidden": include_hidden,
+        },
     )
     return {row[1]: LiveDocument(*row) for row in rows}
 
@@ -340,14 +355,22 @@ def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
     )
 
 
-def require_writable(principal: Principal, kb_id: str) -> None:
-    """Return when the principal may add to the KB: the scope, and the KB is granted to them.
+async def get_writable_kb(session: AsyncSession, principal: Principal, kb_id: str) -> KnowledgeBase:
+    """The knowledge base, for a verb that adds to it; ask in the transaction that adds.
 
-    Seeing one document of it is not enough. Ask `readable_kbs` first whether it is there at all.
+    That takes the scope `kb:write` and a grant: seeing one document of it is not enough.
     """
     require(principal, Scope.KB_WRITE)
+    found = await session.scalar(
+        select(KnowledgeBase).where(
+            KnowledgeBase.id == kb_id, _readable_kb(principal.tenant_id, principal.tokens)
+        )
+    )
+    if found is None:
+        raise NotFound(f"No knowledge base {kb_id!r} that you may read.")
     if kb_token(kb_id) not in principal.tokens:
-        raise Forbidden("This knowledge base is not granted to you. Ask an admin for a grant.")
+        raise Forbidden(f"{found.name} is not granted to you. Ask an admin for a grant.")
+    return found
 
 
 # The gate in the index
@@ -377,9 +400,9 @@ async def index_filter(
         KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
     )
     if kb_ids is not None:
-        standing = standing.where(KnowledgeBase.id.in_(select(_items(kb_ids))))
+        standing = standing.where(KnowledgeBase.id.in_(select(_items(_array(kb_ids)))))
     searched = frozenset(await session.scalars(standing))
-    held = select(_items(usable_tokens(principal, audience)))
+    held = select(_items(_array(usable_tokens(principal, audience))))
     listed = select(AclToken.token).where(
         AclToken.tenant_id == principal.tenant_id,
         AclToken.token.in_(held),
@@ -417,9 +440,17 @@ def _frozen(values: Collection[str] | None) -> frozenset[str] | None:
 # Conditions
 
 
-def _items(values: Collection[str]) -> ColumnElement[str]:
-    """The values as rows, sent as one parameter however many they are."""
-    array = bindparam(None, sorted(values), type_=Json)
+def _text(value: str) -> BindParameter[str]:
+    return bindparam(None, value, type_=String)
+
+
+def _array(values: Collection[str]) -> BindParameter[Any]:
+    """The values as one parameter, however many they are."""
+    return bindparam(None, sorted(values), type_=Json)
+
+
+def _items(array: BindParameter[Any]) -> ColumnElement[str]:
+    """The values of such a parameter as rows."""
     return json_items(array).table_valued("value").c.value
 
 
@@ -434,7 +465,7 @@ def _unindexed(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
 
 
 def _meets(
-    document: type[Document], tenant_id: str, tokens: Collection[str]
+    document: type[Document], tenant_id: BindParameter[str], tokens: BindParameter[Any]
 ) -> ColumnElement[bool]:
     """The document and its KB stand, one token of its ACL is held and all of its `acl_all`."""
     needed = json_items(document.acl_all).table_valued("value")
@@ -472,7 +503,8 @@ def _readable_kb(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]
             Document.kb_id == KnowledgeBase.id,
             Document.acl_id.in_(
                 select(AclToken.acl_id).where(
-                    AclToken.tenant_id == tenant_id, AclToken.token.in_(select(_items(tokens)))
+                    AclToken.tenant_id == tenant_id,
+                    AclToken.token.in_(select(_items(_array(tokens)))),
                 )
             ),
             visible_document(tenant_id, tokens),
@@ -482,5 +514,32 @@ def _readable_kb(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]
     return and_(
         KnowledgeBase.tenant_id == tenant_id,
         KnowledgeBase.deleted_at.is_(None),
-        KnowledgeBase.id.in_(select(_items(granted))) | document,
+        KnowledgeBase.id.in_(select(_items(_array(granted)))) | document,
     )
+
+
+# Built once: building it takes longer than the database takes to run it.
+_JOIN = (
+    select(
+        Document.id,
+        Live.revision_id,
+        Document.kb_id,
+        KnowledgeBase.name,
+        Document.title,
+        Document.url,
+        Document.language,
+        Document.source_updated_at,
+        Document.details,
+    )
+    .join(Live, Live.document_id == Document.id)
+    .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
+    .where(
+        Live.revision_id.in_(select(_items(bindparam("revision_ids", type_=Json)))),
+        or_(Document.hidden.is_(False), bindparam("include_hidden", type_=Boolean)),
+        *_answering(
+            bindparam("tenant_id", type_=String),
+            bindparam("tokens", type_=Json),
+            bindparam("branch", type_=String),
+        ),
+    )
+)

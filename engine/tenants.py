@@ -168,15 +168,19 @@ async def find_tenant(session: AsyncSession, key: str) -> TenantInfo:
 
 
 async def find_member(session: AsyncSession, tenant_id: str, ref: str) -> MemberInfo:
-    """A member by user id or e-mail address."""
-    row = (
+    """A member by user id, e-mail address or, where only one has it, name."""
+    rows = (
         await session.execute(
-            _members(tenant_id).where(or_(User.id == ref, User.email == ref.lower()))
+            _members(tenant_id)
+            .where(or_(User.id == ref, User.email == ref.lower(), User.name == ref))
+            .limit(2)
         )
-    ).one_or_none()
-    if row is None:
+    ).all()
+    if not rows:
         raise NotFound(f"No member {ref!r} in this tenant.")
-    return MemberInfo(*row[:3], role=Role(row[3]))
+    if len(rows) > 1:
+        raise InvalidInput(f"Several members are {ref!r}: use an e-mail address.", field="user")
+    return MemberInfo(*rows[0][:3], role=Role(rows[0][3]))
 
 
 async def list_members(session: AsyncSession, principal: Principal) -> list[MemberInfo]:

@@ -483,9 +483,21 @@ def test_only_owners_make_owners_and_only_admins_make_anyone(giver, may):
     assert not access.can_grant(who, {*who.scopes, "more"})
 
 
-def test_adding_needs_the_scope_and_the_grant():
-    access.require_writable(principal("here", "kb:k0"), "k0")
+async def test_adding_needs_the_scope_and_the_grant(session):
+    kbs = [Kb(id_, "here", deleted=id_ == "k2", grants=frozenset()) for id_ in ("k0", "k1", "k2")]
+    shown = Doc(
+        "d0", "here", "k1", frozenset({"tenant"}), frozenset(), frozenset(), False, False, ()
+    )
+    await settled(session, World(kbs=kbs, docs=[shown]))
+    who = principal("here", "tenant", "kb:k0", "kb:k2")
+
+    assert (await access.get_writable_kb(session, who, "k0")).id == "k0"
+    with pytest.raises(Forbidden):  # readable in part, but not granted
+        await access.get_writable_kb(session, who, "k1")
     with pytest.raises(Forbidden):
-        access.require_writable(principal("here", "kb:k1"), "k0")
-    with pytest.raises(Forbidden):
-        access.require_writable(principal("here", "kb:k0", scopes=frozenset()), "k0")
+        await access.get_writable_kb(session, replace(who, scopes=frozenset()), "k0")
+    for absent in ("k2", "k3"):
+        with pytest.raises(NotFound):
+            await access.get_writable_kb(session, who, absent)
+    with pytest.raises(NotFound):
+        await access.get_writable_kb(session, replace(who, tenant_id="acme"), "k0")

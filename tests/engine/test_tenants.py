@@ -226,6 +226,10 @@ async def test_members_are_found_by_address_and_named_once(database, owner):
     bo = await join(database, owner, "bo", Role.MEMBER)
     async with database.write() as session:
         found = await tenants.find_member(session, owner.tenant_id, "Bo@x.org")
+        assert await tenants.find_member(session, owner.tenant_id, "bo") == found
+        await tenants.add_member(session, owner, email="bo@y.org", name="bo")
+        with pytest.raises(InvalidInput):
+            await tenants.find_member(session, owner.tenant_id, "bo")
         with pytest.raises(Conflict):
             await tenants.add_member(session, owner, email="BO@x.org")
         with pytest.raises(InvalidInput):
@@ -234,7 +238,7 @@ async def test_members_are_found_by_address_and_named_once(database, owner):
             await tenants.find_member(session, "acme", "bo@x.org")
         with pytest.raises(Forbidden):
             await tenants.list_members(session, bo)
-        assert [m.name for m in await tenants.list_members(session, owner)] == ["Owner", "bo"]
+        assert [m.name for m in await tenants.list_members(session, owner)] == ["Owner", "bo", "bo"]
     assert found.user_id == bo.user_id
 
 
