@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 from engine.domain import ScoreParts
 
+# Spaces whose cosines the numbers below were fitted on. A cosine means another thing in each model:
+# for the rest, words decide alone.
+CALIBRATED_SPACES = frozenset({"minilm_l6_v2_fp32", "minilm_l6_v2_int8"})
+
 
 @dataclass(frozen=True, slots=True)
 class Logistic:

@@ -41,10 +41,16 @@ LIMIT_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A search result, and what each term of the query weighs in what was searched."""
+    """A search result with what judging its sentences takes.
+
+    `term_weights` says what each term of the query weighs in what was searched; `vector` is the
+    query's, made by `embedder`, where there is one.
+    """
 
     result: SearchResult
     term_weights: Mapping[str, float] = field(default_factory=dict)
+    embedder: Embedder | None = None
+    vector: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,8 @@ class Retriever:
                 semantic=bool(plan.vectors),
                 notice=" ".join(filter(None, notices)),
             )
-            found = Found(result, weights)
+            space = next(iter(plan.vectors), "")
+            found = Found(result, weights, self._embedders.get(space), plan.vectors.get(space))
         except EngineError as error:
             code = error.code
             raise

@@ -1,0 +1,296 @@
+"""One question end to end: what may be recalled, what is searched, what is answered and stored.
+
+`Engine.ask` is `Asker.ask`. With a model it writes and `answer.py` checks; without one, or when it
+fails, the answer is made of the documents' own sentences. Whoever asks gets an answer or a reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from engine.agent import Budget, Draft, rewrite, write
+from engine.answer import Checked, check_answer, describe_unanswered, quote_answer
+from engine.conversations import (
+    PastTurn,
+    admissible_turns,
+    check_conversation,
+    open_conversation,
+    store_turn,
+)
+from engine.db.session import Database
+from engine.domain import (
+    Answer,
+    Answered,
+    AnswerEvent,
+    Audience,
+    Delta,
+    Hit,
+    Principal,
+    Searching,
+    SearchMode,
+)
+from engine.errors import InvalidInput, Unavailable
+from engine.extraction import ANSWERS, Judged, judge
+from engine.models.port import LanguageModel
+from engine.query import is_follow_up, read_question, stand_alone
+from engine.retrieval import Found, Retriever
+from engine.scope import Narrowing
+
+log = logging.getLogger(__name__)
+
+HITS = 8  # documents an answer is made from
+UNSUPPORTED = "(Not every sentence of this answer is backed by a source.)"
+MODEL_AWAY = "(The language model did not answer; this is quoted from the documents.)"
+QUESTION_MAX = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One question on its way."""
+
+    principal: Principal
+    audience: Audience
+    question: str
+    query: str
+    past: Sequence[PastTurn]
+    kb_ids: Collection[str] | None
+    mode: SearchMode
+    narrowing: Narrowing | None
+
+
+class Asker:
+    """Answers questions from what `retriever` finds; `model` None quotes instead of writing."""
+
+    def __init__(
+        self,
+        db: Database,
+        retriever: Retriever,
+        *,
+        model: LanguageModel | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._db = db
+        self._retriever = retriever
+        self._model = model
+        self._budget = budget or Budget()
+
+    async def ask(
+        self,
+        principal: Principal,
+        audience: Audience,
+        question: str,
+        *,
+        kb_ids: Collection[str] | None = None,
+        conversation_id: str | None = None,
+        door: str = "",
+        mode: SearchMode = "hybrid",
+        narrowing: Narrowing | None = None,
+    ) -> AsyncIterator[AnswerEvent]:
+        """The answer as it comes about; the last event is `Answered` and replaces the deltas.
+
+        Only what everyone in `audience` may read is used. `conversation_id` goes on with that
+        conversation (`NotFound` where it is not the principal's), None begins one. Raises as
+        `Retriever.retrieve` does, before the first event.
+        """
+        started = time.perf_counter()
+        question = question.strip()
+        if not question:
+            raise InvalidInput("The question is empty: ask something.", field="question")
+        if len(question) > QUESTION_MAX:
+            raise InvalidInput(
+                f"The question has {len(question)} characters; {QUESTION_MAX} are allowed.",
+                field="question",
+            )
+        past: Sequence[PastTurn] = ()
+        if conversation_id is not None:
+            async with self._db.read() as session:
+                past = await admissible_turns(session, principal, audience, conversation_id)
+        query = await self._stand_alone(question, past)
+        turn = _Turn(principal, audience, question, query, past, kb_ids, mode, narrowing)
+        yield Searching(query)
+        found = await self._search(turn, query)
+        seen = list(found.result.hits)
+        answer: Answer | None = None
+        note = ""
+        if self._model is not None:
+            try:
+                async for event in self._written(self._model, turn, found, seen):
+                    if isinstance(event, Answer):
+                        answer = event
+                    else:
+                        yield event
+            except (Unavailable, TimeoutError) as error:
+                log.warning("the language model failed", extra={"reason": str(error)})
+                note = MODEL_AWAY
+        if answer is None:
+            answer = await self._quoted(turn, found, note)
+            yield Delta(answer.text)
+        took_ms = (time.perf_counter() - started) * 1000
+        answer = await self._stored(turn, answer, conversation_id, door, seen, took_ms)
+        yield Answered(answer)
+
+    async def answer(
+        self,
+        principal: Principal,
+        audience: Audience,
+        question: str,
+        *,
+        kb_ids: Collection[str] | None = None,
+        conversation_id: str | None = None,
+        door: str = "",
+        mode: SearchMode = "hybrid",
+        narrowing: Narrowing | None = None,
+    ) -> Answer:
+        """`ask` for those who only want its end."""
+        events = self.ask(
+            principal,
+            audience,
+            question,
+            kb_ids=kb_ids,
+            conversation_id=conversation_id,
+            door=door,
+            mode=mode,
+            narrowing=narrowing,
+        )
+        last: Answer | None = None
+        async for event in events:
+            if isinstance(event, Answered):
+                last = event.answer
+        if last is None:
+            raise Unavailable("The answer ended before it was complete; ask again.")
+        return last
+
+    async def _stand_alone(self, question: str, past: Sequence[PastTurn]) -> str:
+        if not past or not is_follow_up(question):
+            return question
+        if self._model is not None:
+            try:
+                return await rewrite(self._model, question, past)
+            except Unavailable as error:
+                log.warning("the follow-up was not rewritten", extra={"reason": str(error)})
+        return stand_alone(question, [turn.question for turn in past])
+
+    async def _search(self, turn: _Turn, query: str) -> Found:
+        return await self._retriever.retrieve(
+            turn.principal,
+            turn.audience,
+            query,
+            kb_ids=turn.kb_ids,
+            limit=HITS,
+            mode=turn.mode,
+            narrowing=turn.narrowing,
+            passages=3,
+            widen=1 if self._model is not None else 0,
+        )
+
+    async def _quoted(self, turn: _Turn, found: Found, note: str) -> Answer:
+        """The answer in the documents' own words, or what was searched in vain."""
+        result = found.result
+        judged = await judge(
+            read_question(turn.query),
+            result.hits,
+            found.term_weights,
+            embedder=found.embedder,
+            vector=found.vector,
+        )
+        best = judged[0].probability if judged else 0.0
+        checked = _checked(judged)
+        if checked is None:
+            closest = [hit for hit in result.hits if hit.confidence >= 0.2]
+            text = describe_unanswered(result.searched_kbs, result.searched_documents, closest)
+            checked = Checked(text, (), grounded=False)
+        text = f"{checked.text}\n\n{note}" if note else checked.text
+        return Answer(
+            text=text,
+            grounded=checked.grounded,
+            confidence=best,
+            citations=checked.citations,
+            searched_kbs=result.searched_kbs,
+            hits=result.hits,
+        )
+
+    async def _written(
+        self, model: LanguageModel, turn: _Turn, found: Found, seen: list[Hit]
+    ) -> AsyncIterator[Searching | Delta | Answer]:
+        """What the model writes, then the checked answer; `seen` gathers every hit it saw."""
+
+        async def search(query: str) -> Sequence[Hit]:
+            more = (await self._search(turn, query)).result.hits
+            seen.extend(more)
+            return more
+
+        draft = Draft()
+        async for event in write(
+            model, turn.question, turn.past, found.result.hits, search, self._budget
+        ):
+            if isinstance(event, Draft):
+                draft = event
+            else:
+                yield event
+        result = found.result
+        if draft.refused:
+            text = describe_unanswered(
+                result.searched_kbs, result.searched_documents, result.hits[:3]
+            )
+            checked = Checked(text, (), grounded=False)
+        else:
+            checked = check_answer(draft.text, draft.sources)
+            if not checked.grounded and checked.citations:
+                checked = replace(checked, text=f"{checked.text}\n\n{UNSUPPORTED}")
+        cited = {citation.document_id for citation in checked.citations}
+        confidence = max((hit.confidence for hit in seen if hit.document_id in cited), default=0.0)
+        yield Answer(
+            text=checked.text,
+            grounded=checked.grounded,
+            confidence=confidence,
+            citations=checked.citations,
+            searched_kbs=result.searched_kbs,
+            hits=tuple({hit.document_id: hit for hit in reversed(seen)}.values())[::-1],
+            model=model.name,
+            input_tokens=draft.input_tokens,
+            output_tokens=draft.output_tokens,
+        )
+
+    async def _stored(
+        self,
+        turn: _Turn,
+        answer: Answer,
+        conversation_id: str | None,
+        door: str,
+        seen: Sequence[Hit],
+        took_ms: float,
+    ) -> Answer:
+        """The answer with the id of its turn. An answer that can't be kept is given all the same."""
+        sources = [passage.id for hit in seen for passage in hit.passages]
+        if self._model is not None or turn.query != turn.question:
+            sources += [source for past in turn.past for source in past.sources]
+        try:
+            async with self._db.write() as session:
+                if conversation_id is None:
+                    conversation_id = await open_conversation(session, turn.principal, door=door)
+                else:
+                    await check_conversation(session, turn.principal, conversation_id)
+                turn_id = await store_turn(
+                    session,
+                    turn.principal,
+                    turn.audience,
+                    conversation_id,
+                    turn.question,
+                    answer,
+                    sources=sources,
+                    took_ms=took_ms,
+                )
+        except Unavailable as error:
+            log.warning("the turn was not stored", extra={"reason": str(error)})
+            return answer
+        return replace(answer, turn_id=turn_id)
+
+
+def _checked(judged: Sequence[Judged]) -> Checked | None:
+    """The quoted answer, or None where no sentence is likely enough to answer."""
+    if not judged or judged[0].probability < ANSWERS:
+        return None
+    return quote_answer(judged)
