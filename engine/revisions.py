@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.clock import now
+from engine.db.session import upsert
 from engine.db.tables import (
     Acl,
     Chunk,
@@ -34,6 +35,24 @@ from engine.domain import MAIN, DocumentState, Lane, Vectors
 from engine.errors import Cancelled
 from engine.index.port import RevisionRef, Space
 from engine.outbox import append_event, enqueue
+
+_IN_WORK = (DocumentState.PENDING, DocumentState.RUNNING)
+_DOCUMENT = tuple(
+    Document.__table__.c[name]
+    for name in (
+        "id",
+        "tenant_id",
+        "kb_id",
+        "title",
+        "url",
+        "acl_all",
+        "hidden",
+        "details",
+        "source_updated_at",
+        "chunk_count",
+        "token_count",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,75 +96,93 @@ class NewChunk:
 
 
 async def begin(session: AsyncSession, document_id: str, revision_id: str) -> Work:
-    """Mark the document running and return what its ingestion needs.
+    """What the ingestion of a revision needs, in one statement; nothing is written.
 
     Raises `Cancelled` where the document is deleted or a newer revision came.
     """
-    document, revision, kb = await _current(session, document_id, revision_id)
-    document.state = DocumentState.RUNNING
-    document.updated_at = now()
-    return await _work(session, document, revision, kb)
+    row = await _look(session, document_id, revision_id)
+    if row is None:
+        raise Cancelled("The document was deleted.")
+    if row.newest != revision_id:
+        raise Cancelled("A newer revision of the document took its place.")
+    return _work(row)
 
 
 async def look_up(session: AsyncSession, document_id: str, revision_id: str) -> Work:
     """The same of a revision that answers already; `Cancelled` where it no longer does."""
-    live = await session.get(Live, (MAIN, document_id))
-    document = await session.get(Document, document_id)
-    revision = await session.get(Revision, revision_id)
-    if live is None or document is None or revision is None or live.revision_id != revision_id:
+    row = await _look(session, document_id, revision_id)
+    if row is None or row.live_id != revision_id:
         raise Cancelled("The revision no longer answers.")
-    kb = await session.get(KnowledgeBase, document.kb_id)
-    if kb is None:
-        raise Cancelled("The knowledge base was deleted.")
-    return await _work(session, document, revision, kb)
+    return _work(row)
 
 
-async def _work(
-    session: AsyncSession, document: Document, revision: Revision, kb: KnowledgeBase
-) -> Work:
-    tokens = await session.scalar(select(Acl.tokens).where(Acl.id == document.acl_id))
-    kind = await session.scalar(select(Source.kind).where(Source.id == document.source_id))
-    live = await session.scalar(
-        select(Live.revision_id).where(Live.document_id == document.id, Live.branch == MAIN)
+async def _look(session: AsyncSession, document_id: str, revision_id: str) -> Any:  # noqa: ANN401 (a row)
+    """All of a revision that is not deleted, its document, base, source, ACL and live rival."""
+    newest = (
+        select(Revision.id)
+        .where(Revision.document_id == document_id)
+        .order_by(Revision.number.desc())
+        .limit(1)
+        .scalar_subquery()
     )
+    live = (
+        select(Live.revision_id)
+        .where(Live.document_id == document_id, Live.branch == MAIN)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            *_DOCUMENT,
+            *(Revision.__table__.c[name] for name in ("filename", "mime", "blob_hash")),
+            Revision.id.label("revision_id"),
+            Revision.chunk_count.label("new_chunks"),
+            Revision.token_count.label("new_tokens"),
+            Revision.language.label("new_language"),
+            KnowledgeBase.space,
+            KnowledgeBase.dimension,
+            KnowledgeBase.pipeline,
+            KnowledgeBase.chunking,
+            Source.kind,
+            Acl.tokens,
+            newest.label("newest"),
+            live.label("live_id"),
+        )
+        .join_from(Document, Revision, Revision.document_id == Document.id)
+        .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
+        .join(Source, Source.id == Document.source_id)
+        .join(Acl, Acl.id == Document.acl_id)
+        .where(
+            Document.id == document_id,
+            Revision.id == revision_id,
+            Document.deleted_at.is_(None),
+            KnowledgeBase.deleted_at.is_(None),
+        )
+        .with_for_update(of=Document)  # SQLite has no such clause, and its write lock
+    )
+    return (await (await session.connection()).execute(query)).one_or_none()
+
+
+def _work(row: Any) -> Work:  # noqa: ANN401 (a row)
     return Work(
-        tenant_id=document.tenant_id,
-        kb_id=document.kb_id,
-        document_id=document.id,
-        revision_id=revision.id,
-        space=Space(kb.space, kb.dimension),
-        pipeline=kb.pipeline,
-        chunking=kb.chunking,
-        acl=sorted(tokens or []),
-        acl_all=sorted(document.acl_all),
-        title=document.title,
-        url=document.url,
-        filename=revision.filename,
-        mime=revision.mime,
-        blob_hash=revision.blob_hash,
-        source=kind or "",
-        hidden=document.hidden,
-        source_updated_at=document.source_updated_at,
-        is_first=live is None or live == revision.id,
+        tenant_id=row.tenant_id,
+        kb_id=row.kb_id,
+        document_id=row.id,
+        revision_id=row.revision_id,
+        space=Space(row.space, row.dimension),
+        pipeline=row.pipeline,
+        chunking=row.chunking,
+        acl=sorted(row.tokens),
+        acl_all=sorted(row.acl_all),
+        title=row.title,
+        url=row.url,
+        filename=row.filename,
+        mime=row.mime,
+        blob_hash=row.blob_hash,
+        source=row.kind,
+        hidden=row.hidden,
+        source_updated_at=row.source_updated_at,
+        is_first=row.live_id is None or row.live_id == row.revision_id,
     )
-
-
-async def _current(
-    session: AsyncSession, document_id: str, revision_id: str
-) -> tuple[Document, Revision, KnowledgeBase]:
-    document = await session.get(Document, document_id, with_for_update=True)
-    revision = await session.get(Revision, revision_id)
-    if document is None or revision is None or document.deleted_at is not None:
-        raise Cancelled("The document was deleted.")
-    newest = await session.scalar(
-        select(func.max(Revision.number)).where(Revision.document_id == document_id)
-    )
-    if revision.number != newest:
-        raise Cancelled("A newer revision of the document took its place.")
-    kb = await session.get(KnowledgeBase, document.kb_id)
-    if kb is None or kb.deleted_at is not None:
-        raise Cancelled("The knowledge base was deleted.")
-    return document, revision, kb
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,33 +198,62 @@ class Content:
     updated_at: datetime | None = None
 
 
-async def store_content(session: AsyncSession, work: Work, content: Content) -> None:
-    """Write a revision's text and facts, replacing what an earlier attempt left."""
-    await session.execute(
+async def store_content(
+    session: AsyncSession, work: Work, content: Content, chunks: Sequence[NewChunk] | None = None
+) -> None:
+    """Write a revision's text, facts and chunks, replacing what an earlier attempt left.
+
+    With `chunks` None only what was fetched is noted, so that a second attempt reads the same.
+    """
+    connection = await session.connection()
+    values: dict[str, Any] = {
+        "blob_hash": content.blob_hash,
+        "mime": content.mime,
+        "size_bytes": content.size_bytes,
+    }
+    if chunks is not None:
+        values |= {
+            "chunk_count": len(chunks),
+            "token_count": sum(chunk.tokens for chunk in chunks),
+            "language": chunks[0].language if chunks else "",
+            "space": work.space.name,
+        }
+    known = await connection.scalar(
         update(Revision)
         .where(Revision.id == work.revision_id)
-        .values(blob_hash=content.blob_hash, mime=content.mime, size_bytes=content.size_bytes)
+        .values(values)
+        .returning(Revision.space)
     )
-    if content.text:
-        await session.execute(
-            delete(RevisionText).where(RevisionText.revision_id == work.revision_id)
-        )
-        body = zlib.compress(content.text.encode(), level=1)
-        await session.execute(
-            insert(RevisionText).values(
-                revision_id=work.revision_id, tenant_id=work.tenant_id, body=body
-            )
-        )
-    document = await session.get(Document, work.document_id)
-    if document is None:
+    if known is None:
         raise Cancelled("The document was deleted.")
-    document.size_bytes = content.size_bytes
-    if content.title:
-        document.title = content.title[:TITLE_MAX]
-    if content.details:
-        document.details = {**document.details, **content.details}
-    if document.source_updated_at is None:
-        document.source_updated_at = content.updated_at
+    if chunks is None:
+        return
+    body = zlib.compress(content.text.encode(), level=1)
+    text_row = {"revision_id": work.revision_id, "tenant_id": work.tenant_id, "body": body}
+    statement = upsert(session, RevisionText).values(text_row)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["revision_id"], set_={"body": body})
+    )
+    await connection.execute(delete(Chunk).where(Chunk.revision_id == work.revision_id))
+    if chunks:
+        await connection.execute(insert(Chunk), [_chunk_row(work, chunk) for chunk in chunks])
+
+
+def _chunk_row(work: Work, chunk: NewChunk) -> dict[str, Any]:
+    return {
+        "revision_id": work.revision_id,
+        "tenant_id": work.tenant_id,
+        "ordinal": chunk.ordinal,
+        "part": chunk.part,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page": chunk.page,
+        "text": chunk.text,
+        "context": chunk.context,
+        "tokens": chunk.tokens,
+        "language": chunk.language,
+        "meta": dict(chunk.meta),
+    }
 
 
 async def load_text(session: AsyncSession, revision_id: str) -> str | None:
@@ -196,41 +262,6 @@ async def load_text(session: AsyncSession, revision_id: str) -> str | None:
         select(RevisionText.body).where(RevisionText.revision_id == revision_id)
     )
     return None if body is None else zlib.decompress(body).decode()
-
-
-async def store_chunks(session: AsyncSession, work: Work, chunks: Sequence[NewChunk]) -> None:
-    """Write the chunks of a revision, replacing what an earlier attempt left."""
-    await session.execute(delete(Chunk).where(Chunk.revision_id == work.revision_id))
-    if chunks:
-        rows = [
-            {
-                "revision_id": work.revision_id,
-                "tenant_id": work.tenant_id,
-                "ordinal": chunk.ordinal,
-                "part": chunk.part,
-                "start": chunk.start,
-                "end": chunk.end,
-                "page": chunk.page,
-                "text": chunk.text,
-                "context": chunk.context,
-                "tokens": chunk.tokens,
-                "language": chunk.language,
-                "meta": dict(chunk.meta),
-            }
-            for chunk in chunks
-        ]
-        # The table rather than the mapped class: nothing here needs an identity map.
-        await session.execute(insert(Chunk.__table__), rows)  # type: ignore[arg-type]
-    await session.execute(
-        update(Revision)
-        .where(Revision.id == work.revision_id)
-        .values(
-            chunk_count=len(chunks),
-            token_count=sum(chunk.tokens for chunk in chunks),
-            language=chunks[0].language if chunks else "",
-            space=work.space.name,
-        )
-    )
 
 
 async def load_chunks(session: AsyncSession, revision_id: str) -> list[NewChunk]:
@@ -256,60 +287,74 @@ async def load_chunks(session: AsyncSession, revision_id: str) -> list[NewChunk]
 
 
 async def make_live(
-    session: AsyncSession, work: Work, vectors: Vectors, *, final: bool, message: str = ""
+    session: AsyncSession,
+    work: Work,
+    vectors: Vectors,
+    *,
+    content: Content | None = None,
+    ready: str | None = None,
 ) -> None:
     """Let this revision answer: the switch is one row, its counters and clean-up beside it.
 
-    `final` ends the document `ready`; without it the text answers already and vectors follow.
-    Raises `Cancelled` where the document is deleted or a newer revision came.
+    `ready` ends the document with that message; without it the words answer already and the
+    vectors follow. `content` brings what the parser found. Raises `Cancelled` where the document
+    is deleted or a newer revision came.
     """
-    document, revision, _ = await _current(session, work.document_id, work.revision_id)
-    live = await session.get(Live, (MAIN, work.document_id))
-    replaced = live.revision_id if live is not None else None
-    if live is None:
-        session.add(
-            Live(
-                branch=MAIN,
-                document_id=work.document_id,
-                revision_id=work.revision_id,
-                kb_id=work.kb_id,
-                tenant_id=work.tenant_id,
+    row = await _look(session, work.document_id, work.revision_id)
+    if row is None:
+        raise Cancelled("The document was deleted.")
+    if row.newest != work.revision_id:
+        raise Cancelled("A newer revision of the document took its place.")
+    connection = await session.connection()
+    at = now()
+    if row.live_id != work.revision_id:
+        await _switch(session, work, replaced=row.live_id)
+        await connection.execute(
+            update(KnowledgeBase)
+            .where(KnowledgeBase.id == work.kb_id)
+            .values(
+                document_count=KnowledgeBase.document_count + (row.live_id is None),
+                chunk_count=KnowledgeBase.chunk_count + row.new_chunks - row.chunk_count,
+                token_count=KnowledgeBase.token_count + row.new_tokens - row.token_count,
+                updated_at=at,
             )
         )
-    else:
-        live.revision_id = work.revision_id
+    values: dict[str, Any] = {
+        "vectors": vectors,
+        "chunk_count": row.new_chunks,
+        "token_count": row.new_tokens,
+        "language": row.new_language,
+        "updated_at": at,
+    }
+    if content is not None:
+        values |= _facts(row, content)
+    if ready is not None:
+        values |= {"state": DocumentState.READY, "progress": 1.0, "message": ready}
+    await connection.execute(update(Document).where(Document.id == work.document_id).values(values))
+    if ready is None:
+        return
+    await connection.execute(
+        update(Revision).where(Revision.id == work.revision_id).values(vectors=vectors)
+    )
+    payload = {"kb_id": work.kb_id, "chunks": row.new_chunks}
+    await append_event(session, work.tenant_id, "document.processed", _named(work) | payload)
+
+
+async def _switch(session: AsyncSession, work: Work, *, replaced: str | None) -> None:
+    values = {
+        "branch": MAIN,
+        "document_id": work.document_id,
+        "revision_id": work.revision_id,
+        "kb_id": work.kb_id,
+        "tenant_id": work.tenant_id,
+    }
+    statement = upsert(session, Live).values(values)
     await session.execute(
-        update(KnowledgeBase)
-        .where(KnowledgeBase.id == work.kb_id)
-        .values(
-            document_count=KnowledgeBase.document_count + (live is None),
-            chunk_count=KnowledgeBase.chunk_count + revision.chunk_count - document.chunk_count,
-            token_count=KnowledgeBase.token_count + revision.token_count - document.token_count,
-            updated_at=now(),
+        statement.on_conflict_do_update(
+            index_elements=["branch", "document_id"], set_={"revision_id": work.revision_id}
         )
     )
-    revision.vectors = vectors
-    document.vectors = vectors
-    document.chunk_count = revision.chunk_count
-    document.token_count = revision.token_count
-    document.language = revision.language
-    document.updated_at = now()
-    if final:
-        document.state = DocumentState.READY
-        document.progress = 1.0
-        document.message = message
-        await append_event(
-            session,
-            work.tenant_id,
-            "document.processed",
-            {
-                "document_id": work.document_id,
-                "kb_id": work.kb_id,
-                "revision_id": work.revision_id,
-                "chunks": revision.chunk_count,
-            },
-        )
-    if replaced is not None and replaced != work.revision_id:
+    if replaced is not None:
         await enqueue(
             session,
             tenant_id=work.tenant_id,
@@ -319,24 +364,53 @@ async def make_live(
         )
 
 
+def _named(work: Work) -> dict[str, Any]:
+    return {"document_id": work.document_id, "revision_id": work.revision_id}
+
+
+def _facts(row: Any, content: Content) -> dict[str, Any]:  # noqa: ANN401 (a row)
+    facts: dict[str, Any] = {"size_bytes": content.size_bytes}
+    if content.title:
+        facts["title"] = content.title[:TITLE_MAX]
+    if content.details:
+        facts["details"] = {**row.details, **content.details}
+    if row.source_updated_at is None:
+        facts["source_updated_at"] = content.updated_at
+    return facts
+
+
 async def report_progress(
     session: AsyncSession, document_id: str, progress: float, message: str
 ) -> None:
-    """Show how far a running document is; a document in another state is left alone."""
+    """Show that a document is being worked on, and how far; an ended one is left alone."""
     await session.execute(
         update(Document)
-        .where(Document.id == document_id, Document.state == DocumentState.RUNNING)
-        .values(progress=progress, message=message)
+        .where(Document.id == document_id, Document.state.in_(_IN_WORK))
+        .values(state=DocumentState.RUNNING, progress=progress, message=message)
+        .execution_options(synchronize_session=False)
     )
+
+
+async def _current(session: AsyncSession, document_id: str, revision_id: str) -> Document | None:
+    """The document where this is still its newest revision, to be changed."""
+    document = await session.get(Document, document_id, with_for_update=True)
+    newest = await session.scalar(
+        select(Revision.id)
+        .where(Revision.document_id == document_id)
+        .order_by(Revision.number.desc())
+        .limit(1)
+    )
+    if document is None or document.deleted_at is not None or newest != revision_id:
+        return None
+    return document
 
 
 async def report_failure(
     session: AsyncSession, document_id: str, revision_id: str, error: str, code: str
 ) -> None:
     """End a document `failed` with one sentence; its live revision, if any, goes on answering."""
-    try:
-        document, _, _ = await _current(session, document_id, revision_id)
-    except Cancelled:
+    document = await _current(session, document_id, revision_id)
+    if document is None:
         return
     document.state = DocumentState.FAILED
     document.progress = -1.0
@@ -363,11 +437,10 @@ async def report_waiting(session: AsyncSession, document_id: str, reason: str) -
 
 async def report_cancelled(session: AsyncSession, document_id: str, revision_id: str) -> None:
     """End a document `cancelled`, unless a newer revision is on its way already."""
-    try:
-        document, _, _ = await _current(session, document_id, revision_id)
-    except Cancelled:
+    document = await _current(session, document_id, revision_id)
+    if document is None:
         return
-    if document.state in {DocumentState.PENDING, DocumentState.RUNNING}:
+    if document.state in _IN_WORK:
         document.state = DocumentState.CANCELLED
         document.message = "Cancelled."
         document.updated_at = now()

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import jobs, revisions
 from engine.documents import CLEAN, DELETE_KB, INGEST
+from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
 from engine.flow.checkpoints import SqlRunStore
 from engine.flow.context import RunIds
@@ -43,9 +44,8 @@ class IngestDocument:
         The job ends in the transaction that ends the run.
         """
         document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
-        work = await self._services.db.run_write(
-            lambda session: revisions.begin(session, document_id, revision_id)
-        )
+        async with self._services.db.read() as session:
+            work = await revisions.begin(session, document_id, revision_id)
         graph = self._pipeline_of(work.pipeline)
         ids = RunIds(
             tenant_id=job.tenant_id,
@@ -56,12 +56,13 @@ class IngestDocument:
             job_id=job.id,
             correlation_id=job.correlation_id,
         )
+        run = Ingestion(self._services, work)
         result = await run_flow(
             graph,
             ids,
-            Ingestion(self._services, work),
+            run,
             store=SqlRunStore(
-                self._services.db, also=partial(_settle, job, document_id), keep_outputs=False
+                self._services.db, also=partial(_settle, job, run), keep_outputs=False
             ),
             log=self._log,
             resume=job.attempt > 1,
@@ -92,13 +93,19 @@ class IngestDocument:
 
 
 async def _settle(
-    job: ClaimedJob, document_id: str, session: AsyncSession, _: RunIds, change: RunUpdate
+    job: ClaimedJob, run: Ingestion, session: AsyncSession, _: RunIds, change: RunUpdate
 ) -> None:
-    """Beside each write of a run: the document's progress, and at the end the job's."""
+    """Beside each write of a run: the document's progress, and at the end the switch to live."""
     if change.state is RunState.DONE:
+        await run.save_vectors(session)
+        await revisions.make_live(
+            session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
+        )
         await jobs.finish(session, job)
     elif change.state is RunState.RUNNING and change.progress is not None:
-        await revisions.report_progress(session, document_id, change.progress, change.message)
+        await revisions.report_progress(
+            session, run.work.document_id, change.progress, change.message
+        )
 
 
 class _Quiet:

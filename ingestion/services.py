@@ -59,6 +59,7 @@ class Ingestion:
     converted: Converted | None = None
     chunks: list[NewChunk] | None = None
     vectors: NDArray[np.float32] | None = None
+    message: str = ""  # what the document says once it is ready
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
 
     @property
@@ -67,6 +68,13 @@ class Ingestion:
         if self.converted is None:
             raise EngineError("This pipeline splits a text that no Parser read.")
         return self.converted
+
+    @property
+    def found(self) -> Content:
+        """What the parser found, whose words these are."""
+        if self.content is None:
+            raise EngineError("This pipeline stores a text that no Parser read.")
+        return self.content
 
     async def pack_text(self, text: str) -> object:
         """A text as it may travel in an output: as it is, or by blob when it is long."""

@@ -53,11 +53,9 @@ class Tokenizer(Component[Ingestion]):
             await run.feed(None)
 
         async def store(session: AsyncSession) -> None:
-            if run.content is not None:
-                await revisions.store_content(session, work, run.content)
-            await revisions.store_chunks(session, work, chunks)
+            await revisions.store_content(session, work, run.found, chunks)
             if work.is_first:
-                await revisions.make_live(session, work, Vectors.NONE, final=False)
+                await revisions.make_live(session, work, Vectors.NONE, content=run.found)
 
         await shared.db.run_write(store)
         return {
