@@ -114,10 +114,12 @@ async def restore(
 
     The whole file is checked first. Raises `Conflict` where the database has tenants already;
     `force` replaces all its rows. Rows change in one transaction: a failure leaves the old ones.
-    A secret key in the backup goes to `key_file`, which must not exist unless forced.
+    A secret key in the backup goes to `key_file`, which then must not exist unless forced.
     """
     manifest = await to_thread.run_sync(read_manifest, file)
     refuse_newer(manifest.revision)
+    if "secret_key" not in manifest.checksums:
+        key_file = None
     if not force:
         await to_thread.run_sync(_refuse_used, url, key_file)
     with _open_archive(file) as archive:

@@ -130,6 +130,9 @@ async def test_the_secret_key_is_left_out_unless_asked_for(filled, database_url,
     await restore(tmp_path / "with", f"sqlite:///{tmp_path / 'new' / 'a.db'}", blobs, key_file=new)
     assert new.read_text(encoding="utf-8") == "k" * 40
     assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    await restore(
+        tmp_path / "without", f"sqlite:///{tmp_path / 'y.db'}", blobs, key_file=new
+    )  # a backup without a key leaves the one that is there
     with pytest.raises(Conflict, match="exists"):
         await restore(tmp_path / "with", f"sqlite:///{tmp_path / 'x.db'}", blobs, key_file=new)
 
