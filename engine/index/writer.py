@@ -58,7 +58,8 @@ class Writer:
         self._root = root
         self._sync = sync
         self._retain_s = retain_s
-        self._queue: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        # Not SimpleQueue: when a thread is held up, its get(timeout) may wait for ever (CPython 3.11).
+        self._queue: queue.Queue[Task | None] = queue.Queue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
