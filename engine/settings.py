@@ -239,7 +239,6 @@ class Llm(Section):
     max_tokens: int = Field(
         default=1024, ge=1, le=100_000, description="Longest answer, in tokens."
     )
-    temperature: float = Field(default=0.0, ge=0, le=2, description="0: the likeliest words.")
 
 
 class Server(Section):
@@ -286,9 +285,7 @@ class Discord(Section):
 
 
 class Mcp(Section):
-    """What assistants may do."""
-
-    allow_write: bool = Field(default=False, description="Offer tools that change things.")
+    """Nothing to set yet: assistants may search, fetch and ask, and change nothing."""
 
 
 class Settings(BaseSettings):
