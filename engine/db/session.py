@@ -35,6 +35,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from engine.db.faults import Transient, faults, message
+from engine.db.sqlite_driver import OneHopDriver
 from engine.db.tables import Base
 from engine.errors import ConfigurationError, Unavailable
 
@@ -216,7 +217,7 @@ def _sqlite_engine(url: URL, pool: Mapping[str, Any], *, query_only: bool) -> As
             await asyncio.shield(asyncio.to_thread(thread.join, 1))
             raise
 
-    engine = create_async_engine(url, async_creator=connect, **pool)
+    engine = create_async_engine(url, async_creator=connect, module=OneHopDriver(), **pool)
     pragmas = [f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "synchronous=NORMAL"]
     if query_only:
         pragmas += ["query_only=ON"]
