@@ -26,6 +26,7 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     ColumnElement,
+    CompoundSelect,
     Select,
     String,
     and_,
@@ -335,13 +336,7 @@ async def readable_kbs(
     Known are those granted, and those that hold a visible document for another reason.
     """
     tokens = principal.tokens if audience is None else usable_tokens(principal, audience)
-    return list(
-        await session.scalars(
-            select(KnowledgeBase)
-            .where(_readable_kb(principal.tenant_id, tokens))
-            .order_by(KnowledgeBase.name)
-        )
-    )
+    return list(await session.scalars(_READABLE_KBS, _readable_values(principal.tenant_id, tokens)))
 
 
 def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
@@ -361,11 +356,8 @@ async def get_writable_kb(session: AsyncSession, principal: Principal, kb_id: st
     That takes the scope `kb:write` and a grant: seeing one document of it is not enough.
     """
     require(principal, Scope.KB_WRITE)
-    found = await session.scalar(
-        select(KnowledgeBase).where(
-            KnowledgeBase.id == kb_id, _readable_kb(principal.tenant_id, principal.tokens)
-        )
-    )
+    values = _readable_values(principal.tenant_id, principal.tokens)
+    found = await session.scalar(_READABLE_KB, {**values, "kb_id": kb_id})
     if found is None:
         raise NotFound(f"No knowledge base {kb_id!r} that you may read.")
     if kb_token(kb_id) not in principal.tokens:
@@ -402,23 +394,14 @@ async def index_filter(
     if kb_ids is not None:
         standing = standing.where(KnowledgeBase.id.in_(select(_items(_array(kb_ids)))))
     searched = frozenset(await session.scalars(standing))
-    held = select(_items(_array(usable_tokens(principal, audience))))
-    listed = select(AclToken.token).where(
-        AclToken.tenant_id == principal.tenant_id,
-        AclToken.token.in_(held),
-        exists().where(
-            Document.acl_id == AclToken.acl_id,
-            Document.kb_id.in_(searched),
-            Document.deleted_at.is_(None),
-        ),
+    occurring = await session.scalars(
+        _OCCURRING,
+        {
+            "tenant_id": principal.tenant_id,
+            "kb_ids": sorted(searched),
+            "tokens": sorted(usable_tokens(principal, audience)),
+        },
     )
-    needed = json_items(Document.acl_all).table_valued("value", joins_implicitly=True)
-    required = select(needed.c.value).where(
-        Document.kb_id.in_(searched),
-        text("document.acl_all <> '[]'"),  # in the words of the index that serves it
-        needed.c.value.in_(held),
-    )
-    occurring = await session.scalars(union(listed, required))
     return Filter(
         tokens=frozenset(occurring),
         kb_ids=searched,
@@ -495,30 +478,67 @@ def _meets(
     )
 
 
-def _readable_kb(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]:
-    granted = [kb for token in tokens if (kb := token.removeprefix("kb:")) != token]
+def _readable_kb(
+    tenant_id: BindParameter[str], tokens: BindParameter[Any], granted: BindParameter[Any]
+) -> ColumnElement[bool]:
     document = (
         exists()
         .where(
             Document.kb_id == KnowledgeBase.id,
             Document.acl_id.in_(
                 select(AclToken.acl_id).where(
-                    AclToken.tenant_id == tenant_id,
-                    AclToken.token.in_(select(_items(_array(tokens)))),
+                    AclToken.tenant_id == tenant_id, AclToken.token.in_(select(_items(tokens)))
                 )
             ),
-            visible_document(tenant_id, tokens),
+            _visible(tenant_id, tokens),
         )
         .correlate(KnowledgeBase)
     )
     return and_(
         KnowledgeBase.tenant_id == tenant_id,
         KnowledgeBase.deleted_at.is_(None),
-        KnowledgeBase.id.in_(select(_items(_array(granted)))) | document,
+        KnowledgeBase.id.in_(select(_items(granted))) | document,
     )
 
 
-# Built once: building it takes longer than the database takes to run it.
+def _readable_values(tenant_id: str, tokens: Collection[str]) -> dict[str, Any]:
+    granted = sorted(token[3:] for token in tokens if token.startswith("kb:"))
+    return {"tenant_id": tenant_id, "tokens": sorted(tokens), "granted": granted}
+
+
+def _occurring() -> CompoundSelect[str]:
+    """The held tokens that documents of these KBs ask for, in their ACL or their `acl_all`."""
+    held = select(_items(bindparam("tokens", type_=Json)))
+    searched = select(_items(bindparam("kb_ids", type_=Json)))
+    listed = select(AclToken.token).where(
+        AclToken.tenant_id == bindparam("tenant_id", type_=String),
+        AclToken.token.in_(held),
+        exists().where(
+            Document.acl_id == AclToken.acl_id,
+            Document.kb_id.in_(searched),
+            Document.deleted_at.is_(None),
+        ),
+    )
+    needed = json_items(Document.acl_all).table_valued("value", joins_implicitly=True)
+    required = select(needed.c.value).where(
+        Document.kb_id.in_(searched),
+        text("document.acl_all <> '[]'"),  # in the words of the index that serves it
+        needed.c.value.in_(held),
+    )
+    return union(listed, required)
+
+
+# Built once: composing them takes longer than the database takes to run them.
+_READABLE = select(KnowledgeBase).where(
+    _readable_kb(
+        bindparam("tenant_id", type_=String),
+        bindparam("tokens", type_=Json),
+        bindparam("granted", type_=Json),
+    )
+)
+_OCCURRING = _occurring()
+_READABLE_KBS = _READABLE.order_by(KnowledgeBase.name)
+_READABLE_KB = _READABLE.where(KnowledgeBase.id == bindparam("kb_id", type_=String))
 _JOIN = (
     select(
         Document.id,
