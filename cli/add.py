@@ -88,8 +88,9 @@ async def _add(
         principal = await principal_of(engine, as_user)  # a new knowledge base is a new grant
         ids, refused = await _accept(engine, principal, kb, given, stdin_name)
         if wait:
-            await ingest(engine, principal, ids)
-        documents = await documents_of(engine, principal, ids)
+            documents = await ingest(engine, principal, ids)
+        else:
+            documents = await documents_of(engine, principal, ids)
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
         output.show_json(shapes.documents([*documents, *refused]))
@@ -168,10 +169,12 @@ def _document(given: Given, stdin_name: str) -> NewDocument:
     return NewDocument(data=sys.stdin.buffer.read(), filename=PurePath(stdin_name).name)
 
 
-async def ingest(engine: Engine, principal: Principal, document_ids: Sequence[str]) -> None:
-    """Wait until every document has ended; be the worker meanwhile, where nobody else is."""
+async def ingest(
+    engine: Engine, principal: Principal, document_ids: Sequence[str]
+) -> list[DocumentInfo]:
+    """The documents once each has ended; be the worker meanwhile, where nobody else is."""
     if not document_ids:
-        return
+        return []
     stop = asyncio.Event()
     following = asyncio.create_task(_follow(engine, principal, document_ids))
     worker = None
@@ -183,9 +186,9 @@ async def ingest(engine: Engine, principal: Principal, document_ids: Sequence[st
             if worker.done():
                 worker.result()  # one that broke ends the command: nobody would do the work
                 await asyncio.wait({following}, timeout=LOOK_AGAIN_S)
-        await following
         if worker is not None:
             await worker  # cleans up what was replaced
+        return await following
     finally:
         stop.set()
         following.cancel()
@@ -211,12 +214,16 @@ async def _be_worker(engine: Engine, stop: asyncio.Event) -> None:
         await run_worker(engine, stop, idle_exit_s=0)
 
 
-async def _follow(engine: Engine, principal: Principal, document_ids: Sequence[str]) -> None:
+async def _follow(
+    engine: Engine, principal: Principal, document_ids: Sequence[str]
+) -> list[DocumentInfo]:
     from cli import output
 
+    documents: list[DocumentInfo] = []
     with output.Bar("indexing", len(document_ids)) as bar:
         async for documents in engine.follow(principal, document_ids):
             bar.advance_to(sum(1.0 if d.state in ENDED else d.progress for d in documents))
+    return documents
 
 
 def _summarise(
