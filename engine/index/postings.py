@@ -6,7 +6,7 @@ terms share a hash with a chance of one in 37 million.) Rows are chunks, or docu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -19,6 +19,7 @@ from engine.index.arrays import Array
 Rows = NDArray[np.int32]
 List = tuple[Rows, NDArray[np.uint16]]
 CACHE_TERMS = 300_000
+MERGED_AT_ONCE = 4_000_000  # rows moved in one step of a merge: bounds its memory
 MAX_COUNT = 65_535  # of one term in one row; BM25 is flat long before
 
 
@@ -121,12 +122,26 @@ def merge(parts: Sequence[tuple[Postings, Rows]]) -> Postings:
     counts = np.empty(starts[-1], np.uint16)
     cursor = starts[:-1].copy()
     for place, (_, lengths, part_rows, part_counts) in zip(places, kept, strict=True):
-        offsets = np.cumsum(lengths) - lengths
-        target = np.repeat(cursor[place] - offsets, lengths) + np.arange(len(part_rows))
-        rows[target] = part_rows
-        counts[target] = part_counts
+        ends = np.cumsum(lengths)
+        first = cursor[place] - (ends - lengths)  # how far each list moves
+        for start, end in _spans(ends):
+            span = slice(int(ends[start - 1]) if start else 0, int(ends[end - 1]))
+            target = np.repeat(first[start:end], lengths[start:end])
+            target += np.arange(span.start, span.stop)
+            rows[target] = part_rows[span]
+            counts[target] = part_counts[span]
         cursor[place] += lengths
     return Postings(terms, starts, rows, counts)
+
+
+def _spans(ends: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of lists that hold about `MERGED_AT_ONCE` rows together."""
+    start = 0
+    while start < len(ends):
+        base = int(ends[start - 1]) if start else 0
+        end = max(int(np.searchsorted(ends, base + MERGED_AT_ONCE)), start + 1)
+        yield start, end
+        start = end
 
 
 def _surviving(
@@ -137,7 +152,6 @@ def _surviving(
     alive = rows >= 0
     if alive.all():
         return postings.terms, np.diff(postings.starts), rows, postings.counts
-    before = np.concatenate([[0], np.cumsum(alive)])
-    lengths = np.diff(before[postings.starts])
+    lengths = np.add.reduceat(alive, postings.starts[:-1], dtype=np.int64)  # no list is empty
     some = lengths > 0
     return postings.terms[some], lengths[some], rows[alive], postings.counts[alive]
