@@ -371,7 +371,7 @@ class SearchIndexContract:
             ("ja", "東京都の天気は晴れです", "天気"),
             ("ko", "한국어 문서를 검색합니다", "문서"),
             ("ar", "المدرسة الكبيرة في المدينة", "مدرسة"),
-            ("es", "¿Dónde está la información?", "informacion"),
+            ("es", "¿Dónde están los niños?", "ninos"),
             ("en", "see max_retry_count in /etc/app/app.conf", "max_retry_count"),
             ("en", "see max_retry_count in /etc/app/app.conf", "retry"),
             ("en", "see max_retry_count in /etc/app/app.conf", "app.conf"),
