@@ -73,7 +73,7 @@ async def _greet(
         answer = await _first_answer(engine, owner, stop)
         if answer is not None:
             _say(f"\nYou ask:  {sample.QUESTION}\n")
-            _say(render.answer_text(answer))
+            _say(render.answer(answer).plain)
     _say(NEXT.format(scrubjay=_launcher()))
     if pages:
         await _follow_vectors(engine, owner, stop)

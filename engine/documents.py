@@ -152,6 +152,7 @@ class Documents:
         received = [await self._receive(principal, item) for item in new]
 
         async def commit(session: AsyncSession) -> list[Added]:
+            await access.get_writable_kb(session, principal, kb_id)
             source = await session.scalar(
                 select(Source).where(
                     Source.tenant_id == principal.tenant_id,

@@ -21,18 +21,24 @@ from engine import (
     status,
     tenants,
 )
+from engine.ask import Asker
 from engine.blobs import BlobStore
 from engine.clock import now
 from engine.db.session import Database
 from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
 from engine.domain import (
+    Answer,
+    Answered,
+    AnswerEvent,
     Audience,
     Lane,
     Principal,
+    Role,
     Scope,
     SearchMode,
     SearchResult,
 )
+from engine.errors import Forbidden
 from engine.index.port import SearchIndex
 from engine.knowledge_bases import KbInfo
 from engine.models.port import Embedder
@@ -68,6 +74,7 @@ class Engine:
         embedder: Embedder,
         secrets: Secrets,
         retriever: Retriever,
+        asker: Asker,
     ) -> None:
         self.settings = settings
         self.db = db
@@ -77,6 +84,7 @@ class Engine:
         self.embedder = embedder
         self.secrets = secrets
         self._retriever = retriever
+        self._asker = asker
         self._documents = documents.Documents(
             db,
             blobs,
@@ -97,8 +105,9 @@ class Engine:
         return await tenants.authenticate(self.db, secret)
 
     async def act_as(self, principal: Principal, user: str) -> Principal:
-        """Another member of the principal's tenant, by e-mail, name or id. Admins only."""
-        access.require(principal, Scope.KB_ADMIN)
+        """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
+        if principal.role is not Role.OWNER or principal.api_token_id is not None:
+            raise Forbidden("Only an owner at the command line may act for somebody else.")
         async with self.db.read() as session:
             member = await tenants.find_member(session, principal.tenant_id, user)
             return await access.principal_of_user(session, principal.tenant_id, member.user_id)
@@ -226,6 +235,40 @@ class Engine:
             limit=limit,
             mode=mode,
         )
+
+    async def ask(
+        self,
+        principal: Principal,
+        audience: Audience,
+        question: str,
+        *,
+        kb: str = "",
+        conversation_id: str = "",
+        door: str = "",
+        mode: SearchMode = "hybrid",
+    ) -> AsyncIterator[AnswerEvent]:
+        """Answer from what everyone in `audience` may read; the last event is `Answered`."""
+        access.require(principal, Scope.KB_ASK)
+        async for event in self._asker.ask(
+            principal,
+            audience,
+            question,
+            kb_ids=await self._kb_ids(principal, kb),
+            conversation_id=conversation_id or None,
+            door=door,
+            mode=mode,
+        ):
+            yield event
+
+    async def answer(
+        self, principal: Principal, question: str, *, kb: str = "", door: str = ""
+    ) -> Answer:
+        """The answer alone, for the asker's eyes."""
+        audience = access.audience_of_asker(principal)
+        async for event in self.ask(principal, audience, question, kb=kb, door=door):
+            if isinstance(event, Answered):
+                return event.answer
+        raise RuntimeError("the answer's events ended without an answer")
 
     async def fetch(self, principal: Principal, id: str) -> Page:  # noqa: A002 (the field's word)
         """A page of text by the id of a hit, a citation, a document or a next page."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from engine import tenants
+from engine.ask import Asker
 from engine.blobs import FolderBlobs
 from engine.clock import now
 from engine.db.migrations import migrate
@@ -79,6 +80,7 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
             embedder=embedder,
             secrets=open_secrets(settings),
             retriever=retriever,
+            asker=Asker(db, retriever, model=model),
         )
 
 
