@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.config import Settings
     from engine.domain import Answer, Principal
     from engine.engine import Engine
+    from engine.status import KbStatus
 
 FIRST_ANSWER_S = 30.0  # how long the first answer is waited for before the prompt goes on without
 
@@ -68,6 +69,7 @@ async def _greet(
     engine: Engine, owner: Principal, stop: asyncio.Event, *, with_sample: bool
 ) -> None:
     pages = await sample.seed(engine, owner) if with_sample else 0
+    owner = await engine.owner()  # who by now may read the sample
     if pages:
         _say(f"Loading a sample knowledge base: {pages} pages of a real employee handbook.")
         answer = await _first_answer(engine, owner, stop)
@@ -80,18 +82,22 @@ async def _greet(
 
 
 async def _first_answer(engine: Engine, owner: Principal, stop: asyncio.Event) -> Answer | None:
-    """Ask as soon as enough is found to answer: the words come first, within seconds."""
+    """Ask as soon as there is something to find: the words come first, within seconds."""
     deadline = time.monotonic() + FIRST_ANSWER_S
     while not stop.is_set() and time.monotonic() < deadline:
-        status = await engine.status(owner)
-        if any(
-            kb.name == sample.NAME and kb.documents == sum(kb.states.values())
-            for kb in status.knowledge_bases
-        ):
-            return await engine.answer(owner, sample.QUESTION, kb=sample.NAME)
+        kb = await _sample_status(engine, owner)
+        if kb is not None and kb.documents:
+            answer = await engine.answer(owner, sample.QUESTION, kb=sample.NAME, door="cli")
+            if answer.grounded or kb.documents == sum(kb.states.values()):
+                return answer
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 0.2)
+            await asyncio.wait_for(stop.wait(), 0.3)
     return None
+
+
+async def _sample_status(engine: Engine, owner: Principal) -> KbStatus | None:
+    status = await engine.status(owner)
+    return next((kb for kb in status.knowledge_bases if kb.name == sample.NAME), None)
 
 
 async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event) -> None:
@@ -99,14 +105,14 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
     started = time.monotonic()
     watched = sys.stdout.isatty()
     while not stop.is_set():
-        kbs = [kb for kb in (await engine.status(owner)).knowledge_bases if kb.name == sample.NAME]
-        if not kbs or not kbs[0].without_vectors:
+        kb = await _sample_status(engine, owner)
+        if kb is None or not kb.without_vectors:
             break
-        total = sum(kbs[0].states.values())
-        done = total - kbs[0].without_vectors
+        total = sum(kb.states.values())
+        done = total - kb.without_vectors
         if watched:
             rate = done / (time.monotonic() - started)
-            left = f", about {kbs[0].without_vectors / rate:.0f} s left" if rate > 0.5 else ""
+            left = f", about {kb.without_vectors / rate:.0f} s left" if rate > 0.1 else ""
             sys.stdout.write(f"\r\x1b[KLearning meanings: {done} of {total} pages{left} ")
             sys.stdout.flush()
         with contextlib.suppress(TimeoutError):
