@@ -1,0 +1,69 @@
+"""The HTTP door put together: routes inside the gate, the gate inside the rim.
+
+`build_app` makes the Starlette application; `cli/serve.py` adds the MCP door and owns the lifespan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import Lifespan
+
+from api.auth import Gate
+from api.problems import Problem, problem_of
+from api.rim import Draining, Rim
+from api.routes import answers, documents, health, pages, viewer
+from api.service import Service
+from api.templates import render_problem_page
+from engine.engine import Engine
+from engine.settings import Settings
+
+
+def build_app(
+    engine: Engine,
+    settings: Settings,
+    *,
+    routes: Sequence[BaseRoute] = (),
+    lifespan: Lifespan[Starlette] | None = None,
+) -> Starlette:
+    """The application for an open engine; `routes` join our own, behind the same gate."""
+    service = Service.of(engine, settings)
+    app = Starlette(
+        routes=[
+            *pages.ROUTES,
+            *viewer.ROUTES,
+            *answers.ROUTES,
+            *documents.ROUTES,
+            *health.ROUTES,
+            *routes,
+        ],
+        middleware=[
+            Middleware(Draining, drain=service.drain),
+            Middleware(Rim, metrics=service.metrics, render=render_problem),
+            Middleware(Gate, addresses=service.addresses),
+        ],
+        exception_handlers={HTTPException: _refused},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a redirect would repeat the Host a caller chose
+    app.state.service = service
+    return app
+
+
+def render_problem(request: Request, problem: Problem) -> Response:
+    """An error for who asked: a page for a browser that opens one, else problem details."""
+    path = request.url.path
+    is_page = path == "/" or path.startswith("/v/")
+    if is_page and "text/html" in request.headers.get("accept", ""):
+        return render_problem_page(problem)
+    return problem.response()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return render_problem(request, problem_of(error))

@@ -1,0 +1,98 @@
+"""How assistants are connected: what to paste where, for this very installation."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+TOKEN = "<token>"  # noqa: S105 (a blank to fill in)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to connect: `text` goes where `place` says."""
+
+    place: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assistant:
+    """An assistant and the ways to connect it; `link` installs by itself where there is one."""
+
+    name: str
+    ways: tuple[Way, ...]
+    link: str = ""
+
+
+def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant]:
+    """What to paste for each assistant; without keyless access the HTTP ways name a token."""
+    url = f"{base_url}/mcp"
+    command = launcher(home)
+    headers = {} if is_keyless else {"Authorization": f"Bearer {TOKEN}"}
+    http = {"url": url} | ({"headers": headers} if headers else {})
+    typed = {"type": "http"} | http
+    option = "" if is_keyless else f' --header "Authorization: Bearer {TOKEN}"'
+    encoded = base64.b64encode(json.dumps(http).encode()).decode()
+    return [
+        Assistant(
+            "Claude Code",
+            (
+                Way(
+                    "In a terminal, over HTTP",
+                    f"claude mcp add --transport http scrubjay {url}{option}",
+                ),
+                Way(
+                    "In a terminal, on this machine without the server",
+                    f"claude mcp add scrubjay -- {shlex.join(command)}",
+                ),
+            ),
+        ),
+        Assistant(
+            "Cursor",
+            (
+                Way("In ~/.cursor/mcp.json", _json({"mcpServers": {"scrubjay": http}})),
+                Way(
+                    "The same on this machine without the server",
+                    _json({"mcpServers": {"scrubjay": _stdio(command)}}),
+                ),
+            ),
+            f"https://cursor.com/en/install-mcp?name=scrubjay&config={quote(encoded)}",
+        ),
+        Assistant(
+            "VS Code",
+            (
+                Way("In .vscode/mcp.json", _json({"servers": {"scrubjay": typed}})),
+                Way(
+                    "The same on this machine without the server",
+                    _json({"servers": {"scrubjay": {"type": "stdio"} | _stdio(command)}}),
+                ),
+            ),
+            "https://insiders.vscode.dev/redirect/mcp/install?name=scrubjay&config="
+            + quote(json.dumps(typed)),
+        ),
+    ]
+
+
+def launcher(home: Path) -> list[str]:
+    """The command that serves one assistant from this data folder, wherever it is started."""
+    started = Path(sys.argv[0])
+    if started.name == "scrubjay" and started.is_file():
+        program = str(started.absolute())
+    else:
+        program = shutil.which("scrubjay") or "scrubjay"
+    return [program, "--home", str(home.absolute()), "mcp"]
+
+
+def _stdio(command: list[str]) -> dict[str, object]:
+    return {"command": command[0], "args": command[1:]}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2)

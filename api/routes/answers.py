@@ -1,0 +1,111 @@
+"""`/api/v1/ask`, `/search`, `/fetch` and `/knowledge_bases`: finding and answering."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from api.problems import problem_of
+from api.schemas import AskBody, SearchBody, read_body
+from api.service import Service, principal_of, service_of
+from api.streams import MEDIA_TYPE, event, stream
+from engine import shapes
+from engine.access import require
+from engine.domain import Answered, AnswerEvent, Scope
+from engine.errors import EngineError
+from engine.links import Links
+from engine.telemetry import correlation_id
+
+log = logging.getLogger(__name__)
+
+
+async def ask(request: Request) -> Response:
+    """Answer a question: JSON, or events where the caller accepts a stream."""
+    service = service_of(request)
+    principal = await principal_of(request)
+    body = await read_body(request, AskBody)
+    require(principal, Scope.KB_ASK)
+    if body.kb:
+        await service.engine.get_kb(principal, body.kb)  # a wrong name is told before the stream
+    links = service.links(request, principal)
+    events = service.engine.ask(
+        principal,
+        service.engine.audience_of_asker(principal),
+        body.question,
+        kb=body.kb,
+        conversation_id=body.conversation_id,
+    )
+    if MEDIA_TYPE in request.headers.get("accept", ""):
+        return stream(_as_events(service, events, links))
+    with service.timed("ask"):
+        async for item in events:
+            if isinstance(item, Answered):
+                return JSONResponse(shapes.answer(item.answer, links.url))
+    raise RuntimeError("an answer ended without its last event")
+
+
+async def _as_events(
+    service: Service, events: AsyncIterator[AnswerEvent], links: Links
+) -> AsyncIterator[str]:
+    try:
+        with service.timed("ask"):
+            async for item in events:
+                yield event(item.kind, shapes.answer_event(item, links.url))
+    except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
+        yield failure(error)
+
+
+def failure(error: Exception) -> str:
+    """The last event of a stream that can't go on."""
+    if not isinstance(error, EngineError):
+        log.error("an answer failed", exc_info=error)
+    problem = problem_of(error)
+    return event(
+        "error",
+        {
+            "code": problem.code,
+            "title": problem.title,
+            "detail": problem.detail,
+            "correlation_id": correlation_id(),
+        },
+    )
+
+
+async def search(request: Request) -> Response:
+    """The best documents for a query."""
+    service = service_of(request)
+    principal = await principal_of(request)
+    body = await read_body(request, SearchBody)
+    with service.timed("search"):
+        result = await service.engine.search(
+            principal, body.query, kb=body.kb, limit=body.limit, mode=body.mode
+        )
+    return JSONResponse(shapes.search(result, service.links(request, principal).url))
+
+
+async def fetch(request: Request) -> Response:
+    """A page of text by the id of a hit, a citation, a document or a next page."""
+    service = service_of(request)
+    principal = await principal_of(request)
+    page = await service.engine.fetch(principal, request.path_params["id"])
+    return JSONResponse(shapes.page(page, service.links(request, principal).url))
+
+
+async def knowledge_bases(request: Request) -> Response:
+    """The knowledge bases the caller may read."""
+    principal = await principal_of(request)
+    require(principal, Scope.KB_READ)
+    listed = await service_of(request).engine.list_kbs(principal)
+    return JSONResponse({"knowledge_bases": [shapes.knowledge_base(kb) for kb in listed]})
+
+
+ROUTES = (
+    Route("/api/v1/ask", ask, methods=["POST"]),
+    Route("/api/v1/search", search, methods=["POST"]),
+    Route("/api/v1/fetch/{id}", fetch, methods=["GET"]),
+    Route("/api/v1/knowledge_bases", knowledge_bases, methods=["GET"]),
+)

@@ -1,0 +1,86 @@
+"""`/api/v1/documents` and `/api/v1/status`: what is kept, and how it is doing."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from api.schemas import DocumentsQuery, read_query
+from api.service import principal_of, service_of
+from api.uploads import open_form, read_documents
+from engine import shapes
+from engine.access import require
+from engine.domain import Scope
+from engine.errors import InvalidInput
+from engine.telemetry import correlation_id
+
+
+async def index(request: Request) -> Response:
+    """Documents the caller may see, newest first."""
+    principal = await principal_of(request)
+    require(principal, Scope.KB_READ)
+    query = read_query(request, DocumentsQuery)
+    page = await service_of(request).engine.list_documents(
+        principal, query.kb, state=query.state, limit=query.limit, cursor=query.cursor
+    )
+    return JSONResponse(shapes.documents(page.documents) | {"next_cursor": page.next_cursor})
+
+
+async def add(request: Request) -> Response:
+    """Accept files into a knowledge base; ingestion follows."""
+    service = service_of(request)
+    principal = await principal_of(request)
+    require(principal, Scope.KB_WRITE)  # before any byte of the files is read
+    max_bytes = int(service.settings.processing.max_file_size)
+    async with open_form(request, max_bytes=max_bytes) as form:
+        kb = form.get("kb", "")
+        if not isinstance(kb, str) or not kb:
+            raise InvalidInput("kb: name the knowledge base that takes the files.", field="kb")
+        new = await read_documents(form)
+    added = await service.engine.add_documents(principal, kb, new, correlation_id=correlation_id())
+    handles = [
+        {
+            "id": item.document_id,
+            "title": document.filename,
+            "state": str(item.state),
+            "job_id": item.job_id,
+            "unchanged": item.unchanged,
+        }
+        for document, item in zip(new, added, strict=True)
+    ]
+    return JSONResponse({"documents": handles}, status_code=202)
+
+
+async def show(request: Request) -> Response:
+    """One document with its state, and in a sentence where it stands."""
+    engine = service_of(request).engine
+    principal = await principal_of(request)
+    require(principal, Scope.KB_READ)
+    document = await engine.get_document(principal, request.path_params["id"])
+    why = await engine.why_document(principal, document.id)
+    return JSONResponse(shapes.document(document) | {"progress": document.progress, "message": why})
+
+
+async def delete(request: Request) -> Response:
+    """Take a document out of every answer from this instant."""
+    principal = await principal_of(request)
+    document = await service_of(request).engine.delete_document(
+        principal, request.path_params["id"]
+    )
+    return JSONResponse({"deleted": True, "id": document.id})
+
+
+async def status(request: Request) -> Response:
+    """Counts by knowledge base and the work in progress."""
+    principal = await principal_of(request)
+    return JSONResponse(shapes.status(await service_of(request).engine.status(principal)))
+
+
+ROUTES = (
+    Route("/api/v1/documents", index, methods=["GET"]),
+    Route("/api/v1/documents", add, methods=["POST"]),
+    Route("/api/v1/documents/{id}", show, methods=["GET"]),
+    Route("/api/v1/documents/{id}", delete, methods=["DELETE"]),
+    Route("/api/v1/status", status, methods=["GET"]),
+)

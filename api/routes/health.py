@@ -1,0 +1,75 @@
+"""`/health`, `/ready` and `/metrics`: for machines that watch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from api.service import principal_of, service_of
+from engine.access import require
+from engine.domain import Scope
+from engine.status import Status
+
+# What engine.health says besides its dependencies.
+NOT_A_DEPENDENCY = {"checked_at"}
+
+
+async def health(request: Request) -> Response:
+    """Whether every dependency is well; which one is not is for the log and `doctor` to say."""
+    found = await service_of(request).engine.health()
+    well = not any(text for name, text in found.items() if name not in NOT_A_DEPENDENCY)
+    return _said(well=well)
+
+
+async def ready(request: Request) -> Response:
+    """Whether to send requests here: well, and not about to stop."""
+    if service_of(request).drain.stopping:
+        return _said(well=False)
+    return await health(request)
+
+
+def _said(*, well: bool) -> Response:
+    return JSONResponse(
+        {"status": "ok" if well else "unavailable"}, status_code=200 if well else 503
+    )
+
+
+async def metrics(request: Request) -> Response:
+    """Everything counted, for Prometheus."""
+    service = service_of(request)
+    principal = await principal_of(request)
+    require(principal, Scope.OPS_READ)
+    gauges = _gauges(await service.engine.status(principal)) if _reads(principal.scopes) else []
+    return PlainTextResponse(
+        service.metrics.render(gauges), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+def _reads(scopes: frozenset[Scope]) -> bool:
+    return Scope.KB_READ in scopes
+
+
+def _gauges(status: Status) -> list[tuple[str, Mapping[str, str], float]]:
+    documents: dict[str, int] = {}
+    for kb in status.knowledge_bases:
+        for state, count in kb.states.items():
+            documents[state] = documents.get(state, 0) + count
+    return [
+        *(("scrubjay_documents", {"state": name}, n) for name, n in sorted(documents.items())),
+        *(
+            ("scrubjay_jobs", {"lane": lane, "state": state}, n)
+            for lane, states in sorted(status.jobs.items())
+            for state, n in sorted(states.items())
+        ),
+        ("scrubjay_workers_alive", {}, len(status.workers)),
+    ]
+
+
+ROUTES = (
+    Route("/health", health, methods=["GET"]),
+    Route("/ready", ready, methods=["GET"]),
+    Route("/metrics", metrics, methods=["GET"]),
+)

@@ -1,0 +1,65 @@
+"""`/v/<signed>`: a document at the passage that was cited, for whom the link was made.
+
+The signature is the credential; whether the reader may still see the document, and whether the
+passage still stands, is asked anew by the engine at each opening.
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.prose import Mark, render_prose
+from api.service import service_of
+from api.templates import render_page
+from engine import links
+from engine.errors import InvalidInput
+from engine.reading import PAGE_CHARS, Page
+
+_QUOTE = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
+
+
+async def view(request: Request) -> Response:
+    """One page of a document."""
+    engine = service_of(request).engine
+    signed = request.path_params["signed"]
+    page = await engine.open_link(signed)
+    at = request.query_params.get("at", "")
+    if at:
+        page = await engine.open_link(links.turn(engine.secrets, signed, _page_id(page, at)))
+    response = render_page(
+        "viewer.html",
+        page=page,
+        signed=signed,
+        prose=render_prose(page.text, marks=_marks(page, request.query_params.get("quote", ""))),
+        source=page.url if links.is_web_address(page.url) else "",
+        previous_at=max(0, page.start - PAGE_CHARS) if page.start else None,
+        next_at=page.end if page.next_id else None,
+    )
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
+
+
+def _page_id(page: Page, at: str) -> str:
+    if not (at.isascii() and at.isdecimal() and len(at) < 12):
+        raise InvalidInput("This page of the document does not exist.", field="at")
+    return f"{page.document_id}~{at}"
+
+
+def _marks(page: Page, quote: str) -> list[Mark]:
+    """The cited passage, and over it the quote where the link names one."""
+    if page.highlight is None:
+        return []
+    start, end = page.highlight
+    marks = [Mark(start - page.start, end - page.start)]
+    if found := _QUOTE.fullmatch(quote):
+        left, right = max(int(found[1]), start), min(int(found[2]), end)
+        if left < right:
+            marks.append(Mark(left - page.start, right - page.start, "quote"))
+    return marks
+
+
+ROUTES = (Route("/v/{signed}", view, methods=["GET"], name="viewer"),)

@@ -1,0 +1,73 @@
+"""What the routes work with: the engine, the settings and who is at the door.
+
+Made once by `api.app.build_app` and found by `service_of(request)`; tests and the host make their
+own, nothing here is global.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from api.auth import Addresses, Doorkeeper
+from api.metrics import Metrics
+from api.rim import Drain
+from engine.domain import Principal
+from engine.engine import Engine
+from engine.links import Links
+from engine.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The HTTP door's dependencies."""
+
+    engine: Engine
+    settings: Settings
+    addresses: Addresses
+    doorkeeper: Doorkeeper
+    metrics: Metrics
+    drain: Drain
+
+    @classmethod
+    def of(cls, engine: Engine, settings: Settings) -> Service:
+        """The dependencies for an open engine."""
+        addresses = Addresses.of(settings.server)
+        return cls(engine, settings, addresses, Doorkeeper(engine, addresses), Metrics(), Drain())
+
+    def links(self, request: Request, principal: Principal) -> Links:
+        """Addresses of passages for who asks, under the name they reached this server by."""
+        return Links(
+            base_url(self.settings, request), lambda id_: self.engine.sign_link(principal, id_)
+        )
+
+    @contextmanager
+    def timed(self, verb: str) -> Iterator[None]:
+        """Measure a verb of the engine."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            took_s = time.perf_counter() - started
+            self.metrics.observe(f"scrubjay_{verb}_duration_seconds", took_s, door="http")
+
+
+def base_url(settings: Settings, request: Request) -> str:
+    """How whoever sent this request reaches the server; its Host has been checked by the gate."""
+    return settings.server.public_url or str(request.base_url).rstrip("/")
+
+
+def service_of(request: Request) -> Service:
+    """The dependencies of the application that serves this request."""
+    found = request.app.state.service
+    assert isinstance(found, Service)  # noqa: S101 (build_app sets it)
+    return found
+
+
+async def principal_of(request: Request) -> Principal:
+    """Who sent this request; raises `Unauthenticated`."""
+    return await service_of(request).doorkeeper.principal(request)

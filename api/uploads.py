@@ -1,0 +1,75 @@
+"""Files sent by a form: read with a limit on the whole, before anything of them is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message
+
+from api.problems import Refusal
+from engine.documents import NewDocument
+from engine.errors import InvalidInput, TooLarge
+
+FORM_OVERHEAD_BYTES = 1024 * 1024  # boundaries, headers and plain fields beside the files
+FILES_MAX = 1000
+
+
+@asynccontextmanager
+async def open_form(request: Request, *, max_bytes: int) -> AsyncIterator[FormData]:
+    """The form of a request, whose files are closed again; `TooLarge` as soon as it is."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise Refusal(415, "Send files as `multipart/form-data`.", code="not_a_form")
+    limit = max_bytes + FORM_OVERHEAD_BYTES
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(max_bytes)
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise _too_large(max_bytes)
+        return message
+
+    counted = Request(request.scope, receive)
+    try:
+        async with counted.form(max_files=FILES_MAX, max_fields=FILES_MAX + 10) as form:
+            yield form
+    except MultiPartException as error:
+        raise InvalidInput(f"The form can't be read: {error.message}", field="body") from None
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"One request may carry {max_bytes:,} bytes of files. Send fewer at a time, or raise"
+        " processing.max_file_size."
+    )
+
+
+async def read_documents(form: FormData) -> list[NewDocument]:
+    """The files of a form's field `file`, with the `external_id` in the same place if there are."""
+    files = [item for item in form.getlist("file") if isinstance(item, UploadFile)]
+    if not files:
+        raise InvalidInput("file: send at least one file in a field of this name.", field="file")
+    ids = [item for item in form.getlist("external_id") if isinstance(item, str)]
+    if ids and len(ids) != len(files):
+        raise InvalidInput(
+            f"external_id: send one for each of the {len(files)} files, or none.",
+            field="external_id",
+        )
+    return [
+        NewDocument(
+            data=await file.read(),
+            filename=PurePosixPath((file.filename or "").replace("\\", "/")).name or "document",
+            external_id=ids[at] if ids else "",
+        )
+        for at, file in enumerate(files)
+    ]

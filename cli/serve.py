@@ -1,0 +1,275 @@
+"""`scrubjay serve`: the host application that owns every lifespan, on uvicorn.
+
+`build_host` joins the HTTP door and the MCP door behind one gate; `serve` listens until it is told
+to stop, `run` is the command. The MCP library takes about a second and 60 MB to load, so it is
+loaded when the first assistant comes, in a thread; its session manager then lives in a task of
+the host's lifespan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.app import build_app
+from api.problems import Refusal
+from api.service import Service, base_url
+from engine.errors import Unavailable
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from engine.settings import Settings
+    from mcp_server.http import BaseUrl, HttpDoor
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 1.0  # for requests on their way, once the server is to stop
+BACKSTOP_S = 2  # after this uvicorn cancels whatever did not let itself be cancelled
+LISTEN_QUEUE = 512
+
+
+class McpDoor:
+    """The `/mcp` endpoint: lets known callers in, and loads its library when the first one comes."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._wanted = asyncio.Event()
+        self._app: asyncio.Future[ASGIApp] | None = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Hold the door's task for as long as the host runs."""
+        task = asyncio.create_task(self._hold())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _hold(self) -> None:
+        await self._wanted.wait()
+        assert self._app is not None  # noqa: S101 (set before the event)
+        try:
+            build_http_door = await anyio.to_thread.run_sync(_load_mcp)
+            door = build_http_door(self._engine, self._settings, base_url)
+            # The session manager's task group must end in the task that began it: this one.
+            async with door.running() as app:
+                self._app.set_result(app)
+                await asyncio.Event().wait()
+        except Exception as error:
+            log.exception("the MCP door could not be opened")
+            if not self._app.done():
+                self._app.set_exception(error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one MCP message, for whoever may send it."""
+        request = Request(scope)
+        if request.method != "POST":
+            # Without sessions there is no stream to get and nothing to delete.
+            refusal = Refusal(405, "Send MCP messages by POST.", code="method_not_allowed")
+            refusal.headers = {"Allow": "POST"}
+            raise refusal
+        service: Service = scope["app"].state.service
+        scope["state"]["principal"] = await service.doorkeeper.principal(request)
+        scope["state"]["metrics"] = service.metrics
+        if self._app is None:
+            self._app = asyncio.get_running_loop().create_future()
+            self._wanted.set()
+        app = await asyncio.shield(self._app)
+        await app(scope, receive, send)
+
+
+def _load_mcp() -> Callable[[Engine, Settings, BaseUrl], HttpDoor]:
+    from mcp_server.http import build_http_door
+
+    return build_http_door
+
+
+def build_host(engine: Engine, settings: Settings) -> Starlette:
+    """All HTTP doors of an open engine as one application."""
+    mcp = McpDoor(engine, settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with mcp.lifespan():
+            yield
+
+    return build_app(
+        engine,
+        settings,
+        routes=[Route("/mcp", endpoint=mcp), Route("/mcp/", endpoint=mcp)],
+        lifespan=lifespan,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: asyncio.Future[str], address: str) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self._address = address
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever started us."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        if not self._ready.done():
+            self._ready.set_result(self._address)
+
+
+async def serve(
+    engine: Engine, settings: Settings, *, ready: asyncio.Future[str], stop: asyncio.Event
+) -> None:
+    """Listen until `stop`; `ready` gets the address. Raises `Unavailable` where it can't listen."""
+    try:
+        sockets = await anyio.to_thread.run_sync(_listen, settings)
+    except Unavailable as error:
+        if not ready.done():
+            ready.set_exception(error)
+            ready.exception()  # ours is raised as well: nobody has to look at this one
+        raise
+    app = build_host(engine, settings)
+    service: Service = app.state.service
+    config = uvicorn.Config(
+        app,
+        http="h11",  # httptools leaves blanks behind header values, which MCP compares
+        ws="none",
+        loop="none",
+        lifespan="off",  # ours is entered here, where an error in it is an exception
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # a forwarding header must not change who asks
+        server_header=False,
+        timeout_graceful_shutdown=BACKSTOP_S,
+    )
+    server = _Server(config, ready, _address_of(settings, sockets[0]))
+    async with app.router.lifespan_context(app):
+        serving = asyncio.create_task(server.serve(sockets))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            server.should_exit = True
+            await service.drain.close(GRACE_S)
+            await serving
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Sockets that listen on every address of `server.host`, all on one port."""
+    host, port = settings.server.host.strip("[]"), settings.server.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise Unavailable(
+            f"server.host {host!r} is no address of this machine: {error.strerror}."
+        ) from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
+            _bind(listener, family, (address[0], port, *address[2:]))
+            port = listener.getsockname()[1]
+    except OSError as error:
+        for listener in sockets:
+            listener.close()
+        if len(sockets) > 1 and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            return _listen_on_first(sockets[0].family, host, port)
+        raise _unavailable(host, port, error) from None
+    return sockets
+
+
+def _listen_on_first(family: int, host: str, port: int) -> list[socket.socket]:
+    """A name stood for addresses of which this machine only has the first kind."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    [*_, address] = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)[0]
+    _bind(listener, family, address)
+    return [listener]
+
+
+def _bind(listener: socket.socket, family: int, address: tuple[object, ...]) -> None:
+    if hasattr(socket, "SO_REUSEADDR") and not hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind(address)
+    listener.listen(LISTEN_QUEUE)
+    listener.setblocking(False)
+
+
+def _unavailable(host: str, port: int, error: OSError) -> Unavailable:
+    if error.errno == errno.EADDRINUSE:
+        return Unavailable(
+            f"Port {port} on {host} is taken by another program. Stop that one, or choose another"
+            " port with --port or SCRUBJAY_SERVER__PORT."
+        )
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return Unavailable(
+            f"This user may not listen on port {port} of {host}. Choose one above 1023 with --port"
+            " or SCRUBJAY_SERVER__PORT."
+        )
+    return Unavailable(
+        f"Can't listen on {host}, port {port}: {error.strerror}. Set server.host to an address of"
+        " this machine."
+    )
+
+
+def _address_of(settings: Settings, listener: socket.socket) -> str:
+    if settings.server.public_url:
+        return settings.server.public_url
+    host = settings.server.host.strip("[]")
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
+        host = "localhost"
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; returns 0 after an orderly stop."""
+    from engine.telemetry import configure_logging
+
+    configure_logging(level=settings.system.log_level, style=settings.system.log_format)
+    asyncio.run(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    from engine.locks import hold
+    from engine.runtime import open_engine
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
+            loop.add_signal_handler(name, stop.set)
+    ready: asyncio.Future[str] = loop.create_future()
+    ready.add_done_callback(_say)
+    with hold(settings.home, "server", "scrubjay serve"):
+        async with open_engine(settings) as engine:
+            await serve(engine, settings, ready=ready, stop=stop)
+
+
+def _say(ready: asyncio.Future[str]) -> None:
+    if not ready.cancelled() and ready.exception() is None:
+        log.info("listening", extra={"address": ready.result()})

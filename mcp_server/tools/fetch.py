@@ -1,0 +1,75 @@
+"""`fetch`: a page of a document's text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.server.mcpserver import Context
+from pydantic import BaseModel, Field
+
+from engine.reading import Page
+from mcp_server.caller import Caller, Door
+from mcp_server.render import FETCH_BUDGET, fit
+from mcp_server.tool import KnowledgeTool
+
+CHANGED = "This passage has changed since it was found; this is the document as it is now."
+
+
+class PageMetadata(BaseModel):
+    document_id: str
+    knowledge_base: str
+    updated_at: str
+    next_id: str
+    notice: str
+
+
+class FetchedPage(BaseModel):
+    id: str
+    title: str
+    text: str
+    url: str
+    metadata: PageMetadata
+
+
+DESCRIPTION = (
+    "Read a document's text, from the passage an id names. Long documents come in pages: fetch"
+    " metadata.next_id for the one after this."
+)
+
+
+def build_fetch(door: Door) -> KnowledgeTool:
+    """The tool behind `door`."""
+
+    async def fetch(
+        context: Context,
+        id: Annotated[  # noqa: A002 (the field's word, and ChatGPT's)
+            str,
+            Field(
+                min_length=1,
+                max_length=200,
+                description="Id of a search result, citation or document, or a next_id.",
+            ),
+        ],
+    ) -> FetchedPage:
+        caller = await door.caller(context)
+        return _fetched(caller, await caller.engine.fetch(caller.principal, id))
+
+    return KnowledgeTool.reading(fetch, title="Read a document", description=DESCRIPTION)
+
+
+def _fetched(caller: Caller, page: Page) -> FetchedPage:
+    text = page.text[: fit(page.text, FETCH_BUDGET)]
+    cut = len(text) < len(page.text)
+    return FetchedPage(
+        id=page.id,
+        title=page.title,
+        text=text,
+        url=caller.links.url(page.url, page.id),
+        metadata=PageMetadata(
+            document_id=page.document_id,
+            knowledge_base=page.kb_name,
+            updated_at=page.updated_at.isoformat(timespec="seconds") if page.updated_at else "",
+            next_id=f"{page.document_id}~{page.start + len(text)}" if cut else page.next_id,
+            notice=CHANGED if page.changed else "",
+        ),
+    )

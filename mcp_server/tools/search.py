@@ -1,0 +1,91 @@
+"""`search`: the documents that match, with the passage that does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.server.mcpserver import Context
+from pydantic import BaseModel, Field
+
+from engine.domain import Hit
+from mcp_server.caller import Caller, Door
+from mcp_server.cursors import cursor_of, offset_of
+from mcp_server.render import SEARCH_BUDGET, page_within, snippet
+from mcp_server.tool import KnowledgeTool
+
+DEEPEST = 200  # hits; who has read so many needs another query, not another page
+
+
+class Found(BaseModel):
+    id: str
+    title: str
+    url: str
+    snippet: str
+    score: float
+    knowledge_base: str
+
+
+class SearchResults(BaseModel):
+    results: list[Found]
+    next_cursor: str
+    notice: str
+
+
+DESCRIPTION = (
+    "Search the team's documents and chats. Returns the best passages, best first, each with an id"
+    " for fetch and a url to cite. Use it to find sources; use ask for a finished answer."
+)
+
+
+def build_search(door: Door) -> KnowledgeTool:
+    """The tool behind `door`."""
+
+    async def search(
+        context: Context,
+        query: Annotated[
+            str, Field(min_length=1, max_length=2000, description="Words or a question.")
+        ],
+        knowledge_base: Annotated[
+            str, Field(max_length=200, description="Name or id; empty: all you may read.")
+        ] = "",
+        limit: Annotated[int, Field(ge=1, le=50, description="Most results of a page.")] = 10,
+        cursor: Annotated[
+            str, Field(max_length=500, description="next_cursor of the page before.")
+        ] = "",
+    ) -> SearchResults:
+        caller = await door.caller(context)
+        secrets = caller.engine.secrets
+        offset = offset_of(secrets, cursor, query, knowledge_base)
+        wanted = min(offset + limit + 1, DEEPEST)
+        found = await caller.engine.search(caller.principal, query, kb=knowledge_base, limit=wanted)
+        rest = [_found(caller, hit) for hit in found.hits[offset:]]
+        shown = rest[:limit]
+        shown = shown[: page_within([item.model_dump() for item in shown], SEARCH_BUDGET)]
+        more = len(rest) > len(shown)
+        notice = found.notice
+        if not rest and offset:
+            notice = "No more results. Try another query."
+        elif more and len(shown) < limit:
+            notice = f"{notice} The page was cut to its size limit; next_cursor goes on.".strip()
+        return SearchResults(
+            results=shown,
+            next_cursor=cursor_of(secrets, offset + len(shown), query, knowledge_base)
+            if more
+            else "",
+            notice=notice,
+        )
+
+    return KnowledgeTool.reading(
+        search, title="Search the knowledge bases", description=DESCRIPTION
+    )
+
+
+def _found(caller: Caller, hit: Hit) -> Found:
+    return Found(
+        id=hit.id,
+        title=hit.title,
+        url=caller.links.url(hit.url, hit.id),
+        snippet=snippet(hit.text),
+        score=round(hit.score, 4),
+        knowledge_base=hit.kb_name,
+    )
