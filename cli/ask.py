@@ -61,7 +61,7 @@ async def _ask(ctx: typer.Context, question: str, kb: str, as_user: str, *, as_j
         found = None
         with output.working("looking it up"):
             audience = engine.audience_of_asker(principal)
-            async for event in engine.ask(principal, audience, question, kb=kb):
+            async for event in engine.ask(principal, audience, question, kb=kb, door="cli"):
                 if isinstance(event, Answered):
                     found = event.answer
     if found is None:

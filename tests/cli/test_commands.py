@@ -76,6 +76,24 @@ def test_added_documents_are_listed_and_found(run: Run, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_an_answer_rests_on_what_the_page_says(run: Run) -> None:
+    answer = run("ask", "How many hours of advanced sick leave can I request?", "--kb", "team")
+    assert list(answer) == ["answer", "grounded", "confidence", "citations"]
+    assert "240 hours" in answer["answer"]
+    citation = answer["citations"][0]
+    assert list(citation) == ["n", "id", "document_id", "title", "url", "quote"]
+    assert (citation["n"], citation["title"]) == (1, "Sick leave")
+    assert citation["quote"] in PAGES["leave.md"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_question_nothing_answers_gets_told_so(run: Run) -> None:
+    answer = run("ask", "What is the capital of Mongolia?", "--kb", "team")
+    assert (answer["grounded"], answer["citations"]) == (False, [])
+    assert "team" in answer["answer"]
+
+
+@pytest.mark.usefixtures("filled")
 def test_adding_a_changed_file_again_replaces_it(run: Run, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Lunch\n\nLunch is at noon.\n", encoding="utf-8")
