@@ -28,6 +28,7 @@ from api.app import build_app
 from api.problems import Refusal
 from api.service import Service, base_url
 from engine.errors import Unavailable
+from engine.links import address_of
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -162,7 +163,9 @@ async def serve(
         server_header=False,
         timeout_graceful_shutdown=BACKSTOP_S,
     )
-    server = _Server(config, ready, _address_of(settings, sockets[0]))
+    port = sockets[0].getsockname()[1]
+    address = settings.server.public_url or address_of(settings.server, port)
+    server = _Server(config, ready, address)
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve(sockets))
         stopped = asyncio.create_task(stop.wait())
@@ -233,16 +236,6 @@ def _unavailable(host: str, port: int, error: OSError) -> Unavailable:
         f"Can't listen on {host}, port {port}: {error.strerror}. Set server.host to an address of"
         " this machine."
     )
-
-
-def _address_of(settings: Settings, listener: socket.socket) -> str:
-    if settings.server.public_url:
-        return settings.server.public_url
-    host = settings.server.host.strip("[]")
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
-        host = "localhost"
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def run(settings: Settings) -> int:

@@ -137,6 +137,7 @@ class Engine:
 
     async def list_kbs(self, principal: Principal) -> list[KbInfo]:
         """The knowledge bases the principal may read."""
+        access.require(principal, Scope.KB_READ)
         async with self.db.read() as session:
             return await knowledge_bases.list_kbs(session, principal)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import InvalidInput
 from engine.secrets import Secrets
+from engine.settings import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Links:
     def url(self, document_url: str, id: str) -> str:  # noqa: A002
         """The document's own address where a browser can open it, else the viewer's."""
         return document_url if is_web_address(document_url) else self.viewer(id)
+
+
+def address_of(server: Server, port: int | None = None) -> str:
+    """How this machine reaches the server: `port` where it is not the configured one."""
+    host = server.host.strip("[]")
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
+        host = "localhost"
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{server.port if port is None else port}"
 
 
 def is_web_address(url: str) -> bool:

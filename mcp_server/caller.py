@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mcp.server.mcpserver import Context
 
-from engine.domain import Principal
-from engine.engine import Engine
-from engine.links import Links
+if TYPE_CHECKING:  # the engine takes seconds to load, and on stdio `initialize` must not wait
+    from engine.domain import Principal
+    from engine.engine import Engine
+    from engine.links import Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidInput, Unauthenticated
-from engine.secrets import Secrets
+
+if TYPE_CHECKING:
+    from engine.secrets import Secrets
 
 
 def cursor_of(secrets: Secrets, offset: int, *parts: str) -> str:

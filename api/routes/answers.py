@@ -38,6 +38,7 @@ async def ask(request: Request) -> Response:
         body.question,
         kb=body.kb,
         conversation_id=body.conversation_id,
+        door="http",
     )
     if MEDIA_TYPE in request.headers.get("accept", ""):
         return stream(_as_events(service, events, links))

@@ -61,7 +61,7 @@ async def _answered(
     audience = service.engine.audience_of_asker(principal)
     try:
         with service.timed("ask"):
-            async for item in service.engine.ask(principal, audience, question, kb=kb):
+            async for item in service.engine.ask(principal, audience, question, kb=kb, door="http"):
                 if isinstance(item, Answered):
                     return render_answer(item.answer, links)
     except EngineError as error:
@@ -88,7 +88,7 @@ async def _events(
     audience = service.engine.audience_of_asker(principal)
     try:
         with service.timed("ask"):
-            async for item in service.engine.ask(principal, audience, question, kb=kb):
+            async for item in service.engine.ask(principal, audience, question, kb=kb, door="http"):
                 if isinstance(item, Answered):
                     yield event("answered", {"html": render_answer(item.answer, links)})
                 elif isinstance(item, Delta):

@@ -9,8 +9,7 @@ from typing import Annotated
 from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
-from engine.access import require
-from engine.domain import Answer, Answered, Scope, Searching
+from engine.domain import Answer, Answered, Searching
 from mcp_server.caller import Caller, Door
 from mcp_server.errors import AnswerTimedOut
 from mcp_server.tool import KnowledgeTool
@@ -53,7 +52,6 @@ def build_ask(door: Door) -> KnowledgeTool:
         ] = "",
     ) -> CitedAnswer:
         caller = await door.caller(context)
-        require(caller.principal, Scope.KB_ASK)
         try:
             async with asyncio.timeout(LONGEST_S):
                 answer = await _answered(caller, context, question, knowledge_base)
@@ -74,7 +72,7 @@ async def _answered(caller: Caller, context: Context, question: str, knowledge_b
     engine, principal = caller.engine, caller.principal
     audience = engine.audience_of_asker(principal)
     told_at, steps = time.monotonic() - PROGRESS_EVERY_S, 0
-    async for event in engine.ask(principal, audience, question, kb=knowledge_base):
+    async for event in engine.ask(principal, audience, question, kb=knowledge_base, door="mcp"):
         if isinstance(event, Answered):
             return event.answer
         if time.monotonic() - told_at >= PROGRESS_EVERY_S:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
-from engine.reading import Page
 from mcp_server.caller import Caller, Door
 from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.tool import KnowledgeTool
+
+if TYPE_CHECKING:
+    from engine.reading import Page
 
 CHANGED = "This passage has changed since it was found; this is the document as it is now."
 

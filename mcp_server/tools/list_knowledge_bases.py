@@ -7,8 +7,6 @@ from typing import Annotated
 from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
-from engine.access import require
-from engine.domain import Scope
 from mcp_server.caller import Door
 from mcp_server.cursors import cursor_of, offset_of
 from mcp_server.render import SEARCH_BUDGET, page_within
@@ -47,7 +45,6 @@ def build_list_knowledge_bases(door: Door) -> KnowledgeTool:
         ] = "",
     ) -> KnowledgeBases:
         caller = await door.caller(context)
-        require(caller.principal, Scope.KB_READ)
         offset = offset_of(caller.engine.secrets, cursor, "knowledge_bases")
         listed = [
             KnowledgeBase(
