@@ -76,8 +76,6 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     try:
         async with opened(ctx) as (engine, _):
             for name, fault in (await engine.health()).items():
-                if name == "checked_at":
-                    continue
                 yield Check(name, "not well", fault) if fault else Check(name, "well")
     except EngineError as error:
         yield Check("engine", "does not open", str(error))

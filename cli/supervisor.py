@@ -16,6 +16,7 @@ from engine.clock import now
 
 if TYPE_CHECKING:
     from engine.engine import Engine
+    from engine.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,10 @@ class Supervisor:
             await child.wait()
 
 
-def worker_command(home: str) -> list[str]:
-    """How the worker of a data folder is started."""
-    return [sys.executable, "-m", "cli.work", home]
+def worker_command(settings: Settings) -> list[str]:
+    """How the worker of a data folder is started: with the settings file its parent read."""
+    config = [str(settings.config_file)] if settings.config_file is not None else []
+    return [sys.executable, "-m", "cli.work", str(settings.home), *config]
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -57,7 +57,7 @@ async def _up(settings: Settings, *, with_sample: bool) -> int:
                 tasks.create_task(serve(engine, settings, ready=ready, stop=stop))
                 address = await ready
                 _say(f"\nScrubjay is at {address}\n")
-                command = worker_command(str(settings.home))
+                command = worker_command(settings)
                 tasks.create_task(Supervisor(engine, command).run(stop))
                 tasks.create_task(_greet(engine, owner, stop, with_sample=with_sample))
                 await stop.wait()

@@ -104,6 +104,7 @@ def load_settings(
         raise ConfigurationError(_report(faults))
     _require_together(settings)
     settings._origins.update({name: layered.origin for name, layered in layers.items()})  # noqa: SLF001
+    settings._named_file = config_file  # noqa: SLF001 (this module fills the tree)
     return settings
 
 

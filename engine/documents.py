@@ -122,6 +122,7 @@ class _Received:
     title: str
     blob_hash: str
     size_bytes: int
+    fault: str = ""  # why it can't be ingested, where that is plain already
 
 
 class Documents:
@@ -147,6 +148,7 @@ class Documents:
         """Accept documents into a KB: all of them, or none where one is refused.
 
         Adding the same external id again is a new revision; the same bytes again is nothing new.
+        A file over the size limit becomes a row too: `failed`, with the reason.
         """
         access.require(principal, Scope.KB_WRITE)
         received = [await self._receive(principal, item) for item in new]
@@ -178,26 +180,23 @@ class Documents:
             return self._checked(_Received(new, external_id, title[:TITLE_MAX], "", 0))
         if new.data is None and new.path is None:
             raise InvalidInput("A document needs content: a file, text or a URL.", field="data")
-        data = new.data
+        data, size = new.data, len(new.data or b"")
         if data is None and new.path is not None:
             size = (await anyio.to_thread.run_sync(new.path.stat)).st_size
-            self._check_size(new, size)
-            data = await anyio.to_thread.run_sync(new.path.read_bytes)
+            # One too large is not even read.
+            data = b"" if size > self._max else await anyio.to_thread.run_sync(new.path.read_bytes)
         data = data or b""
-        self._check_size(new, len(data))
-        blob_hash = await self._blobs.put(principal.tenant_id, data)
         title = new.title or Path(new.filename or (new.path.name if new.path else "")).name
         external_id = new.external_id or f"sha256:{hashlib.sha256(data).hexdigest()}"
-        return self._checked(
-            _Received(new, external_id, (title or external_id)[:TITLE_MAX], blob_hash, len(data))
-        )
-
-    def _check_size(self, new: NewDocument, size: int) -> None:
+        title = (title or external_id)[:TITLE_MAX]
         if size > self._max:
-            raise TooLarge(
-                f"{new.filename or new.title or 'The document'} has {size:,} bytes; the limit is"
-                f" {self._max:,}. Split it, or raise processing.max_file_size."
+            fault = (
+                f"{title} has {size:,} bytes and the limit is {self._max:,}: split it, or raise"
+                " processing.max_file_size."
             )
+            return self._checked(_Received(new, external_id, title, "", size, fault))
+        blob_hash = await self._blobs.put(principal.tenant_id, data)
+        return self._checked(_Received(new, external_id, title, blob_hash, len(data)))
 
     @staticmethod
     def _checked(received: _Received) -> _Received:
@@ -260,6 +259,8 @@ class Documents:
         document.deleted_at = None
         reset_state(document)
         await session.flush()
+        if item.fault:
+            return await self._refuse(session, document, item.fault)
         revision = Revision(
             tenant_id=tenant_id,
             document_id=document.id,
@@ -288,6 +289,21 @@ class Documents:
             {"document_id": document.id, "kb_id": source.kb_id, "revision_id": revision.id},
         )
         return Added(document.id, revision.id, job_id, DocumentState.PENDING)
+
+    @staticmethod
+    async def _refuse(session: AsyncSession, document: Document, fault: str) -> Added:
+        """A row that says why the document can't be had; what answered before goes on answering."""
+        document.state = DocumentState.FAILED
+        document.progress = -1.0
+        document.error = document.message = fault
+        document.error_code = TooLarge.code
+        await append_event(
+            session,
+            document.tenant_id,
+            "document.processing_failed",
+            {"document_id": document.id, "kb_id": document.kb_id, "error": fault},
+        )
+        return Added(document.id, "", "", DocumentState.FAILED)
 
     @staticmethod
     async def _unchanged(

@@ -72,6 +72,7 @@ class Engine:
         index: SearchIndex,
         open_index_writer: Callable[[], AbstractAsyncContextManager[SearchIndex]],
         embedder: Embedder,
+        check_model: Callable[[], str],
         secrets: Secrets,
         retriever: Retriever,
         asker: Asker,
@@ -83,6 +84,7 @@ class Engine:
         self.open_index_writer = open_index_writer
         self.embedder = embedder
         self.secrets = secrets
+        self._check_model = check_model
         self._retriever = retriever
         self._asker = asker
         self._documents = documents.Documents(
@@ -345,7 +347,7 @@ class Engine:
 
     async def health(self) -> dict[str, str]:
         """Each dependency: an empty text when it is well, else what to do."""
-        return await status.read_health(self.db, self.index)
+        return await status.read_health(self.db, self.index, self._check_model)
 
     async def reconcile(self, principal: Principal, *, repair: bool = True) -> Drift:
         """Compare the index with SQL; with `repair`, queue the jobs that mend it."""

@@ -11,10 +11,11 @@ from pathlib import Path
 import anyio.to_thread
 
 from engine import tenants
+from engine.agent import Budget
 from engine.ask import Asker
 from engine.blobs import FolderBlobs
 from engine.clock import now
-from engine.db.migrations import migrate
+from engine.db.current import is_current
 from engine.db.session import open_database
 from engine.engine import Engine
 from engine.errors import ConfigurationError
@@ -78,9 +79,12 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
             index=index,
             open_index_writer=lambda: _index_writer(settings),
             embedder=embedder,
+            check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
             retriever=retriever,
-            asker=Asker(db, retriever, model=model),
+            asker=Asker(
+                db, retriever, model=model, budget=Budget(max_tokens=settings.llm.max_tokens)
+            ),
         )
 
 
@@ -109,6 +113,10 @@ async def _index_writer(settings: Settings) -> AsyncIterator[SearchIndex]:
 
 
 def _migrate(settings: Settings) -> None:
+    if is_current(settings.database_url):
+        return
+    from engine.db.migrations import migrate
+
     def back_up() -> None:
         # Only a SQLite file is ours to copy; a PostgreSQL server has its own backups.
         if settings.database.url:
@@ -176,6 +184,15 @@ def build_embedder(settings: Settings) -> Embedder:
         threads=settings.embedding_threads,
         batch_tokens=chosen.batch_tokens,
     )
+
+
+def _check_model(settings: Settings) -> str:
+    """What is wrong with the embedding model's files, if it is one that has files."""
+    if settings.embedding.base_url or settings.embedding.model != "minilm":
+        return ""
+    from engine.models.weights import model_status
+
+    return model_status(settings.models_folder)
 
 
 def build_reranker(settings: Settings) -> Reranker | None:

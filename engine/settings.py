@@ -309,6 +309,7 @@ class Settings(BaseSettings):
 
     # Where each value that is not a default was written; engine.config.origins tells it.
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _named_file: Path | None = PrivateAttr(default=None)
 
     @classmethod
     def settings_customise_sources(
@@ -325,6 +326,11 @@ class Settings(BaseSettings):
         that name no setting, which the library's own source passes over in silence.
         """
         return (init_settings,)
+
+    @property
+    def config_file(self) -> Path | None:
+        """The settings file that somebody named, which a child process must be told of."""
+        return self._named_file
 
     @property
     def database_url(self) -> str:

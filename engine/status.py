@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import anyio.to_thread
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, jobs
-from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document
 from engine.domain import Principal, Scope
@@ -103,15 +103,14 @@ async def _states(
     return found
 
 
-async def read_health(db: Database, index: SearchIndex) -> dict[str, str]:
+async def read_health(
+    db: Database, index: SearchIndex, check_model: Callable[[], str]
+) -> dict[str, str]:
     """Each dependency with an empty text when it is well, else what is wrong and what to do."""
-    health = {"database": "", "index": "", "checked_at": now().isoformat(timespec="seconds")}
-    try:
-        await db.health()
-    except EngineError as error:
-        health["database"] = str(error)
+    health = {"database": await db.health()}
     try:
         health["index"] = await index.health()
     except EngineError as error:
         health["index"] = str(error)
+    health["model"] = await anyio.to_thread.run_sync(check_model)
     return health
