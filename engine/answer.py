@@ -76,7 +76,7 @@ def _choose(judged: Sequence[Judged]) -> list[Judged]:
             or fold(other.candidate.words)[0] == said
             for other in chosen
         )
-        if not repeats:
+        if not repeats and (not chosen or one.candidate.fits):
             chosen.append(one)
     return chosen
 
@@ -165,7 +165,7 @@ def check_answer(text: str, sources: Sequence[Source]) -> Checked:
     """
     numbered = {source.n: source for source in sources}
     text = sanitise(text, sources=[source.passage.text for source in sources])
-    text = _AFTER_STOP.sub(lambda match: f" {match[2].strip()}{match[1]}", text)
+    text = _AFTER_STOP.sub(_before_stop, text)
     numbering = _Numbering()
     out: list[str] = []
     position, carried, bare = 0, 0, 0
@@ -185,13 +185,14 @@ def check_answer(text: str, sources: Sequence[Source]) -> Checked:
     return Checked("".join(out).strip(), numbering.citations, grounded=answers)
 
 
-def refuses(text: str) -> bool:
-    """Whether a model says that the passages do not answer."""
-    return bool(_REFUSES.search(text)) and not _MARK.search(text)
+def _before_stop(match: re.Match[str]) -> str:
+    """A mark belongs to the sentence it follows: "days. [4] Ask" becomes "days [4]. Ask"."""
+    marks = match[2].rstrip()
+    return f" {marks}{match[1]}{match[2][len(marks) :]}"
 
 
 def _carried(said: str, numbered: Mapping[int, Source], numbering: _Numbering) -> list[int]:
-    """The numbers of the citations that carry a sentence: those it names, else any that does."""
+    """The numbers of the citations that carry a sentence: of those it names, else the first."""
     named = [
         numbered[n]
         for match in _MARK.finditer(said)
@@ -201,16 +202,20 @@ def _carried(said: str, numbered: Mapping[int, Source], numbering: _Numbering) -
     words = plain(_MARK.sub(" ", said))
     if not named and not _is_factual(words):
         return []
-    pool = list(dict.fromkeys(source.n for source in named)) or list(numbered)
-    spans = {n: span for n in pool if (span := carrying_span(words, numbered[n].passage.text))}
-    if not named and spans:
-        best = next(iter(spans))
-        spans = {best: spans[best]}
+    spans = _spans(words, named)
+    if not spans:
+        # A small model counts badly: what another passage carries may cite that one.
+        spans = dict(list(_spans(words, list(numbered.values())).items())[:1])
     stated = figures(words)
     shown = set[str]().union(*(figures(numbered[n].passage.text) for n in spans))
     if not stated <= shown:
         return []
     return list(dict.fromkeys(numbering.number(numbered[n], span) for n, span in spans.items()))
+
+
+def _spans(words: str, sources: Sequence[Source]) -> dict[int, tuple[int, int]]:
+    found = {source.n: carrying_span(words, source.passage.text) for source in sources}
+    return {n: span for n, span in found.items() if span is not None}
 
 
 def carrying_span(words: str, passage: str) -> tuple[int, int] | None:

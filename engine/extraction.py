@@ -13,7 +13,7 @@ has the figures.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,9 +31,10 @@ from engine.query import AnswerKind, Question
 
 HITS = 8  # documents whose sentences are weighed
 PASSAGES = 2  # of each
-EMBEDDED = 24  # sentences that are compared by meaning: about 60 ms on two cores
+EMBEDDED = 20  # sentences that are compared by meaning: about 60 ms on two cores
 SENTENCE_MAX = 700  # characters; a longer "sentence" is a table or a log, shown as a quote at most
 SENTENCE_MIN = 8
+FRAGMENT_WORDS = 4  # spaces; with fewer it names something rather than saying something
 
 # 1 when a question counts as answered at all; fitted so that about 1 in 30 foreign questions passes
 ANSWERS = 0.5
@@ -44,9 +45,11 @@ class Candidate:
     """A sentence that may answer: passage.text[start:end], `lead` what introduces it.
 
     Shares are of the idf mass of the question's terms: in the sentence with its lead, in it with
-    its neighbours and headings, in the whole passage with title and headings. `absent` is the mass
-    of names and numbers the passage does not hold, against the heaviest term. `fits` says whether
-    it holds the kind of thing that was asked for. `meaning` is its cosine to the question.
+    its neighbours and headings, in the whole passage with title and headings. `elsewhere` is the
+    mass, against the heaviest term, of names that other passages found hold and this one does not:
+    it is about something else; `nowhere` that of names no passage holds. `fits` says whether the
+    sentence holds the kind of thing that was asked for, `misses` that it does not say the very
+    thing ("what is the *password* …"). `meaning` is its cosine to the question.
     """
 
     hit: Hit
@@ -58,15 +61,25 @@ class Candidate:
     in_sentence: float
     in_window: float
     in_passage: float
-    absent: float
+    elsewhere: float
+    nowhere: float
     fits: bool
+    misses: bool
     promise: float
     meaning: float | None = None
 
     @property
     def features(self) -> tuple[float, ...]:
         """As the models below take them; `meaning` first where it is known."""
-        told = (self.in_sentence, self.in_window, self.in_passage, self.absent, float(self.fits))
+        told = (
+            self.in_sentence,
+            self.in_window,
+            self.in_passage,
+            self.elsewhere,
+            self.nowhere,
+            float(self.fits),
+            float(self.misses),
+        )
         return told if self.meaning is None else (self.meaning, *told)
 
 
@@ -78,18 +91,19 @@ class Judged:
     probability: float
 
 
-# Features: meaning, in_sentence, in_window, in_passage, absent, fits.
-WITH_MEANING = Logistic(-6.2, (5.5, 3.3, 1.45, 2.7, -1.5, 1.4))
-WORDS_ALONE = Logistic(-6.5, (3.6, 2.4, 3.4, -1.5, 1.4))
+# Features: meaning, in_sentence, in_window, in_passage, elsewhere, nowhere, fits, misses.
+WITH_MEANING = Logistic(-6.3, (5.4, 3.3, 1.3, 2.7, -3.2, -0.7, 1.4, -1.5))
+WORDS_ALONE = Logistic(-4.7, (3.6, 1.4, 3.2, -3.2, -0.7, 1.3, -1.5))
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A term of the question: its spellings, its weight, and whether it names or counts."""
+    """A term of the question: its spellings, its weight, and whether it names one thing."""
 
     terms: frozenset[str]
     weight: float
     is_name: bool
+    is_focus: bool
 
 
 def propose(
@@ -97,11 +111,14 @@ def propose(
 ) -> list[Candidate]:
     """Every sentence of the best passages that may answer, most promising first."""
     language = question.language or "en"
-    asked = _asked(question.text, language, term_weights)
-    found = []
-    for hit in hits[:HITS]:
-        for passage in hit.passages[:PASSAGES]:
-            found.extend(_of_passage(question.kind, asked, language, hit, passage))
+    asked = _asked(question, language, term_weights)
+    read = [
+        _Read.of(hit, passage, language)
+        for hit in hits[:HITS]
+        for passage in hit.passages[:PASSAGES]
+    ]
+    known = set[str]().union(*(one.whole for one in read))
+    found = [candidate for one in read for candidate in one.candidates(question.kind, asked, known)]
     return sorted(found, key=lambda candidate: -candidate.promise)
 
 
@@ -153,13 +170,17 @@ async def _with_meaning(
 # What the words tell
 
 
-def _asked(text: str, language: str, weights: Mapping[str, float]) -> list[_Asked]:
-    terms = [term for term in analyse_query(text, [language]) if not term.compound]
-    names = _names(text, language)
+def _asked(question: Question, language: str, weights: Mapping[str, float]) -> list[_Asked]:
+    terms = [term for term in analyse_query(question.text, [language]) if not term.compound]
+    names = _names(question.text, language)
+    focus = set(analyse(question.focus, language))
     usual = max(weights.values(), default=1.0)
     return [
         _Asked(
-            frozenset(term.terms), _weight(term, weights, usual), not names.isdisjoint(term.terms)
+            frozenset(term.terms),
+            _weight(term, weights, usual),
+            is_name=not names.isdisjoint(term.terms),
+            is_focus=not focus.isdisjoint(term.terms),
         )
         for term in terms
     ]
@@ -170,68 +191,102 @@ def _weight(term: QueryTerm, weights: Mapping[str, float], usual: float) -> floa
     return max(known, default=usual)
 
 
-_WORD = re.compile(r"[^\W_][\w'’.-]*")
+_WORD = re.compile(r"[^\W_](?:[\w'’.-]*\w)?")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_NOT_NAMES = frozenset({"I", "I'm", "I'd", "I've", "I'll", "I’m", "I’d", "I’ve", "I’ll"})
+_POINTER = re.compile(
+    r"^\W*(?:see|refer to|visit|check(?: out)?|read|learn more|find out more|more information"
+    r"|for (?:more|further|additional|other) (?:information|details?|help|questions))\b.{0,120}$",
+    re.IGNORECASE,
+)
 
 
 def _names(text: str, language: str) -> set[str]:
-    """Terms of words that name one thing: capitals inside a sentence, digits."""
+    """Terms of words that name one thing: capitals inside a sentence, and years.
+
+    Other numbers are not names: the answer to "15,000 dollars" speaks of "over 10,000".
+    """
     named: list[str] = []
     starts_sentence = True
     for match in _WORD.finditer(text):
         word = match.group()
-        capital = word[0].isupper() and word not in {"I", "I'm", "I'd", "I've", "I'll"}
+        capital = word[0].isupper() and word not in _NOT_NAMES and not starts_sentence
         inside = any(letter.isupper() for letter in word[1:])
-        if any(letter.isdigit() for letter in word) or inside or (capital and not starts_sentence):
+        # German writes every noun with a capital: there they tell nothing.
+        if _YEAR.fullmatch(word) or inside or (capital and language != "de"):
             named.append(word)
         starts_sentence = text[match.end() : match.end() + 1] in {".", "?", "!"}
-    # German writes every noun with a capital: there they tell nothing.
-    if language == "de":
-        named = [word for word in named if any(letter.isdigit() for letter in word)]
     return {term for word in named for term in analyse(word, language)}
 
 
-def _of_passage(
-    kind: AnswerKind, asked: Sequence[_Asked], language: str, hit: Hit, passage: Passage
-) -> list[Candidate]:
-    text = passage.text
-    sentences = split_sentences(text)
-    words = [plain(text[one.start : one.end]) for one in sentences]
-    terms = [set(analyse(said, language)) for said in words]
-    around = set(analyse(f"{hit.title} {passage.context}", language))
-    whole = around.union(*terms)
-    in_passage = _share(asked, whole)
-    absent = _absent(asked, whole)
-    near = max(0.0, passage.cosine or 0.0)
-    found = []
-    for place, sentence in enumerate(sentences):
-        if sentence.kind == "heading" or not _may_answer(words[place]):
-            continue
-        lead = _lead(sentences, words, place)
-        own = terms[place] | (set(analyse(lead, language)) if lead else set())
-        window = own.union(around, *terms[max(0, place - 1) : place + 2])
-        in_sentence, in_window = _share(asked, own), _share(asked, window)
-        fits = holds(kind, words[place])
-        found.append(
-            Candidate(
-                hit=hit,
-                passage=passage,
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A passage cut into sentences: the words and terms of each, and what stands around them."""
+
+    hit: Hit
+    passage: Passage
+    sentences: Sequence[Sentence]
+    words: Sequence[str]
+    terms: Sequence[set[str]]
+    around: set[str]
+    whole: set[str]
+    language: str
+
+    @classmethod
+    def of(cls, hit: Hit, passage: Passage, language: str) -> _Read:
+        sentences = split_sentences(passage.text)
+        words = [plain(passage.text[one.start : one.end]) for one in sentences]
+        terms = [set(analyse(said, language)) for said in words]
+        around = set(analyse(f"{hit.title} {passage.context}", language))
+        whole = around.union(*terms)
+        return cls(hit, passage, sentences, words, terms, around, whole, language)
+
+    def candidates(
+        self, kind: AnswerKind, asked: Sequence[_Asked], known: set[str]
+    ) -> Iterator[Candidate]:
+        """Its sentences that may answer; `known` are the terms of all passages found."""
+        in_passage = _share(asked, self.whole)
+        absent = [one for one in asked if one.is_name and self.whole.isdisjoint(one.terms)]
+        elsewhere = _against_heaviest(asked, [a for a in absent if not known.isdisjoint(a.terms)])
+        nowhere = _against_heaviest(asked, [a for a in absent if known.isdisjoint(a.terms)])
+        near = max(0.0, self.passage.cosine or 0.0)
+        for place, sentence in enumerate(self.sentences):
+            words = self.words[place]
+            if sentence.kind == "heading" or not _may_answer(words, kind):
+                continue
+            lead = _lead(self.sentences, self.words, place)
+            own = self.terms[place] | (set(analyse(lead, self.language)) if lead else set())
+            window = own.union(self.around, *self.terms[max(0, place - 1) : place + 2])
+            in_sentence, in_window = _share(asked, own), _share(asked, window)
+            fits = holds(kind, words)
+            yield Candidate(
+                hit=self.hit,
+                passage=self.passage,
                 start=sentence.start,
                 end=sentence.end,
-                words=words[place],
+                words=words,
                 lead=lead,
                 in_sentence=in_sentence,
                 in_window=in_window,
                 in_passage=in_passage,
-                absent=absent,
+                elsewhere=elsewhere,
+                nowhere=nowhere,
                 fits=fits,
-                promise=in_sentence + in_window / 2 + near + 0.3 * fits + 0.7 * hit.score,
+                misses=any(one.is_focus and own.isdisjoint(one.terms) for one in asked),
+                promise=in_sentence + in_window / 2 + near + 0.3 * fits + 0.7 * self.hit.score,
             )
-        )
-    return found
 
 
-def _may_answer(words: str) -> bool:
-    return SENTENCE_MIN <= len(words) <= SENTENCE_MAX and not words.endswith("?")
+def _may_answer(words: str, kind: AnswerKind) -> bool:
+    """Long enough to say something, no question, and no mere pointer to another page.
+
+    A fragment ("Annual Leave", the name of a link) answers only who, where and when, or a number.
+    """
+    if words.endswith("?") or _POINTER.match(words):
+        return False
+    if kind not in {"person", "place", "time"} and words.isascii() and not has_number(words):
+        return words.count(" ") >= FRAGMENT_WORDS and len(words) <= SENTENCE_MAX
+    return SENTENCE_MIN <= len(words) <= SENTENCE_MAX
 
 
 def _lead(sentences: Sequence[Sentence], words: Sequence[str], place: int) -> str:
@@ -248,10 +303,9 @@ def _share(asked: Sequence[_Asked], terms: set[str]) -> float:
     return found / mass if mass else 0.0
 
 
-def _absent(asked: Sequence[_Asked], terms: set[str]) -> float:
+def _against_heaviest(asked: Sequence[_Asked], missing: Sequence[_Asked]) -> float:
     heaviest = max((one.weight for one in asked), default=0.0)
-    missing = sum(one.weight for one in asked if one.is_name and terms.isdisjoint(one.terms))
-    return min(1.0, missing / heaviest) if heaviest else 0.0
+    return min(1.0, sum(one.weight for one in missing) / heaviest) if heaviest else 0.0
 
 
 # Whether a sentence holds the kind of thing that was asked for

@@ -5,6 +5,7 @@ kind of answer expected. The patterns speak English; for another language the ki
 nothing is required of a sentence but that it is about the same thing.
 """
 
+# ruff: noqa: RUF001 (typography is part of what is matched)
 from __future__ import annotations
 
 import re
@@ -65,17 +66,22 @@ _QUOTED = re.compile(r"^\s*[\"“„«].{2,}[\"”“»]\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as it is searched and answered. `language` is "" where it can't be told."""
+    """A question as it is searched and answered. `language` is "" where it can't be told.
+
+    `focus` is the word for the very thing that is asked for ("password" in "What is the guest
+    password?"), "" where the question does not say it or says it too generally.
+    """
 
     text: str
     language: str
     kind: AnswerKind
+    focus: str = ""
 
 
 def read_question(text: str) -> Question:
     """What `text` asks for."""
     text = " ".join(text.split())[:QUERY_MAX]
-    return Question(text, detect_language(text), answer_kind(text))
+    return Question(text, detect_language(text), answer_kind(text), focus_word(text))
 
 
 def answer_kind(text: str) -> AnswerKind:
@@ -89,6 +95,93 @@ def answer_kind(text: str) -> AnswerKind:
         if (match := pattern.search(text))
     ]
     return min(found)[2] if found else "other"
+
+
+_AFTER_FOCUS = (
+    r"(?:is|are|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had"
+    r"|of|for|in|at|on|to|from|that|which|who|when|per|by|with|about|i|you|we|they)"
+)
+_PHRASE = r"((?:[\w'’-]+\s+){0,3}?[\w'’-]+?)(?=\s+" + _AFTER_FOCUS + r"\b|\W*$|[,;])"
+_FOCUS = tuple(
+    re.compile(start + _PHRASE, re.IGNORECASE)
+    for start in (
+        r"\b(?:what|who)\s+(?:is|was|are|were)\s+(?:the|our|my|your|their|his|her|an?)\s+",
+        r"\b(?:which|what)\s+",
+    )
+)
+_NO_FOCUS = re.compile(_AFTER_FOCUS + r"$", re.IGNORECASE)
+# What a fitting answer rarely says itself: "in 1842" for "what year", "Alice" for "which person".
+_GENERAL = frozenset(
+    [
+        "name",
+        "names",
+        "type",
+        "types",
+        "kind",
+        "kinds",
+        "term",
+        "word",
+        "number",
+        "numbers",
+        "amount",
+        "percentage",
+        "percent",
+        "price",
+        "cost",
+        "costs",
+        "rate",
+        "year",
+        "day",
+        "date",
+        "time",
+        "month",
+        "reason",
+        "purpose",
+        "way",
+        "part",
+        "one",
+        "thing",
+        "things",
+        "title",
+        "role",
+        "country",
+        "city",
+        "state",
+        "place",
+        "area",
+        "group",
+        "person",
+        "people",
+        "maximum",
+        "minimum",
+        "total",
+        "size",
+        "length",
+        "distance",
+        "population",
+        "score",
+        "age",
+        "value",
+        "effect",
+        "result",
+        "example",
+        "hours",
+    ]
+)
+
+
+def focus_word(text: str) -> str:
+    """The noun a "what is the …" or "which …" question asks for, if it names a particular thing."""
+    for pattern in _FOCUS:
+        match = pattern.search(text)
+        if match is None:
+            continue
+        words = match[1].casefold().split()
+        last = words[-1]
+        if _NO_FOCUS.match(words[0]) or last in _GENERAL or last.endswith("ed"):
+            continue
+        return last
+    return ""
 
 
 def stand_alone(question: str, earlier: Sequence[str]) -> str:

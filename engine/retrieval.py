@@ -137,7 +137,7 @@ class Retriever:
                 include_hidden=plan.scope.filter.include_hidden,
             )
             hits, weights = await self._find(plan, gate, limit)
-            if rerank and self._reranker is not None and hits:
+            if rerank and self._reranker is not None and hits and plan.scope.reranks:
                 hits, fault = await self._reranked(self._reranker, query, hits)
                 notices.append(fault)
             hits = [hit for hit in hits if hit.confidence >= self._least(plan, hit, threshold)]

@@ -72,25 +72,35 @@ class Kb:
     documents: int
     search: Mapping[str, Any]
 
+    def _own(self, key: str, default: Any) -> Any:  # noqa: ANN401 (settings of many types)
+        value = self.search.get(key)
+        return default if value is None else value
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a reranker, where there is one, may reorder its hits."""
+        return bool(self._own("rerank", True))
+
     @property
     def weight(self) -> float:
-        return float(self.search.get("weight", 1.0))
+        """How much its hits count beside those of other knowledge bases."""
+        return float(self._own("weight", 1.0))
 
     def top_k(self, defaults: SearchDefaults) -> int:
-        return int(self.search.get("top_k", defaults.top_k))
+        return int(self._own("top_k", defaults.top_k))
 
     def threshold(self, defaults: SearchDefaults) -> float:
-        return float(self.search.get("confidence_threshold", defaults.confidence_threshold))
+        return float(self._own("confidence_threshold", defaults.confidence_threshold))
 
     def ranking(self, defaults: SearchDefaults) -> Ranking:
-        half_life = self.search.get("decay_half_life_s")
+        half_life = self._own("decay_half_life_s", None)
         return Ranking(
             space=self.space,
-            alpha=float(self.search.get("alpha", defaults.alpha)),
-            title_weight=float(self.search.get("title_weight", defaults.title_weight)),
-            fusion=cast("Fusion", self.search.get("fusion", defaults.fusion)),
+            alpha=float(self._own("alpha", defaults.alpha)),
+            title_weight=float(self._own("title_weight", defaults.title_weight)),
+            fusion=cast("Fusion", self._own("fusion", defaults.fusion)),
             half_life_s=None if half_life is None else float(half_life),
-            feature_weights=tuple(sorted(self.search.get("feature_weights", {}).items())),
+            feature_weights=tuple(sorted(self._own("feature_weights", {}).items())),
         )
 
 
@@ -101,6 +111,11 @@ class Scope:
     kbs: Mapping[str, Kb]
     filter: Filter
     documents: int
+
+    @property
+    def reranks(self) -> bool:
+        """Whether any of them wants its hits reranked."""
+        return any(kb.reranks for kb in self.kbs.values())
 
     @property
     def names(self) -> list[str]:

@@ -5,12 +5,14 @@ What is shown in an answer and what is embedded; quotes keep the marks of their 
 
 from __future__ import annotations
 
+import html
 import re
 
 _TEMPLATE_TEXT = re.compile(r"\{%-?\s*\w+\s+[\"']([^\"']*)[\"'][^%]*%\}")
 _TEMPLATE = re.compile(r"\{[%#].*?[%#]\}|\{\{.*?\}\}", re.DOTALL)
 _LINK = re.compile(
-    r"!?\[([^\]]*)\](?:\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)|\[[^\]]*\])"
+    r"!?\[([^\]]*)\]"
+    r"(?:\(\s*[^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\s*\)|\[[^\]]*\])"
 )
 _FOOTNOTE = re.compile(r"\[\^[^\]]+\]")
 _AUTOLINK = re.compile(r"<((?:https?|mailto):[^>\s]+)>")
@@ -34,7 +36,7 @@ def plain(text: str) -> str:
     text = _MARKS.sub("", text)
     if "|" in text:
         text = _CELLS.sub(" | ", text).strip(" |")
-    return " ".join(text.split())
+    return " ".join(html.unescape(text).split())
 
 
 def _kept(match: re.Match[str]) -> str:
