@@ -2,7 +2,8 @@
 
 Workers and the relay call this; `outbox.py` creates the rows. SQL owns attempts, delays, leases
 and cancellation. A job runs at least once: a worker that dies loses its lease, and the next one
-starts over; whatever a worker that lost its lease still tries to commit fails with `LeaseLost`.
+starts over, which spends no attempt but is counted (`MAX_LOST`); whatever a worker that lost its
+lease still tries to commit fails with `LeaseLost`.
 
     queued ──claim──► running ──finish──► done | failed | cancelled
       ▲                  │
@@ -43,6 +44,12 @@ from engine.outbox import next_turn, served_turn
 LANES = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)  # first things first
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 600.0
+# How often a worker may die over one job. More often than it may fail: most that die are killed
+# from outside, or by a job beside it.
+MAX_LOST = 10
+SUSPECT = (
+    2  # from so many losses on a job runs alone: if it is the one that kills, it hits no other
+)
 
 _CLAIMED = (
     Job.id,
@@ -52,13 +59,14 @@ _CLAIMED = (
     Job.lane,
     Job.document_id,
     Job.attempts,
+    Job.lost,
     Job.max_attempts,
     Job.lease_owner,
     Job.leased_until,
     Job.correlation_id,
 )
 _PLAIN = {"synchronize_session": False}  # rows are read anew, never from a session's memory
-WORKER_LOST = "The worker stopped {attempts} times while working on this; it was given up."
+WORKER_LOST = "The worker stopped {lost} times while working on this; it was given up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,12 @@ class ClaimedJob:
     owner: str
     leased_until: datetime
     correlation_id: str
+    lost: int = 0  # attempts that ended with their worker
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what killed its workers, so that it should run alone."""
+        return self.lost >= SUSPECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +176,14 @@ async def renew(db: Database, job: ClaimedJob, *, lease_s: float) -> Lease:
 async def renew_all(db: Database, jobs: Sequence[ClaimedJob], *, lease_s: float) -> set[str]:
     """Extend the leases of one worker's jobs; ids of those to stop: lost, or to be cancelled.
 
-    A lease is only written once a third of it is gone, so this may be called every second.
+    A lease is only written once a third of it is gone, so this may be called every second. Jobs
+    of the same worker that are not among `jobs` lapse: it has lost track of them.
     """
     if not jobs:
         return set()
     owner = jobs[0].owner
-    mine = (Job.lease_owner == owner, Job.state == JobState.RUNNING)
+    known = [job.id for job in jobs]
+    mine = (Job.lease_owner == owner, Job.state == JobState.RUNNING, Job.id.in_(known))
 
     async def look(session: AsyncSession) -> list[Any]:
         query = select(Job.id, Job.cancel_requested, Job.attempts, Job.leased_until)
@@ -242,10 +258,10 @@ async def fail(
     row = await _must_hold(session, job)
     if row.cancel_requested:
         _end(row, JobState.CANCELLED, error)
-    elif not retry or row.attempts >= row.max_attempts:
+    elif not retry or row.attempts - row.lost >= row.max_attempts:
         _end(row, JobState.FAILED, error)
     else:
-        delay_s = backoff_s(row.attempts) if retry_in_s is None else retry_in_s
+        delay_s = backoff_s(row.attempts - row.lost) if retry_in_s is None else retry_in_s
         await _queue_anew(session, row, clock.now() + timedelta(seconds=delay_s))
         row.error = error
     return JobState(row.state)
@@ -295,6 +311,7 @@ async def retry(session: AsyncSession, tenant_id: str, job_id: str) -> JobState:
     row = await _of_tenant(session, tenant_id, job_id)
     if row.state in {JobState.FAILED, JobState.CANCELLED}:
         row.attempts = 0
+        row.lost = 0
         row.cancel_requested = False
         row.error = ""
         await _queue_anew(session, row, clock.now())
@@ -339,8 +356,8 @@ async def next_due_at(db: Database, kinds: Sequence[str]) -> datetime | None:
 async def take_back_lapsed(db: Database) -> int:
     """Queue the jobs of dead workers anew; says how many leases had lapsed.
 
-    One that has used up its attempts, so that a file that kills its worker does not kill all of
-    them, ends as failed, and with it its document and run. One that was to be cancelled ends so.
+    One that was lost `MAX_LOST` times, so that a file that kills its worker does not do so for
+    ever, ends as failed, and with it its document and run. One that was to be cancelled ends so.
     """
     return await db.run_write(_take_back_lapsed)
 
@@ -445,9 +462,12 @@ async def _take_back_lapsed(session: AsyncSession) -> int:
     for row in rows:
         if row.cancel_requested:
             await _give_up(session, row, JobState.CANCELLED, "")
-        elif row.attempts >= row.max_attempts:
-            error = WORKER_LOST.format(attempts=row.attempts)
-            await _give_up(session, row, JobState.FAILED, error)
+            continue
+        row.lost += 1
+        if row.lost >= MAX_LOST:
+            await _give_up(session, row, JobState.FAILED, WORKER_LOST.format(lost=row.lost))
+        elif row.lost >= SUSPECT:
+            await _queue_anew(session, row, clock.now())
         else:
             await _give_back(session, row)
     await session.flush()
@@ -567,6 +587,7 @@ def _claimed(row: Row[Any]) -> ClaimedJob:
         lane=Lane(row.lane),
         document_id=row.document_id,
         attempt=row.attempts,
+        lost=row.lost,
         max_attempts=row.max_attempts,
         owner=row.lease_owner,
         leased_until=row.leased_until,

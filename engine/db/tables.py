@@ -449,6 +449,7 @@ class Job(Base):
     state: Mapped[str] = mapped_column(String(20), default="queued")  # domain.JobState
     document_id: Mapped[str | None] = mapped_column(Id)
     attempts: Mapped[int] = mapped_column(default=0)  # begun, the running one included
+    lost: Mapped[int] = mapped_column(default=0)  # attempts that ended with their worker
     max_attempts: Mapped[int] = mapped_column(default=5)
     run_at: Mapped[datetime] = mapped_column(default=now)  # not before
     lease_owner: Mapped[str] = mapped_column(String(100), default="")

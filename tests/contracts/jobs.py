@@ -336,22 +336,54 @@ async def test_a_job_that_kills_its_workers_fails_with_its_document(
     database, fixed_clock, document
 ):
     job_id = await queue(database, document_id=document, max_attempts=2)
-    for _ in range(2):
-        await claim_one(database)
+    for lost in range(jobs.MAX_LOST):
+        job = await claim_one(database)
+        assert (job.lost, job.is_suspect) == (lost, lost >= jobs.SUSPECT)
         fixed_clock.advance(LEASE_S + 1)
     assert await claim(database) == []
     async with database.read() as session:
         job, row = await session.get_one(Job, job_id), await session.get_one(Document, document)
     assert (job.state, row.state, row.error_code) == ("failed", "failed", "worker_lost")
-    assert job.error == row.error == jobs.WORKER_LOST.format(attempts=2)
+    assert job.error == row.error == jobs.WORKER_LOST.format(lost=jobs.MAX_LOST)
     assert row.progress == -1
 
 
+async def test_a_lost_worker_spends_no_attempt(database, fixed_clock):
+    await queue(database, max_attempts=2)
+    for _ in range(3):
+        await claim_one(database)
+        fixed_clock.advance(LEASE_S + 1)
+    job = await claim_one(database)
+    async with database.write() as session:
+        assert await jobs.fail(session, job, "The service is down.") == JobState.QUEUED
+
+
+async def test_a_suspect_waits_behind_its_tenants_other_jobs(database, fixed_clock):
+    suspect = await queue(database)
+    for _ in range(jobs.SUSPECT):
+        assert (await claim_one(database)).id == suspect
+        fixed_clock.advance(LEASE_S + 1)
+    other = await queue(database)
+    await jobs.take_back_lapsed(database)
+    assert [(await claim_one(database)).id for _ in range(2)] == [other, suspect]
+
+
+async def test_a_worker_renews_only_the_leases_it_still_knows(database, fixed_clock):
+    await queue(database)
+    await queue(database)
+    forgotten, kept = await claim_one(database), await claim_one(database)
+    for _ in range(2):
+        fixed_clock.advance(LEASE_S - 1)
+        assert await jobs.renew_all(database, [kept], lease_s=LEASE_S) == set()
+    assert (await claim_one(database, "w2")).id == forgotten.id
+
+
 async def test_a_job_given_up_leaves_the_document_to_a_newer_job(database, fixed_clock, document):
-    await queue(database, document_id=document, max_attempts=1)
-    await claim_one(database)
     await queue(database, document_id=document)
-    fixed_clock.advance(LEASE_S + 1)
+    for _ in range(jobs.MAX_LOST):
+        await claim_one(database)
+        fixed_clock.advance(LEASE_S + 1)
+    await queue(database, document_id=document)
     await jobs.take_back_lapsed(database)
     async with database.read() as session:
         assert (await session.get_one(Document, document)).state == "pending"
