@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cli import render, sample
 from cli.supervisor import Supervisor, worker_command
+from cli.work import quieter
 
 if TYPE_CHECKING:
     from engine.config import Settings
@@ -30,13 +31,8 @@ def run(settings: Settings, *, sample: bool = True) -> int:
     from engine.telemetry import configure_logging
 
     # People read this terminal: only what needs them is printed over the greeting.
-    configure_logging(level=max_level(settings.system.log_level), style=settings.system.log_format)
+    configure_logging(level=quieter(settings.system.log_level), style=settings.system.log_format)
     return asyncio.run(_up(settings, with_sample=sample))
-
-
-def max_level(level: str) -> str:
-    """Warnings at least, unless debugging."""
-    return "debug" if level == "debug" else "warning" if level == "info" else level
 
 
 async def _up(settings: Settings, *, with_sample: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -13,16 +14,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.config import Settings
 
+log = logging.getLogger(__name__)
+
 NICENESS = 10  # bulk work yields the processor to whoever asks a question
 
 
 def run(settings: Settings, *, until_idle: bool = False, child: bool = False) -> int:
     """Work until SIGINT or SIGTERM; as a child also until idle, or until the parent is gone."""
+    from engine.errors import EngineError
     from engine.telemetry import configure_logging
 
-    configure_logging(level=settings.system.log_level, style=settings.system.log_format)
-    asyncio.run(_work(settings, until_idle=until_idle, child=child))
+    # A child writes to its parent's terminal, which belongs to a person.
+    level = quieter(settings.system.log_level) if child else settings.system.log_level
+    configure_logging(level=level, style=settings.system.log_format)
+    logging.getLogger("dramatiq").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_work(settings, until_idle=until_idle, child=child))
+    except EngineError as error:
+        log.error("%s", error)  # noqa: TRY400 (the sentence says what to do; nobody needs the rest)
+        return 3
+    except Exception:  # the rim of the process
+        log.exception("the worker stopped unexpectedly")
+        return 70
     return 0
+
+
+def quieter(level: str) -> str:
+    """Warnings at least, unless debugging."""
+    return "warning" if level == "info" else level
 
 
 async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
@@ -46,7 +65,9 @@ async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
 def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """The parent holds the other end of standard input: when it closes, nobody wants us."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stdin.buffer.read()
+        # Not through `sys.stdin`: its lock would be held by this thread when the process ends.
+        while os.read(0, 1024):
+            pass
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(stop.set)
     # Leaves are taken over by the next worker, so there is nothing worth waiting for.
