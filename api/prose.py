@@ -17,16 +17,19 @@ from markupsafe import Markup, escape
 
 _INLINE = re.compile(
     r"`(?P<code>[^`\n]+)`"
-    r"|!\[(?P<image>[^\]\n]*)\]\([^)\n]*\)"
-    r"|\[(?P<label>[^\]\n]+)\]\((?P<address>[^)\s\n]*)[^)\n]*\)"
+    r"|!\[(?P<image>[^\]\n]{0,500})\]\([^)\n]*\)"
+    r"|\[(?P<label>[^\]]{1,500})\]\((?P<address>[^)\s]*)[^)\n]*\)"
     r"|\*\*(?P<strong>[^\n]+?)\*\*"
     r"|(?<![\w*])\*(?P<em>[^\s*](?:[^*\n]*[^\s*])?)\*(?![\w*])"
+    r"|(?<![\w_])_(?P<i>[^\s_](?:[^_\n]*[^\s_])?)_(?![\w_])"
     r"|\[(?P<ref>\d{1,3})\]"
 )
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r"(#{1,6})[ \t]+")
 _ITEM = re.compile(r"([ \t]*)([-*+]|\d{1,9}[.)])[ \t]+")
 _FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})")
+_QUOTED = re.compile(r"[ \t]*>[ \t]?")
 _RULE = re.compile(r"[ \t]*([-*_])([ \t]*\1){2,}[ \t]*$")
+_MATTER = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|$)", re.DOTALL | re.MULTILINE)
 _DIVIDER = re.compile(r"[\s|:-]+$")  # the line below a table's head
 
 
@@ -107,13 +110,24 @@ def render_prose(
     """`text` as HTML; `[n]` of a number in `refs` leads to the element `cite-n`."""
     writer = _Writer(text, marks, refs)
     lines = list(_lines(text))
-    at = 0
+    at = _matter(writer, lines)
     while at < len(lines):
         at = _block(writer, lines, at)
     return Markup("".join(writer.out))  # noqa: S704 (all text went through escape)
 
 
 Line = tuple[int, int]
+
+
+def _matter(writer: _Writer, lines: Sequence[Line]) -> int:
+    """Write what stands before a Markdown file's text about it, folded; returns the line after."""
+    found = _MATTER.match(writer.text)
+    if found is None:
+        return 0
+    writer.out.append("<details><summary>About this file</summary><pre><code>")
+    writer.plain(*found.span(1))
+    writer.out.append("</code></pre></details>")
+    return sum(start < found.end() for start, _ in lines)
 
 
 def _lines(text: str) -> Iterator[Line]:
@@ -135,7 +149,8 @@ def _block(writer: _Writer, lines: Sequence[Line], at: int) -> int:  # noqa: PLR
     if found := _HEADING.match(line):
         level = min(len(found[1]) + 1, 6)  # h1 is the page's own
         writer.out.append(f"<h{level}>")
-        writer.inline(start + found.start(2), start + found.end(2))
+        stripped = len(line.rstrip().rstrip("#").rstrip())
+        writer.inline(start + found.end(), start + max(found.end(), stripped))
         writer.out.append(f"</h{level}>")
         return at + 1
     if _RULE.match(line):
@@ -146,8 +161,20 @@ def _block(writer: _Writer, lines: Sequence[Line], at: int) -> int:  # noqa: PLR
     if _ITEM.match(line):
         return _list(writer, lines, at)
     if line.lstrip().startswith(">"):
-        return _run(writer, lines, at, "blockquote", r"[ \t]*>[ \t]?")
-    return _run(writer, lines, at, "p", "")
+        return _quotation(writer, lines, at)
+    end_at = _paragraph_end(writer, lines, at)
+    writer.out.append("<p>")
+    writer.inline(start, lines[end_at - 1][1])
+    writer.out.append("</p>")
+    return end_at
+
+
+def _paragraph_end(writer: _Writer, lines: Sequence[Line], at: int) -> int:
+    """The line after the one at `at` and those that go on with its paragraph."""
+    at += 1
+    while at < len(lines) and not _starts_block(writer.text[slice(*lines[at])]):
+        at += 1
+    return at
 
 
 def _starts_block(line: str) -> bool:
@@ -160,21 +187,20 @@ def _starts_block(line: str) -> bool:
     )
 
 
-def _run(writer: _Writer, lines: Sequence[Line], at: int, tag: str, prefix: str) -> int:
-    """Consecutive lines of a paragraph or a quotation, each without its prefix."""
-    writer.out.append(f"<{tag}>")
+def _quotation(writer: _Writer, lines: Sequence[Line], at: int) -> int:
+    """Consecutive lines of a quotation, each without its prefix."""
+    writer.out.append("<blockquote>")
     first = at
     while at < len(lines):
         start, end = lines[at]
-        line = writer.text[start:end]
-        found = re.match(prefix, line) if prefix else None
-        if at > first and (found is None if prefix else _starts_block(line)):
+        found = _QUOTED.match(writer.text, start, end)
+        if found is None:
             break
         if at > first:
             writer.out.append("\n")
-        writer.inline(start + (found.end() if found else 0), end)
+        writer.inline(found.end(), end)
         at += 1
-    writer.out.append(f"</{tag}>")
+    writer.out.append("</blockquote>")
     return at
 
 
@@ -197,23 +223,23 @@ def _fence(writer: _Writer, lines: Sequence[Line], at: int) -> int:
 def _list(writer: _Writer, lines: Sequence[Line], at: int) -> int:
     """Items, nested by their indent; a line that begins no block belongs to the item above."""
     writer.out.append("<ul>")
+    numbers: dict[int, int] = {}  # by depth: many write 1. before every item
     while at < len(lines):
         start, end = lines[at]
         found = _ITEM.match(writer.text[start:end])
         if found is None:
             break
         depth = min(len(found[1].expandtabs(4)) // 2, 4)
-        number = found[2] if found[2][0].isdigit() else ""
-        kind = f"d{depth} numbered" if number else f"d{depth}"
-        writer.out.append(f'<li class="{kind}">')
-        if number:
-            writer.out.append(f'<span class="number">{number}</span> ')
-        writer.inline(start + found.end(), end)
-        at += 1
-        while at < len(lines) and not _starts_block(writer.text[slice(*lines[at])]):
-            writer.out.append("\n")
-            writer.inline(*lines[at])
-            at += 1
+        numbers = {deep: number for deep, number in numbers.items() if deep <= depth}
+        if found[2][0].isdigit():
+            numbers[depth] = numbers.get(depth, int(found[2][:-1]) - 1) + 1
+            writer.out.append(
+                f'<li class="d{depth} numbered"><span class="number">{numbers[depth]}.</span> '
+            )
+        else:
+            writer.out.append(f'<li class="d{depth}">')
+        at = _paragraph_end(writer, lines, at)
+        writer.inline(start + found.end(), lines[at - 1][1])
         writer.out.append("</li>")
     writer.out.append("</ul>")
     return at

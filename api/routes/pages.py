@@ -108,6 +108,7 @@ def render_answer(answer: Answer, links: Links) -> str:
         citations=[
             (
                 citation,
+                render_prose(citation.quote),
                 f"{links.viewer(citation.id)}?quote={citation.start}-{citation.end}#passage",
                 citation.url if is_web_address(citation.url) else "",
             )
