@@ -1,17 +1,19 @@
 """How sure a hit is, 0 to 1, comparable between searches: every threshold applies to it.
 
 It is made from absolute parts only. Scores normalised within one search say which hit is best,
-never whether any is good. `benchmarks/fit_confidence.py` fits the numbers; docs/explanation/
-ranking.md has the sets and the reliability table.
+never whether any is good. `benchmarks/fit.py` fits the numbers; docs/explanation/ranking.md has
+the sets and how well what is said comes true.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.domain import ScoreParts
+
+LEAD_MAX = 0.3  # a lead beyond it tells no more
 
 # Spaces whose cosines the numbers below were fitted on. A cosine means another thing in each model:
 # for the rest, words decide alone.
@@ -33,24 +35,35 @@ class Logistic:
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
 
 
-# Features: cosine, coverage, their product, and how far the next document's evidence lies behind.
-WITH_MEANING = Logistic(-5.2, (5.0, 1.6, 4.0, 4.0))
-WORDS_ALONE = Logistic(-4.2, (6.0, 2.0))  # coverage, its lead
+# Features: cosine, coverage, lead. See `evidence_features`.
+WITH_MEANING = Logistic(-6.0, (5.0, 4.0, 4.0))
+WORDS_ALONE = Logistic(-4.2, (6.0, 2.0))  # coverage, lead
 
 
-def confidences(found: Sequence[ScoreParts]) -> list[float]:
-    """How likely each hit of one search answers it, in the order given."""
+def confidences(found: Sequence[ScoreParts], *, calibrated: bool = True) -> list[float]:
+    """How likely each hit of one search answers it, in the order given.
+
+    `calibrated` False, for a model whose cosines were never compared with labels, lets words decide.
+    """
+    if not calibrated:
+        found = [replace(parts, cosine=None) for parts in found]
+    features = evidence_features(found)
+    return [
+        WORDS_ALONE(row[1:]) if parts.cosine is None else WITH_MEANING(row)
+        for parts, row in zip(found, features, strict=True)
+    ]
+
+
+def evidence_features(found: Sequence[ScoreParts]) -> list[tuple[float, float, float]]:
+    """Cosine, coverage and lead of each hit: how far its evidence is before the best other's."""
     evidence = [_evidence(parts) for parts in found]
-    sure = []
-    for position, parts in enumerate(found):
-        others = evidence[:position] + evidence[position + 1 :]
-        lead = max(-0.3, min(0.3, evidence[position] - max(others, default=0.0)))
-        if parts.cosine is None:
-            sure.append(WORDS_ALONE((parts.coverage, lead)))
-        else:
-            cosine = max(0.0, parts.cosine)
-            sure.append(WITH_MEANING((cosine, parts.coverage, cosine * parts.coverage, lead)))
-    return sure
+    best = sorted(evidence, reverse=True)[:2]
+    rows = []
+    for parts, own in zip(found, evidence, strict=True):
+        rival = (best[1] if own == best[0] else best[0]) if len(best) > 1 else 0.0
+        lead = max(-LEAD_MAX, min(LEAD_MAX, own - rival))
+        rows.append((max(0.0, parts.cosine or 0.0), parts.coverage, lead))
+    return rows
 
 
 def _evidence(parts: ScoreParts) -> float:

@@ -5,7 +5,7 @@ The answer without a model rests on it: `propose` lists the sentences with what 
 sentence may share most words with a question and still not answer it. So names and numbers of the
 question that stand nowhere near count against, and "how many" wants a number in the sentence.
 
-The weights are fitted on labelled sets by `benchmarks/fit_answers.py`; docs/explanation/ranking.md
+The weights are fitted on labelled sets by `benchmarks/fit.py`; docs/explanation/ranking.md
 has the figures.
 """
 

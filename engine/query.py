@@ -9,12 +9,13 @@ nothing is required of a sentence but that it is about the same thing.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.domain import SearchMode
 from engine.index.analysis import analyse_query, detect_language
+from engine.index.stopwords import STOPWORDS
 
 AnswerKind = Literal["number", "time", "person", "place", "yesno", "reason", "way", "other"]
 
@@ -82,6 +83,27 @@ def read_question(text: str) -> Question:
     """What `text` asks for."""
     text = " ".join(text.split())[:QUERY_MAX]
     return Question(text, detect_language(text), answer_kind(text), focus_word(text))
+
+
+def is_foreign(text: str, language: str, known: Collection[str]) -> bool:
+    """Whether a text in `language`, as detected, is surely in none of the languages `known`.
+
+    A title may lend an English question a French word ("What is Les Huguenots about?"), so Latin
+    script needs two function words more than any known language has, or that language none.
+    """
+    if not language or not known or language in known:
+        return False
+    if language not in STOPWORDS:
+        return True
+    words = [word.strip("?!.,;:¿¡\"'") for word in text.casefold().split()]
+    spoken = STOPWORDS[language]
+    shared = spoken.intersection(*(STOPWORDS.get(one, frozenset()) for one in known))
+    own = sum(word in spoken and word not in shared for word in words)
+    others = max(
+        sum(word in STOPWORDS.get(one, ()) and word not in shared for word in words)
+        for one in known
+    )
+    return others == 0 or own >= others + 2
 
 
 def answer_kind(text: str) -> AnswerKind:

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.access import usable_tokens
 from engine.clock import now
-from engine.confidence import confidences
+from engine.confidence import CALIBRATED_SPACES, confidences
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
 from engine.errors import EngineError, InvalidInput, Unavailable
@@ -30,7 +30,7 @@ from engine.index.port import (
 )
 from engine.models.port import Embedder, Reranker
 from engine.passages import Gate, load_hits
-from engine.query import QUERY_MAX, choose_mode
+from engine.query import QUERY_MAX, choose_mode, is_foreign
 from engine.querylog import QueryLog, Searched
 from engine.ranking import RRF_K
 from engine.scope import Kb, Narrowing, Ranking, Scope, SearchDefaults, load_scope
@@ -251,7 +251,8 @@ class Retriever:
             if len(hits) >= wanted or not any(result.more for result in results):
                 break
             size *= 2
-        sure = confidences([hit.scores for hit in hits])
+        calibrated = plan.vectors.keys() <= CALIBRATED_SPACES
+        sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
         hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
         return hits, weights
 
@@ -343,7 +344,7 @@ def _checked(query: str, limit: int | None) -> str:
 
 async def _embed(embedder: Embedder, query: str, language: str) -> Vector | str:
     """The query's vector, or why there is none."""
-    if language and embedder.languages and language not in embedder.languages:
+    if is_foreign(query, language, embedder.languages):
         return f"the embedding model does not know the language of the query ({language})"
     try:
         return await embedder.embed_query(query)

@@ -1,6 +1,7 @@
+# ruff: noqa: RUF001 (other scripts are what is tested)
 import pytest
 
-from engine.query import answer_kind, choose_mode, focus_word, is_follow_up, stand_alone
+from engine.query import answer_kind, choose_mode, focus_word, is_follow_up, is_foreign, stand_alone
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,19 @@ def test_a_follow_up_is_searched_with_the_question_before_it():
 )
 def test_adaptive_takes_words_for_identifiers_and_both_for_questions(query, mode):
     assert choose_mode(query) == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "foreign"),
+    [
+        ("Wer genehmigt den Urlaub?", "de", True),
+        ("Wer genehmigt Urlaub?", "de", True),
+        ("What is Les Huguenots about?", "fr", False),
+        ("今天谁值班？", "zh", True),
+        ("sick leave", "", False),
+        ("Who approves it?", "en", False),
+    ],
+)
+def test_a_borrowed_word_does_not_make_a_question_foreign(text, language, foreign):
+    assert is_foreign(text, language, {"en"}) is foreign
+    assert not is_foreign(text, language, frozenset())
