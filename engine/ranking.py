@@ -48,8 +48,9 @@ def fuse(
 ) -> Scores:
     """One score a candidate from two legs; a leg that is None, or NaN throughout, has no say.
 
-    Linear: alpha · semantic + (1 - alpha) · lexical, each normalised over all candidates; a
-    candidate without one of them counts as the lowest there. RRF: the sum of reciprocal ranks.
+    Linear: alpha · semantic + (1 - alpha) · lexical, each normalised over all candidates. RRF: the
+    sum of reciprocal ranks. Where a candidate lacks one of them (NaN), the other stands in for it:
+    a document whose vectors are still on their way is neither favoured nor hidden meanwhile.
     """
     legs = [
         (leg, weight)
@@ -60,12 +61,24 @@ def fuse(
         size = next((len(leg) for leg in (lexical, semantic) if leg is not None), 0)
         return np.zeros(size)
     if fusion == "rrf":
-        return np.sum([reciprocal_rank(leg) for leg, _ in legs], axis=0)  # type: ignore[no-any-return]
+        return np.sum(_each_known([reciprocal_rank(leg) for leg, _ in legs], legs), axis=0)  # type: ignore[no-any-return]
     if len(legs) == 1:
         return np.nan_to_num(normalize_linear(legs[0][0]), nan=0.0)
+    normalised = _each_known([normalize_linear(leg) for leg, _ in legs], legs)
     return np.sum(  # type: ignore[no-any-return]
-        [weight * np.nan_to_num(normalize_linear(leg), nan=0.0) for leg, weight in legs], axis=0
+        [weight * leg for leg, (_, weight) in zip(normalised, legs, strict=True)], axis=0
     )
+
+
+def _each_known(scores: Sequence[Scores], legs: Sequence[tuple[Scores, float]]) -> list[Scores]:
+    """`scores` of each leg, taken from the other one where the leg itself has none."""
+    if len(scores) == 1:
+        return list(scores)
+    filled = []
+    for own, other in ((0, 1), (1, 0)):
+        unknown = np.isnan(legs[own][0])
+        filled.append(np.nan_to_num(np.where(unknown, scores[other], scores[own]), nan=0.0))
+    return filled
 
 
 def freshness(ages_s: Scores, *, half_life_s: float | None, floor: float) -> Scores:

@@ -67,9 +67,9 @@ def test_linear_fusion_weighs_the_semantic_leg_by_alpha() -> None:
     assert fused.tolist() == pytest.approx([0.25, 0.75, 0.5])
 
 
-def test_a_candidate_without_a_score_counts_as_the_lowest_of_that_leg() -> None:
+def test_one_leg_stands_in_where_a_candidate_lacks_the_other() -> None:
     fused = fuse(scores(4, 2), scores(NAN, 0.3), alpha=0.5)
-    assert fused.tolist() == pytest.approx([0.5, 0.25])
+    assert fused.tolist() == pytest.approx([1.0, 0.25])
     assert fuse(scores(4, 2), scores(0.9, NAN), fusion="rrf").tolist() == pytest.approx(
         [2 / 61, 2 / 62]
     )
