@@ -78,14 +78,12 @@ async def _greet(
 
 
 async def _first_answer(engine: Engine, owner: Principal, stop: asyncio.Event) -> Answer | None:
-    """Ask as soon as there is something to find: the words come first, within seconds."""
+    """Ask once the words of all pages are found, which comes long before their meanings."""
     deadline = time.monotonic() + FIRST_ANSWER_S
     while not stop.is_set() and time.monotonic() < deadline:
         kb = await _sample_status(engine, owner)
-        if kb is not None and kb.documents:
-            answer = await engine.answer(owner, sample.QUESTION, kb=sample.NAME, door="cli")
-            if answer.grounded or kb.documents == sum(kb.states.values()):
-                return answer
+        if kb is not None and kb.documents == sum(kb.states.values()):
+            return await engine.answer(owner, sample.QUESTION, kb=sample.NAME, door="cli")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.3)
     return None
