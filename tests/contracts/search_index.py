@@ -571,21 +571,31 @@ def _fused(hits: Sequence[IndexHit], request: SearchRequest) -> list[float]:
     if request.vector is not None and any(hit.parts.cosine is not None for hit in hits):
         cosines = [-math.inf if h.parts.cosine is None else h.parts.cosine for h in hits]
         legs.append((request.alpha, cosines))
-    if request.fusion == "rrf":
-        totals = [0.0] * len(hits)
-        for _, values in legs:
-            for rank, i in enumerate(sorted(range(len(hits)), key=lambda i: -values[i]), 1):
-                totals[i] += 1 / (60 + rank)
-        return totals
-    totals = [0.0] * len(hits)
-    for weight, values in legs:
-        known = [value for value in values if value > -math.inf]
-        low, high = min(known), max(known)
-        for i, value in enumerate(values):
-            share = 0.5 if high == low else (value - low) / (high - low)
-            share = 0.0 if value == -math.inf else share
-            totals[i] += (weight if len(legs) > 1 else 1.0) * share
-    return totals
+    shares = [_ranks(values) if request.fusion == "rrf" else _spread(values) for _, values in legs]
+    weights = [1.0 if request.fusion == "rrf" or len(legs) == 1 else w for w, _ in legs]
+    for i in range(len(hits)):
+        for leg, other in ((0, 1), (1, 0)):
+            # A candidate without vectors is ordered by its words in both legs.
+            if len(legs) == 2 and legs[leg][1][i] == -math.inf:
+                shares[leg][i] = shares[other][i]
+    return [
+        sum(weight * share[i] for weight, share in zip(weights, shares, strict=True))
+        for i in range(len(hits))
+    ]
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(range(len(values)), key=lambda i: -values[i])
+    return [1 / (61 + order.index(i)) for i in range(len(values))]
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    known = [value for value in values if value > -math.inf]
+    low, high = min(known), max(known)
+    return [
+        0.0 if value == -math.inf else 0.5 if high == low else (value - low) / (high - low)
+        for value in values
+    ]
 
 
 def _passes(d: IndexDocument, where: Filter) -> bool:
