@@ -1,0 +1,162 @@
+"""The REST API: what goes in, what comes out, and how it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from engine.domain import Scope
+from engine.engine import Engine
+from ingestion.host import run_worker
+from tests.api.conftest import OpenClient
+from tests.fakes.homes import make_member_token, make_token
+
+pytestmark = pytest.mark.timeout(60)
+
+HIT_KEYS = ["id", "document_id", "title", "url", "text", "score", "confidence", "scores"]
+CITATION_KEYS = ["n", "id", "document_id", "title", "url", "quote"]
+
+
+async def test_search_returns_hits_with_a_link_to_their_passage(client) -> None:
+    answer = await client.post("/api/v1/search", json={"query": "lodging rate", "limit": 3})
+    hit = answer.json()["hits"][0]
+    assert list(hit) == HIT_KEYS
+    assert hit["title"] == "Hotels"
+    opened = await client.get(hit["url"])
+    assert opened.status_code == 200
+    assert '<mark id="passage"' in opened.text
+
+
+async def test_ask_returns_an_answer_with_citations(client) -> None:
+    answer = await client.post(
+        "/api/v1/ask", json={"question": "How many hours of advanced sick leave can I request?"}
+    )
+    body = answer.json()
+    assert list(body) == ["answer", "grounded", "confidence", "citations"]
+    assert "240 hours" in body["answer"]
+    assert list(body["citations"][0]) == CITATION_KEYS
+    assert body["citations"][0]["title"] == "Sick leave"
+
+
+async def test_ask_streams_events_that_end_with_the_answer(client) -> None:
+    question = {"question": "How many hours of advanced sick leave can I request?"}
+    plain = (await client.post("/api/v1/ask", json=question)).json()
+    answer = await client.post(
+        "/api/v1/ask", json=question, headers={"accept": "text/event-stream"}
+    )
+    events = [block.split("\n") for block in answer.text.strip().split("\n\n")]
+    kinds = [lines[0].removeprefix("event: ") for lines in events]
+    last = json.loads(events[-1][1].removeprefix("data: "))
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert (kinds[0], kinds[-1]) == ("searching", "answered")
+    assert last["answer"] == plain["answer"]
+
+
+async def test_a_wrong_body_names_every_field(client) -> None:
+    answer = await client.post("/api/v1/search", json={"limit": 0, "top_k": 3})
+    body = answer.json()
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [item["field"] for item in body["errors"]] == ["query", "limit", "top_k"]
+    assert body["correlation_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", "application/json", 422),
+        (b"query=x", "application/x-www-form-urlencoded", 415),
+        (b'{"query": "' + b"x" * 300_000 + b'"}', "application/json", 413),
+    ],
+)
+async def test_a_body_that_is_no_small_json_is_refused(
+    client, content: bytes, kind: str, status: int
+) -> None:
+    headers = {"content-type": kind}
+    answer = await client.post("/api/v1/search", content=content, headers=headers)
+    assert answer.status_code == status
+
+
+async def test_an_unknown_knowledge_base_is_a_problem_and_so_in_a_stream(client) -> None:
+    body = {"question": "x", "kb": "nope"}
+    plain = await client.post("/api/v1/ask", json=body)
+    stream = await client.post("/api/v1/ask", json=body, headers={"accept": "text/event-stream"})
+    assert (plain.status_code, stream.status_code) == (404, 404)
+    assert plain.json()["code"] == "not_found"
+
+
+async def test_what_another_may_not_read_looks_absent(client, engine: Engine) -> None:
+    mine = (await client.post("/api/v1/search", json={"query": "salary chief gardener"})).json()
+    secret = mine["hits"][0]
+    headers = {"authorization": f"Bearer {await make_member_token(engine)}"}
+    fetched = await client.get(f"/api/v1/fetch/{secret['id']}", headers=headers)
+    absent_id = "0" * 32 + ".0"
+    absent = await client.get(f"/api/v1/fetch/{absent_id}", headers=headers)
+    found = await client.post(
+        "/api/v1/search", json={"query": "salary chief gardener"}, headers=headers
+    )
+    assert secret["title"] == "Salaries"
+    assert (fetched.status_code, absent.status_code) == (404, 404)
+    texts = [answer.json()["detail"] for answer in (fetched, absent)]
+    ids = [id_.partition(".")[0] for id_ in (secret["id"], absent_id)]
+    assert texts[0].replace(ids[0], "ID") == texts[1].replace(ids[1], "ID")
+    assert "Salaries" not in [hit["title"] for hit in found.json()["hits"]]
+
+
+async def test_files_are_taken_listed_and_deleted(client, engine: Engine) -> None:
+    files = [("file", ("new.md", b"# New\n\nFresh bread at noon.\n")), ("file", ("empty.md", b""))]
+    added = await client.post("/api/v1/documents", data={"kb": "team"}, files=files)
+    ids = [item["id"] for item in added.json()["documents"]]
+    await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+    listed = (await client.get("/api/v1/documents", params={"kb": "team"})).json()["documents"]
+    states = {item["id"]: item["state"] for item in listed}
+    gone = [(await client.delete(f"/api/v1/documents/{id_}")).status_code for id_ in ids]
+    again = await client.delete(f"/api/v1/documents/{ids[0]}")
+    assert added.status_code == 202
+    assert [states[id_] for id_ in ids] == ["ready", "failed"]
+    assert gone == [200, 200]
+    assert again.status_code == 404
+
+
+async def test_an_upload_needs_a_form_a_file_a_knowledge_base_and_the_right(
+    client, engine: Engine
+) -> None:
+    file = [("file", ("a.md", b"x"))]
+    answers = [
+        await client.post("/api/v1/documents", json={}),
+        await client.post("/api/v1/documents", data={"kb": "team"}, files=[("other", ("a", b"x"))]),
+        await client.post("/api/v1/documents", files=file),
+        await client.post(
+            "/api/v1/documents", data={"kb": "team", "external_id": ["a", "b"]}, files=file
+        ),
+    ]
+    token = await make_token(engine, Scope.KB_READ)
+    headers = {"authorization": f"Bearer {token}"}
+    denied = await client.post(
+        "/api/v1/documents", data={"kb": "team"}, files=file, headers=headers
+    )
+    assert [answer.status_code for answer in answers] == [415, 422, 422, 422]
+    assert [answer.json().get("field") for answer in answers] == [None, "file", "kb", "external_id"]
+    assert denied.status_code == 403
+
+
+async def test_an_upload_over_the_limit_is_refused_while_it_comes(
+    open_client: OpenClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRUBJAY_PROCESSING__MAX_FILE_SIZE", "2000000")
+    sent = 0
+
+    async def body():
+        nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            sent += 1
+            yield b"x" * 100_000
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    async with open_client() as client:
+        answer = await client.post("/api/v1/documents", content=body(), headers=headers)
+    assert answer.status_code == 413
+    assert "2,000,000" in answer.json()["detail"]

@@ -1,0 +1,227 @@
+"""The tools as a model meets them: what they return, and what they say when they can't."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp_types import CallToolResult
+
+from engine.domain import Scope
+from engine.engine import Engine
+from mcp_server import render
+from mcp_server.server import INSTRUCTIONS
+from tests.fakes.homes import make_member_token, make_token
+from tests.mcp_server.conftest import Assistant
+
+pytestmark = pytest.mark.timeout(60)
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "mcp_tools.json"
+QUESTION = "How many hours of advanced sick leave can I request?"
+
+
+def text_of(result: CallToolResult) -> str:
+    [block] = result.content
+    return block.text
+
+
+def value_of(result: CallToolResult) -> dict[str, Any]:
+    assert not result.is_error, text_of(result)
+    value = json.loads(text_of(result))
+    assert value == result.structured_content  # nothing may stand in only one of the two
+    return value
+
+
+async def error_of(client: Assistant, name: str, **arguments: object) -> str:
+    result = await client.call_tool(name, arguments)
+    assert result.is_error
+    return text_of(result)
+
+
+async def test_the_definitions_are_as_published(client: Assistant) -> None:
+    """To change them on purpose: write what the failure shows to `tests/golden/mcp_tools.json`."""
+    listed = await client.list_tools()
+    tools = [
+        tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed.tools
+    ]
+    compact = json.dumps(tools, separators=(",", ":"), ensure_ascii=False)
+    assert tools == json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert len(compact.encode()) <= 6500
+    for word in ("anyOf", "oneOf", "allOf", '"const"', ":null", "$ref", "$defs"):
+        assert word not in compact
+
+
+async def test_names_descriptions_and_hints_keep_to_what_clients_take(client: Assistant) -> None:
+    tools = (await client.list_tools()).tools
+    assert [tool.name for tool in tools] == ["search", "fetch", "ask", "list_knowledge_bases"]
+    assert len(INSTRUCTIONS) <= 600
+    for tool in tools:
+        assert len(tool.name) <= 24
+        assert len(tool.description or "") <= 400
+        hints = tool.annotations
+        assert hints is not None
+        assert (hints.read_only_hint, hints.destructive_hint) == (True, False)
+        assert (hints.idempotent_hint, hints.open_world_hint) == (True, False)
+
+
+async def test_search_gives_ids_that_fetch_takes_and_urls_to_cite(client: Assistant) -> None:
+    found = value_of(await client.call_tool("search", {"query": "lodging rate", "limit": 1}))
+    [hit] = found["results"]
+    page = value_of(await client.call_tool("fetch", {"id": hit["id"]}))
+    assert list(hit) == ["id", "title", "url", "snippet", "score", "knowledge_base"]
+    assert hit["url"].startswith("http://127.0.0.1:7337/v/")
+    assert list(page) == ["id", "title", "text", "url", "metadata"]
+    assert "lodging rate" in page["text"]
+    assert all(isinstance(item, str) for item in page["metadata"].values())
+
+
+async def test_search_goes_on_where_the_cursor_says(client: Assistant) -> None:
+    query = {"query": "sick leave hotels backup", "limit": 1}
+    seen = []
+    cursor = ""
+    for _ in range(10):
+        page = value_of(await client.call_tool("search", query | {"cursor": cursor}))
+        seen += [hit["title"] for hit in page["results"]]
+        if not (cursor := page["next_cursor"]):
+            break
+    whole = value_of(await client.call_tool("search", query | {"limit": 50}))
+    assert sorted(seen) == sorted({hit["title"] for hit in whole["results"]})
+    assert len(seen) >= 3
+
+
+async def test_a_cursor_of_another_search_is_refused(client: Assistant) -> None:
+    first = value_of(await client.call_tool("search", {"query": "sick leave hotels", "limit": 1}))
+    said = await error_of(client, "search", query="other", cursor=first["next_cursor"])
+    assert said.startswith("This cursor does not belong to this call.")
+
+
+async def test_ask_cites_what_it_says(client: Assistant) -> None:
+    answer = value_of(await client.call_tool("ask", {"question": QUESTION}))
+    assert list(answer) == ["answer", "citations", "grounded", "follow_up"]
+    assert answer["grounded"]
+    assert "240 hours" in answer["answer"]
+    assert list(answer["citations"][0]) == ["n", "id", "title", "url", "quote"]
+
+
+async def test_nothing_found_says_what_was_searched(client: Assistant, engine: Engine) -> None:
+    owner = await engine.owner()
+    await engine.create_kb(owner, "attic")
+    try:
+        arguments = {"query": "old maps", "knowledge_base": "attic"}
+        found = value_of(await client.call_tool("search", arguments))
+    finally:
+        await engine.delete_kb(owner, "attic")
+    asked = value_of(await client.call_tool("ask", {"question": "What is the zyxwvut of qwerty?"}))
+    assert found["results"] == []
+    assert "attic" in found["notice"]
+    assert asked["grounded"] is False
+    assert asked["answer"]
+
+
+async def test_knowledge_bases_are_listed_with_what_they_hold(client: Assistant) -> None:
+    listed = value_of(await client.call_tool("list_knowledge_bases", {}))["knowledge_bases"]
+    assert [kb["name"] for kb in listed] == ["board", "team"]
+    assert listed[1]["description"] == "What everyone needs."
+    assert listed[1]["documents"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        (
+            "search",
+            {"query": "x", "top_k": 3},
+            "Unknown argument top_k. search takes: cursor, knowledge_base, limit, query.",
+        ),
+        (
+            "search",
+            {},
+            "The argument query is missing. search takes: cursor, knowledge_base, limit, query.",
+        ),
+        (
+            "search",
+            {"query": "x", "limit": 51},
+            (
+                "The argument limit is not valid: input should be less than or equal to 50."
+                " search takes: cursor, knowledge_base, limit, query."
+            ),
+        ),
+        (
+            "fetch",
+            {"id": 7},
+            "The argument id is not valid: input should be a valid string. fetch takes: id.",
+        ),
+    ],
+)
+async def test_wrong_arguments_are_told_in_plain_words(
+    client: Assistant, name: str, arguments: dict[str, object], said: str
+) -> None:
+    assert await error_of(client, name, **arguments) == said
+
+
+async def test_an_unknown_knowledge_base_names_those_there_are(client: Assistant) -> None:
+    said = await error_of(client, "search", query="x", knowledge_base="nope")
+    assert "'nope'" in said
+    assert "board, team" in said
+    assert "list_knowledge_bases" in said
+
+
+async def test_what_another_may_not_read_reads_like_what_is_absent(
+    client: Assistant, engine: Engine
+) -> None:
+    found = value_of(await client.call_tool("search", {"query": "salary of the chief gardener"}))
+    secret = found["results"][0]
+    other = await engine.authenticate(await make_member_token(engine))
+    absent = "0" * 32 + ".0"
+    theirs = Assistant(engine, other)
+    forbidden_text = await error_of(theirs, "fetch", id=secret["id"])
+    absent_text = await error_of(theirs, "fetch", id=absent)
+    hidden = await error_of(theirs, "search", query="x", knowledge_base="board")
+    missing = await error_of(theirs, "search", query="x", knowledge_base="nope!")
+    answer = value_of(await theirs.call_tool("ask", {"question": "salary of the gardener?"}))
+    assert secret["title"] == "Salaries"
+    ids = [id_.partition(".")[0] for id_ in (secret["id"], absent)]
+    assert forbidden_text.replace(ids[0], "ID") == absent_text.replace(ids[1], "ID")
+    assert hidden.replace("board", "KB") == missing.replace("nope!", "KB")
+    assert "81,000" not in json.dumps(answer)
+
+
+async def test_a_missing_scope_is_told(engine: Engine) -> None:
+    reader = await engine.authenticate(await make_token(engine, Scope.KB_READ))
+    said = await error_of(Assistant(engine, reader), "ask", question="x")
+    assert "kb:ask" in said
+
+
+async def test_a_crash_tells_the_model_an_incident_and_nothing_else(
+    client: Assistant, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*_: object, **__: object) -> None:
+        raise KeyError("password of the database")
+
+    monkeypatch.setattr(engine, "list_kbs", crash)
+    result = await client.call_tool("list_knowledge_bases", {})
+    assert result.is_error
+    assert "password" not in text_of(result)
+    assert result.meta is not None
+    assert result.meta["incident"] in text_of(result)
+
+
+def test_a_page_is_cut_to_its_budget_at_a_line() -> None:
+    plain = "word " * 100 + "\n"
+    text = plain * 100
+    kept = render.fit(text, 8_000)
+    chinese = "夜" * 20_000
+    assert render.estimated_tokens(text[:kept]) <= 8_000
+    assert text[:kept].endswith("\n")
+    assert render.fit(chinese, 8_000) == 8_000
+    assert render.fit("short", 8_000) == 5
+
+
+def test_a_search_page_never_grows_over_its_budget() -> None:
+    items = [{"snippet": "x" * 4_000} for _ in range(50)]
+    shown = render.page_within(items, render.SEARCH_BUDGET)
+    assert 1 <= shown < 50
+    assert render.estimated_tokens(json.dumps(items[:shown])) <= render.SEARCH_BUDGET
+    assert render.page_within([{"snippet": "x" * 100_000}], 10) == 1
