@@ -7,7 +7,7 @@ own, nothing here is global.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from api.auth import Addresses, Doorkeeper
 from api.metrics import Metrics
 from api.rim import Drain
-from engine.domain import Principal
+from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
 from engine.links import Links
 from engine.settings import Settings
@@ -66,6 +66,17 @@ def service_of(request: Request) -> Service:
     found = request.app.state.service
     assert isinstance(found, Service)  # noqa: S101 (build_app sets it)
     return found
+
+
+async def last_answer(events: AsyncIterator[AnswerEvent]) -> Answer:
+    """The answer that ends a stream of events; the stream is run to its end."""
+    answer = None
+    async for event in events:
+        if isinstance(event, Answered):
+            answer = event.answer
+    if answer is None:
+        raise RuntimeError("an answer ended without its last event")
+    return answer
 
 
 async def principal_of(request: Request) -> Principal:

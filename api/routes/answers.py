@@ -11,11 +11,11 @@ from starlette.routing import Route
 
 from api.problems import problem_of
 from api.schemas import AskBody, SearchBody, read_body
-from api.service import Service, principal_of, service_of
+from api.service import Service, last_answer, principal_of, service_of
 from api.streams import MEDIA_TYPE, event, stream
 from engine import shapes
 from engine.access import require
-from engine.domain import Answered, AnswerEvent, Scope
+from engine.domain import AnswerEvent, Scope
 from engine.errors import EngineError
 from engine.links import Links
 from engine.telemetry import correlation_id
@@ -43,10 +43,8 @@ async def ask(request: Request) -> Response:
     if MEDIA_TYPE in request.headers.get("accept", ""):
         return stream(_as_events(service, events, links))
     with service.timed("ask"):
-        async for item in events:
-            if isinstance(item, Answered):
-                return JSONResponse(shapes.answer(item.answer, links.url))
-    raise RuntimeError("an answer ended without its last event")
+        answer = await last_answer(events)
+    return JSONResponse(shapes.answer(answer, links.url))
 
 
 async def _as_events(

@@ -16,7 +16,7 @@ from api.problems import problem_of
 from api.prose import render_prose
 from api.routes.answers import failure
 from api.schemas import QUESTION_MAX
-from api.service import Service, base_url, principal_of, service_of
+from api.service import Service, base_url, last_answer, principal_of, service_of
 from api.streams import event, stream
 from api.templates import MEDIA_TYPES, render, render_page, static_file
 from engine.access import require
@@ -59,14 +59,12 @@ async def _answered(
     """The answer as HTML, or the reason why there is none."""
     require(principal, Scope.KB_ASK)
     audience = service.engine.audience_of_asker(principal)
+    events = service.engine.ask(principal, audience, question, kb=kb, door="http")
     try:
         with service.timed("ask"):
-            async for item in service.engine.ask(principal, audience, question, kb=kb, door="http"):
-                if isinstance(item, Answered):
-                    return render_answer(item.answer, links)
+            return render_answer(await last_answer(events), links)
     except EngineError as error:
         return render("refused.html", problem=problem_of(error))
-    raise RuntimeError("an answer ended without its last event")
 
 
 async def ask(request: Request) -> Response:

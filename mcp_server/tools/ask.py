@@ -72,14 +72,17 @@ async def _answered(caller: Caller, context: Context, question: str, knowledge_b
     engine, principal = caller.engine, caller.principal
     audience = engine.audience_of_asker(principal)
     told_at, steps = time.monotonic() - PROGRESS_EVERY_S, 0
+    answer = None
     async for event in engine.ask(principal, audience, question, kb=knowledge_base, door="mcp"):
         if isinstance(event, Answered):
-            return event.answer
-        if time.monotonic() - told_at >= PROGRESS_EVERY_S:
+            answer = event.answer
+        elif time.monotonic() - told_at >= PROGRESS_EVERY_S:
             told_at, steps = time.monotonic(), steps + 1
             message = "Searching" if isinstance(event, Searching) else "Writing the answer"
             await context.report_progress(steps, None, message)
-    raise RuntimeError("an answer ended without its last event")
+    if answer is None:
+        raise RuntimeError("an answer ended without its last event")
+    return answer
 
 
 def _cited(caller: Caller, answer: Answer) -> CitedAnswer:

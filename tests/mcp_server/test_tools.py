@@ -105,9 +105,10 @@ async def test_ask_cites_what_it_says(client: Assistant) -> None:
     assert list(answer["citations"][0]) == ["n", "id", "title", "url", "quote"]
 
 
-async def test_nothing_found_says_what_was_searched(client: Assistant, engine: Engine) -> None:
+async def test_nothing_found_says_what_was_searched(engine: Engine) -> None:
     owner = await engine.owner()
     await engine.create_kb(owner, "attic")
+    client = Assistant(engine, await engine.owner())
     try:
         arguments = {"query": "old maps", "knowledge_base": "attic"}
         found = value_of(await client.call_tool("search", arguments))
