@@ -22,5 +22,7 @@ async def test_every_route_is_documented(engine: Engine) -> None:
         for method in (route.methods or {"POST"})
         if method != "HEAD" and route.path != "/mcp/"
     }
-    written = re.findall(r"^\| ([A-Z]+) \| `([^`]+)` ", PAGE.read_text(encoding="utf-8"), re.M)
+    written = re.findall(
+        r"^\| ([A-Z]+) \| `([^`]+)` ", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert sorted(routes) == sorted(written)
