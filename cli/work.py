@@ -58,7 +58,7 @@ async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
             os.nice(NICENESS)
         threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
     idle_exit_s = 0.0 if until_idle else settings.jobs.idle_exit_s if child else None
-    async with open_engine(settings) as engine:
+    async with open_engine(settings, sql_in_loop=True) as engine:
         await run_worker(engine, stop, idle_exit_s=idle_exit_s)
 
 

@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
+async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> AsyncIterator[Engine]:
     """The engine of a data folder; tables are brought up to date first, with a backup before.
+
+    `sql_in_loop` is for the worker's process: see `open_database`.
 
     Raises `ConfigurationError`, `Unavailable`, or whatever the adapters raise on opening.
     """
@@ -46,6 +48,7 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
                 pool_size=settings.database.pool_size,
                 max_overflow=settings.database.max_overflow,
                 pool_timeout_s=settings.database.pool_timeout_s,
+                in_loop=sql_in_loop,
             )
         )
         await tenants.ensure_default(db)

@@ -35,13 +35,14 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from engine.db.faults import Transient, faults, message
-from engine.db.sqlite_driver import OneHopDriver
+from engine.db.sqlite_driver import BEGIN_WRITE, OneHopDriver
 from engine.db.tables import Base
 from engine.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000  # how long SQLite waits for another process to commit
+IN_LOOP_TIMEOUT_MS = 100  # the same of a wait that stops the loop
 WAL_LIMIT_BYTES = 64 * 2**20  # the write-ahead log is cut back to this at checkpoints
 RETRIES = 5
 FIRST_BACKOFF_S = 0.05
@@ -138,9 +139,17 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    url: str, *, pool_size: int = 20, max_overflow: int = 30, pool_timeout_s: float = 30
+    url: str,
+    *,
+    pool_size: int = 20,
+    max_overflow: int = 30,
+    pool_timeout_s: float = 30,
+    in_loop: bool = False,
 ) -> AsyncIterator[Database]:
     """A `Database` with its connections, all closed on exit.
+
+    `in_loop` lets SQLite work in the loop's thread: quicker for many small transactions, and only
+    for a process in whose loop nobody waits for an answer.
 
     Opens nothing until the first transaction, and never creates a database: `migrate` does.
     """
@@ -151,10 +160,9 @@ async def open_database(
         "pool_timeout": pool_timeout_s,
     }
     if parsed.get_backend_name() == "sqlite":
-        readers = _sqlite_engine(parsed, pool, query_only=True)
-        writers = _sqlite_engine(
-            parsed, {**pool, "pool_size": 1, "max_overflow": 0}, query_only=False
-        )
+        readers = _sqlite_engine(parsed, pool, query_only=True, in_loop=in_loop)
+        one = {**pool, "pool_size": 1, "max_overflow": 0}
+        writers = _sqlite_engine(parsed, one, query_only=False, in_loop=in_loop)
     else:
         # Connections to a server go stale; the ping on checkout replaces those that did.
         writers = create_async_engine(parsed, pool_pre_ping=True, pool_recycle=1800, **pool)
@@ -199,14 +207,22 @@ def _backoffs() -> Iterator[float]:
         yield bound * random.uniform(0.5, 1.0)  # noqa: S311 (spreads retries, guards nothing)
 
 
-def _sqlite_engine(url: URL, pool: Mapping[str, Any], *, query_only: bool) -> AsyncEngine:
+def _sqlite_engine(
+    url: URL, pool: Mapping[str, Any], *, query_only: bool, in_loop: bool
+) -> AsyncEngine:
     # A URI with mode=rw: a missing file is an error instead of a new, empty database.
     file = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
+    timeout_ms = min(IN_LOOP_TIMEOUT_MS, BUSY_TIMEOUT_MS) if in_loop else BUSY_TIMEOUT_MS
+    driver = OneHopDriver(in_loop=in_loop, busy_timeout_s=BUSY_TIMEOUT_MS / 1000)
 
     async def connect() -> aiosqlite.Connection:
         # The driver must not begin transactions by itself; the `begin` hook below does.
         opening = aiosqlite.connect(
-            file, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000
+            file,
+            uri=True,
+            isolation_level=None,
+            timeout=timeout_ms / 1000,
+            check_same_thread=not in_loop,
         )
         thread = opening._thread  # noqa: SLF001 (there is no other way to it)
         thread.daemon = True  # a loop that ends without closing us must not hang the process
@@ -217,8 +233,8 @@ def _sqlite_engine(url: URL, pool: Mapping[str, Any], *, query_only: bool) -> As
             await asyncio.shield(asyncio.to_thread(thread.join, 1))
             raise
 
-    engine = create_async_engine(url, async_creator=connect, module=OneHopDriver(), **pool)
-    pragmas = [f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "synchronous=NORMAL"]
+    engine = create_async_engine(url, async_creator=connect, module=driver, **pool)
+    pragmas = [f"busy_timeout={timeout_ms}", "foreign_keys=ON", "synchronous=NORMAL"]
     if query_only:
         pragmas += ["query_only=ON"]
     else:
@@ -237,7 +253,7 @@ def _sqlite_engine(url: URL, pool: Mapping[str, Any], *, query_only: bool) -> As
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if query_only else BEGIN_WRITE)
 
     return engine
 
