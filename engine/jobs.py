@@ -267,10 +267,10 @@ async def fail(
     return JobState(row.state)
 
 
-async def release(session: AsyncSession, job: ClaimedJob) -> None:
+async def release(session: AsyncSession, job: ClaimedJob) -> JobState:
     """Give the job back without spending an attempt: this worker stops, the job did nothing wrong.
 
-    A job that somebody cancelled meanwhile ends as cancelled.
+    A job that somebody cancelled meanwhile ends as cancelled; the answer says which it was.
     """
     row = await _must_hold(session, job)
     if row.cancel_requested:
@@ -278,6 +278,7 @@ async def release(session: AsyncSession, job: ClaimedJob) -> None:
     else:
         row.attempts -= 1
         await _give_back(session, row)
+    return JobState(row.state)
 
 
 async def cancel(session: AsyncSession, tenant_id: str, job_id: str) -> JobState:

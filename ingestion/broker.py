@@ -26,17 +26,34 @@ def build_broker(url: str) -> Broker:
     if url == "memory":
         return MemoryBroker()
     if url.startswith(("redis://", "rediss://")):
-        try:
-            from dramatiq.brokers.redis import RedisBroker  # noqa: PLC0415 (the redis extra)
-        except ImportError:
-            raise ConfigurationError(
-                "jobs.broker is a Redis URL, but the redis extra is not installed:"
-                " install scrubjay[redis]."
-            ) from None
-        return RedisBroker(url=url, middleware=[])  # type: ignore[no-untyped-call]
+        return _build_redis(url)
     raise ConfigurationError(
         f"jobs.broker is {url!r}; allowed are 'memory' and redis://host:port/db."
     )
+
+
+def _build_redis(url: str) -> Broker:
+    try:
+        from dramatiq.brokers.redis import RedisBroker  # noqa: PLC0415 (the redis extra)
+    except ImportError:
+        raise ConfigurationError(
+            "jobs.broker is a Redis URL, but the redis extra is not installed:"
+            " install scrubjay[redis]."
+        ) from None
+
+    class Redis(RedisBroker):
+        """Dramatiq's, without delays."""
+
+        def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+            _refuse(delay)
+            return super().enqueue(message)
+
+    return Redis(url=url, middleware=[])  # type: ignore[no-untyped-call]
+
+
+def _refuse(delay: int | None) -> None:
+    if delay is not None:
+        raise ValueError("jobs are delayed by `run_at` in SQL, not by the broker")
 
 
 class MemoryBroker(Broker):
@@ -55,8 +72,7 @@ class MemoryBroker(Broker):
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """Put a message on its queue; `delay` is refused, because SQL owns it."""
-        if delay is not None:
-            raise ValueError("jobs are delayed by `run_at` in SQL, not by the broker")
+        _refuse(delay)
         self.emit_before("enqueue", message, delay)
         self._queue(message.queue_name).put(message.encode())
         self.emit_after("enqueue", message, delay)

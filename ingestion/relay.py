@@ -6,6 +6,7 @@ A row is hinted at again when its hint has got lost: nothing depends on a messag
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,12 +15,16 @@ from dramatiq import Broker, Message
 
 from engine import jobs
 from engine.db.session import Database
+from engine.errors import Unavailable
 from ingestion.broker import QUEUE
+
+log = logging.getLogger(__name__)
 
 ACTOR = "work"
 HINT_LIFE_S = 30.0  # a hint older than this counts as lost
 POLL_BUSY_S = 0.05
 POLL_IDLE_S = 0.25  # what an idle worker adds to the time a new document waits
+OUTAGE_PAUSE_S = 2.0  # between two looks at a database that is away
 
 
 class Relay:
@@ -61,8 +66,12 @@ class Relay:
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; a database that is away is waited for."""
         while not stop.is_set():
-            sent = await self.relay_once()
-            pause = POLL_BUSY_S if sent or self._hinted else POLL_IDLE_S
+            try:
+                sent = await self.relay_once()
+                pause = POLL_BUSY_S if sent or self._hinted else POLL_IDLE_S
+            except Unavailable as error:
+                log.warning("no jobs can be taken now: %s", error)
+                pause = OUTAGE_PAUSE_S
             try:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:

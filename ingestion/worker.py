@@ -27,15 +27,26 @@ from engine import jobs
 from engine.clock import new_id
 from engine.db.session import Database
 from engine.domain import JobState
-from engine.errors import Cancelled, DocumentError, EngineError, LeaseLost
+from engine.errors import (
+    Cancelled,
+    Conflict,
+    DocumentError,
+    EngineError,
+    LeaseLost,
+    OverTime,
+    RateLimited,
+    Unavailable,
+)
 from engine.jobs import ClaimedJob
 from ingestion.broker import QUEUE
-from ingestion.relay import ACTOR, Relay
+from ingestion.floor import Floor
+from ingestion.relay import ACTOR, OUTAGE_PAUSE_S, Relay
 
 log = logging.getLogger(__name__)
 
 RENEW_S = 1.0  # how soon a cancellation is noticed
-STOP_GRACE_S = 5.0  # for running jobs to notice that they are given back
+STOP_GRACE_S = 4.0  # for running jobs to notice that they are given back
+PASSING = (Conflict, OverTime)  # errors that another attempt may not meet, as Unavailable
 
 
 _leave_slot: ContextVar[Callable[[], None] | None] = ContextVar("leave_slot", default=None)
@@ -60,6 +71,8 @@ class _Running:
 
 class Handler(Protocol):
     """What a kind of job does, and what its document is told when it does not get there."""
+
+    alone: bool  # whether nothing else may run beside it
 
     async def run(self, job: ClaimedJob) -> bool:
         """Do the work, wholly or in part done before; True where it also finished the job."""
@@ -98,12 +111,13 @@ class Worker:
         self._limit = slots + parked
         self._lease_s = lease_s
         self._running: dict[str, _Running] = {}
+        self._floor = Floor()
         self._stopping = False
         self._busy_at = time.monotonic()
         self._relay = Relay(db, broker, kinds=list(handlers), free_slots=self._free_slots)
 
     def _free_slots(self) -> int:
-        if self._stopping:
+        if self._stopping or self._floor.is_reserved:
             return 0
         working = sum(not job.left_slot.is_set() for job in self._running.values())
         return min(self._slots - working, self._limit - len(self._running))
@@ -150,16 +164,23 @@ class Worker:
     async def _is_idle(self, idle_exit_s: float) -> bool:
         if self._running or time.monotonic() - self._busy_at < idle_exit_s:
             return False
-        return await jobs.next_due_at(self._db, kinds=list(self._handlers)) is None
+        try:
+            return await jobs.next_due_at(self._db, kinds=list(self._handlers)) is None
+        except Unavailable:  # who can't see whether there is work has not seen that there is none
+            return False
 
     async def _keep_leases(self, stop: asyncio.Event) -> None:
         """Beat, renew all leases together, and stop what was cancelled or taken over."""
         while not stop.is_set():
-            await jobs.beat(self._db, self.id, host=socket.gethostname(), pid=os.getpid())
             held = list(self._running.values())
-            lost = await jobs.renew_all(
-                self._db, [job.claimed for job in held], lease_s=self._lease_s
-            )
+            try:
+                await jobs.beat(self._db, self.id, host=socket.gethostname(), pid=os.getpid())
+                lost = await jobs.renew_all(
+                    self._db, [job.claimed for job in held], lease_s=self._lease_s
+                )
+            except Unavailable as error:  # whoever takes a job over meanwhile ends it for us
+                log.warning("leases were not renewed: %s", error)
+                lost = set()
             for job in held:
                 if job.claimed.id in lost:
                     job.task.cancel()
@@ -167,21 +188,40 @@ class Worker:
 
     async def work(self, job_id: str) -> None:
         """Claim one job and return when it ended or gave its slot back."""
-        claimed = await jobs.claim(
-            self._db, self.id, kinds=list(self._handlers), lease_s=self._lease_s, job_id=job_id
-        )
-        for job in claimed:
-            context = copy_context()
-            context.run(_leave_slot.set, partial(self._park, job.id))
-            task = asyncio.create_task(self._handlers[job.kind].run(job), context=context)
-            running = _Running(job, task)
-            self._running[job.id] = running
-            running.ended = asyncio.create_task(self._see_through(running))
-        self._relay.taken(job_id)
-        for job in claimed:
-            begun = self._running.get(job.id)
-            if begun is not None:
-                await begun.left_slot.wait()
+        begun: list[_Running] = []
+        try:
+            if not self._floor.is_reserved:  # else the row waits for another hint
+                claimed = await jobs.claim(
+                    self._db,
+                    self.id,
+                    kinds=list(self._handlers),
+                    lease_s=self._lease_s,
+                    job_id=job_id,
+                )
+                begun = [self._begin(job) for job in claimed]
+        except Unavailable as error:
+            log.warning("job %s could not be claimed: %s", job_id, error)
+            await asyncio.sleep(OUTAGE_PAUSE_S)
+        finally:
+            self._relay.taken(job_id)
+        for running in begun:
+            await running.left_slot.wait()
+
+    def _begin(self, job: ClaimedJob) -> _Running:
+        context = copy_context()
+        context.run(_leave_slot.set, partial(self._park, job.id))
+        running = _Running(job, asyncio.create_task(self._do(job), context=context))
+        self._running[job.id] = running
+        running.ended = asyncio.create_task(self._see_through(running))
+        if self._stopping:  # claimed while the others were being given back
+            running.task.cancel()
+        return running
+
+    async def _do(self, job: ClaimedJob) -> bool:
+        handler = self._handlers[job.kind]
+        alone = handler.alone or job.is_suspect
+        async with self._floor.alone() if alone else self._floor.together():
+            return await handler.run(job)
 
     async def _see_through(self, running: _Running) -> None:
         try:
@@ -204,8 +244,14 @@ class Worker:
             await self._commit(lambda session: self._cancelled(session, job, handler))
         except DocumentError as error:
             await self._failed(job, handler, str(error), error.code, retry=error.retry)
+        except (RateLimited, Unavailable) as error:
+            again_in_s = error.retry_after_s
+            await self._failed(
+                job, handler, str(error), error.code, retry=True, retry_in_s=again_in_s
+            )
         except EngineError as error:
-            await self._failed(job, handler, str(error), error.code, retry=True)
+            passing = isinstance(error, PASSING)
+            await self._failed(job, handler, str(error), error.code, retry=passing)
         except Exception:  # the rim of a job: whatever happens, its row and its document say so
             incident = new_id()[-8:]
             log.exception("job %s (%s) failed, incident %s", job.id, job.kind, incident)
@@ -223,21 +269,29 @@ class Worker:
             log.warning("%s", error)
 
     async def _stopped(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
-        if self._stopping:
-            await handler.waiting(session, job, "The worker stopped; another one goes on.")
-            await jobs.release(session, job)
-        else:
+        if not self._stopping:
             await self._cancelled(session, job, handler)
+        elif await jobs.release(session, job) is JobState.CANCELLED:
+            await handler.cancelled(session, job)
+        else:
+            await handler.waiting(session, job, "The worker stopped; another one goes on.")
 
     async def _cancelled(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         await jobs.finish(session, job, state=JobState.CANCELLED)
         await handler.cancelled(session, job)
 
     async def _failed(
-        self, job: ClaimedJob, handler: Handler, error: str, code: str, *, retry: bool
+        self,
+        job: ClaimedJob,
+        handler: Handler,
+        error: str,
+        code: str,
+        *,
+        retry: bool,
+        retry_in_s: float | None = None,
     ) -> None:
         async def commit(session: AsyncSession) -> None:
-            match await jobs.fail(session, job, error, retry=retry):
+            match await jobs.fail(session, job, error, retry=retry, retry_in_s=retry_in_s):
                 case JobState.QUEUED:
                     await handler.waiting(session, job, error)
                 case JobState.FAILED:

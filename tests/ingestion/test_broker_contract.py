@@ -1,0 +1,37 @@
+"""The broker contract over the in-process broker and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import dramatiq
+import pytest
+
+from engine.errors import ConfigurationError
+from ingestion.broker import MemoryBroker, build_broker
+from tests.contracts.broker import *  # noqa: F403 (the suite)
+from tests.fakes.databases import service_url
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+def broker(request: pytest.FixtureRequest) -> Iterator[dramatiq.Broker]:
+    if request.param == "memory":
+        opened = build_broker("memory")
+    else:
+        opened = build_broker(service_url("SCRUBJAY_TEST_REDIS"))
+        opened.namespace = f"scrubjay-test-{uuid4().hex}"
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def memory_only(broker: dramatiq.Broker) -> None:
+    if not isinstance(broker, MemoryBroker):
+        pytest.skip("Redis can't know what other processes have declared")
+
+
+@pytest.mark.parametrize("url", ["", "amqp://localhost", "Memory"])
+def test_an_unknown_broker_is_refused_by_name(url):
+    with pytest.raises(ConfigurationError, match="memory"):
+        build_broker(url)
