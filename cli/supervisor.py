@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cli.work import ALREADY_RUNNING
 from engine.clock import now
+from engine.errors import Unavailable
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 LEAVE_S = 5.0
 LONGEST_BACKOFF_S = 30.0
+STEADY_S = 60.0  # a child that lived so long did not fail because of how it was started
 
 
 class Supervisor:
@@ -32,6 +36,7 @@ class Supervisor:
         self._engine = engine
         self._command = command
         self._child: asyncio.subprocess.Process | None = None
+        self._is_blind = False
 
     @property
     def pid(self) -> int | None:
@@ -47,13 +52,16 @@ class Supervisor:
                 if not await self._is_work_due():
                     await _pause(stop, LOOK_S)
                     continue
+                started = time.monotonic()
                 self._child = await asyncio.create_subprocess_exec(
                     *self._command, stdin=asyncio.subprocess.PIPE
                 )
-                if await self._ended(stop) == 0:
+                status = await self._ended(stop)
+                if status == 0 or time.monotonic() - started > STEADY_S:
                     failures = 0
-                    continue
-                if not stop.is_set():
+                if status == ALREADY_RUNNING:  # that one does the work
+                    await _pause(stop, LONGEST_BACKOFF_S)
+                elif status != 0 and not stop.is_set():
                     failures += 1
                     wait_s = min(2.0**failures, LONGEST_BACKOFF_S)
                     log.error("the worker ended unexpectedly; a new one starts in %.0f s", wait_s)
@@ -62,7 +70,14 @@ class Supervisor:
             await self._dismiss()
 
     async def _is_work_due(self) -> bool:
-        due = await self._engine.next_job_due_at()
+        try:
+            due = await self._engine.next_job_due_at()
+        except Unavailable as error:
+            if not self._is_blind:
+                log.warning("whether there is work is not known: %s", error)
+            self._is_blind = True
+            return False
+        self._is_blind = False
         return due is not None and due <= now()
 
     async def _ended(self, stop: asyncio.Event) -> int:

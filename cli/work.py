@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ALREADY_RUNNING = 4  # the exit code of a child that found another worker in its data folder
 NICENESS = 10  # bulk work yields the processor to whoever asks a question
 
 
@@ -79,9 +80,15 @@ def main() -> None:
     from pathlib import Path
 
     from engine.config import load_settings
+    from engine.errors import AlreadyRunning, EngineError
 
     config = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    sys.exit(run(load_settings(Path(sys.argv[1]), config), child=True))
+    try:
+        status = run(load_settings(Path(sys.argv[1]), config), child=True)
+    except EngineError as error:  # said to whoever started it; a traceback would say no more
+        sys.stderr.write(f"worker: {error}\n")
+        status = ALREADY_RUNNING if isinstance(error, AlreadyRunning) else 1
+    sys.exit(status)
 
 
 if __name__ == "__main__":

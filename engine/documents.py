@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, acl, jobs
@@ -235,8 +235,10 @@ class Documents:
                 .order_by(Revision.number.desc())
                 .limit(1)
             )
-            if (unchanged := await self._unchanged(session, document, newest, item)) is not None:
-                return unchanged
+            if document.acl_id == acl_id:
+                unchanged = await self._unchanged(session, document, newest, item)
+                if unchanged is not None:
+                    return unchanged
         filename = new.filename or (new.path.name if new.path else "") or item.title
         if document is None:
             document = Document(
@@ -416,6 +418,7 @@ class Documents:
                 payload={"document_id": document.id, "revision_id": revision.id},
                 lane=Lane.INTERACTIVE,
                 document_id=document.id,
+                max_attempts=self._max_attempts,
             )
             return Added(document.id, revision.id, job_id, DocumentState.PENDING)
 
@@ -432,13 +435,14 @@ class Documents:
                     f"{document.title!r} is {document.state}: there is nothing to cancel.",
                     field="document_id",
                 )
-            running = await jobs.cancel_document(session, document.tenant_id, document.id)
-            if not running:
+            await jobs.cancel_document(session, document.tenant_id, document.id)
+            await take_back(session, document)
+            if await _is_in_work(session, document.id):
+                document.message = "Cancelling."
+            else:
                 document.state = DocumentState.CANCELLED
                 document.message = "Cancelled before it began."
-                document.updated_at = now()
-            else:
-                document.message = "Cancelling."
+            document.updated_at = now()
             return _info(document)
 
         return await self._db.run_write(commit)
@@ -471,10 +475,11 @@ class Documents:
             run = await session.scalar(
                 select(Run).where(Run.document_id == document.id).order_by(Run.id.desc()).limit(1)
             )
-            answering = await session.scalar(
-                select(func.count()).select_from(Live).where(Live.document_id == document.id)
+            live = await session.scalar(
+                select(Live.revision_id).where(Live.document_id == document.id).limit(1)
             )
-        return _why(document, job, run, ahead, answering=bool(answering))
+            newest = await _newest_id(session, document.id)
+        return _why(document, job, run, ahead, _meanwhile(live, newest))
 
 
 def reset_state(document: Document) -> None:
@@ -487,8 +492,28 @@ def reset_state(document: Document) -> None:
     document.updated_at = now()
 
 
-async def retire(session: AsyncSession, document: Document) -> None:
-    """Mark a document deleted, take it off every branch, and queue the clean-up of its bytes."""
+async def take_back(session: AsyncSession, document: Document) -> None:
+    """Let a document's newest revision no longer answer where it does so by its words alone.
+
+    For one whose ingestion is cancelled: then nothing of it is found.
+    """
+    live = await session.scalar(select(Live.revision_id).where(Live.document_id == document.id))
+    if live is not None and live == await _newest_id(session, document.id):
+        await _take_off(session, document)
+
+
+async def _newest_id(session: AsyncSession, document_id: str) -> str | None:
+    query = select(Revision.id).where(Revision.document_id == document_id)
+    return await session.scalar(query.order_by(Revision.number.desc()).limit(1))
+
+
+async def _is_in_work(session: AsyncSession, document_id: str) -> bool:
+    running = exists().where(Job.document_id == document_id, Job.state == JobState.RUNNING)
+    return bool(await session.scalar(select(running)))
+
+
+async def _take_off(session: AsyncSession, document: Document) -> None:
+    """Off every branch, and out of the counters."""
     live = await session.scalar(
         select(func.count()).select_from(Live).where(Live.document_id == document.id)
     )
@@ -503,13 +528,18 @@ async def retire(session: AsyncSession, document: Document) -> None:
                 updated_at=now(),
             )
         )
-    await jobs.cancel_document(session, document.tenant_id, document.id)
     await session.execute(delete(Live).where(Live.document_id == document.id))
-    document.deleted_at = now()
-    document.updated_at = now()
     document.chunk_count = 0
     document.token_count = 0
     document.vectors = "none"
+
+
+async def retire(session: AsyncSession, document: Document) -> None:
+    """Mark a document deleted, take it off every branch, and queue the clean-up of its bytes."""
+    await jobs.cancel_document(session, document.tenant_id, document.id)
+    await _take_off(session, document)
+    document.deleted_at = now()
+    document.updated_at = now()
     await enqueue(
         session,
         tenant_id=document.tenant_id,
@@ -531,10 +561,15 @@ async def acl_of(session: AsyncSession, document: Document) -> list[str]:
     return sorted(tokens or [])
 
 
-def _why(
-    document: Document, job: Job | None, run: Run | None, ahead: int, *, answering: bool
-) -> str:
-    before = " The previous revision goes on answering." if answering else ""
+def _meanwhile(live: str | None, newest: str | None) -> str:
+    if live is None:
+        return ""
+    if live == newest:
+        return " Its words are found already."
+    return " The previous revision goes on answering."
+
+
+def _why(document: Document, job: Job | None, run: Run | None, ahead: int, before: str) -> str:
     match document.state:
         case "ready":
             found = "keyword and semantic" if document.vectors == "complete" else "keyword"

@@ -55,6 +55,7 @@ JOB_KINDS = (
     documents.CLEAN,
     documents.DELETE_KB,
     documents.INGEST,
+    reconcile.REBUILD,
     reconcile.REINDEX,
     reconcile.REMOVE,
 )

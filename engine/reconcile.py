@@ -2,6 +2,7 @@
 
 SQL is the truth; the index is a copy that may lag behind after a crash, a lost folder or a restored
 backup. Repairing never asks a source again: texts come from `chunk`, vectors from the cache.
+A space that can't be read is dropped and made anew.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from engine import access
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision
-from engine.documents import INGEST
+from engine.documents import CLEAN, INGEST
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
+from engine.errors import IndexDamaged
 from engine.index.port import RevisionRef, SearchIndex, Space
 from engine.outbox import enqueue
 
+REBUILD = "rebuild_space"
 REINDEX = "reindex_revision"
 REMOVE = "remove_revisions"
 BATCH = 500  # revisions a clean-up job names
@@ -35,11 +38,14 @@ class Drift:
     stranded: int  # documents that wait for a job that does not exist
     miscounted: int  # knowledge bases whose counters were wrong
     repaired: bool
+    damaged: int = 0  # spaces of the index that can't be read, whatever they hold
 
     @property
     def clean(self) -> bool:
         """Nothing drifted."""
-        return not (self.missing or self.orphaned or self.stranded or self.miscounted)
+        return not (
+            self.missing or self.orphaned or self.stranded or self.miscounted or self.damaged
+        )
 
 
 async def reconcile(
@@ -52,8 +58,15 @@ async def reconcile(
         spaces = await _spaces(session, tenant_id)
     missing: list[RevisionRef] = []
     orphaned: list[tuple[Space, RevisionRef]] = []
+    damaged: list[Space] = []
     for space in spaces:
-        stored = await index.revisions(tenant_id, space)
+        try:
+            if fault := await index.health(tenant_id, space):
+                raise IndexDamaged(fault)  # noqa: TRY301 (found in either way)
+            stored = await index.revisions(tenant_id, space)
+        except IndexDamaged:
+            damaged.append(space)
+            continue
         async with db.read() as session:
             expected, known = await _expected(session, tenant_id, space)
         missing += [ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks]
@@ -64,12 +77,23 @@ async def reconcile(
         miscounted = await _recount(session, tenant_id, write=repair)
         if not repair:
             return len(stranded), miscounted
-        for ref in missing:
-            await _queue_once(
+        for space in damaged:
+            await enqueue(
                 session,
-                tenant_id,
-                REINDEX,
-                {"document_id": ref.document_id, "revision_id": ref.revision_id},
+                tenant_id=tenant_id,
+                kind=REBUILD,
+                payload={"space": space.name, "dimension": space.dimension},
+                lane=Lane.INTERACTIVE,
+            )
+        for ref in missing:
+            await queue_reindex(session, tenant_id, ref)
+        for document_id in await _uncleaned(session, tenant_id):
+            await enqueue(
+                session,
+                tenant_id=tenant_id,
+                kind=CLEAN,
+                payload={"document_id": document_id},
+                lane=Lane.BULK,
             )
         for start in range(0, len(orphaned), BATCH):
             await enqueue(
@@ -91,7 +115,31 @@ async def reconcile(
         return len(stranded), miscounted
 
     stranded, miscounted = await db.run_write(mend)
-    return Drift(len(missing), len(orphaned), stranded, miscounted, repaired=repair)
+    return Drift(
+        len(missing), len(orphaned), stranded, miscounted, repaired=repair, damaged=len(damaged)
+    )
+
+
+async def live_revisions(session: AsyncSession, tenant_id: str, space: Space) -> list[RevisionRef]:
+    """What a space must hold, the newest documents first."""
+    live, _ = await _expected(session, tenant_id, space)
+    return sorted(live, key=lambda ref: ref.revision_id, reverse=True)
+
+
+async def queue_reindex(session: AsyncSession, tenant_id: str, ref: RevisionRef) -> None:
+    """Queue a revision to be fed again, unless its document is being worked on."""
+    payload = {"document_id": ref.document_id, "revision_id": ref.revision_id}
+    await _queue_once(session, tenant_id, REINDEX, payload)
+
+
+async def _uncleaned(session: AsyncSession, tenant_id: str) -> Sequence[str]:
+    """Deleted documents whose texts are still there: their clean-up waits, or has failed."""
+    rows = await session.scalars(
+        select(Document.id)
+        .where(Document.tenant_id == tenant_id, Document.deleted_at.is_not(None))
+        .where(exists().where(Revision.document_id == Document.id))
+    )
+    return list(rows)
 
 
 async def _spaces(session: AsyncSession, tenant_id: str) -> Sequence[Space]:
@@ -122,7 +170,8 @@ async def _expected(
         RevisionRef(*row)
         for row in await session.execute(
             select(Revision.document_id, func.max(Revision.id))
-            .where(Revision.tenant_id == tenant_id)
+            .join(Document, Document.id == Revision.document_id)
+            .where(Revision.tenant_id == tenant_id, Document.deleted_at.is_(None))
             .group_by(Revision.document_id)
         )
     }

@@ -9,18 +9,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine import jobs
 from engine.clock import now
 from engine.db.session import upsert
 from engine.db.tables import (
     Acl,
     Chunk,
     Document,
+    Job,
     KnowledgeBase,
     Live,
     Revision,
@@ -30,11 +32,13 @@ from engine.db.tables import (
     RunNode,
     Source,
 )
-from engine.documents import CLEAN, TITLE_MAX, retire
-from engine.domain import MAIN, DocumentState, Lane, Vectors
+from engine.documents import CLEAN, TITLE_MAX, retire, take_back
+from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
 from engine.errors import Cancelled
 from engine.index.port import RevisionRef, Space
 from engine.outbox import append_event, enqueue
+
+CLEAN_AGAIN_S = 2.0  # for an ingestion to notice that it was cancelled
 
 _IN_WORK = (DocumentState.PENDING, DocumentState.RUNNING)
 _DOCUMENT = tuple(
@@ -116,7 +120,9 @@ async def look_up(session: AsyncSession, document_id: str, revision_id: str) -> 
     return _work(row)
 
 
-async def _look(session: AsyncSession, document_id: str, revision_id: str) -> Any:  # noqa: ANN401 (a row)
+async def _look(
+    session: AsyncSession, document_id: str, revision_id: str, *, to_change: bool = False
+) -> Any:  # noqa: ANN401 (a row)
     """All of a revision that is not deleted, its document, base, source, ACL and live rival."""
     newest = (
         select(Revision.id)
@@ -133,7 +139,7 @@ async def _look(session: AsyncSession, document_id: str, revision_id: str) -> An
     query = (
         select(
             *_DOCUMENT,
-            *(Revision.__table__.c[name] for name in ("filename", "mime", "blob_hash")),
+            *(Revision.__table__.c[name] for name in ("filename", "mime", "blob_hash", "number")),
             Revision.id.label("revision_id"),
             Revision.chunk_count.label("new_chunks"),
             Revision.token_count.label("new_tokens"),
@@ -157,8 +163,9 @@ async def _look(session: AsyncSession, document_id: str, revision_id: str) -> An
             Document.deleted_at.is_(None),
             KnowledgeBase.deleted_at.is_(None),
         )
-        .with_for_update(of=Document)  # SQLite has no such clause, and its write lock
     )
+    if to_change:
+        query = query.with_for_update(of=Document)  # SQLite has no such clause, and its write lock
     return (await (await session.connection()).execute(query)).one_or_none()
 
 
@@ -300,7 +307,7 @@ async def make_live(
     vectors follow. `content` brings what the parser found. Raises `Cancelled` where the document
     is deleted or a newer revision came.
     """
-    row = await _look(session, work.document_id, work.revision_id)
+    row = await _look(session, work.document_id, work.revision_id, to_change=True)
     if row is None:
         raise Cancelled("The document was deleted.")
     if row.newest != work.revision_id:
@@ -308,12 +315,12 @@ async def make_live(
     connection = await session.connection()
     at = now()
     if row.live_id != work.revision_id:
-        await _switch(session, work, replaced=row.live_id)
+        await _switch(session, work, is_only=row.number == 1)
         await connection.execute(
             update(KnowledgeBase)
             .where(KnowledgeBase.id == work.kb_id)
             .values(
-                document_count=KnowledgeBase.document_count + (row.live_id is None),
+                document_count=KnowledgeBase.document_count + int(row.live_id is None),
                 chunk_count=KnowledgeBase.chunk_count + row.new_chunks - row.chunk_count,
                 token_count=KnowledgeBase.token_count + row.new_tokens - row.token_count,
                 updated_at=at,
@@ -340,7 +347,7 @@ async def make_live(
     await append_event(session, work.tenant_id, "document.processed", _named(work) | payload)
 
 
-async def _switch(session: AsyncSession, work: Work, *, replaced: str | None) -> None:
+async def _switch(session: AsyncSession, work: Work, *, is_only: bool) -> None:
     values = {
         "branch": MAIN,
         "document_id": work.document_id,
@@ -354,14 +361,26 @@ async def _switch(session: AsyncSession, work: Work, *, replaced: str | None) ->
             index_elements=["branch", "document_id"], set_={"revision_id": work.revision_id}
         )
     )
-    if replaced is not None:
-        await enqueue(
-            session,
-            tenant_id=work.tenant_id,
-            kind=CLEAN,
-            payload={"document_id": work.document_id},
-            lane=Lane.BULK,
-        )
+    if not is_only:  # older ones may have been fed, also those that never answered
+        await _queue_clean(session, work.tenant_id, work.document_id)
+
+
+async def _queue_clean(
+    session: AsyncSession,
+    tenant_id: str,
+    document_id: str,
+    *,
+    lane: Lane = Lane.BULK,
+    run_at: datetime | None = None,
+) -> None:
+    await enqueue(
+        session,
+        tenant_id=tenant_id,
+        kind=CLEAN,
+        payload={"document_id": document_id},
+        lane=lane,
+        run_at=run_at,
+    )
 
 
 def _named(work: Work) -> dict[str, Any]:
@@ -430,7 +449,7 @@ async def report_waiting(session: AsyncSession, document_id: str, reason: str) -
     """Back to `pending` until the next attempt, with the reason of the delay."""
     await session.execute(
         update(Document)
-        .where(Document.id == document_id, Document.state == DocumentState.RUNNING)
+        .where(Document.id == document_id, Document.state.in_(_IN_WORK))
         .values(state=DocumentState.PENDING, message=reason, updated_at=now())
     )
 
@@ -439,11 +458,42 @@ async def report_cancelled(session: AsyncSession, document_id: str, revision_id:
     """End a document `cancelled`, unless a newer revision is on its way already."""
     document = await _current(session, document_id, revision_id)
     if document is None:
+        await _clean_after(session, document_id)
         return
     if document.state in _IN_WORK:
+        await take_back(session, document)
         document.state = DocumentState.CANCELLED
         document.message = "Cancelled."
         document.updated_at = now()
+
+
+async def _clean_after(session: AsyncSession, document_id: str) -> None:
+    """What a revision that was overtaken has fed goes, also where the newer one fails."""
+    tenant_id = await session.scalar(select(Document.tenant_id).where(Document.id == document_id))
+    if tenant_id is not None:
+        await _queue_clean(session, tenant_id, document_id)
+
+
+async def is_being_stopped(session: AsyncSession, document_id: str) -> bool:
+    """Whether a job of the document was told to stop and has not ended yet."""
+    job = exists().where(
+        Job.document_id == document_id,
+        Job.state == JobState.RUNNING,
+        Job.cancel_requested.is_(True),
+    )
+    return bool(await session.scalar(select(job)))
+
+
+async def clean_later(session: AsyncSession, job: jobs.ClaimedJob) -> None:
+    """End a clean-up that came too early, and queue it once more."""
+    await jobs.finish(session, job)
+    await _queue_clean(
+        session,
+        job.tenant_id,
+        job.payload["document_id"],
+        lane=job.lane,
+        run_at=now() + timedelta(seconds=CLEAN_AGAIN_S),
+    )
 
 
 async def superseded(
@@ -468,8 +518,10 @@ async def superseded(
         keep.add(max(rows, key=lambda row: row.number).id)
     found: dict[Space, list[RevisionRef]] = {}
     for row in rows:
-        if row.id not in keep and row.space:
-            space = Space(row.space, dimension)
+        # One without a space stored no chunks, but may have been fed before its worker died.
+        name = row.space or (kb.space if kb is not None else "")
+        if row.id not in keep and name:
+            space = Space(name, dimension)
             found.setdefault(space, []).append(RevisionRef(document_id, row.id))
     return document.tenant_id, found
 

@@ -14,7 +14,7 @@ from engine import access, jobs
 from engine.db.session import Database
 from engine.db.tables import Document
 from engine.domain import Principal, Scope
-from engine.errors import EngineError
+from engine.errors import EngineError, Unavailable
 from engine.index.port import SearchIndex, Space
 
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
@@ -59,10 +59,8 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
         states = await _states(session, principal)
         pending = await jobs.pending_counts(session, principal.tenant_id)
         workers = await jobs.live_workers(session, within_s=WORKER_ALIVE_S)
-    sizes = {
-        kb.space: (await index.stats(principal.tenant_id, Space(kb.space, kb.dimension))).size_bytes
-        for kb in {kb.space: kb for kb in kbs}.values()
-    }
+    spaces = {Space(kb.space, kb.dimension) for kb in kbs}
+    sizes = {space.name: await _size_bytes(index, principal.tenant_id, space) for space in spaces}
     by_lane: dict[str, dict[str, int]] = {}
     for (lane, state), count in pending.items():
         by_lane.setdefault(lane, {})[state] = count
@@ -84,6 +82,14 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
         jobs=by_lane,
         workers=[f"{worker.host} (process {worker.pid})" for worker in workers],
     )
+
+
+async def _size_bytes(index: SearchIndex, tenant_id: str, space: Space) -> int:
+    """0 where the folder can't be read: the rest of the status is wanted then all the more."""
+    try:
+        return (await index.stats(tenant_id, space)).size_bytes
+    except Unavailable:
+        return 0
 
 
 async def _states(

@@ -5,12 +5,13 @@ A job holds ids; the rows are read anew, and everything here may run twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import jobs, revisions
+from engine import jobs, reconcile, revisions
+from engine.db.session import Database
 from engine.documents import CLEAN, DELETE_KB, INGEST
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
@@ -22,7 +23,7 @@ from engine.flow.run import run_flow
 from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import ClaimedJob
-from engine.reconcile import REINDEX, REMOVE
+from engine.reconcile import REBUILD, REINDEX, REMOVE
 from ingestion.components.embedder import embed_chunks
 from ingestion.services import Ingestion, Services
 from ingestion.worker import Handler
@@ -32,6 +33,8 @@ PipelineOf = Callable[[str], Graph]  # the graph of a pipeline by its name
 
 class IngestDocument:
     """Runs the knowledge base's pipeline over one revision."""
+
+    alone = False
 
     def __init__(self, services: Services, pipeline_of: PipelineOf, log: RunLog) -> None:
         self._services = services
@@ -111,6 +114,8 @@ async def _settle(
 class _Quiet:
     """A handler whose outcome no document shows."""
 
+    alone = False
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
@@ -128,11 +133,18 @@ class CleanDocument(_Quiet):
     """Takes revisions that no longer answer out of the index, and a deleted document's texts."""
 
     async def run(self, job: ClaimedJob) -> bool:
-        """Index first, then SQL: whatever is left half done is found again by `superseded`."""
+        """Index first, then SQL: whatever is left half done is found again by `superseded`.
+
+        An ingestion that is being stopped may still feed what this is to remove: it goes first.
+        """
         document_id = job.payload["document_id"]
         services = self._services
         async with services.db.read() as session:
+            stopping = await revisions.is_being_stopped(session, document_id)
             tenant_id, spaces = await revisions.superseded(session, document_id)
+        if stopping:
+            await services.db.run_write(lambda session: revisions.clean_later(session, job))
+            return True
         for space, refs in spaces.items():
             await services.index.remove(tenant_id, space, refs)
         await services.db.run_write(lambda session: revisions.forget_deleted(session, document_id))
@@ -167,6 +179,32 @@ class ReindexRevision(_Quiet):
         return False
 
 
+class RebuildSpace(_Quiet):
+    """Makes a damaged space of the index anew from SQL, while nothing else writes to it."""
+
+    alone = True
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Drop it, then queue every revision that answers; a second run drops it again."""
+        space = Space(job.payload["space"], job.payload["dimension"])
+        index, db = self._services.index, self._services.db
+        await index.drop_space(job.tenant_id, space)
+        await index.ensure_space(job.tenant_id, space)
+        async with db.read() as session:
+            refs = await reconcile.live_revisions(session, job.tenant_id, space)
+        for start in range(0, len(refs), reconcile.BATCH):
+            await _queue_reindex(db, job.tenant_id, refs[start : start + reconcile.BATCH])
+        return False
+
+
+async def _queue_reindex(db: Database, tenant_id: str, refs: Sequence[RevisionRef]) -> None:
+    async def queue(session: AsyncSession) -> None:
+        for ref in refs:
+            await reconcile.queue_reindex(session, tenant_id, ref)
+
+    await db.run_write(queue)
+
+
 class DeleteKnowledgeBase(_Quiet):
     """Clears what a deleted knowledge base left, document by document."""
 
@@ -186,6 +224,7 @@ def handlers(services: Services, pipeline_of: PipelineOf, log: RunLog) -> dict[s
         CLEAN: CleanDocument(services),
         DELETE_KB: DeleteKnowledgeBase(services),
         INGEST: IngestDocument(services, pipeline_of, log),
+        REBUILD: RebuildSpace(services),
         REINDEX: ReindexRevision(services),
         REMOVE: RemoveRevisions(services),
     }

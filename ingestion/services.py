@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,29 @@ class Ingestion:
         data = await self.shared.blobs.get(self.work.tenant_id, BlobRef.parse(value).hash)
         rows: list[dict[str, Any]] = json.loads(data)
         return rows
+
+    def pack_facts(self) -> dict[str, Any]:
+        """What the parser found besides the text, for an attempt that goes on behind it."""
+        found = self.found
+        return {
+            "blob_hash": found.blob_hash,
+            "mime": found.mime,
+            "size_bytes": found.size_bytes,
+            "title": found.title,
+            "details": dict(found.details),
+            "updated_at": found.updated_at.isoformat() if found.updated_at else None,
+        }
+
+    def unpack_facts(self, facts: Mapping[str, Any]) -> None:
+        """Know what an earlier attempt found, as if this one had parsed."""
+        at = facts["updated_at"]
+        updated_at = datetime.fromisoformat(at) if at else None
+        self.content = Content(**{**facts, "updated_at": updated_at})
+        self.work = replace(
+            self.work,
+            title=facts["title"] or self.work.title,
+            source_updated_at=self.work.source_updated_at or updated_at,
+        )
 
     async def save_vectors(self, session: AsyncSession) -> None:
         """Put the last vectors into the cache; the last batch goes with the switch to live."""

@@ -143,12 +143,13 @@ class EmbeddedIndex:
 
         return await self._read(tenant_id, space, look, IndexStats(0, 0, 0, 0))
 
-    async def health(self) -> str:
+    async def health(self, tenant_id: str = "", space: Space | None = None) -> str:
         """An empty text when every file is what was written, else what is wrong and what to do.
 
-        A file's bytes are compared with their checksums once; after that its size is watched.
+        Of all that is stored, of a tenant, or of one space of a tenant. A file's bytes are
+        compared with their checksums once; after that its size is watched.
         """
-        return await anyio.to_thread.run_sync(self._health)
+        return await anyio.to_thread.run_sync(self._health, tenant_id, space)
 
     async def purge(self) -> None:
         """Drop the bytes of everything removed so far, now."""
@@ -193,10 +194,11 @@ class EmbeddedIndex:
 
         return await anyio.to_thread.run_sync(read)
 
-    def _health(self) -> str:
+    def _health(self, tenant_id: str, space: Space | None) -> str:
         if not self._root.exists():
             return ""
-        for folder in sorted(path.parent for path in self._root.glob("*/*/manifest")):
+        spaces = f"{tenant_id or '*'}/{space.name if space else '*'}/manifest"
+        for folder in sorted(path.parent for path in self._root.glob(spaces)):
             try:
                 self._verify(folder)
             except EngineError as error:

@@ -227,8 +227,11 @@ class SearchIndex(Protocol):
     async def stats(self, tenant_id: str, space: Space) -> IndexStats:
         """Counts of one space; zeros where it is unknown."""
 
-    async def health(self) -> str:
-        """An empty text when well, else one sentence that says what to do."""
+    async def health(self, tenant_id: str = "", space: Space | None = None) -> str:
+        """An empty text when well, else one sentence that says what to do.
+
+        Of all that is stored, of a tenant, or of one space of a tenant.
+        """
 
     async def purge(self) -> None:
         """Drop the bytes of everything removed so far, now rather than when convenient."""

@@ -22,15 +22,16 @@ class EmbedderComponent(Component[Ingestion]):
     """Vectors of the knowledge base's space, in the order of the chunks."""
 
     type = "Embedder"
-    reads = frozenset({"chunk_count"})
+    reads = frozenset({"chunk_count", "facts"})
     writes = frozenset({"embedded", "from_cache"})
     checkpoint = False  # the cache is the checkpoint
     timeout_s = 24 * 3600.0  # a big document on a small machine; cancelling stops it any time
     weight = 8.0
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
         run, shared, work = context.services, context.services.shared, context.services.work
-        if run.chunks is None:
+        if run.chunks is None:  # another attempt parsed and stored it
+            run.unpack_facts(inputs["facts"])
             async with shared.db.read() as session:
                 run.chunks = await revisions.load_chunks(session, work.revision_id)
         count = len(run.chunks)

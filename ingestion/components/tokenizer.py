@@ -30,7 +30,7 @@ class Tokenizer(Component[Ingestion]):
 
     type = "Tokenizer"
     reads = frozenset({"text", "chunks"})
-    writes = frozenset({"chunk_count", "token_count", "language"})
+    writes = frozenset({"chunk_count", "token_count", "language", "facts"})
     weight = 0.5
 
     async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
@@ -62,6 +62,7 @@ class Tokenizer(Component[Ingestion]):
             "chunk_count": len(chunks),
             "token_count": sum(chunk.tokens for chunk in chunks),
             "language": chunks[0].language if chunks else "",
+            "facts": run.pack_facts(),
         }
 
 
