@@ -39,7 +39,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-QUIET = {"/health", "/ready", "/metrics"}  # asked every few seconds by machines
+# Asked again and again by machines and by our own page.
+QUIET = {"/health", "/metrics", "/ready", "/state", "/static/{name}"}
 
 RenderProblem = Callable[[Request, Problem], Response]
 
