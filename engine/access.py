@@ -36,6 +36,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     union,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -519,11 +520,17 @@ def _occurring() -> CompoundSelect[str]:
             Document.deleted_at.is_(None),
         ),
     )
-    needed = json_items(Document.acl_all).table_valued("value", joins_implicitly=True)
-    required = select(needed.c.value).where(
-        Document.kb_id.in_(searched),
-        text("document.acl_all <> '[]'"),  # in the words of the index that serves it
-        needed.c.value.in_(held),
+    needed = json_items(Document.acl_all).table_valued("value")
+    required = (
+        select(needed.c.value)
+        # Document first: the function reads its column, which PostgreSQL takes in that order only.
+        .select_from(Document)
+        .join(needed, true())
+        .where(
+            Document.kb_id.in_(searched),
+            text("document.acl_all <> '[]'"),  # in the words of the index that serves it
+            needed.c.value.in_(held),
+        )
     )
     return union(listed, required)
 

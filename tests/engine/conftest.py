@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contracts")
-
-from engine import clock  # noqa: E402 (after the rewriting is registered)
-from engine.db.session import Database, open_database  # noqa: E402
-from engine.db.tables import Tenant  # noqa: E402
-from tests.fakes.databases import (  # noqa: E402
+from engine import clock
+from engine.db.session import Database, open_database
+from engine.db.tables import Tenant
+from tests.fakes.databases import (
     DIALECTS,
     PostgresDatabases,
     SqliteDatabases,

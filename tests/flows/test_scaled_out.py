@@ -1,0 +1,58 @@
+"""The other shape: rows in PostgreSQL, hints through Redis. The story is the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.config import load_settings
+from engine.documents import NewDocument
+from engine.runtime import open_engine
+from ingestion.host import run_worker
+from tests.fakes.databases import postgres_databases, service_url
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    with postgres_databases() as databases:
+        yield databases.url
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+async def test_a_document_is_answered_from_on_postgresql_and_redis(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    settings = load_settings(
+        tmp_path,
+        overrides={
+            "database.url": postgres_url,
+            "jobs.broker": service_url("SCRUBJAY_TEST_REDIS"),
+            "system.secret_key": "a-key-for-tests-with-enough-characters",
+            "embedding.model": "hashing",
+        },
+        environ={},
+    )
+    text = b"# Parking\n\nThe garage opens at 06:30 and closes at 22:00 on weekdays.\n"
+    async with open_engine(settings) as engine:
+        owner = await engine.owner()
+        kb = await engine.create_kb(owner, "office")
+        owner = await engine.owner()
+        added = await engine.add_document(
+            owner, kb.id, NewDocument(data=text, filename="parking.md", external_id="parking.md")
+        )
+        await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+
+        document = await engine.get_document(owner, added.document_id)
+        assert (document.state, document.vectors) == ("ready", "complete")
+        hits = (await engine.search(owner, "When does the garage open?")).hits
+        assert [hit.title for hit in hits] == ["Parking"]
+        assert (await engine.reconcile(owner, repair=False)).clean
+
+        await engine.delete_document(owner, added.document_id)
+        assert not (await engine.search(owner, "garage")).hits
+        await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+        assert await engine.index.revisions(owner.tenant_id, engine.embedder.space) == {}
