@@ -21,7 +21,7 @@ from engine.markup.plain import plain
 from engine.markup.sentences import split_sentences
 
 SENTENCES = 3  # of an extractive answer
-FURTHER = 0.35  # a further sentence must be at least this likely, as a share of the first
+FURTHER = 0.25  # a further sentence must be at least this likely, as a share of the first
 CARRIED = 0.5  # share of a sentence's words that a passage must hold to carry it
 LEAD_MAX = 400  # characters of a quote that takes the line above a list with it
 QUOTE_MAX = 500
@@ -84,7 +84,9 @@ def _choose(judged: Sequence[Judged]) -> list[Judged]:
 def _said(one: Judged) -> str:
     words, lead = one.candidate.words, one.candidate.lead
     introduced = lead.endswith(":") and _with_lead(one) is not None
-    return f"{lead} {words}" if introduced else words
+    said = f"{lead} {words}" if introduced else words
+    # A document may call @everyone, or write a tag as entities; its addresses are its own.
+    return sanitise(said, sources=[said])
 
 
 def _with_lead(one: Judged) -> int | None:

@@ -40,10 +40,10 @@ SHORTEST_SECRET = 8  # characters; masking anything shorter would eat ordinary w
 # a password inside a URL, a signature in a query string.
 LOOKS_SECRET = re.compile(
     r"(?P<keep>\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}"
-    r"|(?P<host>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)"
+    r"|(?P<host>\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,200}+:)[^\s@]{1,500}(?=@)"
     r"|(?P<name>\b(?:api[_-]?key|password|secret|token|sig|signature)[\"']?\s*[=:]\s*[\"']?)"
     r"[^\s\"'&,;)}]{6,}"
-    r"|\b(?:sk|xox[abprs]|sjt|ghp|pk)[-_][\w-]{10,}",
+    r"|\b(?:sk|xox[abprs]|sj|ghp|pk)[-_][\w-]{10,}",
     re.IGNORECASE,
 )
 # Attributes every record has; anything else on a record came in by `extra`.

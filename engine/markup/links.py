@@ -10,22 +10,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+# Every pattern here is bounded or possessive: what a model writes may be long and hostile.
 _URL = re.compile(
-    r"(?:https?|ftp|mailto|file|data|javascript|slack|discord|tel):[^\s<>\"'`|\\^]+", re.IGNORECASE
+    r"(?:(?:https?|ftp|mailto|file|data|javascript|vbscript|slack|discord|tel|sms):\\{0,4}"
+    r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,20}://"
+    r"|(?<![\w:/])//(?=[\w\[]))"  # takes the scheme of the page it is shown on
+    r"[^\s<>\"'`|\\^]+",
+    re.IGNORECASE,
 )
 _BARE = re.compile(r"\bwww\.[^\s<>\"'`|\\^]+", re.IGNORECASE)
 _MARKDOWN_LINK = re.compile(
-    r"(!?)\[([^\]\n]*)\]\(\s*<?([^\s()<>]*(?:\([^\s()<>]*\)[^\s()<>]*)*)>?(?:\s+[\"'(][^\n)]*)?\s*\)"
+    r"!?\[((?:[^\[\]]|\[[^\[\]]{0,200}+\]){0,500}+)\]\(\s{0,20}+"
+    r"(?:<([^<>\n]{0,2000}+)>"
+    r"|([^\s()<>]{0,2000}+(?:\([^\s()<>]{0,500}+\)[^\s()<>]{0,2000}+){0,5}+))"
+    r"(?:\s{1,20}+[\"'(][^\n)]{0,500}+)?\s{0,20}+\)"
 )
-_REFERENCE = re.compile(r"^[ ]{0,3}\[[^\]\n]+\]:[ \t]*\S+.*$\n?", re.MULTILINE)
-_REFERENCE_USE = re.compile(r"!?\[([^\]\n]+)\]\[[^\]\n]*\]")
-_HTML = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
+_REFERENCE = re.compile(r"^[ ]{0,3}\[[^\[\]\n]{1,500}+\]:[ \t]*+\S.*$\n?", re.MULTILINE)
+_REFERENCE_USE = re.compile(r"!?\[([^\[\]\n]{1,500}+)\]\[[^\[\]\n]{0,500}+\]")
+_HTML = re.compile(r"</?[A-Za-z][^<>]*+>|<!--")
 _SLACK = re.compile(
     r"<(?:!(?P<all>[^<>|]+)|(?P<who>[@#][^<>|]+)|(?P<url>[a-z]+:[^<>|\s]+))(?:\|(?P<label>[^<>]*))?>",
     re.IGNORECASE,
 )
 _DISCORD = re.compile(r"<(?:@[!&]?|#)\d+>")
-_PING = re.compile(r"(?<![\w/.])@(?=everyone\b|here\b|channel\b)", re.IGNORECASE)
+_PING = re.compile(r"(?<!@)@++(?=(?:everyone|here|channel)\b(?!\.\w))", re.IGNORECASE)
+_ROUNDS = 8  # taking one thing out may put another together: "<im<b>g …>"
 _TRAILING = ".,;:!?)]}»”’*_"
 
 
@@ -50,12 +59,18 @@ def sanitise(text: str, *, sources: Iterable[str]) -> str:
     known: set[str] = set()
     for source in sources:
         known |= urls(source)
-    text = _SLACK.sub(_unwrap, text)
-    text = _DISCORD.sub("someone", text)
-    text = _HTML.sub("", text)
-    text = _REFERENCE.sub("", text)
-    text = _REFERENCE_USE.sub(r"\1", text)
-    text = _MARKDOWN_LINK.sub(lambda match: _link(match, known), text)
+    for _ in range(_ROUNDS):
+        before = text
+        text = _SLACK.sub(_unwrap, text)
+        text = _DISCORD.sub("someone", text)
+        text = _HTML.sub("", text)
+        text = _REFERENCE.sub("", text)
+        text = _REFERENCE_USE.sub(r"\1", text)
+        text = _MARKDOWN_LINK.sub(lambda match: _link(match, known), text)
+        if text == before:
+            break
+    else:
+        text = text.replace("<", "").replace("](", "] (")  # nobody writes so but to get past this
     for pattern in (_URL, _BARE):
         text = pattern.sub(lambda match: _bare(match.group(), known), text)
     return _PING.sub("", text)
@@ -70,7 +85,7 @@ def _unwrap(match: re.Match[str]) -> str:
 
 
 def _link(match: re.Match[str], known: set[str]) -> str:
-    label, url = match[2].strip(), match[3]
+    label, url = match[1].strip(), match[2] or match[3] or ""
     if url in known:
         return f"[{label or url}]({url})"
     return label

@@ -18,10 +18,13 @@ _SAME = str.maketrans(
     }
 )  # fmt: skip
 _INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"}
-_LINK_TAIL = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)|\]\[[^\]]*\]")
+_LINK_TAIL = re.compile(
+    r"\]\([^()\s]{0,2000}+(?:\([^()\s]{0,500}+\)[^()\s]{0,2000}+){0,5}+"
+    r"(?:\s{1,20}+\"[^\"]{0,500}+\")?\)|\]\[[^\[\]]{0,500}+\]"
+)
 _LINE_MARK = re.compile(r"[ \t]*(?:(?:>|#{1,6}|[-*+•]|\d{1,3}[.)])[ \t]+)+", re.MULTILINE)
-_RULE_LINE = re.compile(r"^[\s|:=-]*-{3,}[\s|:=-]*$", re.MULTILINE)
-_ELLIPSIS = re.compile(r"\s*\[?(?:\.{3,}|…)\]?\s*")
+_RULE_LINE = re.compile(r"^(?=[ \t|:=-]*?---)[ \t|:=-]++$", re.MULTILINE)
+_ELLIPSIS = re.compile(r"\[?(?:(?<!\.)\.{3,}+|…)\]?")
 _JOINED_MAX = 600  # characters between the ends of a quote with something left out
 
 

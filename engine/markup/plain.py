@@ -8,17 +8,21 @@ from __future__ import annotations
 import html
 import re
 
-_TEMPLATE_TEXT = re.compile(r"\{%-?\s*\w+\s+[\"']([^\"']*)[\"'][^%]*%\}")
-_TEMPLATE = re.compile(r"\{[%#].*?[%#]\}|\{\{.*?\}\}", re.DOTALL)
+_TEMPLATE_TEXT = re.compile(r"\{%-?[ \t]*+\w+[ \t]++[\"']([^\"']{0,500}+)[\"'][^%]{0,500}+%\}")
+_TEMPLATE = re.compile(r"\{[%#].{0,500}?[%#]\}|\{\{.{0,500}?\}\}", re.DOTALL)
 _LINK = re.compile(
-    r"!?\[([^\]]*)\]"
-    r"(?:\(\s*[^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\s*\)|\[[^\]]*\])"
+    r"!?\[([^\[\]]{0,1000}+)\]"
+    r"(?:\(\s{0,20}+[^()\s]{0,2000}+(?:\([^()\s]{0,500}+\)[^()\s]{0,2000}+){0,5}+"
+    r"(?:\s{1,20}+\"[^\"]{0,500}+\")?\s{0,20}+\)|\[[^\[\]]{0,500}+\])"
 )
-_FOOTNOTE = re.compile(r"\[\^[^\]]+\]")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]]{1,100}+\]")
 _AUTOLINK = re.compile(r"<((?:https?|mailto):[^>\s]+)>")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-_MARKS = re.compile(r"\*+|`+|~~|(?<!\w)_+|_+(?!\w)|^\s*#{1,6}\s+|\\(?=[^\w\s])", re.MULTILINE)
-_CELLS = re.compile(r"\s*\|\s*")
+_MARKS = re.compile(
+    r"\*+|`+|~~|(?<!\w)_+|_+(?!\w)|^[ \t]*+#{1,6}[ \t]++|\\(?=[^\w\s])", re.MULTILINE
+)
+_CELLS = re.compile(r" ?\| ?")
+_NESTED = 5  # a linked picture is a link in a link
 
 
 def plain(text: str) -> str:
@@ -29,11 +33,12 @@ def plain(text: str) -> str:
     text = _TEMPLATE_TEXT.sub(_kept, text)
     text = _TEMPLATE.sub(" ", text)
     text = _FOOTNOTE.sub("", text)
-    while (linked := _LINK.sub(r"\1", text)) != text:  # a linked picture is a link in a link
-        text = linked
+    for _ in range(_NESTED):
+        text = _LINK.sub(r"\1", text)
     text = _AUTOLINK.sub(r"\1", text)
     text = _TAG.sub(" ", text)
     text = _MARKS.sub("", text)
+    text = " ".join(text.split())
     if "|" in text:
         text = _CELLS.sub(" | ", text).strip(" |")
     return " ".join(html.unescape(text).split())

@@ -23,7 +23,7 @@ _QUOTE_MARK = re.compile(r"^\s*>\s?")
 
 # A full stop ends a sentence when space and something that can start one follow. CJK marks and
 # their Arabic, Urdu and Devanagari sisters end one wherever they stand.
-_END = re.compile(r"[.!?…]+[)\]\"'”’*_`]*(?=\s)|[。！？｡؟۔।]+[」』”’）]*")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[)\]\"'”’*_`]*+(?=\s)|[。！？｡؟۔।]+[」』”’）]*")
 _STARTS = re.compile(r"\s+[\"'“‘(\[*_`¿¡]*[^\W_a-zß-öø-ÿ]")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[])(?:[A-Za-z]|(?:[A-Za-z]\.)+[A-Za-z]|approx|bzw|ca|cf|col|dept|dr|ed|eds|esp|est"
