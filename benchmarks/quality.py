@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.corpora import (
@@ -29,6 +30,7 @@ from benchmarks.corpora import (
 )
 from benchmarks.results import write_results
 from engine import access
+from engine.errors import Unavailable
 from engine.evaluation import evaluate, load_beir
 from engine.index.analysis import detect_language
 
@@ -55,11 +57,18 @@ async def rank(
     audience = access.audience_of_asker(installation.owner)
     found = {}
     for query, text in queries.items():
-        result = await retriever.search(
-            installation.owner, audience, text, kb_ids=[installation.kbs[kb]], limit=100,
-            mode=mode, passages=1,
-        )  # fmt: skip
-        found[query] = [ids[hit.document_id] for hit in result.hits]
+        found[query] = []
+        with suppress(Unavailable):  # a semantic search in a language the model does not know
+            result = await retriever.search(
+                installation.owner,
+                audience,
+                text,
+                kb_ids=[installation.kbs[kb]],
+                limit=100,
+                mode=mode,
+                passages=1,
+            )
+            found[query] = [ids[hit.document_id] for hit in result.hits]
     return found
 
 

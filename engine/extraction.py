@@ -92,8 +92,8 @@ class Judged:
 
 
 # Features: meaning, in_sentence, in_window, in_passage, elsewhere, nowhere, fits, misses.
-WITH_MEANING = Logistic(-6.3, (5.4, 3.3, 1.3, 2.7, -3.2, -0.7, 1.4, -1.5))
-WORDS_ALONE = Logistic(-4.7, (3.6, 1.4, 3.2, -3.2, -0.7, 1.3, -1.5))
+WITH_MEANING = Logistic(-6.7, (5.4, 3.3, 1.3, 2.7, -3.2, -0.7, 1.4, -1.5))
+WORDS_ALONE = Logistic(-4.9, (3.6, 1.4, 3.2, -3.2, -0.7, 1.3, -1.5))
 
 
 @dataclass(frozen=True, slots=True)

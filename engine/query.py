@@ -95,7 +95,8 @@ def is_foreign(text: str, language: str, known: Collection[str]) -> bool:
         return False
     if language not in STOPWORDS:
         return True
-    words = [word.strip("?!.,;:¿¡\"'") for word in text.casefold().split()]
+    letters = re.sub(r"['’]", "", text.casefold())  # the lists hold "whats", not "what's"
+    words = re.findall(r"[^\W\d_]+", letters)
     spoken = STOPWORDS[language]
     shared = spoken.intersection(*(STOPWORDS.get(one, frozenset()) for one in known))
     own = sum(word in spoken and word not in shared for word in words)
