@@ -6,7 +6,6 @@ A job holds ids; the rows are read anew, and everything here may run twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -64,9 +63,7 @@ class IngestDocument:
             graph,
             ids,
             run,
-            store=SqlRunStore(
-                self._services.db, also=partial(_settle, job, run), keep_outputs=False
-            ),
+            store=_RunStore(self._services.db, job, run),
             log=self._log,
             resume=job.attempt > 1,
         )
@@ -95,20 +92,34 @@ class IngestDocument:
         await revisions.report_cancelled(session, payload["document_id"], payload["revision_id"])
 
 
-async def _settle(
-    job: ClaimedJob, run: Ingestion, session: AsyncSession, _: RunIds, change: RunUpdate
-) -> None:
-    """Beside each write of a run: the document's progress, and at the end the switch to live."""
-    if change.state is RunState.DONE:
-        await run.save_vectors(session)
-        await revisions.make_live(
-            session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
-        )
-        await jobs.finish(session, job)
-    elif change.state is RunState.RUNNING and change.progress is not None:
-        await revisions.report_progress(
-            session, run.work.document_id, change.progress, change.message
-        )
+class _RunStore(SqlRunStore):
+    """Writes, beside a run, what it found: text, chunks, progress, and at the end the switch."""
+
+    def __init__(self, db: Database, job: ClaimedJob, run: Ingestion) -> None:
+        super().__init__(db, also=self._settle, keep_outputs=False)
+        self._job = job
+        self._document = run
+        self._storing = False
+
+    async def write(self, ids: RunIds, change: RunUpdate) -> None:
+        """As the port says; chunks are in SQL no later than the checkpoint of what made them."""
+        await super().write(ids, change)
+        self._document.stored |= self._storing
+
+    async def _settle(self, session: AsyncSession, _: RunIds, change: RunUpdate) -> None:
+        run = self._document
+        cancelled = change.state is RunState.CANCELLED
+        self._storing = False if cancelled else await run.store(session)
+        if change.state is RunState.DONE:
+            await run.save_vectors(session)
+            await revisions.make_live(
+                session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
+            )
+            await jobs.finish(session, self._job)
+        elif change.state is RunState.RUNNING and change.progress is not None:
+            await revisions.report_progress(
+                session, run.work.document_id, change.progress, change.message
+            )
 
 
 class _Quiet:

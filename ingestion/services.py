@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine import revisions
 from engine.blobs import BlobStore
 from engine.db.session import Database
+from engine.domain import Vectors
 from engine.errors import EngineError
 from engine.fetching import Fetched
 from engine.flow.outputs import BlobRef
@@ -62,6 +64,7 @@ class Ingestion:
     vectors: NDArray[np.float32] | None = None
     message: str = ""  # what the document says once it is ready
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
+    stored: bool = False  # text and chunks are in SQL
 
     @property
     def document(self) -> Converted:
@@ -120,6 +123,32 @@ class Ingestion:
             title=facts["title"] or self.work.title,
             source_updated_at=self.work.source_updated_at or updated_at,
         )
+
+    async def store(self, session: AsyncSession) -> bool:
+        """Put text and chunks into SQL, once there are any; whether that was done here.
+
+        `stored` is for the caller to set, once the transaction is committed.
+        """
+        if self.stored or self.content is None or self.chunks is None:
+            return False
+        await revisions.store_content(session, self.work, self.content, self.chunks)
+        return True
+
+    async def publish_words(self) -> None:
+        """Let a document that answers nothing yet answer by its words alone; vectors follow.
+
+        A replacement waits for its vectors, so that nobody finds less than before.
+        """
+        if not self.work.is_first:
+            return
+        await self.feed(None)
+
+        async def commit(session: AsyncSession) -> None:
+            await self.store(session)
+            await revisions.make_live(session, self.work, Vectors.NONE, content=self.found)
+
+        await self.shared.db.run_write(commit)
+        self.stored = True
 
     async def save_vectors(self, session: AsyncSession) -> None:
         """Put the last vectors into the cache; the last batch goes with the switch to live."""

@@ -1,7 +1,13 @@
-"""Embedder: one vector a chunk, from the cache where the same text was embedded before."""
+"""Embedder: one vector a chunk, from the cache where the same text was embedded before.
+
+A document that answers nothing yet goes live with its words alone where its vectors take longer
+than `WORDS_AFTER_S`: keyword answers come within seconds. One whose vectors are quicker is spared
+being written twice.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -16,6 +22,7 @@ from engine.revisions import NewChunk
 from ingestion.services import Ingestion
 
 STEP = 64  # chunks between two progress lines
+WORDS_AFTER_S = 1.0
 
 
 class EmbedderComponent(Component[Ingestion]):
@@ -34,10 +41,22 @@ class EmbedderComponent(Component[Ingestion]):
             run.unpack_facts(inputs["facts"])
             async with shared.db.read() as session:
                 run.chunks = await revisions.load_chunks(session, work.revision_id)
+            run.stored = True
         count = len(run.chunks)
-        run.vectors, embedded = await embed_chunks(
-            run, lambda share: context.progress(self.id, share, f"{share:.0%} of {count} chunks")
+        embedding = asyncio.create_task(
+            embed_chunks(
+                run,
+                lambda share: context.progress(self.id, share, f"{share:.0%} of {count} chunks"),
+            )
         )
+        try:
+            done, _ = await asyncio.wait([embedding], timeout=WORDS_AFTER_S)
+            if not done or embedding.exception() is not None:
+                await run.publish_words()
+            run.vectors, embedded = await embedding
+        finally:
+            embedding.cancel()
+            await asyncio.wait([embedding])
         return {"embedded": embedded, "from_cache": count - embedded}
 
 

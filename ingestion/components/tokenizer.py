@@ -1,8 +1,6 @@
-"""Tokenizer: checks each chunk against the embedder's limit, names its language, stores the text.
+"""Tokenizer: checks each chunk against the embedder's limit and names its language.
 
-A document that answers nothing yet goes live here, with its words alone: keyword answers come
-within seconds, vectors follow. A replacement waits for its vectors, so that nobody finds less than
-before.
+What it makes reaches SQL with the run's next write (`ingestion/actors.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio.to_thread
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import revisions
-from engine.domain import Vectors
 from engine.errors import DocumentError
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
@@ -49,15 +44,6 @@ class Tokenizer(Component[Ingestion]):
             lambda: _chunks(document.text, rows, document.language)
         )
         run.chunks = chunks
-        if work.is_first:
-            await run.feed(None)
-
-        async def store(session: AsyncSession) -> None:
-            await revisions.store_content(session, work, run.found, chunks)
-            if work.is_first:
-                await revisions.make_live(session, work, Vectors.NONE, content=run.found)
-
-        await shared.db.run_write(store)
         return {
             "chunk_count": len(chunks),
             "token_count": sum(chunk.tokens for chunk in chunks),
