@@ -36,7 +36,7 @@ def run(settings: Settings, *, sample: bool = True) -> int:
 
 
 async def _up(settings: Settings, *, with_sample: bool) -> int:
-    from cli.serve import serve
+    from engine.errors import EngineError
     from engine.locks import hold
     from engine.runtime import open_engine
 
@@ -48,17 +48,31 @@ async def _up(settings: Settings, *, with_sample: bool) -> int:
     with hold(settings.home, "server", "scrubjay up"):
         async with open_engine(settings) as engine:
             owner = await engine.owner()
-            ready: asyncio.Future[str] = loop.create_future()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(serve(engine, settings, ready=ready, stop=stop))
-                address = await ready
-                _say(f"\nScrubjay is at {address}\n")
-                command = worker_command(settings)
-                tasks.create_task(Supervisor(engine, command).run(stop))
-                tasks.create_task(_greet(engine, owner, stop, with_sample=with_sample))
-                await stop.wait()
-                _say("\nStopping. Nothing is lost: the same command goes on from here.")
+            try:
+                await _run_together(engine, settings, owner, stop, with_sample=with_sample)
+            except ExceptionGroup as group:
+                ours, other = group.split(EngineError)
+                if ours is None or other is not None:
+                    raise
+                raise ours.exceptions[0] from None
     return 0
+
+
+async def _run_together(
+    engine: Engine, settings: Settings, owner: Principal, stop: asyncio.Event, *, with_sample: bool
+) -> None:
+    """The server, the worker's supervisor and the greeting, until `stop` or until one fails."""
+    from cli.serve import serve
+
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve(engine, settings, ready=ready, stop=stop))
+        address = await ready
+        _say(f"\nScrubjay is at {address}\n")
+        tasks.create_task(Supervisor(engine, worker_command(settings)).run(stop))
+        tasks.create_task(_greet(engine, owner, stop, with_sample=with_sample))
+        await stop.wait()
+        _say("\nStopping. Nothing is lost: the same command goes on from here.")
 
 
 async def _greet(
