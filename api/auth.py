@@ -29,13 +29,16 @@ FORWARDING = (
     "cf-connecting-ip",
     "fly-client-ip",
     "forwarded",
+    "forwarded-for",
+    "proxy-connection",
     "true-client-ip",
     "via",
+    "x-azure-clientip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-real-ip",
 )
-FORWARDING_PREFIXES = ("x-forwarded", "x-original-")
+FORWARDING_PREFIXES = ("cf-", "tailscale-", "x-envoy-", "x-forwarded", "x-original-")
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 (recognised, not bound)
 SIGN_IN = (
     "This needs an API token, sent as `Authorization: Bearer …`."
@@ -109,7 +112,10 @@ class Addresses:
 
     def is_own_origin(self, origin: str, authority: str) -> bool:
         """Whether an `Origin` header is that of a page this server served under `authority`."""
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             return False
         if self.public_url and origin.rstrip("/").lower() == _origin_of(self.public_url):
@@ -196,9 +202,8 @@ class Doorkeeper:
 
 def is_forwarded(names: Iterable[str]) -> bool:
     """Whether the names of a request's headers show that a proxy passed it on."""
-    return any(
-        name.lower() in FORWARDING or name.lower().startswith(FORWARDING_PREFIXES) for name in names
-    )
+    plain = [name.lower().replace("_", "-") for name in names]  # some proxies write underscores
+    return any(name in FORWARDING or name.startswith(FORWARDING_PREFIXES) for name in plain)
 
 
 class LocalOwner:

@@ -50,7 +50,7 @@ def hold(folder: Path, name: str, description: str) -> Iterator[None]:
     Raises `AlreadyRunning`, which names the holder, where there is one. Blocks a tenth of a second
     at most.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(_lock_file(folder, name), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         if not _try_lock(descriptor):

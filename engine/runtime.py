@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,7 +27,8 @@ from engine.querylog import QueryLog
 from engine.retrieval import Retriever
 from engine.scope import SearchDefaults
 from engine.secrets import Secrets, load_key_file, parse_keys
-from engine.settings import Settings
+from engine.settings import Settings, secret_values
+from engine.telemetry import keep_secret
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
 
     Raises `ConfigurationError`, `Unavailable`, or whatever the adapters raise on opening.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep_secret(secret_values(settings))
     await anyio.to_thread.run_sync(_migrate, settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(
@@ -135,6 +138,7 @@ def _migrate(settings: Settings) -> None:
 def _copy_sqlite(source: Path, target: Path) -> None:
     import sqlite3
 
+    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))  # as private as the original
     with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
         old.backup(new)
     old.close()

@@ -130,7 +130,7 @@ def load_key_file(path: Path) -> Secrets:
     try:
         return Secrets(parse_keys(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = _write_private(path, [_new_key()])
     try:
         os.link(new, path)  # unlike a rename, fails where another process was faster

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -127,7 +127,9 @@ class Embedding(Section):
         '"hashing" is free and only good for tests.',
     )
     base_url: HttpUrl = Field(
-        default="", description="An OpenAI-compatible endpoint, e.g. http://127.0.0.1:11434/v1."
+        default="",
+        repr=False,
+        description="An OpenAI-compatible endpoint, e.g. http://127.0.0.1:11434/v1.",
     )
     api_key: SecretStr = Field(default=SecretStr(""), description="Key for the endpoint.")
     dimension: int = Field(
@@ -185,7 +187,9 @@ class Search(Section):
         default=0.0, ge=0, le=1, description="Hits less sure than this are left out."
     )
     rerank_base_url: HttpUrl = Field(
-        default="", description="A reranker that speaks like Cohere, Jina or TEI. Empty: none."
+        default="",
+        repr=False,
+        description="A reranker that speaks like Cohere, Jina or TEI. Empty: none.",
     )
     rerank_model: str = Field(default="", description="The name the reranker knows.")
     rerank_api_key: SecretStr = Field(default=SecretStr(""), description="Key for the reranker.")
@@ -233,7 +237,7 @@ class Llm(Section):
         description="`openai:<name>`, `anthropic:<name>` or `ollama:<name>`. "
         "Empty: answers are quoted from the documents.",
     )
-    base_url: HttpUrl = Field(default="", description="Another address for the model.")
+    base_url: HttpUrl = Field(default="", repr=False, description="Another address for the model.")
     api_key: SecretStr = Field(default=SecretStr(""), description="Key for the model.")
     timeout_s: float = Field(default=60, gt=0, le=600, description="Deadline of one call.")
     max_tokens: int = Field(
@@ -356,6 +360,22 @@ class Settings(BaseSettings):
     def parse_workers(self) -> int:
         """Child processes that parse documents."""
         return self.system.max_workers or spare_cores()
+
+
+def secret_values(settings: Settings) -> list[str]:
+    """Every secret in the tree, for `telemetry.keep_secret`: keys, and passwords inside URLs."""
+    found: list[str] = []
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        if not isinstance(section, Section):
+            continue
+        for value in (getattr(section, field) for field in type(section).model_fields):
+            if isinstance(value, SecretStr):
+                found += value.get_secret_value().replace(",", " ").split()
+            elif isinstance(value, str) and "://" in value:
+                password = urlsplit(value).password or ""
+                found += {password, unquote(password)}
+    return [secret for secret in found if secret]
 
 
 def spare_cores() -> int:

@@ -103,7 +103,7 @@ def test_a_quoted_answer_neither_rings_nor_holds_a_tag() -> None:
         promise=1,
     )
     shown = quote_answer([Judged(found, 0.9)]).text
-    assert shown == "Deploys stop on Friday everyone channel now. [1]"
+    assert " ".join(shown.split()) == "Deploys stop on Friday everyone channel now. [1]"
 
 
 ADVERSARIAL = [

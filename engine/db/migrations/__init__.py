@@ -95,7 +95,7 @@ def refuse_newer(revision: str | None) -> None:
 def _create_file(file: Path) -> None:
     """An empty file only its owner can read; SQLite gives its companions the same mode."""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
