@@ -50,13 +50,16 @@ def register(app: typer.Typer) -> None:
 def add(
     ctx: typer.Context,
     what: Annotated[
-        list[str], typer.Argument(metavar="WHAT...", help="Files, folders, globs, URLs, or -.")
+        list[str], typer.Argument(metavar="WHAT", help="Files, folders, globs, URLs, or -.")
     ],
     kb: Annotated[
         str, typer.Option("--kb", metavar="NAME", help="The knowledge base; made if missing.")
     ] = DEFAULT_KB,
     name: Annotated[
-        str, typer.Option(help="File name of what comes from standard input; tells its type.")
+        str,
+        typer.Option(
+            metavar="NAME", help="File name of what comes from standard input; tells its type."
+        ),
     ] = "stdin.txt",
     wait: Annotated[bool, typer.Option(help="Wait until all of it can be found.")] = True,
     as_user: As = "",
@@ -236,12 +239,14 @@ def _summarise(
     else:
         ready = [document for document in documents if document.state == "ready"]
         passages = sum(document.chunk_count for document in ready)
-        output.note(
-            f"{render.counted(len(ready), 'document')} ready, {render.counted(passages, 'passage')}"
-        )
+        if ready or not (documents or refused):
+            output.note(
+                f"{render.counted(len(ready), 'document')} ready, "
+                f"{render.counted(passages, 'passage')}"
+            )
     bad = [d for d in documents if wait and d.state != "ready"]
-    _tell_faults([*((d.title, d.error or f"is {d.state}") for d in bad)])
-    _tell_faults([(one.title, one.error) for one in refused])
+    faults = [(d.title, d.error or f"is {d.state}") for d in bad]
+    _tell_faults([*faults, *((one.title, one.error) for one in refused)])
 
 
 def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:
@@ -250,7 +255,7 @@ def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:
     faults = list(faults)
     if not faults:
         return
-    output.note(f"{render.counted(len(faults), 'document')} not:")
+    output.note(f"{render.counted(len(faults), 'document')} failed:")
     for title, error in faults[:FAULTS_SHOWN]:
         output.note(f"  {render.one_line(title)}: {render.one_line(error)}")
     if len(faults) > FAULTS_SHOWN:

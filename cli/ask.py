@@ -19,6 +19,9 @@ class Mode(StrEnum):
     ADAPTIVE = "adaptive"
 
 
+MODES = "How to look: hybrid, semantic, keyword or adaptive."
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(ask)
@@ -27,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 def ask(
     ctx: typer.Context,
-    question: Annotated[list[str], typer.Argument(help="The question; quotes are not needed.")],
+    question: Annotated[
+        list[str], typer.Argument(metavar="QUESTION", help="The question; quotes are not needed.")
+    ],
     kb: Kb = "",
     as_user: As = "",
     as_json: Json = False,
@@ -38,13 +43,15 @@ def ask(
 
 def search(
     ctx: typer.Context,
-    query: Annotated[list[str], typer.Argument(help="What to look for.")],
+    query: Annotated[list[str], typer.Argument(metavar="QUERY", help="What to look for.")],
     kb: Kb = "",
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-n", min=1, max=1000, help="Most hits; else search.top_k."),
+        typer.Option(
+            "--limit", "-n", metavar="N", min=1, max=1000, help="Most hits; else search.top_k."
+        ),
     ] = None,
-    mode: Annotated[Mode, typer.Option(help="How to look.")] = Mode.HYBRID,
+    mode: Annotated[Mode, typer.Option(metavar="MODE", help=MODES)] = Mode.HYBRID,
     explain: Annotated[bool, typer.Option("--explain", help="Say how each score came.")] = False,
     as_user: As = "",
     as_json: Json = False,

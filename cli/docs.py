@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="docs", help="The documents: list, show, delete, retry, cancel, why.")
 
 Document = Annotated[str, typer.Argument(metavar="DOCUMENT", help="The document's id.")]
-Documents = Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="Document ids.")]
+Documents = Annotated[list[str], typer.Argument(metavar="DOCUMENT", help="Document ids.")]
 PAGE = 500  # documents fetched at a time
 
 
@@ -34,12 +34,15 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+STATES = "Only those pending, running, ready, failed or cancelled."
+
+
 @app.command("list")
 def list_(
     ctx: typer.Context,
     kb: Kb = "",
-    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Most documents; 0: all.")] = 0,
+    state: Annotated[State | None, typer.Option(metavar="STATE", help=STATES)] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Most documents; 0: all.")] = 0,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:

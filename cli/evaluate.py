@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     ctx: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(help="corpus.jsonl, queries.jsonl (plain or .gz) and qrels.tsv.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="corpus.jsonl, queries.jsonl (plain or .gz) and qrels.tsv."
+        ),
     ],
     as_json: Json = False,
 ) -> None:

@@ -11,14 +11,16 @@ from cli.context import As, Json, Yes, opened, run
 
 app = typer.Typer(name="kb", help="Knowledge bases: create, list, show, delete.")
 
-Name = Annotated[str, typer.Argument(help="Its name or id.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
 
 
 @app.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Its name.")],
-    description: Annotated[str, typer.Option(help="What it holds, in a sentence.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
+    description: Annotated[
+        str, typer.Option(metavar="TEXT", help="What it holds, in a sentence.")
+    ] = "",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:

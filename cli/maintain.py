@@ -40,7 +40,7 @@ def reconcile(
 
 def backup(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     with_key: Annotated[
         bool,
         typer.Option("--with-key", help="Add the secret key, which opens stored credentials."),
@@ -56,7 +56,7 @@ def backup(
 
 def restore(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `backup` wrote.")],
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     yes: Yes = False,
     as_json: Json = False,

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")
+    int | None,
+    typer.Option(
+        metavar="PORT", min=0, max=65535, help="The port to listen on; 0: any that is free."
+    ),
 ]
 
 

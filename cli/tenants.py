@@ -15,8 +15,10 @@ app = typer.Typer(name="tenant", help="Organisations: create, list.")
 @app.command()
 def create(
     ctx: typer.Context,
-    key: Annotated[str, typer.Argument(help="Its short name: a-z, 0-9 and _; never changes.")],
-    name: Annotated[str, typer.Option(help="Its name for people.")] = "",
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Its short name: a-z, 0-9 and _; never changes.")
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Its name for people.")] = "",
     as_json: Json = False,
 ) -> None:
     """Create a tenant."""

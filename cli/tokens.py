@@ -18,15 +18,18 @@ DEFAULT_SCOPES = ["kb:read", "kb:ask"]
 @app.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="What it is for, e.g. laptop.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, e.g. laptop.")],
     scope: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="SCOPE",
             help="kb:read, kb:ask, kb:write, kb:admin or ops:read; may be repeated. "
-            "Without one: kb:read and kb:ask."
+            "Without one: kb:read and kb:ask.",
         ),
     ] = None,
-    days: Annotated[int, typer.Option(min=0, max=3650, help="Days it is valid; 0: always.")] = 90,
+    days: Annotated[
+        int, typer.Option(metavar="N", min=0, max=3650, help="Days it is valid; 0: always.")
+    ] = 90,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -43,7 +46,7 @@ def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
 @app.command()
 def revoke(
     ctx: typer.Context,
-    token: Annotated[str, typer.Argument(help="Its id.")],
+    token: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -83,6 +86,9 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
         found = await engine.list_tokens(principal)
     if as_json:
         output.show_json({"tokens": [asdict(token) for token in found]})
+        return
+    if not found:
+        output.note("no tokens; make one with `scrubjay token create NAME`")
         return
     rows = [
         (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import sys
 import time
@@ -86,7 +87,7 @@ async def _greet(
         if answer is not None:
             _say(f"\nYou ask:  {sample.QUESTION}\n")
             _say(render.answer(answer).plain)
-    _say(NEXT.format(scrubjay=_launcher()))
+    _say(_what_next())
     if pages:
         await _follow_vectors(engine, owner, stop)
 
@@ -133,18 +134,21 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
 
 NEXT = """
 What next?
-  {scrubjay} ask "Can I work from another country?"     ask
-  {scrubjay} add ~/notes --kb notes                     add your own folder
-  claude mcp add scrubjay -- {scrubjay} mcp             connect your assistant
+  ask                     {scrubjay} ask "How much sick leave can I get in advance?"
+  add your own folder     {scrubjay} add ~/notes --kb notes
+  connect your assistant  claude mcp add scrubjay -- {absolute} mcp
 
 Ctrl-C stops it.
 """
 
 
-def _launcher() -> str:
+def _what_next() -> str:
     from pathlib import Path
 
-    return "./scrubjay" if Path("scrubjay").is_file() else "scrubjay"
+    launcher = Path("scrubjay").absolute()  # an assistant starts it from another folder
+    if not launcher.is_file():
+        return NEXT.format(scrubjay="scrubjay", absolute="scrubjay")
+    return NEXT.format(scrubjay="./scrubjay", absolute=shlex.quote(str(launcher)))
 
 
 def _say(text: str) -> None:

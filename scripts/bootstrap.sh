@@ -44,7 +44,9 @@ install() {
         export UV_PYTHON
     fi
     echo "installing Scrubjay into .venv"
-    "$uv" sync --frozen --quiet --no-python-downloads
+    # Compiled here, once: an interpreter told to write no bytecode would compile at every start.
+    "$uv" sync --frozen --quiet --no-python-downloads --compile-bytecode
+    .venv/bin/python -m compileall -q api bots cli engine ingestion mcp_server vespa_app
 }
 
 # The launcher keeps the data folder it was made with, so that `./scrubjay ask` in another terminal

@@ -8,6 +8,7 @@ reporter's business (`progress.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -283,7 +284,9 @@ class Execution:
             else f"component {node.id!r} ({node.component.type}) failed unexpectedly "
             f"({type(error).__name__}); the server's log has the details"
         )
-        self._context.log.error(
+        self._context.log.log(
+            # A document that can't be read is its owner's affair, who is told; a fault is ours.
+            logging.INFO if expected else logging.ERROR,
             "component %s of run %s failed: %s",
             self._context.path + node.id,
             self._context.ids.run_id,

@@ -114,7 +114,7 @@ def test_one_bad_file_does_not_stop_the_others(
     assert main(["add", str(tmp_path), "--kb", "mixed"]) == context.INCOMPLETE
     said = capsys.readouterr().err
     assert "1 document ready, 1 passage" in said
-    assert "2 documents not:" in said
+    assert "2 documents failed:" in said
     failed = run("docs", "list", "--kb", "mixed", "--state", "failed")["documents"]
     assert {document["title"] for document in failed} == {"empty.md", "odd.xyz"}
     assert all(document["error"] for document in failed)
