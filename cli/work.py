@@ -22,7 +22,7 @@ NICENESS = 10  # bulk work yields the processor to whoever asks a question
 
 def run(settings: Settings, *, until_idle: bool = False, child: bool = False) -> int:
     """Work until SIGINT or SIGTERM; as a child also until idle, or until the parent is gone."""
-    from engine.errors import EngineError
+    from engine.errors import AlreadyRunning, EngineError
     from engine.telemetry import configure_logging
 
     # A child writes to its parent's terminal, which belongs to a person.
@@ -33,7 +33,7 @@ def run(settings: Settings, *, until_idle: bool = False, child: bool = False) ->
         asyncio.run(_work(settings, until_idle=until_idle, child=child))
     except EngineError as error:
         log.error("%s", error)  # noqa: TRY400 (the sentence says what to do; nobody needs the rest)
-        return 3
+        return ALREADY_RUNNING if isinstance(error, AlreadyRunning) else 3
     except Exception:  # the rim of the process
         log.exception("the worker stopped unexpectedly")
         return 70
@@ -80,15 +80,14 @@ def main() -> None:
     from pathlib import Path
 
     from engine.config import load_settings
-    from engine.errors import AlreadyRunning, EngineError
+    from engine.errors import ConfigurationError
 
     config = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     try:
-        status = run(load_settings(Path(sys.argv[1]), config), child=True)
-    except EngineError as error:  # said to whoever started it; a traceback would say no more
-        sys.stderr.write(f"worker: {error}\n")
-        status = ALREADY_RUNNING if isinstance(error, AlreadyRunning) else 1
-    sys.exit(status)
+        settings = load_settings(Path(sys.argv[1]), config)
+    except ConfigurationError as error:  # it says what to do; a traceback would say no more
+        sys.exit(f"worker: {error}")
+    sys.exit(run(settings, child=True))
 
 
 if __name__ == "__main__":
