@@ -36,8 +36,8 @@ class Logistic:
 
 
 # Features: cosine, coverage, lead. See `evidence_features`.
-WITH_MEANING = Logistic(-6.0, (5.0, 4.0, 4.0))
-WORDS_ALONE = Logistic(-4.2, (6.0, 2.0))  # coverage, lead
+WITH_MEANING = Logistic(-6.0, (2.7, 5.5, 5.7))
+WORDS_ALONE = Logistic(-5.0, (6.0, 6.1))  # coverage, lead
 
 
 def confidences(found: Sequence[ScoreParts], *, calibrated: bool = True) -> list[float]:
