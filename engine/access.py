@@ -32,6 +32,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     not_,
     or_,
     select,
@@ -57,6 +58,7 @@ from engine.acl import (
     workspace_token,
 )
 from engine.db.tables import (
+    Acl,
     AclToken,
     AuditEvent,
     Chunk,
@@ -83,6 +85,7 @@ __all__ = [
     "FRESH",
     "ROLE_SCOPES",
     "TENANT",
+    "Counts",
     "LiveDocument",
     "answering",
     "audience_of_asker",
@@ -95,6 +98,7 @@ __all__ = [
     "check_token",
     "get_visible_document",
     "get_visible_revision",
+    "get_writable_document",
     "get_writable_kb",
     "group_token",
     "index_filter",
@@ -111,6 +115,7 @@ __all__ = [
     "select_managed_kbs",
     "usable_tokens",
     "user_token",
+    "visible_counts",
     "visible_document",
     "workspace_token",
 ]
@@ -340,6 +345,60 @@ async def readable_kbs(
     return list(await session.scalars(_READABLE_KBS, _readable_values(principal.tenant_id, tokens)))
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much of a knowledge base answers for somebody."""
+
+    documents: int
+    chunks: int
+    tokens: int
+
+
+async def visible_counts(
+    session: AsyncSession, principal: Principal, kbs: Collection[KnowledgeBase]
+) -> dict[str, Counts]:
+    """What answers for the principal in each of `kbs`: a total would tell of what may not be read.
+
+    The counters of a KB say it where all of its documents are for whoever it is granted to; else
+    they are counted one by one.
+    """
+    return {
+        kb.id: Counts(kb.document_count, kb.chunk_count, kb.token_count)
+        if kb_token(kb.id) in principal.tokens and not await _has_narrower(session, kb)
+        else await _count_visible(session, principal, kb)
+        for kb in kbs
+    }
+
+
+async def _has_narrower(session: AsyncSession, kb: KnowledgeBase) -> bool:
+    """Whether a document asks for more than the KB's grant: each ACL is one probe of an index."""
+    inherits = exists().where(AclToken.acl_id == Acl.id, AclToken.token == kb_token(kb.id))
+    used = exists().where(Document.acl_id == Acl.id, Document.kb_id == kb.id)
+    own = select(Acl.id).where(Acl.tenant_id == kb.tenant_id, not_(inherits), used)
+    demanding = select(Document.id).where(Document.kb_id == kb.id, text("document.acl_all <> '[]'"))
+    for query in (own, demanding):
+        if await session.scalar(query.limit(1)) is not None:
+            return True
+    return False
+
+
+async def _count_visible(session: AsyncSession, principal: Principal, kb: KnowledgeBase) -> Counts:
+    row = (
+        await session.execute(
+            select(
+                func.count(),
+                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.token_count), 0),
+            )
+            .select_from(Live)
+            .join(Document, Document.id == Live.document_id)
+            .join(Revision, Revision.id == Live.revision_id)
+            .where(Live.kb_id == kb.id, *answering(principal.tenant_id, principal.tokens))
+        )
+    ).one()
+    return Counts(*(int(count) for count in row))
+
+
 def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
     """All knowledge bases of the tenant that stand, for verbs that manage them.
 
@@ -364,6 +423,15 @@ async def get_writable_kb(session: AsyncSession, principal: Principal, kb_id: st
     if kb_token(kb_id) not in principal.tokens:
         raise Forbidden(f"{found.name} is not granted to you. Ask an admin for a grant.")
     return found
+
+
+async def get_writable_document(
+    session: AsyncSession, principal: Principal, document_id: str
+) -> Document:
+    """A document for a verb that changes it: seeing it is not enough, its KB must be granted."""
+    document = await get_visible_document(session, principal, document_id)
+    await get_writable_kb(session, principal, document.kb_id)
+    return document
 
 
 # The gate in the index

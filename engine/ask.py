@@ -107,7 +107,9 @@ class Asker:
         past: Sequence[PastTurn] = ()
         if conversation_id is not None:
             async with self._db.read() as session:
-                past = await admissible_turns(session, principal, audience, conversation_id)
+                past = await admissible_turns(
+                    session, principal, audience, conversation_id, door=door
+                )
         query = await self._stand_alone(question, past)
         turn = _Turn(principal, audience, question, query, past, kb_ids, mode, narrowing)
         yield Searching(query)
@@ -272,7 +274,7 @@ class Asker:
                 if conversation_id is None:
                     conversation_id = await open_conversation(session, turn.principal, door=door)
                 else:
-                    await check_conversation(session, turn.principal, conversation_id)
+                    await check_conversation(session, turn.principal, conversation_id, door=door)
                 turn_id = await store_turn(
                     session,
                     turn.principal,

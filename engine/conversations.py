@@ -62,26 +62,37 @@ async def open_conversation(
 
 
 async def check_conversation(
-    session: AsyncSession, principal: Principal, conversation_id: str
+    session: AsyncSession, principal: Principal, conversation_id: str, *, door: str = ""
 ) -> None:
-    """Return when the conversation is the principal's or a channel's; else `NotFound`."""
+    """Return when the conversation is the principal's, or nobody's and of this `door`.
+
+    Else `NotFound`: a channel's conversation goes on in the channel, not for who learns its id.
+    """
     row = (
         await session.execute(
-            select(Conversation.user_id).where(
+            select(Conversation.user_id, Conversation.door).where(
                 Conversation.id == conversation_id,
                 Conversation.tenant_id == principal.tenant_id,
             )
         )
     ).one_or_none()
-    if row is None or row[0] not in {None, principal.user_id}:
+    is_theirs = row is not None and (
+        row.door == door if row.user_id is None else row.user_id == principal.user_id
+    )
+    if not is_theirs:
         raise NotFound(f"No conversation {conversation_id!r} of yours.")
 
 
 async def admissible_turns(
-    session: AsyncSession, principal: Principal, audience: Audience, conversation_id: str
+    session: AsyncSession,
+    principal: Principal,
+    audience: Audience,
+    conversation_id: str,
+    *,
+    door: str = "",
 ) -> list[PastTurn]:
     """The last turns all of whose sources this audience may read now, oldest first."""
-    await check_conversation(session, principal, conversation_id)
+    await check_conversation(session, principal, conversation_id, door=door)
     rows = (
         await session.execute(
             select(Turn.question, Turn.answer, Turn.grounded, Turn.sources, Turn.audience)

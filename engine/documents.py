@@ -36,7 +36,7 @@ from engine.db.tables import (
     Source,
 )
 from engine.domain import DocumentState, JobState, Lane, Principal, Scope
-from engine.errors import InvalidInput, NotFound, TooLarge
+from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.outbox import append_event, enqueue
 
 INGEST = "ingest_document"
@@ -252,6 +252,8 @@ class Documents:
             session.add(document)
         else:
             await jobs.cancel_document(session, tenant_id, document.id)
+            if document.acl_id != acl_id and document.deleted_at is None:
+                await self._let_in(session, principal, document, readers)
         document.title = item.title
         document.url = new.url
         document.acl_id = acl_id
@@ -291,6 +293,20 @@ class Documents:
             {"document_id": document.id, "kb_id": source.kb_id, "revision_id": revision.id},
         )
         return Added(document.id, revision.id, job_id, DocumentState.PENDING)
+
+    @staticmethod
+    async def _let_in(
+        session: AsyncSession, principal: Principal, document: Document, readers: Sequence[str]
+    ) -> None:
+        """Before a document gets other readers: its present text is for the present ones alone."""
+        visible = access.select_documents(principal).where(Document.id == document.id)
+        if await session.scalar(visible) is None:
+            raise Conflict(
+                f"The external id {document.external_id!r} is taken by a document that is not for"
+                " you to replace; give yours another."
+            )
+        if not set(readers) <= set(await acl_of(session, document)):
+            await _take_off(session, document)
 
     @staticmethod
     async def _refuse(session: AsyncSession, document: Document, fault: str) -> Added:
@@ -383,7 +399,7 @@ class Documents:
         access.require(principal, Scope.KB_WRITE)
 
         async def commit(session: AsyncSession) -> DocumentInfo:
-            document = await access.get_visible_document(session, principal, document_id)
+            document = await access.get_writable_document(session, principal, document_id)
             await retire(session, document)
             await access.audit(session, principal, "document.delete", document.id)
             return _info(document)
@@ -395,7 +411,7 @@ class Documents:
         access.require(principal, Scope.KB_WRITE)
 
         async def commit(session: AsyncSession) -> Added:
-            document = await access.get_visible_document(session, principal, document_id)
+            document = await access.get_writable_document(session, principal, document_id)
             if document.state not in {"failed", "cancelled"}:
                 raise InvalidInput(
                     f"{document.title!r} is {document.state}: only failed or cancelled documents"
@@ -429,7 +445,7 @@ class Documents:
         access.require(principal, Scope.KB_WRITE)
 
         async def commit(session: AsyncSession) -> DocumentInfo:
-            document = await access.get_visible_document(session, principal, document_id)
+            document = await access.get_writable_document(session, principal, document_id)
             if document.state not in {"pending", "running"}:
                 raise InvalidInput(
                     f"{document.title!r} is {document.state}: there is nothing to cancel.",

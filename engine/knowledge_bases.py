@@ -8,7 +8,7 @@ not be read is not named: not in a list, not in an error.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -137,7 +137,9 @@ async def create_kb(
 async def list_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
     """Knowledge bases the principal may read, by name, with their counts."""
     access.require(principal, Scope.KB_READ)
-    return [_info(kb) for kb in await access.readable_kbs(session, principal)]
+    kbs = await access.readable_kbs(session, principal)
+    counts = await access.visible_counts(session, principal, kbs)
+    return [_shown(kb, counts[kb.id]) for kb in kbs]
 
 
 async def list_managed_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
@@ -150,7 +152,9 @@ async def list_managed_kbs(session: AsyncSession, principal: Principal) -> list[
 async def get_kb(session: AsyncSession, principal: Principal, ref: str) -> KbInfo:
     """A readable knowledge base by name or id."""
     access.require(principal, Scope.KB_READ)
-    return _info(_named(await access.readable_kbs(session, principal), ref))
+    kb = _named(await access.readable_kbs(session, principal), ref)
+    counts = await access.visible_counts(session, principal, [kb])
+    return _shown(kb, counts[kb.id])
 
 
 async def update_kb(
@@ -313,6 +317,15 @@ def _settings(model: type[Model], given: Model | Mapping[str, Any] | None) -> di
         field = ".".join(str(part) for part in fault["loc"])
         raise InvalidInput(f"{field or 'settings'}: {fault['msg']}.", field=field) from None
     return checked.model_dump(exclude_none=True)
+
+
+def _shown(kb: KnowledgeBase, counts: access.Counts) -> KbInfo:
+    return replace(
+        _info(kb),
+        document_count=counts.documents,
+        chunk_count=counts.chunks,
+        token_count=counts.tokens,
+    )
 
 
 def _info(kb: KnowledgeBase) -> KbInfo:

@@ -56,6 +56,7 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
     access.require(principal, Scope.KB_READ)
     async with db.read() as session:
         kbs = await access.readable_kbs(session, principal)
+        counts = await access.visible_counts(session, principal, kbs)
         states = await _states(session, principal)
         pending = await jobs.pending_counts(session, principal.tenant_id)
         workers = await jobs.live_workers(session, within_s=WORKER_ALIVE_S)
@@ -69,9 +70,9 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
             KbStatus(
                 id=kb.id,
                 name=kb.name,
-                documents=kb.document_count,
-                chunks=kb.chunk_count,
-                tokens=kb.token_count,
+                documents=counts[kb.id].documents,
+                chunks=counts[kb.id].chunks,
+                tokens=counts[kb.id].tokens,
                 index_size_bytes=sizes[kb.space],
                 updated_at=kb.updated_at,
                 states=states.get(kb.id, ({}, 0))[0],

@@ -18,6 +18,7 @@ GUARDED = {"Chunk", "Document", "Live", "Revision"}  # what an answer may rest o
 GATE = {
     "answering",
     "get_visible_document",
+    "get_writable_document",
     "get_visible_revision",
     "join_live",
     "select_answering",
