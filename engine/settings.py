@@ -163,7 +163,7 @@ class Search(Section):
 
     engine: Literal["embedded"] = Field(default="embedded", description="The search index.")
     alpha: float = Field(
-        default=0.5,
+        default=0.7,
         ge=0,
         le=1,
         description="Weight of meaning against words: 0 words only, 1 meaning only.",
