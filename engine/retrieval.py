@@ -136,19 +136,19 @@ class Retriever:
                 branch,
                 include_hidden=plan.scope.filter.include_hidden,
             )
-            hits, weights = await self._find(plan, gate, limit)
+            hits, weights, documents = await self._find(plan, gate, limit)
             if rerank and self._reranker is not None and hits and plan.scope.reranks:
                 hits, fault = await self._reranked(self._reranker, query, hits)
                 notices.append(fault)
             hits = [hit for hit in hits if hit.confidence >= self._least(plan, hit, threshold)]
             if not hits:
-                notices.append(describe_nothing(plan.scope.names, plan.scope.documents))
+                notices.append(describe_nothing(plan.scope.names, documents))
             result = SearchResult(
                 hits=hits,
                 query=query,
                 mode=searched,
                 searched_kbs=plan.scope.names,
-                searched_documents=plan.scope.documents,
+                searched_documents=documents,
                 took_ms=(time.perf_counter() - started) * 1000,
                 semantic=bool(plan.vectors),
                 notice=" ".join(filter(None, notices)),
@@ -234,14 +234,18 @@ class Retriever:
 
     async def _find(
         self, plan: _Plan, gate: Gate, limit: int | None
-    ) -> tuple[list[Hit], Mapping[str, float]]:
+    ) -> tuple[list[Hit], Mapping[str, float], int]:
+        """Hits, what each term weighs, and how many documents were looked through."""
         kbs = plan.scope.kbs
         wanted = limit or max((kb.top_k(self._defaults) for kb in kbs.values()), default=0)
         if not wanted:
-            return [], {}
+            return [], {}, 0
         size, hits, weights = wanted, list[Hit](), dict[str, float]()
+        documents = plan.scope.documents
         for _ in range(PAGES):
             results = await self._search(plan, size)
+            if documents is None:
+                documents = sum(result.documents or 0 for result in results)
             for result in results:
                 for term, weight in result.term_weights.items():
                     weights[term] = max(weight, weights.get(term, 0.0))
@@ -254,7 +258,7 @@ class Retriever:
         calibrated = plan.vectors.keys() <= CALIBRATED_SPACES
         sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
         hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
-        return hits, weights
+        return hits, weights, documents or 0
 
     async def _search(self, plan: _Plan, size: int) -> list[IndexResult]:
         groups: dict[Ranking, set[str]] = defaultdict(set)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access import answering, index_filter, kb_token, readable_kbs, usable_tokens
-from engine.db.tables import Document, KnowledgeBase, Live
+from engine.access import index_filter, kb_token, readable_kbs, usable_tokens
 from engine.domain import Audience, Principal
 from engine.errors import NotFound
 from engine.index.port import Filter, Space
@@ -69,7 +67,7 @@ class Kb:
     id: str
     name: str
     space: Space
-    documents: int
+    documents: int | None  # None where only some of them are for this principal
     search: Mapping[str, Any]
 
     def _own(self, key: str, default: Any) -> Any:  # noqa: ANN401 (settings of many types)
@@ -110,7 +108,12 @@ class Scope:
 
     kbs: Mapping[str, Kb]
     filter: Filter
-    documents: int
+
+    @property
+    def documents(self) -> int | None:
+        """How many documents it covers; None where only the index can tell which are seen."""
+        counts = [kb.documents for kb in self.kbs.values()]
+        return None if None in counts else sum(filter(None, counts))
 
     @property
     def reranks(self) -> bool:
@@ -151,23 +154,14 @@ async def load_scope(
         include_hidden=narrowing.include_hidden,
     )
     tokens = usable_tokens(principal, audience)
-    kbs, documents = {}, 0
-    for kb in chosen.values():
-        count = kb.document_count
-        if kb_token(kb.id) not in tokens:  # known only for some of its documents
-            count = await session.scalar(_count(principal, tokens, kb, branch)) or 0
-        space = Space(kb.space, kb.dimension)
-        kbs[kb.id] = Kb(kb.id, kb.name, space, count, kb.search)
-        documents += count
-    return Scope(kbs, where, documents)
-
-
-def _count(
-    principal: Principal, tokens: frozenset[str], kb: KnowledgeBase, branch: str
-) -> Select[int]:
-    return (
-        select(func.count())
-        .select_from(Live)
-        .join(Document, Document.id == Live.document_id)
-        .where(Live.kb_id == kb.id, *answering(principal.tenant_id, tokens, branch=branch))
-    )
+    kbs = {
+        kb.id: Kb(
+            kb.id,
+            kb.name,
+            Space(kb.space, kb.dimension),
+            kb.document_count if kb_token(kb.id) in tokens else None,
+            kb.search,
+        )
+        for kb in chosen.values()
+    }
+    return Scope(kbs, where)

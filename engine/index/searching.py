@@ -48,7 +48,9 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     """The best documents for a request; `now_s` is the present in seconds since 1970."""
     parts = filtered(snapshot, request.filter)
     if not parts or request.limit < 1:
-        return IndexResult((), more=False)
+        return IndexResult((), more=False, documents=0)
+    passed = [part.segment.base.revision_keys[part.passes] for part in parts]
+    documents = len(np.unique(np.concatenate(passed)))
     query = weigh(snapshot, request)
     wanted = max(request.candidates, request.limit)
     title, text = lexical_leg(snapshot, parts, query)
@@ -57,7 +59,7 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     cosine, is_complete = semantic_leg(snapshot, parts, request.vector, wanted)
     rows = np.union1d(_top(lexical, wanted, above=0), _top(cosine, wanted, above=-np.inf))
     if not len(rows):
-        return IndexResult((), more=False)
+        return IndexResult((), more=False, documents=documents)
     matching = lexical > 0
     if request.vector is not None:
         matching |= with_vectors(snapshot, parts)
@@ -77,7 +79,7 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     hits = _collect(query, candidates, request, now_s)
     more = int(np.count_nonzero(matching)) > request.limit
     weights = dict(zip(query.names, query.mass.tolist(), strict=True))
-    return IndexResult(hits, more, weights)
+    return IndexResult(hits, more, weights, documents)
 
 
 def _top(values: Floats, wanted: int, *, above: float) -> Rows:

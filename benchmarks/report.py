@@ -1,0 +1,156 @@
+"""results/README.md, made from the JSON files beside it: each promise with what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import RESULTS
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A figure, where it stands (file, then keys of its results), and what was promised of it."""
+
+    what: str
+    file: str
+    keys: tuple[str, ...]
+    unit: str
+    bound: float
+    at_most: bool = True
+
+    @property
+    def promised(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:,g} {self.unit}".rstrip()
+
+    def holds(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+PROMISES = (
+    Promise("`scrubjay --help`", "footprint", ("help", "median_s"), "s", 0.3),
+    Promise("warm `up` until ready", "footprint", ("ready", "median_s"), "s", 3),
+    Promise("Ctrl-C until it has ended", "footprint", ("stop", "median_s"), "s", 10),
+    Promise(
+        "memory (PSS) of all processes a minute after an ask and an ingest",
+        "footprint", ("memory_pss_mb", "sum"), "MB", 500,
+    ),
+    Promise(
+        "ingestion as a share of the raw embedder",
+        "ingestion", ("model", "share_of_raw"), "", 0.9, at_most=False,
+    ),
+    Promise(
+        "20 files of 1 MB, free embedder",
+        "ingestion", ("free_large_files", "chunks_per_s"), "chunks/s", 2000, at_most=False,
+    ),
+    Promise(
+        "the handbook, free embedder",
+        "ingestion", ("free_handbook", "documents_per_s"), "documents/s", 60, at_most=False,
+    ),
+    *(
+        promise
+        for tokens in ("10", "100", "1000")
+        for promise in (
+            Promise(
+                f"search, 100,000 chunks, {tokens} tokens: p50",
+                "search", ("100000", "tokens", tokens, "p50_ms"), "ms", 20,
+            ),
+            Promise(
+                f"search, 100,000 chunks, {tokens} tokens: p95",
+                "search", ("100000", "tokens", tokens, "p95_ms"), "ms", 35,
+            ),
+            Promise(
+                f"search, 100,000 chunks, {tokens} tokens: recall@10",
+                "search", ("100000", "tokens", tokens, "recall@10"), "", 0.95, at_most=False,
+            ),
+        )
+    ),
+    Promise(
+        "recall@10 of the semantic leg alone, 100,000 chunks, no filter",
+        "index", ("100000", "unfiltered", "recall@10"), "", 0.95, at_most=False,
+    ),
+    Promise(
+        "search p95 while a worker ingests, against idle",
+        "search", ("100000", "while_ingesting", "ratio_of_p95"), "times", 3,
+    ),
+)  # fmt: skip
+
+
+def write_report(folder: Path = RESULTS) -> Path:
+    """Write the table anew; returns where."""
+    files = {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
+    lines = [
+        "# What was measured",
+        "",
+        "Made by `make bench` from the JSON files beside it, which hold every round.",
+        "",
+        *_machines(files),
+        "",
+        "| | promised | measured | |",
+        "|---|---|---|---|",
+        *(_row(promise, _look_up(files, promise)) for promise in PROMISES),
+        "",
+        *_quality(files.get("quality", {}).get("results", {})),
+    ]
+    path = folder / "README.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return path
+
+
+def _machines(files: Mapping[str, Any]) -> list[str]:
+    described = {
+        "{cpu}, {cores} cores, {memory_gib} GiB, {system}, Python {python}".format(**f["machine"])
+        for f in files.values()
+    }
+    loads = [load for f in files.values() for load in _loads(f["results"])]
+    busy = f" Load while measuring: {min(loads):.1f} to {max(loads):.1f}." if loads else ""
+    return [f"Machine: {'; '.join(sorted(described))}.{busy}"]
+
+
+def _loads(value: object) -> list[float]:
+    if isinstance(value, dict):
+        own = [float(value["load"])] if "load" in value else []
+        return own + [load for inner in value.values() for load in _loads(inner)]
+    if isinstance(value, list):
+        return [load for inner in value for load in _loads(inner)]
+    return []
+
+
+def _look_up(files: Mapping[str, Any], promise: Promise) -> float | None:
+    value: Any = files.get(promise.file, {}).get("results", {})
+    for key in promise.keys:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return float(value)
+
+
+def _row(promise: Promise, value: float | None) -> str:
+    if value is None:
+        return f"| {promise.what} | {promise.promised} | not measured | |"
+    verdict = "kept" if promise.holds(value) else "missed"
+    measured = f"{value:,g} {promise.unit}".rstrip()
+    return f"| {promise.what} | {promise.promised} | {measured} | {verdict} |"
+
+
+def _quality(results: Mapping[str, Any]) -> list[str]:
+    ranked = {name: found for name, found in results.items() if "hybrid" in found}
+    if not ranked:
+        return []
+    cell: Callable[[Any], str] = lambda found: f"{found['ndcg@10']:.3f}" if found else "-"  # noqa: E731
+    return [
+        "| nDCG@10 | keyword | semantic | hybrid | BM25 to beat |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {cell(found.get('keyword'))} | {cell(found.get('semantic'))} |"
+            f" {cell(found['hybrid'])} | {found.get('bm25_to_beat')} |"
+            for name, found in ranked.items()
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    write_report()
