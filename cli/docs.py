@@ -139,7 +139,8 @@ async def _list(
         (document.id, document.state, document.vectors, document.title, document.error)
         for document in found
     ]
-    output.show(render.table(("id", "state", "vectors", "title", "what to do"), rows))
+    width = output.columns()  # `docs why` has the whole reason
+    output.show(render.table(("id", "state", "vectors", "title", "what to do"), rows, width=width))
 
 
 async def _show(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) -> None:

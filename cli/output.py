@@ -29,6 +29,11 @@ def width() -> int:
     return min(_console().width, WIDEST) if to_person() else UNWRAPPED
 
 
+def columns() -> int | None:
+    """Columns of the terminal that a table has to fit; None where nobody looks on."""
+    return _console().width if to_person() else None
+
+
 def show(text: Text | str) -> None:
     """Print to stdout, in colour where it is a terminal that has some."""
     from rich.text import Text

@@ -13,8 +13,10 @@ from datetime import datetime
 from rich.text import Text
 
 from engine.domain import Answer, Citation, Hit, ScoreParts, SearchResult
+from engine.markup.plain import plain as without_marks
 
 INDENT = "   "
+CELL_MAX, LAST_CELL_MIN = 40, 20  # columns of a table that has to fit a terminal
 PASSAGE_LINES = 4  # of a hit; `scrubjay docs show` has the rest
 # C0 and C1 controls but newline and tab, and the characters that turn the direction of text.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -30,13 +32,18 @@ def one_line(text: str) -> str:
     return " ".join(plain(text).split())
 
 
+def _words(text: str) -> str:
+    """A passage as it is read, without the marks of Markdown; `--json` has it to the letter."""
+    return one_line(without_marks(plain(text)))
+
+
 def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Text:
     """The hits of a search, numbered, each with its best passage, address and certainty."""
     out = Text()
     for number, hit in enumerate(result.hits, start=1):
         out.append(f"{number}. ", style="dim").append(one_line(hit.title) or hit.id, style="bold")
         out.append(f"  {hit.kb_name} · {certainty(hit.confidence)}\n", style="dim")
-        out.append(_wrapped(one_line(hit.text), width, lines=PASSAGE_LINES))
+        out.append(_wrapped(_words(hit.text), width, lines=PASSAGE_LINES))
         out.append(f"{INDENT}{address(hit)}\n", style="blue")
         if explain:
             out.append(f"{INDENT}{explained(hit.scores)}\n", style="dim")
@@ -69,7 +76,7 @@ def answer_text(value: Answer, *, width: int = 80) -> str:
 def _cited(citation: Citation, width: int) -> Text:
     out = Text().append(f"[{citation.n}] ", style="dim")
     out.append(one_line(citation.title) + "\n", style="bold")
-    out.append(_wrapped(f"“{one_line(citation.quote)}”", width, indent="    "))
+    out.append(_wrapped(f"“{_words(citation.quote)}”", width, indent="    "))
     where = one_line(citation.url) or f"scrubjay docs show {citation.document_id}"
     return out.append(f"    {where}\n", style="blue")
 
@@ -107,9 +114,20 @@ def searched(names: Sequence[str]) -> str:
     return ", ".join(one_line(name) for name in names) or "no knowledge base"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
-    """Columns as wide as their longest cell, heads dim; cells are single lines."""
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None) -> Text:
+    """Columns as wide as their longest cell, heads dim; cells are single lines.
+
+    With a `width`, cells are cut to `CELL_MAX` columns and the last one to what is left.
+    """
     cells = [[one_line(cell) for cell in row] for row in rows]
+    if width is not None:
+        cells = [[*(_cut(cell, CELL_MAX) for cell in row[:-1]), row[-1]] for row in cells]
+        taken = sum(
+            max(len(heads[i]), *(len(row[i]) for row in cells), 0) + 2
+            for i in range(len(heads) - 1)
+        )
+        left = max(width - taken, LAST_CELL_MIN)
+        cells = [[*row[:-1], _cut(row[-1], left)] for row in cells]
     widths = [max(len(head), *(len(row[i]) for row in cells), 0) for i, head in enumerate(heads)]
     out = Text()
     out.append(_row(heads, widths), style="dim")
@@ -134,6 +152,10 @@ def facts(values: Mapping[str, object]) -> Text:
     for name, value in told.items():
         out.append(f"{name.ljust(widest)}  ", style="dim").append(f"{value}\n")
     return out
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -184,3 +184,11 @@ def test_ask_json_has_exactly_the_promised_shape() -> None:
             }
         ],
     }
+
+
+def test_a_table_fits_a_terminal_and_keeps_everything_elsewhere() -> None:
+    rows = [("id", "t" * 60, "why " * 50)]
+    fitting = render.table(("a", "b", "c"), rows, width=90).plain
+    assert max(map(len, fitting.splitlines())) <= 90
+    assert "…" in fitting
+    assert "…" not in render.table(("a", "b", "c"), rows).plain
