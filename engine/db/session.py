@@ -108,6 +108,10 @@ class Database:
                 await session.execute(text("SELECT 1"))
         except Unavailable as error:
             return str(error)
+        # Connections that are open go on in a file that was removed; what they write is lost.
+        file = self.url.database or ""
+        if self.dialect == "sqlite" and not await asyncio.to_thread(Path(file).exists):
+            return message(self.url, "its file was removed; stop everything, put it back")
         return ""
 
     async def _retried(

@@ -172,6 +172,7 @@ class Process:
                     os.kill(pid, signal.SIGKILL)
                 raise AssertionError(f"processes stay behind: {left}")
             await asyncio.sleep(0.02)
+        self._process.wait()
 
 
 def _session(leader: int) -> list[int]:
