@@ -86,11 +86,14 @@ async def append_event(
 ) -> str:
     """The id of a new event, which exists once the caller's transaction commits."""
     event_id = clock.new_id()
-    await session.execute(
-        insert(Event).values(
-            id=event_id, tenant_id=tenant_id, kind=kind, payload=dict(payload), at=clock.now()
-        )
-    )
+    row = {
+        "id": event_id,
+        "tenant_id": tenant_id,
+        "kind": kind,
+        "payload": dict(payload),
+        "at": clock.now(),
+    }
+    await (await session.connection()).execute(insert(Event), [row])
     return event_id
 
 
