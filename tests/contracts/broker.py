@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dramatiq
 import pytest
-from dramatiq.errors import QueueJoinTimeout, QueueNotFound
+from dramatiq.errors import QueueJoinTimeout
 
 from ingestion.broker import QUEUE
 from ingestion.relay import ACTOR, hint
@@ -168,8 +168,3 @@ async def test_a_worker_gets_each_hint_once(broker, jobs_queue):
     finally:
         await asyncio.to_thread(worker.stop, WAIT_MS)
     assert sorted(seen, key=int) == [str(number) for number in range(50)]
-
-
-def test_a_queue_nobody_declared_is_unknown_in_this_process(memory_only, broker):
-    with pytest.raises(QueueNotFound):
-        broker.consume("elsewhere")
