@@ -25,7 +25,8 @@ import anyio.to_thread
 
 from engine.errors import DocumentError, Unavailable
 from ingestion import chunking
-from ingestion.chunking import Chunking, Span, TokenOffsets
+from ingestion.chunking import Chunking, Span
+from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
 from ingestion.convert.document import Converted, Limits
 from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse_head

@@ -21,7 +21,8 @@ from typing import BinaryIO
 
 from tokenizers import Tokenizer
 
-from ingestion.chunking import Chunking, TokenOffsets, split
+from ingestion.chunking import Chunking, split
+from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
 from ingestion.convert.document import ConversionError, Limits
 from ingestion.convert.formats import convert
