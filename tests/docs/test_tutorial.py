@@ -17,7 +17,7 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "first-answer.md"
 BLOCK = re.compile(r"^ *```(sh|text)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-HANDBOOK = "How much sick leave"  # asks the sample that `make up` loads
+HANDBOOK = "How many hours can I work"  # asks the sample that `make up` loads
 
 
 @dataclass(frozen=True)
