@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cli.work import ALREADY_RUNNING
 from engine.clock import now
 from engine.errors import Unavailable
+from engine.locks import holder
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -37,6 +38,9 @@ class Supervisor:
         self._command = command
         self._child: asyncio.subprocess.Process | None = None
         self._is_blind = False
+        # Jobs of a worker that died look busy until their leases lapse; the next worker knows
+        # better. So after a start and after a fall, any job at all is a reason to have one.
+        self._may_be_orphaned = True
 
     @property
     def pid(self) -> int | None:
@@ -49,9 +53,10 @@ class Supervisor:
         failures = 0
         try:
             while not stop.is_set():
-                if not await self._is_work_due():
+                if not await self._is_work_due() or await self._is_another_working():
                     await _pause(stop, LOOK_S)
                     continue
+                self._may_be_orphaned = False
                 started = time.monotonic()
                 self._child = await asyncio.create_subprocess_exec(
                     *self._command, stdin=asyncio.subprocess.PIPE
@@ -59,9 +64,11 @@ class Supervisor:
                 status = await self._ended(stop)
                 if status == 0 or time.monotonic() - started > STEADY_S:
                     failures = 0
-                if status == ALREADY_RUNNING:  # that one does the work
-                    await _pause(stop, LONGEST_BACKOFF_S)
+                if status == ALREADY_RUNNING:  # it came in between
+                    self._may_be_orphaned = True
+                    await _pause(stop, LOOK_S)
                 elif status != 0 and not stop.is_set():
+                    self._may_be_orphaned = True
                     failures += 1
                     wait_s = min(2.0**failures, LONGEST_BACKOFF_S)
                     log.error("the worker ended unexpectedly; a new one starts in %.0f s", wait_s)
@@ -78,7 +85,13 @@ class Supervisor:
             self._is_blind = True
             return False
         self._is_blind = False
+        if self._may_be_orphaned:
+            return due is not None
         return due is not None and due <= now()
+
+    async def _is_another_working(self) -> bool:
+        home = self._engine.settings.home
+        return await asyncio.to_thread(holder, home, "worker") is not None
 
     async def _ended(self, stop: asyncio.Event) -> int:
         assert self._child is not None  # noqa: S101 (just started)
