@@ -134,9 +134,9 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
 
 NEXT = """
 What next?
-  ask                     {scrubjay} ask "How many hours can I work in a single day?"
-  add your own folder     {scrubjay} add ~/notes --kb notes
-  connect your assistant  claude mcp add scrubjay -- {absolute} mcp
+  {scrubjay} ask "How soon must I file a travel voucher?"   ask
+  {scrubjay} add ~/notes --kb notes                         add your own folder
+  claude mcp add scrubjay -- {scrubjay} mcp                 connect your assistant
 
 Ctrl-C stops it.
 """
