@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import render, sample
@@ -136,7 +137,8 @@ NEXT = """
 What next?
   {scrubjay} ask "How soon must I file a travel voucher?"   ask
   {scrubjay} add ~/notes --kb notes                         add your own folder
-  claude mcp add scrubjay -- {scrubjay} mcp                 connect your assistant
+  claude mcp add scrubjay -- {anywhere} mcp
+                                                            connect your assistant
 
 Ctrl-C stops it.
 """
@@ -149,6 +151,11 @@ def _what_next() -> str:
     if not launcher.is_file():
         return NEXT.format(scrubjay="scrubjay", absolute="scrubjay")
     return NEXT.format(scrubjay="./scrubjay", absolute=shlex.quote(str(launcher)))
+
+
+def _launcher_path() -> str:
+    """The same for a program that starts it from another folder."""
+    return str(Path("scrubjay").resolve()) if _launcher() == "./scrubjay" else "scrubjay"
 
 
 def _say(text: str) -> None:
