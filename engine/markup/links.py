@@ -26,7 +26,9 @@ _MARKDOWN_LINK = re.compile(
     r"(?:\s{1,20}+[\"'(][^\n)]{0,500}+)?\s{0,20}+\)"
 )
 _REFERENCE = re.compile(r"^[ ]{0,3}\[[^\[\]\n]{1,500}+\]:[ \t]*+\S.*$\n?", re.MULTILINE)
-_REFERENCE_USE = re.compile(r"!?\[([^\[\]\n]{1,500}+)\]\[[^\[\]\n]{0,500}+\]")
+_REFERENCE_USE = re.compile(  # but not two citations side by side, [1][2]
+    r"!?\[(?!\d{1,3}\]\[\d{1,3}\])([^\[\]\n]{1,500}+)\]\[[^\[\]\n]{0,500}+\]"
+)
 _HTML = re.compile(r"</?[A-Za-z][^<>]*+>|<!--")
 _SLACK = re.compile(
     r"<(?:!(?P<all>[^<>|]+)|(?P<who>[@#][^<>|]+)|(?P<url>[a-z]+:[^<>|\s]+))(?:\|(?P<label>[^<>]*))?>",

@@ -16,7 +16,9 @@ from ingestion.convert.encoding import decode_text
 
 MIME = "text/plain"
 
-_PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
+# From the beginning of a line alone: a megabyte of blanks would be tried from each of them.
+_LINE = r"(?=[^\S\n]*+\S)[^\n]++"
+_PARAGRAPH = re.compile(rf"^{_LINE}(?:\n{_LINE})*+", re.MULTILINE)
 
 
 def convert(data: bytes, limits: Limits) -> Converted:

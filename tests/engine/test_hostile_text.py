@@ -16,6 +16,8 @@ from engine.markup.matching import figures, find_quote, fold
 from engine.markup.plain import plain
 from engine.markup.sentences import split_sentences
 from engine.telemetry import redact
+from ingestion.convert.document import Limits
+from ingestion.convert.text import convert
 
 LENGTH = 24_000
 SECONDS = 1.0  # each takes a few hundredths; what it guards against takes minutes
@@ -70,6 +72,11 @@ def test_an_address_of_a_person_stays_as_it_is() -> None:
     assert sanitise(written, sources=[]) == written
 
 
+def test_citations_side_by_side_are_no_reference_link() -> None:
+    assert sanitise("Both say so [1][2].", sources=[]) == "Both say so [1][2]."
+    assert sanitise("Both say so [here][2].", sources=[]) == "Both say so here."
+
+
 def test_a_quoted_answer_neither_rings_nor_holds_a_tag() -> None:
     text = "Deploys stop on Friday &lt;img src=//evil.example/x&gt; @everyone <!channel> now."
     passage = Passage(id="r.0", ordinal=0, text=text, context="", start=0, end=len(text))
@@ -121,6 +128,7 @@ FUNCTIONS = {
     "redact": redact,
     "sanitise": lambda text: sanitise(text, sources=[text]),
     "split_sentences": split_sentences,
+    "text": lambda text: convert(text.encode(), Limits()) if text.strip() else None,
 }
 
 
