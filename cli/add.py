@@ -69,7 +69,10 @@ def add(
     from cli.inputs import expand
 
     given = expand(what)
-    code = run(_add(ctx, given, kb, name, as_user, wait=wait, as_json=as_json))
+    code = run(
+        _add(ctx, given, kb, name, as_user, wait=wait, as_json=as_json),
+        interrupted="interrupted; the same command goes on from here, as does `scrubjay up`",
+    )
     raise typer.Exit(code)
 
 

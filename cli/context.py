@@ -70,12 +70,12 @@ def invocation_of(ctx: typer.Context) -> Invocation:
     return found if found is not None else Invocation()
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted") -> T:
     """Run a command's coroutine to its end; Ctrl-C ends it with a line and code 130."""
     try:
         return asyncio.run(main)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        typer.echo(interrupted, err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
