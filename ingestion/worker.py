@@ -266,7 +266,8 @@ class Worker:
         try:
             await self._db.run_write(ending)
         except LeaseLost as error:
-            log.warning("%s", error)
+            # Told to stop just after its last write, a job is done already: nothing to report.
+            log.log(logging.DEBUG if self._stopping else logging.WARNING, "%s", error)
 
     async def _stopped(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         if not self._stopping:
