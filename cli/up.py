@@ -135,10 +135,9 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
 
 NEXT = """
 What next?
-  {scrubjay} ask "How soon must I file a travel voucher?"   ask
-  {scrubjay} add ~/notes --kb notes                         add your own folder
-  claude mcp add scrubjay -- {anywhere} mcp
-                                                            connect your assistant
+  ask                     {scrubjay} ask "How soon must I file a travel voucher?"
+  add your own folder     {scrubjay} add ~/notes --kb notes
+  connect your assistant  claude mcp add scrubjay -- {anywhere} mcp
 
 Ctrl-C stops it.
 """
@@ -149,13 +148,8 @@ def _what_next() -> str:
 
     launcher = Path("scrubjay").absolute()  # an assistant starts it from another folder
     if not launcher.is_file():
-        return NEXT.format(scrubjay="scrubjay", absolute="scrubjay")
-    return NEXT.format(scrubjay="./scrubjay", absolute=shlex.quote(str(launcher)))
-
-
-def _launcher_path() -> str:
-    """The same for a program that starts it from another folder."""
-    return str(Path("scrubjay").resolve()) if _launcher() == "./scrubjay" else "scrubjay"
+        return NEXT.format(scrubjay="scrubjay", anywhere="scrubjay")
+    return NEXT.format(scrubjay="./scrubjay", anywhere=shlex.quote(str(launcher)))
 
 
 def _say(text: str) -> None:
