@@ -144,8 +144,6 @@ Ctrl-C stops it.
 
 
 def _what_next() -> str:
-    from pathlib import Path
-
     launcher = Path("scrubjay").absolute()  # an assistant starts it from another folder
     if not launcher.is_file():
         return NEXT.format(scrubjay="scrubjay", anywhere="scrubjay")
