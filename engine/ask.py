@@ -96,7 +96,7 @@ class Asker:
         `Retriever.retrieve` does, before the first event.
         """
         started = time.perf_counter()
-        question = question.strip()
+        question = question.replace("\0", " ").strip()  # which PostgreSQL can't keep
         if not question:
             raise InvalidInput("The question is empty: ask something.", field="question")
         if len(question) > QUESTION_MAX:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ DELETE_KB = "delete_kb"
 EXTERNAL_ID_MAX = 2000  # characters, the column's width
 TITLE_MAX = 500
 LOOK_UP = 500  # ids a statement
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,13 @@ class Documents:
 
     @staticmethod
     def _checked(received: _Received) -> _Received:
+        # A name comes from whoever made the file; PostgreSQL can't keep a NUL, a log no line end.
+        received = replace(
+            received,
+            new=replace(received.new, url=_encoded(received.new.url)),
+            title=_CONTROL.sub(" ", received.title),
+            external_id=_encoded(received.external_id),
+        )
         if len(received.external_id) > EXTERNAL_ID_MAX:
             raise InvalidInput(
                 f"The external id of {received.title!r} has {len(received.external_id)}"
@@ -240,6 +250,7 @@ class Documents:
                 if unchanged is not None:
                     return unchanged
         filename = new.filename or (new.path.name if new.path else "") or item.title
+        filename = filename.replace("\0", " ")
         if document is None:
             document = Document(
                 tenant_id=tenant_id,
@@ -496,6 +507,11 @@ class Documents:
             )
             newest = await _newest_id(session, document.id)
         return _why(document, job, run, ahead, _meanwhile(live, newest))
+
+
+def _encoded(name: str) -> str:
+    """Control characters as in a URL: two files whose names differ in them stay two."""
+    return _CONTROL.sub(lambda match: f"%{ord(match.group()):02X}", name)
 
 
 def reset_state(document: Document) -> None:

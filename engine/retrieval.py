@@ -338,7 +338,7 @@ class Retriever:
 
 
 def _checked(query: str, limit: int | None) -> str:
-    query = query.strip()
+    query = query.replace("\0", " ").strip()  # which PostgreSQL can't keep
     if not query:
         raise InvalidInput("The query is empty: say what to look for.", field="query")
     if limit is not None and not 1 <= limit <= LIMIT_MAX:
