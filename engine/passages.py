@@ -9,15 +9,40 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Integer, Select, String, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access import LiveDocument, join_live
-from engine.db.tables import Chunk
+from engine.access import LiveDocument, join_live, json_items
+from engine.db.tables import Chunk, Json
 from engine.domain import Hit, Passage, chunk_id
 from engine.index.port import IndexHit, IndexPassage
 
 ChunkKey = tuple[str, int]  # revision id and ordinal
+DIGITS = 10  # of an ordinal, before the revision's id, in the parameter that names chunks
+
+
+def _chunks() -> Select[str, int, str, str, int, int, int | None]:
+    """Chunks by one parameter, from which the join starts: pairs by IN would scan every chunk."""
+    named = json_items(bindparam("wanted", type_=Json)).table_valued("value").c.value
+    return (
+        select(
+            Chunk.revision_id,
+            Chunk.ordinal,
+            Chunk.text,
+            Chunk.context,
+            Chunk.start,
+            Chunk.end,
+            Chunk.page,
+        )
+        .where(
+            Chunk.revision_id == func.substr(named, DIGITS + 1),
+            Chunk.ordinal == cast(func.substr(named, 1, DIGITS), Integer),
+            Chunk.tenant_id == bindparam("tenant_id", type_=String),
+        )
+    )  # fmt: skip
+
+
+_CHUNKS = _chunks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +101,8 @@ async def _load_chunks(
 ) -> Mapping[ChunkKey, Passage]:
     if not keys:
         return {}
-    rows = await session.execute(
-        select(
-            Chunk.revision_id,
-            Chunk.ordinal,
-            Chunk.text,
-            Chunk.context,
-            Chunk.start,
-            Chunk.end,
-            Chunk.page,
-        ).where(Chunk.tenant_id == tenant_id, tuple_(Chunk.revision_id, Chunk.ordinal).in_(keys))
-    )
+    wanted = [f"{ordinal:0{DIGITS}}{revision_id}" for revision_id, ordinal in keys]
+    rows = await session.execute(_CHUNKS, {"tenant_id": tenant_id, "wanted": wanted})
     return {
         (revision_id, ordinal): Passage(
             id=chunk_id(revision_id, ordinal),
