@@ -126,7 +126,7 @@ async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
     else:
         output.show(
             f"missing {drift.missing:,}, left over {drift.orphaned:,}, stranded "
-            f"{drift.stranded:,}, miscounted {drift.miscounted:,}: "
+            f"{drift.stranded:,}, miscounted {drift.miscounted:,}, damaged {drift.damaged:,}: "
             f"{'repaired' if repair else 'run `scrubjay reconcile` to repair'}\n"
         )
     return INCOMPLETE if not repair and not drift.clean else DONE
