@@ -5,32 +5,24 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
-from sqlalchemy import UniqueConstraint
 from typer.main import get_command
 
 from cli import licences
 from cli.main import app
 from engine import errors
 from engine.config import allowed, fields, masked, variable
-from engine.db.tables import Base
+from engine.db.describe import describe_tables
 from engine.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by `python -m cli.reference`; change the code, not this page. -->\n"
 WIDTH = 80
-TYPES = {
-    "string": "text",
-    "utcdatetime": "time",
-    "biginteger": "integer",
-    "largebinary": "bytes",
-}
 
 EXIT_CODES = """\
 | code | meaning |
@@ -148,20 +140,15 @@ def tables_page() -> str:
             "Ids are 32 hexadecimal digits that sort by time; times are UTC.\n"
         ),
     ]
-    for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name):
+    for table in describe_tables():
         out.append(f"## {table.name}\n\n| column | type | refers to |\n|---|---|---|")
         for column in table.columns:
-            kind = re.sub(r"\W+", " ", type(column.type).__name__).lower()
-            kind = TYPES.get(kind, kind) + (", may be empty" if column.nullable else "")
-            key = " (key)" if column.primary_key else ""
-            refers = ", ".join(sorted(f"`{one.target_fullname}`" for one in column.foreign_keys))
+            key = " (key)" if column.is_key else ""
+            kind = column.kind + (", may be empty" if column.may_be_empty else "")
+            refers = f"`{column.refers_to}`" if column.refers_to else ""
             out.append(f"| `{column.name}`{key} | {kind} | {refers} |")
-        unique = sorted(
-            ", ".join(f"`{column.name}`" for column in constraint.columns)
-            for constraint in table.constraints
-            if isinstance(constraint, UniqueConstraint)
-        )
-        out.append("\nUnique: " + "; ".join(unique) + ".\n" if unique else "")
+        unique = "; ".join(", ".join(f"`{name}`" for name in names) for names in table.unique)
+        out.append(f"\nUnique: {unique}.\n" if unique else "")
     return "\n".join(out).rstrip("\n") + "\n"
 
 

@@ -135,7 +135,7 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
 
 NEXT = """
 What next?
-  ask                     {scrubjay} ask "How soon must I file a travel voucher?"
+  ask                     {scrubjay} ask "How many hours can I work in a single day?"
   add your own folder     {scrubjay} add ~/notes --kb notes
   connect your assistant  claude mcp add scrubjay -- {anywhere} mcp
 
