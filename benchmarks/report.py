@@ -76,6 +76,10 @@ PROMISES = (
         "search p95 while a worker ingests, against idle",
         "search", ("100000", "while_ingesting", "ratio_of_p95"), "times", 3,
     ),
+    Promise(
+        "rounds of kill -9 that ended otherwise than an undisturbed run",
+        "kill", ("rounds_that_ended_otherwise",), "", 0,
+    ),
 )  # fmt: skip
 
 
@@ -125,7 +129,7 @@ def _look_up(files: Mapping[str, Any], promise: Promise) -> float | None:
         if not isinstance(value, dict) or key not in value:
             return None
         value = value[key]
-    return float(value)
+    return float(len(value) if isinstance(value, list) else value)
 
 
 def _row(promise: Promise, value: float | None) -> str:
