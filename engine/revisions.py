@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import Select, String, bindparam, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import jobs
@@ -120,10 +120,9 @@ async def look_up(session: AsyncSession, document_id: str, revision_id: str) -> 
     return _work(row)
 
 
-async def _look(
-    session: AsyncSession, document_id: str, revision_id: str, *, to_change: bool = False
-) -> Any:  # noqa: ANN401 (a row)
-    """All of a revision that is not deleted, its document, base, source, ACL and live rival."""
+def _look_statement() -> Select[Any]:
+    document_id = bindparam("document_id", type_=String)
+    revision_id = bindparam("revision_id", type_=String)
     newest = (
         select(Revision.id)
         .where(Revision.document_id == document_id)
@@ -136,7 +135,7 @@ async def _look(
         .where(Live.document_id == document_id, Live.branch == MAIN)
         .scalar_subquery()
     )
-    query = (
+    return (
         select(
             *_DOCUMENT,
             *(Revision.__table__.c[name] for name in ("filename", "mime", "blob_hash", "number")),
@@ -164,9 +163,21 @@ async def _look(
             KnowledgeBase.deleted_at.is_(None),
         )
     )
-    if to_change:
-        query = query.with_for_update(of=Document)  # SQLite has no such clause, and its write lock
-    return (await (await session.connection()).execute(query)).one_or_none()
+
+
+# Built once: putting it together takes longer than the database does.
+_LOOK = _look_statement()
+# SQLite has no such clause, and its write lock.
+_LOOK_TO_CHANGE = _LOOK.with_for_update(of=Document)
+
+
+async def _look(
+    session: AsyncSession, document_id: str, revision_id: str, *, to_change: bool = False
+) -> Any:  # noqa: ANN401 (a row)
+    """All of a revision that is not deleted, its document, base, source, ACL and live rival."""
+    values = {"document_id": document_id, "revision_id": revision_id}
+    statement = _LOOK_TO_CHANGE if to_change else _LOOK
+    return (await (await session.connection()).execute(statement, values)).one_or_none()
 
 
 def _work(row: Any) -> Work:  # noqa: ANN401 (a row)
