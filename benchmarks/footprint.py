@@ -65,6 +65,8 @@ class Up:
 
     def documents_left(self) -> int:
         """Documents that are not yet ready."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"scrubjay up ended by itself with {self.process.returncode}")
         done = subprocess.run(
             [*scrubjay(self._home), "status", "--json"], capture_output=True, check=True, text=True
         )
