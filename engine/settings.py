@@ -142,7 +142,7 @@ class Embedding(Section):
         default=60, gt=0, le=600, description="Deadline of one call to the endpoint."
     )
     batch_tokens: int = Field(
-        default=8192,
+        default=2048,
         ge=512,
         le=1_000_000,
         description="Tokens embedded in one batch, padding included.",

@@ -58,7 +58,7 @@ class IngestDocument:
             job_id=job.id,
             correlation_id=job.correlation_id,
         )
-        run = Ingestion(self._services, work)
+        run = Ingestion(self._services, work, lane=job.lane)
         result = await run_flow(
             graph,
             ids,
@@ -183,7 +183,7 @@ class ReindexRevision(_Quiet):
         async with db.read() as session:
             work = await revisions.look_up(session, document_id, revision_id)
             chunks = await revisions.load_chunks(session, revision_id)
-        run = Ingestion(self._services, work, chunks=chunks)
+        run = Ingestion(self._services, work, lane=job.lane, chunks=chunks)
         vectors, _ = await embed_chunks(run, lambda _: None)
         await run.feed(vectors)
         await db.run_write(run.save_vectors)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import revisions
 from engine.blobs import BlobStore
 from engine.db.session import Database
-from engine.domain import Vectors
+from engine.domain import Lane, Vectors
 from engine.errors import EngineError
 from engine.fetching import Fetched
 from engine.flow.outputs import BlobRef
@@ -33,7 +33,14 @@ from ingestion.parsing import ParsingPool
 INLINE_CHARS = 200_000  # of text that travel inside an output; more go by blob
 INLINE_MAX = 500  # spans that travel inside an output; more go by blob
 
-Embed = Callable[[Sequence[str]], Awaitable[NDArray[np.float32]]]
+
+class Embed(Protocol):
+    """`EmbeddingBatcher.embed`: vectors in batches shared with other documents, by lane."""
+
+    def __call__(
+        self, texts: Sequence[str], *, lane: Lane = Lane.BULK
+    ) -> Awaitable[NDArray[np.float32]]:
+        """Vectors of `texts`, in the order given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class Ingestion:
 
     shared: Services
     work: Work
+    lane: Lane = Lane.BULK
     content: Content | None = None
     converted: Converted | None = None
     chunks: list[NewChunk] | None = None

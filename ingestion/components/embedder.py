@@ -77,7 +77,8 @@ async def embed_chunks(
     for batch in _batches(missing):
         if run.unsaved:
             await shared.db.run_write(run.save_vectors)
-        run.unsaved = dict(zip(batch, await shared.embed(list(batch.values())), strict=True))
+        fresh = await shared.embed(list(batch.values()), lane=run.lane)
+        run.unsaved = dict(zip(batch, fresh, strict=True))
         known |= run.unsaved
         report(len(known) / len(set(hashes)))
     vectors = np.empty((len(hashes), work.space.dimension), np.float32)
