@@ -28,6 +28,7 @@ def logging_as_found() -> Iterator[None]:
     """A command under test sets up logging for its process, which is that of the next test too."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    root.setLevel(logging.WARNING)  # a fixture of a whole module may have run a command before
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
