@@ -57,6 +57,7 @@ async def run_worker(
                 timeout_s=settings.processing.parse_timeout_s,
                 memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
                 limits=Limits(size_bytes=int(settings.processing.max_file_size)),
+                tokenizer=engine.embedder.tokenizer_json,
             )
         )
         batcher = EmbeddingBatcher(engine.embedder, batch_tokens=settings.embedding.batch_tokens)

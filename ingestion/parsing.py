@@ -17,7 +17,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
+CHILD_FROM_CHARS = 100_000  # a shorter document is cut before it could be sent there and back
 _ROOT = Path(__file__).resolve().parents[1]
 
 _MESSAGES = {
@@ -58,7 +59,7 @@ class ParsingPool:
         output_bytes: int = 256 * 1024 * 1024,
         idle_s: float = 30.0,
         limits: Limits | None = None,
-        tokenizer: Path | None = None,
+        tokenizer: Callable[[], bytes | None] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
@@ -66,6 +67,7 @@ class ParsingPool:
         self._idle_s = idle_s
         self._limits = limits or Limits()
         self._tokenizer = tokenizer
+        self._told: bytes | None = None
         self._slots = asyncio.Semaphore(size)
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
@@ -93,17 +95,24 @@ class ParsingPool:
     async def split(
         self, document: Converted, settings: Chunking, token_offsets: TokenOffsets
     ) -> list[Span]:
-        """Spans of `document`, cut in a child where the pool has the tokenizer, else in a thread.
+        """Spans of `document`: a long one's cut in a child where the pool has the tokenizer.
 
-        `token_offsets` must count as that tokenizer does; it is what the thread uses.
+        `token_offsets` must count as that tokenizer does; the thread that cuts the others uses it.
         """
-        if self._tokenizer is None:
+        if len(document.text) < CHILD_FROM_CHARS or not await self._tokens():
             return await anyio.to_thread.run_sync(chunking.split, document, settings, token_offsets)
         encoded = await anyio.to_thread.run_sync(documents.encode, document)
         request = Frame({"op": "split", "chunking": dataclasses.asdict(settings)}, encoded)
         body = await self._ask(request)
         decode = functools.partial(_decode_spans, length=len(document.text))
         return await anyio.to_thread.run_sync(_checked, decode, body)
+
+    async def _tokens(self) -> bytes:
+        """The tokenizer as the children are told of it; nothing where there is none."""
+        if self._told is None:
+            ask = self._tokenizer
+            self._told = (await anyio.to_thread.run_sync(ask) if ask else None) or b""
+        return self._told
 
     async def aclose(self) -> None:
         """End all children, also those at work; idempotent."""
@@ -153,9 +162,7 @@ class ParsingPool:
         child = await _Child.start()
         self._children.add(child)
         try:
-            tokens = b""
-            if self._tokenizer is not None:
-                tokens = await anyio.to_thread.run_sync(self._tokenizer.read_bytes)
+            tokens = await self._tokens()
             async with asyncio.timeout(START_TIMEOUT_S):
                 start = Frame({"memory_bytes": self._memory_bytes}, tokens)
                 head, _ = await child.ask(start, 0)

@@ -55,6 +55,14 @@ class HashingEmbedder:
         """Character span of each word of `text`."""
         return [match.span() for match in _WORD.finditer(text)]
 
+    def tokenizer_json(self) -> bytes | None:
+        """One token a run without white space, as `token_offsets` counts."""
+        from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415 (seldom asked)
+
+        tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))  # noqa: S106
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return tokenizer.to_str().encode()
+
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors in the order given."""
         return await anyio.to_thread.run_sync(self._embed_documents, texts)

@@ -92,6 +92,10 @@ class HttpEmbedder:
         """Character span of each piece that `count_tokens` counts."""
         return [match.span() for match in _PIECE.finditer(text)]
 
+    def tokenizer_json(self) -> bytes | None:
+        """None: the server's tokenizer is not here."""
+        return None
+
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors in the order given, in several requests at once."""
         for index, count in enumerate(self.count_tokens(texts)):

@@ -66,6 +66,10 @@ class LocalEmbedder:
         """Character span of each token of `text`, in order."""
         return list(self._load_tokenizer().encode(text, add_special_tokens=False).offsets)
 
+    def tokenizer_json(self) -> bytes | None:
+        """The model's tokenizer; whoever loads it must switch off truncation and padding."""
+        return self._load_files().tokenizer.read_bytes()
+
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors in the order given, computed in batches of similar length."""
         vectors = np.empty((len(texts), HIDDEN), np.float32)

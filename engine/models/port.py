@@ -36,6 +36,12 @@ class Embedder(Protocol):
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of `text`, special tokens left out, in order."""
 
+    def tokenizer_json(self) -> bytes | None:
+        """What `token_offsets` counts with, as the `tokenizers` library stores it.
+
+        With it another process can count the same; None where there is no such tokenizer.
+        """
+
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors, shape [len(texts), dimension], in the order given."""
 

@@ -152,11 +152,12 @@ async def test_splitting_in_a_child_equals_splitting_here(tmp_path: Path) -> Non
     def offsets(text: str) -> list[tuple[int, int]]:
         return list(tokenizer.encode(text, add_special_tokens=False).offsets)
 
-    document = convert(b"# A\n\n" + b"Some words, and more of them. " * 200, "a.md")
+    document = convert(b"# A\n\n" + b"Some words, and more of them. " * 4_000, "a.md")
     settings = Chunking(size=64, context=8)
     expected = split(document, settings, offsets)
-    async with open_parsing_pool(tokenizer=path) as pool:
+    async with open_parsing_pool(tokenizer=path.read_bytes) as pool:
         assert await pool.split(document, settings, offsets) == expected
+        assert len(pids(pool)) == 1
     async with open_parsing_pool() as pool:
         assert await pool.split(document, settings, offsets) == expected
         assert pids(pool) == []
