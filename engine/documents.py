@@ -7,6 +7,7 @@ job and event together and returns at once with a handle; the worker does the re
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import mimetypes
 import re
@@ -47,6 +48,7 @@ DELETE_KB = "delete_kb"
 
 EXTERNAL_ID_MAX = 2000  # characters, the column's width
 TITLE_MAX = 500
+RECEIVED_AT_A_TIME = 8
 LOOK_UP = 500  # ids a statement
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -154,7 +156,7 @@ class Documents:
         A file over the size limit becomes a row too: `failed`, with the reason.
         """
         access.require(principal, Scope.KB_WRITE)
-        received = [await self._receive(principal, item) for item in new]
+        received = await self._receive_all(principal, new)
 
         async def commit(session: AsyncSession) -> list[Added]:
             await access.get_writable_kb(session, principal, kb_id)
@@ -173,6 +175,22 @@ class Documents:
             ]
 
         return await self._db.run_write(commit)
+
+    async def _receive_all(
+        self, principal: Principal, new: Sequence[NewDocument]
+    ) -> list[_Received]:
+        """All of them stored, some at a time: each waits for the disk rather than the processor."""
+        room = asyncio.Semaphore(RECEIVED_AT_A_TIME)
+
+        async def receive(item: NewDocument) -> _Received:
+            async with room:
+                return await self._receive(principal, item)
+
+        stored = await asyncio.gather(*map(receive, new), return_exceptions=True)
+        for outcome in stored:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [outcome for outcome in stored if isinstance(outcome, _Received)]
 
     async def _receive(self, principal: Principal, new: NewDocument) -> _Received:
         if new.url and new.data is None and new.path is None:
