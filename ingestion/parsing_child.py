@@ -19,8 +19,6 @@ import threading
 import traceback
 from typing import BinaryIO
 
-from tokenizers import Tokenizer
-
 from ingestion.chunking import Chunking, split
 from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
@@ -29,6 +27,7 @@ from ingestion.convert.formats import convert
 from ingestion.convert.warmup import warm_up
 from ingestion.parsing_frames import Frame, read_frame, write_frame
 from ingestion.sandbox import deny_system_calls, limit_memory
+from ingestion.word_tokens import open_token_offsets
 
 
 def main() -> None:
@@ -39,7 +38,7 @@ def main() -> None:
         return
     if hasattr(os, "nice"):
         os.nice(10)
-    token_offsets = _open_tokenizer(start.body) if start.body else None
+    token_offsets = open_token_offsets(start.body) if start.body else None
     warm_up()
     if token_offsets is not None:
         token_offsets("warm")
@@ -71,17 +70,6 @@ def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[Frame]) -> None:
             inbox.put(frame)
     finally:
         os._exit(0)
-
-
-def _open_tokenizer(data: bytes) -> TokenOffsets:
-    tokenizer = Tokenizer.from_buffer(data)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-
-    def token_offsets(text: str) -> list[tuple[int, int]]:
-        return list(tokenizer.encode(text, add_special_tokens=False).offsets)
-
-    return token_offsets
 
 
 def _answer(request: Frame, token_offsets: TokenOffsets | None) -> Frame:
