@@ -22,7 +22,7 @@ from engine.flow.pipeline import complete_pipeline
 from engine.flow.progress import RingLog
 from engine.flow.registry import Registry
 from engine.locks import hold
-from engine.models.batching import EmbeddingBatcher
+from engine.models.batching import GROWTH, EmbeddingBatcher
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
 from ingestion.components import COMPONENTS
@@ -60,7 +60,9 @@ async def run_worker(
                 tokenizer=engine.embedder.tokenizer_json,
             )
         )
-        batcher = EmbeddingBatcher(engine.embedder, batch_tokens=settings.embedding.batch_tokens)
+        batcher = EmbeddingBatcher(
+            engine.embedder, batch_tokens=settings.embedding.batch_tokens, growth=GROWTH
+        )
         broker = build_broker(settings.jobs.broker)
         stack.callback(broker.close)
         slots = settings.jobs.slots or SLOTS

@@ -38,9 +38,9 @@ class Embed(Protocol):
     """`EmbeddingBatcher.embed`: vectors in batches shared with other documents, by lane."""
 
     def __call__(
-        self, texts: Sequence[str], *, lane: Lane = Lane.BULK
+        self, texts: Sequence[str], *, lane: Lane = Lane.BULK, lengths: Sequence[int] | None = None
     ) -> Awaitable[NDArray[np.float32]]:
-        """Vectors of `texts`, in the order given."""
+        """Vectors of `texts`, in the order given; `lengths` are their tokens where known."""
 
 
 @dataclass(frozen=True, slots=True)

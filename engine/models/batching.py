@@ -7,6 +7,7 @@ documents that are being ingested at one time, and lets urgent ones go first.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from engine.errors import EngineError, InvalidInput
 from engine.models.port import Embedder
 
 BATCH_TOKENS = 2048  # padded; 0.3 s of MiniLM on two cores, so that an urgent text waits no longer
+GROWTH = 32  # times BATCH_TOKENS, for a model or an endpoint that is quick
+QUICK_S, SLOW_S = 0.2, 0.6  # twice a quick batch is no slow one
 MAX_WAITING = 20_000  # texts; later bulk calls wait until fewer are left
 
 _Key = tuple[int, int, int]  # length, minus the request's number (older sorts later), text index
@@ -79,11 +82,14 @@ class EmbeddingBatcher:
         embedder: Embedder,
         *,
         batch_tokens: int = BATCH_TOKENS,
+        growth: int = 1,
         concurrency: int = 1,
         max_waiting: int = MAX_WAITING,
     ) -> None:
+        """Batches have `batch_tokens`, and up to `growth` times as many while they are quick."""
         self.embedder = embedder
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = self._least_tokens = batch_tokens
+        self._most_tokens = batch_tokens * growth
         self._concurrency = concurrency
         self._max_waiting = max_waiting
         self._running = 0
@@ -160,8 +166,10 @@ class EmbeddingBatcher:
         """Run one batch and hand out its vectors. Cancelled, it gives back what others asked."""
         batch = self._take()
         self._running += 1
+        start = time.monotonic()
         try:
             await self._run(batch)
+            self._fit(batch, time.monotonic() - start)
         except BaseException:
             for request, key in batch:
                 if request.number in self._requests and key in request.missing:
@@ -194,6 +202,14 @@ class EmbeddingBatcher:
             del keys[start:end]
             room -= end - start
         return batch
+
+    def _fit(self, batch: Sequence[tuple[_Request, _Key]], seconds: float) -> None:
+        """Let the next batch be larger where this one was full and quick, smaller where slow."""
+        padded = max(key[0] for _, key in batch) * len(batch)
+        if seconds > SLOW_S:
+            self._batch_tokens = max(self._least_tokens, self._batch_tokens // 2)
+        elif seconds < QUICK_S and padded > self._batch_tokens // 2:
+            self._batch_tokens = min(self._most_tokens, self._batch_tokens * 2)
 
     async def _run(self, batch: Sequence[tuple[_Request, _Key]]) -> None:
         try:

@@ -8,6 +8,7 @@ being written twice.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -23,6 +24,7 @@ from ingestion.services import Ingestion
 
 STEP = 64  # chunks between two progress lines
 WORDS_AFTER_S = 1.0
+SAVE_EVERY_S = 1.0  # how much embedding a killed worker may have done in vain
 
 
 class EmbedderComponent(Component[Ingestion]):
@@ -71,15 +73,23 @@ async def embed_chunks(
     if shared.use_cache:
         async with shared.db.read() as session:
             known = await cache.get_many(session, work.tenant_id, work.space, hashes)
-    missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in known}
+    missing = {
+        key: (text, chunk.tokens)
+        for key, text, chunk in zip(hashes, texts, chunks, strict=True)
+        if key not in known
+    }
     if missing:
         shared.park()
+    saved_at = time.monotonic()
     for batch in _batches(missing):
-        if run.unsaved:
+        if run.unsaved and time.monotonic() - saved_at > SAVE_EVERY_S:
             await shared.db.run_write(run.save_vectors)
-        fresh = await shared.embed(list(batch.values()), lane=run.lane)
-        run.unsaved = dict(zip(batch, fresh, strict=True))
-        known |= run.unsaved
+            run.unsaved, saved_at = {}, time.monotonic()
+        some, lengths = zip(*batch.values(), strict=True)
+        fresh = await shared.embed(some, lane=run.lane, lengths=lengths)
+        new = dict(zip(batch, fresh, strict=True))
+        run.unsaved |= new
+        known |= new
         report(len(known) / len(set(hashes)))
     vectors = np.empty((len(hashes), work.space.dimension), np.float32)
     for row, key in enumerate(hashes):
@@ -87,7 +97,9 @@ async def embed_chunks(
     return vectors, len(missing)
 
 
-def _batches(missing: dict[bytes, str]) -> Iterator[dict[bytes, str]]:
+def _batches(
+    missing: dict[bytes, tuple[str, int]],
+) -> Iterator[dict[bytes, tuple[str, int]]]:
     items = iter(missing.items())
     while batch := dict(islice(items, STEP)):
         yield batch

@@ -192,3 +192,23 @@ async def test_bulk_waits_while_too_much_waits_and_then_goes_on() -> None:
         f"text {number} {i}" for number in range(4) for i in range(5)
     )
     assert {text[5] for batch in embedder.batches[:5] for text in batch} == {"0"}
+
+
+async def test_batches_grow_while_the_embedder_is_quick() -> None:
+    embedder = RecordingEmbedder()
+    batcher = EmbeddingBatcher(embedder, batch_tokens=4, growth=4)
+
+    await batcher.embed([words(1, f"w{i}") for i in range(60)], lengths=[1] * 60)
+
+    assert [len(batch) for batch in embedder.batches] == [4, 8, 16, 16, 16]
+
+
+async def test_batches_shrink_where_the_embedder_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = RecordingEmbedder()
+    batcher = EmbeddingBatcher(embedder, batch_tokens=4, growth=4)
+    await batcher.embed([words(1, f"w{i}") for i in range(28)], lengths=[1] * 28)
+    monkeypatch.setattr("engine.models.batching.SLOW_S", 0.0)
+
+    await batcher.embed([words(1, f"v{i}") for i in range(32)], lengths=[1] * 32)
+
+    assert [len(batch) for batch in embedder.batches] == [4, 8, 16, 16, 8, 4, 4]
