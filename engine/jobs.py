@@ -22,8 +22,11 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Row,
     Select,
+    String,
+    bindparam,
     delete,
     exists,
     func,
@@ -36,7 +39,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.db.session import Database
-from engine.db.tables import Document, Job, Run, Worker
+from engine.db.tables import Document, Job, Run, UtcDateTime, Worker
 from engine.domain import DocumentState, JobState, Lane
 from engine.errors import LeaseLost, NotFound
 from engine.outbox import next_turn, served_turn
@@ -65,7 +68,57 @@ _CLAIMED = (
     Job.leased_until,
     Job.correlation_id,
 )
+
 _PLAIN = {"synchronize_session": False}  # rows are read anew, never from a session's memory
+# Statements that run for every job or at every poll are built once: putting one together takes longer
+# than the database does.
+_AT = bindparam("at", type_=UtcDateTime())
+_DUE = (
+    Job.state == JobState.QUEUED,
+    Job.kind.in_(bindparam("kinds", expanding=True)),
+    Job.run_at <= _AT,
+)
+_LAPSED = select(Job).where(Job.state == JobState.RUNNING, Job.leased_until < _AT)
+_SOME_LAPSED = select(exists(_LAPSED))
+_CLAIM = (
+    update(Job)
+    .where(Job.id.in_(bindparam("ids", expanding=True)), *_DUE)
+    .values(
+        state=JobState.RUNNING,
+        attempts=Job.attempts + 1,
+        lease_owner=bindparam("owner"),
+        leased_until=bindparam("until"),
+        updated_at=_AT,
+    )
+    .returning(*_CLAIMED)
+)
+_FINISH = (  # sets the columns that its other parameters name
+    update(Job)
+    .where(
+        Job.id == bindparam("job", type_=String),
+        Job.state == JobState.RUNNING,
+        Job.lease_owner == bindparam("owner", type_=String),
+        Job.attempts == bindparam("attempt", type_=Integer),
+    )
+    .returning(Job.id)
+)
+
+
+def _next_statement() -> Select[str]:
+    lanes = [
+        select(Job.id, Job.turn, literal(rank).label("rank"))
+        .where(*_DUE, Job.lane == lane)
+        .order_by(Job.turn, Job.id)
+        .limit(bindparam("most", type_=Integer))
+        .subquery()
+        for rank, lane in enumerate(LANES)
+    ]
+    found = union_all(*(select(lane) for lane in lanes)).subquery()
+    query = select(found.c.id).order_by(found.c.rank, found.c.turn, found.c.id)
+    return query.limit(bindparam("most", type_=Integer))
+
+
+_NEXT_IDS = _next_statement()
 WORKER_LOST = "The worker stopped {lost} times while working on this; it was given up."
 
 
@@ -104,7 +157,7 @@ async def claimable(db: Database, kinds: Sequence[str], limit: int) -> list[str]
     """Ids of jobs that could be claimed now, in the order they should be."""
 
     async def find(session: AsyncSession) -> tuple[bool, list[str]]:
-        lapsed = await session.scalar(select(exists(_lapsed(clock.now()))))
+        lapsed = await (await session.connection()).scalar(_SOME_LAPSED, {"at": clock.now()})
         return bool(lapsed), await _next_ids(session, kinds, limit)
 
     some_lapsed, ids = await db.run_read(find)
@@ -134,21 +187,15 @@ async def claim(
     async def take(session: AsyncSession) -> list[ClaimedJob]:
         ids = await _lock_next(session, kinds, limit) if job_id is None else [job_id]
         at = clock.now()
-        statement = (
-            update(Job)
-            .where(Job.id.in_(ids), *_due(kinds))
-            .values(
-                state=JobState.RUNNING,
-                attempts=Job.attempts + 1,
-                lease_owner=owner,
-                leased_until=at + timedelta(seconds=lease_s),
-                updated_at=at,
-            )
-            .returning(*_CLAIMED)
-        )
-        claimed = {
-            row.id: row for row in await session.execute(statement, execution_options=_PLAIN)
+        values = {
+            "ids": ids,
+            "kinds": kinds,
+            "at": at,
+            "owner": owner,
+            "until": at + timedelta(seconds=lease_s),
         }
+        rows = await (await session.connection()).execute(_CLAIM, values)
+        claimed = {row.id: row for row in rows}
         return [_claimed(claimed[job]) for job in ids if job in claimed]
 
     return await db.run_write(take)
@@ -236,8 +283,8 @@ async def finish(
     Raises `LeaseLost`, which must undo the transaction, when the lease is no longer held: twice
     finished is refused.
     """
-    statement = update(Job).where(*_held(job)).values(**_ended(state, error)).returning(Job.id)
-    if await session.scalar(statement, execution_options=_PLAIN) is None:
+    values = {"job": job.id, "owner": job.owner, "attempt": job.attempt, **_ended(state, error)}
+    if await (await session.connection()).scalar(_FINISH, values) is None:
         raise _lease_lost(job)
 
 
@@ -416,23 +463,9 @@ def backoff_s(attempts: int) -> float:
     return spread * bound
 
 
-def _due(kinds: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
-    return Job.state == JobState.QUEUED, Job.kind.in_(kinds), Job.run_at <= clock.now()
-
-
 async def _next_ids(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[str]:
-    due = _due(kinds)
-    lanes = [
-        select(Job.id, Job.turn, literal(rank).label("rank"))
-        .where(*due, Job.lane == lane)
-        .order_by(Job.turn, Job.id)
-        .limit(limit)
-        .subquery()
-        for rank, lane in enumerate(LANES)
-    ]
-    found = union_all(*(select(lane) for lane in lanes)).subquery()
-    query = select(found.c.id).order_by(found.c.rank, found.c.turn, found.c.id).limit(limit)
-    return list(await session.scalars(query))
+    values = {"kinds": kinds, "at": clock.now(), "most": limit}
+    return list(await (await session.connection()).scalars(_NEXT_IDS, values))
 
 
 async def _lock_next(session: AsyncSession, kinds: Sequence[str], limit: int) -> list[str]:
@@ -443,23 +476,20 @@ async def _lock_next(session: AsyncSession, kinds: Sequence[str], limit: int) ->
     for lane in LANES:  # a union can't lock rows
         query = (
             select(Job.id)
-            .where(*_due(kinds), Job.lane == lane)
+            .where(*_DUE, Job.lane == lane)
             .order_by(Job.turn, Job.id)
             .limit(limit - len(ids))
             .with_for_update(skip_locked=True)
         )
-        ids += await session.scalars(query)
+        ids += await session.scalars(query, {"kinds": kinds, "at": clock.now()})
         if len(ids) >= limit:
             break
     return ids
 
 
-def _lapsed(at: datetime) -> Select[Job]:
-    return select(Job).where(Job.state == JobState.RUNNING, Job.leased_until < at)
-
-
 async def _take_back_lapsed(session: AsyncSession) -> int:
-    rows = list(await session.scalars(_lapsed(clock.now()).with_for_update(skip_locked=True)))
+    query = _LAPSED.with_for_update(skip_locked=True)
+    rows = list(await session.scalars(query, {"at": clock.now()}))
     for row in rows:
         if row.cancel_requested:
             await _give_up(session, row, JobState.CANCELLED, "")

@@ -93,7 +93,7 @@ async def append_event(
         "payload": dict(payload),
         "at": clock.now(),
     }
-    await (await session.connection()).execute(insert(Event), [row])
+    await (await session.connection()).execute(_ADD_EVENT, [row])
     return event_id
 
 
@@ -132,6 +132,7 @@ def _enqueue_statement(dialect: ModuleType) -> Any:  # noqa: ANN401 (an Insert o
 
 
 # Built once: putting the expressions together would take longer than the database does.
+_ADD_EVENT = insert(Event)
 _SERVED_TURN, _NEXT_TURN = _turn_statements()
 _ENQUEUE = {
     "postgresql": _enqueue_statement(postgresql),

@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, String, bindparam, delete, exists, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import jobs
 from engine.clock import now
-from engine.db.session import upsert
 from engine.db.tables import (
     Acl,
+    Base,
     Chunk,
     Document,
     Job,
@@ -165,10 +166,40 @@ def _look_statement() -> Select[Any]:
     )
 
 
-# Built once: putting it together takes longer than the database does.
+def _replacing(table: type[Base], keys: Sequence[str], column: str) -> dict[str, Any]:
+    """An insert by dialect that, where the row is there, changes one column of it."""
+    inserts: dict[str, Any] = {"postgresql": postgresql.insert(table), "sqlite": sqlite.insert(table)}
+    return {
+        name: new.on_conflict_do_update(
+            index_elements=list(keys), set_={column: new.excluded[column]}
+        )
+        for name, new in inserts.items()
+    }
+
+
+# What every ingestion begins and ends with, built once: putting a statement together takes longer
+# than the database does. An update sets the columns that its parameters name, `row` but for one.
+_ROW = bindparam("row", type_=String)
 _LOOK = _look_statement()
 # SQLite has no such clause, and its write lock.
 _LOOK_TO_CHANGE = _LOOK.with_for_update(of=Document)
+_CHANGE_DOCUMENT = update(Document).where(Document.id == _ROW)
+_CHANGE_REVISION = update(Revision).where(Revision.id == _ROW).returning(Revision.id)
+_REPORT = _CHANGE_DOCUMENT.where(Document.state.in_(_IN_WORK))
+_COUNT = (
+    update(KnowledgeBase)
+    .where(KnowledgeBase.id == _ROW)
+    .values(
+        document_count=KnowledgeBase.document_count + bindparam("documents"),
+        chunk_count=KnowledgeBase.chunk_count + bindparam("chunks"),
+        token_count=KnowledgeBase.token_count + bindparam("tokens"),
+        updated_at=bindparam("updated_at"),
+    )
+)
+_SET_TEXT = _replacing(RevisionText, ["revision_id"], "body")
+_SET_LIVE = _replacing(Live, ["branch", "document_id"], "revision_id")
+_ADD_CHUNKS = insert(Chunk)
+_DROP_CHUNKS = delete(Chunk).where(Chunk.revision_id == _ROW)
 
 
 async def _look(
@@ -225,6 +256,7 @@ async def store_content(
     """
     connection = await session.connection()
     values: dict[str, Any] = {
+        "row": work.revision_id,
         "blob_hash": content.blob_hash,
         "mime": content.mime,
         "size_bytes": content.size_bytes,
@@ -236,25 +268,16 @@ async def store_content(
             "language": chunks[0].language if chunks else "",
             "space": work.space.name,
         }
-    known = await connection.scalar(
-        update(Revision)
-        .where(Revision.id == work.revision_id)
-        .values(values)
-        .returning(Revision.space)
-    )
-    if known is None:
+    if await connection.scalar(_CHANGE_REVISION, values) is None:
         raise Cancelled("The document was deleted.")
     if chunks is None:
         return
     body = zlib.compress(content.text.encode(), level=1)
     text_row = {"revision_id": work.revision_id, "tenant_id": work.tenant_id, "body": body}
-    statement = upsert(session, RevisionText).values(text_row)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["revision_id"], set_={"body": body})
-    )
-    await connection.execute(delete(Chunk).where(Chunk.revision_id == work.revision_id))
+    await connection.execute(_SET_TEXT[connection.dialect.name], text_row)
+    await connection.execute(_DROP_CHUNKS, {"row": work.revision_id})
     if chunks:
-        await connection.execute(insert(Chunk), [_chunk_row(work, chunk) for chunk in chunks])
+        await connection.execute(_ADD_CHUNKS, [_chunk_row(work, chunk) for chunk in chunks])
 
 
 def _chunk_row(work: Work, chunk: NewChunk) -> dict[str, Any]:
@@ -327,17 +350,14 @@ async def make_live(
     at = now()
     if row.live_id != work.revision_id:
         await _switch(session, work, is_only=row.number == 1)
-        await connection.execute(
-            update(KnowledgeBase)
-            .where(KnowledgeBase.id == work.kb_id)
-            .values(
-                document_count=KnowledgeBase.document_count + int(row.live_id is None),
-                chunk_count=KnowledgeBase.chunk_count + row.new_chunks - row.chunk_count,
-                token_count=KnowledgeBase.token_count + row.new_tokens - row.token_count,
-                updated_at=at,
-            )
-        )
+        counted = {
+            "documents": int(row.live_id is None),
+            "chunks": row.new_chunks - row.chunk_count,
+            "tokens": row.new_tokens - row.token_count,
+        }
+        await connection.execute(_COUNT, {"row": work.kb_id, "updated_at": at, **counted})
     values: dict[str, Any] = {
+        "row": work.document_id,
         "vectors": vectors,
         "chunk_count": row.new_chunks,
         "token_count": row.new_tokens,
@@ -348,12 +368,10 @@ async def make_live(
         values |= _facts(row, content)
     if ready is not None:
         values |= {"state": DocumentState.READY, "progress": 1.0, "message": ready}
-    await connection.execute(update(Document).where(Document.id == work.document_id).values(values))
+    await connection.execute(_CHANGE_DOCUMENT, values)
     if ready is None:
         return
-    await connection.execute(
-        update(Revision).where(Revision.id == work.revision_id).values(vectors=vectors)
-    )
+    await connection.execute(_CHANGE_REVISION, {"row": work.revision_id, "vectors": vectors})
     payload = {"kb_id": work.kb_id, "chunks": row.new_chunks}
     await append_event(session, work.tenant_id, "document.processed", _named(work) | payload)
 
@@ -366,12 +384,8 @@ async def _switch(session: AsyncSession, work: Work, *, is_only: bool) -> None:
         "kb_id": work.kb_id,
         "tenant_id": work.tenant_id,
     }
-    statement = upsert(session, Live).values(values)
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["branch", "document_id"], set_={"revision_id": work.revision_id}
-        )
-    )
+    connection = await session.connection()
+    await connection.execute(_SET_LIVE[connection.dialect.name], values)
     if not is_only:  # older ones may have been fed, also those that never answered
         await _queue_clean(session, work.tenant_id, work.document_id)
 
@@ -413,12 +427,8 @@ async def report_progress(
     session: AsyncSession, document_id: str, progress: float, message: str
 ) -> None:
     """Show that a document is being worked on, and how far; an ended one is left alone."""
-    await session.execute(
-        update(Document)
-        .where(Document.id == document_id, Document.state.in_(_IN_WORK))
-        .values(state=DocumentState.RUNNING, progress=progress, message=message)
-        .execution_options(synchronize_session=False)
-    )
+    values = {"state": DocumentState.RUNNING, "progress": progress, "message": message}
+    await (await session.connection()).execute(_REPORT, {"row": document_id, **values})
 
 
 async def _current(session: AsyncSession, document_id: str, revision_id: str) -> Document | None:

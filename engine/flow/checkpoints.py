@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import String, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.clock import new_id, now
@@ -70,9 +70,9 @@ class SqlRunStore:
             if change.nodes:
                 keep = self._keep_outputs or change.state is not RunState.DONE
                 rows = [_row(ids, node, with_output=keep) for node in change.nodes]
-                await connection.execute(insert(RunNode), rows)
+                await connection.execute(_ADD_NODES, rows)
             if change.entries:
-                await connection.execute(insert(RunEvent), [_event(ids, e) for e in change.entries])
+                await connection.execute(_ADD_EVENTS, [_event(ids, e) for e in change.entries])
 
         await self._database.run_write(use_case)
 
@@ -100,12 +100,7 @@ class SqlRunStore:
         }
         if change.progress is not None:
             values |= {"progress": change.progress, "message": change.message}
-        known = await connection.scalar(
-            update(Run)
-            .where(Run.id == ids.run_id, Run.tenant_id == ids.tenant_id)
-            .values(values)
-            .returning(Run.id)
-        )
+        known = await connection.scalar(_CHANGE_RUN, {**_mine(ids), **values})
         if known is None:
             row = {
                 "id": ids.run_id,
@@ -114,21 +109,43 @@ class SqlRunStore:
                 "job_id": ids.job_id or None,
                 "document_id": ids.document_id or None,
             }
-            await connection.execute(insert(Run), [row | values])
+            await connection.execute(_ADD_RUN, [row | values])
         return known is not None
 
     async def _clear_nodes(
         self, connection: AsyncConnection, ids: RunIds, change: RunUpdate
     ) -> None:
         """Make room for the nodes of `change`, and drop what need not be kept any longer."""
-        mine = (RunNode.run_id == ids.run_id, RunNode.tenant_id == ids.tenant_id)
         names = [node.node_id for node in change.nodes]
         if change.fresh:
-            await connection.execute(delete(RunNode).where(*mine))
+            await connection.execute(_DROP_NODES, _mine(ids))
         elif names:
-            await connection.execute(delete(RunNode).where(*mine, RunNode.node_id.in_(names)))
+            await connection.execute(_DROP_SOME_NODES, {**_mine(ids), "names": names})
         if change.state is RunState.DONE and not self._keep_outputs:
-            await connection.execute(update(RunNode).where(*mine).values(output={}))
+            await connection.execute(_CHANGE_NODES, {**_mine(ids), "output": {}})
+
+
+# Built once, because each run of a small document writes most of them: putting a statement together
+# takes longer than the database does. An update sets the columns that its parameters name.
+_OF_NODES = (
+    RunNode.run_id == bindparam("run", type_=String),
+    RunNode.tenant_id == bindparam("tenant", type_=String),
+)
+_CHANGE_RUN = (
+    update(Run)
+    .where(
+        Run.id == bindparam("run", type_=String), Run.tenant_id == bindparam("tenant", type_=String)
+    )
+    .returning(Run.id)
+)
+_ADD_RUN, _ADD_NODES, _ADD_EVENTS = insert(Run), insert(RunNode), insert(RunEvent)
+_CHANGE_NODES = update(RunNode).where(*_OF_NODES)
+_DROP_NODES = delete(RunNode).where(*_OF_NODES)
+_DROP_SOME_NODES = _DROP_NODES.where(RunNode.node_id.in_(bindparam("names", expanding=True)))
+
+
+def _mine(ids: RunIds) -> dict[str, str]:
+    return {"run": ids.run_id, "tenant": ids.tenant_id}
 
 
 def _row(ids: RunIds, node: NodeRecord, *, with_output: bool) -> dict[str, Any]:

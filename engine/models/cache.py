@@ -13,9 +13,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import LargeBinary, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.db.session import upsert
 from engine.db.tables import Embedding
 from engine.index.port import Space
 
@@ -26,6 +26,11 @@ _select = select(Embedding.text_hash, Embedding.vector).where(
     Embedding.space == bindparam("space"),
     Embedding.text_hash.in_(bindparam("hashes", type_=LargeBinary(16), expanding=True)),
 )
+
+_insert = {
+    "postgresql": postgresql.insert(Embedding).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(Embedding).on_conflict_do_nothing(),
+}
 
 
 def text_hash(text: str) -> bytes:
@@ -67,7 +72,7 @@ async def put_many(
     data = np.ascontiguousarray(vectors, dtype="<f4")
     connection = await session.connection()
     await connection.execute(
-        upsert(session, Embedding).on_conflict_do_nothing(),
+        _insert[connection.dialect.name],
         [
             {"tenant_id": tenant_id, "space": space.name, "text_hash": key, "vector": row.tobytes()}
             for key, row in zip(hashes, data, strict=True)
