@@ -11,8 +11,9 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from engine.index.arrays import Damaged
 from engine.index.port import Space
@@ -72,9 +73,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
     """Put a manifest in place of the one before, in one step that no crash can halve."""
-    entries = [asdict(entry) for entry in manifest.segments]
-    space = asdict(manifest.space)
-    body = json.dumps({"space": space, "segments": entries}, indent=1).encode()
+    entries = [_plain(entry) for entry in manifest.segments]
+    body = json.dumps({"space": _plain(manifest.space), "segments": entries}).encode()
     temporary = folder / f"{NAME}.new"
     with temporary.open("wb") as file:
         file.write(f"{manifest.head} {zlib.crc32(manifest.head.encode() + body):08x}\n".encode())
@@ -85,6 +85,11 @@ def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
     os.replace(temporary, folder / NAME)  # noqa: PTH105  the call tests break on purpose
     if sync:
         sync_folder(folder)
+
+
+def _plain(value: SegmentEntry | Space) -> dict[str, Any]:
+    """A flat dataclass as JSON takes it; `asdict` would copy every value, at every commit."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def sync_folder(folder: Path) -> None:

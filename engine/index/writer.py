@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 
 LOCK = "writer.lock"
 BATCH_CHUNKS = 20_000  # fed in one commit at most: bounds memory
-BATCH_WINDOW_S = 0.002  # a commit waits so long for company
+BATCH_WINDOW_S = 0.002  # a commit waits so long for company,
+BUSY_WINDOW_S = 0.03  # and so long where the one before has just ended: they come in crowds
+BUSY_S = 0.1
 HELD_SEGMENTS = 24  # then commits wait for the merge under way
 
 
@@ -67,6 +69,7 @@ class Writer:
         self._lock_file: IO[str] | None = None
         self._merger: ThreadPoolExecutor | None = None
         self._merging: tuple[SpaceWriter, Future[Merged]] | None = None
+        self._committed_at = 0.0
 
     def change(self, folder: Path, space: Space, changes: Changes) -> Future[None]:
         """Queue changes of a space; done once they are committed."""
@@ -103,6 +106,7 @@ class Writer:
         try:
             while (task := self._queue.get()) is not None:
                 self._carry_out(self._batch(task))
+                self._committed_at = time.monotonic()
                 self._after()
         finally:
             self._finish()
@@ -110,7 +114,8 @@ class Writer:
     def _batch(self, first: Task) -> list[Task]:
         """The first task and those that come within the window, in order."""
         batch, chunks = [first], first.chunks
-        until = time.monotonic() + BATCH_WINDOW_S
+        now = time.monotonic()
+        until = now + (BUSY_WINDOW_S if now - self._committed_at < BUSY_S else BATCH_WINDOW_S)
         while batch[-1].changes is not None and chunks < BATCH_CHUNKS:
             try:
                 task = self._queue.get(timeout=max(until - time.monotonic(), 0.0))
