@@ -19,7 +19,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 CHILD_FROM_CHARS = 100_000  # a shorter document is cut before it could be sent there and back
+HERE_UNDER_BYTES = 20_000
 _ROOT = Path(__file__).resolve().parents[1]
 
 _MESSAGES = {
@@ -90,7 +91,10 @@ class ParsingPool:
         limits = dataclasses.asdict(self._limits)
         request = Frame({"op": "convert", "filename": filename[-500:], "limits": limits}, data)
         body = await self._ask(request)
-        return await anyio.to_thread.run_sync(_checked, documents.decode, body)
+        decode = functools.partial(_checked, documents.decode, body)
+        # A page is decoded sooner than a thread would be woken for it.
+        found = decode() if len(body) < HERE_UNDER_BYTES else await anyio.to_thread.run_sync(decode)
+        return cast("Converted", found)
 
     async def split(
         self, document: Converted, settings: Chunking, token_offsets: TokenOffsets

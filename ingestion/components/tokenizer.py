@@ -5,6 +5,7 @@ What it makes reaches SQL with the run's next write (`ingestion/actors.py`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -17,6 +18,7 @@ from engine.index.port import MAX_CHUNKS_PER_PART
 from engine.revisions import NewChunk
 from ingestion.services import Ingestion
 
+HERE_UNDER_CHUNKS = 50
 LANGUAGE_SAMPLE = 4000  # characters that tell a document's language
 
 
@@ -40,10 +42,10 @@ class Tokenizer(Component[Ingestion]):
                 " lower the splitter's size.",
                 code="chunk_too_long",
             )
-        chunks = await anyio.to_thread.run_sync(
-            lambda: _chunks(document.text, rows, document.language)
-        )
-        run.chunks = chunks
+        make = partial(_chunks, document.text, rows, document.language)
+        # A page's are made sooner than a thread would be woken for them.
+        many = len(rows) > HERE_UNDER_CHUNKS
+        run.chunks = chunks = await anyio.to_thread.run_sync(make) if many else make()
         return {
             "chunk_count": len(chunks),
             "token_count": sum(chunk.tokens for chunk in chunks),
