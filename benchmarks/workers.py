@@ -50,7 +50,7 @@ class Home:
             states = next(kb.states for kb in status.knowledge_bases if kb.id == self.kb_id)
             if not states.keys() & {"pending", "running"}:
                 break
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)  # as `scrubjay add` follows its documents
         if states.keys() - {"ready"} or states["ready"] < count:
             raise RuntimeError(f"not every document was ingested: {states}")
 
