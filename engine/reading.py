@@ -86,7 +86,7 @@ async def read_page(
         )
     if text is None:
         raise _not_found(id)
-    start = max(0, highlight[0] - LEAD_CHARS) if highlight else min(offset, len(text))
+    start = _lead(text, highlight[0]) if highlight else min(offset, len(text))
     end = min(len(text), max(start + PAGE_CHARS, highlight[1] if highlight else 0))
     end = _break(text, start, end)
     return Page(
@@ -114,6 +114,18 @@ def _parse(id: str) -> tuple[str, int]:  # noqa: A002
             f"{id!r} is not an id; take one from a search hit, a citation or a list.", field="id"
         )
     return document_id, int(offset or 0)
+
+
+def _lead(text: str, passage: int) -> int:
+    """Where the page of a passage begins: with a paragraph, or at least with a line, before it."""
+    earliest = passage - LEAD_CHARS
+    if earliest <= 0:
+        return 0
+    for mark in ("\n\n", "\n"):
+        at = text.find(mark, earliest, passage)
+        if at >= 0:
+            return at + len(mark)
+    return earliest
 
 
 def _break(text: str, start: int, end: int) -> int:

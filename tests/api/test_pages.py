@@ -83,7 +83,11 @@ async def test_a_long_document_is_turned_page_by_page(client, engine: Engine) ->
         if following is None:
             break
         link = unescape(following[1])
+    found = await engine.search(owner, "Paragraph 1234 of the long story", mode="keyword")
+    passage = await engine.fetch(owner, found.hits[0].id)
     await engine.delete_document(owner, added.document_id)
+    assert passage.start > 0
+    assert passage.text.startswith("Paragraph ")  # not amid a sentence
     missing = [n for n in range(2000) if f"Paragraph {n} of" not in seen]
     assert missing == []
     assert (await client.get(link)).status_code == 404
