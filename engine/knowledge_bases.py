@@ -65,7 +65,9 @@ class KbChunking(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: Literal["document_aware", "recursive"] | None = None
+    strategy: (
+        Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"] | None
+    ) = None
     size: Annotated[int, Field(ge=16, le=8192)] | None = None
     overlap: Annotated[int, Field(ge=0, le=4096)] | None = None
 

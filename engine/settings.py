@@ -210,9 +210,9 @@ class Processing(Section):
     chunk_overlap: int = Field(
         default=0, ge=0, le=4096, description="Tokens a chunk repeats of the one before it."
     )
-    strategy: Literal["document_aware", "recursive"] = Field(
+    strategy: Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"] = Field(
         default="document_aware",
-        description="Split along headings, tables and code, or by length alone.",
+        description="Split along headings, tables and code; where the subject changes; or by length.",
     )
     max_file_size: ByteSize = Field(
         default=ByteSize(100_000_000), gt=0, description="The largest document that is taken."
