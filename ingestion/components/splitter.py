@@ -19,6 +19,7 @@ from engine.flow.context import RunContext
 from ingestion import chunking
 from ingestion.chunking import Chunking, Marks, Span, Strategy
 from ingestion.convert.document import Converted
+from ingestion.outline import apply_outline
 from ingestion.services import Ingestion
 from ingestion.topics import find_breaks, sentences
 
@@ -31,6 +32,7 @@ class Splitter(Component[Ingestion]):
 
     type = "Splitter"
     reads = frozenset({"text"})
+    optional = frozenset({"languages", "outline"})
     writes = frozenset({"chunks"})
     checkpoint = False  # pure and quick but for `semantic`, which embeds each sentence
     timeout_s = 24 * 3600.0  # as Embedder's
@@ -50,16 +52,21 @@ class Splitter(Component[Ingestion]):
 
     param: Param
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
         run = context.services
         document = run.document
+        if "outline" in inputs:
+            tree = await run.unpack(inputs["outline"])
+            document = await anyio.to_thread.run_sync(apply_outline, document, tree)
         settings = self._settings(run)
         offsets = run.shared.embedder.token_offsets
         breaks: list[int] = []
         if settings.strategy == "semantic":
             breaks = await self._breaks(context, document)
-        marks = Marks(breaks=breaks)
-        if breaks:
+        rows = await run.unpack(inputs.get("languages", []))
+        languages = [(row["start"], row["end"], row["language"]) for row in rows]
+        if breaks or len(languages) > 1:
+            marks = Marks(breaks=breaks, languages=languages)
             spans = await anyio.to_thread.run_sync(
                 chunking.split, document, settings, offsets, marks
             )
