@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import access, clock
+from engine import access, clock, flows
 from engine.db.tables import (
     Channel,
     KbGrant,
@@ -111,6 +111,7 @@ async def create_kb(
     """A new knowledge base with its upload source, readable for whoever holds one of `grants`."""
     access.require(principal, Scope.KB_ADMIN)
     name = await _free_name(session, principal, name)
+    await flows.require_known(session, principal, pipeline)
     kb = KnowledgeBase(
         id=clock.new_id(),
         tenant_id=principal.tenant_id,
@@ -170,7 +171,7 @@ async def update_kb(
     chunking: KbChunking | Mapping[str, Any] | None = None,
     pipeline: str | None = None,
 ) -> KbInfo:
-    """Change what is given. Chunking holds for documents that are ingested from now on."""
+    """Change what is given. Chunking and pipeline hold for documents ingested from now on."""
     kb = await _managed(session, principal, ref)
     changed: dict[str, Any] = {}
     if name is not None and name.strip() != kb.name:
@@ -182,6 +183,7 @@ async def update_kb(
     if chunking is not None:
         changed["chunking"] = _settings(KbChunking, chunking)
     if pipeline is not None:
+        await flows.require_known(session, principal, pipeline)
         changed["pipeline"] = pipeline
     for key, value in changed.items():
         setattr(kb, key, value)

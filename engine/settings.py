@@ -223,6 +223,11 @@ class Processing(Section):
     parse_memory_mb: int = Field(
         default=2048, ge=128, le=262_144, description="Memory a parser may use, in MB."
     )
+    plugins: str = Field(
+        default="",
+        description="The folder plugins lie in, one folder each; empty: no plugins but installed "
+        "packages. Their code runs with all rights of Scrubjay.",
+    )
     allow_private_urls: bool = Field(
         default=False, description="Let `add` fetch addresses inside your own network."
     )

@@ -35,7 +35,8 @@ class Chunking:
     end of a chunk at the start of the next: from a sentence's beginning (recursive), or the most
     whole words of so many tokens (sliding_window); the other strategies repeat nothing.
     `foreign_share` is how much of a chunk may be in other languages than most of it, where the
-    languages are known (`Marks.languages`).
+    languages are known (`Marks.languages`). `sections_apart` (document_aware): small sections are
+    not joined with their siblings. `rows_apart`: each row of a table is a chunk of its own.
     """
 
     strategy: Strategy = "document_aware"
@@ -44,6 +45,8 @@ class Chunking:
     context: int = 48  # at most, of `size`
     special: int = 2  # what the embedder adds to every input
     foreign_share: float = 1.0
+    sections_apart: bool = False
+    rows_apart: bool = False
 
     def __post_init__(self) -> None:
         if self.size - self.special - self.context < 8:
@@ -89,7 +92,8 @@ class _Unit:
     """A piece that is not cut further.
 
     `header` is the header row a table's continuation carries. `measured` is set where tokens were
-    counted on the piece alone; such a piece, and a continuation, share their chunk with nothing.
+    counted on the piece alone; such a piece, and a continuation, share their chunk with nothing,
+    nor does a row that is to be `apart`.
     """
 
     start: int
@@ -97,10 +101,11 @@ class _Unit:
     block: Block
     header: str = ""
     measured: int | None = None
+    apart: bool = False
 
     @property
     def alone(self) -> bool:
-        return bool(self.header) or self.measured is not None
+        return bool(self.header) or self.measured is not None or self.apart
 
 
 # Text without spaces can be one token for thousands of letters; no chunk grows past this.
@@ -251,6 +256,8 @@ class _Splitter:
 
     def _joins(self, chunk: Sequence[_Unit], section: Sequence[_Unit]) -> bool:
         first, last = chunk[0], section[-1]
+        if self._settings.sections_apart:
+            return False
         if first.alone or any(unit.alone for unit in section):
             return False
         if not _related(first.block.heading_path, section[0].block.heading_path):
@@ -352,7 +359,9 @@ class _Splitter:
             room = self._room(block.heading_path)
             above = start if lead is None else lead
             whole = block.kind in {"code", "table", "heading"}
-            if self._fits(start if whole else above, end, room):
+            if block.kind == "table" and self._settings.rows_apart:
+                yield from self._rows(block, start, end, room - self._count(above, start))
+            elif self._fits(start if whole else above, end, room):
                 yield _Unit(start, end, block)
             elif block.kind == "table":
                 yield from self._rows(block, start, end, room - self._count(above, start))
@@ -379,12 +388,23 @@ class _Splitter:
         cost = len(self._offsets(header)) + 1
         if cost > room // 3:
             header, cost = "", 0
-        packs = self._pack_within(
-            self._cut(block, start, end, room - cost, _CUTS["table"]), room - cost
-        )
+        lines = self._cut(block, start, end, room - cost, _CUTS["table"])
+        apart = self._settings.rows_apart
+        packs = (self._row_by_row if apart else self._pack_within)(lines, room - cost)
         for number, pack in enumerate(packs):
             measured = pack[0].measured
-            yield _Unit(pack[0].start, pack[-1].end, block, header if number else "", measured)
+            rest = (header, measured, apart) if number else ("", measured, False)
+            yield _Unit(pack[0].start, pack[-1].end, block, *rest)
+
+    def _row_by_row(self, lines: Iterator[_Unit], room: int) -> list[list[_Unit]]:
+        """Each line by itself; the first row with the header and the rule above it."""
+        rows = list(lines)
+        ruled = len(rows) > 1 and not set(self._text[rows[1].start : rows[1].end]) - set("|-: ")
+        head = rows[: 3 if ruled else 2]
+        whole = not any(unit.alone for unit in head)
+        if not (head and whole and self._fits(head[0].start, head[-1].end, room)):
+            head = rows[:1]
+        return [head, *([unit] for unit in rows[len(head) :])]
 
     def _pack_within(self, units: Iterator[_Unit], room: int) -> list[list[_Unit]]:
         packs: list[list[_Unit]] = []

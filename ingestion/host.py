@@ -8,26 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
 from engine import jobs
 from engine.engine import Engine
-from engine.errors import EngineError
 from engine.fetching import fetch
-from engine.flow.dsl import parse_flow
-from engine.flow.graph import Graph
-from engine.flow.pipeline import complete_pipeline
 from engine.flow.progress import RingLog
-from engine.flow.registry import Registry
 from engine.locks import hold
 from engine.models.batching import GROWTH, EmbeddingBatcher
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
-from ingestion.components import COMPONENTS
 from ingestion.convert.document import Limits
 from ingestion.parsing import open_parsing_pool
+from ingestion.pipelines import Pipelines, offers_of, open_registry
 from ingestion.services import Services
 from ingestion.worker import Worker, park
 
@@ -35,9 +29,6 @@ log = logging.getLogger(__name__)
 
 SLOTS = 8  # documents worked on at a time: two or three a core keep parsing and writing overlapped
 PARKED = 512  # documents that may wait for the embedder besides: enough for well-filled batches
-
-# What a knowledge base's documents go through unless it names another pipeline.
-GENERAL = '{"components": [{"id": "parser", "type": "Parser"}], "edges": []}'
 
 
 async def run_worker(
@@ -85,28 +76,16 @@ async def run_worker(
                 "overlap": settings.processing.chunk_overlap,
             },
             use_cache=settings.embedding.cache,
+            model=engine.model,
         )
+        plugins = open_registry(settings)
+        pipelines = Pipelines(engine.db, plugins.registry, offers=offers_of(engine.model))
         worker = Worker(
             engine.db,
             broker,
-            handlers(services, pipelines(), RingLog()),
+            handlers(services, pipelines, RingLog()),
             slots=slots,
             parked=PARKED,
             lease_s=settings.jobs.lease_s,
         )
         await worker.run(stop, idle_exit_s=idle_exit_s)
-
-
-def pipelines() -> Callable[[str], Graph]:
-    """Graphs by pipeline name, parsed once."""
-    registry = Registry(COMPONENTS)
-    general = parse_flow(complete_pipeline(GENERAL), registry)
-
-    def pipeline_of(name: str) -> Graph:
-        if name != "general":
-            raise EngineError(
-                f"There is no pipeline {name!r}; set the knowledge base's to 'general'."
-            )
-        return general
-
-    return pipeline_of

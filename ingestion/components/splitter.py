@@ -42,6 +42,8 @@ class Splitter(Component[Ingestion]):
 
         `size` and `overlap` are tokens. `foreign_share` is how much of a chunk may be in other
         languages. `percentile` (semantic): of the gaps between sentences, how many are no breaks.
+        `sections_apart` (document_aware) joins no small sections, `rows_apart` makes each row of a
+        table a chunk.
         """
 
         strategy: Strategy | None = None
@@ -49,6 +51,8 @@ class Splitter(Component[Ingestion]):
         overlap: int | None = Field(default=None, ge=0)
         foreign_share: float = Field(default=FOREIGN_SHARE, ge=0, le=1)
         percentile: float = Field(default=90, ge=0, le=100)
+        sections_apart: bool = False
+        rows_apart: bool = False
 
     param: Param
 
@@ -89,7 +93,12 @@ class Splitter(Component[Ingestion]):
             }
         chosen["size"] = min(chosen.get("size", 256), run.shared.embedder.max_tokens)
         try:
-            return Chunking(**chosen, foreign_share=self.param.foreign_share)
+            return Chunking(
+                **chosen,
+                foreign_share=self.param.foreign_share,
+                sections_apart=self.param.sections_apart,
+                rows_apart=self.param.rows_apart,
+            )
         except ValueError as error:
             raise InvalidInput(f"Splitter {self.id!r}: {error}.", field="size") from error
 

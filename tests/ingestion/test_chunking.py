@@ -57,6 +57,8 @@ SETTINGS = st.builds(
     overlap=st.integers(0, 12),
     context=st.integers(0, 12),
     special=st.integers(0, 2),
+    sections_apart=st.booleans(),
+    rows_apart=st.booleans(),
 )
 
 
@@ -362,3 +364,21 @@ def test_languages_share_a_chunk_only_below_the_threshold(
         assert max(letters.values()) >= (1 - share) * sum(letters.values())
     covered = sum(span.end - span.start for span in spans)
     assert covered >= sum(block.end - block.start for block in blocks) - len(blocks) * 2
+
+
+def test_rows_apart_are_a_chunk_each_under_their_header() -> None:
+    rows = [f"| How is {n} done? | Like {n}. |" for n in range(4)]
+    document = markdown("# FAQ\n\n| Q | A |\n| --- | --- |\n" + "\n".join(rows) + "\n\nAsk more.\n")
+    spans = split(document, Chunking(size=60, context=12, rows_apart=True), words)
+    assert texts(document, spans) == [
+        f"# FAQ\n\n| Q | A |\n| --- | --- |\n{rows[0]}",
+        *rows[1:],
+        "Ask more.",
+    ]
+    assert {span.context for span in spans[1:4]} == {"FAQ\n| Q | A |"}
+
+
+def test_sections_apart_are_never_joined() -> None:
+    document = markdown("## A\n\nOne.\n\n## B\n\nTwo.\n")
+    apart = Chunking(size=40, context=10, sections_apart=True)
+    assert texts(document, split(document, apart, words)) == ["## A\n\nOne.", "## B\n\nTwo."]
