@@ -168,7 +168,10 @@ def _look_statement() -> Select[Any]:
 
 def _replacing(table: type[Base], keys: Sequence[str], column: str) -> dict[str, Any]:
     """An insert by dialect that, where the row is there, changes one column of it."""
-    inserts: dict[str, Any] = {"postgresql": postgresql.insert(table), "sqlite": sqlite.insert(table)}
+    inserts: dict[str, Any] = {
+        "postgresql": postgresql.insert(table),
+        "sqlite": sqlite.insert(table),
+    }
     return {
         name: new.on_conflict_do_update(
             index_elements=list(keys), set_={column: new.excluded[column]}

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from typing import Any
 
 from engine import jobs
 from engine.engine import Engine
@@ -17,10 +18,11 @@ from engine.fetching import fetch
 from engine.flow.progress import RingLog
 from engine.locks import hold
 from engine.models.batching import GROWTH, EmbeddingBatcher
+from engine.settings import Settings
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
 from ingestion.convert.document import Limits
-from ingestion.parsing import open_parsing_pool
+from ingestion.parsing import ParsingPool, open_parsing_pool
 from ingestion.pipelines import Pipelines, offers_of, open_registry
 from ingestion.services import Services
 from ingestion.worker import Worker, park
@@ -42,15 +44,7 @@ async def run_worker(
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
             await jobs.take_over_all(engine.db)
-        parsers = await stack.enter_async_context(
-            open_parsing_pool(
-                size=settings.parse_workers,
-                timeout_s=settings.processing.parse_timeout_s,
-                memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
-                limits=Limits(size_bytes=int(settings.processing.max_file_size)),
-                tokenizer=engine.embedder.tokenizer_json,
-            )
-        )
+        parsers = await stack.enter_async_context(open_parsers(engine))
         batcher = EmbeddingBatcher(
             engine.embedder, batch_tokens=settings.embedding.batch_tokens, growth=GROWTH
         )
@@ -70,11 +64,7 @@ async def run_worker(
                 max_bytes=int(settings.processing.max_file_size),
             ),
             park=park,
-            chunking={
-                "strategy": settings.processing.strategy,
-                "size": settings.processing.chunk_size,
-                "overlap": settings.processing.chunk_overlap,
-            },
+            chunking=chunking_of(settings),
             use_cache=settings.embedding.cache,
             model=engine.model,
         )
@@ -89,3 +79,24 @@ async def run_worker(
             lease_s=settings.jobs.lease_s,
         )
         await worker.run(stop, idle_exit_s=idle_exit_s)
+
+
+def open_parsers(engine: Engine) -> AbstractAsyncContextManager[ParsingPool]:
+    """The children that read files, as the settings bound them."""
+    settings = engine.settings
+    return open_parsing_pool(
+        size=settings.parse_workers,
+        timeout_s=settings.processing.parse_timeout_s,
+        memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
+        limits=Limits(size_bytes=int(settings.processing.max_file_size)),
+        tokenizer=engine.embedder.tokenizer_json,
+    )
+
+
+def chunking_of(settings: Settings) -> dict[str, Any]:
+    """How documents are cut where neither pipeline nor knowledge base says otherwise."""
+    return {
+        "strategy": settings.processing.strategy,
+        "size": settings.processing.chunk_size,
+        "overlap": settings.processing.chunk_overlap,
+    }

@@ -43,9 +43,16 @@ def offers_of(model: LanguageModel | None) -> frozenset[str]:
     return frozenset({"language_model"} if model is not None else ())
 
 
-def load_pipeline(dsl: Dsl, registry: Registry, *, offers: Collection[str] | None = None) -> Graph:
-    """The graph of a pipeline, completed; `FlowError` with all that is wrong with it."""
-    graph = parse_flow(complete_pipeline(dsl), registry, offers=offers)
+def load_pipeline(
+    dsl: Dsl,
+    registry: Registry,
+    *,
+    offers: Collection[str] | None = None,
+    whole: bool = True,
+) -> Graph:
+    """The graph of a pipeline, completed unless not `whole`; `FlowError` with all its faults."""
+    complete = complete_pipeline(dsl) if whole else dsl
+    graph = parse_flow(complete, registry, offers=offers)
     faults = [*_repeated(graph), *_too_late(graph)]
     if faults:
         raise FlowError(faults)
