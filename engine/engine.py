@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from engine import (
@@ -19,6 +20,7 @@ from engine import (
     knowledge_bases,
     reading,
     reconcile,
+    reindexing,
     status,
     tenants,
 )
@@ -164,6 +166,28 @@ class Engine:
         return await self.db.run_write(
             lambda session: knowledge_bases.delete_kb(session, principal, ref)
         )
+
+    async def preview_reindex(self, principal: Principal, ref: str) -> reindexing.Preview:
+        """What ingesting a knowledge base anew would come to."""
+        found = await self.get_kb(principal, ref)
+        async with self.db.read() as session:
+            return await reindexing.preview(session, principal, found.id)
+
+    async def reindex_kb(self, principal: Principal, ref: str) -> list[str]:
+        """Ingest its documents anew through the pipeline it names now; their ids.
+
+        What answers goes on answering until its successor is whole.
+        """
+        found = await self.get_kb(principal, ref)
+        queued: list[str] = []
+        after = ""
+        while True:
+            some, after = await self.db.run_write(
+                partial(reindexing.start, principal=principal, kb_id=found.id, after=after)
+            )
+            queued += some
+            if not after:
+                return queued
 
     # Pipelines
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import revisions
+from engine import component_outputs, revisions
 from engine.blobs import BlobStore
+from engine.component_outputs import Made
 from engine.db.session import Database
 from engine.domain import Lane, Vectors
 from engine.errors import EngineError
@@ -73,6 +75,7 @@ class Ingestion:
     vectors: NDArray[np.float32] | None = None
     message: str = ""  # what the document says once it is ready
     remarks: list[str] = field(default_factory=list)  # what that is to mention
+    made: list[Made] = field(default_factory=list)  # to be kept for another run
     published: bool = False  # its words answer
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
     stored: bool = False  # text and chunks are in SQL
@@ -155,11 +158,12 @@ class Ingestion:
 
     def keep_extracted(self, outputs: Iterable[Mapping[str, Any]]) -> None:
         """Keep what components read out of the document (`extracted`) with its details."""
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = dict(self.found.details.get("extracted", {}))
         for output in outputs:
             found |= output.get("extracted", {})
         if found:
-            self.content = replace(self.found, details={**self.found.details, **found})
+            details = {**self.found.details, "extracted": found}
+            self.content = replace(self.found, details=details)
 
     async def store(self, session: AsyncSession) -> bool:
         """Put text and chunks into SQL, once there are any; whether that was done here.
@@ -169,7 +173,27 @@ class Ingestion:
         if self.stored or self.content is None or self.chunks is None:
             return False
         await revisions.store_content(session, self.work, self.content, self.chunks)
+        for made in self.made:
+            await component_outputs.put(session, self.work.tenant_id, made)
         return True
+
+    async def recall(self, source_hash: str, key: bytes) -> bytes | None:
+        """What an earlier run made of this content and kept (`keep`), or None.
+
+        A document's first run does not look: there was none that could have kept anything.
+        """
+        if self.work.is_first or not self.shared.use_cache:
+            return None
+        async with self.shared.db.read() as session:
+            return await component_outputs.get(session, self.work.tenant_id, source_hash, key)
+
+    async def keep(self, source_hash: str, key: bytes, component: str, body: bytes) -> None:
+        """Keep what a component made of a content; it is written with the chunks."""
+        made = await anyio.to_thread.run_sync(
+            component_outputs.pack, source_hash, key, component, body
+        )
+        if made is not None:
+            self.made.append(made)
 
     async def publish_words(self) -> None:
         """Let a document that answers nothing yet answer by its words alone; vectors follow.

@@ -6,14 +6,19 @@ falls with it. Behind a Tokenizer it lets the document's words answer before it 
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
+from engine.component_outputs import key_of
 from engine.errors import EngineError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
-from ingestion.derived import Mode, Wanted, derive
+from engine.prompts import load_prompt
+from ingestion.derived import Mode, Usage, Wanted, derive
 from ingestion.services import Ingestion
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -95,6 +100,19 @@ class Extractor(Component[Ingestion]):
                 " llm.model, or give the knowledge base a pipeline without it."
             )
         text = await run.unpack_text(inputs["text"])
+        name, source_hash = self.param.field_name, run.found.blob_hash
+        key = key_of(
+            self.type,
+            wanted=asdict(self.param.wanted),
+            model=model.name,
+            rules=load_prompt("extract"),
+            text=hashlib.sha256(text.encode()).hexdigest(),
+        )
+        kept = await run.recall(source_hash, key)
+        if kept is not None:
+            value = json.loads(kept)
+            context.progress(self.id, 0.95, "as found before")
+            return self._found(value, Usage())
         if run.chunks is not None:
             await run.publish_words()
         run.shared.park()
@@ -104,9 +122,13 @@ class Extractor(Component[Ingestion]):
             self.param.wanted,
             report=lambda share, said: context.progress(self.id, 0.95 * share, said),
         )
-        name = self.param.field_name
         if usage.read_chars < len(text):
             run.remarks.append(f"{name}: only the first {usage.read_chars:,} characters were read")
+        await run.keep(source_hash, key, self.type, json.dumps(value).encode())
+        return self._found(value, usage)
+
+    def _found(self, value: object, usage: Usage) -> Output:
+        name = self.param.field_name
         return {
             name: value,
             "extracted": {name: value},

@@ -6,6 +6,8 @@ languages apart, the outline of a HierarchicalMerger takes the place of the file
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import anyio.to_thread
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from engine.component_outputs import key_of
 from engine.errors import InvalidInput
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
@@ -103,11 +106,23 @@ class Splitter(Component[Ingestion]):
             raise InvalidInput(f"Splitter {self.id!r}: {error}.", field="size") from error
 
     async def _breaks(self, context: RunContext[Ingestion], document: Converted) -> list[int]:
-        """Where the subject changes, by the vectors of the sentences; these are not kept."""
+        """Where the subject changes, by the vectors of the sentences; only the places are kept."""
         run = context.services
         found = await anyio.to_thread.run_sync(sentences, document)
         if len(found) < 2:
             return []
+        source_hash, space = run.found.blob_hash, run.shared.embedder.space
+        key = key_of(
+            self.type,
+            percentile=self.param.percentile,
+            space=[space.name, space.dimension],
+            sentences=found,
+            text=hashlib.sha256(document.text.encode()).hexdigest(),
+        )
+        kept = await run.recall(source_hash, key)
+        if kept is not None:
+            breaks: list[int] = json.loads(kept)
+            return breaks
         run.shared.park()
         limit = run.shared.embedder.max_tokens
         texts = [document.text[start:end] for start, end in found]
@@ -118,7 +133,9 @@ class Splitter(Component[Ingestion]):
             done = min(at + STEP, len(texts))
             context.progress(self.id, 0.9 * done / len(texts), f"{done} of {len(texts)} sentences")
         starts = [start for start, _ in found]
-        return find_breaks(starts, np.concatenate(vectors), percentile=self.param.percentile)
+        breaks = find_breaks(starts, np.concatenate(vectors), percentile=self.param.percentile)
+        await run.keep(source_hash, key, self.type, json.dumps(breaks).encode())
+        return breaks
 
     @staticmethod
     def _fitting(run: Ingestion, texts: list[str], limit: int) -> list[str]:

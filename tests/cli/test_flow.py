@@ -115,7 +115,7 @@ def test_a_trial_shows_the_chunks_and_keeps_nothing(call: Call) -> None:
     assert err.splitlines()[-1].startswith("END")
     trial = json.loads(call("flow", "run", "technical_docs", "page.md", "--json")[1])
     assert [chunk["text"] for chunk in trial["chunks"]] == ["# Leave\n\nTwenty quokkas."]
-    assert trial["details"]["quality"]["checked"] == 1
+    assert trial["details"]["extracted"]["quality"]["checked"] == 1
     assert json.loads(call("docs", "list", "--json")[1]) == {"documents": []}
     Path("bad.pdf").write_bytes(b"%PDF-1.7 nothing")
     code, _, err = call("flow", "run", "general", "bad.pdf")

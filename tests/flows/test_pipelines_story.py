@@ -92,7 +92,7 @@ async def test_the_example_of_four_components_loads_and_runs(notes: Installation
     await notes.drain()
     info = await notes.get(added)
     assert (info.state, info.error) == ("ready", "")
-    assert info.details["summary"] == "It is about a form."
+    assert info.details["extracted"]["summary"] == "It is about a form."
     assert info.details["pages"] == 1
     assert await notes.found("office") == ["Send the form to the office"]
     assert (await notes.get(refused)).error == (
@@ -209,7 +209,7 @@ async def test_faulty_chunks_are_flagged_or_left_out_with_the_reason(notes: Inst
     assert [chunk.meta.get("flags") for chunk in chunks] == [None, [reason]]
     info = await notes.get(flagged)
     assert info.message == "2 chunks; 1 flagged by quality control"
-    assert info.details["quality"]["reasons"] == {"code syntax": 1}
+    assert info.details["extracted"]["quality"]["reasons"] == {"code syntax": 1}
 
     quality["param"] = {"code_syntax": True, "on_fault": "reject"}
     await use(notes, "checked", chain(parser, split, quality))
@@ -247,7 +247,8 @@ async def test_each_mode_of_the_extractor_fills_its_field_and_earlier_ones_survi
     info = await notes.get(added)
     assert info.error == ""
     assert {
-        key: info.details[key] for key in ("summary", "keywords", "toc", "facts_of_it", "tone")
+        key: info.details["extracted"][key]
+        for key in ("summary", "keywords", "toc", "facts_of_it", "tone")
     } == {
         "summary": "A short one.",
         "keywords": ["leave", "sick"],
@@ -285,7 +286,11 @@ async def test_words_answer_before_the_model_does_and_nothing_is_asked_twice(
         await session.execute(update(Job).values(run_at=now()))
     await notes.drain()
     info = await notes.get(added)
-    assert (info.state, info.details["summary"], info.details["tone"]) == ("ready", "Sum.", "Dry.")
+    assert (
+        info.state,
+        info.details["extracted"]["summary"],
+        info.details["extracted"]["tone"],
+    ) == ("ready", "Sum.", "Dry.")
     assert len(model.prompts) == 3  # one for the first, two for the second
 
 
