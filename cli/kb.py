@@ -9,7 +9,7 @@ import typer
 
 from cli.context import As, Json, Yes, opened, run
 
-app = typer.Typer(name="kb", help="Knowledge bases: create, list, show, delete.")
+app = typer.Typer(name="kb", help="Knowledge bases: create, list, show, set, reindex, delete.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
 

@@ -20,7 +20,9 @@ from cli import (
     docs,
     doctor,
     evaluate,
+    flow,
     kb,
+    kb_settings,
     maintain,
     model,
     processes,
@@ -81,8 +83,10 @@ def _version(*, on: bool) -> None:
 processes.register(app)
 ask.register(app)
 add.register(app)
+kb_settings.register(kb.app)
 app.add_typer(kb.app)
 app.add_typer(docs.app)
+app.add_typer(flow.app)
 maintain.register(app)
 app.add_typer(tenants.app)
 app.add_typer(tokens.app)

@@ -49,8 +49,9 @@ from engine.db.session import parse_url
 from engine.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 FORMAT = 1
-# The manifest says the revision; workers are processes; what is ephemeral is over by then.
-_LEFT_OUT = {"alembic_version", "ephemeral", "worker"}
+# The manifest says the revision; workers are processes; what is ephemeral is over by then; what
+# components made can be made again.
+_LEFT_OUT = {"alembic_version", "component_output", "ephemeral", "worker"}
 _MEMBER = re.compile(
     r"tables/(?P<table>[a-z_]+)\.jsonl|blobs/(?P<tenant>[a-z0-9_-]{1,64})/(?P<hash>[0-9a-f]{64})"
     r"|secret_key"

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from engine import (
     access,
     documents,
+    flows,
     jobs,
     knowledge_bases,
     reading,
     reconcile,
+    reindexing,
     status,
     tenants,
 )
@@ -39,9 +42,10 @@ from engine.domain import (
     SearchResult,
 )
 from engine.errors import Forbidden
+from engine.flows import FlowInfo
 from engine.index.port import SearchIndex
 from engine.knowledge_bases import KbInfo
-from engine.models.port import Embedder
+from engine.models.port import Embedder, LanguageModel
 from engine.reading import Page
 from engine.reconcile import Drift
 from engine.retrieval import Retriever
@@ -77,6 +81,7 @@ class Engine:
         secrets: Secrets,
         retriever: Retriever,
         asker: Asker,
+        model: LanguageModel | None = None,
     ) -> None:
         self.settings = settings
         self.db = db
@@ -84,6 +89,7 @@ class Engine:
         self.index = index
         self.open_index_writer = open_index_writer
         self.embedder = embedder
+        self.model = model
         self.secrets = secrets
         self._check_model = check_model
         self._retriever = retriever
@@ -160,6 +166,60 @@ class Engine:
         return await self.db.run_write(
             lambda session: knowledge_bases.delete_kb(session, principal, ref)
         )
+
+    async def preview_reindex(self, principal: Principal, ref: str) -> reindexing.Preview:
+        """What ingesting a knowledge base anew would come to."""
+        found = await self.get_kb(principal, ref)
+        async with self.db.read() as session:
+            return await reindexing.preview(session, principal, found.id)
+
+    async def reindex_kb(self, principal: Principal, ref: str) -> list[str]:
+        """Ingest its documents anew through the pipeline it names now; their ids.
+
+        What answers goes on answering until its successor is whole.
+        """
+        found = await self.get_kb(principal, ref)
+        queued: list[str] = []
+        after = ""
+        while True:
+            some, after = await self.db.run_write(
+                partial(reindexing.start, principal=principal, kb_id=found.id, after=after)
+            )
+            queued += some
+            if not after:
+                return queued
+
+    # Pipelines
+
+    async def list_flows(self, principal: Principal) -> list[FlowInfo]:
+        """The templates that ship and the tenant's own pipelines."""
+        async with self.db.read() as session:
+            return await flows.list_flows(session, principal)
+
+    async def get_flow(self, principal: Principal, name: str) -> FlowInfo:
+        """One pipeline by name; `NotFound` names those there are."""
+        async with self.db.read() as session:
+            return await flows.get_flow(session, principal, name)
+
+    async def save_flow(
+        self,
+        principal: Principal,
+        name: str,
+        dsl: str,
+        *,
+        check: flows.Check,
+        replace: bool = False,
+    ) -> FlowInfo:
+        """Store a pipeline; `check` raises `FlowError` where its DSL does not load."""
+        return await self.db.run_write(
+            lambda session: flows.save_flow(
+                session, principal, name, dsl, check=check, replace=replace
+            )
+        )
+
+    async def delete_flow(self, principal: Principal, name: str) -> None:
+        """Forget a stored pipeline that no knowledge base names."""
+        await self.db.run_write(lambda session: flows.delete_flow(session, principal, name))
 
     # Documents
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import access, clock
+from engine import access, clock, flows
 from engine.db.tables import (
     Channel,
     KbGrant,
@@ -65,7 +65,9 @@ class KbChunking(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: Literal["document_aware", "recursive"] | None = None
+    strategy: (
+        Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"] | None
+    ) = None
     size: Annotated[int, Field(ge=16, le=8192)] | None = None
     overlap: Annotated[int, Field(ge=0, le=4096)] | None = None
 
@@ -109,6 +111,7 @@ async def create_kb(
     """A new knowledge base with its upload source, readable for whoever holds one of `grants`."""
     access.require(principal, Scope.KB_ADMIN)
     name = await _free_name(session, principal, name)
+    await flows.require_known(session, principal, pipeline)
     kb = KnowledgeBase(
         id=clock.new_id(),
         tenant_id=principal.tenant_id,
@@ -168,7 +171,7 @@ async def update_kb(
     chunking: KbChunking | Mapping[str, Any] | None = None,
     pipeline: str | None = None,
 ) -> KbInfo:
-    """Change what is given. Chunking holds for documents that are ingested from now on."""
+    """Change what is given. Chunking and pipeline hold for documents ingested from now on."""
     kb = await _managed(session, principal, ref)
     changed: dict[str, Any] = {}
     if name is not None and name.strip() != kb.name:
@@ -180,6 +183,7 @@ async def update_kb(
     if chunking is not None:
         changed["chunking"] = _settings(KbChunking, chunking)
     if pipeline is not None:
+        await flows.require_known(session, principal, pipeline)
         changed["pipeline"] = pipeline
     for key, value in changed.items():
         setattr(kb, key, value)

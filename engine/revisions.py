@@ -16,7 +16,7 @@ from sqlalchemy import Select, String, bindparam, delete, exists, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import jobs
+from engine import component_outputs, jobs
 from engine.clock import now
 from engine.db.tables import (
     Acl,
@@ -168,7 +168,10 @@ def _look_statement() -> Select[Any]:
 
 def _replacing(table: type[Base], keys: Sequence[str], column: str) -> dict[str, Any]:
     """An insert by dialect that, where the row is there, changes one column of it."""
-    inserts: dict[str, Any] = {"postgresql": postgresql.insert(table), "sqlite": sqlite.insert(table)}
+    inserts: dict[str, Any] = {
+        "postgresql": postgresql.insert(table),
+        "sqlite": sqlite.insert(table),
+    }
     return {
         name: new.on_conflict_do_update(
             index_elements=list(keys), set_={column: new.excluded[column]}
@@ -416,8 +419,10 @@ def _facts(row: Any, content: Content) -> dict[str, Any]:  # noqa: ANN401 (a row
     facts: dict[str, Any] = {"size_bytes": content.size_bytes}
     if content.title:
         facts["title"] = content.title[:TITLE_MAX]
-    if content.details:
-        facts["details"] = {**row.details, **content.details}
+    if content.details or "extracted" in row.details:
+        # What the present pipeline read out of it takes the place of all an earlier one did.
+        kept = {key: value for key, value in row.details.items() if key != "extracted"}
+        facts["details"] = {**kept, **content.details}
     if row.source_updated_at is None:
         facts["source_updated_at"] = content.updated_at
     return facts
@@ -566,6 +571,7 @@ async def forget_deleted(session: AsyncSession, document_id: str) -> None:
     document = await session.get(Document, document_id)
     if document is None or document.deleted_at is None:
         return
+    await component_outputs.forget(session, document_id)
     ids = select(Revision.id).where(Revision.document_id == document_id)
     runs = select(Run.id).where(Run.document_id == document_id)
     await session.execute(delete(Chunk).where(Chunk.revision_id.in_(ids)))

@@ -91,6 +91,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             asker=Asker(
                 db, retriever, model=model, budget=Budget(max_tokens=settings.llm.max_tokens)
             ),
+            model=model,
         )
 
 

@@ -210,9 +210,9 @@ class Processing(Section):
     chunk_overlap: int = Field(
         default=0, ge=0, le=4096, description="Tokens a chunk repeats of the one before it."
     )
-    strategy: Literal["document_aware", "recursive"] = Field(
+    strategy: Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"] = Field(
         default="document_aware",
-        description="Split along headings, tables and code, or by length alone.",
+        description="Split along headings, tables and code; where the subject changes; or by length.",
     )
     max_file_size: ByteSize = Field(
         default=ByteSize(100_000_000), gt=0, description="The largest document that is taken."
@@ -222,6 +222,11 @@ class Processing(Section):
     )
     parse_memory_mb: int = Field(
         default=2048, ge=128, le=262_144, description="Memory a parser may use, in MB."
+    )
+    plugins: str = Field(
+        default="",
+        description="The folder plugins lie in, one folder each; empty: no plugins but installed "
+        "packages. Their code runs with all rights of Scrubjay.",
     )
     allow_private_urls: bool = Field(
         default=False, description="Let `add` fetch addresses inside your own network."

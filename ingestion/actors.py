@@ -5,7 +5,7 @@ A job holds ids; the rows are read anew, and everything here may run twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,7 +16,6 @@ from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
 from engine.flow.checkpoints import SqlRunStore
 from engine.flow.context import RunIds
-from engine.flow.graph import Graph
 from engine.flow.progress import RunLog
 from engine.flow.run import run_flow
 from engine.flow.store import RunState, RunUpdate
@@ -24,10 +23,9 @@ from engine.index.port import RevisionRef, Space
 from engine.jobs import ClaimedJob
 from engine.reconcile import REBUILD, REINDEX, REMOVE
 from ingestion.components.embedder import embed_chunks
+from ingestion.pipelines import Pipelines
 from ingestion.services import Ingestion, Services
 from ingestion.worker import Handler
-
-PipelineOf = Callable[[str], Graph]  # the graph of a pipeline by its name
 
 
 class IngestDocument:
@@ -35,9 +33,9 @@ class IngestDocument:
 
     alone = False
 
-    def __init__(self, services: Services, pipeline_of: PipelineOf, log: RunLog) -> None:
+    def __init__(self, services: Services, pipelines: Pipelines, log: RunLog) -> None:
         self._services = services
-        self._pipeline_of = pipeline_of
+        self._pipelines = pipelines
         self._log = log
 
     async def run(self, job: ClaimedJob) -> bool:
@@ -48,7 +46,7 @@ class IngestDocument:
         document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
         async with self._services.db.read() as session:
             work = await revisions.begin(session, document_id, revision_id)
-        graph = self._pipeline_of(work.pipeline)
+        graph = await self._pipelines.graph(job.tenant_id, work.pipeline)
         ids = RunIds(
             tenant_id=job.tenant_id,
             flow_id=work.pipeline,
@@ -229,12 +227,12 @@ class DeleteKnowledgeBase(_Quiet):
         return False
 
 
-def handlers(services: Services, pipeline_of: PipelineOf, log: RunLog) -> dict[str, Handler]:
+def handlers(services: Services, pipelines: Pipelines, log: RunLog) -> dict[str, Handler]:
     """Every kind of job a worker takes."""
     return {
         CLEAN: CleanDocument(services),
         DELETE_KB: DeleteKnowledgeBase(services),
-        INGEST: IngestDocument(services, pipeline_of, log),
+        INGEST: IngestDocument(services, pipelines, log),
         REBUILD: RebuildSpace(services),
         REINDEX: ReindexRevision(services),
         REMOVE: RemoveRevisions(services),

@@ -8,26 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from typing import Any
 
 from engine import jobs
 from engine.engine import Engine
-from engine.errors import EngineError
 from engine.fetching import fetch
-from engine.flow.dsl import parse_flow
-from engine.flow.graph import Graph
-from engine.flow.pipeline import complete_pipeline
 from engine.flow.progress import RingLog
-from engine.flow.registry import Registry
 from engine.locks import hold
 from engine.models.batching import GROWTH, EmbeddingBatcher
+from engine.settings import Settings
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
-from ingestion.components import COMPONENTS
 from ingestion.convert.document import Limits
-from ingestion.parsing import open_parsing_pool
+from ingestion.parsing import ParsingPool, open_parsing_pool
+from ingestion.pipelines import Pipelines, offers_of, open_registry
 from ingestion.services import Services
 from ingestion.worker import Worker, park
 
@@ -35,9 +31,6 @@ log = logging.getLogger(__name__)
 
 SLOTS = 8  # documents worked on at a time: two or three a core keep parsing and writing overlapped
 PARKED = 512  # documents that may wait for the embedder besides: enough for well-filled batches
-
-# What a knowledge base's documents go through unless it names another pipeline.
-GENERAL = '{"components": [{"id": "parser", "type": "Parser"}], "edges": []}'
 
 
 async def run_worker(
@@ -51,15 +44,7 @@ async def run_worker(
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
             await jobs.take_over_all(engine.db)
-        parsers = await stack.enter_async_context(
-            open_parsing_pool(
-                size=settings.parse_workers,
-                timeout_s=settings.processing.parse_timeout_s,
-                memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
-                limits=Limits(size_bytes=int(settings.processing.max_file_size)),
-                tokenizer=engine.embedder.tokenizer_json,
-            )
-        )
+        parsers = await stack.enter_async_context(open_parsers(engine))
         batcher = EmbeddingBatcher(
             engine.embedder, batch_tokens=settings.embedding.batch_tokens, growth=GROWTH
         )
@@ -79,17 +64,16 @@ async def run_worker(
                 max_bytes=int(settings.processing.max_file_size),
             ),
             park=park,
-            chunking={
-                "strategy": settings.processing.strategy,
-                "size": settings.processing.chunk_size,
-                "overlap": settings.processing.chunk_overlap,
-            },
+            chunking=chunking_of(settings),
             use_cache=settings.embedding.cache,
+            model=engine.model,
         )
+        plugins = open_registry(settings)
+        pipelines = Pipelines(engine.db, plugins.registry, offers=offers_of(engine.model))
         worker = Worker(
             engine.db,
             broker,
-            handlers(services, pipelines(), RingLog()),
+            handlers(services, pipelines, RingLog()),
             slots=slots,
             parked=PARKED,
             lease_s=settings.jobs.lease_s,
@@ -97,16 +81,22 @@ async def run_worker(
         await worker.run(stop, idle_exit_s=idle_exit_s)
 
 
-def pipelines() -> Callable[[str], Graph]:
-    """Graphs by pipeline name, parsed once."""
-    registry = Registry(COMPONENTS)
-    general = parse_flow(complete_pipeline(GENERAL), registry)
+def open_parsers(engine: Engine) -> AbstractAsyncContextManager[ParsingPool]:
+    """The children that read files, as the settings bound them."""
+    settings = engine.settings
+    return open_parsing_pool(
+        size=settings.parse_workers,
+        timeout_s=settings.processing.parse_timeout_s,
+        memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
+        limits=Limits(size_bytes=int(settings.processing.max_file_size)),
+        tokenizer=engine.embedder.tokenizer_json,
+    )
 
-    def pipeline_of(name: str) -> Graph:
-        if name != "general":
-            raise EngineError(
-                f"There is no pipeline {name!r}; set the knowledge base's to 'general'."
-            )
-        return general
 
-    return pipeline_of
+def chunking_of(settings: Settings) -> dict[str, Any]:
+    """How documents are cut where neither pipeline nor knowledge base says otherwise."""
+    return {
+        "strategy": settings.processing.strategy,
+        "size": settings.processing.chunk_size,
+        "overlap": settings.processing.chunk_overlap,
+    }

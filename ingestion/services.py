@@ -7,17 +7,19 @@ its output; the fields here only spare the next one from reading again what this
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import revisions
+from engine import component_outputs, revisions
 from engine.blobs import BlobStore
+from engine.component_outputs import Made
 from engine.db.session import Database
 from engine.domain import Lane, Vectors
 from engine.errors import EngineError
@@ -25,7 +27,7 @@ from engine.fetching import Fetched
 from engine.flow.outputs import BlobRef
 from engine.index.port import IndexChunk, IndexDocument, SearchIndex
 from engine.models import cache
-from engine.models.port import Embedder
+from engine.models.port import Embedder, LanguageModel
 from engine.revisions import Content, NewChunk, Work
 from ingestion.convert.document import Converted
 from ingestion.parsing import ParsingPool
@@ -57,6 +59,7 @@ class Services:
     park: Callable[[], None]  # gives the job's slot to another while it waits for the embedder
     chunking: Mapping[str, Any]  # the installation's defaults
     use_cache: bool = True
+    model: LanguageModel | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +74,9 @@ class Ingestion:
     chunks: list[NewChunk] | None = None
     vectors: NDArray[np.float32] | None = None
     message: str = ""  # what the document says once it is ready
+    remarks: list[str] = field(default_factory=list)  # what that is to mention
+    made: list[Made] = field(default_factory=list)  # to be kept for another run
+    published: bool = False  # its words answer
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
     stored: bool = False  # text and chunks are in SQL
 
@@ -93,6 +99,21 @@ class Ingestion:
         if len(text) <= INLINE_CHARS:
             return text
         return BlobRef(await self.shared.blobs.put(self.work.tenant_id, text.encode()))
+
+    async def unpack_text(self, value: object) -> str:
+        """The text that `pack_text` packed."""
+        if isinstance(value, str):
+            return value
+        return (
+            await self.shared.blobs.get(self.work.tenant_id, BlobRef.parse(value).hash)
+        ).decode()
+
+    async def pack_tree(self, roots: list[dict[str, Any]]) -> object:
+        """Nested rows as they may travel in an output; `unpack` takes them back."""
+        data = json.dumps(roots, separators=(",", ":")).encode()
+        if len(data) <= INLINE_CHARS:
+            return roots
+        return BlobRef(await self.shared.blobs.put(self.work.tenant_id, data))
 
     async def pack(self, rows: list[dict[str, Any]]) -> object:
         """Rows as they may travel in an output: as they are, or by blob when they are many."""
@@ -119,18 +140,30 @@ class Ingestion:
             "title": found.title,
             "details": dict(found.details),
             "updated_at": found.updated_at.isoformat() if found.updated_at else None,
+            "remarks": self.remarks,
         }
 
     def unpack_facts(self, facts: Mapping[str, Any]) -> None:
         """Know what an earlier attempt found, as if this one had parsed."""
         at = facts["updated_at"]
         updated_at = datetime.fromisoformat(at) if at else None
-        self.content = Content(**{**facts, "updated_at": updated_at})
+        known = {key: value for key, value in facts.items() if key != "remarks"}
+        self.content = Content(**{**known, "updated_at": updated_at})
+        self.remarks = [*facts.get("remarks", ()), *self.remarks]
         self.work = replace(
             self.work,
             title=facts["title"] or self.work.title,
             source_updated_at=self.work.source_updated_at or updated_at,
         )
+
+    def keep_extracted(self, outputs: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what components read out of the document (`extracted`) with its details."""
+        found: dict[str, Any] = dict(self.found.details.get("extracted", {}))
+        for output in outputs:
+            found |= output.get("extracted", {})
+        if found:
+            details = {**self.found.details, "extracted": found}
+            self.content = replace(self.found, details=details)
 
     async def store(self, session: AsyncSession) -> bool:
         """Put text and chunks into SQL, once there are any; whether that was done here.
@@ -140,14 +173,34 @@ class Ingestion:
         if self.stored or self.content is None or self.chunks is None:
             return False
         await revisions.store_content(session, self.work, self.content, self.chunks)
+        for made in self.made:
+            await component_outputs.put(session, self.work.tenant_id, made)
         return True
+
+    async def recall(self, source_hash: str, key: bytes) -> bytes | None:
+        """What an earlier run made of this content and kept (`keep`), or None.
+
+        A document's first run does not look: there was none that could have kept anything.
+        """
+        if self.work.is_first or not self.shared.use_cache:
+            return None
+        async with self.shared.db.read() as session:
+            return await component_outputs.get(session, self.work.tenant_id, source_hash, key)
+
+    async def keep(self, source_hash: str, key: bytes, component: str, body: bytes) -> None:
+        """Keep what a component made of a content; it is written with the chunks."""
+        made = await anyio.to_thread.run_sync(
+            component_outputs.pack, source_hash, key, component, body
+        )
+        if made is not None:
+            self.made.append(made)
 
     async def publish_words(self) -> None:
         """Let a document that answers nothing yet answer by its words alone; vectors follow.
 
         A replacement waits for its vectors, so that nobody finds less than before.
         """
-        if not self.work.is_first:
+        if self.published or not self.work.is_first:
             return
         await self.feed(None)
 
@@ -156,7 +209,7 @@ class Ingestion:
             await revisions.make_live(session, self.work, Vectors.NONE, content=self.found)
 
         await self.shared.db.run_write(commit)
-        self.stored = True
+        self.stored = self.published = True
 
     async def save_vectors(self, session: AsyncSession) -> None:
         """Put the last vectors into the cache; the last batch goes with the switch to live."""

@@ -426,6 +426,22 @@ class Embedding(Base):
     vector: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little-endian
 
 
+class ComponentOutput(Base):
+    """What a component made of a content, kept so that a changed pipeline repeats only what changed.
+
+    `source_hash` is the blob's whose content it was made of: it goes when the content goes.
+    """
+
+    __tablename__ = "component_output"
+    tenant_id: Mapped[str] = mapped_column(
+        ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True
+    )
+    source_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)  # BLAKE2b-128
+    component: Mapped[str] = mapped_column(String(64))
+    body: Mapped[bytes] = mapped_column(LargeBinary)  # zlib
+
+
 class Job(Base):
     """Durable work. A broker message is only a hint at a row here.
 

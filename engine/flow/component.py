@@ -37,6 +37,8 @@ and joins a flow by being handed to a `Registry`. The rules:
 - Nothing heavy or blocking on the loop: `anyio.to_thread.run_sync`, with
   `context.check_cancelled()` now and then inside. A thread can't be stopped from outside.
 - It may run again after a crash: what it does twice must be as good as once.
+- What a host may lack is named in `needs` ("language_model"): a flow that needs what is not there
+  does not load.
 - `checkpoint = False` if redoing it is cheap; `checkpoint_now = True` if it must not be repeated
   (paid for, visible to people): then its output is in SQL before anything after it starts.
 '''
@@ -129,6 +131,7 @@ class Component(Generic[Services]):
     optional: ClassVar[frozenset[str]] = frozenset()
     writes: ClassVar[frozenset[str]] = frozenset()
     reads_by_id: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()  # of the host, which may not have it
     subflow_inputs: ClassVar[frozenset[str]] = frozenset()  # keys it starts its subgraph with
     timeout_s: ClassVar[float] = DEFAULT_TIMEOUT_S
     checkpoint: ClassVar[bool] = True

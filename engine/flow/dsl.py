@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -42,12 +42,41 @@ MAX_DEPTH = 8  # of flows inside flows
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")  # run_node.node_id holds 100
 
 
-def parse_flow(dsl: Dsl, registry: Registry, *, inputs: Iterable[str] = ()) -> Graph:
+NEEDS = {  # what a component may need of its host, and what to do where that is lacking
+    "language_model": "a language model, and none is configured: set llm.model",
+}
+
+
+def parse_flow(
+    dsl: Dsl,
+    registry: Registry,
+    *,
+    inputs: Iterable[str] = (),
+    offers: Collection[str] | None = None,
+) -> Graph:
     """The graph that `dsl`, JSON text or the same as a dict, describes.
 
-    `inputs` are the keys a run of it is started with. Raises `FlowError` with all faults.
+    `inputs` are the keys a run of it is started with; `offers` is what the host has of what
+    components need, None where that is not to be looked at. Raises `FlowError` with all faults.
     """
-    return _parse(dsl, registry, frozenset(inputs), depth=0)
+    graph = _parse(dsl, registry, frozenset(inputs), depth=0)
+    lacking = [] if offers is None else _lacking(graph, offers)
+    if lacking:
+        raise FlowError(lacking)
+    return graph
+
+
+def _lacking(graph: Graph, offers: Collection[str]) -> list[str]:
+    faults = []
+    for node in graph.nodes.values():
+        where = f"component {node.id!r}"
+        faults += [
+            f"{where}: {node.component.type} needs {NEEDS.get(need, need)}"
+            for need in sorted(node.component.needs - set(offers))
+        ]
+        if node.subgraph is not None:
+            faults += [f"{where}: inside it, {fault}" for fault in _lacking(node.subgraph, offers)]
+    return faults
 
 
 def render_flow(graph: Graph) -> str:

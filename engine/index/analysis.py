@@ -146,23 +146,35 @@ def detect_language(text: str) -> str:
     Scripts decide first, then function words and letters only one language has. Reads the first
     2,000 characters; three words are often enough, one seldom is.
     """
+    return guess_language(text)[0]
+
+
+def guess_language(text: str) -> tuple[str, float]:
+    """The same, and how sure it is, 0 to 1.
+
+    For a script, the share of letters it fills; else how far the words of the best language are
+    ahead of the next one's, less where they are fewer than three.
+    """
     sample = text[:2000]
     if not sample.isascii():
-        by_script = _by_script(sample)
+        by_script, share = _by_script(sample)
         if by_script:
-            return by_script
+            return by_script, share
     words = [word.casefold() for word in _LATIN_WORDS.findall(sample)]
     if not words:
-        return ""
+        return "", 0.0
     votes = {language: sum(map(stop.__contains__, words)) for language, stop in STOPWORDS.items()}
     for letters, language in _TELLING:
         if any(letter in sample for letter in letters):
             votes[language] += 1
     (best, most), (_, second) = sorted(votes.items(), key=lambda vote: -vote[1])[:2]
-    return best if most > second else ""
+    if most <= second:
+        return "", 0.0
+    return best, (most - second) / most * min(1.0, most / 3)
 
 
 _LATIN_WORDS = re.compile(r"[^\W\d_]+")
+_LATIN_LETTERS = re.compile("[A-Za-z\u00c0-\u024f]")
 _TELLING = (("ßẞ", "de"), ("ñ¿¡", "es"), ("ãõ", "pt"), ("łżźśćń", "pl"), ("ğış", "tr"))
 _SCRIPTS = (
     (re.compile(f"[{_KANA}]"), "ja"),
@@ -181,8 +193,8 @@ _SCRIPTS = (
 )
 
 
-def _by_script(sample: str) -> str:
-    """The language whose script fills at least a third of the letters, if any."""
+def _by_script(sample: str) -> tuple[str, float]:
+    """The language whose script fills at least a third of the letters, if any, and its share."""
     letters = sum(map(str.isalpha, sample))
     for pattern, language in _SCRIPTS:
         found = len(pattern.findall(sample))
@@ -190,8 +202,10 @@ def _by_script(sample: str) -> str:
         # only Persian or Ukrainian have are rare ones.
         enough = letters / 20 if language in {"ja", "fa", "uk"} else letters / 3
         if found and found >= enough:
-            return language
-    return ""
+            # Of Japanese or Persian text few letters tell it from Chinese or Arabic: all count.
+            foreign = len(_LATIN_LETTERS.findall(sample))
+            return language, max(0.0, 1 - foreign / max(letters, 1))
+    return "", 0.0
 
 
 def _tokens(text: str) -> list[str]:

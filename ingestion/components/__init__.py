@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from ingestion.components.embedder import EmbedderComponent
+from ingestion.components.extractor import Extractor
 from ingestion.components.file import File
+from ingestion.components.hierarchical_merger import HierarchicalMerger
 from ingestion.components.indexer import Indexer
+from ingestion.components.language_detector import LanguageDetector
 from ingestion.components.parser import Parser
+from ingestion.components.quality_control import QualityControl
 from ingestion.components.splitter import Splitter
 from ingestion.components.tokenizer import Tokenizer
 
 COMPONENTS = (
     EmbedderComponent,
+    Extractor,
     File,
+    HierarchicalMerger,
     Indexer,
+    LanguageDetector,
     Parser,
+    QualityControl,
     Splitter,
     Tokenizer,
 )

@@ -24,11 +24,14 @@ class Indexer(Component[Ingestion]):
     checkpoint = False  # feeding twice is as good as once
     weight = 0.5
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
         run = context.services
         if run.chunks is None or run.vectors is None:
             raise RuntimeError("Indexer stands before Embedder")
         chunks = run.chunks
+        run.keep_extracted(inputs.by_id.values())
         await run.feed(run.vectors)
         run.message = f"{len(chunks)} chunks" if chunks else NOTHING_TO_FIND
+        if run.remarks:
+            run.message = "; ".join([run.message, *run.remarks])
         return {"chunk_count": len(chunks)}

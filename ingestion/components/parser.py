@@ -7,16 +7,22 @@ formats is read, as the flow's author writes it: `{"pdf": {"suffix": ["pdf"], "p
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePath
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path, PurePath
 from typing import Literal
 
+import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine.component_outputs import key_of
 from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
 from engine.flow.outputs import BlobRef
 from engine.revisions import Content
+from ingestion import convert
+from ingestion.convert import document as documents
 from ingestion.convert.document import Converted
 from ingestion.services import Ingestion
 
@@ -48,12 +54,12 @@ class Parser(Component[Ingestion]):
     param: Param
 
     async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
-        run, shared = context.services, context.services.shared
+        run = context.services
         name = str(inputs["name"])
         self._check_suffix(name)
         blob_hash = BlobRef.parse(inputs["content"]).hash
-        data = await shared.blobs.get(run.work.tenant_id, blob_hash)
-        document = run.converted = await shared.parsers.parse(data, name)
+        document, size_bytes = await self._read(run, blob_hash, name)
+        run.converted = document
         if not document.text.strip():
             raise DocumentError(f"{name} holds no text; there is nothing to index.", code="empty")
         given = run.work.title if run.work.title != PurePath(run.work.filename).name else ""
@@ -67,13 +73,28 @@ class Parser(Component[Ingestion]):
         run.content = Content(
             blob_hash=blob_hash,
             mime=document.mime,
-            size_bytes=len(data),
+            size_bytes=size_bytes,
             text=document.text,
             title=title,
             details=details,
             updated_at=document.updated_at,
         )
         return {"text": await run.pack_text(document.text), "title": title, "details": details}
+
+    @staticmethod
+    async def _read(run: Ingestion, blob_hash: str, name: str) -> tuple[Converted, int]:
+        """The document and its size: as an earlier run read it, else by a child process."""
+        key = key_of("Parser", name=name, readers=await _readers())
+        kept = await run.recall(blob_hash, key)
+        if kept is not None:
+            size, _, encoded = kept.partition(b"\n")
+            return await anyio.to_thread.run_sync(documents.decode, encoded), int(size)
+        data = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
+        document = await run.shared.parsers.parse(data, name)
+        if not document.mime.startswith("text/"):  # those are read as quickly as found here
+            encoded = await anyio.to_thread.run_sync(documents.encode, document)
+            await run.keep(blob_hash, key, "Parser", b"%d\n" % len(data) + encoded)
+        return document, len(data)
 
     def _check_suffix(self, name: str) -> None:
         allowed = {
@@ -86,6 +107,19 @@ class Parser(Component[Ingestion]):
                 " pipeline or knowledge base for it.",
                 code="unsupported",
             )
+
+
+async def _readers() -> str:
+    """What tells one state of the readers from another: what one read, another may read anew."""
+    return await anyio.to_thread.run_sync(_readers_hash)
+
+
+@cache
+def _readers_hash() -> str:
+    digest = blake2b(digest_size=16)
+    for path in sorted(Path(convert.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _details(document: Converted) -> dict[str, object]:

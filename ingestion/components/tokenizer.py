@@ -16,6 +16,7 @@ from engine.flow.context import RunContext
 from engine.index.analysis import detect_language
 from engine.index.port import MAX_CHUNKS_PER_PART
 from engine.revisions import NewChunk
+from ingestion.languages import LanguageOf, Stretch
 from ingestion.services import Ingestion
 
 HERE_UNDER_CHUNKS = 50
@@ -27,6 +28,7 @@ class Tokenizer(Component[Ingestion]):
 
     type = "Tokenizer"
     reads = frozenset({"text", "chunks"})
+    optional = frozenset({"languages"})
     writes = frozenset({"chunk_count", "token_count", "language", "facts"})
     weight = 0.5
 
@@ -42,10 +44,12 @@ class Tokenizer(Component[Ingestion]):
                 " lower the splitter's size.",
                 code="chunk_too_long",
             )
-        make = partial(_chunks, document.text, rows, document.language)
+        stretches = [Stretch(**row) for row in await run.unpack(inputs.get("languages", []))]
+        make = partial(_chunks, document.text, rows, document.language, stretches)
         # A page's are made sooner than a thread would be woken for them.
         many = len(rows) > HERE_UNDER_CHUNKS
         run.chunks = chunks = await anyio.to_thread.run_sync(make) if many else make()
+        run.keep_extracted(inputs.by_id.values())
         return {
             "chunk_count": len(chunks),
             "token_count": sum(chunk.tokens for chunk in chunks),
@@ -54,8 +58,12 @@ class Tokenizer(Component[Ingestion]):
         }
 
 
-def _chunks(text: str, rows: list[dict[str, Any]], declared: str) -> list[NewChunk]:
+def _chunks(
+    text: str, rows: list[dict[str, Any]], declared: str, stretches: list[Stretch]
+) -> list[NewChunk]:
     language = detect_language(text[:LANGUAGE_SAMPLE]) or declared[:2]
+    language_of = LanguageOf(stretches, language)
+    parts = _Parts()
     return [
         NewChunk(
             ordinal=ordinal,
@@ -65,9 +73,31 @@ def _chunks(text: str, rows: list[dict[str, Any]], declared: str) -> list[NewChu
             context=row["context"],
             tokens=row["tokens"],
             page=row["page"],
-            language=language,
-            part=ordinal // MAX_CHUNKS_PER_PART,
-            meta={"path": row["path"], "kind": row["kind"]},
+            language=(own := language_of(row["start"], row["end"])),
+            part=parts.part_of(own),
+            meta=_meta(row),
         )
         for ordinal, row in enumerate(rows)
     ]
+
+
+class _Parts:
+    """Deals chunks out to parts of the index document: one language a part, and not too many."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[int, int]] = {}  # by language: its part and how full that is
+        self._count = 0
+
+    def part_of(self, language: str) -> int:
+        """The part the next chunk, in `language`, goes to."""
+        part, held = self._open.get(language, (-1, MAX_CHUNKS_PER_PART))
+        if held >= MAX_CHUNKS_PER_PART:
+            part, held = self._count, 0
+            self._count += 1
+        self._open[language] = part, held + 1
+        return part
+
+
+def _meta(row: dict[str, Any]) -> dict[str, Any]:
+    meta = {"path": row["path"], "kind": row["kind"]}
+    return meta | {"flags": row["flags"]} if row.get("flags") else meta

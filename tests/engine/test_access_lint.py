@@ -33,7 +33,9 @@ ALLOWED = {
     "db/tables.py": "defines them",
     "jobs.py": "ends the documents of jobs that gave up; shows nothing",
     "knowledge_bases.py": "counts live rows; shows no row",
+    "component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",
     "reconcile.py": "compares and repairs for whoever holds kb:admin; shows ids and counts only",
+    "reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
     "revisions.py": "the worker's: it acts for a job, not for a principal",
 }
 ALLOWED_FUNCTIONS = {

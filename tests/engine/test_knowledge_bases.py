@@ -117,13 +117,13 @@ async def test_settings_left_out_are_the_installation_s(session, owner):
         "eng",
         name="docs",
         description="What we know",
-        pipeline="plain",
+        pipeline="book",
         search=kbs.KbSearchSettings(top_k=5, alpha=None),
         chunking={"size": 128},
     )
     assert (changed.name, changed.description) == ("docs", "What we know")
     assert (changed.search, changed.chunking) == ({"top_k": 5}, {"size": 128})
-    assert changed.pipeline == "plain"
+    assert changed.pipeline == "book"
 
 
 async def test_two_of_one_name_stand_only_one_after_the_other(session, owner):

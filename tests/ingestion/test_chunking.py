@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.chunking import Chunking, Span, split
+from ingestion.chunking import Chunking, Marks, Span, Strategy, split
 from ingestion.convert.document import Block, Converted, Limits
 from ingestion.convert.markdown import from_text
 from ingestion.convert.text import convert as convert_text
 
 SMALL = Chunking(size=40, context=10, special=2)
+OVERLAPPING = {"recursive", "sliding_window"}
 
 
 def words(text: str) -> list[tuple[int, int]]:
@@ -50,11 +52,13 @@ LINES = st.sampled_from(
 DOCUMENTS = st.lists(LINES, max_size=40).map("\n".join)
 SETTINGS = st.builds(
     Chunking,
-    strategy=st.sampled_from(["document_aware", "recursive"]),
+    strategy=st.sampled_from(get_args(Strategy)),
     size=st.integers(40, 90),
     overlap=st.integers(0, 12),
     context=st.integers(0, 12),
     special=st.integers(0, 2),
+    sections_apart=st.booleans(),
+    rows_apart=st.booleans(),
 )
 
 
@@ -80,7 +84,7 @@ def test_chunks_cover_all_content_in_order_and_within_size(text: str, settings: 
     assert starts == sorted(set(starts))
     ends = [span.end for span in spans]
     assert ends == sorted(set(ends))
-    if not (settings.overlap and settings.strategy == "recursive"):
+    if not (settings.overlap and settings.strategy in OVERLAPPING):
         assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
 
 
@@ -262,3 +266,119 @@ def test_a_section_that_holds_what_stands_alone_is_not_joined() -> None:
 def test_an_empty_document_has_no_chunks() -> None:
     assert split(markdown("---\ntitle: x\n---\n"), SMALL, words) == []
     assert split(Converted(" ", [Block("paragraph", 0, 1)], ""), SMALL, words) == []
+
+
+def numbers(count: int) -> str:
+    return " ".join(f"n{n:03}" for n in range(count))
+
+
+def test_fixed_chunks_are_all_of_one_size_whatever_stands_where() -> None:
+    document = markdown(f"# Title\n\n{numbers(30)}\n\n## More\n\n{numbers(33)}\n")
+    settings = Chunking(strategy="fixed", size=32, context=10, special=2)
+    spans = split(document, settings, words)
+    counts = [len(words(piece)) for piece in texts(document, spans)]
+    assert counts == [20, 20, 20, 8]
+    assert "".join("".join(texts(document, spans)).split()) == "".join(document.text.split())
+
+
+def test_windows_slide_by_size_less_overlap() -> None:
+    document = markdown(numbers(50))
+    settings = Chunking(strategy="sliding_window", size=32, context=10, special=2, overlap=5)
+    spans = split(document, settings, words)
+    pieces = [piece.split() for piece in texts(document, spans)]
+    assert [len(piece) for piece in pieces] == [20, 20, 20]
+    assert all(before[-5:] == after[:5] for before, after in itertools.pairwise(pieces))
+    kept = [pieces[0], *(piece[5:] for piece in pieces[1:])]
+    assert [word for piece in kept for word in piece] == document.text.split()
+
+
+@given(DOCUMENTS, st.integers(0, 12))
+def test_windows_less_their_overlap_are_the_text(text: str, overlap: int) -> None:
+    document = markdown(text)
+    settings = Chunking(strategy="sliding_window", size=50, context=8, overlap=overlap)
+    at = 0
+    kept: list[int] = []
+    for span in split(document, settings, words):
+        assert len(words(document.text[span.start : max(at, span.start)])) <= overlap
+        kept += range(max(at, span.start), span.end)
+        at = span.end
+    content = {
+        at
+        for block in document.blocks
+        if block.kind != "hidden"
+        for at in range(block.start, block.end)
+        if not document.text[at].isspace()
+    }
+    assert [at for at in kept if at in content] == sorted(content)
+
+
+@pytest.mark.parametrize("strategy", get_args(Strategy))
+def test_a_fence_and_a_table_that_fit_are_whole_in_every_strategy(strategy: Strategy) -> None:
+    code = "```\n" + "run it\n" * 9 + "```"
+    table = "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
+    document = markdown(f"{numbers(17)}\n\n{code}\n\n{numbers(13)}\n\n{table}\n\n{numbers(9)}\n")
+    settings = Chunking(strategy=strategy, size=50, context=8, overlap=6)
+    pieces = texts(document, split(document, settings, words))
+    assert sum(code in piece for piece in pieces) == 1
+    assert sum(table in piece for piece in pieces) == 1
+    assert sum(piece.count("run it") for piece in pieces) == 9
+
+
+def test_a_new_subject_begins_a_new_chunk() -> None:
+    lakes = "Lakes hold water all year. " * 4
+    bread = "Bread needs flour and salt. " * 4
+    document = markdown(f"{lakes}{bread}\n\n## Rest\n\nIt rests.\n")
+    at = document.text.index("Bread")
+    settings = Chunking(strategy="semantic", size=72, context=10)
+    marked = split(document, settings, words, Marks(breaks=[at]))
+    assert texts(document, marked) == [lakes.strip(), document.text[at:].strip()]
+    assert len(split(document, settings, words)) == 1
+
+
+def test_a_break_that_leaves_too_little_is_passed_over() -> None:
+    document = markdown("Yes. No, it is not so at all. It never was, and nobody said so.")
+    settings = Chunking(strategy="semantic", size=64, context=10)
+    assert len(split(document, settings, words, Marks(breaks=[5]))) == 1
+
+
+LANGUAGES = st.lists(st.tuples(st.sampled_from(["en", "de", ""]), st.integers(1, 30)), max_size=12)
+
+
+@given(LANGUAGES, st.sampled_from([0.0, 0.25, 0.5]), st.sampled_from(get_args(Strategy)))
+def test_languages_share_a_chunk_only_below_the_threshold(
+    paragraphs: list[tuple[str, int]], share: float, strategy: Strategy
+) -> None:
+    document = markdown("\n\n".join("word " * count for _, count in paragraphs))
+    blocks = [block for block in document.blocks if block.kind == "paragraph"]
+    stretches = [
+        (block.start, block.end, language)
+        for block, (language, _) in zip(blocks, paragraphs, strict=True)
+        if language
+    ]
+    settings = Chunking(strategy=strategy, size=60, context=8, foreign_share=share)
+    spans = split(document, settings, words, Marks(languages=stretches))
+    for span in spans:
+        letters = {"en": 0, "de": 0}
+        for start, end, language in stretches:
+            letters[language] += max(0, min(end, span.end) - max(start, span.start))
+        assert max(letters.values()) >= (1 - share) * sum(letters.values())
+    covered = sum(span.end - span.start for span in spans)
+    assert covered >= sum(block.end - block.start for block in blocks) - len(blocks) * 2
+
+
+def test_rows_apart_are_a_chunk_each_under_their_header() -> None:
+    rows = [f"| How is {n} done? | Like {n}. |" for n in range(4)]
+    document = markdown("# FAQ\n\n| Q | A |\n| --- | --- |\n" + "\n".join(rows) + "\n\nAsk more.\n")
+    spans = split(document, Chunking(size=60, context=12, rows_apart=True), words)
+    assert texts(document, spans) == [
+        f"# FAQ\n\n| Q | A |\n| --- | --- |\n{rows[0]}",
+        *rows[1:],
+        "Ask more.",
+    ]
+    assert {span.context for span in spans[1:4]} == {"FAQ\n| Q | A |"}
+
+
+def test_sections_apart_are_never_joined() -> None:
+    document = markdown("## A\n\nOne.\n\n## B\n\nTwo.\n")
+    apart = Chunking(size=40, context=10, sections_apart=True)
+    assert texts(document, split(document, apart, words)) == ["## A\n\nOne.", "## B\n\nTwo."]

@@ -1,0 +1,412 @@
+"""`flow`: pipelines as data. List, look at, check, try, store and draw them.
+
+Wherever a flow is named, a file of its DSL goes too: a name with a `.`, a `/`, or `-` for stdin.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.context import As, Json, Kb, invocation_of, opened, run
+
+if TYPE_CHECKING:
+    from engine.domain import Principal
+    from engine.engine import Engine
+    from engine.flow.graph import Graph
+    from engine.flow.store import LogEntry
+    from ingestion.trial import Trial
+
+app = typer.Typer(
+    name="flow", help="Pipelines: list, show, validate, import, export, run, draw, components."
+)
+
+Flow = Annotated[str, typer.Argument(metavar="FLOW", help="A pipeline's name, or a file of JSON.")]
+SHOWN = 12  # chunks of a trial
+
+
+class Drawing(StrEnum):
+    """What a flow is drawn as."""
+
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the templates that ship and your own pipelines."""
+    run(_list(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def show(ctx: typer.Context, flow: Flow, as_user: As = "", as_json: Json = False) -> None:
+    """Print a pipeline as it was stored; with --json what is known of it."""
+    run(_show(ctx, flow, as_user, as_json=as_json))
+
+
+@app.command()
+def validate(ctx: typer.Context, flow: Flow, as_user: As = "", as_json: Json = False) -> None:
+    """Say all that is wrong with a pipeline, or how it runs."""
+    raise typer.Exit(run(_validate(ctx, flow, as_user, as_json=as_json)))
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Its DSL as JSON; - reads stdin.")],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Its name; else the file's without its ending.")
+    ] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the one there is.")] = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Store a pipeline, once all of it is sound."""
+    run(_import(ctx, file, name, as_user, replace=replace, as_json=as_json))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    flow: Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name.")],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Else stdout.")] = None,
+    as_user: As = "",
+) -> None:
+    """Write a pipeline to a file, byte for byte as it was stored."""
+    run(_export(ctx, flow, file, as_user))
+
+
+@app.command()
+def delete(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name.")],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Delete a pipeline of yours that no knowledge base names."""
+    run(_delete(ctx, name, as_user, as_json=as_json))
+
+
+@app.command("run")
+def run_(
+    ctx: typer.Context,
+    flow: Flow,
+    file: Annotated[Path, typer.Argument(metavar="DOCUMENT", help="The file it is tried on.")],
+    kb: Kb = "",
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Try a pipeline on a file: show its chunks and findings, and keep nothing.
+
+    With --kb, sizes are those of that knowledge base.
+    """
+    run(_run(ctx, flow, file, kb, as_user, as_json=as_json))
+
+
+@app.command()
+def draw(
+    ctx: typer.Context,
+    flow: Flow,
+    kind: Annotated[Drawing, typer.Option("--format", metavar="KIND", help="mermaid or svg.")] = (
+        Drawing.MERMAID
+    ),
+    file: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Else stdout; .svg draws SVG.")
+    ] = None,
+    as_user: As = "",
+) -> None:
+    """Draw a pipeline with all its steps, as Mermaid or SVG."""
+    run(_draw(ctx, flow, kind, file, as_user))
+
+
+@app.command()
+def components(ctx: typer.Context, as_json: Json = False) -> None:
+    """List what pipelines are made of: what each component reads, writes and takes."""
+    from cli import output, render
+    from ingestion.pipelines import open_registry
+
+    plugins = open_registry(invocation_of(ctx).settings())
+    found = plugins.registry.describe()
+    if as_json:
+        refused = [asdict(refusal) for refusal in plugins.refused]
+        output.show_json({"components": found, "refused_plugins": refused})
+        return
+    rows = [
+        (
+            one["type"],
+            ", ".join([*one["reads"], *(f"[{key}]" for key in one["optional"])]),
+            ", ".join(one["writes"]),
+            ", ".join(key for key in one["param"].get("properties", {}) if key != "timeout_s"),
+            one["description"],
+        )
+        for one in found
+    ]
+    heads = ("type", "reads", "writes", "takes", "what it does")
+    output.show(render.table(heads, rows, width=output.columns()))
+    for refusal in plugins.refused:
+        output.note(f"plugin {refusal.name} ({refusal.origin}) is not in use: {refusal.reason}")
+
+
+async def _text_of(engine: Engine, principal: Principal, flow: str) -> tuple[str, str]:
+    """A name and the DSL: of a stored pipeline, or of a file."""
+    from engine.errors import InvalidInput
+
+    if flow == "-":
+        return "stdin", sys.stdin.read()
+    if not {".", "/", "\\"} & set(flow):
+        found = await engine.get_flow(principal, flow)
+        return found.name, found.dsl
+    path = Path(flow)
+    try:
+        return path.stem, path.read_text(encoding="utf-8")  # noqa: ASYNC240 (nothing else runs)
+    except OSError as error:
+        raise InvalidInput(f"{flow}: {error.strerror}.", field="flow") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{flow} is not text in UTF-8.", field="flow") from None
+
+
+def _load(engine: Engine, dsl: str) -> Graph:
+    from ingestion.pipelines import load_pipeline, offers_of, open_registry
+
+    registry = open_registry(engine.settings).registry
+    return load_pipeline(dsl, registry, offers=offers_of(engine.model))
+
+
+async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.list_flows(principal)
+    if as_json:
+        output.show_json({"flows": [asdict(flow) for flow in found]})
+        return
+    rows = [
+        (
+            flow.name,
+            "template" if flow.is_template else "yours",
+            ", ".join(flow.knowledge_bases),
+            flow.description,
+        )
+        for flow in found
+    ]
+    heads = ("name", "kind", "knowledge bases", "what it is for")
+    output.show(render.table(heads, rows, width=output.columns()))
+
+
+async def _show(ctx: typer.Context, flow: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        if as_json:
+            output.show_json(asdict(await engine.get_flow(principal, flow)))
+            return
+        _, dsl = await _text_of(engine, principal, flow)
+    output.show(dsl if dsl.endswith("\n") else dsl + "\n")
+
+
+async def _validate(ctx: typer.Context, flow: str, as_user: str, *, as_json: bool) -> int:
+    from cli import output
+    from cli.context import DONE, REFUSED
+    from engine.errors import FlowError
+
+    async with opened(ctx, as_user) as (engine, principal):
+        name, dsl = await _text_of(engine, principal, flow)
+        faults: list[str] = []
+        steps: list[str] = []
+        try:
+            graph = _load(engine, dsl)
+            steps = [graph.nodes[node].component.type for node in graph.order]
+        except FlowError as error:
+            faults = error.faults
+    if as_json:
+        output.show_json({"name": name, "sound": not faults, "faults": faults, "steps": steps})
+    elif faults:
+        output.note(f"{name} has {len(faults)} fault{'s' * (len(faults) > 1)}:")
+        for fault in faults:
+            output.note(f"  {fault}")
+    else:
+        output.show(f"{name} is sound: {' → '.join(steps)}\n")
+    return REFUSED if faults else DONE
+
+
+async def _import(
+    ctx: typer.Context, file: str, name: str, as_user: str, *, replace: bool, as_json: bool
+) -> None:
+    from cli import output
+    from engine.errors import FlowError, InvalidInput
+
+    async with opened(ctx, as_user) as (engine, principal):
+        if file != "-" and not {".", "/", "\\"} & set(file):
+            file = f"./{file}"
+        stem, dsl = await _text_of(engine, principal, file)
+        if stem == "stdin" and not name:
+            raise InvalidInput("Name what comes from stdin: --name NAME.", field="name")
+        try:
+            saved = await engine.save_flow(
+                principal,
+                name or stem,
+                dsl,
+                check=lambda text: _load(engine, text),
+                replace=replace,
+            )
+        except FlowError as error:
+            lines = "\n".join(f"  {fault}" for fault in error.faults)
+            raise InvalidInput(f"{file} is not sound:\n{lines}", field="dsl") from None
+    if as_json:
+        output.show_json(asdict(saved))
+    else:
+        output.note(
+            f"stored {saved.name}; use it with `scrubjay kb set NAME --pipeline {saved.name}`"
+        )
+
+
+async def _export(ctx: typer.Context, flow: str, file: Path | None, as_user: str) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.get_flow(principal, flow)
+    if file is None:
+        sys.stdout.write(found.dsl)
+    else:
+        _write(file, found.dsl)
+        output.note(f"wrote {file}")
+
+
+async def _delete(ctx: typer.Context, name: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        await engine.delete_flow(principal, name)
+    if as_json:
+        output.show_json({"deleted": name})
+    else:
+        output.note(f"deleted {name}")
+
+
+async def _run(
+    ctx: typer.Context, flow: str, file: Path, kb: str, as_user: str, *, as_json: bool
+) -> None:
+    from cli import output
+    from engine.errors import InvalidInput
+    from ingestion.pipelines import open_registry
+    from ingestion.trial import run_trial
+
+    async with opened(ctx, as_user) as (engine, principal):
+        if not file.is_file():  # noqa: ASYNC240 (nothing else runs)
+            raise InvalidInput(f"{file} is not a file.", field="file")
+        name, dsl = await _text_of(engine, principal, flow)
+        chunking = (await engine.get_kb(principal, kb)).chunking if kb else {}
+        trial = await run_trial(
+            engine,
+            name,
+            dsl,
+            file,
+            registry=open_registry(engine.settings).registry,
+            chunking=chunking,
+            watch=_tell if not as_json else lambda _: None,
+        )
+    if as_json:
+        output.show_json(_trial_json(trial))
+    else:
+        _show_trial(trial)
+
+
+def _tell(entry: LogEntry) -> None:
+    from cli import output, render
+
+    if entry["message"] == "start":
+        return
+    share = "failed" if entry["progress"] < 0 else f"{entry['progress']:.0%}"
+    output.note(f"{entry['component']:<16} {share:>6}  {render.one_line(entry['message'])}")
+
+
+def _trial_json(trial: Trial) -> dict[str, Any]:
+    return {
+        "title": trial.title,
+        "characters": trial.characters,
+        "details": dict(trial.details),
+        "remarks": list(trial.remarks),
+        "elapsed_s": dict(trial.elapsed_s),
+        "chunks": [
+            {
+                "start": chunk.start,
+                "end": chunk.end,
+                "tokens": chunk.tokens,
+                "page": chunk.page,
+                "language": chunk.language,
+                "context": chunk.context,
+                "text": chunk.text,
+                **chunk.meta,
+            }
+            for chunk in trial.chunks
+        ],
+    }
+
+
+def _show_trial(trial: Trial) -> None:
+    from cli import output, render
+
+    tokens = [chunk.tokens for chunk in trial.chunks] or [0]
+    facts = {
+        "title": trial.title,
+        "characters": f"{trial.characters:,}",
+        "chunks": f"{len(trial.chunks):,} of {min(tokens)} to {max(tokens)} tokens",
+        **{f"details.{key}": value for key, value in trial.details.items()},
+        "remarks": "; ".join(trial.remarks),
+    }
+    output.show(render.facts(facts))
+    output.show("\n")
+    rows = [
+        (
+            str(chunk.ordinal),
+            str(chunk.tokens),
+            chunk.language,
+            chunk.context.replace("\n", " "),
+            "; ".join(chunk.meta.get("flags", ())),
+            chunk.text if output.to_person() else chunk.text[:80],
+        )
+        for chunk in trial.chunks[:SHOWN]
+    ]
+    heads = ("n", "tokens", "in", "context", "flags", "text")
+    output.show(render.table(heads, rows, width=output.columns()))
+    if len(trial.chunks) > SHOWN:
+        output.note(f"and {len(trial.chunks) - SHOWN:,} more; --json has them all")
+
+
+async def _draw(
+    ctx: typer.Context, flow: str, kind: Drawing, file: Path | None, as_user: str
+) -> None:
+    from cli import output
+    from engine.flow.drawing import mermaid, svg
+
+    async with opened(ctx, as_user) as (engine, principal):
+        name, dsl = await _text_of(engine, principal, flow)
+        graph = _drawable(engine, dsl)
+    as_svg = kind is Drawing.SVG or (file is not None and file.suffix.lower() == ".svg")
+    drawn = svg(graph, title=name) if as_svg else mermaid(graph)
+    if file is None:
+        sys.stdout.write(drawn)
+    else:
+        _write(file, drawn)
+        output.note(f"wrote {file}")
+
+
+def _drawable(engine: Engine, dsl: str) -> Graph:
+    """The graph, also of a flow that needs a model there is not: it is only looked at."""
+    from ingestion.pipelines import load_pipeline, open_registry
+
+    return load_pipeline(dsl, open_registry(engine.settings).registry)
+
+
+def _write(file: Path, text: str) -> None:
+    from engine.errors import InvalidInput
+
+    try:
+        file.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise InvalidInput(f"{file}: {error.strerror}.", field="file") from None

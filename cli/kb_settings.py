@@ -1,0 +1,206 @@
+"""`kb set` and `kb reindex`: how a knowledge base's documents are cut, and cutting them anew."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.context import DONE, INCOMPLETE, As, Json, Yes, opened, run
+from cli.kb import Name
+
+if TYPE_CHECKING:
+    from engine.domain import Principal
+    from engine.engine import Engine
+    from engine.reindexing import Preview
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the group `kb`."""
+    app.command("set")(set_)
+    app.command()(reindex)
+
+
+def set_(
+    ctx: typer.Context,
+    name: Name,
+    pipeline: Annotated[
+        str | None, typer.Option(metavar="FLOW", help="See `scrubjay flow list`.")
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRATEGY",
+            help="document_aware, fixed, recursive, semantic or sliding_window.",
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="N", help="Most tokens in a chunk, context included.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens a chunk repeats of the one before it.")
+    ] = None,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Choose the pipeline of a knowledge base, and how its documents are cut."""
+    chunking = {"strategy": strategy, "size": size, "overlap": overlap}
+    given = {key: value for key, value in chunking.items() if value is not None}
+    run(_set(ctx, name, pipeline, given, as_user, as_json=as_json))
+
+
+def reindex(
+    ctx: typer.Context,
+    name: Name,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say what it would come to.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until all of it is done.")] = True,
+    yes: Yes = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Ingest a knowledge base's documents anew, through its present pipeline.
+
+    What is there goes on answering meanwhile; what did not change is not done again.
+    """
+    code = run(
+        _reindex(ctx, name, as_user, preview=preview, wait=wait, yes=yes, as_json=as_json),
+        interrupted="interrupted; what is queued goes on with the next `add` or `scrubjay up`",
+    )
+    raise typer.Exit(code)
+
+
+async def _set(
+    ctx: typer.Context,
+    name: str,
+    pipeline: str | None,
+    chunking: dict[str, Any],
+    as_user: str,
+    *,
+    as_json: bool,
+) -> None:
+    from cli import output
+    from engine.errors import InvalidInput
+
+    if pipeline is None and not chunking:
+        raise InvalidInput(
+            "Say what to set: --pipeline, --strategy, --size or --overlap.", field="pipeline"
+        )
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.get_kb(principal, name)
+        if pipeline is not None:
+            await _require_sound(engine, principal, pipeline)
+        changes: dict[str, Any] = {"pipeline": pipeline}
+        if chunking:
+            changes["chunking"] = {**found.chunking, **chunking}
+        changed = await engine.update_kb(principal, found.id, **changes)
+    if as_json:
+        output.show_json(asdict(changed))
+        return
+    cut = ", ".join(f"{key} {value}" for key, value in changed.chunking.items())
+    output.note(
+        f"{changed.name} goes through {changed.pipeline}" + (f", cut by {cut}" if cut else "")
+    )
+    if found.document_count:
+        output.note(
+            "what it holds stays as it is; see what changing it would cost with"
+            f" `scrubjay kb reindex {changed.name} --preview`"
+        )
+
+
+async def _require_sound(engine: Engine, principal: Principal, pipeline: str) -> None:
+    """Refuse a pipeline that would fail every document: one that needs a model there is not."""
+    from ingestion.pipelines import load_pipeline, offers_of, open_registry
+
+    flow = await engine.get_flow(principal, pipeline)
+    registry = open_registry(engine.settings).registry
+    load_pipeline(flow.dsl, registry, offers=offers_of(engine.model))
+
+
+async def _reindex(
+    ctx: typer.Context,
+    name: str,
+    as_user: str,
+    *,
+    preview: bool,
+    wait: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    from cli import output, render, shapes
+    from cli.add import ingest
+    from cli.docs import documents_of
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.preview_reindex(principal, name)
+        extractors = await _extractors(engine, principal, found.pipeline)
+        if preview:
+            if as_json:
+                output.show_json(asdict(found) | {"extractors": extractors})
+            else:
+                output.show(_cost(found, extractors))
+            return DONE
+        if found.documents and not yes:
+            output.note(_cost(found, extractors))
+            typer.confirm(f"Ingest {found.name} anew?", abort=True, err=True)
+        ids = await engine.reindex_kb(principal, found.kb_id)
+        if wait:
+            documents = await ingest(engine, principal, ids)
+        else:
+            documents = await documents_of(engine, principal, ids)
+    failed = [document for document in documents if document.state != "ready"] if wait else []
+    if as_json:
+        output.show_json(shapes.documents(documents))
+    elif wait:
+        output.note(f"{render.counted(len(documents) - len(failed), 'document')} ingested anew")
+        for document in failed:
+            output.note(f"  {render.one_line(document.title)}: {render.one_line(document.error)}")
+    else:
+        output.note(f"queued {render.counted(len(ids), 'document')}")
+    return INCOMPLETE if failed else DONE
+
+
+async def _extractors(engine: Engine, principal: Principal, pipeline: str) -> int:
+    """How many components of the pipeline ask the language model."""
+    from ingestion.pipelines import load_pipeline, open_registry
+
+    flow = await engine.get_flow(principal, pipeline)
+    graph = load_pipeline(flow.dsl, open_registry(engine.settings).registry)
+    return sum("language_model" in node.component.needs for node in graph.nodes.values())
+
+
+def _cost(found: Preview, extractors: int) -> str:
+    """What reindexing comes to, a line each."""
+    from cli import render
+
+    documents = render.counted(found.documents, "document")
+    again = f", {found.failed} of them failed before" if found.failed else ""
+    lines = [f"{documents} of {found.name} go through {found.pipeline}{again}."]
+    if not found.documents:
+        return lines[0] + "\n"
+    unread = found.documents - found.parsed
+    lines.append(
+        f"read: {unread:,} anew ({found.read_bytes / 1e6:,.1f} MB), {found.parsed:,} kept as read"
+    )
+    lines.append(
+        f"embedded: at most about {found.tokens:,} tokens; passages whose text stays keep their"
+        " vectors"
+    )
+    if extractors:
+        lines.append(
+            f"language model: {extractors} x {documents} of about {found.tokens:,} tokens in all;"
+            " what it found in the same text with the same parameters is kept"
+        )
+    if found.took_s is not None:
+        lines.append(f"the last time it kept workers busy for {_duration(found.took_s)}")
+    if found.pending:
+        lines.append(f"{found.pending:,} more wait already and take this pipeline by themselves")
+    return "\n".join(lines) + "\n"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "less than a second"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
