@@ -333,8 +333,9 @@ def _decode_spans(body: bytes, *, length: int) -> list[Span]:
             heading_path=tuple(str(name) for name in path),
             tokens=int(tokens),
             kind=kind if kind in documents.KINDS else "paragraph",
+            place=str(place),
         )
-        for start, end, context, page, path, tokens, kind in rows
+        for start, end, context, page, path, tokens, kind, place in rows
     ]
     if any(not 0 <= span.start < span.end <= length for span in spans):
         raise ValueError("a span lies outside its text")

@@ -67,7 +67,12 @@ def _chunks(text: str, rows: list[dict[str, Any]], declared: str) -> list[NewChu
             page=row["page"],
             language=language,
             part=ordinal // MAX_CHUNKS_PER_PART,
-            meta={"path": row["path"], "kind": row["kind"]},
+            meta=_meta(row),
         )
         for ordinal, row in enumerate(rows)
     ]
+
+
+def _meta(row: dict[str, Any]) -> dict[str, Any]:
+    meta = {"path": row["path"], "kind": row["kind"]}
+    return meta | {"place": row["place"]} if row.get("place") else meta
