@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from ingestion.convert.document import ConversionError, Converted, Limits, Writer
+from ingestion.convert.document import ConversionError, Converted, Limits, NoText, Writer
 from ingestion.convert.pdf_lines import Line, read_lines
 
 MIME = "application/pdf"
@@ -29,8 +29,11 @@ _LATIN = re.compile("[a-zà-öø-ÿ]", re.IGNORECASE)
 
 
 def is_pdf(data: bytes) -> bool:
-    """Whether a PDF begins within the first kilobyte, as readers allow."""
-    return b"%PDF-" in data[:1024]
+    """Whether a PDF begins within the first kilobyte, as readers allow; a text about one does not."""
+    head = data[:1024]
+    return b"%PDF-" in head and (
+        head.lstrip(b"\xef\xbb\xbf\x00 \t\r\n").startswith(b"%PDF-") or b" obj" in data[:65_536]
+    )
 
 
 def convert(data: bytes, limits: Limits) -> Converted:
@@ -145,13 +148,11 @@ def _refuse_without_text(pages: Sequence[_Page], unmapped: int) -> None:
     if any(page.lines for page in pages):
         return
     if unmapped:
-        raise ConversionError(
-            "no_text",
+        raise NoText(
             "the PDF's fonts don't say which letters they draw, so its text can't be read: export"
             " it anew from its source, or install the ocr extra",
         )
-    raise ConversionError(
-        "no_text",
+    raise NoText(
         "the PDF has no text layer (it is a scan or holds only pictures): add a version with text,"
         " or install the ocr extra",
     )
