@@ -33,6 +33,7 @@ from ingestion.convert import (
     xml_data,
 )
 from ingestion.convert.document import ConversionError, Converted, Limits
+from ingestion.convert.ocr import Recogniser
 from ingestion.convert.refusals import refuse
 
 
@@ -50,6 +51,7 @@ class Format:
     convert: Callable[[bytes, Limits], Converted]
     samples: tuple[bytes, ...] = ()  # small files that make the reader load all it needs
     by_name: bool = False
+    recognise: Callable[[bytes, Limits, Recogniser | None], Converted] | None = None  # of pictures
 
 
 _PAGE = b"<!doctype html><title>A</title><h1>A</h1><p>B <a href='http://c/'>c</a><table></table>"
@@ -71,7 +73,7 @@ _RTF = b"{\\rtf1\\ansi{\\fonttbl{\\f0\\fcharset128 A;}}\\f0 A\\par\\'82\\'a0\\u8
 # One line a format. Those with a signature are asked in this order; the last one takes what text
 # is left over.
 FORMATS: tuple[Format, ...] = (
-    Format("PDF", (".pdf",), pdf.MIME, pdf.is_pdf, pdf.convert, (_PDF,)),
+    Format("PDF", (".pdf",), pdf.MIME, pdf.is_pdf, pdf.convert, (_PDF,), recognise=pdf.convert),
     Format(
         "Word", (".docx", ".docm", ".dotx"), docx.MIME, docx.is_docx, docx.convert, (docx.sample(),)
     ),
@@ -109,6 +111,7 @@ FORMATS: tuple[Format, ...] = (
         image.is_picture,
         image.convert,
         (b"GIF89a",),
+        recognise=image.convert,
     ),
     Format(
         "HTML",
@@ -221,8 +224,15 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
-def convert(data: bytes, filename: str, limits: Limits | None = None) -> Converted:
+def convert(
+    data: bytes,
+    filename: str,
+    limits: Limits | None = None,
+    recogniser: Recogniser | None = None,
+) -> Converted:
     """The document in `data`; raises `ConversionError` with one sentence that says what to do.
+
+    Words that are pictures are read where there is a `recogniser`.
 
     A page of nothing but front matter is no error: it has only hidden blocks, and so no chunks.
     """
@@ -237,7 +247,9 @@ def convert(data: bytes, filename: str, limits: Limits | None = None) -> Convert
             " raise the limit in the settings",
         )
     found = detect(data, suffix)
-    if language := source.language_of(suffix) if found.convert is source.convert else "":
+    if recogniser is not None and found.recognise is not None:
+        document = found.recognise(data, limits, recogniser)
+    elif language := source.language_of(suffix) if found.convert is source.convert else "":
         document = source.convert_as(data, limits, language)
     else:
         document = found.convert(data, limits)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ingestion.convert.document import Converted, Limits, NoText
+from ingestion.convert import ocr
+from ingestion.convert.document import ConversionError, Converted, Limits, NoText, Writer
+from ingestion.convert.ocr import Recogniser
+from ingestion.convert.pdf import Layout, Page, lines_of
 
 MIME = "image/*"
 
@@ -28,6 +31,31 @@ def is_picture(data: bytes) -> bool:
     return data.startswith(b"BM") and data[6:10] == b"\x00\x00\x00\x00"
 
 
-def convert(data: bytes, limits: Limits) -> Converted:  # noqa: ARG001 (every reader takes the same)
-    """Always `NoText`: without a reader of pictures there is nothing to read."""
-    raise NoText("the file is a picture: add a document with text, or install the ocr extra")
+def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -> Converted:
+    """The words of a picture; `NoText` where there is no reader of pictures, or nothing to read."""
+    if recogniser is None:
+        raise NoText("the file is a picture: add a document with text, or install the ocr extra")
+    pages = []
+    left_out = 0
+    for number, picture in enumerate(ocr.decode(data), start=1):
+        if recogniser.is_over:
+            left_out += 1
+            continue
+        pages.append(Page(number, lines_of(recogniser.read(picture), 1.0, picture.shape[0])))
+    if not any(page.lines for page in pages):
+        raise ConversionError(
+            "no_text", "the picture holds no words that could be read: add a document with text"
+        )
+    layout = Layout(pages, {})
+    writer = Writer(limits)
+    for page in pages:
+        layout.write(page, writer)
+    text, blocks = writer.finish()
+    return Converted(
+        text=text,
+        blocks=blocks,
+        mime=MIME,
+        page_count=len(pages),
+        metadata={"pages_recognised": len(pages)},
+        notice=f"{left_out} pages were left out; split the file to have all." if left_out else "",
+    )

@@ -21,6 +21,7 @@ from ingestion import parsing
 from ingestion.chunking import Chunking, split
 from ingestion.convert.document import Limits
 from ingestion.convert.formats import convert
+from ingestion.convert.ocr import is_installed
 from ingestion.parsing import ParsingPool, open_parsing_pool
 from ingestion.parsing_frames import Frame, read_frame, write_frame
 
@@ -78,7 +79,7 @@ async def test_a_child_that_dies_costs_one_document(pool: ParsingPool) -> None:
     await pool.parse(b"warm", "a.txt")
     (child,) = pids(pool)
     reading = asyncio.create_task(pool.parse(b"# a\n\nb\n" * 500_000, "long.md"))
-    await until(pool._slots.locked)
+    await until(pool._words.slots.locked)
     os.kill(child, signal.SIGSEGV)
     with pytest.raises(DocumentError) as caught:
         await reading
@@ -201,6 +202,13 @@ def test_a_child_leaves_within_a_second_when_its_pipe_closes_even_amid_work() ->
 
 
 SANDBOXED = """
+import threading
+waits, early = threading.Event(), []
+def before():
+    waits.wait()
+    early.append(refused(tries["socket"]))
+started = threading.Thread(target=before)
+started.start()
 import errno, os, socket, subprocess, sys, threading
 from ingestion.sandbox import deny_system_calls
 missing = deny_system_calls()
@@ -228,9 +236,14 @@ failed = [name for name, what in tries.items() if not refused(what)]
 ran = []
 thread = threading.Thread(target=lambda: ran.append(refused(tries["socket"])))
 thread.start(); thread.join()
-print(failed, ran)
-sys.exit(0 if not failed and ran == [True] else 1)
+waits.set(); started.join()
+print(failed, ran, early)
+sys.exit(0 if not failed and ran == early == [True] else 1)
 """
+
+AUDITED = SANDBOXED.replace("import deny_system_calls", "import deny_by_audit_hook").replace(
+    "missing = deny_system_calls()", "missing = deny_by_audit_hook()"
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
@@ -240,6 +253,13 @@ def test_a_child_can_open_no_socket_file_or_process() -> None:
     )
     if done.returncode == 77:
         pytest.skip(done.stdout.decode())
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+def test_without_a_filter_an_audit_hook_refuses_the_same_to_python() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AUDITED], cwd=ROOT, capture_output=True, check=False
+    )
     assert done.returncode == 0, (done.stdout, done.stderr)
 
 
@@ -268,7 +288,7 @@ async def test_every_shared_document_ends_in_text_or_one_clear_error() -> None:
     names = [
         json.loads(line)["file"] for line in (DOCS / "manifest.jsonl").read_bytes().splitlines()
     ]
-    async with open_parsing_pool(timeout_s=30) as pool:
+    async with open_parsing_pool(timeout_s=30, ocr=False) as pool:
         for name in names:
             try:
                 read[name] = await pool.parse(DOCS / name, name)
@@ -337,3 +357,20 @@ async def test_every_shared_document_says_what_its_manifest_expects(pool: Parsin
         "Example Docs",
         "XBRL 10-K",
     ]
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="the shared documents are not here")
+@pytest.mark.skipif(not is_installed(), reason="needs the ocr extra")
+@pytest.mark.timeout(300)
+async def test_scans_and_pictures_are_read_with_the_ocr_extra() -> None:
+    async with open_parsing_pool(timeout_s=240) as pool:
+        scan = await pool.parse(DOCS / "scan-two-columns.pdf", "scan-two-columns.pdf")
+        assert "composition and performance tool for the professional musician" in scan.text
+        assert {block.page for block in scan.blocks} == {1}
+        assert scan.metadata["pages_recognised"] == 1
+        typed = await pool.parse(DOCS / "typewriter.png", "typewriter.png")
+        assert "Linzensoep" in typed.text
+        chinese = await pool.parse(DOCS / "chinese-image.jpeg", "chinese-image.jpeg")
+        assert "适用人群" in chinese.text
+        unmapped = await pool.parse(DOCS / "no-unicode-map.pdf", "no-unicode-map.pdf")
+        assert unmapped.text == "Phone"
