@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import revisions
+from engine.attachments import Attached
 from engine.blobs import BlobStore
 from engine.db.session import Database
 from engine.domain import Lane, Vectors
@@ -71,6 +72,8 @@ class Ingestion:
     chunks: list[NewChunk] | None = None
     vectors: NDArray[np.float32] | None = None
     message: str = ""  # what the document says once it is ready
+    notice: str = ""  # what a reader left out, for that message
+    attached: Sequence[Attached] = ()  # files within the file, to become documents
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
     stored: bool = False  # text and chunks are in SQL
 
@@ -119,13 +122,18 @@ class Ingestion:
             "title": found.title,
             "details": dict(found.details),
             "updated_at": found.updated_at.isoformat() if found.updated_at else None,
+            "notice": self.notice,
+            "attached": [asdict(one) for one in self.attached],
         }
 
     def unpack_facts(self, facts: Mapping[str, Any]) -> None:
         """Know what an earlier attempt found, as if this one had parsed."""
-        at = facts["updated_at"]
+        own = dict(facts)
+        self.notice = own.pop("notice", "")
+        self.attached = [Attached(**one) for one in own.pop("attached", ())]
+        at = own["updated_at"]
         updated_at = datetime.fromisoformat(at) if at else None
-        self.content = Content(**{**facts, "updated_at": updated_at})
+        self.content = Content(**{**own, "updated_at": updated_at})
         self.work = replace(
             self.work,
             title=facts["title"] or self.work.title,

@@ -30,5 +30,6 @@ class Indexer(Component[Ingestion]):
             raise RuntimeError("Indexer stands before Embedder")
         chunks = run.chunks
         await run.feed(run.vectors)
-        run.message = f"{len(chunks)} chunks" if chunks else NOTHING_TO_FIND
+        said = f"{len(chunks)} chunks" if chunks else NOTHING_TO_FIND
+        run.message = f"{said}. {run.notice}" if run.notice else said
         return {"chunk_count": len(chunks)}

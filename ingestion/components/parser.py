@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine.attachments import Attached
 from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
@@ -54,7 +55,7 @@ class Parser(Component[Ingestion]):
         blob_hash = BlobRef.parse(inputs["content"]).hash
         data = await shared.blobs.get(run.work.tenant_id, blob_hash)
         document = run.converted = await shared.parsers.parse(data, name)
-        if not document.text.strip():
+        if not document.text.strip() and not document.attachments:
             raise DocumentError(f"{name} holds no text; there is nothing to index.", code="empty")
         given = run.work.title if run.work.title != PurePath(run.work.filename).name else ""
         title = given or document.title or run.work.title
@@ -73,6 +74,11 @@ class Parser(Component[Ingestion]):
             details=details,
             updated_at=document.updated_at,
         )
+        run.notice = document.notice
+        run.attached = [
+            Attached(one.name, await shared.blobs.put(run.work.tenant_id, one.data), len(one.data))
+            for one in document.attachments
+        ]
         return {"text": await run.pack_text(document.text), "title": title, "details": details}
 
     def _check_suffix(self, name: str) -> None:
@@ -90,6 +96,8 @@ class Parser(Component[Ingestion]):
 
 def _details(document: Converted) -> dict[str, object]:
     facts: dict[str, object] = dict(document.metadata)
+    if document.notice:
+        facts["notice"] = document.notice
     if document.author:
         facts["author"] = document.author
     if document.page_count is not None:
