@@ -73,6 +73,7 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     yield _folder(settings.home)
     yield _disk(settings.home)
     yield _secret_key(settings)
+    yield _parsers()
     try:
         async with opened(ctx) as (engine, _):
             for name, fault in (await engine.health()).items():
@@ -105,6 +106,15 @@ def _disk(home: Path) -> Check:
     free = shutil.disk_usage(there).free
     said = f"{free / 1e9:.1f} GB free"
     return Check("disk", said, "" if free >= LEAST_FREE_BYTES else "free at least 1 GB")
+
+
+def _parsers() -> Check:
+    """What holds the processes that read files, and whether they read pictures."""
+    from ingestion.convert.ocr import is_installed
+    from ingestion.sandbox import describe
+
+    pictures = "words of scans and pictures too" if is_installed() else "without the ocr extra"
+    return Check("parsers", f"{describe()}, {pictures}")
 
 
 def _secret_key(settings: Settings) -> Check:

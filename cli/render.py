@@ -44,7 +44,8 @@ def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Tex
         out.append(f"{number}. ", style="dim").append(one_line(hit.title) or hit.id, style="bold")
         out.append(f"  {hit.kb_name} · {certainty(hit.confidence)}\n", style="dim")
         out.append(_wrapped(_words(hit.text), width, lines=PASSAGE_LINES))
-        out.append(f"{INDENT}{address(hit)}\n", style="blue")
+        out.append(f"{INDENT}{address(hit)}", style="blue")
+        out.append(_where(hit.passages[0].where, hit.title) + "\n", style="dim")
         if explain:
             out.append(f"{INDENT}{explained(hit.scores)}\n", style="dim")
         out.append("\n")
@@ -77,8 +78,14 @@ def _cited(citation: Citation, width: int) -> Text:
     out = Text().append(f"[{citation.n}] ", style="dim")
     out.append(one_line(citation.title) + "\n", style="bold")
     out.append(_wrapped(f"“{_words(citation.quote)}”", width, indent="    "))
-    where = one_line(citation.url) or f"scrubjay docs show {citation.document_id}"
-    return out.append(f"    {where}\n", style="blue")
+    address = one_line(citation.url) or f"scrubjay docs show {citation.document_id}"
+    out.append(f"    {address}", style="blue")
+    return out.append(_where(citation.where, citation.title) + "\n", style="dim")
+
+
+def _where(place: str, title: str) -> str:
+    """Where in the document, after its address; a heading that only repeats the title says nothing."""
+    return f"  {one_line(place)}" if place and place != title else ""
 
 
 def certainty(confidence: float) -> str:

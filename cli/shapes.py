@@ -42,6 +42,7 @@ def search(result: SearchResult) -> dict[str, Any]:
                 "document_id": hit.document_id,
                 "title": hit.title,
                 "url": hit.url,
+                "where": hit.passages[0].where,
                 "text": hit.text,
                 "score": hit.score,
                 "confidence": hit.confidence,
@@ -65,6 +66,7 @@ def answer(value: Answer) -> dict[str, Any]:
                 "document_id": citation.document_id,
                 "title": citation.title,
                 "url": citation.url,
+                "where": citation.where,
                 "quote": citation.quote,
             }
             for citation in value.citations

@@ -117,6 +117,7 @@ def cite(n: int, hit: Hit, passage: Passage, start: int, end: int) -> Citation:
         quote=passage.text[start:end],
         start=passage.start + start,
         end=passage.start + end,
+        where=passage.where,
     )
 
 

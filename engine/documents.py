@@ -48,6 +48,7 @@ DELETE_KB = "delete_kb"
 
 EXTERNAL_ID_MAX = 2000  # characters, the column's width
 TITLE_MAX = 500
+CHILDREN = 100  # documents made of the files within one
 RECEIVED_AT_A_TIME = 8
 LOOK_UP = 500  # ids a statement
 
@@ -584,8 +585,31 @@ async def _take_off(session: AsyncSession, document: Document) -> None:
     document.vectors = "none"
 
 
+def child_ids(parent: Document) -> list[str]:
+    """The external ids that documents made of a document's files have, in order."""
+    return [f"attachment:{parent.id}:{number}" for number in range(CHILDREN)]
+
+
+async def children_of(session: AsyncSession, parent: Document) -> list[Document]:
+    """The documents made of a document's files (`attachments.py`), deleted ones too."""
+    found = await session.scalars(
+        select(Document).where(
+            Document.kb_id == parent.kb_id,
+            Document.source_id == parent.source_id,
+            Document.external_id.in_(child_ids(parent)),
+        )
+    )
+    return list(found)
+
+
 async def retire(session: AsyncSession, document: Document) -> None:
-    """Mark a document deleted, take it off every branch, and queue the clean-up of its bytes."""
+    """Mark a document deleted, take it off every branch, and queue the clean-up of its bytes.
+
+    The documents made of its files go with it.
+    """
+    for child in await children_of(session, document):
+        if child.deleted_at is None:
+            await retire(session, child)
     await jobs.cancel_document(session, document.tenant_id, document.id)
     await _take_off(session, document)
     document.deleted_at = now()
@@ -623,7 +647,9 @@ def _why(document: Document, job: Job | None, run: Run | None, ahead: int, befor
     match document.state:
         case "ready":
             found = "keyword and semantic" if document.vectors == "complete" else "keyword"
-            return f"{document.title!r} is ready: {document.chunk_count} chunks, {found} search."
+            said = f"{document.title!r} is ready: {document.chunk_count} chunks, {found} search."
+            notice = document.details.get("notice")
+            return f"{said} {notice}" if notice else said
         case "failed":
             return f"{document.title!r} failed: {document.error}{before}"
         case "cancelled":

@@ -132,6 +132,7 @@ class Passage:
     page: int | None = None
     cosine: float | None = None
     bm25: float = 0.0
+    where: str = ""  # for people: page, slide or cells, then the heading it stands under
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ class Citation:
     quote: str
     start: int
     end: int
+    where: str = ""  # as of its passage
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Integer, Select, String, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,7 +22,7 @@ ChunkKey = tuple[str, int]  # revision id and ordinal
 DIGITS = 10  # of an ordinal, before the revision's id, in the parameter that names chunks
 
 
-def _chunks() -> Select[str, int, str, str, int, int, int | None]:
+def _chunks() -> Select[str, int, str, str, int, int, int | None, dict[str, Any]]:
     """Chunks by one parameter, from which the join starts: pairs by IN would scan every chunk."""
     named = json_items(bindparam("wanted", type_=Json)).table_valued("value").c.value
     return (
@@ -33,6 +34,7 @@ def _chunks() -> Select[str, int, str, str, int, int, int | None]:
             Chunk.start,
             Chunk.end,
             Chunk.page,
+            Chunk.meta,
         )
         .where(
             Chunk.revision_id == func.substr(named, DIGITS + 1),
@@ -112,9 +114,17 @@ async def _load_chunks(
             start=start,
             end=end,
             page=page,
+            where=name_place(page, meta),
         )
-        for revision_id, ordinal, text, context, start, end, page in rows
+        for revision_id, ordinal, text, context, start, end, page, meta in rows
     }
+
+
+def name_place(page: int | None, meta: Mapping[str, Any]) -> str:
+    """Where a chunk stands in its file, as people say it: `page 3, Annual leave`."""
+    place = str(meta.get("place") or (f"page {page}" if page else ""))
+    path = meta.get("path") or []
+    return ", ".join(part for part in (place, str(path[-1]) if path else "") if part)
 
 
 def _passage(passage: Passage, scored: IndexPassage | None) -> Passage:
@@ -130,6 +140,7 @@ def _passage(passage: Passage, scored: IndexPassage | None) -> Passage:
         page=passage.page,
         cosine=scored.cosine,
         bm25=scored.bm25,
+        where=passage.where,
     )
 
 

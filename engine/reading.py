@@ -18,6 +18,7 @@ from engine.db.session import Database
 from engine.db.tables import Chunk, Document, KnowledgeBase
 from engine.domain import parse_chunk_id
 from engine.errors import InvalidInput, NotFound
+from engine.passages import name_place
 from engine.revisions import load_text
 
 PAGE_CHARS = 24_000  # about 6k tokens: a page stays well inside every client's limit
@@ -45,6 +46,7 @@ class Page:
     next_id: str
     updated_at: datetime | None
     changed: bool = False
+    where: str = ""  # of the highlight: page, slide or cells, and the heading it stands under
 
 
 async def read_page(
@@ -58,6 +60,7 @@ async def read_page(
     async with db.read() as session:
         highlight: tuple[int, int] | None = None
         changed = False
+        where = ""
         if (chunk := parse_chunk_id(id)) is not None:
             revision_id, ordinal = chunk
             document, _, live_id = await access.get_visible_revision(
@@ -69,6 +72,7 @@ async def read_page(
                 raise _not_found(id)
             if row is not None and not changed:
                 highlight = (row.start, row.end)
+                where = name_place(row.page, row.meta)
         else:
             found = (
                 await session.execute(
@@ -104,6 +108,7 @@ async def read_page(
         next_id=f"{document.id}~{end}" if end < len(text) else "",
         updated_at=document.source_updated_at or document.updated_at,
         changed=changed,
+        where=where,
     )
 
 

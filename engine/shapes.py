@@ -36,6 +36,7 @@ def hit(value: Hit, url_of: UrlOf = own_url) -> dict[str, Any]:
         "document_id": value.document_id,
         "title": value.title,
         "url": url_of(value.url, value.id),
+        "where": value.passages[0].where,
         "text": value.text,
         "score": value.score,
         "confidence": value.confidence,
@@ -61,6 +62,7 @@ def citation(value: Citation, url_of: UrlOf = own_url) -> dict[str, Any]:
         "document_id": value.document_id,
         "title": value.title,
         "url": url_of(value.url, value.id),
+        "where": value.where,
         "quote": value.quote,
     }
 
@@ -108,6 +110,7 @@ def page(value: Page, url_of: UrlOf = own_url) -> dict[str, Any]:
         "document_id": value.document_id,
         "title": value.title,
         "url": url_of(value.url, value.id),
+        "where": value.where,
         "text": value.text,
         "knowledge_base": value.kb_name,
         "updated_at": value.updated_at.isoformat(timespec="seconds") if value.updated_at else "",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import jobs, reconcile, revisions
+from engine import attachments, jobs, reconcile, revisions
 from engine.db.session import Database
 from engine.documents import CLEAN, DELETE_KB, INGEST
 from engine.domain import Vectors
@@ -113,6 +113,7 @@ class _RunStore(SqlRunStore):
             await revisions.make_live(
                 session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
             )
+            await attachments.settle(session, run.work, run.attached, lane=self._job.lane)
             await jobs.finish(session, self._job)
         elif change.state is RunState.RUNNING and change.progress is not None:
             await revisions.report_progress(

@@ -16,11 +16,18 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ingestion.contexts import Contexts, TokenOffsets
-from ingestion.convert.document import Block, BlockKind, Converted
+from ingestion.convert.document import (
+    Block,
+    BlockKind,
+    Converted,
+    Place,
+    join_places,
+    render_place,
+)
 
 Strategy = Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"]
 
@@ -85,6 +92,7 @@ class Span:
     heading_path: tuple[str, ...]
     tokens: int
     kind: BlockKind
+    place: str = ""  # in a file without pages: `slide 3`, `Sales!A2:F40`
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,7 @@ class _Splitter:
         self._offsets = offsets
         self._starts = [start for start, _ in offsets(document.text)]
         self._contexts = Contexts(document, settings.context, offsets)
+        self._places = _Places(document.text)
         # A part smaller than this says too little by itself and is joined with its siblings.
         self._small = (settings.size - settings.special) // 3
         self._breaks = marks.breaks
@@ -303,6 +312,7 @@ class _Splitter:
             heading_path=first.block.heading_path,
             tokens=tokens + context_tokens,
             kind=max(chunk, key=lambda unit: unit.end - unit.start).block.kind,
+            place=self._places.of(chunk, start, end),
         )
 
     def _windows(self, run: Sequence[Block]) -> Iterator[list[_Unit]]:
@@ -446,6 +456,41 @@ class _Splitter:
                 stop = start + (stop - start) // 2
             yield _Unit(start, stop, block, measured=tokens)
             start = stop
+
+
+class _Places:
+    """Names where spans stand; asked in their order, so that no line is counted twice."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._block = -1  # where the block that is being counted begins
+        self._at = 0
+        self._lines = 0  # of it before `_at`
+
+    def of(self, chunk: Sequence[_Unit], start: int, end: int) -> str:
+        """The place of `chunk`, which spans from `start` to `end`, or nothing."""
+        unit = next((one for one in chunk if one.block.place is not None), None)
+        if unit is None:
+            return ""
+        first, last = unit.block, chunk[-1].block
+        begin = self._narrow(first, max(start, first.start), min(end, first.end))
+        stop = begin if first is last else self._narrow(last, last.start, end)
+        joined = join_places(begin, stop)
+        return "" if joined is None else render_place(joined)
+
+    def _narrow(self, block: Block, start: int, end: int) -> Place | None:
+        """Of a block whose lines are rows or lines of the file, those from `start` to `end`."""
+        place = block.place
+        if place is None or place.unit not in {"line", "row"} or place.first == place.last:
+            return place
+        if self._block != block.start or self._at > start:
+            self._block, self._at, self._lines = block.start, block.start, 0
+        self._lines += self._text.count("\n", self._at, start)
+        self._at = start
+        ruled = 1 if block.kind == "table" else 0  # the line under a table's header is no row
+        first = max(self._lines - ruled, 0)
+        last = max(self._lines + self._text.count("\n", start, end) - ruled, 0)
+        return replace(place, first=place.first + first, last=min(place.last, place.first + last))
 
 
 def _runs(document: Converted) -> Iterator[list[Block]]:

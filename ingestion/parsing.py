@@ -29,11 +29,13 @@ from ingestion.chunking import Chunking, Span
 from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
 from ingestion.convert.document import Converted, Limits
+from ingestion.convert.ocr import is_installed
 from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse_head
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
+OCR_MEMORY_BYTES = 2 << 30  # what a page of 200 dots an inch takes, and as much again
 CHILD_FROM_CHARS = 100_000  # a shorter document is cut before it could be sent there and back
 HERE_UNDER_BYTES = 20_000
 _ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +51,10 @@ _MESSAGES = {
 
 
 class ParsingPool:
-    """At most `size` children; `parse` and `split` wait for a free one."""
+    """At most `size` children; `parse` and `split` wait for a free one.
+
+    With the `ocr` extra (`ocr` None asks whether it is there), one more reads what is pictures.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,8 @@ class ParsingPool:
         idle_s: float = 30.0,
         limits: Limits | None = None,
         tokenizer: Callable[[], bytes | None] | None = None,
+        ocr: bool | None = None,
+        ocr_threads: int = 1,
     ) -> None:
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
@@ -69,8 +76,10 @@ class ParsingPool:
         self._limits = limits or Limits()
         self._tokenizer = tokenizer
         self._told: bytes | None = None
-        self._slots = asyncio.Semaphore(size)
-        self._idle: list[_Child] = []
+        self._words = _Kind(asyncio.Semaphore(size))
+        # One at a time: it takes seconds a page and some 500 MB.
+        self._pictures = _Kind(asyncio.Semaphore(1), ocr_threads=ocr_threads)
+        self._ocr = is_installed() if ocr is None else ocr
         self._children: set[_Child] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -89,8 +98,13 @@ class ParsingPool:
                 code="too_large",
             )
         limits = dataclasses.asdict(self._limits)
-        request = Frame({"op": "convert", "filename": filename[-500:], "limits": limits}, data)
-        body = await self._ask(request)
+        ask: dict[str, Any] = {"op": "convert", "filename": filename[-500:], "limits": limits}
+        head, body = await self._ask(Frame(ask, data), self._words)
+        if self._ocr and head.get("pictures"):
+            ask["seconds"] = 0.8 * self._timeout_s  # enough is left to end in good order
+            head, body = await self._ask(Frame(ask, data), self._pictures)
+        if "error" in head:
+            raise _refusal(head)
         decode = functools.partial(_checked, documents.decode, body)
         # A page is decoded sooner than a thread would be woken for it.
         found = decode() if len(body) < HERE_UNDER_BYTES else await anyio.to_thread.run_sync(decode)
@@ -107,7 +121,9 @@ class ParsingPool:
             return await anyio.to_thread.run_sync(chunking.split, document, settings, token_offsets)
         encoded = await anyio.to_thread.run_sync(documents.encode, document)
         request = Frame({"op": "split", "chunking": dataclasses.asdict(settings)}, encoded)
-        body = await self._ask(request)
+        head, body = await self._ask(request, self._words)
+        if "error" in head:
+            raise _refusal(head)
         decode = functools.partial(_decode_spans, length=len(document.text))
         return await anyio.to_thread.run_sync(_checked, decode, body)
 
@@ -125,9 +141,9 @@ class ParsingPool:
             await self._end(child)
         await asyncio.gather(*self._endings)
 
-    async def _ask(self, request: Frame) -> bytes:
-        async with self._slots:
-            child = await self._acquire()
+    async def _ask(self, request: Frame, kind: _Kind) -> tuple[dict[str, Any], bytes]:
+        async with kind.slots:
+            child = await self._acquire(kind)
             try:
                 async with asyncio.timeout(self._timeout_s):
                     head, body = await child.ask(request, self._output_bytes)
@@ -142,10 +158,8 @@ class ParsingPool:
             except BaseException:  # cancelled: what the child is doing no longer matters
                 await self._end(child)
                 raise
-            self._release(child)
-        if "error" in head:
-            raise _refusal(head)
-        return body
+            self._release(child, kind)
+        return head, body
 
     def _death(self, child: _Child, error: Exception) -> DocumentError:
         """Why a child ended amid a document."""
@@ -154,11 +168,11 @@ class ParsingPool:
             return DocumentError(_MESSAGES["too_large"], code="too_large")
         return DocumentError(_MESSAGES["unreadable"], code="unreadable")
 
-    async def _acquire(self) -> _Child:
+    async def _acquire(self, kind: _Kind) -> _Child:
         if self._closed:
             raise Unavailable("the parsing pool is closed: this process is stopping")
-        while self._idle:
-            child = self._idle.pop()
+        while kind.idle:
+            child = kind.idle.pop()
             child.stay()
             if child.status is None:
                 return child
@@ -168,7 +182,9 @@ class ParsingPool:
         try:
             tokens = await self._tokens()
             async with asyncio.timeout(START_TIMEOUT_S):
-                start = Frame({"memory_bytes": self._memory_bytes}, tokens)
+                room = max(self._memory_bytes, OCR_MEMORY_BYTES if kind.ocr_threads else 0)
+                head = {"memory_bytes": room, "ocr_threads": kind.ocr_threads}
+                start = Frame(head, b"" if kind.ocr_threads else tokens)
                 head, _ = await child.ask(start, 0)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             await self._end(child)
@@ -182,27 +198,37 @@ class ParsingPool:
             log.info("files are read without a system call filter: %s", head["unsandboxed"])
         return child
 
-    def _release(self, child: _Child) -> None:
+    def _release(self, child: _Child, kind: _Kind) -> None:
         if self._closed:
             child.kill()
             return
-        self._idle.append(child)
-        child.leave_in(self._idle_s, self._retire)
+        kind.idle.append(child)
+        child.leave_in(self._idle_s, functools.partial(self._retire, kind))
 
-    def _retire(self, child: _Child) -> None:
-        if child in self._idle:
-            self._idle.remove(child)
+    def _retire(self, kind: _Kind, child: _Child) -> None:
+        if child in kind.idle:
+            kind.idle.remove(child)
             ending = asyncio.create_task(self._end(child))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
 
     async def _end(self, child: _Child) -> None:
         self._children.discard(child)
-        if child in self._idle:
-            self._idle.remove(child)
+        for kind in (self._words, self._pictures):
+            if child in kind.idle:
+                kind.idle.remove(child)
         child.stay()
         child.kill()
         await child.wait()
+
+
+@dataclasses.dataclass(slots=True)
+class _Kind:
+    """Children that are told the same at their start, and how many may work at once."""
+
+    slots: asyncio.Semaphore
+    ocr_threads: int = 0  # those that read pictures
+    idle: list[_Child] = dataclasses.field(default_factory=list)
 
 
 @contextlib.asynccontextmanager
@@ -333,8 +359,9 @@ def _decode_spans(body: bytes, *, length: int) -> list[Span]:
             heading_path=tuple(str(name) for name in path),
             tokens=int(tokens),
             kind=kind if kind in documents.KINDS else "paragraph",
+            place=str(place),
         )
-        for start, end, context, page, path, tokens, kind in rows
+        for start, end, context, page, path, tokens, kind, place in rows
     ]
     if any(not 0 <= span.start < span.end <= length for span in spans):
         raise ValueError("a span lies outside its text")

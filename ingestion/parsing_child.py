@@ -17,17 +17,21 @@ import queue
 import sys
 import threading
 import traceback
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 from ingestion.chunking import Chunking, split
 from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
-from ingestion.convert.document import ConversionError, Limits
+from ingestion.convert.document import ConversionError, Limits, NoText
 from ingestion.convert.formats import convert
+from ingestion.convert.ocr import Recogniser, open_engine
 from ingestion.convert.warmup import warm_up
 from ingestion.parsing_frames import Frame, read_frame, write_frame
-from ingestion.sandbox import deny_system_calls, limit_memory
+from ingestion.sandbox import deny_by_audit_hook, deny_system_calls, limit_memory
 from ingestion.word_tokens import open_token_offsets
+
+Engine = Callable[[Any], Any]  # of pictures: what `open_engine` opens
 
 
 def main() -> None:
@@ -40,16 +44,19 @@ def main() -> None:
         os.nice(10)
     token_offsets = open_token_offsets(start.body) if start.body else None
     warm_up()
+    engine = open_engine(int(start.head["ocr_threads"])) if start.head.get("ocr_threads") else None
     if token_offsets is not None:
         token_offsets("warm")
     gc.freeze()
     limit_memory(int(start.head["memory_bytes"]))
     missing = deny_system_calls()
+    if missing:
+        deny_by_audit_hook()
     inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
     write_frame(answers, Frame({"ready": True, "unsandboxed": missing}))
     while True:
-        write_frame(answers, _answer(inbox.get(), token_offsets))
+        write_frame(answers, _answer(inbox.get(), token_offsets, engine))
 
 
 def _take_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -72,11 +79,13 @@ def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[Frame]) -> None:
         os._exit(0)
 
 
-def _answer(request: Frame, token_offsets: TokenOffsets | None) -> Frame:
+def _answer(request: Frame, token_offsets: TokenOffsets | None, engine: Engine | None) -> Frame:
     try:
         if request.head["op"] == "convert":
-            return _convert(request)
+            return _convert(request, engine)
         return _split(request, token_offsets)
+    except NoText as error:
+        return Frame({"error": error.code, "message": error.message, "pictures": True})
     except ConversionError as error:
         return Frame({"error": error.code, "message": error.message})
     except MemoryError:
@@ -87,10 +96,15 @@ def _answer(request: Frame, token_offsets: TokenOffsets | None) -> Frame:
         return Frame({"error": "unreadable", "message": "", "detail": out.getvalue()[-4000:]})
 
 
-def _convert(request: Frame) -> Frame:
+def _convert(request: Frame, engine: Engine | None) -> Frame:
     limits = Limits(**request.head["limits"])
-    converted = convert(request.body, str(request.head["filename"]), limits)
-    return Frame({"done": True}, documents.encode(converted))
+    recogniser = None
+    if engine is not None:
+        seconds = float(request.head["seconds"])
+        recogniser = Recogniser(engine, seconds=seconds, pages=limits.ocr_pages)
+    converted = convert(request.body, str(request.head["filename"]), limits, recogniser)
+    pictures = engine is None and "pages_without_text" in converted.metadata
+    return Frame({"done": True, "pictures": pictures}, documents.encode(converted))
 
 
 def _split(request: Frame, token_offsets: TokenOffsets | None) -> Frame:

@@ -2,7 +2,8 @@
 
 On Linux a seccomp filter refuses sockets, new processes, programs and every opening or changing of
 files, so a reader that was tricked by its input can neither call out nor look around. Limits on
-memory hold on every POSIX system. Elsewhere the caller is told what is missing.
+memory hold on every POSIX system. Where there is no seccomp, an audit hook refuses the same to what
+goes through Python, which is the best that can be had there; `doctor` says which of the two it is.
 """
 
 from __future__ import annotations
@@ -52,10 +53,19 @@ _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CLONE_THREAD = 0x00010000
 _X32 = 0x40000000  # x86-64's second table of numbers
 
+_AUDITED = (  # beginnings of the names of audit events
+    *("open", "socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn"),
+    *("os.system", "os.startfile", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link"),
+    *("os.symlink", "os.truncate", "os.chmod", "os.chown", "os.kill", "os.listdir", "os.scandir"),
+    *("shutil.", "urllib.", "ftplib.", "smtplib.", "ctypes.dlopen", "winreg.", "pty.spawn"),
+)
+
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC = 1, 1
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 
 
@@ -75,7 +85,7 @@ def limit_memory(room_bytes: int) -> None:
 
 
 def deny_system_calls() -> str:
-    """Install the filter for this thread and those it starts; "" or why it is not in force."""
+    """Install the filter for all threads of this process; "" or why it is not in force."""
     machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     if sys.platform != "linux" or machine not in _AUDIT_ARCH or sys.maxsize < 2**32:
         return f"no seccomp filter for {sys.platform} on {machine}"
@@ -85,9 +95,33 @@ def deny_system_calls() -> str:
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(filters))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return f"prctl: {os.strerror(ctypes.get_errno())}"
+    # For all threads at once, also those that a library has started already.
+    number = ctypes.c_long(_SECCOMP[machine])
+    if libc.syscall(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, header) == 0:
+        return ""
     if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0) != 0:
         return f"prctl: {os.strerror(ctypes.get_errno())}"
     return ""
+
+
+def deny_by_audit_hook() -> None:
+    """Refuse files, sockets and processes to Python code; native code is not seen by it."""
+
+    def refuse(event: str, _: tuple[object, ...]) -> None:
+        if event.startswith(_AUDITED):
+            raise PermissionError(_EPERM, f"a parser may not {event}")
+
+    sys.addaudithook(refuse)
+
+
+def describe() -> str:
+    """What holds parsers on this system, in words."""
+    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if sys.platform == "linux" and machine in _AUDIT_ARCH and sys.maxsize > 2**32:
+        status = Path("/proc/self/status")
+        if not status.exists() or "\nSeccomp:" in status.read_text(encoding="ascii"):
+            return "files are read behind a system call filter (seccomp)"
+    return "files are read behind an audit hook, best effort: this system has no seccomp"
 
 
 def _program(machine: str) -> bytes:

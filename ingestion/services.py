@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import component_outputs, revisions
+from engine.attachments import Attached
 from engine.blobs import BlobStore
 from engine.component_outputs import Made
 from engine.db.session import Database
@@ -75,6 +76,7 @@ class Ingestion:
     vectors: NDArray[np.float32] | None = None
     message: str = ""  # what the document says once it is ready
     remarks: list[str] = field(default_factory=list)  # what that is to mention
+    attached: Sequence[Attached] = ()  # files within the file, to become documents
     made: list[Made] = field(default_factory=list)  # to be kept for another run
     published: bool = False  # its words answer
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
@@ -141,15 +143,18 @@ class Ingestion:
             "details": dict(found.details),
             "updated_at": found.updated_at.isoformat() if found.updated_at else None,
             "remarks": self.remarks,
+            "attached": [asdict(one) for one in self.attached],
         }
 
     def unpack_facts(self, facts: Mapping[str, Any]) -> None:
         """Know what an earlier attempt found, as if this one had parsed."""
-        at = facts["updated_at"]
+        own = dict(facts)
+        remarks = own.pop("remarks", ())
+        self.attached = [Attached(**one) for one in own.pop("attached", ())]
+        at = own["updated_at"]
         updated_at = datetime.fromisoformat(at) if at else None
-        known = {key: value for key, value in facts.items() if key != "remarks"}
-        self.content = Content(**{**known, "updated_at": updated_at})
-        self.remarks = [*facts.get("remarks", ()), *self.remarks]
+        self.content = Content(**{**own, "updated_at": updated_at})
+        self.remarks = [*remarks, *self.remarks]
         self.work = replace(
             self.work,
             title=facts["title"] or self.work.title,

@@ -15,6 +15,7 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine.attachments import Attached
 from engine.component_outputs import key_of
 from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
@@ -60,7 +61,7 @@ class Parser(Component[Ingestion]):
         blob_hash = BlobRef.parse(inputs["content"]).hash
         document, size_bytes = await self._read(run, blob_hash, name)
         run.converted = document
-        if not document.text.strip():
+        if not document.text.strip() and not document.attachments:
             raise DocumentError(f"{name} holds no text; there is nothing to index.", code="empty")
         given = run.work.title if run.work.title != PurePath(run.work.filename).name else ""
         title = given or document.title or run.work.title
@@ -79,6 +80,14 @@ class Parser(Component[Ingestion]):
             details=details,
             updated_at=document.updated_at,
         )
+        if document.notice:
+            run.remarks.append(document.notice)
+        run.attached = [
+            Attached(
+                one.name, await run.shared.blobs.put(run.work.tenant_id, one.data), len(one.data)
+            )
+            for one in document.attachments
+        ]
         return {"text": await run.pack_text(document.text), "title": title, "details": details}
 
     @staticmethod
@@ -124,6 +133,8 @@ def _readers_hash() -> str:
 
 def _details(document: Converted) -> dict[str, object]:
     facts: dict[str, object] = dict(document.metadata)
+    if document.notice:
+        facts["notice"] = document.notice
     if document.author:
         facts["author"] = document.author
     if document.page_count is not None:

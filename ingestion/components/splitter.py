@@ -157,4 +157,5 @@ def _row(span: Span) -> dict[str, Any]:
         "path": list(span.heading_path),
         "tokens": span.tokens,
         "kind": span.kind,
+        "place": span.place,
     }

@@ -100,4 +100,4 @@ class _Parts:
 
 def _meta(row: dict[str, Any]) -> dict[str, Any]:
     meta = {"path": row["path"], "kind": row["kind"]}
-    return meta | {"flags": row["flags"]} if row.get("flags") else meta
+    return meta | {key: row[key] for key in ("flags", "place") if row.get(key)}

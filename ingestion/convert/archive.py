@@ -10,6 +10,8 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from typing import IO, cast
 
 from lxml import etree
 
@@ -17,6 +19,20 @@ from ingestion.convert.document import ConversionError, Limits
 
 ZIP_MAGIC = b"PK\x03\x04"
 _MEMBERS = 20_000
+
+
+def directory(data: bytes) -> bytes:
+    """The directory at the end of a zip file, which names its own members and no others' within.
+
+    Empty where the file was cut short.
+    """
+    at = data.rfind(b"PK\x05\x06", -66_000)
+    if not data.startswith(ZIP_MAGIC) or at < 0 or len(data) < at + 22:
+        return b""
+    size, offset = struct.unpack_from("<II", data, at + 12)
+    if offset == 0xFFFFFFFF or offset + size > at:  # zip64, or something stands before the archive
+        return data[max(0, at - 1_000_000) : at]
+    return data[offset : offset + size]
 
 
 class Archive:
@@ -53,19 +69,74 @@ class Archive:
                 content = member.read(self._left + 1)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
             raise damaged() from error
-        self._left -= len(content)
+        self.take(len(content))
+        return content
+
+    def stream(self, name: str) -> IO[bytes] | None:
+        """A member to be read bit by bit, within the same bound; None where there is none."""
+        try:
+            info = self._zip.getinfo(name)
+        except KeyError:
+            return None
+        if info.flag_bits & 1:
+            raise encrypted()
+        try:
+            return cast("IO[bytes]", _Bounded(self._zip.open(info), self))
+        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+            raise damaged() from error
+
+    def take(self, size_bytes: int) -> None:
+        """Count what was unpacked; over the limit that is an error."""
+        self._left -= size_bytes
         if self._left < 0:
             raise ConversionError(
                 "too_large",
                 f"the file unpacks to more than {self._limits.unpacked_bytes:,} bytes: split it"
                 " into smaller files and add those",
             )
-        return content
 
     def xml(self, name: str) -> etree._Element | None:
         """A member's XML, None where there is none of that name."""
         content = self.read(name)
         return None if content is None else parse_xml(content)
+
+
+class _Bounded(io.RawIOBase):
+    """A member of an archive that reports what is read of it."""
+
+    def __init__(self, member: IO[bytes], archive: Archive) -> None:
+        self._member = member
+        self._archive = archive
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; damage is an error of the document."""
+        try:
+            data = self._member.read(size if size > 0 else 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise damaged() from error
+        self._archive.take(len(data))
+        return data
+
+
+def stream_xml(stream: IO[bytes], *names: str) -> Iterator[etree._Element]:
+    """Elements of these local names as they end; a stream's document may declare no types."""
+    try:
+        events = etree.iterparse(
+            stream,
+            events=("end",),
+            tag=[f"{{*}}{name}" for name in names],
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            remove_comments=True,
+        )
+        for _, element in events:
+            yield element
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise damaged() from error
 
 
 def parse_xml(content: bytes) -> etree._Element:

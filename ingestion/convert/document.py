@@ -10,13 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
 BlockKind = Literal["heading", "paragraph", "list", "table", "code", "quote", "hidden"]
 
+PlaceUnit = Literal["cell", "line", "row", "slide"]
+
 KINDS: tuple[str, ...] = get_args(BlockKind)
+UNITS: tuple[str, ...] = get_args(PlaceUnit)
+
+HEADING_MAX = 500  # characters of a heading that are kept
 
 Metadata = Mapping[str, str | int | float | bool | list[str]]
 
@@ -33,15 +38,53 @@ class ConversionError(Exception):
         return self.message
 
 
+class NoText(ConversionError):
+    """A file whose words are pictures: a reader of pictures may find them (`ocr.py`)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("no_text", message)
+        self.args = (message,)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one document may be. Over it a conversion ends with an error, never cut short."""
+    """How much one document may be. Over it a conversion ends with an error.
+
+    Rows, scanned pages and attachments are the exception: the document goes on without the rest,
+    and its `notice` says so.
+    """
 
     size_bytes: int = 100 * 1024 * 1024
     unpacked_bytes: int = 400 * 1024 * 1024  # of what an archive holds, all members that are read
     text_chars: int = 40_000_000
     pages: int = 10_000
     blocks: int = 1_000_000
+    rows: int = 100_000  # of all sheets of a file; what follows is left out, and the file says so
+    ocr_pages: int = 200  # likewise, of a scan
+    attachments: int = 100  # of one message
+    attachment_bytes: int = 100 * 1024 * 1024  # of all of them together
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file that has no pages: slides, rows, lines or cells, from 1.
+
+    `name` is the sheet's; `columns` are the letters of its first and last column.
+    """
+
+    unit: PlaceUnit
+    first: int
+    last: int
+    name: str = ""
+    columns: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file within a file, to become a document of its own."""
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +102,15 @@ class Block:
     level: int = 0
     page: int | None = None
     heading_path: tuple[str, ...] = ()
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """One document as text. Blocks are in order and don't overlap; text between them is not content."""
+    """One document as text. Blocks are in order and don't overlap; text between them is not content.
+
+    `notice` is a sentence for the person who added it, where something was left out.
+    """
 
     text: str
     blocks: Sequence[Block]
@@ -75,6 +122,8 @@ class Converted:
     page_count: int | None = None
     language: str = ""  # as the file declares it, a BCP 47 tag in lower case
     metadata: Metadata = field(default_factory=dict)
+    notice: str = ""
+    attachments: Sequence[Attachment] = ()
 
 
 class Outline:
@@ -102,24 +151,54 @@ class Writer:
         self._blocks: list[Block] = []
         self._length = 0
         self._outline = Outline()
+        self.place: Place | None = None  # of what is added without one
 
     def add(
-        self, kind: BlockKind, text: str, *, page: int | None = None, tight: bool = False
+        self,
+        kind: BlockKind,
+        text: str,
+        *,
+        page: int | None = None,
+        place: Place | None = None,
+        tight: bool = False,
     ) -> None:
         """Append a block; `tight` puts it on the next line instead of after an empty one."""
         text = clean(text).strip("\n")
         if not text.strip():
             return
-        self._append(kind, text, 0, page, self._outline.path, tight=tight)
+        self._append(kind, text, 0, page, place or self.place, self._outline.path, tight=tight)
 
-    def heading(self, level: int, title: str, *, page: int | None = None) -> None:
+    def heading(
+        self, level: int, title: str, *, page: int | None = None, place: Place | None = None
+    ) -> None:
         """Append a heading; what follows stands under it."""
-        title = " ".join(clean(title).split())
+        title = " ".join(clean(title).split())[:HEADING_MAX]
         if not title:
             return
         level = max(1, min(level, 6))
         path = self._outline.enter(level, title)
-        self._append("heading", f"{'#' * level} {title}", level, page, path, tight=False)
+        place = place or self.place
+        self._append("heading", f"{'#' * level} {title}", level, page, place, path, tight=False)
+
+    def include(self, document: Converted, *, place: Place | None = None) -> None:
+        """Append another document's text as it is, its headings under those above."""
+        outer = self._outline.path
+        for block in document.blocks:
+            if block.kind == "heading":
+                self._outline.enter(block.level, block.heading_path[-1])
+        self._start(document.text, tight=False)
+        offset = self._length
+        self._take(document.text, len(document.blocks))
+        for block in document.blocks:
+            self._blocks.append(
+                replace(
+                    block,
+                    start=block.start + offset,
+                    end=block.end + offset,
+                    heading_path=block.heading_path or outer,
+                    place=place or block.place,
+                )
+            )
 
     def _append(
         self,
@@ -127,22 +206,29 @@ class Writer:
         text: str,
         level: int,
         page: int | None,
+        place: Place | None,
         path: tuple[str, ...],
         *,
         tight: bool,
     ) -> None:
-        if self._pieces:
+        self._start(text, tight=tight)
+        start = self._length
+        self._take(text, 1)
+        self._blocks.append(Block(kind, start, self._length, level, page, path, place))
+
+    def _start(self, text: str, *, tight: bool) -> None:
+        if self._pieces and text:
             gap = "\n" if tight else "\n\n"
             self._pieces.append(gap)
             self._length += len(gap)
-        start, end = self._length, self._length + len(text)
-        if end > self._limits.text_chars:
+
+    def _take(self, text: str, blocks: int) -> None:
+        if self._length + len(text) > self._limits.text_chars:
             raise too_much_text(self._limits)
-        if len(self._blocks) >= self._limits.blocks:
+        if len(self._blocks) + blocks > self._limits.blocks:
             raise too_many_blocks(self._limits)
         self._pieces.append(text)
-        self._blocks.append(Block(kind, start, end, level, page, path))
-        self._length = end
+        self._length += len(text)
 
     def finish(self) -> tuple[str, list[Block]]:
         """The text and its blocks."""
@@ -191,9 +277,32 @@ def render_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def render_place(place: Place) -> str:
+    """A place as people name it: `slide 3`, `lines 4-9`, `Sales!A2:F40`."""
+    if place.unit == "row" and place.columns is not None:
+        left, right = place.columns
+        cells = f"{left}{place.first}:{right}{place.last}"
+        return f"{place.name}!{cells}" if place.name else cells
+    if place.first == place.last:
+        return f"{place.unit} {place.first}"
+    return f"{place.unit}s {place.first}\u2013{place.last}"
+
+
+def join_places(first: Place | None, last: Place | None) -> Place | None:
+    """From the one to the other where they count the same things, else the first."""
+    if first is None or last is None or (first.unit, first.name) != (last.unit, last.name):
+        return first
+    columns = first.columns
+    if columns is not None and last.columns is not None:
+        widest = max(columns[1], last.columns[1], key=lambda name: (len(name), name))
+        columns = (min(columns[0], last.columns[0], key=lambda n: (len(n), n)), widest)
+    return replace(first, last=max(first.last, last.last), columns=columns)
+
+
 def encode(document: Converted) -> bytes:
-    """`document` as bytes: one line of JSON, then its text in UTF-8."""
+    """`document` as bytes: one line of JSON, then its text in UTF-8, then what is attached."""
     paths: dict[tuple[str, ...], int] = {}
+    names: dict[tuple[str, ...], int] = {}
     kinds = {kind: number for number, kind in enumerate(KINDS)}
     blocks = [
         (
@@ -203,9 +312,11 @@ def encode(document: Converted) -> bytes:
             block.level,
             block.page or 0,
             paths.setdefault(block.heading_path, len(paths)),
+            *_encode_place(block.place, names),
         )
         for block in document.blocks
     ]
+    text = document.text.encode("utf-8")
     head = {
         "mime": document.mime,
         "title": document.title,
@@ -215,11 +326,23 @@ def encode(document: Converted) -> bytes:
         "page_count": document.page_count,
         "language": document.language,
         "metadata": dict(document.metadata),
+        "notice": document.notice,
+        "attachments": [(one.name, len(one.data)) for one in document.attachments],
+        "text_bytes": len(text),
         "paths": [list(path) for path in paths],
+        "names": [list(name) for name in names],
         "blocks": blocks,
     }
     line = json.dumps(head, ensure_ascii=True, separators=(",", ":"))
-    return line.encode("ascii") + b"\n" + document.text.encode("utf-8")
+    parts = [line.encode("ascii"), b"\n", text, *(one.data for one in document.attachments)]
+    return b"".join(parts)
+
+
+def _encode_place(place: Place | None, names: dict[tuple[str, ...], int]) -> tuple[int, ...]:
+    if place is None:
+        return ()
+    name = names.setdefault((place.name, *(place.columns or ())), len(names))
+    return UNITS.index(place.unit), place.first, place.last, name
 
 
 def decode(data: bytes) -> Converted:
@@ -232,11 +355,15 @@ def decode(data: bytes) -> Converted:
         raise ValueError("no header line")
     head = json.loads(line)
     try:
-        text = body.decode("utf-8")
+        size = int(head["text_bytes"])
+        if not 0 <= size <= len(body):
+            raise ValueError("the text is not all there")
+        text = body[:size].decode("utf-8")
+        names = [tuple(str(part) for part in name) for name in head["names"]]
         paths = [tuple(str(name) for name in path) for path in head["paths"]]
         return Converted(
             text=text,
-            blocks=_decode_blocks(head["blocks"], paths, len(text)),
+            blocks=_decode_blocks(head["blocks"], paths, names, len(text)),
             mime=str(head["mime"]),
             title=str(head["title"]),
             author=str(head["author"]),
@@ -245,21 +372,51 @@ def decode(data: bytes) -> Converted:
             page_count=None if head["page_count"] is None else int(head["page_count"]),
             language=str(head["language"]),
             metadata=_decode_metadata(head["metadata"]),
+            notice=str(head["notice"])[:1000],
+            attachments=_decode_attachments(head["attachments"], body, size),
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"not an encoded document: {error!r}") from error
 
 
-def _decode_blocks(rows: list[list[int]], paths: list[tuple[str, ...]], length: int) -> list[Block]:
+def _decode_blocks(
+    rows: list[list[int]],
+    paths: list[tuple[str, ...]],
+    names: list[tuple[str, ...]],
+    length: int,
+) -> list[Block]:
     blocks = []
     last = 0
-    for kind, start, end, level, page, path in rows:
+    for kind, start, end, level, page, path, *place in rows:
         if not (last <= start <= end <= length and kind >= 0 and path >= 0):
             raise ValueError(f"block [{start}, {end}) does not fit its text")
         last = end
-        name: BlockKind = KINDS[kind]  # type: ignore[assignment]  # an index into the closed set
-        blocks.append(Block(name, start, end, int(level), int(page) or None, paths[path]))
+        called: BlockKind = KINDS[kind]  # type: ignore[assignment]  # an index into the closed set
+        where = _decode_place(place, names) if place else None
+        blocks.append(Block(called, start, end, int(level), int(page) or None, paths[path], where))
     return blocks
+
+
+def _decode_place(row: list[int], names: list[tuple[str, ...]]) -> Place:
+    unit, first, last, name = row
+    if unit < 0 or name < 0:
+        raise ValueError("a place of no kind")
+    called, *columns = names[name]
+    known: PlaceUnit = UNITS[unit]  # type: ignore[assignment]  # an index into the closed set
+    bounds = (columns[0], columns[1]) if columns else None
+    return Place(known, int(first), int(last), called, bounds)
+
+
+def _decode_attachments(rows: list[list[object]], body: bytes, at: int) -> tuple[Attachment, ...]:
+    attachments = []
+    for name, size in rows:
+        if not isinstance(size, int) or not 0 <= size <= len(body) - at:
+            raise ValueError("an attachment is not all there")
+        attachments.append(Attachment(str(name), body[at : at + size]))
+        at += size
+    if at != len(body):
+        raise ValueError("bytes that nothing names")
+    return tuple(attachments)
 
 
 def _decode_time(value: str | None) -> datetime | None:

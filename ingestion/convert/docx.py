@@ -12,11 +12,10 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from lxml import etree
 
-from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, parse_xml
+from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, directory, parse_xml
 from ingestion.convert.document import (
     Converted,
     Limits,
@@ -24,16 +23,14 @@ from ingestion.convert.document import (
     cell,
     render_table,
 )
+from ingestion.convert.office import R, read_core, read_relations, safe_link
 
 MIME = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STRICT_W = b"http://purl.oclc.org/ooxml/wordprocessingml/main"
-_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
-_DC = "{http://purl.org/dc/elements/1.1/}"
-_DCTERMS = "{http://purl.org/dc/terms/}"
 
 _SKIPPED = frozenset(
     (
@@ -55,7 +52,10 @@ def is_docx(data: bytes) -> bool:
     """
     if not data.startswith(ZIP_MAGIC):
         return False
-    return b"word/document" in data or (b"word/" in data[:4096] and b"[Content_Types].xml" in data)
+    names = directory(data)
+    if not names:
+        return b"word/" in data[:4096] and b"[Content_Types].xml" in data
+    return b"word/document" in names
 
 
 def sample() -> bytes:
@@ -73,14 +73,20 @@ def sample() -> bytes:
 def convert(data: bytes, limits: Limits) -> Converted:
     """The document's body, then its footnotes."""
     archive = Archive(data, limits)
-    body_bytes = archive.read("word/document.xml")
+    part = next(
+        (r.target for r in read_relations(archive, "").values() if r.kind == "officeDocument"),
+        "word/document.xml",
+    )
+    body_bytes = archive.read(part)
     if body_bytes is None:
         raise damaged()
     if _STRICT_W in body_bytes:  # ISO strict: the same names in another namespace
         body_bytes = body_bytes.replace(_STRICT_W, _W[1:-1].encode("ascii"))
     root = parse_xml(body_bytes)
     writer = Writer(limits)
-    walker = _Walker(writer, _read_styles(archive), _read_numbering(archive), _read_links(archive))
+    walker = _Walker(
+        writer, _read_styles(archive), _read_numbering(archive), _read_links(archive, part)
+    )
     body = root.find(f"{_W}body")
     if body is None:
         raise damaged()
@@ -91,16 +97,16 @@ def convert(data: bytes, limits: Limits) -> Converted:
         if notes is not None:
             walker.notes(notes)
     text, blocks = writer.finish()
-    title, author, created_at, updated_at, language = _read_core(archive)
+    core = read_core(archive)
     return Converted(
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=title or walker.title,
-        author=author,
-        created_at=created_at,
-        updated_at=updated_at,
-        language=language,
+        title=core.title or walker.title,
+        author=core.author,
+        created_at=core.created_at,
+        updated_at=core.updated_at,
+        language=core.language,
     )
 
 
@@ -230,7 +236,7 @@ class _Walker:
 
     def _link(self, element: etree._Element, depth: int) -> str:
         text = self._text(element, depth + 1)
-        target = self._links.get(element.get(f"{_R}id") or "", "")
+        target = self._links.get(element.get(f"{R}id") or "", "")
         return f"[{text}]({target})" if target and text.strip() else text
 
     def _table(self, table: etree._Element, depth: int) -> None:
@@ -353,37 +359,10 @@ def _read_numbering(archive: Archive) -> dict[tuple[str, int], bool]:
     return bullets
 
 
-def _read_links(archive: Archive) -> dict[str, str]:
-    root = archive.xml("word/_rels/document.xml.rels")
-    if root is None:
-        return {}
-    links = {}
-    for one in root:
-        target = one.get("Target") or ""
-        if one.get("TargetMode") == "External" and target.startswith(
-            ("https://", "http://", "mailto:")
-        ):
-            safe = "".join(target.split()).replace("(", "%28").replace(")", "%29")
-            links[one.get("Id") or ""] = safe
-    return links
-
-
-def _read_core(
-    archive: Archive,
-) -> tuple[str, str, datetime | None, datetime | None, str]:
-    root = archive.xml("docProps/core.xml")
-    if root is None:
-        return "", "", None, None, ""
-    title = " ".join((root.findtext(f"{_DC}title") or "").split())[:500]
-    author = " ".join((root.findtext(f"{_DC}creator") or "").split())[:200]
-    created = _moment(root.findtext(f"{_DCTERMS}created"))
-    updated = _moment(root.findtext(f"{_DCTERMS}modified"))
-    return title, author, created, updated, (root.findtext(f"{_DC}language") or "").lower()
-
-
-def _moment(value: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat((value or "").strip())
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+def _read_links(archive: Archive, part: str) -> dict[str, str]:
+    relations = read_relations(archive, part)
+    return {
+        name: link
+        for name, one in relations.items()
+        if one.external and (link := safe_link(one.target))
+    }

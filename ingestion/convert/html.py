@@ -119,18 +119,8 @@ def is_html(data: bytes) -> bool:
 
 def convert(data: bytes, limits: Limits) -> Converted:
     """The page's main content as Markdown."""
-    text, encoding = decode_text(data, declared=True)
-    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
-    try:
-        root = html.document_fromstring(text.encode("utf-8", "ignore"), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
-        raise ConversionError(
-            "empty", "the page holds no text: save it from the browser and add that"
-        ) from error
     writer = Writer(limits)
-    walker = _Walker(writer)
-    walker.walk(_content(root))
-    walker.flush()
+    root, encoding = write_page(data, writer)
     canonical, blocks = writer.finish()
     return Converted(
         text=canonical,
@@ -145,6 +135,30 @@ def convert(data: bytes, limits: Limits) -> Converted:
         .lower(),
         metadata={} if encoding == "utf-8" else {"encoding": encoding},
     )
+
+
+def write_page(
+    data: bytes, writer: Writer, *, within: bool = False
+) -> tuple[html.HtmlElement, str]:
+    """Write a page's main content; the page, and the encoding it was in.
+
+    Books and messages hold pages as well: `within` them a link leads somewhere by itself alone.
+    """
+    text, encoding = decode_text(data, declared=True)
+    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    try:
+        root = html.document_fromstring(text.encode("utf-8", "ignore"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
+        raise ConversionError(
+            "empty", "the page holds no text: save it from the browser and add that"
+        ) from error
+    for link in root.iter("a") if within else ():
+        if "://" not in (link.get("href") or ""):
+            link.attrib.pop("href", None)
+    walker = _Walker(writer)
+    walker.walk(_content(root))
+    walker.flush()
+    return root, encoding
 
 
 def _content(root: html.HtmlElement) -> html.HtmlElement:

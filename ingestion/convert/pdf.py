@@ -17,11 +17,14 @@ from datetime import UTC, datetime, timedelta, timezone
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from ingestion.convert.document import ConversionError, Converted, Limits, Writer
+from ingestion.convert.document import ConversionError, Converted, Limits, NoText, Writer
+from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_lines import Line, read_lines
 
 MIME = "application/pdf"
 
+_DPI = 200  # of pages that are read off their pictures
+_SIDE = 4000  # pixels at most
 _HEADING_CHARS = 160  # longer lines are text, however large
 _BULLET = re.compile(r"\s*(?:[\u2022\u25cf\u25e6\u25aa\u2023\u2043\u00b7\uf0b7]|[-\u2013*]\s)\s*")
 _VOWELS = re.compile("[aeiouyàáâãäåæèéêëìíîïòóôõöøùúûüýœ]", re.IGNORECASE)
@@ -29,12 +32,15 @@ _LATIN = re.compile("[a-zà-öø-ÿ]", re.IGNORECASE)
 
 
 def is_pdf(data: bytes) -> bool:
-    """Whether a PDF begins within the first kilobyte, as readers allow."""
-    return b"%PDF-" in data[:1024]
+    """Whether a PDF begins within the first kilobyte, as readers allow; a text about one does not."""
+    head = data[:1024]
+    return b"%PDF-" in head and (
+        head.lstrip(b"\xef\xbb\xbf\x00 \t\r\n").startswith(b"%PDF-") or b" obj" in data[:65_536]
+    )
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
-    """The text of all pages."""
+def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -> Converted:
+    """The text of all pages; with a recogniser also of those that are pictures."""
     document = _open(data)
     try:
         if len(document) > limits.pages:
@@ -44,20 +50,26 @@ def convert(data: bytes, limits: Limits) -> Converted:
                 " into smaller files and add those",
             )
         pages, unmapped = _read_pages(document, limits)
+        pictured = _recognise(document, pages, recogniser) if recogniser else 0
         facts = document.get_metadata_dict()
         bookmarks = _read_bookmarks(document)
     finally:
         document.close()
-    _refuse_without_text(pages, unmapped)
+    refuse_without_text(pages, unmapped, is_read=recogniser is not None)
     _drop_running_lines(pages)
-    layout = _Layout(pages, bookmarks)
+    layout = Layout(pages, bookmarks)
     writer = Writer(limits)
     for page in pages:
         layout.write(page, writer)
     text, blocks = writer.finish()
     metadata: dict[str, str | int | float | bool | list[str]] = {}
-    if empty := sum(1 for page in pages if not page.lines):
+    notice = ""
+    if empty := sum(1 for page in pages if not page.lines and page.has_ink):
         metadata["pages_without_text"] = empty
+        if recogniser is not None and recogniser.is_over:
+            notice = f"{empty} scanned pages at the end were left out; split the file to have all."
+    if pictured:
+        metadata["pages_recognised"] = pictured
     if unmapped:
         metadata["unreadable_letters"] = unmapped
     first = next((block for block in blocks if block.kind == "heading"), None)
@@ -71,13 +83,17 @@ def convert(data: bytes, limits: Limits) -> Converted:
         updated_at=parse_pdf_date(facts.get("ModDate", "")),
         page_count=len(pages),
         metadata=metadata,
+        notice=notice,
     )
 
 
 @dataclass(slots=True)
-class _Page:
+class Page:
+    """A page's lines; `has_ink` where it shows something at all."""
+
     number: int
     lines: list[Line] = field(default_factory=list)
+    has_ink: bool = False
 
 
 def _open(data: bytes) -> pdfium.PdfDocument:
@@ -97,10 +113,10 @@ def _open(data: bytes) -> pdfium.PdfDocument:
     return document
 
 
-def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[_Page], int]:
+def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page], int]:
     pages, unmapped, chars = [], 0, 0
     for number in range(len(document)):
-        page = _Page(number + 1)
+        page = Page(number + 1)
         pages.append(page)
         try:
             handle = document[number]
@@ -111,6 +127,7 @@ def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[_Pag
             text = handle.get_textpage()
             page.lines, missing = read_lines(text, handle.get_width())
             unmapped += missing
+            page.has_ink = bool(page.lines) or raw.FPDFPage_CountObjects(handle) > 0
         except pdfium.PdfiumError:
             continue
         finally:
@@ -130,6 +147,54 @@ def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[_Pag
     return pages, unmapped
 
 
+def _recognise(document: pdfium.PdfDocument, pages: Sequence[Page], recogniser: Recogniser) -> int:
+    """Read pages without text off their pictures; how many were."""
+    count = 0
+    for page in pages:
+        if page.lines or not page.has_ink or recogniser.is_over:
+            continue
+        try:
+            handle = document[page.number - 1]
+            try:
+                scale = min(_DPI / 72, _SIDE / max(*handle.get_size(), 1))
+                picture = handle.render(scale=scale, rev_byteorder=False).to_numpy()
+                height = handle.get_height()
+            finally:
+                handle.close()
+        except (pdfium.PdfiumError, ValueError):
+            continue
+        page.lines = lines_of(recogniser.read(picture[:, :, :3]), scale, height)
+        count += bool(page.lines)
+    return count
+
+
+def lines_of(pieces: Sequence[Piece], scale: float, height: float) -> list[Line]:
+    """What was read off a picture as lines of a page `height` points high, `scale` pixels a point.
+
+    Letters measured on a picture vary; lines about as high as most count as one size.
+    """
+    if not pieces:
+        return []
+    sizes = sorted(piece.height for piece in pieces)
+    usual = sizes[len(sizes) // 2]
+    lines = []
+    for piece in pieces:
+        size = piece.height if piece.height > 1.5 * usual else usual
+        bottom = height - piece.bottom / scale
+        lines.append(
+            Line(
+                text=piece.text,
+                size=round(size / scale * 2) / 2 or 0.5,
+                bold=False,
+                left=piece.left / scale,
+                right=piece.right / scale,
+                bottom=bottom,
+                end_bottom=bottom,
+            )
+        )
+    return lines
+
+
 def _is_garbage(lines: Sequence[Line]) -> bool:
     """Whether a page's letters make no text, as with fonts that don't say what they draw."""
     text = "".join(line.text for line in lines)
@@ -141,23 +206,28 @@ def _is_garbage(lines: Sequence[Line]) -> bool:
     return latin > 60 and latin > 0.5 * words and len(_VOWELS.findall(text)) < 0.15 * latin
 
 
-def _refuse_without_text(pages: Sequence[_Page], unmapped: int) -> None:
+def refuse_without_text(pages: Sequence[Page], unmapped: int, *, is_read: bool) -> None:
+    """Raise `NoText` where no page has a line; `is_read` where its pictures were read as well."""
     if any(page.lines for page in pages):
         return
-    if unmapped:
+    if is_read:
         raise ConversionError(
             "no_text",
+            "the PDF has no text layer, and its pictures hold no words that could be read: add a"
+            " version with text",
+        )
+    if unmapped:
+        raise NoText(
             "the PDF's fonts don't say which letters they draw, so its text can't be read: export"
             " it anew from its source, or install the ocr extra",
         )
-    raise ConversionError(
-        "no_text",
+    raise NoText(
         "the PDF has no text layer (it is a scan or holds only pictures): add a version with text,"
         " or install the ocr extra",
     )
 
 
-def _drop_running_lines(pages: Sequence[_Page]) -> None:
+def _drop_running_lines(pages: Sequence[Page]) -> None:
     """Take away page numbers, and headers and footers that stand on half of the pages."""
     ends: Counter[tuple[str, str]] = Counter()
     for page in pages:
@@ -173,7 +243,7 @@ def _drop_running_lines(pages: Sequence[_Page]) -> None:
         page.lines = [line for line in page.lines if id(line) not in dropped]
 
 
-def _ends(page: _Page) -> list[tuple[str, Line]]:
+def _ends(page: Page) -> list[tuple[str, Line]]:
     return [("top", line) for line in page.lines[:1]] + [
         ("bottom", line) for line in page.lines[-1:]
     ]
@@ -202,10 +272,10 @@ def _key(title: str) -> str:
     return "".join(re.sub(r"^[\s\d.]+", "", title).split()).casefold()
 
 
-class _Layout:
+class Layout:
     """Tells headings from text, and where paragraphs end."""
 
-    def __init__(self, pages: Sequence[_Page], bookmarks: dict[tuple[int, str], int]) -> None:
+    def __init__(self, pages: Sequence[Page], bookmarks: dict[tuple[int, str], int]) -> None:
         sizes: Counter[float] = Counter()
         for page in pages:
             for line in page.lines:
@@ -227,7 +297,7 @@ class _Layout:
         ]
         self._leading = statistics.median(gaps) if gaps else self._body * 1.2
 
-    def write(self, page: _Page, writer: Writer) -> None:
+    def write(self, page: Page, writer: Writer) -> None:
         """A page's paragraphs and headings."""
         for lines in self._paragraphs(page.lines):
             text = " ".join(line.text.strip() for line in lines)

@@ -2,76 +2,81 @@
 
 from __future__ import annotations
 
-import re
-
-from ingestion.convert.archive import ZIP_MAGIC, damaged, encrypted
+from ingestion.convert.archive import ZIP_MAGIC, damaged, directory, encrypted
 from ingestion.convert.document import ConversionError
-from ingestion.convert.encoding import not_text
+from ingestion.convert.encoding import looks_binary
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # the container of Office before 2007, and of Outlook
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
-_LEGACY = {
+_LEGACY = {  # a stream of the container, the program, and what to save it as
     "WordDocument": ("Word before 2007 (.doc)", "Word document (.docx)"),
-    "Workbook": (
-        "Excel before 2007 (.xls)",
-        "Excel workbook (.xlsx), then export its sheets as .csv",
-    ),
-    "PowerPoint Document": ("PowerPoint before 2007 (.ppt)", "PDF"),
-    "__properties_version1.0": ("Outlook (.msg)", "text or HTML file"),
+    "Workbook": ("Excel before 2007 (.xls)", "Excel workbook (.xlsx)"),
+    "Book": ("Excel before 2007 (.xls)", "Excel workbook (.xlsx)"),
+    "PowerPoint Document": ("PowerPoint before 2007 (.ppt)", "PowerPoint presentation (.pptx)"),
+    "VisioDocument": ("Visio (.vsd)", "PDF"),
+    "Contents": ("Publisher (.pub)", "PDF"),
 }
 _PACKED = (  # what a zip archive's directory names
-    (b"ppt/presentation.xml", "a PowerPoint presentation", "export it as PDF"),
-    (b"xl/workbook.", "an Excel workbook", "save each sheet as .csv"),
-    (b"opendocument.text", "an OpenDocument text", "save it as .docx or PDF"),
-    (b"opendocument.", "an OpenDocument file", "export it as PDF"),
-    (b"application/epub+zip", "an EPUB book", "convert it to HTML or PDF"),
+    (b"xl/workbook.bin", "a binary Excel workbook (.xlsb)", "save it as .xlsx"),
+    (b"visio/document.xml", "a Visio drawing", "export it as PDF"),
+    (b"Index/Document.iwa", "a Pages, Numbers or Keynote file", "export it as PDF or Office file"),
+    (b"Index.zip", "a Pages, Numbers or Keynote file", "export it as PDF or Office file"),
+    (b"AndroidManifest.xml", "an Android program", "add its documents instead"),
+    (b"META-INF/MANIFEST.MF", "a Java archive", "add its sources or documents instead"),
 )
-_PICTURES = (
-    b"\x89PNG\r\n\x1a\n",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"II*\x00",
-    b"MM\x00*",
-    b"BM",
-    b"\x00\x00\x01\x00",
+_SIGNATURES = (  # first bytes, what it is, what to do
+    (b"\x1f\x8b", "compressed (gzip)", "unpack it and add the files within"),
+    (b"BZh", "compressed (bzip2)", "unpack it and add the files within"),
+    (b"\xfd7zXZ\x00", "compressed (xz)", "unpack it and add the files within"),
+    (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it and add the files within"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it and add the files within"),
+    (b"Rar!\x1a\x07", "a RAR archive", "unpack it and add the files within"),
+    (b"MZ", "a Windows program", "add its documents instead"),
+    (b"\x7fELF", "a program", "add its documents instead"),
+    (b"\xca\xfe\xba\xbe", "a program", "add its documents instead"),
+    (b"\xcf\xfa\xed\xfe", "a program", "add its documents instead"),
+    (b"SQLite format 3\x00", "a database", "export its tables as .csv"),
+    (b"PAR1", "a Parquet table", "export it as .csv"),
+    (b"OggS", "a recording", "add its transcript"),
+    (b"ID3", "a recording", "add its transcript"),
+    (b"fLaC", "a recording", "add its transcript"),
+    (b"\x1aE\xdf\xa3", "a film", "add its transcript"),
+    (b"wOFF", "a font", "add documents set in it instead"),
+    (b"wOF2", "a font", "add documents set in it instead"),
+    (b"\x00\x01\x00\x00\x00", "a font", "add documents set in it instead"),
+    (b"OTTO", "a font", "add documents set in it instead"),
+    (b"%!PS", "PostScript", "convert it to PDF"),
+    (b"AT&TFORM", "a DjVu book", "convert it to PDF"),
+    (b"ITSF", "a compiled help file (.chm)", "save its pages as HTML"),
+    (b"!BDN", "an Outlook store (.pst)", "export its messages as .eml or .msg"),
+    (b"\x76\x2f\x31\x01", "a picture", "add a document with text"),
+    (b"8BPS", "a Photoshop file", "export it as PDF or PNG"),
 )
-_MAIL = re.compile(
-    rb"(?:(?:Received|Return-Path|Delivered-To|MIME-Version|Message-ID|From|Date|Subject|To)"
-    rb":[^\n]*\n(?:[ \t][^\n]*\n)*){3}",
-    re.IGNORECASE,
+_WITH_SIGNATURE = frozenset(  # endings of formats that no plain text is meant by
+    (
+        *(".pdf", ".docx", ".docm", ".pptx", ".xlsx", ".xlsm", ".odt", ".ods", ".odp", ".epub"),
+        *(".msg", ".doc", ".xls", ".ppt", ".rtf", ".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff"),
+    )
 )
-_SUFFIXES = {
-    ".ipynb": ("a Jupyter notebook", "export it as Markdown or HTML"),
-    ".json": ("JSON data", "save what should be found as Markdown or text"),
-    ".xml": ("XML data", "save what should be found as HTML, Markdown or text"),
-}
 
 
 def refuse(data: bytes, suffix: str) -> None:
     """Raise `ConversionError` where `data` is of a type that is known and not read."""
     if data.startswith(_OLE):
         raise _ole(data)
-    if data.startswith(ZIP_MAGIC):
+    if data.startswith((ZIP_MAGIC, b"PK\x05\x06")):
         raise _packed(data)
-    if data.startswith(_PICTURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        raise ConversionError(
-            "no_text",
-            "the file is a picture: add a document with text, or install the ocr extra",
-        )
-    if data.startswith(b"{\\rtf"):
-        raise _unknown("Rich Text (.rtf)", "save it as .docx or PDF and add that")
-    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith((b"<?xml", b"<!DOCTYPE", b"<svg")):
-        kind = "an SVG drawing" if b"<svg" in data[:8192] else _SUFFIXES[".xml"][0]
-        raise _unknown(kind, "save it as HTML, Markdown or text and add that")
-    if suffix in _SUFFIXES:
-        raise _unknown(_SUFFIXES[suffix][0], f"{_SUFFIXES[suffix][1]} and add that")
-    if suffix == ".eml" or _MAIL.match(data[:8192]):
-        raise _unknown("an e-mail (.eml)", "save its text as .txt or .html and add that")
-    if suffix in {".pdf", ".docx"}:
+    for mark, what, action in _SIGNATURES:
+        if data.startswith(mark) and (len(mark) > 3 or b"\x00" in data[:256]):
+            raise _unknown(what, action)
+    if data[4:8] == b"ftyp":
+        picture = data[8:12] in {b"heic", b"heix", b"mif1", b"avif"}
+        what = "a picture (HEIF)" if picture else "a film or a recording"
+        raise _unknown(what, "save it as PNG" if picture else "add its transcript")
+    if data[:4] == b"RIFF":
+        raise _unknown("a recording or a film", "add its transcript")
+    if suffix in _WITH_SIGNATURE and looks_binary(data):
         raise damaged()
-    if suffix in {".gz", ".zip", ".7z", ".exe", ".bin"}:
-        raise not_text()
 
 
 def _ole(data: bytes) -> ConversionError:
@@ -88,9 +93,10 @@ def _ole(data: bytes) -> ConversionError:
 
 
 def _packed(data: bytes) -> ConversionError:
-    for mark, name, action in _PACKED:
-        if mark in data:
-            return _unknown(name, f"{action} and add that")
+    names = directory(data)
+    for mark, what, action in _PACKED:
+        if mark in names:
+            return _unknown(what, action)
     if b"[Content_Types].xml" in data or b"PK\x05\x06" not in data[-66_000:]:
         return damaged()
     return _unknown("a zip archive", "unpack it and add the files within")
@@ -98,5 +104,5 @@ def _packed(data: bytes) -> ConversionError:
 
 def _unknown(what: str, action: str) -> ConversionError:
     return ConversionError(
-        "unknown_type", f"the file is {what}, which Scrubjay doesn't read yet: {action}"
+        "unknown_type", f"the file is {what}, which Scrubjay doesn't read: {action}"
     )

@@ -15,8 +15,8 @@ from tests.fakes.homes import make_member_token, make_token
 
 pytestmark = pytest.mark.timeout(60)
 
-HIT_KEYS = ["id", "document_id", "title", "url", "text", "score", "confidence", "scores"]
-CITATION_KEYS = ["n", "id", "document_id", "title", "url", "quote"]
+HIT_KEYS = ["id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"]
+CITATION_KEYS = ["n", "id", "document_id", "title", "url", "where", "quote"]
 
 
 async def test_search_returns_hits_with_a_link_to_their_passage(client) -> None:

@@ -69,7 +69,7 @@ def test_added_documents_are_listed_and_found(run: Run, folder: Path) -> None:
     assert {(d["state"], d["vectors"], d["error"]) for d in listed} == {("ready", "complete", "")}
     hits = run("search", "advanced", "sick", "leave", "--kb", "team")["hits"]
     assert list(hits[0]) == [
-        *("id", "document_id", "title", "url", "text", "score", "confidence", "scores")
+        *("id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores")
     ]
     assert hits[0]["title"] == "Sick leave"
     assert hits[0]["text"] in (folder / "leave.md").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def test_an_answer_rests_on_what_the_page_says(run: Run) -> None:
     assert list(answer) == ["answer", "grounded", "confidence", "citations"]
     assert "240 hours" in answer["answer"]
     citation = answer["citations"][0]
-    assert list(citation) == ["n", "id", "document_id", "title", "url", "quote"]
+    assert list(citation) == ["n", "id", "document_id", "title", "url", "where", "quote"]
     assert (citation["n"], citation["title"]) == (1, "Sick leave")
     assert citation["quote"] in PAGES["leave.md"]
 

@@ -18,7 +18,13 @@ SCORES = ScoreParts(
     bm25_title=1.5, bm25_chunk=5.25, lexical=4.125, cosine=0.625, coverage=0.75, fused=0.8125
 )
 PASSAGE = Passage(
-    id="r.0", ordinal=0, text="You can request\nup to 240 hours.", context="", start=0, end=32
+    id="r.0",
+    ordinal=0,
+    text="You can request\nup to 240 hours.",
+    context="",
+    start=0,
+    end=32,
+    where="page 3, Sick leave",
 )
 HIT = Hit(
     id="r.0",
@@ -56,6 +62,7 @@ ANSWER = Answer(
             quote="up to 240\nhours",
             start=16,
             end=31,
+            where="page 3, Sick leave",
         ),
     ),
     searched_kbs=("handbook",),
@@ -66,11 +73,11 @@ def test_hits_are_numbered_with_passage_address_and_certainty() -> None:
     assert render.hits(RESULT, width=60).plain == snapshot("""\
 1. Advanced sick leave  handbook · sure (0.86)
    You can request up to 240 hours.
-   https://example.org/leave
+   https://example.org/leave  page 3, Sick leave
 
 2. r.0  handbook · unsure (0.20)
    You can request up to 240 hours.
-   scrubjay docs show d1
+   scrubjay docs show d1  page 3, Sick leave
 
 2 of 246 documents in 12 ms
 """)
@@ -99,7 +106,7 @@ You can request up to 240 hours of advanced sick leave. [1]
 
 [1] Advanced sick leave
     “up to 240 hours”
-    https://example.org/leave
+    https://example.org/leave  page 3, Sick leave
 """)
 
 
@@ -150,6 +157,7 @@ def test_search_json_has_exactly_the_promised_shape() -> None:
         "document_id": "d1",
         "title": "Advanced sick leave",
         "url": "https://example.org/leave",
+        "where": "page 3, Sick leave",
         "text": "You can request\nup to 240 hours.",
         "score": 0.8125,
         "confidence": 0.86,
@@ -180,6 +188,7 @@ def test_ask_json_has_exactly_the_promised_shape() -> None:
                 "document_id": "d1",
                 "title": "Advanced sick leave",
                 "url": "https://example.org/leave",
+                "where": "page 3, Sick leave",
                 "quote": "up to 240\nhours",
             }
         ],

@@ -1,0 +1,183 @@
+"""Reads words off pictures with RapidOCR, whose models lie in its wheel: the `ocr` extra.
+
+Only children that were started for it import the library (`parsing_child.py`), a second and some
+200 MB. Columns are told apart by the white between them: recognisers give lines from top to bottom.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ingestion.convert.archive import damaged
+from ingestion.convert.document import ConversionError
+
+_MIN_SCORE = 0.6
+_PIXELS = 80_000_000  # of one picture
+_GAP = 1.2  # line heights of white that part columns
+_SIDE = 2000  # pixels: a larger picture is made smaller first
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Words in one line of a picture; pixels from its top left corner."""
+
+    text: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+
+class Recogniser:
+    """Finds the words of pictures, in reading order, until its time is over."""
+
+    def __init__(self, engine: Callable[[Any], Any], *, seconds: float, pages: int) -> None:
+        self._engine = engine
+        self._deadline = time.monotonic() + seconds
+        self._pages = pages
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further picture is to be read."""
+        return self._pages <= 0 or time.monotonic() > self._deadline
+
+    def read(self, picture: Any) -> list[Piece]:  # noqa: ANN401 (an array of pixels, blue first)
+        """The lines of one picture."""
+        self._pages -= 1
+        found = self._engine(picture)
+        if found is None or found.boxes is None or found.txts is None:
+            return []
+        pieces = []
+        for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
+            if score >= _MIN_SCORE and text.strip():
+                xs, ys = [float(x) for x, _ in box], [float(y) for _, y in box]
+                pieces.append(Piece(text, min(xs), min(ys), max(xs), max(ys)))
+        return in_reading_order(pieces)
+
+
+def is_installed() -> bool:
+    """Whether the `ocr` extra is there; nothing is imported."""
+    return importlib.util.find_spec("rapidocr") is not None
+
+
+def open_engine(threads: int) -> Callable[[Any], Any]:
+    """The recogniser's models, loaded and run once."""
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(_PIXELS)
+    import cv2  # noqa: PLC0415 (an extra, and slow)
+    import numpy as np  # noqa: PLC0415
+    from rapidocr import RapidOCR  # noqa: PLC0415
+
+    cv2.setNumThreads(threads)
+    engine = RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Global.max_side_len": _SIDE,
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+    )
+    page = np.full((120, 400, 3), 255, np.uint8)
+    cv2.putText(page, "Warm up", (20, 80), cv2.FONT_HERSHEY_SIMPLEX, 2, (0, 0, 0), 4)
+    engine(page)
+    for suffix in (".png", ".jpg", ".webp", ".tiff", ".bmp"):
+        _, packed = cv2.imencode(suffix, page)
+        decode(packed.tobytes())
+    opened: Callable[[Any], Any] = engine
+    return opened
+
+
+def decode(data: bytes) -> list[Any]:
+    """The pictures in a file, as arrays of pixels: one, or the pages of a TIFF."""
+    import cv2  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        if data[:4] in {b"II*\x00", b"MM\x00*"}:
+            done, pages = cv2.imdecodemulti(raw, cv2.IMREAD_COLOR)
+            found = list(pages) if done else []
+        else:
+            one = cv2.imdecode(raw, cv2.IMREAD_COLOR)
+            found = [] if one is None else [one]
+    except cv2.error as error:
+        if "pixels" in str(error).lower():
+            raise ConversionError(
+                "too_large",
+                f"the picture has more than {_PIXELS:,} pixels: make it smaller and add that",
+            ) from error
+        raise damaged() from error
+    if not found:
+        raise damaged()
+    return found
+
+
+def in_reading_order(pieces: Sequence[Piece]) -> list[Piece]:
+    """Columns one after the other, each from top to bottom; what spans them parts them."""
+    if len(pieces) < 2:
+        return list(pieces)
+    heights = sorted(piece.height for piece in pieces)
+    gap = _GAP * heights[len(heights) // 2]
+    columns = _cut(pieces, lambda p: (p.left, p.right), gap)
+    if len(columns) > 1 and sum(len(one) > 2 for one in columns) > 1:
+        return [piece for one in columns for piece in in_reading_order(one)]
+    bands = _cut(pieces, lambda p: (p.top, p.bottom), 0.0)
+    if len(bands) > 1:
+        whole = _joined(bands, gap)
+        if len(whole) > 1:
+            return [piece for one in whole for piece in in_reading_order(one)]
+    return _by_line(pieces)
+
+
+def _cut(
+    pieces: Sequence[Piece], side: Callable[[Piece], tuple[float, float]], gap: float
+) -> list[list[Piece]]:
+    """Groups with at least `gap` of white between them."""
+    groups: list[list[Piece]] = []
+    end = 0.0
+    for piece in sorted(pieces, key=side):
+        start, stop = side(piece)
+        if not groups or start - end > gap:
+            groups.append([piece])
+            end = stop
+        else:
+            groups[-1].append(piece)
+            end = max(end, stop)
+    return groups
+
+
+def _joined(bands: list[list[Piece]], gap: float) -> list[list[Piece]]:
+    """Bands below one another as one, for as long as the same columns can be seen in them."""
+
+    def columns(some: Sequence[Piece]) -> int:
+        return len(_cut(some, lambda p: (p.left, p.right), gap))
+
+    groups: list[list[Piece]] = []
+    for band in bands:
+        if groups:
+            together = [*groups[-1], *band]
+            if columns(together) >= max(columns(groups[-1]), columns(band)):
+                groups[-1] = together
+                continue
+        groups.append(list(band))
+    return groups
+
+
+def _by_line(pieces: Sequence[Piece]) -> list[Piece]:
+    """From top to bottom; pieces at one height from left to right."""
+    lines: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda p: p.top + p.bottom):
+        middle = (piece.top + piece.bottom) / 2
+        if lines and lines[-1][0].top < middle < lines[-1][0].bottom:
+            lines[-1].append(piece)
+        else:
+            lines.append([piece])
+    return [piece for line in lines for piece in sorted(line, key=lambda p: p.left)]
