@@ -77,6 +77,9 @@ def answer_text(value: Answer, *, width: int = 80) -> str:
 def _cited(citation: Citation, width: int) -> Text:
     out = Text().append(f"[{citation.n}] ", style="dim")
     out.append(one_line(citation.title) + "\n", style="bold")
+    if citation.author:
+        who = one_line(f"{citation.author} · {citation.posted_at[:10]}")
+        out.append(f"    {who}\n", style="dim")
     out.append(_wrapped(f"“{_words(citation.quote)}”", width, indent="    "))
     address = one_line(citation.url) or f"scrubjay docs show {citation.document_id}"
     out.append(f"    {address}", style="blue")

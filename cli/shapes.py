@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from engine.domain import Answer, SearchResult
+from engine.shapes import said_by
 
 
 class Listed(Protocol):
@@ -68,6 +69,7 @@ def answer(value: Answer) -> dict[str, Any]:
                 "url": citation.url,
                 "where": citation.where,
                 "quote": citation.quote,
+                **said_by(citation),
             }
             for citation in value.citations
         ],

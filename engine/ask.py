@@ -35,6 +35,7 @@ from engine.domain import (
 from engine.errors import InvalidInput, Unavailable
 from engine.extraction import ANSWERS, Judged, judge
 from engine.models.port import LanguageModel
+from engine.origins import origins
 from engine.query import is_follow_up, read_question, stand_alone
 from engine.retrieval import Found, Retriever
 from engine.scope import Narrowing
@@ -130,6 +131,7 @@ class Asker:
         if answer is None:
             answer = await self._quoted(turn, found, note)
             yield Delta(answer.text)
+        answer = await self._with_messages(turn, answer)
         took_ms = (time.perf_counter() - started) * 1000
         answer = await self._stored(turn, answer, conversation_id, door, seen, took_ms)
         yield Answered(answer)
@@ -255,6 +257,26 @@ class Asker:
             input_tokens=draft.input_tokens,
             output_tokens=draft.output_tokens,
         )
+
+    async def _with_messages(self, turn: _Turn, answer: Answer) -> Answer:
+        """Citations of chats lead to the message they quote, and name who wrote it and when."""
+        if not answer.citations:
+            return answer
+        spans = [(one.revision_id, one.start, one.end) for one in answer.citations]
+        async with self._db.read() as session:
+            found = await origins(session, turn.principal.tenant_id, spans)
+        cited = [
+            one
+            if origin is None
+            else replace(
+                one,
+                url=origin.url or one.url,
+                author=origin.author,
+                posted_at=origin.posted_at.isoformat(),
+            )
+            for one, origin in zip(answer.citations, found, strict=True)
+        ]
+        return replace(answer, citations=cited)
 
     async def _stored(
         self,

@@ -336,7 +336,7 @@ class Documents:
                 " you to replace; give yours another."
             )
         if not set(readers) <= set(await acl_of(session, document)):
-            await _take_off(session, document)
+            await take_off(session, document)
 
     @staticmethod
     async def _refuse(session: AsyncSession, document: Document, fault: str) -> Added:
@@ -550,7 +550,7 @@ async def take_back(session: AsyncSession, document: Document) -> None:
     """
     live = await session.scalar(select(Live.revision_id).where(Live.document_id == document.id))
     if live is not None and live == await _newest_id(session, document.id):
-        await _take_off(session, document)
+        await take_off(session, document)
 
 
 async def _newest_id(session: AsyncSession, document_id: str) -> str | None:
@@ -563,7 +563,7 @@ async def _is_in_work(session: AsyncSession, document_id: str) -> bool:
     return bool(await session.scalar(select(running)))
 
 
-async def _take_off(session: AsyncSession, document: Document) -> None:
+async def take_off(session: AsyncSession, document: Document) -> None:
     """Off every branch, and out of the counters."""
     live = await session.scalar(
         select(func.count()).select_from(Live).where(Live.document_id == document.id)
@@ -611,7 +611,7 @@ async def retire(session: AsyncSession, document: Document) -> None:
         if child.deleted_at is None:
             await retire(session, child)
     await jobs.cancel_document(session, document.tenant_id, document.id)
-    await _take_off(session, document)
+    await take_off(session, document)
     document.deleted_at = now()
     document.updated_at = now()
     await enqueue(

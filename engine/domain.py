@@ -184,7 +184,8 @@ class SearchResult:
 class Citation:
     """A quote that stands, verbatim but for white space, case and Markdown, in chunk `id`.
 
-    [start, end) are the quote's offsets in the revision's text.
+    [start, end) are the quote's offsets in the revision's text. Of a chat message `url` leads to
+    the message itself, `author` wrote it, and `posted_at` (ISO 8601) says when.
     """
 
     n: int
@@ -197,6 +198,8 @@ class Citation:
     start: int
     end: int
     where: str = ""  # as of its passage
+    author: str = ""
+    posted_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

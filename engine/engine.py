@@ -28,6 +28,7 @@ from engine.ask import Asker
 from engine.blobs import BlobStore
 from engine.clock import now
 from engine.db.session import Database
+from engine.derivation import DERIVE
 from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
 from engine.domain import (
     Answer,
@@ -43,6 +44,7 @@ from engine.domain import (
 )
 from engine.errors import Forbidden
 from engine.flows import FlowInfo
+from engine.history import History
 from engine.index.port import SearchIndex
 from engine.knowledge_bases import KbInfo
 from engine.models.port import Embedder, LanguageModel
@@ -58,6 +60,7 @@ LINK_LIFE = timedelta(days=7)
 JOB_KINDS = (
     documents.CLEAN,
     documents.DELETE_KB,
+    DERIVE,
     documents.INGEST,
     reconcile.REBUILD,
     reconcile.REINDEX,
@@ -100,6 +103,7 @@ class Engine:
             max_file_size_bytes=int(settings.processing.max_file_size),
             max_attempts=settings.jobs.max_attempts,
         )
+        self.history = History(db)  # the verbs of channels and their messages
 
     # Who asks
 

@@ -64,7 +64,13 @@ def citation(value: Citation, url_of: UrlOf = own_url) -> dict[str, Any]:
         "url": url_of(value.url, value.id),
         "where": value.where,
         "quote": value.quote,
+        **said_by(value),
     }
+
+
+def said_by(value: Citation) -> dict[str, Any]:
+    """Who wrote a chat message and when; nothing for other documents."""
+    return {"author": value.author, "posted_at": value.posted_at} if value.author else {}
 
 
 def answer_event(event: AnswerEvent, url_of: UrlOf = own_url) -> dict[str, Any]:

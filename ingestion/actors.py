@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import attachments, jobs, reconcile, revisions
 from engine.db.session import Database
+from engine.derivation import DERIVE
 from engine.documents import CLEAN, DELETE_KB, INGEST
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
@@ -22,6 +23,7 @@ from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import ClaimedJob
 from engine.reconcile import REBUILD, REINDEX, REMOVE
+from ingestion.channel_jobs import DeriveChannel
 from ingestion.components.embedder import embed_chunks
 from ingestion.pipelines import Pipelines
 from ingestion.services import Ingestion, Services
@@ -233,6 +235,7 @@ def handlers(services: Services, pipelines: Pipelines, log: RunLog) -> dict[str,
     return {
         CLEAN: CleanDocument(services),
         DELETE_KB: DeleteKnowledgeBase(services),
+        DERIVE: DeriveChannel(services.db, services.blobs),
         INGEST: IngestDocument(services, pipelines, log),
         REBUILD: RebuildSpace(services),
         REINDEX: ReindexRevision(services),

@@ -16,12 +16,12 @@ def is_current(url: str) -> bool:
     file = Path(parsed.database or "")
     if parsed.get_backend_name() != "sqlite" or not file.is_file():
         return False
-    newest = max(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
+    newest = max(path.stem for path in VERSIONS.glob("[0-9]*.py"))
     connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        return connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            (newest,)
-        ]
+        # A revision is named by its number alone, or by its file.
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        return found in ([(newest,)], [(newest.partition("_")[0],)])
     except sqlite3.Error:
         return False  # whatever is wrong, `migrate` finds it and says so
     finally:

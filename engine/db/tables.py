@@ -193,6 +193,7 @@ class Channel(Base):
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
     external_id: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(20), default="text")  # text, forum, thread, voice
     is_public: Mapped[bool] = mapped_column(default=False)  # readable by all full members
     members_synced_at: Mapped[datetime | None]  # None or older than 26 h = unknown audience
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -289,7 +290,10 @@ class KbGrant(Base):
 
 
 class Source(Base):
-    """Where documents of a KB come from. Each KB has one of kind `upload` from its creation."""
+    """Where documents of a KB come from. Each KB has one of kind `upload` from its creation.
+
+    A channel whose history is kept has one too; it goes into one knowledge base.
+    """
 
     __tablename__ = "source"
     id: Mapped[str] = id_column()
@@ -297,12 +301,85 @@ class Source(Base):
     kb_id: Mapped[str] = mapped_column(
         ForeignKey("knowledge_base.id", ondelete="CASCADE"), index=True
     )
+    channel_id: Mapped[str | None] = mapped_column(
+        ForeignKey("channel.id", ondelete="CASCADE"), unique=True
+    )
     kind: Mapped[str] = mapped_column(String(40))
     name: Mapped[str] = mapped_column(String(200))
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     cursor: Mapped[dict[str, Any]] = mapped_column(default=dict)
     state: Mapped[str] = mapped_column(String(20), default="idle")
     error: Mapped[str] = mapped_column(Text, default="")
+    derive_due_at: Mapped[datetime | None]  # a job that derives its documents is queued for then
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Message(Base):
+    """A chat message as its platform has it: the raw store that documents are derived from.
+
+    Deleted ones stay as tombstones without text, so that a late copy doesn't bring them back.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("channel_id", "external_id"),
+        Index("ix_message_channel_position", "channel_id", "position"),
+        Index("ix_message_channel_thread", "channel_id", "thread", "position"),
+        Index("ix_message_channel_dirty", "channel_id", "dirty"),
+        Index("ix_message_tenant_author", "tenant_id", "author"),
+    )
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"))
+    channel_id: Mapped[str] = mapped_column(ForeignKey("channel.id", ondelete="CASCADE"))
+    external_id: Mapped[str] = mapped_column(String(40))  # Slack's ts, Discord's snowflake
+    position: Mapped[int] = mapped_column(BigInteger)  # the same as a number: the order of posting
+    thread: Mapped[str] = mapped_column(String(40), default="")  # its root; empty outside threads
+    reply_to: Mapped[str] = mapped_column(String(40), default="")
+    kind: Mapped[str] = mapped_column(String(10), default="message")  # message, bot, system
+    author: Mapped[str] = mapped_column(String(100), default="")  # the platform's id of a person
+    author_name: Mapped[str] = mapped_column(String(200), default="")  # where no identity has one
+    text: Mapped[str] = mapped_column(Text, default="")  # Markdown, with the platform's mentions
+    posted_at: Mapped[datetime]
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    reactions: Mapped[dict[str, Any]] = mapped_column(default=dict)  # how many by emoji
+    files: Mapped[list[Any]] = mapped_column(default=list)  # {name, mime, url, size_bytes}
+    raw: Mapped[dict[str, Any]] = mapped_column(default=dict)  # as the platform gave it
+    change_id: Mapped[str] = mapped_column(Id, default=new_id)  # of its latest change
+    dirty: Mapped[bool] = mapped_column(default=True)  # changed since it was last derived from
+    document_id: Mapped[str | None] = mapped_column(  # the document that holds it
+        ForeignKey("document.id", ondelete="SET NULL"), index=True
+    )
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class MessageSpan(Base):
+    """Where a message stands in the text of a revision: what citations resolve through."""
+
+    __tablename__ = "message_span"
+    revision_id: Mapped[str] = mapped_column(
+        ForeignKey("revision.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    end: Mapped[int]
+    message_id: Mapped[str] = mapped_column(
+        ForeignKey("message.id", ondelete="CASCADE"), index=True
+    )
+    tenant_id: Mapped[str] = tenant_column()
+
+
+class Thread(Base):
+    """A thread that has a life of its own on its platform: a Discord thread or forum post."""
+
+    __tablename__ = "thread"
+    __table_args__ = (UniqueConstraint("channel_id", "external_id"),)
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    channel_id: Mapped[str] = mapped_column(ForeignKey("channel.id", ondelete="CASCADE"))
+    external_id: Mapped[str] = mapped_column(String(40))
+    title: Mapped[str] = mapped_column(String(500), default="")
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # tags, archived
+    cursor: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

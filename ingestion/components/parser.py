@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.attachments import Attached
 from engine.component_outputs import key_of
+from engine.derived import THREAD_MIME
 from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
@@ -93,6 +94,9 @@ class Parser(Component[Ingestion]):
     @staticmethod
     async def _read(run: Ingestion, blob_hash: str, name: str) -> tuple[Converted, int]:
         """The document and its size: as an earlier run read it, else by a child process."""
+        if run.work.mime == THREAD_MIME:  # ours, and converted already
+            encoded = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
+            return await anyio.to_thread.run_sync(documents.decode, encoded), len(encoded)
         key = key_of("Parser", name=name, readers=await _readers())
         kept = await run.recall(blob_hash, key)
         if kept is not None:

@@ -31,11 +31,14 @@ ALLOWED = {
     "access.py": "it is the gate",
     "backup.py": "copies the whole database for the operator",
     "db/tables.py": "defines them",
+    "derived.py": "makes documents of messages for a job; shows nothing",
     "jobs.py": "ends the documents of jobs that gave up; shows nothing",
     "knowledge_bases.py": "counts live rows; shows no row",
     "component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",
     "reconcile.py": "compares and repairs for whoever holds kb:admin; shows ids and counts only",
     "reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
+    "messages.py": "drops the texts of deleted messages for a platform; shows nothing",
+    "sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",
     "revisions.py": "the worker's: it acts for a job, not for a principal",
 }
 ALLOWED_FUNCTIONS = {
