@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from engine.documents import DocumentInfo, NewDocument
     from engine.domain import Principal
     from engine.engine import Engine
+
+T = TypeVar("T")
 
 DEFAULT_KB = "default"
 BATCH = 50  # documents accepted in one transaction
@@ -62,15 +64,23 @@ def add(
         ),
     ] = "stdin.txt",
     wait: Annotated[bool, typer.Option(help="Wait until all of it can be found.")] = True,
+    chat_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where the workspace of a Slack export lives (https://acme.slack.com): sources "
+            "then lead to its messages.",
+        ),
+    ] = "",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Add documents and wait until they can be found."""
+    """Add documents, or exports of Slack and Discord, and wait until they can be found."""
     from cli.inputs import expand
 
     given = expand(what)
     code = run(
-        _add(ctx, given, kb, name, as_user, wait=wait, as_json=as_json),
+        _add(ctx, given, kb, name, as_user, chat_url, wait=wait, as_json=as_json),
         interrupted="interrupted; the same command goes on from here, as does `scrubjay up`",
     )
     raise typer.Exit(code)
@@ -82,16 +92,22 @@ async def _add(
     kb_name: str,
     stdin_name: str,
     as_user: str,
+    chat_url: str,
     *,
     wait: bool,
     as_json: bool,
 ) -> int:
-    from cli import output, shapes
+    from cli import exports, output, shapes
     from cli.docs import documents_of
 
+    chats, given = await asyncio.to_thread(exports.part, given)
     async with opened(ctx, as_user) as (engine, asker):
         kb = await _knowledge_base(engine, asker, kb_name)
         principal = await principal_of(engine, as_user)  # a new knowledge base is a new grant
+        imported = [await exports.bring_in(engine, principal, kb, chat, chat_url) for chat in chats]
+        whole = True
+        if wait and imported:
+            whole = await exports.settle(engine, principal, imported)
         ids, refused = await _accept(engine, principal, kb, given, stdin_name)
         if wait:
             documents = await ingest(engine, principal, ids)
@@ -100,9 +116,9 @@ async def _add(
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
         output.show_json(shapes.documents([*documents, *refused]))
-    else:
+    elif given or not imported:
         _summarise(documents, refused, wait=wait)
-    return INCOMPLETE if failed or refused else DONE
+    return INCOMPLETE if failed or refused or not whole else DONE
 
 
 async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> str:
@@ -181,8 +197,13 @@ async def ingest(
     """The documents once each has ended; be the worker meanwhile, where nobody else is."""
     if not document_ids:
         return []
+    return await work_while(engine, _follow(engine, principal, document_ids))
+
+
+async def work_while(engine: Engine, waiting: Coroutine[Any, Any, T]) -> T:
+    """What `waiting` comes to; be the worker meanwhile, where nobody else is."""
     stop = asyncio.Event()
-    following = asyncio.create_task(_follow(engine, principal, document_ids))
+    following = asyncio.create_task(waiting)
     worker = None
     try:
         while not following.done():

@@ -1,0 +1,107 @@
+"""`add` with an export of Slack or Discord: its channels become sources, its talk documents.
+
+Messages are kept first, a few hundred a transaction; the worker makes documents of them. The same
+export again, or a newer one, adds what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cli.inputs import Given
+    from engine.domain import Principal
+    from engine.engine import Engine
+
+LOOK_S = 0.3
+FAULTS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an export brought: our ids of its channels, and counts."""
+
+    name: str
+    channel_ids: Sequence[str]
+    private: int
+    messages: int
+    added: int
+
+
+def part(given: Sequence[Given]) -> tuple[list[Path], list[Given]]:
+    """Exports of chats, and everything else."""
+    from ingestion.sources.exports import is_export
+
+    chats: list[Path] = []
+    others: list[Given] = []
+    for one in given:
+        may_be = one.path is not None and one.path.suffix.lower() in {".json", ".zip"}
+        if may_be and one.path is not None and is_export(one.path):
+            chats.append(one.path)
+        else:
+            others.append(one)
+    return chats, others
+
+
+async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, url: str) -> Imported:
+    """Keep all messages of an export."""
+    from cli import output, render
+    from ingestion.sources.exports import open_export
+
+    export = await asyncio.to_thread(open_export, path, url=url)
+    place = await engine.history.begin_import(principal, export.workspace, export.people)
+    ids: list[str] = []
+    private = messages = added = 0
+    while (one := await asyncio.to_thread(next, export.channels, None)) is not None:
+        channel_id = await engine.history.import_channel(
+            principal, place, kb, one.channel, one.members
+        )
+        stored = await engine.history.import_messages(
+            place, one.channel.external_id, one.messages, threads=one.threads
+        )
+        ids.append(channel_id)
+        private += not one.channel.is_public
+        messages += len(one.messages)
+        added += stored.added
+    counted = render.counted(len(ids), "channel")
+    output.note(f"{path.name}: {counted}, {render.counted(messages, 'message')}, {added:,} new")
+    for words in export.left_out:
+        output.note(f"  left out: {words}")
+    if private:
+        output.note(
+            f"  {render.counted(private, 'private channel')}: found by their listed members only"
+        )
+    return Imported(path.name, ids, private, messages, added)
+
+
+async def settle(engine: Engine, principal: Principal, imported: Sequence[Imported]) -> bool:
+    """Wait until all that was imported can be found; whether all of it can."""
+    from cli import output, render
+    from cli.add import work_while
+
+    ids = [channel_id for one in imported for channel_id in one.channel_ids]
+
+    async def wait() -> None:
+        with output.Bar("indexing", 1) as bar:
+            while True:
+                now = await engine.history.progress(principal, ids)
+                if not now.waiting and now.ended == now.conversations:
+                    bar.advance_to(1)
+                    return
+                bar.advance_to(now.ended / max(1, now.conversations + now.waiting))
+                await asyncio.sleep(LOOK_S)
+
+    await work_while(engine, wait())
+    principal = await engine.owner() if principal.user_id is None else principal
+    now = await engine.history.progress(principal, ids)
+    output.note(
+        f"{render.counted(now.ready, 'conversation')} ready, "
+        f"{render.counted(now.passages, 'passage')}"
+    )
+    for title, error in now.failed[:FAULTS_SHOWN]:
+        output.note(f"  {render.one_line(title)}: {render.one_line(error)}")
+    return now.ready == now.conversations
