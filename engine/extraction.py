@@ -38,6 +38,9 @@ FRAGMENT_WORDS = 4  # spaces; with fewer it names something rather than saying s
 
 # 1 when a question counts as answered at all; fitted so that about 1 in 30 foreign questions passes
 ANSWERS = 0.5
+# What opens a thread shares most words with a question like it, and is a third as likely to answer:
+# measured on the sets of `benchmarks/chat.py`, docs/explanation/chats.md.
+OPENING_ODDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Candidate:
     misses: bool
     promise: float
     meaning: float | None = None
+    opens: bool = False
 
     @property
     def features(self) -> tuple[float, ...]:
@@ -144,7 +148,10 @@ async def judge(
 
 def _probability(candidate: Candidate) -> float:
     model = WORDS_ALONE if candidate.meaning is None else WITH_MEANING
-    return model(candidate.features)
+    probability = model(candidate.features)
+    if candidate.opens:
+        return probability / (probability + (1 - probability) * OPENING_ODDS)
+    return probability
 
 
 async def _with_meaning(
@@ -250,6 +257,8 @@ class _Read:
         elsewhere = _against_heaviest(asked, [a for a in absent if not known.isdisjoint(a.terms)])
         nowhere = _against_heaviest(asked, [a for a in absent if known.isdisjoint(a.terms)])
         near = max(0.0, self.passage.cosine or 0.0)
+        opening_end = self.hit.metadata.get("opening_end")
+        opened = opening_end - self.passage.start if isinstance(opening_end, int) else 0
         for place, sentence in enumerate(self.sentences):
             words = self.words[place]
             if sentence.kind == "heading" or not _may_answer(words, kind):
@@ -274,6 +283,7 @@ class _Read:
                 fits=fits,
                 misses=any(one.is_focus and own.isdisjoint(one.terms) for one in asked),
                 promise=in_sentence + in_window / 2 + near + 0.3 * fits + 0.7 * self.hit.score,
+                opens=sentence.start < opened,
             )
 
 

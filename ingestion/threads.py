@@ -108,6 +108,7 @@ def _document(
         writer.add(message, text)
     title = title or f"#{changes.channel}, {day}"
     kind = "thread" if conversation.thread else "window"
+    replied = bool(conversation.thread) and any(one.author != first.author for one, _ in said)
     key = conversation.thread or first.external_id
     return ThreadDocument(
         external_id=f"{kind}:{key}",
@@ -130,6 +131,8 @@ def _document(
             "messages": len(said),
             "people": len({message.author for message, _ in said}),
             "author": first.name,
+            # Where what opened a thread ends, once others have replied: it asks, they answer.
+            **({"opening_end": writer.spans[0][1]} if replied else {}),
             "solved": any(message.is_solution for message, _ in said),
         },
     )
