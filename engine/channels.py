@@ -145,12 +145,14 @@ async def get_place(session: AsyncSession, platform: str, external_id: str) -> P
     return _place(row)
 
 
-async def place_of(session: AsyncSession, tenant_id: str, workspace_id: str) -> Place:
-    """A workspace of the tenant, in any state."""
+async def place_of(
+    session: AsyncSession, tenant_id: str, workspace_id: str, *, state: str = ""
+) -> Place:
+    """A workspace of the tenant, in any state or in this one."""
     row = await session.scalar(
         select(Workspace).where(Workspace.id == workspace_id, Workspace.tenant_id == tenant_id)
     )
-    if row is None:
+    if row is None or (state and row.state != state):
         raise NotFound("No such workspace.")
     return _place(row)
 
@@ -387,6 +389,19 @@ async def forget_membership(session: AsyncSession, place: Place, channel_id: str
     """
     channel = await _own_channel(session, place, channel_id)
     channel.members_synced_at = None
+    await session.flush()
+
+
+async def lose_all(session: AsyncSession, place: Place, *, but: Collection[str] = ()) -> None:
+    """Who is in the channels of a workspace is unknown, but of these (the platform's ids)."""
+    rows = await session.scalars(
+        select(Channel).where(
+            Channel.workspace_id == place.workspace_id, Channel.members_synced_at.is_not(None)
+        )
+    )
+    for channel in rows:
+        if channel.external_id not in but:
+            channel.members_synced_at = None
     await session.flush()
 
 

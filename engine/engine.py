@@ -28,7 +28,6 @@ from engine.ask import Asker
 from engine.blobs import BlobStore
 from engine.clock import now
 from engine.db.session import Database
-from engine.derivation import DERIVE
 from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
 from engine.domain import (
     Answer,
@@ -53,6 +52,7 @@ from engine.reconcile import Drift
 from engine.retrieval import Retriever
 from engine.secrets import Secrets
 from engine.settings import Settings
+from engine.sources import CHANNEL_JOBS
 from engine.status import Status
 from engine.tenants import TenantInfo, TokenInfo
 
@@ -60,11 +60,11 @@ LINK_LIFE = timedelta(days=7)
 JOB_KINDS = (
     documents.CLEAN,
     documents.DELETE_KB,
-    DERIVE,
     documents.INGEST,
     reconcile.REBUILD,
     reconcile.REINDEX,
     reconcile.REMOVE,
+    *CHANNEL_JOBS,
 )
 
 

@@ -50,6 +50,7 @@ LONGEST_RETRY_S = 600.0
 # How often a worker may die over one job. More often than it may fail: most that die are killed
 # from outside, or by a job beside it.
 MAX_LOST = 10
+SOON = timedelta(hours=1)
 SUSPECT = (
     2  # from so many losses on a job runs alone: if it is the one that kills, it hits no other
 )
@@ -384,12 +385,17 @@ async def pending_counts(
 async def next_due_at(db: Database, kinds: Sequence[str]) -> datetime | None:
     """When there may be something to claim: a delay that ends, a lease that may lapse.
 
-    None while nothing waits or runs; a time in the past means now.
+    None while nothing waits or runs; a time in the past means now. What is planned for later than
+    `SOON` is left out: nobody who works until all is done waits for what comes every night.
     """
 
     async def find(session: AsyncSession) -> datetime | None:
         due = await session.scalar(
-            select(func.min(Job.run_at)).where(Job.state == JobState.QUEUED, Job.kind.in_(kinds))
+            select(func.min(Job.run_at)).where(
+                Job.state == JobState.QUEUED,
+                Job.kind.in_(kinds),
+                Job.run_at < clock.now() + SOON,
+            )
         )
         lapse = await session.scalar(
             select(func.min(Job.leased_until)).where(

@@ -27,15 +27,22 @@ from engine.db.tables import (
     Source,
     Workspace,
 )
-from engine.derivation import queue_derivation
+from engine.derivation import DERIVE
 from engine.documents import CLEAN
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
+from engine.messages import NewMessage, NewThread, Stored
 from engine.outbox import enqueue
 from engine.principals import IMPORTED
 
 BACKFILL = "backfill_channel"
+EXPIRE = "expire_messages"
 PURGE = "purge_channel"
+SYNC_CHANNEL = "sync_channel"
+SYNC_WORKSPACE = "sync_workspace"
+CHANNEL_JOBS = (BACKFILL, DERIVE, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE)
+SYNC_EVERY = timedelta(hours=22)  # membership is fresh for 26
+EXPIRE_EVERY = timedelta(hours=24)
 AT_A_TIME = 200  # messages forgotten, or documents cleaned, in one transaction
 RETENTION_MAX_DAYS = 36_500
 
@@ -333,15 +340,14 @@ async def _source(session: AsyncSession, channel_id: str) -> Source | None:
 
 
 async def _queue_backfill(session: AsyncSession, source: Source) -> None:
-    if source.state in {READING, CURRENT} and not source.cursor.get("imported"):
+    if source.state in {READING, CURRENT}:
         workspace_state = await session.scalar(
             select(Workspace.state)
             .join(Channel, Channel.workspace_id == Workspace.id)
             .where(Channel.id == source.channel_id)
         )
-        if workspace_state == IMPORTED:
-            return
-        await queue_page(session, source)
+        if workspace_state != IMPORTED:
+            await queue_page(session, source)
 
 
 async def queue_page(session: AsyncSession, source: Source, *, at: datetime | None = None) -> None:
@@ -354,6 +360,104 @@ async def queue_page(session: AsyncSession, source: Source, *, at: datetime | No
         lane=Lane.BULK,
         run_at=at,
         max_attempts=20,
+    )
+
+
+async def _is_queued(
+    session: AsyncSession, tenant_id: str, kind: str, key: str, value: str
+) -> bool:
+    found = await session.scalar(
+        select(Job.id)
+        .where(
+            Job.tenant_id == tenant_id,
+            Job.kind == kind,
+            Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+            Job.payload[key].as_string() == value,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+async def queue_sync(
+    session: AsyncSession, tenant_id: str, workspace_id: str, *, at: datetime | None = None
+) -> None:
+    """Queue the job that brings people, channels and members of a workspace up to date.
+
+    One at a time: without `at` the one that is planned for the night comes now.
+    """
+    if at is None:
+        await session.execute(
+            update(Job)
+            .where(
+                Job.tenant_id == tenant_id,
+                Job.kind == SYNC_WORKSPACE,
+                Job.state == JobState.QUEUED,
+                Job.payload["workspace_id"].as_string() == workspace_id,
+            )
+            .values(run_at=clock.now(), lane=Lane.INTERACTIVE)
+            .execution_options(synchronize_session=False)
+        )
+    if await _is_queued(session, tenant_id, SYNC_WORKSPACE, "workspace_id", workspace_id):
+        return
+    await enqueue(
+        session,
+        tenant_id=tenant_id,
+        kind=SYNC_WORKSPACE,
+        payload={"workspace_id": workspace_id},
+        lane=Lane.INTERACTIVE if at is None else Lane.BULK,
+        run_at=at,
+        max_attempts=20,
+    )
+
+
+async def queue_channel_sync(
+    session: AsyncSession,
+    tenant_id: str,
+    workspace_id: str,
+    channel: str,
+    *,
+    at: datetime | None = None,
+) -> None:
+    """Queue the job that learns who is in a channel."""
+    await enqueue(
+        session,
+        tenant_id=tenant_id,
+        kind=SYNC_CHANNEL,
+        payload={"workspace_id": workspace_id, "channel": channel},
+        lane=Lane.INTERACTIVE,
+        run_at=at,
+        max_attempts=20,
+    )
+
+
+async def ask_for_repair(session: AsyncSession, workspace_id: str) -> None:
+    """Have every channel of a workspace read again lately: what came unheard, what went."""
+    rows = await session.scalars(
+        select(Source)
+        .join(Channel, Channel.id == Source.channel_id)
+        .where(Channel.workspace_id == workspace_id, Source.state.in_([READING, CURRENT]))
+        .with_for_update(of=Source)
+    )
+    for source in rows:
+        source.settings = {**source.settings, "repair_at": clock.now().isoformat()}
+        await session.flush()
+        await queue_page(session, source)
+
+
+async def queue_expiry(
+    session: AsyncSession, source: Source, *, at: datetime | None = None
+) -> None:
+    """Queue the job that deletes what is older than a channel keeps."""
+    if await _is_queued(session, source.tenant_id, EXPIRE, "source_id", source.id):
+        return
+    await enqueue(
+        session,
+        tenant_id=source.tenant_id,
+        kind=EXPIRE,
+        payload={"source_id": source.id},
+        lane=Lane.BULK,
+        run_at=at,
     )
 
 
@@ -569,6 +673,21 @@ class Reading:
     cursor: Mapping[str, Any]
     since: datetime | None
     state: str
+    newest: datetime | None  # message that is kept
+    repair_at: str  # ISO 8601: when a repair was asked for; empty: never
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A stretch that was read whole: a message stored of it and not among `standing` is gone.
+
+    Either a thread, or all outside of threads' replies from `low` to `high` (ids, both included).
+    """
+
+    standing: frozenset[str]
+    thread: str = ""
+    low: str = ""
+    high: str = ""
 
 
 async def open_reading(session: AsyncSession, source_id: str) -> Reading | None:
@@ -590,7 +709,52 @@ async def open_reading(session: AsyncSession, source_id: str) -> Reading | None:
         cursor=source.cursor,
         since=_time(source.settings.get("since")),
         state=source.state,
+        newest=await session.scalar(
+            select(Message.posted_at)
+            .where(Message.channel_id == channel.id)
+            .order_by(Message.position.desc())
+            .limit(1)
+        ),
+        repair_at=str(source.settings.get("repair_at") or ""),
     )
+
+
+async def commit_page(
+    session: AsyncSession,
+    reading: Reading,
+    new: Sequence[NewMessage],
+    *,
+    threads: Sequence[NewThread] = (),
+    wholes: Sequence[Whole] = (),
+    cursor: Mapping[str, Any],
+    more: bool,
+) -> Stored:
+    """A page's messages and how far reading has come, in one transaction; the next is queued."""
+    channel_id = reading.channel_id
+    await messages.put_threads(session, reading.place, channel_id, threads)
+    stored = await messages.store_messages(session, reading.place, channel_id, new, lane=Lane.BULK)
+    for whole in wholes:
+        gone = await _missing(session, channel_id, whole)
+        if gone:
+            await messages.delete_messages(session, reading.place, channel_id, gone, missed=True)
+    await report_page(session, reading.source_id, cursor, more=more)
+    return stored
+
+
+async def _missing(session: AsyncSession, channel_id: str, whole: Whole) -> list[str]:
+    query = select(Message.external_id).where(
+        Message.channel_id == channel_id, Message.deleted_at.is_(None)
+    )
+    if whole.thread:
+        query = query.where(Message.thread == whole.thread)
+    else:
+        outside = (Message.thread == "") | (Message.thread == Message.external_id)
+        query = query.where(
+            outside,
+            Message.position >= messages.position_of(whole.low),
+            Message.position <= messages.position_of(whole.high),
+        )
+    return [one for one in await session.scalars(query) if one not in whole.standing]
 
 
 async def report_page(
@@ -617,6 +781,15 @@ async def report_fault(
     source.error = error
     if stop:
         source.state = FAILED
+
+
+async def wait_page(session: AsyncSession, source_id: str, seconds: float, reason: str) -> None:
+    """Read on later, and say why."""
+    source = await session.get(Source, source_id, with_for_update=True)
+    if source is None or source.state not in {READING, CURRENT}:
+        return
+    source.error = f"Reading waits {seconds:.0f} s: {reason}."
+    await queue_page(session, source, at=clock.now() + timedelta(seconds=seconds))
 
 
 # Forgetting
@@ -685,6 +858,9 @@ async def set_retention(
     before = source.settings.get("retention_days")
     kept = {key: value for key, value in source.settings.items() if key != "retention_days"}
     source.settings = kept if days is None else {**kept, "retention_days": days}
+    await session.flush()
+    if days is not None:
+        await queue_expiry(session, source)
     await access.audit(
         session,
         principal,
@@ -719,18 +895,8 @@ async def expire_some(session: AsyncSession, source_id: str) -> int:
     return len(old)
 
 
-async def sources_with_retention(session: AsyncSession) -> Collection[str]:
-    """Sources that keep their messages for a time only."""
-    rows = await session.execute(
-        select(Source.id, Source.settings).where(
-            Source.channel_id.is_not(None), Source.state != REMOVING
-        )
-    )
-    return [row.id for row in rows if row.settings.get("retention_days") is not None]
-
-
-async def derive_all(session: AsyncSession, source_id: str) -> None:
-    """Queue what derives a source's changed messages."""
-    source = await session.get(Source, source_id, with_for_update=True)
-    if source is not None:
-        await queue_derivation(session, source, lane=Lane.BULK)
+async def expire_again(session: AsyncSession, source_id: str) -> None:
+    """Look again tomorrow, as long as the channel keeps its messages for a time only."""
+    source = await session.get(Source, source_id)
+    if source is not None and source.settings.get("retention_days") is not None:
+        await queue_expiry(session, source, at=clock.now() + EXPIRE_EVERY)

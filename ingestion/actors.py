@@ -5,13 +5,12 @@ A job holds ids; the rows are read anew, and everything here may run twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import attachments, jobs, reconcile, revisions
 from engine.db.session import Database
-from engine.derivation import DERIVE
 from engine.documents import CLEAN, DELETE_KB, INGEST
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
@@ -23,10 +22,11 @@ from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import ClaimedJob
 from engine.reconcile import REBUILD, REINDEX, REMOVE
-from ingestion.channel_jobs import DeriveChannel
+from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
 from ingestion.pipelines import Pipelines
 from ingestion.services import Ingestion, Services
+from ingestion.sources.reader import Reader
 from ingestion.worker import Handler
 
 
@@ -230,12 +230,17 @@ class DeleteKnowledgeBase(_Quiet):
         return False
 
 
-def handlers(services: Services, pipelines: Pipelines, log: RunLog) -> dict[str, Handler]:
-    """Every kind of job a worker takes."""
+def handlers(
+    services: Services,
+    pipelines: Pipelines,
+    log: RunLog,
+    readers: Mapping[str, Reader] | None = None,
+) -> dict[str, Handler]:
+    """Every kind of job a worker takes; `readers` by chat platform."""
     return {
+        **channel_handlers(services.db, services.blobs, readers or {}),
         CLEAN: CleanDocument(services),
         DELETE_KB: DeleteKnowledgeBase(services),
-        DERIVE: DeriveChannel(services.db, services.blobs),
         INGEST: IngestDocument(services, pipelines, log),
         REBUILD: RebuildSpace(services),
         REINDEX: ReindexRevision(services),

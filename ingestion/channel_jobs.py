@@ -1,29 +1,54 @@
-"""What a worker does for channels: derive their documents. One class a kind of job.
+"""What a worker does for channels: read, sync, derive, expire, purge. One class a kind of job.
 
-Reading and writing the rows is `engine/derived.py`'s, making documents `threads.py`'s.
+Reading a platform is `sources/`'s, making documents `threads.py`'s; rows are the engine's. A job
+does one step and queues the next in the transaction that keeps what the step brought, so that a
+kill at any moment repeats one step at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
+
 import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import derived
+from engine import channels, clock, derived, jobs, sources
 from engine.blobs import BlobStore
+from engine.channels import NewPerson, Place
 from engine.db.session import Database
+from engine.derivation import DERIVE
 from engine.derived import Changes, DerivedDocument
+from engine.errors import NotFound
 from engine.jobs import ClaimedJob
+from engine.principals import ACTIVE
+from engine.sources import BACKFILL, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE
 from ingestion import threads
 from ingestion.convert import document as documents
+from ingestion.sources.reader import Reader, Refused, Wait
 from ingestion.threads import ThreadDocument
 
 TRIES = 5  # reads of a channel that changes while it is derived
+NO_READER = "This installation can't read {platform}: install its extra and set it up."
 
 
-class DeriveChannel:
-    """Makes documents of what changed in a channel."""
+class _Quiet:
+    """A job nobody waits for: its row keeps the reason of a failure."""
 
     alone = False
+
+    async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
+        """It is tried again."""
+
+    async def failed(self, session: AsyncSession, job: ClaimedJob, error: str, code: str) -> None:
+        """The next one of its kind begins where this one stopped."""
+
+    async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
+        """Nothing to tell."""
+
+
+class DeriveChannel(_Quiet):
+    """Makes documents of what changed in a channel."""
 
     def __init__(self, db: Database, blobs: BlobStore) -> None:
         self._db = db
@@ -66,8 +91,82 @@ class DeriveChannel:
             lambda session: derived.commit_derived(session, changes, made, lane=job.lane)
         )
 
+    async def failed(
+        self,
+        session: AsyncSession,
+        job: ClaimedJob,
+        error: str,
+        code: str,  # noqa: ARG002 (the protocol's)
+    ) -> None:
+        """The messages stay marked; show on the source that its documents are behind."""
+        await derived.report_failure(session, job.payload["source_id"], error)
+
+
+class BackfillChannel(_Quiet):
+    """Reads one page of a channel's history."""
+
+    def __init__(self, db: Database, readers: Mapping[str, Reader]) -> None:
+        self._db = db
+        self._readers = readers
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Ask for a page, keep it with how far that is, and queue the next one."""
+        source_id = job.payload["source_id"]
+        async with self._db.read() as session:
+            reading = await sources.open_reading(session, source_id)
+        if reading is None:
+            return False
+        reader = self._readers.get(reading.place.platform)
+        if reader is None:
+            fault = Refused(NO_READER.format(platform=reading.place.platform.title()))
+            await self._stop(job, reading, fault)
+            return True
+        try:
+            page = await reader.read_page(reading)
+        except Wait as wait:
+            await self._later(job, source_id, wait)
+            return True
+        except Refused as refusal:
+            await self._stop(job, reading, refusal)
+            return True
+
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            await sources.commit_page(
+                session,
+                reading,
+                page.messages,
+                threads=page.threads,
+                wholes=page.wholes,
+                cursor=page.cursor,
+                more=page.more,
+            )
+
+        await self._db.run_write(commit)
+        return True
+
+    async def _later(self, job: ClaimedJob, source_id: str, wait: Wait) -> None:
+        """No attempt is spent on waiting, however long a platform has one wait."""
+
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            await sources.wait_page(session, source_id, wait.seconds, wait.reason)
+
+        await self._db.run_write(commit)
+
+    async def _stop(self, job: ClaimedJob, reading: sources.Reading, refusal: Refused) -> None:
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            told = refusal.message.replace(reading.channel, reading.channel_name)
+            await sources.report_fault(session, reading.source_id, told, stop=True)
+            if refusal.lost:
+                await channels.forget_membership(session, reading.place, reading.channel_id)
+
+        await self._db.run_write(commit)
+
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
-        """The messages stay marked."""
+        """Show on the source why it does not go on."""
+        await sources.report_fault(session, job.payload["source_id"], reason)
 
     async def failed(
         self,
@@ -76,8 +175,181 @@ class DeriveChannel:
         error: str,
         code: str,  # noqa: ARG002 (the protocol's)
     ) -> None:
-        """Show on the source that its documents are behind."""
-        await derived.report_failure(session, job.payload["source_id"], error)
+        """Show on the source that somebody must resume it."""
+        await sources.report_fault(session, job.payload["source_id"], error, stop=True)
 
-    async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
-        """Nothing to tell."""
+
+class _OfWorkspace(_Quiet):
+    """A job for one workspace, read by its platform's reader."""
+
+    def __init__(self, db: Database, readers: Mapping[str, Reader]) -> None:
+        self._db = db
+        self._readers = readers
+
+    async def _place(self, job: ClaimedJob) -> tuple[Place, Reader] | None:
+        try:
+            async with self._db.read() as session:
+                place = await channels.place_of(
+                    session, job.tenant_id, job.payload["workspace_id"], state=ACTIVE
+                )
+        except NotFound:
+            return None
+        reader = self._readers.get(place.platform)
+        return None if reader is None else (place, reader)
+
+
+class SyncWorkspace(_OfWorkspace):
+    """Learns people and channels of a workspace, every night; members follow by channel."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """What can't be seen any more is unknown from now on, and so read by nobody."""
+        found = await self._place(job)
+        if found is None:
+            return False
+        place, reader = found
+        try:
+            people = await reader.read_people(place)
+            seen = await reader.read_channels(place)
+        except Wait as wait:
+            await self._again(job, place, timedelta(seconds=wait.seconds))
+            return True
+        except Refused as refusal:
+            if refusal.lost:
+                await self._db.run_write(lambda session: channels.lose_all(session, place))
+            await self._again(job, place, sources.SYNC_EVERY)
+            return True
+
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            await channels.put_people(session, place, people)
+            await channels.put_channels(session, place, seen)
+            await channels.lose_all(session, place, but={one.external_id for one in seen})
+            for one in seen:
+                await sources.queue_channel_sync(
+                    session, place.tenant_id, place.workspace_id, one.external_id
+                )
+            await sources.ask_for_repair(session, place.workspace_id)
+            at = clock.now() + sources.SYNC_EVERY
+            await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
+
+        await self._db.run_write(commit)
+        return True
+
+    async def _again(self, job: ClaimedJob, place: Place, pause: timedelta) -> None:
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            at = clock.now() + pause
+            await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
+
+        await self._db.run_write(commit)
+
+
+class SyncChannel(_OfWorkspace):
+    """Learns who is in a channel: all of them, or nobody counts."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """The list holds from when it was begun to be read; somebody unknown counts as a guest."""
+        found = await self._place(job)
+        if found is None:
+            return False
+        place, reader = found
+        channel = job.payload["channel"]
+        at = clock.now()
+        try:
+            subjects = await reader.read_members(place, channel)
+        except Wait as wait:
+            seconds = wait.seconds
+
+            async def later(session: AsyncSession) -> None:
+                await jobs.finish(session, job)
+                await sources.queue_channel_sync(
+                    session,
+                    place.tenant_id,
+                    place.workspace_id,
+                    channel,
+                    at=clock.now() + timedelta(seconds=seconds),
+                )
+
+            await self._db.run_write(later)
+            return True
+        except Refused:
+            await self._db.run_write(lambda session: self._lose(session, place, channel))
+            return False
+
+        async def commit(session: AsyncSession) -> None:
+            channel_id = await channels.channel_id_of(session, place, channel)
+            known = await channels.identity_ids_of(session, place, subjects)
+            strangers = [NewPerson(one, one) for one in subjects if one not in known]
+            known |= await channels.put_people(session, place, strangers)
+            await channels.set_members(session, place, channel_id, set(known.values()), at=at)
+            await jobs.finish(session, job)
+
+        await self._db.run_write(commit)
+        return True
+
+    async def failed(
+        self,
+        session: AsyncSession,
+        job: ClaimedJob,
+        error: str,  # noqa: ARG002 (the protocol's)
+        code: str,  # noqa: ARG002
+    ) -> None:
+        """Who is there is unknown."""
+        place = await channels.place_of(session, job.tenant_id, job.payload["workspace_id"])
+        await self._lose(session, place, job.payload["channel"])
+
+    @staticmethod
+    async def _lose(session: AsyncSession, place: Place, channel: str) -> None:
+        channel_id = await channels.channel_id_of(session, place, channel)
+        await channels.forget_membership(session, place, channel_id)
+
+
+class ExpireMessages(_Quiet):
+    """Deletes what is older than a channel keeps, every day."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """In small transactions; then look again tomorrow."""
+        source_id = job.payload["source_id"]
+        while await self._db.run_write(lambda session: sources.expire_some(session, source_id)):
+            pass
+
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            await sources.expire_again(session, source_id)
+
+        await self._db.run_write(commit)
+        return True
+
+
+class PurgeChannel(_Quiet):
+    """Clears what a channel left whose history is kept no longer."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """In small transactions; the clean-up of each document takes it out of the index."""
+        source_id = job.payload["source_id"]
+        while await self._db.run_write(lambda session: sources.purge_some(session, source_id)):
+            pass
+        return False
+
+
+def channel_handlers(
+    db: Database, blobs: BlobStore, readers: Mapping[str, Reader]
+) -> dict[
+    str,
+    (BackfillChannel | DeriveChannel | ExpireMessages | PurgeChannel | SyncChannel | SyncWorkspace),
+]:
+    """Every kind of job for channels."""
+    return {
+        BACKFILL: BackfillChannel(db, readers),
+        DERIVE: DeriveChannel(db, blobs),
+        EXPIRE: ExpireMessages(db),
+        PURGE: PurgeChannel(db),
+        SYNC_CHANNEL: SyncChannel(db, readers),
+        SYNC_WORKSPACE: SyncWorkspace(db, readers),
+    }

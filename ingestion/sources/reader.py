@@ -1,0 +1,64 @@
+"""What a platform is asked for: one page of a channel's history, its people, who is in a channel.
+
+`slack.py` and `discord.py` are readers; the jobs in `channel_jobs.py` call them and commit what
+comes. A reader makes few calls at a time, keeps to the shared budget, and never sleeps: where it
+has to wait it says for how long, and the job comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.channels import NewChannel, NewPerson, Place
+from engine.messages import NewMessage, NewThread
+from engine.sources import Reading, Whole
+
+
+class Wait(Exception):
+    """Not now: come back in `seconds`."""
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+        self.reason = reason
+
+
+class Refused(Exception):
+    """The platform won't, until somebody changes something: `message` says what.
+
+    `lost`: the channel can't be seen any more, so nobody may read what is known of it.
+    """
+
+    def __init__(self, message: str, *, lost: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.lost = lost
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one step of reading brought. `wholes` are stretches in which nothing else stands."""
+
+    messages: Sequence[NewMessage]
+    cursor: Mapping[str, Any]
+    more: bool
+    threads: Sequence[NewThread] = ()
+    wholes: Sequence[Whole] = field(default_factory=tuple)
+
+
+class Reader(Protocol):
+    """A platform, read. Raises `Wait`, `Refused`, or `Unavailable` where it does not answer."""
+
+    async def read_page(self, reading: Reading) -> Page:
+        """The next page of a channel: newest first until all is read, then what is to be repaired."""
+
+    async def read_people(self, place: Place) -> list[NewPerson]:
+        """Everyone in the workspace."""
+
+    async def read_channels(self, place: Place) -> list[NewChannel]:
+        """The channels that can be seen."""
+
+    async def read_members(self, place: Place, channel: str) -> list[str]:
+        """The platform's ids of all who are in a channel now; the whole list or an error."""

@@ -1,0 +1,389 @@
+"""Slack read over its Web API: history newest first, threads, people, channels, members.
+
+One page a call of `read_page`. The budget of each method is shared by all processes through
+`engine/limits.py` and leaves a fifth for the bot's own calls. An app that Slack throttles (15
+messages a minute, as it does with apps distributed outside its Marketplace) is noticed and stopped:
+its terms would not let it keep what it reads either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from engine import clock
+from engine.channels import NewChannel, NewPerson, Place
+from engine.errors import Unavailable
+from engine.limits import Limits
+from engine.messages import NewMessage, posted_at
+from engine.sources import Reading, Whole
+from ingestion.sources.reader import Page, Refused, Wait
+from ingestion.sources.slack_messages import is_gone, to_channel, to_message, to_person
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_client import AsyncWebClient
+
+PAGE = 500  # messages asked for; Slack allows 999
+MEMBERS_PAGE = 1000
+THROTTLED_PAGE = 15  # messages a throttled app gets, whatever it asked for
+THROTTLED_WAIT_S = 60.0
+SHARE = 0.8  # of each method's rate; the rest is the bot's
+# Calls a minute and team, by Slack's tiers (2: 20, 3: 50, 4: 100).
+RATES = {
+    "conversations.history": 50,
+    "conversations.info": 50,
+    "conversations.members": 100,
+    "conversations.replies": 50,
+    "users.conversations": 50,
+    "users.list": 20,
+}
+OVERLAP = timedelta(days=1)
+REPAIRED = timedelta(days=30)  # how far back late replies and missed deletes are looked for
+
+_GONE = "The bot can't see #{channel}: invite it there, or remove the channel."
+_TOKEN = "Slack no longer accepts the app's token: install the app again."  # noqa: S105
+_SCOPE = "The app lacks the scope {needed}: add it and install the app again."
+_THROTTLED = (
+    "Slack gives this app 15 messages a minute, as it does to apps that are distributed outside its"
+    " Marketplace, and lets such apps keep none: channel history needs an app of your own"
+    " organisation."
+)
+_HISTORY = frozenset({"conversations.history", "conversations.replies"})
+_PASSING = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
+_LOST = frozenset(
+    {"channel_not_found", "is_archived", "not_in_channel", "method_not_supported_for_channel_type"}
+)
+_REVOKED = frozenset(
+    {
+        "account_inactive",
+        "app_uninstalled",
+        "invalid_auth",
+        "not_authed",
+        "org_login_required",
+        "team_access_not_granted",
+        "token_expired",
+        "token_revoked",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SlackAccess:
+    """How a workspace is reached. `reading` is `live` where no message may be kept."""
+
+    token: str = field(repr=False)
+    base_url: str = ""
+    reading: str = "index"
+    timeout_s: float = 30.0
+
+
+AccessOf = Callable[[Place], Awaitable[SlackAccess]]
+
+
+class SlackReader:
+    """A `Reader` of every connected Slack workspace."""
+
+    def __init__(self, access_of: AccessOf, limits: Limits) -> None:
+        self._access_of = access_of
+        self._limits = limits
+
+    async def read_page(self, reading: Reading) -> Page:
+        """A page of history, or of one thread found on the page before."""
+        cursor = _Cursor.load(reading)
+        if cursor.threads:
+            return await self._read_thread(reading, cursor)
+        if cursor.repair:
+            return await self._repair(reading, cursor)
+        if cursor.done:
+            return Page((), cursor.dump(), more=False)
+        return await self._read_back(reading, cursor)
+
+    async def _read_back(self, reading: Reading, cursor: _Cursor) -> Page:
+        arguments: dict[str, Any] = {"channel": reading.channel, "limit": PAGE}
+        if cursor.before:
+            arguments["latest"] = cursor.before
+        if reading.since is not None:
+            arguments["oldest"] = f"{reading.since.timestamp():.6f}"
+        answer = await self._call(reading.place, "conversations.history", **arguments)
+        rows = _rows(answer)
+        more = bool(answer.get("has_more")) and bool(rows)
+        if more and len(rows) <= THROTTLED_PAGE:
+            raise Refused(_THROTTLED)
+        cursor.pages += 1
+        cursor.threads = _roots(rows)
+        if rows:
+            cursor.before = min(str(row["ts"]) for row in rows)
+            cursor.reached = posted_at(cursor.before).isoformat()
+        cursor.done = not more
+        return _page(rows, cursor, more=more or bool(cursor.threads))
+
+    async def _read_thread(self, reading: Reading, cursor: _Cursor) -> Page:
+        root = cursor.threads[0]
+        arguments: dict[str, Any] = {"channel": reading.channel, "ts": root, "limit": PAGE}
+        if cursor.thread_page:
+            arguments["cursor"] = cursor.thread_page
+        try:
+            answer = await self._call(reading.place, "conversations.replies", **arguments)
+        except _NoThread:  # deleted with all its replies
+            answer = {"messages": []}
+        rows = _rows(answer)
+        first = not cursor.thread_page
+        cursor.thread_page = _next(answer)
+        whole: list[Whole] = []
+        if not cursor.thread_page:
+            cursor.threads = cursor.threads[1:]
+            if first:  # the thread in one piece: what is not in it stands no more
+                standing = frozenset(str(row["ts"]) for row in rows if not is_gone(row))
+                whole = [Whole(thread=root, standing=standing)]
+        cursor.pages += 1
+        more = bool(cursor.threads or cursor.repair or not cursor.done)
+        return _page(rows, cursor, more=more, wholes=whole)
+
+    async def _repair(self, reading: Reading, cursor: _Cursor) -> Page:
+        """Recent pages once more: what is missing was deleted, what is new came unheard."""
+        repair = cursor.repair
+        arguments: dict[str, Any] = {
+            "channel": reading.channel,
+            "limit": PAGE,
+            "oldest": repair["floor"],
+        }
+        if repair.get("before"):
+            arguments["latest"] = repair["before"]
+        answer = await self._call(reading.place, "conversations.history", **arguments)
+        rows = _rows(answer)
+        more = bool(answer.get("has_more")) and bool(rows)
+        if more and len(rows) <= THROTTLED_PAGE:
+            raise Refused(_THROTTLED)
+        cursor.pages += 1
+        cursor.threads = _roots(rows, changed_since=repair.get("last", ""))
+        low = min((str(row["ts"]) for row in rows), default=repair["floor"])
+        high = repair.get("before") or max((str(row["ts"]) for row in rows), default="")
+        wholes = []
+        if rows:
+            standing = frozenset(str(row["ts"]) for row in rows if not is_gone(row))
+            floor = low if more else repair["floor"]
+            wholes = [Whole(low=floor, high=high, standing=standing)]
+        if more:
+            cursor.repair = {**repair, "before": low}
+        else:
+            cursor.repair = {}
+            cursor.repaired = clock.now().isoformat()
+        return _page(rows, cursor, more=more or bool(cursor.threads), wholes=wholes)
+
+    async def read_people(self, place: Place) -> list[NewPerson]:
+        """Everyone of the workspace, guests and people of other organisations included."""
+        rows = [one async for one in self._pages(place, "users.list", "members", limit=PAGE)]
+        return [to_person(row) for row in rows if row.get("id")]
+
+    async def read_channels(self, place: Place) -> list[NewChannel]:
+        """The channels the bot is in; direct messages are never asked for."""
+        types = "public_channel,private_channel"
+        rows = [
+            one
+            async for one in self._pages(
+                place, "users.conversations", "channels", types=types, limit=PAGE
+            )
+        ]
+        return [to_channel(row) for row in rows if row.get("id")]
+
+    async def read_members(self, place: Place, channel: str) -> list[str]:
+        """Who is in a channel."""
+        return [
+            str(one)
+            async for one in self._pages(
+                place, "conversations.members", "members", channel=channel, limit=MEMBERS_PAGE
+            )
+        ]
+
+    async def _pages(self, place: Place, method: str, key: str, **arguments: Any) -> Any:  # noqa: ANN401
+        while True:
+            answer = await self._call(place, method, **arguments)
+            for one in answer.get(key) or ():
+                yield one
+            following = _next(answer)
+            if not following:
+                return
+            arguments["cursor"] = following
+
+    async def _call(self, place: Place, method: str, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401
+        from slack_sdk.errors import SlackApiError  # noqa: PLC0415 (an optional extra)
+
+        access = await self._access_of(place)
+        if access.reading == "live":
+            raise Refused(_THROTTLED)
+        await self._spend(place, method)
+        client = _client(access)
+        try:
+            async with asyncio.timeout(access.timeout_s + 5):
+                answer = await client.api_call(method, http_verb="GET", params=arguments)
+        except SlackApiError as error:
+            raise await self._fault(place, method, error, arguments) from None
+        except (TimeoutError, OSError) as error:
+            raise Unavailable("Slack did not answer in time; it is asked again.") from error
+        except Exception as error:
+            if type(error).__module__.startswith("aiohttp"):
+                raise Unavailable("Slack can't be reached; it is asked again.") from error
+            raise
+        data = answer.data
+        return data if isinstance(data, Mapping) else {}
+
+    async def _spend(self, place: Place, method: str) -> None:
+        """Take a call from the budget that all processes share, or say how long to wait."""
+        held = await self._limits.get(_paused_key(place, method))
+        if held is not None:
+            raise Wait(max(1.0, float(held) - clock.now().timestamp()), "Slack asked to wait")
+        rate = RATES[method] * SHARE / 60
+        wait_s = await self._limits.take(
+            f"{place.tenant_id}:slack:{place.external_id}:{method}",
+            rate_per_s=rate,
+            burst=max(1.0, rate * 30),
+        )
+        if wait_s > 0:
+            raise Wait(wait_s, "the calls Slack allows a minute are used up")
+
+    async def _fault(
+        self,
+        place: Place,
+        method: str,
+        error: Any,  # noqa: ANN401 (SlackApiError, of an optional extra)
+        arguments: Mapping[str, Any],
+    ) -> Exception:
+        response = error.response
+        status = int(getattr(response, "status_code", 200) or 200)
+        data = response.data if isinstance(response.data, Mapping) else {}
+        code = str(data.get("error") or "")
+        if status == 429 or code == "ratelimited":
+            headers = {key.lower(): value for key, value in dict(response.headers or {}).items()}
+            return await self._told_to_wait(place, method, _seconds(headers.get("retry-after")))
+        if status >= 500 or code in _PASSING:
+            return Unavailable("Slack has a fault of its own; it is asked again.")
+        if code == "thread_not_found":
+            return _NoThread()
+        return _refusal(code or str(status), method, data, str(arguments.get("channel", "")))
+
+    async def _told_to_wait(self, place: Place, method: str, wait_s: float) -> Exception:
+        # No other process need find out by itself.
+        until = clock.now().timestamp() + wait_s
+        await self._limits.put(_paused_key(place, method), f"{until:.3f}".encode(), ttl_s=wait_s)
+        if method in _HISTORY and wait_s >= THROTTLED_WAIT_S:
+            return Refused(_THROTTLED)
+        return Wait(wait_s, "Slack asked to wait")
+
+
+def _refusal(code: str, method: str, data: Mapping[str, Any], channel: str) -> Refused:
+    if code in _LOST:
+        return Refused(_GONE.format(channel=channel), lost=True)
+    if code == "missing_scope":
+        return Refused(_SCOPE.format(needed=data.get("needed") or "it needs"))
+    if code in _REVOKED:
+        return Refused(_TOKEN, lost=True)
+    return Refused(f"Slack refused ({code}) when asked for {method}.")
+
+
+class _NoThread(Exception):
+    """The thread is not there."""
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """Where reading a channel stands, as it is kept on its source.
+
+    `before` is the oldest ts of the pages read, `threads` the roots whose replies are still to be
+    read, `repair` what is being read again: from `before` down to `floor`.
+    """
+
+    started: str
+    pages: int = 0
+    before: str = ""
+    reached: str = ""
+    threads: list[str] = field(default_factory=list)
+    thread_page: str = ""
+    done: bool = False
+    repair: dict[str, str] = field(default_factory=dict)
+    repaired: str = ""
+    gaps: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, reading: Reading) -> _Cursor:
+        known = {key: reading.cursor[key] for key in cls.__slots__ if key in reading.cursor}
+        cursor = cls(**{"started": clock.now().isoformat(), **known})
+        if cursor.done and not cursor.repair and reading.repair_at > cursor.repaired:
+            cursor.repair = _repair_from(reading, cursor)
+        return cursor
+
+    def dump(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in self.__slots__}
+
+
+def _repair_from(reading: Reading, cursor: _Cursor) -> dict[str, str]:
+    """What to read again: the last thirty days, or all since a day before the newest known.
+
+    Of the threads in it those that were replied to since the last time, or begun lately.
+    """
+    floor = clock.now() - REPAIRED
+    if reading.newest is not None:
+        floor = min(floor, reading.newest - OVERLAP)
+    if reading.since is not None:
+        floor = max(floor, reading.since)
+    last = datetime.fromisoformat(cursor.repaired or cursor.started) - OVERLAP
+    return {"floor": f"{floor.timestamp():.6f}", "last": f"{last.timestamp():.6f}"}
+
+
+def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = answer.get("messages")
+    rows = found if isinstance(found, Sequence) else []
+    return [row for row in rows if isinstance(row, Mapping) and row.get("ts")]
+
+
+def _roots(rows: Sequence[Mapping[str, Any]], *, changed_since: str = "") -> list[str]:
+    """Roots whose replies are to be read, newest first."""
+    return [
+        str(row["ts"])
+        for row in rows
+        if row.get("reply_count") and str(row.get("latest_reply") or "9") > changed_since
+    ]
+
+
+def _page(
+    rows: Sequence[Mapping[str, Any]],
+    cursor: _Cursor,
+    *,
+    more: bool,
+    wholes: Sequence[Whole] = (),
+) -> Page:
+    return Page(list(_messages(rows)), cursor.dump(), more, wholes=wholes)
+
+
+def _messages(rows: Sequence[Mapping[str, Any]]) -> Iterator[NewMessage]:
+    for row in rows:
+        message = to_message(row)
+        if message is not None:
+            yield message
+
+
+def _next(answer: Mapping[str, Any]) -> str:
+    told = answer.get("response_metadata")
+    return str(told.get("next_cursor") or "") if isinstance(told, Mapping) else ""
+
+
+def _seconds(value: object) -> float:
+    try:
+        return max(1.0, float(str(value)))
+    except ValueError:
+        return 30.0
+
+
+def _paused_key(place: Place, method: str) -> str:
+    return f"{place.tenant_id}:slack-paused:{place.external_id}:{method}"
+
+
+def _client(access: SlackAccess) -> AsyncWebClient:
+    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415 (an optional extra)
+
+    options: dict[str, Any] = {"base_url": access.base_url} if access.base_url else {}
+    return AsyncWebClient(
+        token=access.token, timeout=max(1, int(access.timeout_s)), retry_handlers=[], **options
+    )
