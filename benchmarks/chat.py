@@ -35,7 +35,6 @@ from engine.domain import Principal
 from engine.engine import Engine
 from engine.markup.matching import find_quote
 from engine.runtime import open_engine
-from ingestion.channel_jobs import DeriveChannel  # noqa: F401 (the worker's, loaded before timing)
 from ingestion.threads import body
 
 FOREIGN = 200
@@ -59,7 +58,7 @@ class Opened:
 @asynccontextmanager
 async def open_set(name: str, home: Path) -> AsyncIterator[Opened]:
     file, url = SETS[name]
-    home.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     async with open_engine(load_settings(home, None, {}, environ={})) as engine:
         owner = await engine.owner()
         started = time.perf_counter()
