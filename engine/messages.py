@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import clock, jobs
+from engine import clock, component_outputs, jobs
 from engine.channels import Place
 from engine.db.tables import (
     Chunk,
@@ -425,6 +425,7 @@ async def drop_texts(session: AsyncSession, document: Document) -> None:
         )
     for table in (Chunk, RevisionText, MessageSpan):
         await session.execute(delete(table).where(table.revision_id.in_(ids)))
+    await component_outputs.forget(session, document.id)
 
 
 def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -78,7 +78,7 @@ async def test_a_late_reply_derives_its_thread_and_nothing_else(world, fixed_clo
 async def test_a_thread_is_derived_at_once_and_then_at_most_every_three_seconds(world, fixed_clock):
     await world.history.store(world.place, "C1", [QUESTION, ANSWER])
     await world.derive()
-    for number in range(6):
+    for number in range(10):
         await world.history.store(world.place, "C1", [say(6 + number, f"more {number}", thread=0)])
         await world.derive()
         fixed_clock.advance(0.2)
