@@ -96,6 +96,7 @@ __all__ = [
     "channel_token",
     "check_grantee",
     "check_token",
+    "counters_tell",
     "get_visible_document",
     "get_visible_revision",
     "get_writable_document",
@@ -364,10 +365,15 @@ async def visible_counts(
     """
     return {
         kb.id: Counts(kb.document_count, kb.chunk_count, kb.token_count)
-        if kb_token(kb.id) in principal.tokens and not await _has_narrower(session, kb)
+        if await counters_tell(session, kb, principal.tokens)
         else await _count_visible(session, principal, kb)
         for kb in kbs
     }
+
+
+async def counters_tell(session: AsyncSession, kb: KnowledgeBase, tokens: Collection[str]) -> bool:
+    """Whether a KB's counters say how much of it these tokens may see: else they would tell more."""
+    return kb_token(kb.id) in tokens and not await _has_narrower(session, kb)
 
 
 async def _has_narrower(session: AsyncSession, kb: KnowledgeBase) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access import index_filter, kb_token, readable_kbs, usable_tokens
+from engine.access import counters_tell, index_filter, readable_kbs, usable_tokens
 from engine.domain import Audience, Principal
 from engine.errors import NotFound
 from engine.index.port import Filter, Space
@@ -159,7 +159,7 @@ async def load_scope(
             kb.id,
             kb.name,
             Space(kb.space, kb.dimension),
-            kb.document_count if kb_token(kb.id) in tokens else None,
+            kb.document_count if await counters_tell(session, kb, tokens) else None,
             kb.search,
         )
         for kb in chosen.values()
