@@ -181,9 +181,9 @@ def _cost(found: Preview, extractors: int) -> str:
     if not found.documents:
         return lines[0] + "\n"
     unread = found.documents - found.parsed
-    lines.append(
-        f"read: {unread:,} anew ({found.read_bytes / 1e6:,.1f} MB), {found.parsed:,} kept as read"
-    )
+    megabytes = found.read_bytes / 1e6
+    size = f"{megabytes:,.1f} MB" if megabytes >= 0.1 else f"{found.read_bytes / 1e3:,.1f} kB"
+    lines.append(f"read: {unread:,} anew ({size}), {found.parsed:,} kept as read")
     lines.append(
         f"embedded: at most about {found.tokens:,} tokens; passages whose text stays keep their"
         " vectors"
@@ -194,13 +194,7 @@ def _cost(found: Preview, extractors: int) -> str:
             " what it found in the same text with the same parameters is kept"
         )
     if found.took_s is not None:
-        lines.append(f"the last time it kept workers busy for {_duration(found.took_s)}")
+        lines.append(f"the last time it kept workers busy for {render.duration(found.took_s)}")
     if found.pending:
         lines.append(f"{found.pending:,} more wait already and take this pipeline by themselves")
     return "\n".join(lines) + "\n"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "less than a second"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -37,6 +37,7 @@ ALLOWED = {
     "reconcile.py": "compares and repairs for whoever holds kb:admin; shows ids and counts only",
     "reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
     "revisions.py": "the worker's: it acts for a job, not for a principal",
+    "why.py": "says where a document stands that its caller was shown",
 }
 ALLOWED_FUNCTIONS = {
     "documents.py:_accept": "what an addition replaces goes by KB and external id, whoever reads it",
