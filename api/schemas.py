@@ -57,6 +57,12 @@ class DocumentsQuery(Body):
     cursor: Annotated[str, Field(max_length=500)] = ""
 
 
+class EventsQuery(Body):
+    """`GET /api/v1/documents/events`."""
+
+    kb: Name = ""
+
+
 Model = TypeVar("Model", bound=Body)
 
 

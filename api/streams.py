@@ -1,13 +1,21 @@
-"""Server-sent events: how a stream of an answer is written."""
+"""Server-sent events: how a stream of an answer, or of documents on their way, is written."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 
 from starlette.responses import StreamingResponse
 
+from api.problems import problem_of
+from engine.errors import EngineError
+from engine.telemetry import correlation_id
+
+log = logging.getLogger(__name__)
+
 MEDIA_TYPE = "text/event-stream"
+COMMENT = ": nothing new\n\n"  # keeps a proxy from closing a stream that has nothing to say
 
 
 def event(kind: str, data: Mapping[str, object]) -> str:
@@ -21,4 +29,20 @@ def stream(events: AsyncIterator[str]) -> StreamingResponse:
         events,
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def failure(error: Exception) -> str:
+    """The last event of a stream that can't go on."""
+    if not isinstance(error, EngineError):
+        log.error("a stream broke off", exc_info=error)
+    problem = problem_of(error)
+    return event(
+        "error",
+        {
+            "code": problem.code,
+            "title": problem.title,
+            "detail": problem.detail,
+            "correlation_id": correlation_id(),
+        },
     )

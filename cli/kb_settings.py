@@ -11,8 +11,11 @@ from cli.context import DONE, INCOMPLETE, As, Json, Yes, opened, run
 from cli.kb import Name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from engine.domain import Principal
     from engine.engine import Engine
+    from engine.flow.graph import Graph
     from engine.reindexing import Preview
 
 
@@ -83,6 +86,7 @@ async def _set(
 ) -> None:
     from cli import output
     from engine.errors import InvalidInput
+    from ingestion.pipelines import load_pipeline, offers_of, open_registry
 
     if pipeline is None and not chunking:
         raise InvalidInput(
@@ -90,8 +94,13 @@ async def _set(
         )
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.get_kb(principal, name)
-        if pipeline is not None:
-            await _require_sound(engine, principal, pipeline)
+        flow = await engine.get_flow(principal, pipeline or found.pipeline)
+        graph = load_pipeline(
+            flow.dsl,
+            open_registry(engine.settings).registry,
+            # One that needs a model there is not would fail every document: not to be chosen.
+            offers=offers_of(engine.model) if pipeline else None,
+        )
         changes: dict[str, Any] = {"pipeline": pipeline}
         if chunking:
             changes["chunking"] = {**found.chunking, **chunking}
@@ -99,10 +108,7 @@ async def _set(
     if as_json:
         output.show_json(asdict(changed))
         return
-    cut = ", ".join(f"{key} {value}" for key, value in changed.chunking.items())
-    output.note(
-        f"{changed.name} goes through {changed.pipeline}" + (f", cut by {cut}" if cut else "")
-    )
+    output.note(f"{changed.name} goes through {changed.pipeline}{_cut(changed.chunking, graph)}")
     if found.document_count:
         output.note(
             "what it holds stays as it is; see what changing it would cost with"
@@ -110,13 +116,16 @@ async def _set(
         )
 
 
-async def _require_sound(engine: Engine, principal: Principal, pipeline: str) -> None:
-    """Refuse a pipeline that would fail every document: one that needs a model there is not."""
-    from ingestion.pipelines import load_pipeline, offers_of, open_registry
-
-    flow = await engine.get_flow(principal, pipeline)
-    registry = open_registry(engine.settings).registry
-    load_pipeline(flow.dsl, registry, offers=offers_of(engine.model))
+def _cut(chunking: Mapping[str, Any], graph: Graph) -> str:
+    """How documents are cut; what the pipeline's Splitter sets itself wins, and is said to."""
+    own: dict[str, Any] = {}
+    for node in graph.nodes.values():
+        if node.component.type == "Splitter":
+            given = node.param.model_dump(exclude_none=True)
+            own |= {key: given[key] for key in ("strategy", "size", "overlap") if key in given}
+    said = [f"{key} {value}" for key, value in chunking.items() if key not in own]
+    said += [f"{key} {value} (the pipeline's own)" for key, value in own.items()]
+    return f", cut by {', '.join(said)}" if said else ""
 
 
 async def _reindex(
@@ -181,9 +190,9 @@ def _cost(found: Preview, extractors: int) -> str:
     if not found.documents:
         return lines[0] + "\n"
     unread = found.documents - found.parsed
-    lines.append(
-        f"read: {unread:,} anew ({found.read_bytes / 1e6:,.1f} MB), {found.parsed:,} kept as read"
-    )
+    megabytes = found.read_bytes / 1e6
+    size = f"{megabytes:,.1f} MB" if megabytes >= 0.1 else f"{found.read_bytes / 1e3:,.1f} kB"
+    lines.append(f"read: {unread:,} anew ({size}), {found.parsed:,} kept as read")
     lines.append(
         f"embedded: at most about {found.tokens:,} tokens; passages whose text stays keep their"
         " vectors"
@@ -194,13 +203,7 @@ def _cost(found: Preview, extractors: int) -> str:
             " what it found in the same text with the same parameters is kept"
         )
     if found.took_s is not None:
-        lines.append(f"the last time it kept workers busy for {_duration(found.took_s)}")
+        lines.append(f"the last time it kept workers busy for {render.duration(found.took_s)}")
     if found.pending:
         lines.append(f"{found.pending:,} more wait already and take this pipeline by themselves")
     return "\n".join(lines) + "\n"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "less than a second"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -29,6 +29,7 @@ from cli import (
     settings,
     tenants,
     tokens,
+    watch,
 )
 from cli.context import BUG, DONE, EXIT_CODES, REFUSED, Invocation
 
@@ -85,6 +86,7 @@ ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
 app.add_typer(kb.app)
+watch.register(docs.app)
 app.add_typer(docs.app)
 app.add_typer(flow.app)
 maintain.register(app)

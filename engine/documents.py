@@ -34,12 +34,12 @@ from engine.db.tables import (
     KnowledgeBase,
     Live,
     Revision,
-    Run,
     Source,
 )
 from engine.domain import DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.outbox import append_event, enqueue
+from engine.why import explain
 
 INGEST = "ingest_document"
 CLEAN = "clean_document"
@@ -498,34 +498,7 @@ class Documents:
         access.require(principal, Scope.KB_READ)
         async with self._db.read() as session:
             document = await access.get_visible_document(session, principal, document_id)
-            job = await session.scalar(
-                select(Job)
-                .where(Job.document_id == document.id, Job.kind == INGEST)
-                .order_by(Job.id.desc())
-                .limit(1)
-            )
-            ahead = 0
-            if job is not None and job.state == JobState.QUEUED:
-                ahead = (
-                    await session.scalar(
-                        select(func.count())
-                        .select_from(Job)
-                        .where(
-                            Job.tenant_id == document.tenant_id,
-                            Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
-                            Job.id < job.id,
-                        )
-                    )
-                    or 0
-                )
-            run = await session.scalar(
-                select(Run).where(Run.document_id == document.id).order_by(Run.id.desc()).limit(1)
-            )
-            live = await session.scalar(
-                select(Live.revision_id).where(Live.document_id == document.id).limit(1)
-            )
-            newest = await _newest_id(session, document.id)
-        return _why(document, job, run, ahead, _meanwhile(live, newest))
+            return await explain(session, document)
 
 
 def _encoded(name: str) -> str:
@@ -633,42 +606,6 @@ async def acl_of(session: AsyncSession, document: Document) -> list[str]:
     """The ACL tokens of a document, sorted."""
     tokens = await session.scalar(select(Acl.tokens).where(Acl.id == document.acl_id))
     return sorted(tokens or [])
-
-
-def _meanwhile(live: str | None, newest: str | None) -> str:
-    if live is None:
-        return ""
-    if live == newest:
-        return " Its words are found already."
-    return " The previous revision goes on answering."
-
-
-def _why(document: Document, job: Job | None, run: Run | None, ahead: int, before: str) -> str:
-    match document.state:
-        case "ready":
-            found = "keyword and semantic" if document.vectors == "complete" else "keyword"
-            said = f"{document.title!r} is ready: {document.chunk_count} chunks, {found} search."
-            notice = document.details.get("notice")
-            return f"{said} {notice}" if notice else said
-        case "failed":
-            return f"{document.title!r} failed: {document.error}{before}"
-        case "cancelled":
-            return f"{document.title!r} was cancelled; `docs retry` starts it again.{before}"
-        case "running":
-            where = f" ({run.message})" if run is not None and run.message else ""
-            return f"{document.title!r} is being ingested, {document.progress:.0%}{where}.{before}"
-    return _why_waiting(document, job, ahead) + before
-
-
-def _why_waiting(document: Document, job: Job | None, ahead: int) -> str:
-    if job is None:
-        return f"{document.title!r} has no job; `scrubjay reconcile` queues it again."
-    if job.state == JobState.QUEUED and job.run_at > now():
-        wait = (job.run_at - now()).total_seconds()
-        reason = f" after: {job.error}" if job.error else ""
-        return f"{document.title!r} is tried again in {wait:.0f} s{reason}"
-    queue = f"behind {ahead} other jobs" if ahead else "next in line"
-    return f"{document.title!r} waits {queue}; a worker takes it as soon as one is free."
 
 
 def _info(row: Document) -> DocumentInfo:

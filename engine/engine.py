@@ -23,6 +23,7 @@ from engine import (
     reindexing,
     status,
     tenants,
+    watching,
 )
 from engine.ask import Asker
 from engine.blobs import BlobStore
@@ -280,6 +281,25 @@ class Engine:
     async def why_document(self, principal: Principal, document_id: str) -> str:
         """One sentence on where a document stands and what to do."""
         return await self._documents.why(principal, document_id)
+
+    async def watch(
+        self,
+        principal: Principal,
+        document_ids: Sequence[str] = (),
+        *,
+        kb: str = "",
+        every_s: float = 0.5,
+    ) -> AsyncIterator[list[watching.Watched]]:
+        """What changes of these documents, or of all that are in work now, until each has ended."""
+        ids = list(document_ids)
+        for document_id in ids:
+            await self._documents.get(principal, document_id)
+        if not ids:
+            kb_id = (await self.get_kb(principal, kb)).id if kb else ""
+            async with self.db.read() as session:
+                ids = await watching.in_work(session, principal, kb_id)
+        async for changed in watching.watch(self.db, principal, ids, every_s=every_s):
+            yield changed
 
     # Finding and answering
 

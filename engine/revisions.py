@@ -369,7 +369,9 @@ async def make_live(
     }
     if content is not None:
         values |= _facts(row, content)
-    if ready is not None:
+    if ready is None:
+        values["state"] = DocumentState.RUNNING
+    else:
         values |= {"state": DocumentState.READY, "progress": 1.0, "message": ready}
     await connection.execute(_CHANGE_DOCUMENT, values)
     if ready is None:

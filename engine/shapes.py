@@ -15,6 +15,7 @@ from engine.domain import Answer, Answered, AnswerEvent, Citation, Delta, Hit, S
 from engine.knowledge_bases import KbInfo
 from engine.reading import Page
 from engine.status import Status
+from engine.watching import Watched
 
 UrlOf = Callable[[str, str], str]  # of a document's own address and the id of a passage
 
@@ -95,6 +96,22 @@ def document(value: DocumentInfo) -> dict[str, Any]:
         "state": str(value.state),
         "vectors": str(value.vectors),
         "error": value.error,
+    }
+
+
+def watched(value: Watched) -> dict[str, Any]:
+    """A document on its way: how far it is, by component, and how long it may still take."""
+    return {
+        "id": value.id,
+        "title": value.title,
+        "state": value.state,
+        "vectors": value.vectors,
+        "progress": round(value.progress, 4),
+        "message": value.message,
+        "chunks": value.chunk_count,
+        "error": value.error,
+        "components": dict(value.components),
+        "left_s": value.left_s,
     }
 
 

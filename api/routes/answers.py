@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.problems import problem_of
 from api.schemas import AskBody, SearchBody, read_body
 from api.service import Service, last_answer, principal_of, service_of
-from api.streams import MEDIA_TYPE, event, stream
+from api.streams import MEDIA_TYPE, event, failure, stream
 from engine import shapes
 from engine.access import require
 from engine.domain import AnswerEvent, Scope
-from engine.errors import EngineError
 from engine.links import Links
-from engine.telemetry import correlation_id
-
-log = logging.getLogger(__name__)
 
 
 async def ask(request: Request) -> Response:
@@ -56,22 +50,6 @@ async def _as_events(
                 yield event(item.kind, shapes.answer_event(item, links.url))
     except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
         yield failure(error)
-
-
-def failure(error: Exception) -> str:
-    """The last event of a stream that can't go on."""
-    if not isinstance(error, EngineError):
-        log.error("an answer failed", exc_info=error)
-    problem = problem_of(error)
-    return event(
-        "error",
-        {
-            "code": problem.code,
-            "title": problem.title,
-            "detail": problem.detail,
-            "correlation_id": correlation_id(),
-        },
-    )
 
 
 async def search(request: Request) -> Response:

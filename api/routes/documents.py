@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.schemas import DocumentsQuery, read_query
+from api.schemas import DocumentsQuery, EventsQuery, read_query
 from api.service import principal_of, service_of
+from api.streams import COMMENT, event, failure, stream
 from api.uploads import open_form, read_documents
 from engine import shapes
 from engine.access import require
 from engine.domain import Scope
 from engine.errors import InvalidInput
 from engine.telemetry import correlation_id
+from engine.watching import Watched
+
+STREAM_S = 600.0  # then a stream asks to be opened again: who may see what is decided anew
 
 
 async def index(request: Request) -> Response:
@@ -62,6 +69,44 @@ async def show(request: Request) -> Response:
     return JSONResponse(shapes.document(document) | {"progress": document.progress, "message": why})
 
 
+async def events(request: Request) -> Response:
+    """Follow one document into the index: events `document` and `log`, at last `end`."""
+    engine = service_of(request).engine
+    principal = await principal_of(request)
+    require(principal, Scope.KB_READ)
+    document = await engine.get_document(principal, request.path_params["id"])
+    return stream(_as_events(engine.watch(principal, [document.id])))
+
+
+async def all_events(request: Request) -> Response:
+    """Follow all documents that are in work now, of one knowledge base or of all."""
+    engine = service_of(request).engine
+    principal = await principal_of(request)
+    require(principal, Scope.KB_READ)
+    query = read_query(request, EventsQuery)
+    if query.kb:
+        await engine.get_kb(principal, query.kb)  # a wrong name is told before the stream
+    return stream(_as_events(engine.watch(principal, kb=query.kb)))
+
+
+async def _as_events(watching: AsyncIterator[list[Watched]]) -> AsyncIterator[str]:
+    ends_at = time.monotonic() + STREAM_S
+    try:
+        async for changed in watching:
+            if time.monotonic() > ends_at:
+                yield event("again", {})
+                return
+            if not changed:
+                yield COMMENT
+            for one in changed:
+                for entry in one.entries:
+                    yield event("log", {"id": one.id, **entry})
+                yield event("document", shapes.watched(one))
+        yield event("end", {})
+    except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
+        yield failure(error)
+
+
 async def delete(request: Request) -> Response:
     """Take a document out of every answer from this instant."""
     principal = await principal_of(request)
@@ -80,7 +125,9 @@ async def status(request: Request) -> Response:
 ROUTES = (
     Route("/api/v1/documents", index, methods=["GET"]),
     Route("/api/v1/documents", add, methods=["POST"]),
+    Route("/api/v1/documents/events", all_events, methods=["GET"]),
     Route("/api/v1/documents/{id}", show, methods=["GET"]),
+    Route("/api/v1/documents/{id}/events", events, methods=["GET"]),
     Route("/api/v1/documents/{id}", delete, methods=["DELETE"]),
     Route("/api/v1/status", status, methods=["GET"]),
 )

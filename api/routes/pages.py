@@ -14,10 +14,9 @@ from api.auth import is_foreign_page
 from api.connect import assistants
 from api.problems import problem_of
 from api.prose import render_prose
-from api.routes.answers import failure
 from api.schemas import QUESTION_MAX
 from api.service import Service, base_url, last_answer, principal_of, service_of
-from api.streams import event, stream
+from api.streams import event, failure, stream
 from api.templates import MEDIA_TYPES, render, render_page, static_file
 from engine.access import require
 from engine.domain import Answer, Answered, Delta, Principal, Scope

@@ -88,7 +88,7 @@ class SqlRunStore:
                 )
                 .order_by(RunEvent.id)
             )
-            return [(event.id, _entry(event)) for event in events]
+            return [(event.id, entry_of(event)) for event in events]
 
     async def _write_run(self, connection: AsyncConnection, ids: RunIds, change: RunUpdate) -> bool:
         """Update or create the run; whether it was there."""
@@ -190,7 +190,8 @@ def _event(ids: RunIds, entry: Mapping[str, Any] | LogEntry) -> dict[str, Any]:
     }
 
 
-def _entry(event: RunEvent) -> LogEntry:
+def entry_of(event: RunEvent) -> LogEntry:
+    """A stored line of a run's log."""
     return LogEntry(
         component=event.component,
         progress=event.progress,

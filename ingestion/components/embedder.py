@@ -45,12 +45,14 @@ class EmbedderComponent(Component[Ingestion]):
                 run.chunks = await revisions.load_chunks(session, work.revision_id)
             run.stored = True
         count = len(run.chunks)
-        embedding = asyncio.create_task(
-            embed_chunks(
-                run,
-                lambda share: context.progress(self.id, share, f"{share:.0%} of {count} chunks"),
-            )
-        )
+        began_at = time.monotonic()
+
+        def report(share: float) -> None:
+            done = round(share * count)
+            rate = done / max(time.monotonic() - began_at, 0.001)
+            context.progress(self.id, share, f"{done:,} of {count:,} chunks, {rate:,.0f}/s")
+
+        embedding = asyncio.create_task(embed_chunks(run, report))
         try:
             done, _ = await asyncio.wait([embedding], timeout=WORDS_AFTER_S)
             if not done or embedding.exception() is not None:

@@ -26,6 +26,7 @@ from engine.revisions import Content
 from ingestion import convert
 from ingestion.convert import document as documents
 from ingestion.convert.document import Converted
+from ingestion.selection import Selection, select
 from ingestion.services import Ingestion
 
 
@@ -49,9 +50,17 @@ class Parser(Component[Ingestion]):
     checkpoint = False  # a parse is cheaper than its checkpoint
 
     class Param(ComponentParam):
-        """Without setups every supported format is read; with some, only their suffixes are."""
+        """Without setups every supported format is read; with some, only their suffixes are.
+
+        `code_blocks`, `tables` and `images` false leave these out of what is found; `formatting`
+        false takes headings, lists and quotes for plain paragraphs.
+        """
 
         setups: dict[str, Setup] = Field(default_factory=dict)
+        code_blocks: bool = True
+        tables: bool = True
+        images: bool = True
+        formatting: bool = True
 
     param: Param
 
@@ -61,7 +70,13 @@ class Parser(Component[Ingestion]):
         self._check_suffix(name)
         blob_hash = BlobRef.parse(inputs["content"]).hash
         document, size_bytes = await self._read(run, blob_hash, name)
-        run.converted = document
+        selection = Selection(
+            code_blocks=self.param.code_blocks,
+            tables=self.param.tables,
+            images=self.param.images,
+            formatting=self.param.formatting,
+        )
+        document = run.converted = select(document, selection)
         if not document.text.strip() and not document.attachments:
             raise DocumentError(f"{name} holds no text; there is nothing to index.", code="empty")
         given = run.work.title if run.work.title != PurePath(run.work.filename).name else ""

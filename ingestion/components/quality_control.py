@@ -75,15 +75,13 @@ class QualityControl(Component[Ingestion]):
         context.progress(self.id, 0.9, f"{outcome} {len(faulty)} of {len(rows)} chunks")
         if faulty:
             run.remarks.append(f"{len(faulty)} {outcome} by quality control")
-        report = {
-            "checked": len(rows),
-            outcome: len(faulty),
-            "reasons": dict(Counter(_kind(reason) for _, r in faulty for reason in r)),
-            "chunks": [
+        report: dict[str, Any] = {"checked": len(rows), outcome: len(faulty)}
+        if faulty:
+            report["reasons"] = dict(Counter(_kind(reason) for _, r in faulty for reason in r))
+            report["chunks"] = [
                 {"start": rows[number]["start"], "reasons": reasons}
                 for number, reasons in faulty[:TOLD]
-            ],
-        }
+            ]
         return {
             "chunks": await run.pack(kept),
             "quality": report,

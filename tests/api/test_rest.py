@@ -160,3 +160,38 @@ async def test_an_upload_over_the_limit_is_refused_while_it_comes(
         answer = await client.post("/api/v1/documents", content=body(), headers=headers)
     assert answer.status_code == 413
     assert "2,000,000" in answer.json()["detail"]
+
+
+def _events(text: str) -> list[tuple[str, dict]]:
+    blocks = [block.split("\n") for block in text.strip().split("\n\n")]
+    return [
+        (lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: ")))
+        for lines in blocks
+    ]
+
+
+async def test_documents_are_followed_as_events(client, engine: Engine) -> None:
+    listed = (await client.get("/api/v1/documents?kb=team")).json()["documents"]
+    id_ = listed[0]["id"]
+    answer = await client.get(f"/api/v1/documents/{id_}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = _events(answer.text)
+    assert events[-1] == ("end", {})
+    kinds = [kind for kind, _ in events]
+    assert kinds.index("log") < kinds.index("document")
+    said = dict(events)["document"]
+    assert (said["id"], said["state"], said["vectors"]) == (id_, "ready", "complete")
+    assert said["components"]["indexer"] == 1.0
+    assert set(dict(events)["log"]) == {
+        *("id", "component", "progress", "message", "datetime", "timestamp")
+    }
+    idle = await client.get("/api/v1/documents/events?kb=team")
+    assert _events(idle.text) == [("end", {})]
+    assert (await client.get("/api/v1/documents/events?kb=nope")).status_code == 404
+
+
+async def test_what_another_may_not_read_can_not_be_followed(client, engine: Engine) -> None:
+    listed = (await client.get("/api/v1/documents?kb=board")).json()["documents"]
+    headers = {"authorization": f"Bearer {await make_member_token(engine)}"}
+    answer = await client.get(f"/api/v1/documents/{listed[0]['id']}/events", headers=headers)
+    assert answer.status_code == 404

@@ -54,7 +54,8 @@ def test_a_pipeline_goes_from_a_file_into_use_and_back_to_a_file(call: Call) -> 
     assert call("flow", "import", "mine.json", "--name", "windows")[0] == 0
     assert call("kb", "create", "team")[0] == 0
     code, _, err = call("kb", "set", "team", "--pipeline", "windows", "--size", "100")
-    assert (code, err) == (0, "team goes through windows, cut by size 100\n")
+    own = "strategy sliding_window (the pipeline's own), overlap 10 (the pipeline's own)"
+    assert (code, err) == (0, f"team goes through windows, cut by size 100, {own}\n")
     assert call("add", "page.md", "--kb", "team")[0] == 0
     flows = json.loads(call("flow", "list", "--json")[1])["flows"]
     own = {flow["name"]: flow["knowledge_bases"] for flow in flows if not flow["is_template"]}

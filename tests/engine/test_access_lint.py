@@ -40,6 +40,7 @@ ALLOWED = {
     "messages.py": "drops the texts of deleted messages for a platform; shows nothing",
     "sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",
     "revisions.py": "the worker's: it acts for a job, not for a principal",
+    "why.py": "says where a document stands that its caller was shown",
 }
 ALLOWED_FUNCTIONS = {
     "documents.py:_accept": "what an addition replaces goes by KB and external id, whoever reads it",

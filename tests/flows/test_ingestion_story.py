@@ -81,7 +81,7 @@ async def test_a_failed_replacement_leaves_the_one_before_and_says_both(notes):
     assert info.chunk_count == 1
     assert await notes.found("wombat") != []
     why = await notes.why(second)
-    assert "failed: " in why
+    assert "failed in component 'parser': the file is empty: add one with content. " in why
     assert why.endswith("The previous revision goes on answering.")
     assert await indexed(notes) == {RevisionRef(first.document_id, first.revision_id)}
 

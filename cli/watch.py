@@ -1,0 +1,166 @@
+"""`docs watch`: documents on their way into the index, as it happens."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.context import DONE, INCOMPLETE, As, Kb, opened, run
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from engine.watching import Watched
+
+SHOWN = 20  # documents on the screen at a time
+Events = AsyncIterator[list["Watched"]]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the group `docs`."""
+    app.command()(watch)
+
+
+def watch(
+    ctx: typer.Context,
+    documents: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DOCUMENT", help="Document ids; else all in work now."),
+    ] = None,
+    kb: Kb = "",
+    log: Annotated[
+        bool, typer.Option("--log", help="Print the log of each run, line by line.")
+    ] = False,
+    as_user: As = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each change.")
+    ] = False,
+) -> None:
+    """Follow documents until each is ready, failed or cancelled."""
+    code = run(
+        _watch(ctx, documents or [], kb, as_user, log=log, as_json=as_json),
+        interrupted="no longer watched; the work goes on",
+    )
+    raise typer.Exit(code)
+
+
+async def _watch(
+    ctx: typer.Context,
+    documents: Sequence[str],
+    kb: str,
+    as_user: str,
+    *,
+    log: bool,
+    as_json: bool,
+) -> int:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        events = engine.watch(principal, documents, kb=kb)
+        if as_json:
+            latest = await _as_json(events)
+        elif output.to_person() and not log:
+            latest = await _on_screen(events)
+        else:
+            latest = await _line_by_line(events, log=log)
+    if not latest and not as_json:
+        output.note("nothing is in work")
+    return INCOMPLETE if any(one.state != "ready" for one in latest.values()) else DONE
+
+
+async def _as_json(events: Events) -> dict[str, Watched]:
+    from engine import shapes
+
+    latest: dict[str, Watched] = {}
+    async for changed in events:
+        for one in changed:
+            latest[one.id] = one
+            line = shapes.watched(one) | {"log": list(one.entries)}
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    return latest
+
+
+async def _line_by_line(events: Events, *, log: bool) -> dict[str, Watched]:
+    """A line when a document begins, can be found by its words, and ends; with `log` its run too."""
+    from cli import output, render
+
+    latest: dict[str, Watched] = {}
+    async for changed in events:
+        for one in changed:
+            before = latest.get(one.id)
+            latest[one.id] = one
+            title = render.one_line(one.title)
+            for entry in one.entries if log else ():
+                share = "failed" if entry["progress"] < 0 else f"{entry['progress']:.0%}"
+                said = render.one_line(entry["message"])
+                at = entry["datetime"][11:19]
+                output.show(f"{at}  {title}  {entry['component']} {share}  {said}\n")
+            if before is None or step(before) != step(one):
+                output.show(f"{title}: {step(one)}{_detail(one)}\n")
+        sys.stdout.flush()
+    return latest
+
+
+async def _on_screen(events: Events) -> dict[str, Watched]:
+    """A table that changes in place; what ended stays above it."""
+    from rich.console import Console
+    from rich.live import Live
+
+    latest: dict[str, Watched] = {}
+    console = Console(highlight=False)
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        async for changed in events:
+            for one in changed:
+                if one.has_ended and (one.id not in latest or not latest[one.id].has_ended):
+                    console.print(f"{_plain(one.title)}: {step(one)}{_detail(one)}", markup=False)
+                latest[one.id] = one
+            live.update(table(list(latest.values()), console.width))
+    return latest
+
+
+def step(one: Watched) -> str:
+    """Where a document is, in a word or two: also whether its words answer before its vectors."""
+    if one.has_ended:
+        return one.state
+    if one.chunk_count and one.vectors == "none" and one.state == "running":
+        return "found by its words"
+    return "waits" if one.state == "pending" else one.state
+
+
+def _detail(one: Watched) -> str:
+    if one.error:
+        return f", {_plain(one.error)}"
+    return f", {_plain(one.message)}" if one.message else ""
+
+
+def table(found: Sequence[Watched], width: int) -> Text:
+    """Those under way, then those that wait, as many as fit; a last line counts all."""
+    from cli import render
+
+    working = [one for one in found if one.state == "running"]
+    waiting = [one for one in found if one.state == "pending"]
+    rows = [
+        (
+            one.title,
+            step(one),
+            f"{one.progress:.0%}",
+            "" if one.left_s is None else render.duration(one.left_s),
+            one.message,
+        )
+        for one in [*working, *waiting][:SHOWN]
+    ]
+    out = render.table(("title", "step", "done", "left", "what"), rows, width=width)
+    ended = len(found) - len(working) - len(waiting)
+    out.append(f"{len(working)} in work, {len(waiting)} waiting, {ended} ended\n", style="dim")
+    return out
+
+
+def _plain(text: str) -> str:
+    from cli import render
+
+    return render.one_line(text)
