@@ -234,6 +234,8 @@ def _drop_running_lines(pages: Sequence[Page]) -> None:
         ends.update({(where, _pattern(line)) for where, line in _ends(page)})
     often = max(3, len(pages) // 2)
     for page in pages:
+        if len(page.lines) < 3:
+            continue  # a header and a footer would leave nothing
         dropped = {
             id(line)
             for where, line in _ends(page)
