@@ -213,7 +213,7 @@ class _Splitter:
 
     def _extends(self, chunk: Sequence[_Unit], unit: _Unit) -> bool:
         first = chunk[0]
-        if first.alone or unit.alone:
+        if first.alone or unit.alone or _elsewhere(chunk, unit):
             return False
         if not self._fits(first.start, unit.end, self._room(first.block.heading_path)):
             return False
@@ -268,6 +268,8 @@ class _Splitter:
         if self._settings.sections_apart:
             return False
         if first.alone or any(unit.alone for unit in section):
+            return False
+        if any(_elsewhere(chunk, unit) for unit in section):
             return False
         if not _related(first.block.heading_path, section[0].block.heading_path):
             return False
@@ -519,6 +521,17 @@ def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
         section.append(unit)
         content = content or not heading
     yield section
+
+
+def _elsewhere(chunk: Sequence[_Unit], unit: _Unit) -> bool:
+    """Whether a unit stands on another slide or sheet than a chunk: a citation names one."""
+    before = next((one.block.place for one in reversed(chunk) if one.block.place), None)
+    after = unit.block.place
+    if before is None or after is None:
+        return False
+    if before.name != after.name:
+        return True
+    return before.unit == "slide" and before.first != after.first
 
 
 def _related(before: tuple[str, ...], after: tuple[str, ...]) -> bool:

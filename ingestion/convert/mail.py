@@ -40,6 +40,7 @@ _PARAGRAPHS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _SAID_NOTHING = frozenset(("smime.p7s", "winmail.dat", "signature.asc", "pgp.asc"))
 _STUB = 0.5  # of the words of the HTML: a plain text with fewer is no text of the message
 _PARTS = 1000
+_HEADER_MAX = 10_000  # characters: decoding one takes time by their square
 
 
 def is_mail(data: bytes) -> bool:
@@ -183,10 +184,11 @@ def _header(message: Message[Any, Any], name: str) -> str:
     value = message.get(name)
     if value is None:
         return ""
+    value = value if isinstance(value, str) else str(value)
     try:
-        said = str(make_header(decode_header(value)))
+        said = str(make_header(decode_header(value[:_HEADER_MAX])))
     except (ValueError, LookupError, TypeError):
-        said = str(value)
+        said = value
     return _recoded(said)[:2000]
 
 

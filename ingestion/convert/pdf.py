@@ -101,7 +101,7 @@ def _open(data: bytes) -> pdfium.PdfDocument:
         document = pdfium.PdfDocument(data)
         len(document)
     except pdfium.PdfiumError as error:
-        if getattr(error, "err_code", None) == raw.FPDF_ERR_PASSWORD:
+        if _asks_for_password(data):
             raise ConversionError(
                 "encrypted", "the PDF asks for a password: save a copy without one and add that"
             ) from error
@@ -111,6 +111,17 @@ def _open(data: bytes) -> pdfium.PdfDocument:
             " and add that",
         ) from error
     return document
+
+
+def _asks_for_password(data: bytes) -> bool:
+    """Why a PDF does not open; pdfium may tell the reason of the one before, so that is set first."""
+    codes = []
+    for content in (b"%PDF-", data):
+        try:
+            pdfium.PdfDocument(content).close()
+        except pdfium.PdfiumError as error:
+            codes.append(getattr(error, "err_code", None))
+    return len(codes) == 2 and codes[1] == raw.FPDF_ERR_PASSWORD
 
 
 def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page], int]:
@@ -234,6 +245,8 @@ def _drop_running_lines(pages: Sequence[Page]) -> None:
         ends.update({(where, _pattern(line)) for where, line in _ends(page)})
     often = max(3, len(pages) // 2)
     for page in pages:
+        if len(page.lines) < 3:
+            continue  # a header and a footer would leave nothing
         dropped = {
             id(line)
             for where, line in _ends(page)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-from encodings.aliases import aliases
+import encodings
+import pkgutil
 
 from ingestion.convert.document import ConversionError, Limits
 from ingestion.convert.formats import FORMATS
@@ -16,9 +17,9 @@ from ingestion.convert.formats import FORMATS
 
 def warm_up() -> None:
     """Load what the readers load late."""
-    for name in {*aliases.values(), "idna", "punycode", "unicode_escape"}:  # any may be declared
-        with contextlib.suppress(LookupError):  # mbcs is Windows' own
-            codecs.lookup(name)
+    for module in pkgutil.iter_modules(encodings.__path__):  # any may be declared by a file
+        with contextlib.suppress(LookupError, ImportError):  # mbcs is Windows' own
+            codecs.lookup(module.name)
     for known in FORMATS:
         for sample in known.samples:
             with contextlib.suppress(ConversionError):

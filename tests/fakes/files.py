@@ -142,3 +142,13 @@ def pdf(*pages: Sequence[tuple[float, float, float, str]]) -> bytes:
     objects[1] = f"<</Type/Pages/Kids[{' '.join(kids)}]/Count {len(kids)}>>"
     body = "".join(f"{n} 0 obj{content}\nendobj\n" for n, content in enumerate(objects, 1))
     return f"%PDF-1.4\n{body}trailer<</Root 1 0 R>>".encode()
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """A tokenizer: a token a word."""
+    found, at = [], 0
+    for word in text.split():
+        at = text.index(word, at)
+        found.append((at, at + len(word)))
+        at += len(word)
+    return found

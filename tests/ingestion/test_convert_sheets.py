@@ -10,17 +10,7 @@ from ingestion.chunking import Chunking, split
 from ingestion.convert.document import ConversionError, Converted, Limits, Place
 from ingestion.convert.formats import convert
 from ingestion.convert.sheets import column_name
-from tests.fakes.files import R, S, odf, relations, row, xlsx
-
-
-def words(text: str) -> list[tuple[int, int]]:
-    """A tokenizer: a token a word."""
-    found, at = [], 0
-    for word in text.split():
-        at = text.index(word, at)
-        found.append((at, at + len(word)))
-        at += len(word)
-    return found
+from tests.fakes.files import R, S, odf, relations, row, words, xlsx
 
 
 def test_a_workbook_gives_its_visible_sheets_as_tables() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ingestion.chunking import Chunking, split
 from ingestion.convert.document import Place
 from ingestion.convert.formats import convert
-from tests.fakes.files import A, P, odf, pptx, relations, shape, zipped
+from tests.fakes.files import A, P, odf, pptx, relations, row, shape, words, xlsx, zipped
 
 TABLE = (
     "<p:graphicFrame><a:graphic><a:graphicData><a:tbl><a:tr><a:tc><a:txBody><a:p><a:r><a:t>k</a:t></a:r>"
@@ -50,6 +51,19 @@ def test_a_presentation_is_read_slide_by_slide_in_the_order_of_eyes() -> None:
     assert (document.title, document.page_count) == ("Results", 2)
     assert document.blocks[-1].place == Place("slide", 2, 2)
     assert document.blocks[-1].heading_path == ("Slide 2",)
+
+
+def test_no_chunk_spans_two_slides_or_sheets() -> None:
+    slides = pptx(*(shape(f"Title {n}", role="title") + shape(f"words {n}") for n in range(5)))
+    sheets = xlsx({f"S{n}": row(1, "a", "b") + row(2, 1, 2) for n in range(5)})
+    for data, places in (
+        (slides, [f"slide {n}" for n in range(1, 6)]),
+        (sheets, [f"S{n}!A1:B2" for n in range(5)]),
+    ):
+        document = convert(data, "a")
+        for strategy in ("document_aware", "recursive"):
+            spans = split(document, Chunking(strategy=strategy, context=16), words)
+            assert [span.place for span in spans] == places
 
 
 def test_a_link_on_a_slide_is_kept_where_it_leads_to_the_web() -> None:
