@@ -128,14 +128,27 @@ def requirement(acl_all: Collection[str]) -> str:
     `acl_all in ['g:a'] and acl_all in ['w:b']`, or `true` where nothing is asked for. A query names
     what it holds as the attribute `acl_all`. Raises ValueError for what is no token.
     """
-    for token in acl_all:
-        if not _TOKEN.fullmatch(token):
-            raise ValueError(f"{token!r} is no ACL token: those hold a-z, 0-9, ':', '_' and '-'")
-    terms = [f"{Field.ACL_ALL} in ['{token}']" for token in sorted(set(acl_all))]
+    terms = [f"{Field.ACL_ALL} in ['{_checked(token)}']" for token in sorted(set(acl_all))]
     return " and ".join(terms) or "true"
+
+
+def held(tokens: Collection[str]) -> str:
+    """The YQL condition on `acl_all`: its requirement is met by who holds these tokens.
+
+    The one value that goes into the text of a query: `predicate` ignores parameters in silence.
+    So raises ValueError for what is no token; those hold nothing that could end a literal.
+    """
+    values = ", ".join(f'"{token}"' for token in sorted(map(_checked, tokens)))
+    return f'predicate({Field.ACL_ALL}, {{"{Field.ACL_ALL}": [{values}]}}, {{}})'
 
 
 def document_key(tenant_id: str, document_id: str, revision_id: str, part: int) -> str:
     """The last piece of a document's id; no two parts share one, in a pooled schema either."""
     pieces = [encode_value(piece) for piece in (tenant_id, document_id, revision_id)]
     return ".".join([*(piece.replace(".", "%2E") for piece in pieces), str(part)])
+
+
+def _checked(token: str) -> str:
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f"{token!r} is no ACL token: those hold a-z, 0-9, ':', '_' and '-'")
+    return token
