@@ -1,7 +1,7 @@
 # Each target's first line carries its help after two hashes; every recipe is one line.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up test check fix bench clean help sync
+.PHONY: up test check fix bench clean help sync oracle
 
 # The environment is made when the lock or the metadata is newer than its stamp.
 STAMP := .venv/.scrubjay-synced
@@ -23,6 +23,9 @@ check: $(STAMP) ## everything static: format, lint, types, import arrows, lock, 
 
 fix: $(STAMP) ## format, repair what can be repaired, write the reference pages anew
 	@$(RUN)ruff format . && $(RUN)ruff check --fix . && $(RUN)python -m cli.reference
+
+oracle: ## fetch Vespa's own Java code, which judges vespa_app (needs a JDK of 17 or newer, and Maven)
+	@mvn -B -q -f tests/vespa_oracle/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.vespa-oracle
 
 bench: $(STAMP) ## measure against the promises; results go to benchmarks/results/
 	@$(RUN)python -m benchmarks

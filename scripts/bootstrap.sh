@@ -97,7 +97,7 @@ clean() {
             exit 1
         fi
     done
-    rm -rf .scrubjay scrubjay .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist
+    rm -rf .scrubjay scrubjay .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist .vespa-oracle
     find . -type d -name __pycache__ -prune -exec rm -rf {} +
     echo "removed the environment, the caches, the launcher and the data folder of this clone"
 }
