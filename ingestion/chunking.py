@@ -265,11 +265,9 @@ class _Splitter:
 
     def _joins(self, chunk: Sequence[_Unit], section: Sequence[_Unit]) -> bool:
         first, last = chunk[0], section[-1]
-        if self._settings.sections_apart:
+        if self._settings.sections_apart or first.alone:
             return False
-        if first.alone or any(unit.alone for unit in section):
-            return False
-        if any(_elsewhere(chunk, unit) for unit in section):
+        if any(unit.alone or _elsewhere(chunk, unit) for unit in section):
             return False
         if not _related(first.block.heading_path, section[0].block.heading_path):
             return False
