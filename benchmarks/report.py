@@ -93,6 +93,18 @@ PROMISES = (
         "ingestion", ("free_handbook", "documents_per_s"), "documents/s", 60, at_most=False,
     ),
     *(
+        Promise(f"a document of {size}, from `add` until {what}", "searchable", (size, key), "s", None)
+        for size in ("5 kB", "100 kB", "500 kB")
+        for what, key in (
+            ("a keyword search finds its end", "first_keyword_answer_s"),
+            ("its vectors are complete", "vectors_complete_s"),
+        )
+    ),
+    Promise(
+        "a document of 500 kB ingested anew, nothing changed",
+        "searchable", ("500 kB", "reindex_unchanged_s"), "s", None,
+    ),
+    *(
         told
         for size, tokens, promised in (
             ("10000", "100", False),
