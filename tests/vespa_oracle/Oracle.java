@@ -133,7 +133,6 @@ public class Oracle {
                 case "terms" -> terms(question, answer);
                 case "function" -> function(question, answer);
                 case "global_phase" -> globalPhase(question, answer);
-                case "heap" -> heap(answer);
                 default -> throw new IllegalArgumentException("no such op");
             }
         } catch (Throwable error) { // whatever Vespa throws is its verdict
@@ -185,13 +184,6 @@ public class Oracle {
             found.add(action.getType() + ": " + action.getMessage());
         }
         models.put(question.get("package").asText(), model);
-    }
-
-    /** Memory that the models built so far hold, and all that ever was in use. */
-    private void heap(ObjectNode answer) {
-        System.gc();
-        Runtime runtime = Runtime.getRuntime();
-        answer.put("used_bytes", runtime.totalMemory() - runtime.freeMemory());
     }
 
     private VespaModel model(String folder) {
