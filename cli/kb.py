@@ -21,11 +21,14 @@ def create(
     description: Annotated[
         str, typer.Option(metavar="TEXT", help="What it holds, in a sentence.")
     ] = "",
+    pipeline: Annotated[
+        str, typer.Option(metavar="FLOW", help="What its documents go through: `flow list`.")
+    ] = "general",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
     """Create a knowledge base."""
-    run(_create(ctx, name, description, as_user, as_json=as_json))
+    run(_create(ctx, name, description, pipeline, as_user, as_json=as_json))
 
 
 @app.command("list")
@@ -49,12 +52,12 @@ def delete(
 
 
 async def _create(
-    ctx: typer.Context, name: str, description: str, as_user: str, *, as_json: bool
+    ctx: typer.Context, name: str, description: str, pipeline: str, as_user: str, *, as_json: bool
 ) -> None:
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        made = await engine.create_kb(principal, name, description=description)
+        made = await engine.create_kb(principal, name, description=description, pipeline=pipeline)
     if as_json:
         output.show_json(asdict(made))
     else:

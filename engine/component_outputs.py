@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db.session import upsert
-from engine.db.tables import ComponentOutput, Revision
+from engine.db.tables import ComponentOutput, Document, Revision
 
 BODY_MAX = 16 * 1024 * 1024  # bytes of one entry, compressed
 
@@ -69,7 +69,13 @@ async def put(session: AsyncSession, tenant_id: str, made: Made) -> None:
 
 
 async def forget(session: AsyncSession, document_id: str) -> None:
-    """Drop what was made of a document's contents; another one of the same content pays once."""
+    """Drop what was made of a document's contents, and what was read out of them.
+
+    Another document of the same content pays once.
+    """
+    document = await session.get(Document, document_id)
+    if document is not None and "extracted" in document.details:
+        document.details = {k: v for k, v in document.details.items() if k != "extracted"}
     mine = select(Revision.blob_hash, Revision.tenant_id).where(
         Revision.document_id == document_id, Revision.blob_hash != ""
     )

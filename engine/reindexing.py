@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, jobs
@@ -22,8 +22,10 @@ from engine.db.tables import (
     Document,
     KnowledgeBase,
     Live,
+    MessageSpan,
     Revision,
     Run,
+    Source,
 )
 from engine.documents import INGEST, reset_state
 from engine.domain import MAIN, DocumentState, Lane, Principal, Scope
@@ -149,12 +151,16 @@ def _chosen(kb_id: str) -> Select[*tuple[Any, ...]]:
             Live.revision_id.label("live_id"),
         )
         .join(Revision, Revision.document_id == Document.id)
+        .join(Source, Source.id == Document.source_id)
         .outerjoin(Live, (Live.document_id == Document.id) & (Live.branch == MAIN))
         .where(
             Document.kb_id == kb_id,
             Document.deleted_at.is_(None),
             Document.state.in_(_AGAIN),
             Revision.number == newest,
+            # Without content there is nothing to read but what an address gives; a thread whose
+            # messages are being derived anew has none either, and comes by itself.
+            (Revision.blob_hash != "") | ((Source.kind == "upload") & (Document.url != "")),
         )
     )
 
@@ -176,6 +182,7 @@ async def _queue(session: AsyncSession, row: Row[Any]) -> str:
     )
     session.add(revision)
     await session.flush()
+    await _keep_messages(session, row.revision_id, revision.id)
     await enqueue(
         session,
         tenant_id=document.tenant_id,
@@ -191,6 +198,19 @@ async def _queue(session: AsyncSession, row: Row[Any]) -> str:
         {"document_id": document.id, "kb_id": document.kb_id, "revision_id": revision.id},
     )
     return document.id
+
+
+async def _keep_messages(session: AsyncSession, before: str, after: str) -> None:
+    """The same content holds the same messages at the same places."""
+    spans = select(
+        literal(after),
+        MessageSpan.start,
+        MessageSpan.end,
+        MessageSpan.message_id,
+        MessageSpan.tenant_id,
+    ).where(MessageSpan.revision_id == before)
+    columns = ("revision_id", "start", "end", "message_id", "tenant_id")
+    await session.execute(insert(MessageSpan).from_select(columns, spans))
 
 
 async def _took(session: AsyncSession, kb_id: str) -> float | None:

@@ -182,12 +182,17 @@ class Ingestion:
             await component_outputs.put(session, self.work.tenant_id, made)
         return True
 
+    @property
+    def may_recall(self) -> bool:
+        """Whether an earlier run may have kept something (`keep`)."""
+        return self.shared.use_cache and not self.work.is_first
+
     async def recall(self, source_hash: str, key: bytes) -> bytes | None:
         """What an earlier run made of this content and kept (`keep`), or None.
 
         A document's first run does not look: there was none that could have kept anything.
         """
-        if self.work.is_first or not self.shared.use_cache:
+        if not self.may_recall:
             return None
         async with self.shared.db.read() as session:
             return await component_outputs.get(session, self.work.tenant_id, source_hash, key)

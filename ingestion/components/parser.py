@@ -106,23 +106,35 @@ class Parser(Component[Ingestion]):
         ]
         return {"text": await run.pack_text(document.text), "title": title, "details": details}
 
-    @staticmethod
-    async def _read(run: Ingestion, blob_hash: str, name: str) -> tuple[Converted, int]:
-        """The document and its size: as an earlier run read it, else by a child process."""
+    async def convert(self, run: Ingestion, data: bytes, name: str) -> Converted:
+        """The document in a file's bytes.
+
+        A plugin that reads another format overrides this, with a `type` of its own, and hands the
+        rest to it. Such code runs in the worker itself, without the limits a child process has.
+        """
+        return await run.shared.parsers.parse(data, name)
+
+    async def _read(self, run: Ingestion, blob_hash: str, name: str) -> tuple[Converted, int]:
+        """The document and its size: as an earlier run read it, else anew."""
         if run.work.mime == THREAD_MIME:  # ours, and converted already
             encoded = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
             return await anyio.to_thread.run_sync(documents.decode, encoded), len(encoded)
-        key = key_of("Parser", name=name, readers=await _readers())
-        kept = await run.recall(blob_hash, key)
+        kept = await run.recall(blob_hash, await self._key(name)) if run.may_recall else None
         if kept is not None:
             size, _, encoded = kept.partition(b"\n")
             return await anyio.to_thread.run_sync(documents.decode, encoded), int(size)
         data = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
-        document = await run.shared.parsers.parse(data, name)
-        if not document.mime.startswith("text/"):  # those are read as quickly as found here
+        document = await self.convert(run, data, name)
+        # Text is read as quickly as found here; what a plugin makes may change without our notice.
+        if not document.mime.startswith("text/") and self.type == Parser.type:
             encoded = await anyio.to_thread.run_sync(documents.encode, document)
-            await run.keep(blob_hash, key, "Parser", b"%d\n" % len(data) + encoded)
+            body = b"%d\n" % len(data) + encoded
+            await run.keep(blob_hash, await self._key(name), self.type, body)
         return document, len(data)
+
+    async def _key(self, name: str) -> bytes:
+        readers = await anyio.to_thread.run_sync(_readers_hash)
+        return key_of(self.type, name=name, readers=readers)
 
     def _check_suffix(self, name: str) -> None:
         allowed = {
@@ -137,13 +149,9 @@ class Parser(Component[Ingestion]):
             )
 
 
-async def _readers() -> str:
-    """What tells one state of the readers from another: what one read, another may read anew."""
-    return await anyio.to_thread.run_sync(_readers_hash)
-
-
 @cache
 def _readers_hash() -> str:
+    """What tells one state of the readers from another: what one read, another may read anew."""
     digest = blake2b(digest_size=16)
     for path in sorted(Path(convert.__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -13,7 +13,17 @@ from engine import knowledge_bases as kbs
 from engine.blobs import FolderBlobs
 from engine.clock import now
 from engine.db.session import Database
-from engine.db.tables import Document, Job, Revision, Run, RunEvent
+from engine.db.tables import (
+    Channel,
+    Document,
+    Job,
+    Message,
+    MessageSpan,
+    Revision,
+    Run,
+    RunEvent,
+    Workspace,
+)
 from engine.documents import Documents, NewDocument
 from engine.domain import Principal
 from engine.errors import Conflict, NotFound
@@ -186,3 +196,65 @@ async def test_watching_tells_each_line_of_a_run_once(database, owner, added) ->
     assert said == ["page 1", "page 2"]
     async with database.read() as session:
         assert await watching.in_work(session, owner) == []
+
+
+async def test_a_conversation_ingested_anew_keeps_the_places_of_its_messages(
+    database, owner, kb_id, added
+) -> None:
+    async with database.write() as session:
+        workspace = Workspace(
+            tenant_id=owner.tenant_id, platform="slack", external_id="T1", name="w"
+        )
+        session.add(workspace)
+        await session.flush()
+        channel = Channel(
+            tenant_id=owner.tenant_id, workspace_id=workspace.id, external_id="C1", name="c"
+        )
+        session.add(channel)
+        await session.flush()
+        message = Message(
+            tenant_id=owner.tenant_id,
+            channel_id=channel.id,
+            external_id="1.0",
+            position=1,
+            posted_at=now(),
+        )
+        session.add(message)
+        await session.flush()
+        before = await session.scalar(select(Revision.id).where(Revision.document_id == added[0]))
+        session.add(
+            MessageSpan(
+                revision_id=before,
+                start=2,
+                end=6,
+                message_id=message.id,
+                tenant_id=owner.tenant_id,
+            )
+        )
+        message_id = message.id
+    async with database.write() as session:
+        await reindexing.start(session, owner, kb_id)
+    async with database.read() as session:
+        after = await session.scalar(
+            select(Revision.id).where(Revision.document_id == added[0], Revision.number == 2)
+        )
+        spans = list(
+            await session.execute(
+                select(MessageSpan.start, MessageSpan.end, MessageSpan.message_id).where(
+                    MessageSpan.revision_id == after
+                )
+            )
+        )
+    assert spans == [(2, 6, message_id)]
+
+
+async def test_what_was_read_out_of_a_document_goes_when_it_is_forgotten(
+    database, owner, added
+) -> None:
+    async with database.write() as session:
+        document = await session.get(Document, added[0])
+        document.details = {"author": "Ada", "extracted": {"summary": "Secret."}}
+    async with database.write() as session:
+        await component_outputs.forget(session, added[0])
+    async with database.read() as session:
+        assert (await session.get(Document, added[0])).details == {"author": "Ada"}
