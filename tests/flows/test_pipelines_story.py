@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,11 @@ from engine.flow.registry import Registry
 from engine.flow.templates import TEMPLATES
 from engine.revisions import NewChunk
 from ingestion.components import COMPONENTS
+from ingestion.host import run_worker
 from ingestion.pipelines import load_pipeline
-from tests.fakes.installations import Installation
+from tests.fakes.installations import Installation, open_installation, parse_inline
 from tests.fakes.language_models import ScriptedModel
+from tests.fakes.openai_server import KEY, Text, ToolCall, open_server
 
 REGISTRY = Registry(COMPONENTS)
 # As written in the requirements: four components in a row.
@@ -304,3 +308,41 @@ async def test_every_template_ingests_a_page_and_a_sheet(notes: Installation, na
     info = await notes.get(page)
     assert (info.state, info.error) == ("ready", "")
     assert len(await notes.found("quokka")) == 1
+
+
+@pytest.mark.timeout(60)  # the first call imports the model library
+async def test_an_extractor_asks_a_real_endpoint(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse_inline(monkeypatch)
+    async with open_server() as server:
+        settings = {
+            "llm.model": "openai:gpt-test",
+            "llm.base_url": server.base_url,
+            "llm.api_key": KEY,
+        }
+        async with open_installation(home, settings) as notes:
+            extract = [
+                {"field_name": "summary"},
+                {"field_name": "facts_of_it", "fields": {"owner": "Who answers for it"}},
+                {"field_name": "keywords", "count": 2},
+            ]
+            nodes = [
+                {"id": f"x{n}", "type": "Extractor", "param": p} for n, p in enumerate(extract)
+            ]
+            await use(notes, "fields", chain({"id": "p", "type": "Parser"}, *nodes))
+            added = await notes.add("# Leave\n\nTwenty days, says HR.\n")
+            server.enqueue(
+                Text("Leave takes twenty days."),
+                ToolCall({"owner": "HR"}),
+                ToolCall({"items": ["leave", "HR"]}),
+            )
+            async with asyncio.timeout(50):
+                await run_worker(notes.engine, asyncio.Event(), idle_exit_s=0)
+            info = await notes.get(added)
+    assert info.error == ""
+    assert info.details["extracted"] == {
+        "summary": "Leave takes twenty days.",
+        "facts_of_it": {"owner": "HR"},
+        "keywords": ["leave", "HR"],
+    }
