@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,10 @@ from cli.context import DONE, UNAVAILABLE, Json, invocation_of, opened, run
 
 if TYPE_CHECKING:
     from engine.config import Settings
+    from engine.domain import Principal
+    from engine.engine import Engine
+    from engine.flow.registry import Registry
+    from engine.plugins import Plugins
 
 LEAST_FREE_BYTES = 1_000_000_000
 NOTHING = "nothing to do"
@@ -62,6 +66,7 @@ async def _doctor(ctx: typer.Context, *, as_json: bool) -> int:
 
 async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     from engine.errors import EngineError
+    from ingestion.pipelines import open_registry
 
     yield _python()
     try:
@@ -74,8 +79,12 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     yield _disk(settings.home)
     yield _secret_key(settings)
     yield _parsers()
+    plugins = open_registry(settings)
+    for check in _plugins(plugins):
+        yield check
     try:
-        async with opened(ctx) as (engine, _):
+        async with opened(ctx) as (engine, principal):
+            yield await _pipelines(engine, principal, plugins.registry)
             for name, fault in (await engine.health()).items():
                 yield Check(name, "not well", fault) if fault else Check(name, "well")
     except EngineError as error:
@@ -115,6 +124,30 @@ def _parsers() -> Check:
 
     pictures = "words of scans and pictures too" if is_installed() else "without the ocr extra"
     return Check("parsers", f"{describe()}, {pictures}")
+
+
+def _plugins(plugins: Plugins) -> Iterator[Check]:
+    """Plugins in use, and each that is not with the reason."""
+    for refusal in plugins.refused:
+        yield Check("plugin", f"{refusal.name} ({refusal.origin}) is not in use", refusal.reason)
+    if plugins.loaded:
+        names = ", ".join(f"{one.metadata.name} {one.metadata.version}" for one in plugins.loaded)
+        yield Check("plugins", names)
+
+
+async def _pipelines(engine: Engine, principal: Principal, registry: Registry) -> Check:
+    """Whether every pipeline that a knowledge base names still loads."""
+    from engine.errors import FlowError
+    from ingestion.pipelines import load_pipeline, offers_of
+
+    used = [flow for flow in await engine.list_flows(principal) if flow.knowledge_bases]
+    for flow in used:
+        try:
+            load_pipeline(flow.dsl, registry, offers=offers_of(engine.model))
+        except FlowError as error:
+            kbs = ", ".join(flow.knowledge_bases)
+            return Check("pipelines", f"{flow.name}, of {kbs}, does not load", str(error))
+    return Check("pipelines", ", ".join(flow.name for flow in used) or "none in use")
 
 
 def _secret_key(settings: Settings) -> Check:

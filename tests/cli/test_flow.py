@@ -157,3 +157,39 @@ def test_components_are_listed_with_what_they_take(call: Call) -> None:
     assert "Splitter" in by_type
     assert "percentile" in by_type["Splitter"]["param"]["properties"]
     assert "HierarchicalMerger" in call("flow", "components")[1]
+
+
+def test_the_doctor_names_plugins_and_pipelines_that_can_not_be_used(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("plugins/late").mkdir(parents=True)
+    Path("plugins/late/plugin.toml").write_text(
+        'name = "late"\nversion = "1"\nrequires = ">=99"\ncomponents = ["late:Late"]\n',
+        encoding="utf-8",
+    )
+    Path("plugins/words").mkdir()
+    Path("plugins/words/plugin.toml").write_text(
+        'name = "words"\nversion = "2"\ncomponents = ["words:Words"]\n', encoding="utf-8"
+    )
+    Path("plugins/words/words.py").write_text(
+        "from engine.flow.component import Component\n\n\n"
+        'class Words(Component):\n    """Counts."""\n\n    type = "Words"\n',
+        encoding="utf-8",
+    )
+    dsl = '{"components": [{"id": "p", "type": "Parser"}, {"id": "w", "type": "Words"}],'
+    Path("w.json").write_text(dsl + '"edges": [{"source": "p", "target": "w"}]}', encoding="utf-8")
+    monkeypatch.setenv("SCRUBJAY_PROCESSING__PLUGINS", "plugins")
+    assert call("flow", "import", "w.json")[0] == 0
+    assert call("kb", "create", "team", "--pipeline", "w")[0] == 0
+    checks = json.loads(call("doctor", "--json")[1])["checks"]
+    found = {check["name"]: (check["detail"], check["todo"]) for check in checks}
+    assert found["plugins"] == ("words 2", "")
+    detail, todo = found["plugin"]
+    assert detail.startswith("late (")
+    assert "needs Scrubjay >=99" in todo
+    assert found["pipelines"] == ("w", "")
+    monkeypatch.delenv("SCRUBJAY_PROCESSING__PLUGINS")
+    checks = json.loads(call("doctor", "--json")[1])["checks"]
+    found = {check["name"]: (check["detail"], check["todo"]) for check in checks}
+    assert found["pipelines"][0] == "w, of team, does not load"
+    assert "unknown type 'Words'" in found["pipelines"][1]
