@@ -209,8 +209,8 @@ def lines_of(pieces: Sequence[Piece], scale: float, height: float) -> list[Line]
 def _is_garbage(lines: Sequence[Line]) -> bool:
     """Whether a page's letters make no text, as with fonts that don't say what they draw."""
     text = "".join(line.text for line in lines)
-    dense = [letter for letter in text if not letter.isspace()]
-    words = sum(1 for letter in dense if letter.isalnum())
+    dense = "".join(text.split())
+    words = sum(map(str.isalnum, dense))
     if words < 0.4 * len(dense):
         return len(set(dense)) > 3  # a row of dots or dashes is no text either, but harmless
     latin = len(_LATIN.findall(text))

@@ -11,6 +11,7 @@ import pypdfium2 as pdfium
 from pypdfium2 import raw
 
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _HYPHEN = 0xFFFE  # pdfium's mark for a word divided at a line's end, joined already
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
@@ -39,12 +40,13 @@ def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]
     count = page.count_chars()
     if count <= 0:
         return [], 0
-    letters = [_letter(code) for code in _codes(page, count)]
+    letters = list(map(_letter, _codes(page, count)))
     unmapped = 0
-    for index in range(count):
-        if raw.FPDFText_HasUnicodeMapError(page, index) == 1:
-            unmapped += 1
-            letters[index] = ""
+    if _some_unmapped(page, count):
+        for index in range(count):
+            if raw.FPDFText_HasUnicodeMapError(page, index) == 1:
+                unmapped += 1
+                letters[index] = ""
     if _RIGHT_TO_LEFT.search("".join(letters)):
         _restore_order(page, letters)
     lines = []
@@ -57,13 +59,19 @@ def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]
     return lines, unmapped
 
 
+def _some_unmapped(page: pdfium.PdfTextPage, count: int) -> bool:
+    """Whether a word or more has no Unicode: fonts lack it as a whole, so every third letter tells."""
+    handle, has_error = page.raw, raw.FPDFText_HasUnicodeMapError
+    return any(has_error(handle, index) == 1 for index in range(0, count, 3))
+
+
 def _codes(page: pdfium.PdfTextPage, count: int) -> list[int]:
     """The code of each letter: at once where pdfium's text has one unit a letter, else singly."""
     units = (ctypes.c_ushort * (count + 1))()
     written = raw.FPDFText_GetText(page, 0, count, units) - 1  # it ends with a zero
-    codes = list(units[:count])
-    if written == count and not any(0xD800 <= code <= 0xDFFF for code in codes):
-        return codes
+    text = bytes(units)[: 2 * count].decode("utf-16-le", "surrogatepass")
+    if written == count == len(text) and not _HALVES.search(text):
+        return units[:count]
     return [raw.FPDFText_GetUnicode(page, index) for index in range(count)]
 
 

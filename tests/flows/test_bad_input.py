@@ -49,7 +49,6 @@ BAD = {
     "blank.txt": b" \n\t\n",
     "program.exe": b"MZ\x90\x00" + bytes(range(256)) * 20,
     "noise.dat": bytes(range(256)) * 20,
-    "really-text.pdf": b"This is no PDF at all.\n",
     "cut.docx": truncated_docx(),
     "locked.docx": OLE,
     "locked.pdf": ENCRYPTED_PDF,
@@ -58,6 +57,7 @@ BAD = {
 }
 GOOD = {
     "fine.md": b"# Fine\n\nA wombat is fine.\n",
+    "really-text.pdf": b"This is not a PDF, only its name says so.\n",
     "latin.txt": "Käse und Brot, der Wombat frißt es.\n".encode("latin-1"),
 }
 
