@@ -17,6 +17,7 @@ import typer
 from cli import (
     add,
     ask,
+    channels,
     docs,
     doctor,
     evaluate,
@@ -88,6 +89,7 @@ kb_settings.register(kb.app)
 app.add_typer(kb.app)
 watch.register(docs.app)
 app.add_typer(docs.app)
+app.add_typer(channels.app)
 app.add_typer(flow.app)
 maintain.register(app)
 app.add_typer(tenants.app)

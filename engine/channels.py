@@ -453,6 +453,37 @@ async def find_channel(session: AsyncSession, principal: Principal, ref: str) ->
     return _info(rows[0][0], rows[0][1])
 
 
+@dataclass(frozen=True, slots=True)
+class PersonInfo:
+    """An account, for admins: `subject` is the platform's id."""
+
+    workspace_id: str
+    subject: str
+    name: str
+
+
+async def find_person(session: AsyncSession, principal: Principal, ref: str) -> PersonInfo:
+    """An account of the tenant's workspaces by the platform's id, or by a name only it has."""
+    access.require(principal, Scope.KB_ADMIN)
+    name = ref.removeprefix("@")
+    rows = (
+        await session.execute(
+            select(Identity.workspace_id, Identity.subject, Identity.name)
+            .where(
+                Identity.tenant_id == principal.tenant_id,
+                Identity.workspace_id.is_not(None),
+                or_(Identity.subject == name, Identity.name == name),
+            )
+            .limit(2)
+        )
+    ).all()
+    if not rows:
+        raise NotFound(f"Nobody called {ref!r} is known in a workspace.")
+    if len(rows) > 1:
+        raise InvalidInput(f"Several people are called {ref!r}: use an id.", field="person")
+    return PersonInfo(rows[0][0] or "", rows[0][1], rows[0][2])
+
+
 async def list_channels(session: AsyncSession, principal: Principal) -> list[ChannelInfo]:
     """Every channel of the tenant that is known, by name, for admins."""
     access.require(principal, Scope.KB_ADMIN)

@@ -552,6 +552,40 @@ def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
     return (values[at : at + AT_A_TIME] for at in range(0, len(values), AT_A_TIME))
 
 
+async def outdated_contents(session: AsyncSession, document_id: str) -> list[str]:
+    """Hashes of what a conversation said before and no revision that counts says now.
+
+    Whoever asks deletes these blobs: what somebody took back is not to lie about.
+    """
+    rows = (
+        await session.execute(
+            select(Revision.id, Revision.number, Revision.blob_hash, Revision.tenant_id).where(
+                Revision.document_id == document_id,
+                Revision.mime == THREAD_MIME,
+                Revision.blob_hash != "",
+            )
+        )
+    ).all()
+    if not rows:
+        return []
+    document = await session.get(Document, document_id)
+    live = select(Live.revision_id).where(Live.document_id == document_id)
+    keep = set(await session.scalars(live))
+    if document is not None and document.deleted_at is None:
+        keep.add(max(rows, key=lambda row: row.number).id)
+    old = {row.blob_hash for row in rows if row.id not in keep}
+    others = await session.execute(
+        select(Revision.blob_hash, Document.deleted_at)
+        .join(Document, Document.id == Revision.document_id)
+        .where(
+            Revision.tenant_id == rows[0].tenant_id,
+            Revision.blob_hash.in_(old),
+            Revision.id.not_in([row.id for row in rows if row.id not in keep]),
+        )
+    )
+    return sorted(old - {row.blob_hash for row in others if row.deleted_at is None})
+
+
 async def derive_later(session: AsyncSession, source_id: str, lane: Lane) -> None:
     """Try a channel again that kept changing while it was read."""
     source = await session.get(Source, source_id, with_for_update=True)

@@ -13,7 +13,14 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, channels, messages, sources
-from engine.channels import ChannelInfo, NewChannel, NewPerson, NewWorkspace, Place
+from engine.channels import (
+    ChannelInfo,
+    NewChannel,
+    NewPerson,
+    NewWorkspace,
+    PersonInfo,
+    Place,
+)
 from engine.db.session import Database
 from engine.domain import Lane, Principal, Scope
 from engine.errors import InvalidInput
@@ -203,6 +210,11 @@ class History:
         """A channel by id or name."""
         async with self._db.read() as session:
             return await channels.find_channel(session, principal, ref)
+
+    async def find_person(self, principal: Principal, ref: str) -> PersonInfo:
+        """An account by the platform's id or by name."""
+        async with self._db.read() as session:
+            return await channels.find_person(session, principal, ref)
 
     async def list_channels(self, principal: Principal) -> list[ChannelInfo]:
         """Every channel of the tenant that is known."""

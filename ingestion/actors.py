@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import attachments, jobs, reconcile, revisions
+from engine import attachments, derived, jobs, reconcile, revisions
 from engine.db.session import Database
 from engine.documents import CLEAN, DELETE_KB, INGEST
 from engine.domain import Vectors
@@ -159,6 +159,10 @@ class CleanDocument(_Quiet):
             return True
         for space, refs in spaces.items():
             await services.index.remove(tenant_id, space, refs)
+        async with services.db.read() as session:
+            outdated = await derived.outdated_contents(session, document_id)
+        for blob_hash in outdated:
+            await services.blobs.delete(job.tenant_id, blob_hash)
         await services.db.run_write(lambda session: revisions.forget_deleted(session, document_id))
         return False
 

@@ -1,0 +1,246 @@
+"""`channel`: whose talk is kept, how far it has come, and how it goes again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.context import As, Json, Yes, opened, run
+
+if TYPE_CHECKING:
+    from engine.sources import Coverage
+
+app = typer.Typer(
+    name="channel", help="Channels of Slack and Discord: list, add, pause, resume, keep, remove."
+)
+
+Name = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name or id.")]
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the channels whose history is kept, and how far each has come."""
+    run(_list(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def show(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = False) -> None:
+    """Show how much of one channel is kept and found, and what is missing."""
+    run(_show(ctx, channel, as_user, as_json=as_json))
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    channel: Name,
+    kb: Annotated[
+        str, typer.Option("--kb", metavar="NAME", help="The knowledge base it goes into.")
+    ] = "default",
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="How far back to read; else to its beginning."),
+    ] = None,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Keep a channel's history from now on, and read it back; a private one as its member."""
+    run(_add(ctx, channel, kb, since, as_user, as_json=as_json))
+
+
+@app.command()
+def pause(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = False) -> None:
+    """Read nothing more of a channel; what is known goes on answering."""
+    run(_change(ctx, channel, "pause", as_user, as_json=as_json))
+
+
+@app.command()
+def resume(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = False) -> None:
+    """Go on reading a channel where it stopped; also after a failure."""
+    run(_change(ctx, channel, "resume", as_user, as_json=as_json))
+
+
+@app.command()
+def keep(
+    ctx: typer.Context,
+    channel: Name,
+    days: Annotated[int, typer.Argument(metavar="DAYS", help="How many days; 0 keeps all.", min=0)],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Keep a channel's messages for so many days only."""
+    run(_keep(ctx, channel, days, as_user, as_json=as_json))
+
+
+@app.command()
+def remove(
+    ctx: typer.Context, channel: Name, yes: Yes = False, as_user: As = "", as_json: Json = False
+) -> None:
+    """Keep a channel's history no longer: it is out of every answer at once."""
+    run(_remove(ctx, channel, as_user, yes=yes, as_json=as_json))
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    person: Annotated[
+        str, typer.Argument(metavar="PERSON", help="Who, by name or the platform's id.")
+    ],
+    yes: Yes = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Forget all that somebody wrote in channels, and keep nothing more of them."""
+    run(_forget(ctx, person, as_user, yes=yes, as_json=as_json))
+
+
+async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.history.coverage(principal)
+    if as_json:
+        output.show_json({"channels": [asdict(one) for one in found]})
+        return
+    if not found:
+        output.note("no channel's history is kept; add an export with `scrubjay add export.zip`")
+        return
+    heads = ("channel", "state", "messages", "conversations", "from", "to", "what to do")
+    rows = [
+        (
+            f"#{one.channel}",
+            one.state,
+            f"{one.messages:,}",
+            f"{one.conversations:,}",
+            _day(one.oldest),
+            _day(one.newest),
+            render.one_line(one.error),
+        )
+        for one in found
+    ]
+    output.show(render.table(heads, rows, width=output.columns()))
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d}" if at is not None else ""
+
+
+async def _show(ctx: typer.Context, channel: str, as_user: str, *, as_json: bool) -> None:
+    from engine.errors import NotFound
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.history.coverage(principal, channel)
+    if not found:
+        raise NotFound(f"The history of {channel!r} is not kept, or not for you to see.")
+    _report(found[0], as_json=as_json)
+
+
+async def _add(
+    ctx: typer.Context,
+    channel: str,
+    kb: str,
+    since: datetime | None,
+    as_user: str,
+    *,
+    as_json: bool,
+) -> None:
+    from datetime import UTC
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.get_kb(principal, kb)
+        at = since.replace(tzinfo=UTC) if since is not None else None
+        report = await engine.history.add(principal, channel, found.id, since=at)
+    _report(report, as_json=as_json)
+
+
+async def _change(
+    ctx: typer.Context, channel: str, verb: str, as_user: str, *, as_json: bool
+) -> None:
+    async with opened(ctx, as_user) as (engine, principal):
+        change = engine.history.pause if verb == "pause" else engine.history.resume
+        report = await change(principal, channel)
+    _report(report, as_json=as_json)
+
+
+async def _keep(
+    ctx: typer.Context, channel: str, days: int, as_user: str, *, as_json: bool
+) -> None:
+    from cli.add import finish_jobs
+
+    async with opened(ctx, as_user) as (engine, principal):
+        report = await engine.history.set_retention(principal, channel, days or None)
+        await finish_jobs(engine)
+    _report(report, as_json=as_json)
+
+
+async def _remove(
+    ctx: typer.Context, channel: str, as_user: str, *, yes: bool, as_json: bool
+) -> None:
+    from cli import output, render
+    from cli.add import finish_jobs
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.history.find_channel(principal, channel)
+        if not yes:
+            typer.confirm(f"Remove all that is kept of #{found.name}?", abort=True, err=True)
+        receipt = await engine.history.remove(principal, found.id)
+        await finish_jobs(engine)
+    if as_json:
+        output.show_json(asdict(receipt))
+    else:
+        output.note(f"removed {render.counted(receipt.messages, 'message')} of #{found.name}")
+
+
+async def _forget(
+    ctx: typer.Context, person: str, as_user: str, *, yes: bool, as_json: bool
+) -> None:
+    from cli import output, render
+    from cli.add import finish_jobs
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.history.find_person(principal, person)
+        if not yes:
+            typer.confirm(f"Forget all that {found.name} wrote?", abort=True, err=True)
+        receipt = await engine.history.forget_person(principal, found.workspace_id, found.subject)
+        await finish_jobs(engine)
+    if as_json:
+        output.show_json(asdict(receipt))
+    else:
+        output.note(
+            f"forgot {render.counted(receipt.messages, 'message')} of {found.name}, in "
+            f"{render.counted(receipt.documents, 'conversation')}"
+        )
+
+
+def _report(report: Coverage, *, as_json: bool) -> None:
+    from cli import output, render
+
+    if as_json:
+        output.show_json(asdict(report))
+        return
+    shown: dict[str, object] = {
+        "channel": f"#{report.channel}",
+        "platform": report.platform,
+        "knowledge base": report.kb,
+        "state": report.state,
+        "messages": f"{report.messages:,}",
+        "conversations": f"{report.conversations:,} ({report.ready:,} ready)",
+        "threads": f"{report.threads:,}",
+        "from": _day(report.oldest),
+        "to": _day(report.newest),
+    }
+    if report.waiting:
+        shown["changed, not found yet"] = f"{report.waiting:,}"
+    if report.deleted:
+        shown["deleted"] = f"{report.deleted:,}"
+    for gap in report.gaps:
+        shown["missing"] = f"{_day(gap.start) or 'its beginning'} to {_day(gap.end)}: {gap.reason}"
+    if report.eta_s is not None:
+        shown["done in about"] = render.duration(report.eta_s)
+    if report.retention_days is not None:
+        shown["kept for"] = render.counted(report.retention_days, "day")
+    if report.error:
+        shown["what to do"] = report.error
+    output.show(render.facts(shown))
