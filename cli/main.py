@@ -24,6 +24,7 @@ from cli import (
     kb,
     kb_settings,
     maintain,
+    members,
     model,
     processes,
     settings,
@@ -91,6 +92,7 @@ app.add_typer(docs.app)
 app.add_typer(flow.app)
 maintain.register(app)
 app.add_typer(tenants.app)
+app.add_typer(members.app)
 app.add_typer(tokens.app)
 app.add_typer(settings.app)
 doctor.register(app)
