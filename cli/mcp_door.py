@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -54,10 +54,19 @@ SCOPES = {
 class McpDoor:
     """The endpoints: let known callers in, and load the library when the first one comes."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        *,
+        load: Callable[[], Callable[[Engine, Settings, BaseUrl], HttpDoor]] | None = None,
+        methods: Collection[str] = ("POST",),
+    ) -> None:
         require_verifier(settings, loopback=is_loopback(settings.server.host))
         self._engine = engine
         self._settings = settings
+        self._load = load or _load_mcp
+        self._methods = methods
         self._credentials = build_credentials(engine, settings)
         self._requests = Buckets(
             Rate(settings.mcp.requests_per_minute, settings.mcp.requests_burst)
@@ -87,7 +96,7 @@ class McpDoor:
         await self._wanted.wait()
         assert self._app is not None  # noqa: S101 (set before the event)
         try:
-            build_http_door = await anyio.to_thread.run_sync(_load_mcp)
+            build_http_door = await anyio.to_thread.run_sync(self._load)
             door = build_http_door(self._engine, self._settings, base_url)
             # A session manager's task group must end in the task that began it: this one.
             async with door.running() as app:
@@ -101,10 +110,10 @@ class McpDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one MCP message, for whoever may send it."""
         request = Request(scope)
-        if request.method != "POST":
+        if request.method not in self._methods:
             # Without sessions there is no stream to get and nothing to delete.
             refusal = Refusal(405, "Send MCP messages by POST.", code="method_not_allowed")
-            refusal.headers = {"Allow": "POST"}
+            refusal.headers = {"Allow": ", ".join(self._methods)}
             raise refusal
         service: Service = scope["app"].state.service
         principal = await self._principal(request, service)

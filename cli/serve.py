@@ -36,9 +36,9 @@ BACKSTOP_S = 2  # after this uvicorn cancels whatever did not let itself be canc
 LISTEN_QUEUE = 512
 
 
-def build_host(engine: Engine, settings: Settings) -> Starlette:
-    """All HTTP doors of an open engine as one application."""
-    mcp = McpDoor(engine, settings)
+def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
+    """All HTTP doors of an open engine as one application; `mcp` where it is not the usual one."""
+    mcp = mcp or McpDoor(engine, settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -32,10 +32,14 @@ TOOLSETS = "x-toolsets"  # a header, as `?tools=` is a parameter: tools a client
 
 
 class HttpDoor:
-    """MCP servers behind one ASGI application: the full one, and the profile for ChatGPT."""
+    """MCP servers behind one ASGI application: the full one, and the profile for ChatGPT.
 
-    def __init__(self, door: Door, *, stateless: bool = True) -> None:
-        self.full = build_server(door)
+    `stateless` and `announces` are for whoever builds on it with tools of their own that ask the
+    client back or announce changes; ours do neither.
+    """
+
+    def __init__(self, door: Door, *, stateless: bool = True, announces: bool = False) -> None:
+        self.full = build_server(door, announces=announces)
         self.chatgpt = build_server(door, profile="chatgpt")
         self._sessions = {
             path: _sessions(server, stateless=stateless)

@@ -64,18 +64,16 @@ async def _remember_request(
 class KnowledgeServer(MCPServer[Any]):
     """An `MCPServer` whose tools answer through a door."""
 
-    def __init__(self, door: Door, *, profile: Profile = "full") -> None:
+    def __init__(self, door: Door, *, profile: Profile = "full", announces: bool = False) -> None:
         self._door = door
-        self._tools = {
-            tool.name: tool for tool in build_tools(profile, write_tools=door.write_tools)
-        }
         super().__init__(
             "scrubjay",
             title="Scrubjay",
             instructions=INSTRUCTIONS,
             version=version("scrubjay"),
-            tools=list(self._tools.values()),
-            subscriptions=False,  # nothing here announces changes; a listener would hold a line
+            tools=list(build_tools(profile, write_tools=door.write_tools)),
+            # Nothing of ours announces changes; a listener would only hold a line.
+            subscriptions=None if announces else False,
             middleware=[_remember_request],
             cache_hints={
                 "tools/list": CacheHint(ttl_ms=300_000, scope="private"),
@@ -207,11 +205,13 @@ def credential_of(principal: Principal) -> str:
     return principal.api_token_id or f"{principal.tenant_id}:{principal.user_id}"
 
 
-def build_server(door: Door, *, profile: Profile = "full") -> KnowledgeServer:
-    """A server whose tools answer through `door`."""
+def build_server(
+    door: Door, *, profile: Profile = "full", announces: bool = False
+) -> KnowledgeServer:
+    """A server whose tools answer through `door`; `announces` lets clients listen for changes."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    server = KnowledgeServer(door, profile=profile)
+    server = KnowledgeServer(door, profile=profile, announces=announces)
     # The SDK sets up logging of its own when a server is made; the process has done so already.
     root.handlers[:] = handlers
     root.setLevel(level)
