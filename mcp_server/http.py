@@ -28,7 +28,7 @@ from mcp_server.caller import Caller, Door
 from mcp_server.server import KnowledgeServer, build_server
 
 BaseUrl = Callable[[Settings, Request], str]
-TOOLSETS = "x-toolsets"  # a header, as `?tools=` is a parameter: tools a client wants to see
+TOOLSETS = b"x-toolsets"  # a header, as `?tools=` is a parameter: tools a client wants to see
 
 
 class HttpDoor:
@@ -112,7 +112,12 @@ def narrowed(request: Request | None) -> frozenset[str] | None:
     """The tools named by `?tools=` or the header, between commas; None where there is neither."""
     if request is None:
         return None
-    given = request.query_params.get("tools") or request.headers.get(TOOLSETS, "")
+    given = ""
+    if request.scope["query_string"]:  # asked for every call, and hardly ever there
+        given = request.query_params.get("tools", "")
+    for name, value in () if given else request.scope["headers"]:
+        if name == TOOLSETS:
+            given = value.decode("latin-1")
     return frozenset(name.strip() for name in given.split(",") if name.strip()) or None
 
 
