@@ -17,6 +17,7 @@ import typer
 from cli import (
     add,
     ask,
+    assistants,
     docs,
     doctor,
     evaluate,
@@ -83,6 +84,7 @@ def _version(*, on: bool) -> None:
 
 
 processes.register(app)
+app.add_typer(assistants.app)
 ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
