@@ -110,6 +110,35 @@ def calls(
     run(_calls(ctx, limit, keep_text, as_user, as_json=as_json))
 
 
+Pattern = Annotated[
+    str, typer.Argument(metavar="SERVER/TOOL", help="Which; * stands for any part of either.")
+]
+
+
+@app.command()
+def tools(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the tools of other MCP servers that `mcp-servers.toml` connects, and which are allowed."""
+    from cli.external_tools import show_tools
+
+    run(show_tools(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def allow(ctx: typer.Context, pattern: Pattern, as_user: As = "", as_json: Json = False) -> None:
+    """Let answers use tools of other servers: `ask --tools` then offers them."""
+    from cli.external_tools import allow as allow_tools
+
+    run(allow_tools(ctx, pattern, as_user, on=True, as_json=as_json))
+
+
+@app.command()
+def deny(ctx: typer.Context, pattern: Pattern, as_user: As = "", as_json: Json = False) -> None:
+    """No longer let answers use them: takes back what `allow` was given."""
+    from cli.external_tools import allow as allow_tools
+
+    run(allow_tools(ctx, pattern, as_user, on=False, as_json=as_json))
+
+
 def _config(settings: Settings, client: Client, *, stdio: bool, link: bool, token: str) -> None:
     from api.auth import is_loopback
     from api.connect import TOKEN

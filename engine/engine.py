@@ -28,6 +28,7 @@ from engine import (
     status,
     subjects,
     tenants,
+    toolbox,
     watching,
 )
 from engine.ask import Asker
@@ -64,6 +65,7 @@ from engine.sources import CHANNEL_JOBS
 from engine.status import Status
 from engine.subjects import Subject
 from engine.tenants import MemberInfo, TenantInfo, TokenInfo
+from engine.toolbox import Approve, ExternalTools, Toolbox, matching
 
 LINK_LIFE = timedelta(days=7)
 JOB_KINDS = (
@@ -359,6 +361,7 @@ class Engine:
         conversation_id: str = "",
         door: str = "",
         mode: SearchMode = "hybrid",
+        toolbox: Toolbox | None = None,
     ) -> AsyncIterator[AnswerEvent]:
         """Answer from what everyone in `audience` may read; the last event is `Answered`."""
         access.require(principal, Scope.KB_ASK)
@@ -370,6 +373,7 @@ class Engine:
             conversation_id=conversation_id or None,
             door=door,
             mode=mode,
+            toolbox=toolbox,
         ):
             yield event
 
@@ -387,6 +391,27 @@ class Engine:
         """A page of text by the id of a hit, a citation, a document or a next page."""
         access.require(principal, Scope.KB_READ)
         return await reading.read_page(self.db, principal.tenant_id, principal.tokens, id)
+
+    # Tools of other servers
+
+    async def open_toolbox(
+        self, principal: Principal, external: ExternalTools, approve: Approve
+    ) -> Toolbox:
+        """What an answer for the principal alone may use; `approve` is asked before each call."""
+        access.require(principal, Scope.KB_ASK)
+        patterns = await self.allowed_tools(principal)
+        tools = matching(await external.list_tools(), patterns) if patterns else []
+        return Toolbox(tools, external, approve)
+
+    async def allowed_tools(self, principal: Principal) -> list[str]:
+        """The patterns of external tools the tenant allows."""
+        return await self.db.run_read(lambda session: toolbox.allowed(session, principal))
+
+    async def allow_tools(self, principal: Principal, pattern: str, *, on: bool) -> list[str]:
+        """Allow external tools of a pattern, or no longer; the patterns then."""
+        return await self.db.run_write(
+            lambda session: toolbox.allow(session, principal, pattern, on=on)
+        )
 
     # Links to the viewer
 
