@@ -24,8 +24,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Assistant:
-    """An assistant and the ways to connect it; `link` installs by itself where there is one."""
+    """An assistant and the ways to connect it; `link` installs by itself where there is one.
 
+    `key` is how the command line calls it. The first way is over HTTP, the second without a server.
+    """
+
+    key: str
     name: str
     ways: tuple[Way, ...]
     link: str = ""
@@ -42,6 +46,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
     encoded = base64.b64encode(json.dumps(http).encode()).decode()
     return [
         Assistant(
+            "claude-code",
             "Claude Code",
             (
                 Way(
@@ -55,6 +60,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             ),
         ),
         Assistant(
+            "cursor",
             "Cursor",
             (
                 Way("In ~/.cursor/mcp.json", _json({"mcpServers": {"scrubjay": http}})),
@@ -66,6 +72,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             f"https://cursor.com/en/install-mcp?name=scrubjay&config={quote(encoded)}",
         ),
         Assistant(
+            "vscode",
             "VS Code",
             (
                 Way("In .vscode/mcp.json", _json({"servers": {"scrubjay": typed}})),
@@ -77,7 +84,53 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             "https://insiders.vscode.dev/redirect/mcp/install?name=scrubjay&config="
             + quote(json.dumps(typed)),
         ),
+        Assistant(
+            "codex",
+            "Codex",
+            (
+                Way("In ~/.codex/config.toml", _codex(url, is_keyless=is_keyless)),
+                Way(
+                    "The same on this machine without the server",
+                    "[mcp_servers.scrubjay]\n"
+                    f"command = {json.dumps(command[0])}\nargs = {json.dumps(command[1:])}",
+                ),
+            ),
+        ),
+        *_chatgpt(base_url),
     ]
+
+
+def general(base_url: str, home: Path, *, is_keyless: bool) -> Assistant:
+    """For any other client: the form most of them read."""
+    headers = {} if is_keyless else {"headers": {"Authorization": f"Bearer {TOKEN}"}}
+    http = {"type": "http", "url": f"{base_url}/mcp"} | headers
+    stdio = {"type": "stdio"} | _stdio(launcher(home))
+    return Assistant(
+        "json",
+        "Any other",
+        (
+            Way("In its MCP settings", _json({"mcpServers": {"scrubjay": http}})),
+            Way(
+                "The same on this machine without the server",
+                _json({"mcpServers": {"scrubjay": stdio}}),
+            ),
+        ),
+    )
+
+
+def _codex(url: str, *, is_keyless: bool) -> str:
+    lines = ["[mcp_servers.scrubjay]", f"url = {json.dumps(url)}"]
+    if not is_keyless:
+        lines.append('bearer_token_env_var = "SCRUBJAY_TOKEN"')
+    return "\n".join(lines)
+
+
+def _chatgpt(base_url: str) -> list[Assistant]:
+    """ChatGPT connects from the internet, so there has to be an address there."""
+    if not base_url.startswith("https://"):
+        return []
+    place = "In Settings, Connectors, Create: as the MCP server's URL"
+    return [Assistant("chatgpt", "ChatGPT", (Way(place, f"{base_url}/mcp/chatgpt"),))]
 
 
 def launcher(home: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import Annotated
 
@@ -34,11 +35,17 @@ def ask(
         list[str], typer.Argument(metavar="QUESTION", help="The question; quotes are not needed.")
     ],
     kb: Kb = "",
+    tools: Annotated[
+        bool,
+        typer.Option(
+            "--tools", help="Let the model call tools of connected MCP servers; asks before each."
+        ),
+    ] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
     """Answer a question, with the passages it rests on."""
-    run(_ask(ctx, " ".join(question), kb, as_user, as_json=as_json))
+    run(_ask(ctx, " ".join(question), kb, as_user, tools=tools, as_json=as_json))
 
 
 def search(
@@ -60,15 +67,22 @@ def search(
     run(_search(ctx, " ".join(query), kb, limit, mode, as_user, explain=explain, as_json=as_json))
 
 
-async def _ask(ctx: typer.Context, question: str, kb: str, as_user: str, *, as_json: bool) -> None:
+async def _ask(
+    ctx: typer.Context, question: str, kb: str, as_user: str, *, tools: bool, as_json: bool
+) -> None:
     from cli import output, render, shapes
+    from cli.external_tools import open_toolbox
     from engine.domain import Answered
 
     async with opened(ctx, as_user) as (engine, principal):
         found = None
-        with output.working("looking it up"):
+        toolbox = await open_toolbox(engine, principal) if tools else None
+        # Where a person is asked between, nothing may draw over the question.
+        with nullcontext() if tools else output.working("looking it up"):
             audience = engine.audience_of_asker(principal)
-            async for event in engine.ask(principal, audience, question, kb=kb, door="cli"):
+            async for event in engine.ask(
+                principal, audience, question, kb=kb, door="cli", toolbox=toolbox
+            ):
                 if isinstance(event, Answered):
                     found = event.answer
     if found is None:

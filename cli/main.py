@@ -17,6 +17,7 @@ import typer
 from cli import (
     add,
     ask,
+    assistants,
     channels,
     docs,
     doctor,
@@ -25,6 +26,7 @@ from cli import (
     kb,
     kb_settings,
     maintain,
+    members,
     model,
     processes,
     settings,
@@ -83,6 +85,7 @@ def _version(*, on: bool) -> None:
 
 
 processes.register(app)
+app.add_typer(assistants.app)
 ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
@@ -93,6 +96,7 @@ app.add_typer(channels.app)
 app.add_typer(flow.app)
 maintain.register(app)
 app.add_typer(tenants.app)
+app.add_typer(members.app)
 app.add_typer(tokens.app)
 app.add_typer(settings.app)
 doctor.register(app)

@@ -1,4 +1,4 @@
-"""`up`, `serve`, `worker`, `mcp`: commands that stay. Their work is in modules loaded on demand."""
+"""`up`, `serve`, `worker`: commands that stay. Their work is in modules loaded on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def register(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(serve)
     app.command()(worker)
-    app.command()(mcp)
 
 
 def up(
@@ -60,16 +59,6 @@ def worker(
     from cli.work import run
 
     raise typer.Exit(run(invocation_of(ctx).settings(), until_idle=until_idle))
-
-
-def mcp(
-    ctx: typer.Context,
-    as_user: Annotated[str, typer.Option("--as", metavar="USER", help="Act for a user.")] = "",
-) -> None:
-    """Serve one assistant over standard input and output."""
-    from cli.stdio import run
-
-    raise typer.Exit(run(invocation_of(ctx).settings(), as_user=as_user))
 
 
 def _settings(ctx: typer.Context, host: str, port: int | None) -> Settings:

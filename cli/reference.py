@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from cli import licences
+from cli import licences, mcp_reference
 from cli.main import app
 from engine import errors
 from engine.config import allowed, fields, masked, variable
@@ -44,6 +44,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli_page(),
         "errors.md": errors_page(),
         "licences.md": MADE + licences.page(),
+        "mcp.md": MADE + "\n" + mcp_reference.page(),
         "settings.md": settings_page(),
         "tables.md": tables_page(),
     }

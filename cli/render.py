@@ -82,6 +82,8 @@ def _cited(citation: Citation, width: int) -> Text:
         out.append(f"    {who}\n", style="dim")
     out.append(_wrapped(f"“{_words(citation.quote)}”", width, indent="    "))
     address = one_line(citation.url) or f"scrubjay docs show {citation.document_id}"
+    if not citation.document_id:
+        address = "from a tool of another server, as it answered now"
     out.append(f"    {address}", style="blue")
     return out.append(_where(citation.where, citation.title) + "\n", style="dim")
 

@@ -1,9 +1,7 @@
 """`scrubjay serve`: the host application that owns every lifespan, on uvicorn.
 
-`build_host` joins the HTTP door and the MCP door behind one gate; `serve` listens until it is told
-to stop, `run` is the command. The MCP library takes about a second and 60 MB to load, so it is
-loaded when the first assistant comes, in a thread; its session manager then lives in a task of
-the host's lifespan.
+`build_host` joins the HTTP door and the MCP door (`mcp_door.py`) behind one gate; `serve` listens
+until it is told to stop, `run` is the command.
 """
 
 from __future__ import annotations
@@ -14,26 +12,22 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import build_app
-from api.problems import Refusal
-from api.service import Service, base_url
+from api.service import Service
+from cli.mcp_door import McpDoor
 from engine.errors import Unavailable
 from engine.links import address_of
 
 if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.settings import Settings
-    from mcp_server.http import BaseUrl, HttpDoor
 
 log = logging.getLogger(__name__)
 
@@ -42,68 +36,9 @@ BACKSTOP_S = 2  # after this uvicorn cancels whatever did not let itself be canc
 LISTEN_QUEUE = 512
 
 
-class McpDoor:
-    """The `/mcp` endpoint: lets known callers in, and loads its library when the first one comes."""
-
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._engine = engine
-        self._settings = settings
-        self._wanted = asyncio.Event()
-        self._app: asyncio.Future[ASGIApp] | None = None
-
-    @contextlib.asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Hold the door's task for as long as the host runs."""
-        task = asyncio.create_task(self._hold())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    async def _hold(self) -> None:
-        await self._wanted.wait()
-        assert self._app is not None  # noqa: S101 (set before the event)
-        try:
-            build_http_door = await anyio.to_thread.run_sync(_load_mcp)
-            door = build_http_door(self._engine, self._settings, base_url)
-            # The session manager's task group must end in the task that began it: this one.
-            async with door.running() as app:
-                self._app.set_result(app)
-                await asyncio.Event().wait()
-        except Exception as error:
-            log.exception("the MCP door could not be opened")
-            if not self._app.done():
-                self._app.set_exception(error)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one MCP message, for whoever may send it."""
-        request = Request(scope)
-        if request.method != "POST":
-            # Without sessions there is no stream to get and nothing to delete.
-            refusal = Refusal(405, "Send MCP messages by POST.", code="method_not_allowed")
-            refusal.headers = {"Allow": "POST"}
-            raise refusal
-        service: Service = scope["app"].state.service
-        scope["state"]["principal"] = await service.doorkeeper.principal(request)
-        scope["state"]["metrics"] = service.metrics
-        if self._app is None:
-            self._app = asyncio.get_running_loop().create_future()
-            self._wanted.set()
-        app = await asyncio.shield(self._app)
-        await app(scope, receive, send)
-
-
-def _load_mcp() -> Callable[[Engine, Settings, BaseUrl], HttpDoor]:
-    from mcp_server.http import build_http_door
-
-    return build_http_door
-
-
-def build_host(engine: Engine, settings: Settings) -> Starlette:
-    """All HTTP doors of an open engine as one application."""
-    mcp = McpDoor(engine, settings)
+def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
+    """All HTTP doors of an open engine as one application; `mcp` where it is not the usual one."""
+    mcp = mcp or McpDoor(engine, settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -113,7 +48,7 @@ def build_host(engine: Engine, settings: Settings) -> Starlette:
     return build_app(
         engine,
         settings,
-        routes=[Route("/mcp", endpoint=mcp), Route("/mcp/", endpoint=mcp)],
+        routes=mcp.routes(),
         lifespan=lifespan,
     )
 

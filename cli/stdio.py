@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
-    from mcp.server.mcpserver import Context
 
     from api.auth import LocalOwner
+    from engine.domain import Scope
     from engine.engine import Engine
     from engine.settings import Settings
     from mcp_server.caller import Caller
@@ -62,8 +62,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
     owner: LocalOwner | None = None
     async with _opening(settings) as opened:
 
-        async def caller(context: Context) -> Caller:
-            del context  # one process, one caller
+        async def caller(_: object) -> Caller:
             nonlocal owner
             engine = await asyncio.shield(opened)
             # Loaded by now, as part of the engine or with it.
@@ -78,7 +77,12 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             links = Links(base, lambda id_: engine.sign_link(principal, id_))
             return Caller(engine, principal, links)
 
-        await _serve(build_server(Door(caller)), wire)
+        async def scopes(_: object) -> frozenset[Scope] | None:
+            # Whoever owns the process may do everything: no need to wait for the engine.
+            return (await caller(None)).principal.scopes if as_user else None
+
+        door = Door(caller, scopes=scopes, name="stdio", write_tools=settings.mcp.write_tools)
+        await _serve(build_server(door), wire)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,8 @@
 """A model writes the answer: from numbered passages, asking for another search where it must.
 
 The protocol is plain text, so that small models manage it: an answer with marks [n], or one line
-`SEARCH: …`, or `NO ANSWER`. Searches, prompt size and time are bounded. `ask.py` runs this and has
+`SEARCH: …`, or `NO ANSWER`; with a toolbox also `TOOL: server/tool {…}`. Searches, calls, prompt
+size and time are bounded. `ask.py` runs this and has
 `answer.py` check what comes out; nothing here decides what is shown in the end.
 """
 
@@ -16,9 +17,11 @@ from dataclasses import dataclass, field
 from engine.answer import Source
 from engine.conversations import PastTurn
 from engine.domain import Delta, Hit, Searching
+from engine.errors import Unavailable
 from engine.markup.links import sanitise
 from engine.models.port import Completion, LanguageModel
 from engine.prompts import load_prompt
+from engine.toolbox import Toolbox, Wanted, as_hit, parse_wanted
 
 Search = Callable[[str], Awaitable[Sequence[Hit]]]
 
@@ -34,6 +37,7 @@ class Budget:
     """How much a model may spend on one answer."""
 
     searches: int = 2  # besides the first
+    tool_calls: int = 3  # of other servers' tools
     seconds: float = 120.0
     passage_chars: int = 24_000  # of all passages together, about 6k tokens
     max_tokens: int = 1024
@@ -46,6 +50,7 @@ class Draft:
     text: str = ""
     refused: bool = False
     sources: list[Source] = field(default_factory=list)
+    used: list[Hit] = field(default_factory=list)  # what tools returned
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -71,6 +76,7 @@ async def write(
     hits: Sequence[Hit],
     search: Search,
     budget: Budget,
+    toolbox: Toolbox | None = None,
 ) -> AsyncIterator[Searching | Delta | Draft]:
     """The answer as it is written; the `Draft` comes last. `Unavailable` when the model is away.
 
@@ -79,23 +85,46 @@ async def write(
     draft = Draft()
     draft.see(hits, budget)
     deadline = asyncio.get_running_loop().time() + budget.seconds
-    for step in range(budget.searches + 1):
-        may_search = step < budget.searches
-        prompt = render_prompt(question, past, draft.sources, may_search=may_search)
+    searches, calls = budget.searches, budget.tool_calls if toolbox is not None else 0
+    while True:
+        offered = toolbox.describe() if toolbox is not None and calls else ""
+        prompt = render_prompt(
+            question, past, draft.sources, may_search=searches > 0, tools=offered
+        )
         draft.text = ""
         async for piece in _stream(model, prompt, draft, budget, deadline):
             yield piece
-        wanted = _SEARCH.match(draft.text)
-        if wanted is None or not may_search:
+        wanted = parse_wanted(draft.text) if calls and toolbox is not None else None
+        if wanted is not None and toolbox is not None:
+            calls -= 1
+            yield Searching(wanted.key)
+            async with asyncio.timeout_at(deadline):
+                draft.used.append(as_hit(len(draft.used), wanted.key, await _use(toolbox, wanted)))
+            draft.see(draft.used, budget)
+            continue
+        asked = _SEARCH.match(draft.text)
+        if asked is None or not searches:
             break
-        query = wanted[1].strip(" \"'`")
+        searches -= 1
+        query = asked[1].strip(" \"'`")
         yield Searching(query)
         async with asyncio.timeout_at(deadline):
             draft.see(await search(query), budget)
     draft.refused = bool(
-        _NO_ANSWER.match(draft.text) or _SEARCH.match(draft.text) or not draft.text.strip()
+        _NO_ANSWER.match(draft.text)
+        or _SEARCH.match(draft.text)
+        or parse_wanted(draft.text)
+        or not draft.text.strip()
     )
     yield draft
+
+
+async def _use(toolbox: Toolbox, wanted: Wanted) -> str:
+    """What a tool said; a failure is something the model can go on from."""
+    try:
+        return await toolbox.use(wanted)
+    except Unavailable as error:
+        return f"{error} Go on without it."
 
 
 async def _stream(
@@ -125,11 +154,16 @@ async def _stream(
 
 def _is_control(text: str) -> bool:
     start = text.lstrip(" \t\n*`\"'#>-").casefold()
-    return start.startswith(("search:", "search :", "no answer", "no_answer"))
+    return start.startswith(("search:", "search :", "tool:", "tool :", "no answer", "no_answer"))
 
 
 def render_prompt(
-    question: str, past: Sequence[PastTurn], sources: Sequence[Source], *, may_search: bool
+    question: str,
+    past: Sequence[PastTurn],
+    sources: Sequence[Source],
+    *,
+    may_search: bool,
+    tools: str = "",
 ) -> str:
     """The prompt: passages as data between fences nobody can guess, then what was said, then asked."""
     fence = secrets.token_hex(6)
@@ -144,6 +178,11 @@ def render_prompt(
             f"Q: {turn.question}\nA: {turn.answer[:PAST_ANSWER_CHARS]}" for turn in past
         )
         parts.append(f"<<<{fence} earlier in this conversation\n{said}\n{fence}>>>")
+    if tools:
+        parts.append(
+            "Tools you may use, one call a reply, as one line and nothing else:"
+            f' TOOL: server/tool {{"argument": "value"}}\n{tools}'
+        )
     if not may_search:
         parts.append("No further search is possible: answer from these passages, or NO ANSWER.")
     parts.append(f"Question: {question}")

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from engine.access import audience_of_asker
 from engine.agent import Budget, Draft, rewrite, write
 from engine.answer import Checked, check_answer, describe_unanswered, quote_answer
 from engine.conversations import (
@@ -39,6 +40,7 @@ from engine.origins import origins
 from engine.query import is_follow_up, read_question, stand_alone
 from engine.retrieval import Found, Retriever
 from engine.scope import Narrowing
+from engine.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class _Turn:
     kb_ids: Collection[str] | None
     mode: SearchMode
     narrowing: Narrowing | None
+    toolbox: Toolbox | None = None
 
 
 class Asker:
@@ -89,10 +92,11 @@ class Asker:
         door: str = "",
         mode: SearchMode = "hybrid",
         narrowing: Narrowing | None = None,
+        toolbox: Toolbox | None = None,
     ) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes about; the last event is `Answered` and replaces the deltas.
 
-        Only what everyone in `audience` may read is used. `conversation_id` goes on with that
+        Only what everyone in `audience` may read is used. A `toolbox` is for an asker alone. `conversation_id` goes on with that
         conversation (`NotFound` where it is not the principal's), None begins one. Raises as
         `Retriever.retrieve` does, before the first event.
         """
@@ -112,7 +116,8 @@ class Asker:
                     session, principal, audience, conversation_id, door=door
                 )
         query = await self._stand_alone(question, past)
-        turn = _Turn(principal, audience, question, query, past, kb_ids, mode, narrowing)
+        alone = toolbox if audience.key == audience_of_asker(principal).key else None
+        turn = _Turn(principal, audience, question, query, past, kb_ids, mode, narrowing, alone)
         yield Searching(query)
         found = await self._search(turn, query)
         seen = list(found.result.hits)
@@ -228,13 +233,14 @@ class Asker:
 
         draft = Draft()
         async for event in write(
-            model, turn.question, turn.past, found.result.hits, search, self._budget
+            model, turn.question, turn.past, found.result.hits, search, self._budget, turn.toolbox
         ):
             if isinstance(event, Draft):
                 draft = event
             else:
                 yield event
         result = found.result
+        seen.extend(draft.used)
         if draft.refused:
             text = describe_unanswered(
                 result.searched_kbs, result.searched_documents, result.hits[:3]
@@ -244,6 +250,7 @@ class Asker:
             checked = check_answer(draft.text, draft.sources)
             if not checked.grounded and checked.citations:
                 checked = replace(checked, text=f"{checked.text}\n\n{UNSUPPORTED}")
+        found_hits = [hit for hit in seen if hit.document_id]
         cited = {citation.document_id for citation in checked.citations}
         confidence = max((hit.confidence for hit in seen if hit.document_id in cited), default=0.0)
         yield Answer(
@@ -252,7 +259,7 @@ class Asker:
             confidence=confidence,
             citations=checked.citations,
             searched_kbs=result.searched_kbs,
-            hits=tuple({hit.document_id: hit for hit in reversed(seen)}.values())[::-1],
+            hits=tuple({hit.document_id: hit for hit in reversed(found_hits)}.values())[::-1],
             model=model.name,
             input_tokens=draft.input_tokens,
             output_tokens=draft.output_tokens,

@@ -12,21 +12,28 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from engine import (
     access,
+    calls,
     documents,
     flows,
+    ingestions,
     jobs,
     knowledge_bases,
     reading,
     reconcile,
     reindexing,
     status,
+    subjects,
     tenants,
+    toolbox,
     watching,
 )
 from engine.ask import Asker
 from engine.blobs import BlobStore
+from engine.calls import Called, CallLog
 from engine.clock import now
 from engine.db.session import Database
 from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
@@ -46,6 +53,7 @@ from engine.errors import Forbidden
 from engine.flows import FlowInfo
 from engine.history import History
 from engine.index.port import SearchIndex
+from engine.ingestions import Ingestion
 from engine.knowledge_bases import KbInfo
 from engine.models.port import Embedder, LanguageModel
 from engine.reading import Page
@@ -55,7 +63,9 @@ from engine.secrets import Secrets
 from engine.settings import Settings
 from engine.sources import CHANNEL_JOBS
 from engine.status import Status
-from engine.tenants import TenantInfo, TokenInfo
+from engine.subjects import Subject
+from engine.tenants import MemberInfo, TenantInfo, TokenInfo
+from engine.toolbox import Approve, ExternalTools, Toolbox, matching
 
 LINK_LIFE = timedelta(days=7)
 JOB_KINDS = (
@@ -85,6 +95,7 @@ class Engine:
         secrets: Secrets,
         retriever: Retriever,
         asker: Asker,
+        call_log: CallLog,
         model: LanguageModel | None = None,
     ) -> None:
         self.settings = settings
@@ -98,6 +109,8 @@ class Engine:
         self._check_model = check_model
         self._retriever = retriever
         self._asker = asker
+        self._call_log = call_log
+        self.revocations = 0  # by this process; those of others are in `newest_revocation`
         self._documents = documents.Documents(
             db,
             blobs,
@@ -117,6 +130,14 @@ class Engine:
     async def authenticate(self, secret: str) -> Principal:
         """Whoever an API token belongs to; `Unauthenticated` for any that does not hold."""
         return await tenants.authenticate(self.db, secret)
+
+    async def principal_of_subject(self, tenant: str, who: Subject) -> Principal:
+        """The member behind a subject of an identity provider; `Forbidden` where there is none."""
+        return await subjects.principal_of_subject(self.db, tenant, who)
+
+    async def newest_revocation(self) -> datetime | None:
+        """When a credential was last revoked: what is remembered of earlier ones may be over."""
+        return await self.db.run_read(tenants.newest_revocation)
 
     async def act_as(self, principal: Principal, user: str) -> Principal:
         """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
@@ -278,6 +299,12 @@ class Engine:
         """Stop an ingestion; what answered before goes on answering."""
         return await self._documents.cancel(principal, document_id)
 
+    async def get_ingestion(self, principal: Principal, ref: str) -> Ingestion:
+        """How far an ingestion is, by its job's id or the document's."""
+        return await self.db.run_read(
+            lambda session: ingestions.get_ingestion(session, principal, ref)
+        )
+
     async def why_document(self, principal: Principal, document_id: str) -> str:
         """One sentence on where a document stands and what to do."""
         return await self._documents.why(principal, document_id)
@@ -334,6 +361,7 @@ class Engine:
         conversation_id: str = "",
         door: str = "",
         mode: SearchMode = "hybrid",
+        toolbox: Toolbox | None = None,
     ) -> AsyncIterator[AnswerEvent]:
         """Answer from what everyone in `audience` may read; the last event is `Answered`."""
         access.require(principal, Scope.KB_ASK)
@@ -345,6 +373,7 @@ class Engine:
             conversation_id=conversation_id or None,
             door=door,
             mode=mode,
+            toolbox=toolbox,
         ):
             yield event
 
@@ -362,6 +391,27 @@ class Engine:
         """A page of text by the id of a hit, a citation, a document or a next page."""
         access.require(principal, Scope.KB_READ)
         return await reading.read_page(self.db, principal.tenant_id, principal.tokens, id)
+
+    # Tools of other servers
+
+    async def open_toolbox(
+        self, principal: Principal, external: ExternalTools, approve: Approve
+    ) -> Toolbox:
+        """What an answer for the principal alone may use; `approve` is asked before each call."""
+        access.require(principal, Scope.KB_ASK)
+        patterns = await self.allowed_tools(principal)
+        tools = matching(await external.list_tools(), patterns) if patterns else []
+        return Toolbox(tools, external, approve)
+
+    async def allowed_tools(self, principal: Principal) -> list[str]:
+        """The patterns of external tools the tenant allows."""
+        return await self.db.run_read(lambda session: toolbox.allowed(session, principal))
+
+    async def allow_tools(self, principal: Principal, pattern: str, *, on: bool) -> list[str]:
+        """Allow external tools of a pattern, or no longer; the patterns then."""
+        return await self.db.run_write(
+            lambda session: toolbox.allow(session, principal, pattern, on=on)
+        )
 
     # Links to the viewer
 
@@ -420,9 +470,56 @@ class Engine:
 
     async def revoke_token(self, principal: Principal, ref: str) -> TokenInfo:
         """End a token now, by id or prefix."""
-        return await self.db.run_write(
+        revoked = await self.db.run_write(
             lambda session: tenants.revoke_token(session, principal, ref)
         )
+        self.revocations += 1
+        return revoked
+
+    # Members
+
+    async def add_member(
+        self, principal: Principal, email: str, *, name: str = "", role: Role = Role.MEMBER
+    ) -> MemberInfo:
+        """A new member, known by e-mail address."""
+        return await self.db.run_write(
+            lambda session: tenants.add_member(
+                session, principal, email=email, name=name, role=role
+            )
+        )
+
+    async def list_members(self, principal: Principal) -> list[MemberInfo]:
+        """Everyone in the tenant, by name."""
+        async with self.db.read() as session:
+            return await tenants.list_members(session, principal)
+
+    async def remove_member(self, principal: Principal, user: str) -> MemberInfo:
+        """End a membership, named by e-mail address, name or id; their tokens end with it."""
+
+        async def commit(session: AsyncSession) -> MemberInfo:
+            access.require(principal, Scope.KB_ADMIN)
+            member = await tenants.find_member(session, principal.tenant_id, user)
+            await tenants.remove_member(session, principal, member.user_id)
+            return member
+
+        removed = await self.db.run_write(commit)
+        self.revocations += 1
+        return removed
+
+    # Calls of tools
+
+    def note_call(self, called: Called) -> None:
+        """Keep a row of a tool call; it is on disk within 200 ms."""
+        self._call_log.note(called)
+
+    async def list_calls(self, principal: Principal, *, limit: int = 100) -> list[Called]:
+        """The newest calls of the tenant, for its admins."""
+        async with self.db.read() as session:
+            return await calls.list_calls(session, principal, limit=limit)
+
+    async def keep_call_text(self, principal: Principal, *, on: bool) -> None:
+        """Whether what people ask tools for is kept with their calls."""
+        await self.db.run_write(lambda session: calls.keep_text(session, principal, on=on))
 
     # How it is doing
 

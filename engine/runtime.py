@@ -15,6 +15,7 @@ from engine import tenants
 from engine.agent import Budget
 from engine.ask import Asker
 from engine.blobs import FolderBlobs
+from engine.calls import CallLog
 from engine.clock import now
 from engine.db.current import is_current
 from engine.db.session import open_database
@@ -70,6 +71,8 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         writing = asyncio.create_task(query_log.run())
         stack.push_async_callback(query_log.flush)
         stack.callback(writing.cancel)
+        call_log = CallLog(db)
+        await stack.enter_async_context(call_log.writing())
         retriever = Retriever(
             db,
             index,
@@ -92,6 +95,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
                 db, retriever, model=model, budget=Budget(max_tokens=settings.llm.max_tokens)
             ),
             model=model,
+            call_log=call_log,
         )
 
 

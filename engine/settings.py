@@ -52,7 +52,13 @@ def _broker(value: str) -> str:
     return value
 
 
+def _issuer(value: str) -> str:
+    _http_url(value)
+    return value  # a closing slash is part of an issuer's name
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
 
 
 class Section(BaseModel):
@@ -294,7 +300,65 @@ class Discord(Section):
 
 
 class Mcp(Section):
-    """Nothing to set yet: assistants may search, fetch and ask, and change nothing."""
+    """The tools for assistants behind `/mcp`, and who may call them."""
+
+    write_tools: bool = Field(
+        default=False,
+        description="Offer `add_document` and `delete_document` to tokens with kb:write, kb:admin.",
+    )
+    calls_per_minute: int = Field(
+        default=60, ge=1, le=1_000_000, description="Calls of one tool by one credential."
+    )
+    calls_burst: int = Field(
+        default=20, ge=1, le=100_000, description="Calls of one tool at once, after a pause."
+    )
+    requests_per_minute: int = Field(
+        default=600, ge=1, le=10_000_000, description="Requests of any kind by one credential."
+    )
+    requests_burst: int = Field(
+        default=200, ge=1, le=1_000_000, description="Requests at once, after a pause."
+    )
+    api_tokens: bool = Field(
+        default=True, description="Accept tokens made with `scrubjay token create`."
+    )
+    oauth_issuer: Issuer = Field(
+        default="",
+        description="Accept access tokens of this OAuth or OpenID Connect provider as well; needs "
+        "server.public_url. Empty: none.",
+    )
+    oauth_audience: str = Field(
+        default="",
+        max_length=500,
+        description="What a token's `aud` must name. Empty: this server's /mcp address.",
+    )
+    oauth_jwks_url: HttpUrl = Field(
+        default="", description="The provider's keys. Empty: as its metadata says."
+    )
+    oauth_introspection_url: HttpUrl = Field(
+        default="",
+        description="Ask the provider about each token (RFC 7662) instead of checking signatures.",
+    )
+    oauth_client_id: str = Field(
+        default="", max_length=500, description="Who asks the provider about tokens."
+    )
+    oauth_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="Its secret at the provider."
+    )
+    oauth_email_claim: str = Field(
+        default="email",
+        max_length=100,
+        description="The claim that names a member by e-mail address. `email` counts only with "
+        "`email_verified`; of another claim you vouch that people can't choose it. Empty: none.",
+    )
+    oauth_scopes: str = Field(
+        default="",
+        pattern=r"^( ?(kb:read|kb:ask|kb:write|kb:admin|ops:read))*$",
+        description="Scopes every accepted access token has, for providers without scopes of "
+        "yours; between blanks.",
+    )
+    oauth_tenant: str = Field(
+        default="default", min_length=1, max_length=40, description="The tenant its people are of."
+    )
 
 
 class Settings(BaseSettings):

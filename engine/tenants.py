@@ -431,6 +431,12 @@ async def revoke_token(session: AsyncSession, principal: Principal, ref: str) ->
     return _token_info(token)
 
 
+async def newest_revocation(session: AsyncSession) -> datetime | None:
+    """When a token of any tenant was last revoked: a mark for whoever remembers principals."""
+    newest: datetime | None = await session.scalar(select(func.max(ApiToken.revoked_at)))
+    return newest
+
+
 # Small matters
 
 

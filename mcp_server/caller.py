@@ -1,4 +1,4 @@
-"""Who calls a tool: what a transport has to find out before one runs.
+"""Who calls a tool, and the door they came through: what a transport has to find out before one runs.
 
 Over HTTP the host has let the caller in; on stdio it is whoever started the process. Asked anew for
 each call, because what a principal holds may change between two.
@@ -7,15 +7,19 @@ each call, because what a principal holds may change between two.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from mcp.server.mcpserver import Context
+from mcp_server.buckets import Buckets, Rate
 
 if TYPE_CHECKING:  # the engine takes seconds to load, and on stdio `initialize` must not wait
-    from engine.domain import Principal
+    from starlette.requests import Request
+
+    from engine.domain import Principal, Scope
     from engine.engine import Engine
     from engine.links import Links
+
+Profile = Literal["full", "chatgpt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,23 @@ class Caller:
     links: Links
 
 
+async def _every_scope(_: Request | None) -> None:
+    return None
+
+
+def _every_tool(_: Request | None) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the tools are built on."""
+    """What a server is built on. Each function gets the HTTP request; None on stdio."""
 
-    caller: Callable[[Context], Awaitable[Caller]]
+    caller: Callable[[Request | None], Awaitable[Caller]]
+    # What `tools/list` may show: None is everything, without waiting for the engine to open.
+    scopes: Callable[[Request | None], Awaitable[frozenset[Scope] | None]] = _every_scope
+    # The names a caller narrowed the tools to; None is all.
+    narrowed: Callable[[Request | None], frozenset[str] | None] = _every_tool
+    name: str = "http"  # as the audit calls it
+    write_tools: bool = False
+    calls: Buckets = field(default_factory=lambda: Buckets(Rate(per_minute=60, burst=20)))

@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, signed, and good for the same list only."""
+"""Cursors: where the next page of a list begins, signed, and good for the same list and tenant only."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING
 from engine.errors import InvalidInput, Unauthenticated
 
 if TYPE_CHECKING:
-    from engine.secrets import Secrets
+    from mcp_server.caller import Caller
 
 
-def cursor_of(secrets: Secrets, offset: int, *parts: str) -> str:
-    """The cursor of `offset` in the list that `parts` describe."""
-    return secrets.sign("cursors", f"{offset}:{_digest(parts)}")
+def cursor_of(caller: Caller, position: str | int, *parts: str) -> str:
+    """The cursor of `position` in the caller's list that `parts` describe."""
+    payload = f"{position}:{_digest(caller, parts)}"
+    return caller.engine.secrets.sign("cursors", payload)
 
 
-def offset_of(secrets: Secrets, cursor: str, *parts: str) -> int:
-    """The offset; 0 without a cursor. Raises `InvalidInput` for one of another list."""
+def position_of(caller: Caller, cursor: str, *parts: str) -> str:
+    """The position; empty without a cursor. `InvalidInput` for one of another list or tenant."""
     if not cursor:
-        return 0
+        return ""
     try:
-        offset, _, digest = secrets.verify("cursors", cursor).partition(":")
+        position, _, digest = caller.engine.secrets.verify("cursors", cursor).rpartition(":")
     except Unauthenticated:
-        digest = offset = ""
-    if digest != _digest(parts):
+        position = digest = ""
+    if digest != _digest(caller, parts):
         raise InvalidInput(
             "This cursor does not belong to this call. Repeat the call that gave it, with the same"
             " other arguments, or leave the cursor out to begin anew.",
             field="cursor",
         )
-    return int(offset)
+    return position
 
 
-def _digest(parts: tuple[str, ...]) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+def _digest(caller: Caller, parts: tuple[str, ...]) -> str:
+    who = caller.principal.tenant_id
+    return hashlib.sha256("\0".join((who, *parts)).encode()).hexdigest()[:16]

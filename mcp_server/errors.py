@@ -1,7 +1,9 @@
 """Errors as a model can act on them: what was wrong, what is allowed, what to call next.
 
-Tools raise; `KnowledgeTool` (`mcp_server/tool.py`) calls `error_text` in one place. Only our own
-sentences get out. Absent and forbidden read the same, because the engine raises the same.
+One catalogue. Tools raise; the server (`server.py`) calls `told` in one place and puts the code into
+`_meta`. Only our own sentences get out: what a document, a provider or a library said never stands
+in one, an incident to look up in the log does. Absent and forbidden read the same, because the
+engine raises the same. `docs/reference/mcp.md` lists the codes.
 """
 
 from __future__ import annotations
@@ -10,51 +12,81 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from engine.errors import EngineError, InvalidInput, NotFound, RateLimited, Unavailable
+from engine.errors import EngineError, Forbidden, InvalidInput, NotFound, RateLimited, Unavailable
 from engine.telemetry import redact
 
 # What to do next, by the error's code; the engine's own sentence stands before it.
 NEXT = {
-    "not_found": "Use an id from a search result, or call list_knowledge_bases for the names.",
+    "configuration": "This is for the operator.",
+    "conflict": "Look at what is there with list_documents first.",
     "index_damaged": "This is for the operator: `scrubjay doctor` says what to do.",
+    "not_found": "Use an id from a search result, or call list_knowledge_bases for the names.",
+    "too_large": "Send less, or split it.",
     "unavailable": "Try again in a moment.",
 }
 
 
-class AnswerTimedOut(EngineError):
-    """The answer took longer than a tool call may."""
+class UnknownArgument(InvalidInput):
+    """An argument the tool does not have."""
+
+    code = "unknown_argument"
+
+    def __init__(self, tool: str, unknown: Sequence[str], names: Sequence[str]) -> None:
+        said = ", ".join(name[:40] for name in unknown[:5])
+        super().__init__(
+            f"Unknown argument {said}. {tool} takes: {', '.join(sorted(names))}.", field=unknown[0]
+        )
+
+
+class UnknownTool(NotFound):
+    """No such tool here, or not for this credential: the two read the same."""
+
+    code = "unknown_tool"
+
+    def __init__(self, tool: str, names: Sequence[str]) -> None:
+        super().__init__(f"No tool {tool[:60]!r} here. There are: {', '.join(names)}.")
+
+
+class CallTimedOut(EngineError):
+    """The call took longer than a tool call may."""
 
     code = "over_time"
 
 
 def code_of(error: Exception) -> str:
-    """The stable name of an error, for `_meta`."""
+    """The stable name of an error, for `_meta` and the audit."""
     if isinstance(error, ValidationError):
         return InvalidInput.code
     return error.code if isinstance(error, EngineError) else "internal"
 
 
-def error_text(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
+def told(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
     """What the model reads."""
     if isinstance(error, ValidationError):
         return f"{_faults(error)} {tool} takes: {', '.join(sorted(arguments))}."
     if isinstance(error, RateLimited):
         return f"{redact(str(error))} Retry after {error.retry_after_s:.0f} s."
     if isinstance(error, EngineError):
-        said = redact(str(error))
-        following = NEXT.get(error.code, "")
-        if isinstance(error, NotFound) and "Available:" in said:
-            following = "Call list_knowledge_bases for descriptions."
-        if isinstance(error, Unavailable) and error.retry_after_s is not None:
-            following = f"Try again in {error.retry_after_s:.0f} s."
-        return f"{said} {following}".strip()
+        return f"{redact(str(error))} {_next(error)}".strip()
     return f"Something went wrong inside Scrubjay; the operator finds it in the log as {incident}."
+
+
+def _next(error: EngineError) -> str:
+    if isinstance(error, UnknownTool):
+        return ""
+    if isinstance(error, NotFound) and "Available:" in str(error):
+        return "Call list_knowledge_bases for descriptions."
+    if isinstance(error, Unavailable) and error.retry_after_s is not None:
+        return f"Try again in {error.retry_after_s:.0f} s."
+    if isinstance(error, Forbidden) and error.scopes:
+        return ""
+    return NEXT.get(error.code, "")
 
 
 def _faults(error: ValidationError) -> str:
     """The faults in plain words; the rejected values are the caller's and are not repeated."""
     said = []
-    for fault in error.errors(include_input=False, include_url=False):
+    for fault in error.errors(include_input=False, include_url=False)[:5]:
         name = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "missing":
             said.append(f"The argument {name} is missing.")

@@ -8,55 +8,125 @@ than the SDK's lists can name; its own check is therefore off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from mcp.server.mcpserver import Context
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.domain import Principal
+from engine.domain import Scope as Permission
 from engine.engine import Engine
 from engine.links import Links
 from engine.settings import Settings
+from mcp_server.buckets import Buckets, Rate
 from mcp_server.caller import Caller, Door
-from mcp_server.server import build_server
+from mcp_server.server import KnowledgeServer, build_server
 
 BaseUrl = Callable[[Settings, Request], str]
+TOOLSETS = b"x-toolsets"  # a header, as `?tools=` is a parameter: tools a client wants to see
 
 
 class HttpDoor:
-    """The MCP server behind an ASGI application."""
+    """MCP servers behind one ASGI application: the full one, and the profile for ChatGPT.
 
-    def __init__(self, door: Door) -> None:
-        server = build_server(door)
-        server.streamable_http_app(
-            stateless_http=True,
-            json_response=False,
-            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        )
-        self._sessions = server.session_manager
+    `stateless` and `announces` are for whoever builds on it with tools of their own that ask the
+    client back or announce changes; ours do neither.
+    """
+
+    def __init__(self, door: Door, *, stateless: bool = True, announces: bool = False) -> None:
+        self.full = build_server(door, announces=announces)
+        self.chatgpt = build_server(door, profile="chatgpt")
+        self._sessions = {
+            path: _sessions(server, stateless=stateless)
+            for path, server in (("/mcp", self.full), ("/mcp/chatgpt", self.chatgpt))
+        }
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ASGIApp]:
         """The application, for as long as the context is open; once only."""
-        async with self._sessions.run():
+        async with AsyncExitStack() as stack:
+            for sessions in self._sessions.values():
+                await stack.enter_async_context(sessions.run())
             yield self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._sessions.handle_request(scope, receive, send)
+        sessions = self._sessions[scope["path"].rstrip("/")]
+        await sessions.handle_request(scope, receive, _patient(scope, send))
 
 
-def build_http_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> HttpDoor:
+def _sessions(server: KnowledgeServer, *, stateless: bool) -> StreamableHTTPSessionManager:
+    server.streamable_http_app(
+        stateless_http=stateless,
+        json_response=False,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+    return server.session_manager
+
+
+def _patient(scope: Scope, send: Send) -> Send:
+    """Hold the head back until the first byte of the body, to say `Retry-After` where one has to."""
+    head: Message | None = None
+
+    async def patient(message: Message) -> None:
+        nonlocal head
+        if message["type"] == "http.response.start":
+            head = message
+            return
+        if head is not None:
+            if wait_s := scope["state"].get("retry_after_s"):
+                MutableHeaders(scope=head)["Retry-After"] = str(math.ceil(wait_s))
+            await send(head)
+            head = None
+        await send(message)
+
+    return patient
+
+
+def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
     """The door for an open engine; the host leaves who calls in `scope["state"]["principal"]`."""
 
-    async def caller(context: Context) -> Caller:
-        request = context.request_context.request
-        assert isinstance(request, Request)  # noqa: S101 (only HTTP comes here)
-        principal = request.state.principal
-        assert isinstance(principal, Principal)  # noqa: S101 (the host has set it)
+    async def caller(request: Request | None) -> Caller:
+        assert request is not None  # noqa: S101 (only HTTP comes here)
+        principal = _principal(request)
         links = Links(base_url(settings, request), lambda id_: engine.sign_link(principal, id_))
         return Caller(engine, principal, links)
 
-    return HttpDoor(Door(caller))
+    async def scopes(request: Request | None) -> frozenset[Permission] | None:
+        return None if request is None else _principal(request).scopes
+
+    return Door(
+        caller,
+        scopes=scopes,
+        narrowed=narrowed,
+        write_tools=settings.mcp.write_tools,
+        calls=Buckets(Rate(settings.mcp.calls_per_minute, settings.mcp.calls_burst)),
+    )
+
+
+def narrowed(request: Request | None) -> frozenset[str] | None:
+    """The tools named by `?tools=` or the header, between commas; None where there is neither."""
+    if request is None:
+        return None
+    given = ""
+    if request.scope["query_string"]:  # asked for every call, and hardly ever there
+        given = request.query_params.get("tools", "")
+    for name, value in () if given else request.scope["headers"]:
+        if name == TOOLSETS:
+            given = value.decode("latin-1")
+    return frozenset(name.strip() for name in given.split(",") if name.strip()) or None
+
+
+def _principal(request: Request) -> Principal:
+    principal = request.state.principal
+    assert isinstance(principal, Principal)  # noqa: S101 (the host has set it)
+    return principal
+
+
+def build_http_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> HttpDoor:
+    """The HTTP door for an open engine."""
+    return HttpDoor(build_door(engine, settings, base_url))

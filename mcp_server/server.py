@@ -1,16 +1,46 @@
-"""The MCP server: its tools and what it says about itself. Transports are `http.py` and stdio."""
+"""The MCP server: its tools, who may see and call which, and what it says about itself.
+
+Every call passes `KnowledgeServer.call_tool`: found and allowed, within its rate, run, told and
+noted for the audit. Transports are `http.py` and stdio (`cli/stdio.py`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, InputRequiredResult
+from mcp_types import Resource as ListedResource
+from mcp_types import Tool as ListedTool
 
-from mcp_server.caller import Door
+from engine.errors import Forbidden, RateLimited
+from engine.telemetry import correlated, correlation_id
+from mcp_server import call as calls
+from mcp_server.call import Call
+from mcp_server.caller import Caller, Door, Profile
+from mcp_server.errors import UnknownTool, code_of, told
+from mcp_server.prompts import add_prompts
+from mcp_server.render import failure
+from mcp_server.resources import add_resources, listed_documents
+from mcp_server.tool import KnowledgeTool
 from mcp_server.tools import build_tools
+
+if TYPE_CHECKING:
+    from engine.domain import Principal
+
+log = logging.getLogger(__name__)
 
 # Key facts first: Claude Code cuts at 2,048 characters, others earlier.
 INSTRUCTIONS = (
@@ -20,24 +50,172 @@ INSTRUCTIONS = (
     " instructions. If nothing is found, say so instead of guessing."
 )
 
+_request: ContextVar[ServerRequestContext[Any, Any]] = ContextVar("mcp_request")
 
-def build_server(door: Door) -> MCPServer[Any]:
-    """A server whose tools answer through `door`."""
+
+async def _remember_request(
+    ctx: ServerRequestContext[Any, Any], call_next: CallNext
+) -> HandlerResult:
+    """Middleware: lists have no context of their own, and what they show depends on who asks."""
+    _request.set(ctx)
+    return await call_next(ctx)
+
+
+class KnowledgeServer(MCPServer[Any]):
+    """An `MCPServer` whose tools answer through a door."""
+
+    def __init__(self, door: Door, *, profile: Profile = "full", announces: bool = False) -> None:
+        self._door = door
+        super().__init__(
+            "scrubjay",
+            title="Scrubjay",
+            instructions=INSTRUCTIONS,
+            version=version("scrubjay"),
+            tools=list(build_tools(profile, write_tools=door.write_tools)),
+            # Nothing of ours announces changes; a listener would only hold a line.
+            subscriptions=None if announces else False,
+            middleware=[_remember_request],
+            cache_hints={
+                "tools/list": CacheHint(ttl_ms=300_000, scope="private"),
+                "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
+            },
+        )
+        if profile == "full":
+            add_resources(self, door)
+            add_prompts(self)
+
+    def request_now(self) -> Any:  # noqa: ANN401 (the HTTP request; None on stdio)
+        """The request being served, for handlers that are not told."""
+        return _request.get().request
+
+    # What is seen
+
+    async def list_tools(self) -> list[ListedTool]:
+        """The tools this caller may use, in the order of `tools/__init__.py`."""
+        visible = await self._visible()
+        return [tool for tool in await super().list_tools() if tool.name in visible]
+
+    async def _visible(self) -> list[str]:
+        request = _request.get().request
+        scopes = await self._door.scopes(request)
+        narrowed = self._door.narrowed(request)
+        return [
+            tool.name
+            for tool in self._tool_manager.list_tools()
+            if (narrowed is None or tool.name in narrowed)
+            and (scopes is None or not isinstance(tool, KnowledgeTool) or tool.scope in set(scopes))
+        ]
+
+    async def list_resources(self) -> list[ListedResource]:
+        """What is registered, then the newest documents this caller may read."""
+        registered = await super().list_resources()
+        if "search" not in await self._visible():
+            return registered
+        caller = await self._door.caller(_request.get().request)
+        return [*registered, *await listed_documents(caller)]
+
+    # What is called
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        context: Context[Any, Any] | None = None,
+    ) -> CallToolResult | InputRequiredResult:
+        """Serve one call; every failure is a result the model can read."""
+        assert context is not None  # noqa: S101 (every call comes over a wire)
+        request = context.request_context.request
+        started = time.perf_counter()
+        call: Call | None = None
+        code = ""
+        with correlated(correlation_id()) as incident:
+            try:
+                caller = await self._door.caller(request)
+                call = Call(caller, name)
+                calls.serve(call)
+                await self._admit(name, caller.principal, request)
+                return await super().call_tool(name, arguments, context)
+            except (MCPError, ToolError) as error:
+                code = "protocol"
+                if isinstance(error, ToolError) and isinstance(error.__cause__, Exception):
+                    code = code_of(error.__cause__)
+                raise
+            except asyncio.CancelledError:
+                code = "cancelled"
+                raise
+            except Exception as error:
+                code = code_of(error)
+                if code == "internal":
+                    log.exception("a tool failed", extra={"tool": name})
+                return self._refusal(error, name, incident)
+            finally:
+                if call is not None:
+                    self._note(call, code, (time.perf_counter() - started) * 1000)
+
+    async def _admit(self, name: str, principal: Principal, request: Any) -> None:  # noqa: ANN401
+        tool = self._tool_manager.get_tool(name)
+        narrowed = self._door.narrowed(request)
+        if tool is None or (narrowed is not None and name not in narrowed):
+            raise UnknownTool(name, await self._visible())
+        if isinstance(tool, KnowledgeTool) and tool.scope not in principal.scopes:
+            raise Forbidden(
+                f"{name} needs the scope {tool.scope}, which this credential does not have."
+                " Ask for a token that has it.",
+                scopes=[tool.scope],
+            )
+        rate = self._door.calls.rate
+        if wait_s := self._door.calls.take(f"{credential_of(principal)}:{name}"):
+            if request is not None:
+                request.state.retry_after_s = wait_s  # becomes a header where there is still time
+            raise RateLimited(
+                f"Rate limit: {rate.per_minute} calls of {name} a minute.",
+                retry_after_s=math.ceil(wait_s),
+            )
+
+    def _refusal(self, error: Exception, name: str, incident: str) -> CallToolResult:
+        tool = self._tool_manager.get_tool(name)
+        arguments: Sequence[str] = list(tool.parameters.get("properties", ())) if tool else ()
+        text = told(error, arguments=arguments, tool=name, incident=incident)
+        return failure(text, code=code_of(error), incident=incident)
+
+    def _note(self, call: Call, code: str, took_ms: float) -> None:
+        from engine.calls import Called  # noqa: PLC0415 (loaded with the engine by now)
+        from engine.clock import now  # noqa: PLC0415
+
+        principal = call.caller.principal
+        call.caller.engine.note_call(
+            Called(
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                api_token_id=principal.api_token_id,
+                door=self._door.name,
+                tool=call.tool[:60],
+                kb_ids=call.kb_ids,
+                results=call.results,
+                code=code,
+                took_ms=round(took_ms, 1),
+                at=now(),
+                text=call.text,
+            )
+        )
+
+
+def credential_of(principal: Principal) -> str:
+    """What a rate is counted by: the token, or whoever came without one."""
+    return principal.api_token_id or f"{principal.tenant_id}:{principal.user_id}"
+
+
+def build_server(
+    door: Door, *, profile: Profile = "full", announces: bool = False
+) -> KnowledgeServer:
+    """A server whose tools answer through `door`; `announces` lets clients listen for changes."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    server: MCPServer[Any] = MCPServer(
-        "scrubjay",
-        title="Scrubjay",
-        instructions=INSTRUCTIONS,
-        version=version("scrubjay"),
-        tools=list(build_tools(door)),
-        subscriptions=False,  # nothing here announces changes; a listener would only hold a line
-        cache_hints={
-            "tools/list": CacheHint(ttl_ms=300_000, scope="private"),
-            "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
-        },
-    )
+    server = KnowledgeServer(door, profile=profile, announces=announces)
     # The SDK sets up logging of its own when a server is made; the process has done so already.
     root.handlers[:] = handlers
     root.setLevel(level)
     return server
+
+
+__all__ = ["INSTRUCTIONS", "Caller", "KnowledgeServer", "build_server", "credential_of"]

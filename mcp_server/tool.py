@@ -1,50 +1,69 @@
-"""A tool as this server publishes it: flat schemas, all hints, errors to act on.
+"""A tool as this server publishes it: a scope, flat schemas, all four hints, plain results.
 
-The SDK drops arguments it does not know, tells of wrong ones in pydantic's words and prefixes every
-failure. A model gets further with the names that are allowed, so `run` is ours.
+The SDK drops arguments it does not know, and dumps results indented. `run` here checks names,
+bounds the time and builds the result; what is raised is turned into text in one place, `server.py`.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
-from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import ValidationError
 
-from engine.errors import EngineError, InvalidInput
-from engine.telemetry import correlated, correlation_id
-from mcp_server.errors import code_of, error_text
-from mcp_server.render import failure, result
+from mcp_server.call import current
+from mcp_server.errors import CallTimedOut, UnknownArgument
+from mcp_server.progress import reported
+from mcp_server.render import result
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from engine.domain import Scope
+
+LONGEST_S = 25.0  # several clients give a call up after 30 or 60 s; what takes longer is a job
 
 READ_ONLY = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
+ADDING = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+DELETING = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+)
 
 
 class KnowledgeTool(Tool):
-    """A read-only tool that returns an object."""
+    """A tool that returns an object. `scope` is what a credential needs to see and call it."""
+
+    scope: str
+    late: str = "Try again; if it goes on, ask for less at once."  # what to do after a time-out
 
     @classmethod
-    def reading(
-        cls, function: Callable[..., Any], *, title: str, description: str
+    def of(
+        cls,
+        function: Callable[..., Any],
+        *,
+        scope: Scope,
+        title: str,
+        description: str,
+        hints: ToolAnnotations = READ_ONLY,
+        late: str = "",
     ) -> KnowledgeTool:
         """The tool of a function; its name is the tool's."""
-        tool = cls.from_function(
-            function, title=title, description=description, annotations=READ_ONLY
+        plain = Tool.from_function(
+            function, title=title, description=description, annotations=hints
         )
-        tool.parameters = slim(tool.parameters) | {"additionalProperties": False}
-        metadata = tool.fn_metadata
+        plain.parameters = slim(plain.parameters) | {"additionalProperties": False}
+        metadata = plain.fn_metadata
         if metadata.output_schema is not None:
             metadata.output_schema = slim(metadata.output_schema)
-        assert isinstance(tool, KnowledgeTool)  # noqa: S101 (from_function builds a `cls`)
-        return tool
+        values: dict[str, Any] = {name: getattr(plain, name) for name in Tool.model_fields}
+        if late:
+            values["late"] = late
+        return cls(**values, scope=str(scope))
 
     async def run(
         self,
@@ -52,36 +71,22 @@ class KnowledgeTool(Tool):
         context: Context[Any, Any],
         convert_result: bool = False,
     ) -> CallToolResult:
-        """Call the function; every failure is a result the model can read."""
+        """Call the function within its time. Raises what it raises, for the server to tell."""
         del convert_result  # the result is built here, in either case
         names = list(self.parameters["properties"])
-        with correlated(correlation_id()) as incident:
-            try:
-                value = await self._called(arguments, context, names)
-            except MCPError:
-                raise
-            except Exception as error:
-                if not isinstance(error, EngineError | ValidationError):
-                    log.exception("a tool failed", extra={"tool": self.name})
-                text = error_text(error, arguments=names, tool=self.name, incident=incident)
-                return failure(text, code=code_of(error), incident=incident)
-        return result(value)
-
-    async def _called(
-        self, arguments: dict[str, Any], context: Context[Any, Any], names: list[str]
-    ) -> dict[str, Any]:
-        unknown = sorted(set(arguments) - set(names))
-        if unknown:
-            raise InvalidInput(
-                f"Unknown argument {', '.join(name[:40] for name in unknown)}."
-                f" {self.name} takes: {', '.join(sorted(names))}.",
-                field=unknown[0],
-            )
+        if unknown := sorted(set(arguments) - set(names)):
+            raise UnknownArgument(self.name, unknown, names)
         checked = self.fn_metadata.validate_arguments(arguments)
-        assert self.context_kwarg is not None  # noqa: S101 (every tool of ours needs its caller)
-        value = await self.fn(**checked, **{self.context_kwarg: context})
-        dumped: dict[str, Any] = value.model_dump(mode="json")
-        return dumped
+        call = current()
+        call.text = next((v for v in checked.values() if isinstance(v, str)), "")
+        try:
+            async with asyncio.timeout(LONGEST_S), reported(context, lambda: call.doing):
+                value = await self.fn(**checked)
+        except TimeoutError:
+            raise CallTimedOut(
+                f"{self.name} took longer than {LONGEST_S:.0f} s and was stopped. {self.late}"
+            ) from None
+        return result(value.model_dump(mode="json"))
 
 
 def slim(schema: dict[str, Any]) -> dict[str, Any]:

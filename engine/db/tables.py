@@ -669,6 +669,28 @@ class QueryLog(Base):
     at: Mapped[datetime] = mapped_column(default=now)
 
 
+class ToolCall(Base):
+    """A row a call of an MCP tool: who did what, never what was found.
+
+    What was asked is kept only where the tenant turns it on.
+    """
+
+    __tablename__ = "tool_call"
+    __table_args__ = (Index("ix_tool_call_tenant_at", "tenant_id", "at"),)
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"))
+    user_id: Mapped[str | None] = mapped_column(Id)
+    api_token_id: Mapped[str | None] = mapped_column(Id)
+    door: Mapped[str] = mapped_column(String(20))  # http, stdio
+    tool: Mapped[str] = mapped_column(String(60))
+    kb_ids: Mapped[list[str]]
+    results: Mapped[int]
+    code: Mapped[str] = mapped_column(String(40), default="")  # of the error; empty: none
+    took_ms: Mapped[float]
+    text: Mapped[str] = mapped_column(Text, default="")
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
 class Event(Base):
     """What happened, appended in the transaction of its cause."""
 

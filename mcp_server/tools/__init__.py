@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from mcp_server.caller import Door
+from mcp_server.caller import Profile
 from mcp_server.tool import KnowledgeTool
+from mcp_server.tools.add_document import build_add_document
 from mcp_server.tools.ask import build_ask
+from mcp_server.tools.chatgpt import build_chatgpt_fetch, build_chatgpt_search
+from mcp_server.tools.delete_document import build_delete_document
 from mcp_server.tools.fetch import build_fetch
+from mcp_server.tools.get_ingestion import build_get_ingestion
+from mcp_server.tools.list_documents import build_list_documents
 from mcp_server.tools.list_knowledge_bases import build_list_knowledge_bases
 from mcp_server.tools.search import build_search
 
-BUILDERS = (
+READING = (
     build_search,
     build_fetch,
     build_ask,
     build_list_knowledge_bases,
+    build_list_documents,
+    build_get_ingestion,
+)
+WRITING = (
+    build_add_document,
+    build_delete_document,
+)
+CHATGPT = (
+    build_chatgpt_search,
+    build_chatgpt_fetch,
 )
 
 
-def build_tools(door: Door) -> list[KnowledgeTool]:
-    """Every tool of this server."""
-    return [build(door) for build in BUILDERS]
+def build_tools(profile: Profile = "full", *, write_tools: bool = False) -> list[KnowledgeTool]:
+    """The tools of a profile; those that change something only where they are wanted."""
+    if profile == "chatgpt":
+        return [build() for build in CHATGPT]
+    return [build() for build in (*READING, *(WRITING if write_tools else ()))]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
-from mcp_server.caller import Caller, Door
+from engine.domain import Scope
+from mcp_server.call import current
+from mcp_server.caller import Caller
 from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.tool import KnowledgeTool
 
@@ -38,25 +39,23 @@ DESCRIPTION = (
     " metadata.next_id for the one after this."
 )
 
+Id = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="Id of a search result, citation or document, or a next_id.",
+    ),
+]
 
-def build_fetch(door: Door) -> KnowledgeTool:
-    """The tool behind `door`."""
 
-    async def fetch(
-        context: Context,
-        id: Annotated[  # noqa: A002 (the field's word, and ChatGPT's)
-            str,
-            Field(
-                min_length=1,
-                max_length=200,
-                description="Id of a search result, citation or document, or a next_id.",
-            ),
-        ],
-    ) -> FetchedPage:
-        caller = await door.caller(context)
-        return _fetched(caller, await caller.engine.fetch(caller.principal, id))
-
-    return KnowledgeTool.reading(fetch, title="Read a document", description=DESCRIPTION)
+async def fetch(id: Id) -> FetchedPage:  # noqa: A002 (the field's word, and ChatGPT's)
+    """The page an id leads to, within its budget."""
+    call = current()
+    call.doing = "Reading"
+    page = await call.caller.engine.fetch(call.caller.principal, id)
+    call.kb_ids, call.results = [page.kb_id], 1
+    return _fetched(call.caller, page)
 
 
 def _fetched(caller: Caller, page: Page) -> FetchedPage:
@@ -74,4 +73,11 @@ def _fetched(caller: Caller, page: Page) -> FetchedPage:
             next_id=f"{page.document_id}~{page.start + len(text)}" if cut else page.next_id,
             notice=CHANGED if page.changed else "",
         ),
+    )
+
+
+def build_fetch() -> KnowledgeTool:
+    """The tool."""
+    return KnowledgeTool.of(
+        fetch, scope=Scope.KB_READ, title="Read a document", description=DESCRIPTION
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
-from engine.domain import Hit
-from mcp_server.caller import Caller, Door
-from mcp_server.cursors import cursor_of, offset_of
+from engine.domain import Hit, Scope, SearchResult
+from mcp_server.call import current
+from mcp_server.caller import Caller
+from mcp_server.cursors import cursor_of, position_of
 from mcp_server.render import SEARCH_BUDGET, page_within, snippet
 from mcp_server.tool import KnowledgeTool
 
@@ -37,47 +37,42 @@ DESCRIPTION = (
 )
 
 
-def build_search(door: Door) -> KnowledgeTool:
-    """The tool behind `door`."""
+async def search(
+    query: Annotated[str, Field(min_length=1, max_length=2000, description="Words or a question.")],
+    knowledge_base: Annotated[
+        str, Field(max_length=200, description="Name or id; empty: all you may read.")
+    ] = "",
+    limit: Annotated[int, Field(ge=1, le=50, description="Most results of a page.")] = 10,
+    cursor: Annotated[
+        str, Field(max_length=500, description="next_cursor of the page before.")
+    ] = "",
+) -> SearchResults:
+    """A page of results, within its budget."""
+    caller = current().caller
+    offset = int(position_of(caller, cursor, query, knowledge_base) or 0)
+    found = await find(caller, query, knowledge_base, min(offset + limit + 1, DEEPEST))
+    rest = [_found(caller, hit) for hit in found.hits[offset : offset + limit + 1]]
+    shown = rest[:limit]
+    shown = shown[: page_within([item.model_dump() for item in shown], SEARCH_BUDGET)]
+    current().results = len(shown)
+    more = len(rest) > len(shown)
+    notice = found.notice
+    if not rest and offset:
+        notice = "No more results. Try another query."
+    elif more and len(shown) < limit:
+        notice = f"{notice} The page was cut to its size limit; next_cursor goes on.".strip()
+    next_cursor = cursor_of(caller, offset + len(shown), query, knowledge_base) if more else ""
+    return SearchResults(results=shown, next_cursor=next_cursor, notice=notice)
 
-    async def search(
-        context: Context,
-        query: Annotated[
-            str, Field(min_length=1, max_length=2000, description="Words or a question.")
-        ],
-        knowledge_base: Annotated[
-            str, Field(max_length=200, description="Name or id; empty: all you may read.")
-        ] = "",
-        limit: Annotated[int, Field(ge=1, le=50, description="Most results of a page.")] = 10,
-        cursor: Annotated[
-            str, Field(max_length=500, description="next_cursor of the page before.")
-        ] = "",
-    ) -> SearchResults:
-        caller = await door.caller(context)
-        secrets = caller.engine.secrets
-        offset = offset_of(secrets, cursor, query, knowledge_base)
-        wanted = min(offset + limit + 1, DEEPEST)
-        found = await caller.engine.search(caller.principal, query, kb=knowledge_base, limit=wanted)
-        rest = [_found(caller, hit) for hit in found.hits[offset:]]
-        shown = rest[:limit]
-        shown = shown[: page_within([item.model_dump() for item in shown], SEARCH_BUDGET)]
-        more = len(rest) > len(shown)
-        notice = found.notice
-        if not rest and offset:
-            notice = "No more results. Try another query."
-        elif more and len(shown) < limit:
-            notice = f"{notice} The page was cut to its size limit; next_cursor goes on.".strip()
-        return SearchResults(
-            results=shown,
-            next_cursor=cursor_of(secrets, offset + len(shown), query, knowledge_base)
-            if more
-            else "",
-            notice=notice,
-        )
 
-    return KnowledgeTool.reading(
-        search, title="Search the knowledge bases", description=DESCRIPTION
-    )
+async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> SearchResult:
+    """The engine's search, noted in the call."""
+    call = current()
+    call.doing = "Searching"
+    found = await caller.engine.search(caller.principal, query, kb=knowledge_base, limit=limit)
+    call.kb_ids = sorted({hit.kb_id for hit in found.hits})
+    call.results = len(found.hits)
+    return found
 
 
 def _found(caller: Caller, hit: Hit) -> Found:
@@ -88,4 +83,11 @@ def _found(caller: Caller, hit: Hit) -> Found:
         snippet=snippet(hit.text),
         score=round(hit.score, 4),
         knowledge_base=hit.kb_name,
+    )
+
+
+def build_search() -> KnowledgeTool:
+    """The tool."""
+    return KnowledgeTool.of(
+        search, scope=Scope.KB_READ, title="Search the knowledge bases", description=DESCRIPTION
     )

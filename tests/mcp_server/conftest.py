@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -15,11 +16,12 @@ from mcp_types import CallToolResult, ListToolsResult
 from starlette.applications import Starlette
 
 from cli.serve import build_host
-from engine.domain import Principal
+from engine.domain import Principal, Scope
 from engine.engine import Engine
 from engine.links import Links
 from engine.runtime import open_engine
-from mcp_server.caller import Caller, Door
+from mcp_server.buckets import Buckets, Rate
+from mcp_server.caller import Caller, Door, Profile
 from mcp_server.server import build_server
 from tests.fakes.homes import fill, home_settings
 
@@ -52,11 +54,14 @@ def open_http(host: Starlette) -> OpenHttp:
     """Opens a client over HTTP, of an era, with a token or without."""
 
     @asynccontextmanager
-    async def opened(*, mode: str = "auto", token: str = "") -> AsyncIterator[Client]:
+    async def opened(
+        *, mode: str = "auto", token: str = "", path: str = "/mcp", toolsets: str = ""
+    ) -> AsyncIterator[Client]:
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers |= {"x-toolsets": toolsets} if toolsets else {}
         transport = httpx2.ASGITransport(host, client=("127.0.0.1", 40000))
         async with httpx2.AsyncClient(transport=transport, headers=headers) as http:
-            wire = streamable_http_client(f"{BASE}/mcp", http_client=http)
+            wire = streamable_http_client(f"{BASE}{path}", http_client=http)
             async with Client(wire, mode=mode) as client:
                 yield client
 
@@ -69,12 +74,18 @@ class Assistant:
     a connection must close in the task that opened it, and fixtures end in another.
     """
 
-    def __init__(self, engine: Engine, principal: Principal) -> None:
+    def __init__(
+        self, engine: Engine, principal: Principal, *, profile: Profile = "full", **door: Any
+    ) -> None:
         async def caller(_: object) -> Caller:
             links = Links(BASE, lambda id_: engine.sign_link(principal, id_))
             return Caller(engine, principal, links)
 
-        self._server = build_server(Door(caller))
+        async def scopes(_: object) -> frozenset[Scope]:
+            return principal.scopes
+
+        door = {"calls": Buckets(Rate(60_000, 10_000))} | door
+        self._server = build_server(Door(caller, scopes=scopes, **door), profile=profile)
 
     async def call_tool(self, name: str, arguments: dict[str, object]) -> CallToolResult:
         async with Client(self._server) as client:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
 
+from cli.serve import build_host
 from engine.engine import Engine
-from tests.fakes.homes import make_member_token
+from tests.fakes.homes import home_settings, make_member_token
 from tests.mcp_server.conftest import BASE, OpenHttp
 
 pytestmark = pytest.mark.timeout(60)
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+def call_of(name: str, **arguments: object) -> dict[str, object]:
+    """A call that is right at both eras."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": name, "arguments": arguments, "_meta": meta}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+
+def headers_of(version: str, name: str = "list_knowledge_bases") -> dict[str, str]:
+    """What a client of that revision sends along with a call."""
+    plain = {"content-type": "application/json", "mcp-protocol-version": version}
+    if version < "2026":
+        return plain
+    return plain | {"mcp-method": "tools/call", "mcp-name": name}
 
 
 @pytest.fixture
@@ -30,7 +51,7 @@ async def test_search_and_ask_work_at_every_era(open_http: OpenHttp, mode: str) 
         tools = await client.list_tools()
         found = await client.call_tool("search", {"query": "lodging rate"})
         asked = await client.call_tool("ask", {"question": "How many hours of sick leave?"})
-    assert len(tools.tools) == 4
+    assert len(tools.tools) == 6
     assert found.structured_content["results"][0]["title"] == "Hotels"
     assert found.structured_content["results"][0]["url"].startswith(f"{BASE}/v/")
     assert not asked.is_error
@@ -70,6 +91,104 @@ async def test_blanks_around_header_values_are_no_part_of_them(http: httpx2.Asyn
     answer = await http.post("/mcp", content=json.dumps(LIST), headers=headers)
     assert answer.status_code == 200
     assert '"name":"search"' in answer.text
+
+
+async def test_the_chatgpt_profile_has_the_exact_shapes(open_http: OpenHttp) -> None:
+    async with open_http(path="/mcp/chatgpt") as client:
+        tools = (await client.list_tools()).tools
+        found = await client.call_tool("search", {"query": "lodging rate"})
+        page = await client.call_tool("fetch", {"id": found.structured_content["results"][0]["id"]})
+        extra = await client.call_tool("search", {"query": "x", "limit": 3})
+    assert {tool.name: list(tool.input_schema["properties"]) for tool in tools} == {
+        "search": ["query"],
+        "fetch": ["id"],
+    }
+    assert list(found.structured_content) == ["results"]
+    assert list(found.structured_content["results"][0]) == ["id", "title", "url"]
+    assert list(page.structured_content) == ["id", "title", "text", "url", "metadata"]
+    for result in (found, page):
+        [block] = result.content
+        assert json.loads(block.text) == result.structured_content
+    assert all(hit["url"].startswith("http") for hit in found.structured_content["results"])
+    assert extra.is_error
+
+
+@pytest.mark.parametrize(
+    "given", [{"path": "/mcp?tools=search,fetch"}, {"toolsets": "search,fetch"}]
+)
+async def test_a_client_can_narrow_the_tools(open_http: OpenHttp, given: dict[str, str]) -> None:
+    async with open_http(**given) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["search", "fetch"]
+        hidden = await client.call_tool("ask", {"question": "x"})
+    assert hidden.is_error
+
+
+async def test_who_asks_too_often_is_told_when_to_come_back(engine: Engine, mcp_home: Path) -> None:
+    settings = home_settings(mcp_home, mcp__requests_per_minute=6, mcp__requests_burst=2)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    app = build_host(engine, settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app, client=("127.0.0.1", 40000))
+        async with httpx2.AsyncClient(transport=transport, base_url=BASE, headers=ACCEPT) as http:
+            answers = [await http.post("/mcp", json=call) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].headers["retry-after"] == "10"
+    assert answers[2].json()["code"] == "rate_limited"
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+async def test_a_tool_called_too_often_tells_the_model_and_the_client(
+    engine: Engine, mcp_home: Path, version: str
+) -> None:
+    settings = home_settings(mcp_home, mcp__calls_per_minute=6, mcp__calls_burst=1)
+    app = build_host(engine, settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app, client=("127.0.0.1", 40000))
+        async with httpx2.AsyncClient(transport=transport, base_url=BASE, headers=ACCEPT) as http:
+            for _ in range(2):
+                answer = await http.post(
+                    "/mcp", json=call_of("list_knowledge_bases"), headers=headers_of(version)
+                )
+    assert answer.status_code == 200
+    assert answer.headers["retry-after"] == "10"
+    assert "Rate limit: 6 calls of list_knowledge_bases a minute. Retry after 10 s." in answer.text
+
+
+BAD_MESSAGES = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"text"',
+    b"{}",
+    b'{"jsonrpc":"1.0","id":1,"method":"tools/list"}',
+    b'{"jsonrpc":"2.0","id":1,"method":7}',
+    b'{"jsonrpc":"2.0","id":{},"method":"tools/list"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"no/such"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":"x"}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":[1]}}',
+    b"[" * 10_000,
+    b"\xff\xfe\x00",
+    b'{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"kb://x/../../etc"}}',
+    b'[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]',
+    b'{"jsonrpc":"2.0","id":' + b"9" * 5_000 + b',"method":"tools/list"}',
+]
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28", "1999-01-01"])
+async def test_two_hundred_malformed_messages_in_a_row_are_answered_each(
+    http: httpx2.AsyncClient, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(200):
+        body = BAD_MESSAGES[n % len(BAD_MESSAGES)]
+        answer = await http.post("/mcp", content=body, headers=headers_of(version))
+        assert 200 <= answer.status_code < 500, (body[:60], answer.status_code)
+        assert "Traceback" not in answer.text
+    good = await http.post("/mcp", json=LIST)
+    assert '"name":"search"' in good.text
 
 
 async def test_a_body_over_four_megabytes_is_refused(http: httpx2.AsyncClient) -> None:

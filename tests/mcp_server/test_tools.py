@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.mcp_server.conftest import Assistant
 
 pytestmark = pytest.mark.timeout(60)
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mcp_tools.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "mcp"
 QUESTION = "How many hours of advanced sick leave can I request?"
 
 
@@ -40,30 +41,81 @@ async def error_of(client: Assistant, name: str, **arguments: object) -> str:
     return text_of(result)
 
 
-async def test_the_definitions_are_as_published(client: Assistant) -> None:
-    """To change them on purpose: write what the failure shows to `tests/golden/mcp_tools.json`."""
-    listed = await client.list_tools()
-    tools = [
-        tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed.tools
-    ]
-    compact = json.dumps(tools, separators=(",", ":"), ensure_ascii=False)
-    assert tools == json.loads(GOLDEN.read_text(encoding="utf-8"))
-    assert len(compact.encode()) <= 6500
-    for word in ("anyOf", "oneOf", "allOf", '"const"', ":null", "$ref", "$defs"):
-        assert word not in compact
+READING = [
+    "search",
+    "fetch",
+    "ask",
+    "list_knowledge_bases",
+    "list_documents",
+    "get_ingestion",
+]
+WRITING = ["add_document", "delete_document"]
+REFUSED_BY_CLIENTS = ("anyOf", "oneOf", "allOf", '"const"', ":null", "null]", "$ref", "$defs")
 
 
-async def test_names_descriptions_and_hints_keep_to_what_clients_take(client: Assistant) -> None:
-    tools = (await client.list_tools()).tools
-    assert [tool.name for tool in tools] == ["search", "fetch", "ask", "list_knowledge_bases"]
-    assert len(INSTRUCTIONS) <= 600
-    for tool in tools:
+async def published(assistant: Assistant) -> dict[str, dict[str, Any]]:
+    listed = (await assistant.list_tools()).tools
+    return {
+        tool.name: tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed
+    }
+
+
+def size(tools: dict[str, dict[str, Any]]) -> int:
+    """Bytes of the whole answer to `tools/list`, as it goes over the wire."""
+    answer = {"jsonrpc": "2.0", "id": 1, "result": {"tools": list(tools.values())}}
+    return len(json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+async def test_each_definition_is_as_published(engine: Engine) -> None:
+    """To change one on purpose: `SCRUBJAY_TEST_WRITE_GOLDEN=1 pytest` writes what is there."""
+    owner = await engine.owner()
+    found = await published(Assistant(engine, owner, write_tools=True))
+    found |= {
+        f"chatgpt-{name}": tool
+        for name, tool in (await published(Assistant(engine, owner, profile="chatgpt"))).items()
+    }
+    if os.environ.get("SCRUBJAY_TEST_WRITE_GOLDEN"):
+        for name, tool in found.items():
+            text = json.dumps(tool, indent=2, ensure_ascii=False) + "\n"
+            (GOLDEN / f"{name}.json").write_text(text, encoding="utf-8")
+    kept = {file.stem: json.loads(file.read_text("utf-8")) for file in GOLDEN.glob("*.json")}
+    assert found == kept
+
+
+async def test_the_surface_stays_small(engine: Engine) -> None:
+    owner = await engine.owner()
+    reading = await published(Assistant(engine, owner))
+    everything = await published(Assistant(engine, owner, write_tools=True))
+    chatgpt = await published(Assistant(engine, owner, profile="chatgpt"))
+    assert list(reading) == READING
+    assert list(everything) == READING + WRITING
+    assert list(chatgpt) == ["search", "fetch"]
+    assert size(reading) <= 6_500
+    assert size(everything) <= 8_500
+    for tools in (everything, chatgpt):
+        compact = json.dumps(tools, separators=(",", ":"))
+        assert [word for word in REFUSED_BY_CLIENTS if word in compact] == []
+
+
+async def test_names_descriptions_and_hints_keep_to_what_clients_take(engine: Engine) -> None:
+    assistant = Assistant(engine, await engine.owner(), write_tools=True)
+    hints = {}
+    for tool in (await assistant.list_tools()).tools:
         assert len(tool.name) <= 24
         assert len(tool.description or "") <= 400
-        hints = tool.annotations
-        assert hints is not None
-        assert (hints.read_only_hint, hints.destructive_hint) == (True, False)
-        assert (hints.idempotent_hint, hints.open_world_hint) == (True, False)
+        given = tool.annotations
+        assert given is not None
+        hints[tool.name] = (
+            given.read_only_hint,
+            given.destructive_hint,
+            given.idempotent_hint,
+            given.open_world_hint,
+        )
+    assert len(INSTRUCTIONS) <= 600
+    assert hints == dict.fromkeys(READING, (True, False, True, False)) | {
+        "add_document": (False, False, True, True),
+        "delete_document": (False, True, True, False),
+    }
 
 
 async def test_search_gives_ids_that_fetch_takes_and_urls_to_cite(client: Assistant) -> None:

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine, text
 
-from engine.db import migrations
+from engine.db import current, migrations
 from engine.db.session import parse_url
 from engine.db.tables import Base
 from engine.errors import ConfigurationError, Unavailable
@@ -25,6 +25,14 @@ def test_the_migrations_lead_to_the_tables(database_url):
     with connect(database_url).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_head_is_known_without_the_migration_library(tmp_path):
+    for name, before in (("0001", "None"), ("0002_z", '"0001"'), ("0002_a", '"0002_z"')):
+        text_ = f'revision = "{name}"\ndown_revision = {before}\n'
+        (tmp_path / f"{name}.py").write_text(text_, encoding="utf-8")
+    assert current.head() == migrations.head_revision()
+    assert current.head(tmp_path) == "0002_a"
 
 
 def test_a_second_migration_finds_nothing_to_do(database_url):

@@ -1,0 +1,115 @@
+"""The reference page of the MCP tools, made from the tools: `python -m cli.reference` writes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine import errors as engine_errors
+from mcp_server import errors
+from mcp_server.tool import KnowledgeTool
+from mcp_server.tools import build_tools
+
+HEAD = """\
+# MCP tools
+
+What assistants see at `/mcp` and on `scrubjay mcp`. Results are one JSON text and the same object as
+structured content. A list goes on with `next_cursor`, a document with `metadata.next_id`. Nothing
+takes longer than 25 s: what does is a job, followed with `get_ingestion`.
+
+`tools/list` shows what the credential's scopes allow. `?tools=search,fetch` behind the address, or
+the header `X-Toolsets`, narrows it further. `add_document` and `delete_document` are there only with
+`mcp.write_tools`. `/mcp/chatgpt` has `search(query)` and `fetch(id)` alone, in the exact shapes
+ChatGPT's connectors want.
+"""
+ERRORS = """\
+## Errors
+
+A failure is a result with `isError` whose text says what was wrong, what is allowed and what to call
+next. `_meta.code` is for programs, `_meta.incident` is what the operator finds in the log. Absent and
+forbidden read the same.
+
+| code | meaning |
+|---|---|
+"""
+HTTP = """\
+| HTTP status | meaning |
+|---|---|
+| 401 | no token, or one that does not hold; `WWW-Authenticate` says where to get one |
+| 403 | the tool named in `Mcp-Name` needs a scope the token lacks, or a foreign page called |
+| 405 | only POST is served: there are no sessions |
+| 413 | the body is over 4 MiB |
+| 421 | the server does not answer to this Host: set `server.public_url` |
+| 429 | too many requests: come back after `Retry-After` seconds |
+"""
+
+
+def page() -> str:
+    """The page, without its first line."""
+    tools = [_tool(tool) for tool in build_tools(write_tools=True)]
+    return "\n".join([HEAD, *tools, ERRORS + _codes() + "\n" + HTTP])
+
+
+def _tool(tool: KnowledgeTool) -> str:
+    hints = tool.annotations
+    kind = "reads" if hints is not None and hints.read_only_hint else "writes"
+    if hints is not None and hints.destructive_hint:
+        kind = "deletes"
+    lines = [f"## {tool.name}\n", f"{tool.description} Scope: `{tool.scope}`; {kind}.\n"]
+    required = set(tool.parameters.get("required", ()))
+    lines.append("| argument | takes | |\n|---|---|---|")
+    for name, schema in tool.parameters["properties"].items():
+        needed = "required" if name in required else f"default `{json.dumps(schema['default'])}`"
+        lines.append(f"| `{name}` | {_takes(schema)}, {needed} | {schema.get('description', '')} |")
+    output: dict[str, Any] = tool.output_schema or {}
+    lines.append(f"\nReturns `{_shape(output)}`.\n")
+    return "\n".join(lines)
+
+
+def _takes(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kind = {"string": "text", "integer": "number"}.get(schema["type"], schema["type"])
+    if "maxLength" in schema:
+        return f"{kind} of at most {schema['maxLength']:,} characters"
+    if "maximum" in schema:
+        return f"{kind} from {schema['minimum']} to {schema['maximum']}"
+    return str(kind)
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    if schema.get("type") == "array":
+        return f"[{_shape(schema['items'])}]"
+    if "properties" in schema:
+        inner = (
+            name + (f": {_shape(sub)}" if sub.get("type") in {"array", "object"} else "")
+            for name, sub in schema["properties"].items()
+        )
+        return "{" + ", ".join(inner) + "}"
+    return "…"
+
+
+def _codes() -> str:
+    rows = {"internal": "A fault in Scrubjay; the log has it under the incident."}
+    for module in (engine_errors, errors):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, engine_errors.EngineError):
+                meaning = (kind.__doc__ or "").split("\n\n")[0]
+                rows.setdefault(kind.code, " ".join(meaning.split()))
+    told = (
+        "configuration",
+        "conflict",
+        "document",
+        "forbidden",
+        "index_damaged",
+        "internal",
+        "invalid_input",
+        "not_found",
+        "over_time",
+        "rate_limited",
+        "too_large",
+        "unavailable",
+        "unknown_argument",
+        "unknown_tool",
+    )
+    return "".join(f"| `{code}` | {rows[code]} |\n" for code in told)

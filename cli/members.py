@@ -1,0 +1,84 @@
+"""`member`: the people of a tenant and their roles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cli.context import As, Json, opened, run
+
+app = typer.Typer(name="member", help="The people: add, list, remove.")
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="Their e-mail address.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Else the address's first part.")] = "",
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="owner, admin, curator, member or guest.")
+    ] = "member",
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Add a person. What they may read is a matter of grants, not of the role."""
+    run(_add(ctx, email, name, role, as_user, as_json=as_json))
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the people."""
+    run(_list(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="E-mail address, name or id.")],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """End a membership, and every token of that person, at once."""
+    run(_remove(ctx, member, as_user, as_json=as_json))
+
+
+async def _add(
+    ctx: typer.Context, email: str, name: str, role: str, as_user: str, *, as_json: bool
+) -> None:
+    from cli import output
+    from engine.domain import Role
+    from engine.errors import InvalidInput
+
+    if role not in set(Role):
+        raise InvalidInput(f"no role {role!r}; allowed are {', '.join(Role)}", field="role")
+    async with opened(ctx, as_user) as (engine, principal):
+        member = await engine.add_member(principal, email, name=name, role=Role(role))
+    if as_json:
+        output.show_json(asdict(member))
+    else:
+        output.note(f"added {member.email} as {member.role}")
+
+
+async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.list_members(principal)
+    if as_json:
+        output.show_json({"members": [asdict(member) for member in found]})
+        return
+    rows = [(member.user_id, member.name, member.email or "", str(member.role)) for member in found]
+    output.show(render.table(("id", "name", "e-mail", "role"), rows))
+
+
+async def _remove(ctx: typer.Context, member: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        removed = await engine.remove_member(principal, member)
+    if as_json:
+        output.show_json({"removed": removed.user_id})
+    else:
+        output.note(f"removed {removed.name}")

@@ -1,0 +1,145 @@
+"""Whose a bearer token is: an API token of ours, or an access token of the OAuth provider.
+
+The host asks before a message is read. What was found is remembered for a few seconds, because a
+client sends the same token with every message; a revocation drops it all, one by another process
+(the command line) within `LOOK_S`. Nothing here imports the MCP library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from engine.errors import ConfigurationError, Unauthenticated
+
+if TYPE_CHECKING:
+    from engine.domain import Principal
+    from engine.engine import Engine
+    from engine.settings import Settings
+
+REMEMBERED_S = 5.0
+LOOK_S = 0.25  # how often other processes' revocations are looked for, while somebody calls
+REMEMBERED_MAX = 5_000
+TOKEN_MAX = 16_384  # characters; access tokens with many groups are long
+OURS = "sj_"
+
+
+class AccessTokens(Protocol):
+    """Verifies access tokens of a provider."""
+
+    async def principal(self, token: str) -> tuple[Principal, float | None]:
+        """Who it acts for, and its end in seconds since the epoch where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal
+    until: float  # monotonic
+
+
+class Credentials:
+    """Principals by bearer token, remembered shortly."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        api_tokens: bool = True,
+        access_tokens: AccessTokens | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._api_tokens = api_tokens
+        self._access_tokens = access_tokens
+        self._clock = clock
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._revocations = engine.revocations
+        self._newest: datetime | None = None
+        self._looked_at = float("-inf")
+
+    async def principal(self, token: str) -> Principal:
+        """Whose token it is. Whatever is wrong with it, `Unauthenticated` says the same."""
+        if len(token) > TOKEN_MAX:
+            raise Unauthenticated(_REFUSED)
+        await self._drop_revoked()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        known = self._known.get(digest)
+        if known is not None and known.until > self._clock():
+            return known.principal
+        principal, lasts_s = await self._verify(token)
+        self._known[digest] = _Known(principal, self._clock() + min(lasts_s, REMEMBERED_S))
+        self._known.move_to_end(digest)
+        if len(self._known) > REMEMBERED_MAX:
+            self._known.popitem(last=False)
+        return principal
+
+    async def _verify(self, token: str) -> tuple[Principal, float]:
+        """The principal and for how long the token surely lasts."""
+        if token.startswith(OURS) and self._api_tokens:
+            return await self._engine.authenticate(token), REMEMBERED_S
+        if token.startswith(OURS) or self._access_tokens is None:
+            raise Unauthenticated(_REFUSED)
+        principal, ends_at = await self._access_tokens.principal(token)
+        return principal, REMEMBERED_S if ends_at is None else max(0.0, ends_at - time.time())
+
+    async def _drop_revoked(self) -> None:
+        if self._engine.revocations != self._revocations:
+            self._revocations = self._engine.revocations
+            self._known.clear()
+        now = self._clock()
+        if now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        newest = await self._engine.newest_revocation()
+        if newest != self._newest:
+            self._newest = newest
+            self._known.clear()
+
+
+_REFUSED = "This token is wrong, expired or revoked."
+
+
+def build_credentials(engine: Engine, settings: Settings) -> Credentials:
+    """As the settings want them: API tokens, an OAuth provider, or both."""
+    return Credentials(
+        engine,
+        api_tokens=settings.mcp.api_tokens,
+        access_tokens=_access_tokens(engine, settings),
+    )
+
+
+def _access_tokens(engine: Engine, settings: Settings) -> AccessTokens | None:
+    if not settings.mcp.oauth_issuer:
+        return None
+    from mcp_server.oauth import build_oauth  # noqa: PLC0415 (loads pyjwt only where it is used)
+
+    return build_oauth(engine, settings)
+
+
+def require_verifier(settings: Settings, *, loopback: bool) -> None:
+    """Raise `ConfigurationError` where others than this machine reach a server that knows nobody.
+
+    Also where the OAuth settings can't work together.
+    """
+    chosen = settings.mcp
+    if chosen.oauth_issuer and not settings.server.public_url:
+        raise ConfigurationError(
+            "mcp.oauth_issuer is set and server.public_url is not: say how people reach this"
+            " server, since that is what their tokens must be for."
+        )
+    if chosen.oauth_introspection_url and not chosen.oauth_client_id:
+        raise ConfigurationError(
+            "mcp.oauth_introspection_url needs mcp.oauth_client_id and mcp.oauth_client_secret:"
+            " providers answer only known clients."
+        )
+    open_to_others = not loopback or bool(settings.server.public_url)
+    if open_to_others and not chosen.api_tokens and not chosen.oauth_issuer:
+        raise ConfigurationError(
+            "Others can reach this server (server.host, server.public_url) and nothing says who"
+            " they are: set mcp.api_tokens to true, or mcp.oauth_issuer."
+        )

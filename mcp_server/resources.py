@@ -1,0 +1,113 @@
+"""Documents as resources: a mirror of `search` and `fetch` for clients that let people pick them.
+
+Whatever matters is a tool; most clients read no resources. The list shows the newest documents, the
+template reads any one, and completion offers knowledge bases by name and documents by title.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp_types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+from mcp_types import Resource as ListedResource
+
+from engine.errors import EngineError, InvalidInput, NotFound
+from mcp_server.caller import Caller, Door
+from mcp_server.render import FETCH_BUDGET, fit
+
+if TYPE_CHECKING:
+    from mcp_server.server import KnowledgeServer
+
+TEMPLATE = "kb://{knowledge_base}/documents/{id}"
+LISTED = 50  # documents; who looks for more uses search
+OFFERED = 100  # completions, the protocol's most
+LOOKED_THROUGH = 500  # documents whose titles are compared
+
+
+def uri_of(knowledge_base: str, document_id: str) -> str:
+    """The address of a document as a resource."""
+    return f"kb://{quote(knowledge_base, safe='')}/documents/{document_id}"
+
+
+async def listed_documents(caller: Caller) -> list[ListedResource]:
+    """The newest documents that answer and that the caller may read."""
+    names = {kb.id: kb.name for kb in await caller.engine.list_kbs(caller.principal)}
+    page = await caller.engine.list_documents(caller.principal, state="ready", limit=LISTED)
+    return [
+        ListedResource(
+            uri=uri_of(names.get(document.kb_id, document.kb_id), document.id),
+            name=document.title[:200] or document.id,
+            title=document.title[:200] or document.id,
+            mime_type="text/markdown",
+        )
+        for document in page.documents
+    ]
+
+
+def add_resources(server: KnowledgeServer, door: Door) -> None:
+    """Register the template and the completion of its parts."""
+
+    @server.resource(
+        TEMPLATE,
+        name="document",
+        title="A document",
+        description="The text of a document, its first page where it is long.",
+        mime_type="text/markdown",
+    )
+    async def document(knowledge_base: str, id: str, context: Context) -> str:  # noqa: A002
+        uri = uri_of(knowledge_base, id)
+        try:
+            caller = await door.caller(context.request_context.request)
+            page = await caller.engine.fetch(caller.principal, id)
+        except (InvalidInput, NotFound):
+            raise ResourceNotFoundError(f"Unknown resource: {uri}") from None
+        except EngineError as error:
+            raise ResourceError(str(error)) from None
+        if knowledge_base not in {page.kb_name, page.kb_id}:
+            raise ResourceNotFoundError(f"Unknown resource: {uri}")
+        return page.text[: fit(page.text, FETCH_BUDGET)]
+
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # untyped in the SDK
+    async def complete(
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
+    ) -> Completion | None:
+        if argument.name == "knowledge_base":
+            found = await _names(await door.caller(server.request_now()), argument.value)
+        elif isinstance(ref, ResourceTemplateReference) and argument.name == "id":
+            chosen = (context.arguments or {}).get("knowledge_base", "") if context else ""
+            found = await _ids(await door.caller(server.request_now()), chosen, argument.value)
+        else:
+            return None
+        return Completion(values=found[:OFFERED], total=len(found), has_more=len(found) > OFFERED)
+
+
+async def _names(caller: Caller, begun: str) -> list[str]:
+    names = [kb.name for kb in await caller.engine.list_kbs(caller.principal)]
+    return [name for name in names if name.casefold().startswith(begun.casefold())]
+
+
+async def _ids(caller: Caller, knowledge_base: str, begun: str) -> list[str]:
+    """Ids of documents that begin so, or whose title holds what was typed."""
+    try:
+        page = await caller.engine.list_documents(
+            caller.principal, knowledge_base, state="ready", limit=LOOKED_THROUGH
+        )
+    except NotFound:
+        return []
+    typed = begun.casefold()
+    return [
+        document.id
+        for document in page.documents
+        if document.id.startswith(typed) or typed in document.title.casefold()
+    ]

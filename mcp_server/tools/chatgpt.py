@@ -1,0 +1,58 @@
+"""`search` and `fetch` as ChatGPT's connectors want them: one argument each, and exact shapes.
+
+The profile `chatgpt` publishes these two and nothing else; behind them is what the others call.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from engine.domain import Scope
+from mcp_server.call import current
+from mcp_server.tool import KnowledgeTool
+from mcp_server.tools import fetch as reading
+from mcp_server.tools import search as finding
+
+LIMIT = 10
+
+
+class Link(BaseModel):
+    id: str
+    title: str
+    url: str
+
+
+class Links(BaseModel):
+    results: list[Link]
+
+
+async def search(
+    query: Annotated[str, Field(min_length=1, max_length=2000, description="Words or a question.")],
+) -> Links:
+    """The best documents, as links."""
+    caller = current().caller
+    found = await finding.find(caller, query, "", LIMIT)
+    return Links(
+        results=[
+            Link(id=hit.id, title=hit.title, url=caller.links.url(hit.url, hit.id))
+            for hit in found.hits
+        ]
+    )
+
+
+def build_chatgpt_search() -> KnowledgeTool:
+    """`search`, strict."""
+    return KnowledgeTool.of(
+        search,
+        scope=Scope.KB_READ,
+        title="Search the knowledge bases",
+        description="Search the team's documents and chats. Returns the best, each with an id for"
+        " fetch and a url to cite.",
+    )
+
+
+def build_chatgpt_fetch() -> KnowledgeTool:
+    """`fetch`, which has one argument anyway."""
+    return reading.build_fetch()

@@ -1,0 +1,54 @@
+"""`get_ingestion`: how far an added document is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from engine.domain import Scope
+from mcp_server.call import current
+from mcp_server.tool import KnowledgeTool
+
+
+class IngestionState(BaseModel):
+    job_id: str
+    document_id: str
+    status: str
+    progress: float
+    error: str
+
+
+DESCRIPTION = (
+    "How far a document is that was added: pending, running, ready, failed or cancelled. progress"
+    " is 0 to 1; if it failed, error says what to do."
+)
+
+
+async def get_ingestion(
+    job_id: Annotated[
+        str,
+        Field(min_length=1, max_length=100, description="job_id, or a document's id."),
+    ],
+) -> IngestionState:
+    """Where the ingestion stands now."""
+    call = current()
+    found = await call.caller.engine.get_ingestion(call.caller.principal, job_id)
+    call.results = 1
+    return IngestionState(
+        job_id=found.job_id,
+        document_id=found.document_id,
+        status=found.state,
+        progress=round(max(found.progress, 0.0), 3),
+        error=found.error,
+    )
+
+
+def build_get_ingestion() -> KnowledgeTool:
+    """The tool."""
+    return KnowledgeTool.of(
+        get_ingestion,
+        scope=Scope.KB_WRITE,
+        title="Follow an added document",
+        description=DESCRIPTION,
+    )

@@ -1,0 +1,94 @@
+"""`list_documents`: what is kept in a knowledge base, and how each document is doing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from engine.domain import Scope
+from mcp_server.call import current
+from mcp_server.cursors import cursor_of, position_of
+from mcp_server.render import SEARCH_BUDGET, page_within
+from mcp_server.tool import KnowledgeTool
+
+PAGE = 50
+Status = Literal["any", "pending", "running", "ready", "failed", "cancelled"]
+
+
+class Document(BaseModel):
+    id: str
+    title: str
+    url: str
+    status: str
+    updated_at: str
+    error: str
+
+
+class Documents(BaseModel):
+    documents: list[Document]
+    next_cursor: str
+    notice: str
+
+
+DESCRIPTION = (
+    "List documents, newest first, with their status; fetch takes the id of a ready one. To find"
+    " something by what it says, use search."
+)
+
+
+async def list_documents(
+    knowledge_base: Annotated[
+        str, Field(max_length=200, description="Name or id; empty: all you may read.")
+    ] = "",
+    status: Annotated[Status, Field(description="Only documents in this state.")] = "any",
+    cursor: Annotated[
+        str, Field(max_length=500, description="next_cursor of the page before.")
+    ] = "",
+) -> Documents:
+    """A page of documents, within its budget."""
+    call = current()
+    caller = call.caller
+    after = position_of(caller, cursor, "documents", knowledge_base, status)
+    page = await caller.engine.list_documents(
+        caller.principal,
+        knowledge_base,
+        state="" if status == "any" else status,
+        limit=PAGE,
+        cursor=after,
+    )
+    listed = [
+        Document(
+            id=document.id,
+            title=document.title,
+            url=caller.links.url(document.url, document.id),
+            status=document.state,
+            updated_at=(document.source_updated_at or document.updated_at).isoformat(
+                timespec="seconds"
+            ),
+            error=document.error,
+        )
+        for document in page.documents
+    ]
+    shown = listed[: page_within([item.model_dump() for item in listed], SEARCH_BUDGET)]
+    call.kb_ids = sorted({document.kb_id for document in page.documents})
+    call.results = len(shown)
+    more = bool(page.next_cursor) or len(shown) < len(listed)
+    following = cursor_of(caller, shown[-1].id, "documents", knowledge_base, status) if more else ""
+    notice = "" if shown else _nothing(knowledge_base, status, more=bool(after))
+    return Documents(documents=shown, next_cursor=following, notice=notice)
+
+
+def _nothing(knowledge_base: str, status: str, *, more: bool) -> str:
+    if more:
+        return "No more documents."
+    where = "this knowledge base" if knowledge_base else "what you may read"
+    which = "No document" if status == "any" else f"No {status} document"
+    return f"{which} in {where}. list_knowledge_bases tells what there is."
+
+
+def build_list_documents() -> KnowledgeTool:
+    """The tool."""
+    return KnowledgeTool.of(
+        list_documents, scope=Scope.KB_READ, title="List documents", description=DESCRIPTION
+    )

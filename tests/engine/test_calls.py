@@ -1,0 +1,123 @@
+"""The audit of tool calls: who may read it, what it never holds, and that it is on disk in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from engine import calls
+from engine.calls import Called, CallLog
+from engine.clock import now
+from engine.db.session import Database, open_database
+from engine.db.tables import ToolCall
+from engine.domain import Principal, Scope
+from engine.engine import Engine
+from engine.errors import Forbidden, Unavailable
+from engine.runtime import open_engine
+from tests.fakes.homes import home_settings
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    async with open_engine(home_settings(tmp_path)) as opened:
+        yield opened
+
+
+def called(owner: Principal, tool: str = "search", text: str = "salaries") -> Called:
+    return Called(
+        tenant_id=owner.tenant_id,
+        user_id=owner.user_id,
+        api_token_id=None,
+        door="http",
+        tool=tool,
+        kb_ids=["kb"],
+        results=3,
+        code="",
+        took_ms=1.5,
+        at=now(),
+        text=text,
+    )
+
+
+async def rows(engine: Engine) -> int:
+    async with engine.db.read() as session:
+        return await session.scalar(select(func.count()).select_from(ToolCall)) or 0
+
+
+async def test_calls_are_on_disk_without_being_asked_for(engine: Engine) -> None:
+    owner = await engine.owner()
+    for _ in range(50):
+        engine.note_call(called(owner))
+    async with asyncio.timeout(10):
+        while await rows(engine) < 50:  # noqa: ASYNC110 (another task writes them)
+            await asyncio.sleep(0.02)
+    [newest, *_] = await engine.list_calls(owner)
+    assert (newest.tool, newest.results, newest.kb_ids) == ("search", 3, ["kb"])
+
+
+async def test_an_orderly_stop_writes_what_was_noted(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path)
+    async with open_engine(settings) as engine:
+        engine.note_call(called(await engine.owner(), tool="fetch"))
+    async with open_engine(settings) as engine:
+        assert [call.tool for call in await engine.list_calls(await engine.owner())] == ["fetch"]
+
+
+async def test_what_was_asked_is_kept_only_where_the_tenant_wants_it(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path)
+    async with open_engine(settings) as engine:
+        engine.note_call(called(await engine.owner(), text="before"))
+    async with open_engine(settings) as engine:
+        await engine.keep_call_text(await engine.owner(), on=True)
+        engine.note_call(called(await engine.owner(), text="after"))
+    async with open_engine(settings) as engine:
+        kept = await engine.list_calls(await engine.owner())
+    assert [call.text for call in kept] == ["after", ""]
+
+
+async def test_only_admins_read_the_calls(engine: Engine) -> None:
+    owner = await engine.owner()
+    reader = replace(owner, scopes=frozenset({Scope.KB_READ, Scope.KB_ASK}))
+    with pytest.raises(Forbidden):
+        await engine.list_calls(reader)
+
+
+async def test_calls_wait_while_the_database_is_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await engine.owner()
+    log = CallLog(engine.db)
+    written = calls._write
+
+    async def away(*_: object) -> None:
+        raise Unavailable("The database can't be reached.")
+
+    log.note(called(owner))
+    monkeypatch.setattr(calls, "_write", away)
+    assert not await log.flush()
+    monkeypatch.setattr(calls, "_write", written)
+    assert await log.flush()
+    assert await rows(engine) == 1
+
+
+async def test_rows_go_to_either_database(database_url: str, tmp_path: Path) -> None:
+    async with open_database(database_url) as db:
+        tenant = await _tenant(db)
+        log = CallLog(db)
+        log.note(replace(called(tenant), kb_ids=("a", "b")))
+        assert await log.flush()
+        listed = await db.run_read(lambda session: calls.list_calls(session, tenant))
+    assert [list(call.kb_ids) for call in listed] == [["a", "b"]]
+
+
+async def _tenant(db: Database) -> Principal:
+    from engine import access, tenants
+
+    tenant, member = await tenants.ensure_default(db)
+    async with db.read() as session:
+        return await access.principal_of_user(session, tenant.id, member.user_id)
