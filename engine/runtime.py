@@ -14,7 +14,7 @@ import anyio.to_thread
 from engine import tenants
 from engine.agent import Budget
 from engine.ask import Asker
-from engine.blobs import FolderBlobs
+from engine.blobs import BlobStore, FolderBlobs
 from engine.clock import now
 from engine.db.current import is_current
 from engine.db.session import open_database
@@ -55,7 +55,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             )
         )
         await tenants.ensure_default(db)
-        blobs = FolderBlobs(settings.blob_folder)
+        blobs = build_blobs(settings)
         index = EmbeddedIndex(settings.home / "index")
         stack.push_async_callback(index.aclose)
         embedder = build_embedder(settings)
@@ -157,6 +157,26 @@ def open_secrets(settings: Settings) -> Secrets:
             " know the same one. Make one with `openssl rand -base64 32`."
         )
     return load_key_file(settings.home / "secret.key")
+
+
+def build_blobs(settings: Settings) -> BlobStore:
+    """A folder, or a bucket."""
+    chosen = settings.storage
+    if chosen.type == "folder":
+        return FolderBlobs(settings.blob_folder)
+    from engine.blobs_s3 import S3Blobs
+
+    if not chosen.bucket:
+        raise ConfigurationError('storage.bucket is not set: storage.type "s3" needs one.')
+    return S3Blobs(
+        chosen.bucket,
+        prefix=chosen.prefix,
+        endpoint=chosen.endpoint,
+        region=chosen.region,
+        access_key_id=chosen.access_key_id.get_secret_value(),
+        secret_access_key=chosen.secret_access_key.get_secret_value(),
+        timeout_s=chosen.timeout_s,
+    )
 
 
 def build_embedder(settings: Settings) -> Embedder:

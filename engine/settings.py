@@ -113,8 +113,24 @@ class Database(Section):
 class Storage(Section):
     """Where the bytes of documents live."""
 
-    type: Literal["folder"] = Field(default="folder", description="What keeps the bytes.")
+    type: Literal["folder", "s3"] = Field(default="folder", description="What keeps the bytes.")
     path: str = Field(default="", description="The folder. Empty: `blobs` in the data folder.")
+    bucket: str = Field(default="", description="The bucket; required with s3.")
+    prefix: str = Field(default="", description="What every key in the bucket begins with.")
+    endpoint: HttpUrl = Field(
+        default="", repr=False, description="An S3 server that is not AWS, e.g. http://minio:9000."
+    )
+    region: str = Field(default="us-east-1", min_length=1, description="The bucket's region.")
+    access_key_id: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key for the bucket. Empty: the role of the machine or pod.",
+    )
+    secret_access_key: SecretStr = Field(
+        default=SecretStr(""), description="The secret that belongs to the key."
+    )
+    timeout_s: float = Field(
+        default=60, gt=0, le=3600, description="Deadline of one call to the bucket."
+    )
 
 
 class Embedding(Section):
