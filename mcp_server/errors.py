@@ -17,6 +17,7 @@ from engine.telemetry import redact
 NEXT = {
     "not_found": "Use an id from a search result, or call list_knowledge_bases for the names.",
     "index_damaged": "This is for the operator: `scrubjay doctor` says what to do.",
+    "index_full": "This is for the operator: the search engine needs more room.",
     "unavailable": "Try again in a moment.",
 }
 
