@@ -14,6 +14,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -31,6 +32,8 @@ Outcome = Literal["done", "newer"]
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 BLOCKED_S = 30.0  # how long writes are held back after Vespa said that it is full
 CONNECTIONS = 4  # HTTP/2 carries many requests on each
+# Of the search that is under way, on the loop's clock.
+_deadline: ContextVar[float | None] = ContextVar("vespa_deadline", default=None)
 _BUSY = frozenset({502, 503, 504})
 _BODY_MAX = 100 << 20  # bytes; the container's own limit on a document operation
 
@@ -147,13 +150,22 @@ class VespaHttp:
 
     # Queries
 
+    @asynccontextmanager
+    async def one_deadline(self) -> AsyncIterator[None]:
+        """The queries made inside share one deadline: they are one search."""
+        token = _deadline.set(self._now() + self._query_timeout_s)
+        try:
+            yield
+        finally:
+            _deadline.reset(token)
+
     async def query(self, body: Mapping[str, object]) -> dict[str, Any]:
         """The `root` of a whole answer: `Unavailable` for an error, or for one from some documents.
 
-        Asked once more where the fault may pass, all within the query's deadline.
+        Asked again where the fault may pass, all within the query's deadline.
         """
         self.figures.queries += 1
-        deadline = self._now() + self._query_timeout_s
+        deadline = _deadline.get() or self._now() + self._query_timeout_s
         fault = self._slow("query", "vespa.query_timeout_s")
         for attempt in range(3):
             left_s = deadline - self._now()

@@ -99,7 +99,15 @@ class Near:
     hits: int
 
 
-Node = Everything | Nothing | And | Or | In | Is | Between | Meets | Words | Near
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """What `passing` lets through; `scored` changes no result, only what is known of each."""
+
+    passing: Node
+    scored: Sequence[Node]
+
+
+Node = Rank | Everything | Nothing | And | Or | In | Is | Between | Meets | Words | Near
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,7 @@ class _Writer:
     def parameter(self, value: str) -> str:
         return "@" + self.names.setdefault(value, f"p{len(self.names)}")
 
-    def write(self, node: Node) -> str:  # noqa: C901, PLR0911 (one line a kind of node)
+    def write(self, node: Node) -> str:  # noqa: C901, PLR0911, PLR0912 (a kind of node each)
         match node:
             case Everything():
                 return "true"
@@ -138,6 +146,9 @@ class _Writer:
                 return self._joined(" and ", items, empty="true")
             case Or(items):
                 return self._joined(" or ", items, empty="false")
+            case Rank(passing, scored):
+                parts = ", ".join(self.write(item) for item in (passing, *scored))
+                return f"rank({parts})"
             case In(name, values) if values:
                 listed = ",".join(_checked(_VALUE, value, name) for value in sorted(values))
                 return f"{_name(name)} in ({self.parameter(listed)})"
@@ -154,8 +165,8 @@ class _Writer:
                 return f"range({_name(name)}, {lowest}, {highest})"
             case Meets(name, held):
                 tokens = ",".join(f'"{_checked(_TOKEN, token, name)}"' for token in sorted(held))
-                attributes = f'{{"{_name(name)}":[{tokens}]}}' if tokens else "0"
-                return f"predicate({_name(name)}, {attributes}, 0)"
+                attributes = f'{{"{_name(name)}":[{tokens}]}}' if tokens else "{}"
+                return f"predicate({_name(name)}, {attributes}, {{}})"
             case Words(name, words, hits):
                 text = f"{{totalTargetHits:{int(hits)}}}text({self.parameter(words)})"
                 return f"{_name(name)} contains ({text})"

@@ -23,6 +23,7 @@ from engine.index.vespa_yql import (
     Nothing,
     Or,
     Query,
+    Rank,
     Words,
     render,
 )
@@ -44,7 +45,7 @@ def hybrid(words: str) -> And:
 def test_a_hybrid_search_reads_as_it_is_meant() -> None:
     assert render("t_acme", hybrid("red fox")) == snapshot(
         Query(
-            yql='select * from t_acme where ((chunk_terms contains ({totalTargetHits:200}text(@p0)) or ({label:"dense",totalTargetHits:200}nearestNeighbor(embeddings, q))) and tenant in (@p1) and acl in (@p2) and predicate(acl_all, {"acl_all":["tenant","u:1"]}, 0) and kb_id in (@p3) and hidden = false)',
+            yql='select * from t_acme where ((chunk_terms contains ({totalTargetHits:200}text(@p0)) or ({label:"dense",totalTargetHits:200}nearestNeighbor(embeddings, q))) and tenant in (@p1) and acl in (@p2) and predicate(acl_all, {"acl_all":["tenant","u:1"]}, {}) and kb_id in (@p3) and hidden = false)',
             parameters={"p0": "red fox", "p1": "t1", "p2": "tenant,u:1", "p3": "kb"},
         )
     )
@@ -58,8 +59,13 @@ def test_a_hybrid_search_reads_as_it_is_meant() -> None:
         (And([]), "true"),
         (Or([]), "false"),
         (And([Is("hidden", value=True)]), "hidden = true"),
+        (Rank(Is("hidden", value=False), []), "rank(hidden = false)"),
+        (
+            Rank(Everything(), [Is("hidden", value=True), Nothing()]),
+            "rank(true, hidden = true, false)",
+        ),
         (In("tags", []), "false"),
-        (Meets("acl_all", []), "predicate(acl_all, 0, 0)"),
+        (Meets("acl_all", []), "predicate(acl_all, {}, {})"),
         (Between("updated_at"), "true"),
         (Between("updated_at", low=-5), "range(updated_at, -5L, Infinity)"),
         (Between("updated_at", high=7), "range(updated_at, -Infinity, 7L)"),
