@@ -40,7 +40,7 @@ MASK = "****"
 LOCAL_MODELS = ("minilm", "hashing")  # what embedding.model may be without an endpoint
 # Variables that steer the process rather than set something: the data folder, the settings file,
 # and what the tests are told about services.
-OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG"})
+OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG", "SCRUBJAY_VESPA_URL"})
 OTHER_PREFIXES = ("SCRUBJAY_TEST_",)
 
 
