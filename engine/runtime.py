@@ -166,8 +166,6 @@ def build_blobs(settings: Settings) -> BlobStore:
         return FolderBlobs(settings.blob_folder)
     from engine.blobs_s3 import S3Blobs
 
-    if not chosen.bucket:
-        raise ConfigurationError('storage.bucket is not set: storage.type "s3" needs one.')
     return S3Blobs(
         chosen.bucket,
         prefix=chosen.prefix,
