@@ -20,7 +20,7 @@ URL = "http://vespa.test:8080"
 
 
 def build_index(
-    server: FakeVespa,
+    server: FakeVespa | str,
     db: Database,
     *,
     policy: Policy = "dedicated",
@@ -28,22 +28,28 @@ def build_index(
     max_dedicated: int = 1000,
     timeout_s: float = 20.0,
 ) -> VespaIndex:
-    """An index of its own client over a server that others may use as well."""
+    """An index with a client of its own, over a server in this process or at an address."""
+    transport = None if isinstance(server, str) else httpx2.ASGITransport(app=server.app)
 
     async def deploy(placements: Sequence[Placement], *, removed: Sequence[str]) -> None:
         today = datetime.now(UTC).date()
         package = render(placements, Cluster(), removed=removed, today=today)
-        server.deploy(package.files)
+        if isinstance(server, FakeVespa):
+            server.deploy(package.files)
+            return
+        async with httpx2.AsyncClient(trust_env=False, timeout=timeout_s) as client:
+            path = "/application/v2/tenant/default/prepareandactivate"
+            (await client.post(server + path, content=package.to_zip())).raise_for_status()
 
     http = VespaHttp(
-        URL,
+        server if isinstance(server, str) else URL,
         query_timeout_s=timeout_s,
         feed_timeout_s=timeout_s,
-        transport=httpx2.ASGITransport(app=server.app),
+        transport=transport,
     )
     places = SqlPlaces(
         db, SqlLimits(db), deploy, cells=cells, policy=policy, max_dedicated=max_dedicated
     )
-    if not server.generation:
+    if isinstance(server, FakeVespa) and not server.generation:
         server.deploy(render([], Cluster()).files)
     return VespaIndex(http, places)

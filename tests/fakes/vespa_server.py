@@ -5,8 +5,8 @@ the documents and the queries as they would be sent, refuses what it does not kn
 Vespa's sources say. It ranks without `engine.ranking`, trims to the rerank count, and, like
 weakAnd, scores no words of a document that it passed over.
 
-Run by itself (`python -m tests.fakes.vespa_server PORT [FILE]`) it keeps its documents in FILE, for
-tests that kill whoever feeds it.
+Run by itself (`python -m tests.fakes.vespa_server PORT`) it speaks HTTP/1.1 and HTTP/2 without TLS, as
+Vespa does, both services on one port.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import io
 import json
 import math
 import re
+import socket
 import struct
 import sys
 import time
 import zipfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+import httpx2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -83,7 +85,7 @@ class Schema:
 class FakeVespa:
     """The state, and the ASGI application over it (`app`). `faults` may answer a request first."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
         self.package: dict[str, str] = {}
         self.generation = 0
@@ -94,7 +96,6 @@ class FakeVespa:
         self.deploys: list[frozenset[str]] = []
         self._sessions: dict[int, dict[str, str]] = {}
         self._prepared: set[int] = set()
-        self._file = file
         self.app = Starlette(
             routes=[
                 Route("/state/v1/health", self._health),
@@ -147,7 +148,6 @@ class FakeVespa:
         self.package = dict(files)
         self.generation += 1
         self.deploys.append(frozenset(declared))
-        self._save()
 
     async def _config(self, request: Request) -> Response:  # noqa: PLR0911 (an address each)
         rest = request.path_params["rest"]
@@ -240,7 +240,6 @@ class FakeVespa:
             return JSONResponse({**path_id, "fields": known})
         if request.method == "DELETE":
             schema.documents.pop(key, None)
-            self._save()
             return JSONResponse(path_id)
         condition = request.query_params.get("condition", "")
         create = request.query_params.get("create") == "true"
@@ -262,7 +261,6 @@ class FakeVespa:
                 if set(change) != {"assign"}:
                     raise Refused(400, f"no such update: {change}")
                 known[name] = _read_value(schema, name, change["assign"])
-        self._save()
         return JSONResponse(path_id)
 
     async def _many(self, request: Request) -> Response:
@@ -284,7 +282,6 @@ class FakeVespa:
                 raise Refused(400, "delete what?")
             for key, _ in chosen:
                 del schema.documents[key]
-            self._save()
         else:
             wanted = query["fieldSet"].removeprefix(f"{schema.name}:").split(",")
             answer["documents"] = [
@@ -383,15 +380,6 @@ class FakeVespa:
 
     async def _health(self, _: Request) -> Response:
         return JSONResponse({"status": {"code": "up"}})
-
-    def _save(self) -> None:
-        if self._file is None:
-            return
-        state = {
-            "package": self.package,
-            "documents": {name: schema.documents for name, schema in self.schemas.items()},
-        }
-        self._file.write_text(json.dumps(state))
 
 
 def _read_schemas(files: Mapping[str, str]) -> dict[str, Schema]:
@@ -703,13 +691,44 @@ def _summary(hit: Scored, summary: str, profile: str, inputs: Mapping[str, Any])
     return shown
 
 
-async def _main(port: int, file: Path | None) -> None:
-    import uvicorn
+async def serve(vespa: FakeVespa, port: int, stop: asyncio.Event) -> None:
+    """Listen on loopback until `stop`."""
+    from hypercorn.asyncio import serve as listen
+    from hypercorn.config import Config
 
-    vespa = FakeVespa(file)
-    config = uvicorn.Config(vespa.app, host="127.0.0.1", port=port, log_level="warning")
-    await uvicorn.Server(config).serve()
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.loglevel = "CRITICAL"  # it would tell of each connection that a test cuts
+    config.graceful_timeout = 0.1
+    await listen(vespa.app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running(vespa: FakeVespa) -> AsyncIterator[int]:
+    """The port it listens on, inside."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(vespa, port, stop))
+    try:
+        await _answering(port)
+        yield port
+    finally:
+        stop.set()
+        await serving
+
+
+async def _answering(port: int) -> None:
+    async with asyncio.timeout(20), httpx2.AsyncClient(trust_env=False) as client:
+        while True:
+            try:
+                await client.get(f"http://127.0.0.1:{port}/state/v1/health")
+            except httpx2.TransportError:
+                await asyncio.sleep(0.02)
+            else:
+                return
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))
+    asyncio.run(serve(FakeVespa(), int(sys.argv[1]), asyncio.Event()))
