@@ -91,6 +91,7 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
         "storage.type": "folder",
         "storage.path": "",
         "jobs.broker": "memory",
+        "search.engine": "embedded",
     }
     return load_settings(home, file, inside)
 

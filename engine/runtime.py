@@ -17,7 +17,7 @@ from engine.ask import Asker
 from engine.blobs import BlobStore, FolderBlobs
 from engine.clock import now
 from engine.db.current import is_current
-from engine.db.session import open_database
+from engine.db.session import Database, open_database
 from engine.engine import Engine
 from engine.errors import ConfigurationError
 from engine.index.embedded import EmbeddedIndex
@@ -56,7 +56,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         )
         await tenants.ensure_default(db)
         blobs = build_blobs(settings)
-        index = EmbeddedIndex(settings.home / "index")
+        index = build_index(settings, db)
         stack.push_async_callback(index.aclose)
         embedder = build_embedder(settings)
         stack.push_async_callback(embedder.aclose)
@@ -83,7 +83,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             db=db,
             blobs=blobs,
             index=index,
-            open_index_writer=lambda: _index_writer(settings),
+            open_index_writer=lambda: _index_writer(settings, db),
             embedder=embedder,
             check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
@@ -110,13 +110,26 @@ def _search_defaults(settings: Settings) -> SearchDefaults:
 
 
 @asynccontextmanager
-async def _index_writer(settings: Settings) -> AsyncIterator[SearchIndex]:
-    """The index as its one writer opens it; whoever asks holds the worker's lock."""
-    index = EmbeddedIndex(settings.home / "index")
+async def _index_writer(settings: Settings, db: Database) -> AsyncIterator[SearchIndex]:
+    """The index as a worker opens it: of a folder the one writer, who holds the worker's lock."""
+    index = build_index(settings, db)
     try:
+        if settings.search.engine == "vespa":
+            from engine.vespa_cluster import deploy_first
+
+            await deploy_first(settings, db, index)
         yield index
     finally:
         await index.aclose()
+
+
+def build_index(settings: Settings, db: Database) -> SearchIndex:
+    """A folder of segments, or a Vespa cluster."""
+    if settings.search.engine == "embedded":
+        return EmbeddedIndex(settings.home / "index")
+    from engine import vespa_cluster
+
+    return vespa_cluster.build_index(settings, db)
 
 
 def _migrate(settings: Settings) -> None:

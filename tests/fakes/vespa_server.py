@@ -92,6 +92,7 @@ class FakeVespa:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
         self.queries: list[dict[str, Any]] = []
+        self.refusals: list[str] = []
         self.coverage: dict[str, Any] = {"coverage": 100, "full": True}
         self.deploys: list[frozenset[str]] = []
         self._sessions: dict[int, dict[str, str]] = {}
@@ -339,7 +340,7 @@ class FakeVespa:
             sums = {f"sum({name})": sum(hit.document[name] for hit in hits) for name in select.sums}
             root["children"] = [{"id": "group:root:0", "relevance": 1.0, "fields": sums}]
             return root
-        wanted = int(body.get("hits", 10))
+        wanted = int(body.get("hits", 10)) if select.limit is None else select.limit
         if wanted > 2000:
             raise BadQuery(f"{wanted} hits requested, configured limit: 2000")
         count = int(body.get("ranking.globalPhase.rerankCount", 200))
@@ -370,6 +371,7 @@ class FakeVespa:
                         return answer
                 return await serve(request)
             except Refused as error:
+                self.refusals.append(str(error))
                 message = {"message": str(error), "error-code": "INVALID_APPLICATION_PACKAGE"}
                 if request.url.path.startswith("/search"):
                     failed = {"code": error.code, "message": str(error)}
@@ -417,7 +419,8 @@ def _read_schemas(files: Mapping[str, str]) -> dict[str, Schema]:
         )
     for name, parent in parents.items():
         base = found[parent]
-        found[name] = Schema(name, base.fields, base.profiles, base.dimension, base.cells)
+        fields = {**base.fields, **found[name].fields}
+        found[name] = Schema(name, fields, base.profiles, base.dimension, base.cells)
     return found
 
 

@@ -41,6 +41,7 @@ class Select:
     schema: str
     where: Item
     sums: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 def parse(yql: str, parameters: Mapping[str, Any]) -> Select:
@@ -65,6 +66,7 @@ class _Reader:
         schema = self.take("name")
         self.expect("where")
         where = self.item()
+        limit = int(self.take("number")) if self.accept("limit") else None
         sums: list[str] = []
         if self._tokens:
             self.expect("|", "all", "(", "output", "(")
@@ -77,7 +79,7 @@ class _Reader:
             self.expect(")", ")")
         if self._tokens:
             raise BadQuery(f"left over: {self._tokens}")
-        return Select(schema, where, tuple(sums))
+        return Select(schema, where, tuple(sums), limit)
 
     def item(self) -> Item:  # noqa: C901, PLR0911 (a shape each)
         if self.accept("("):

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0005_reembed"
-down_revision = "0001"
+down_revision = "0003_flows"
 branch_labels = None
 depends_on = None
 
