@@ -134,8 +134,18 @@ class SqlPlaces:
 
     async def all(self) -> list[Placement]:
         """Every placement that is to stay: what a package is rendered from."""
+        kept, _ = await self.wanted()
+        return kept
+
+    async def wanted(self) -> tuple[list[Placement], list[str]]:
+        """What rows ask for: the placements that stay, and the schemas that may go."""
         async with self._db.read() as session:
-            return [row.placement for row in await _rows(session) if row.state != "dropping"]
+            return _wanted(await _rows(session))
+
+    async def listed(self) -> list[tuple[Placement, str]]:
+        """Every placement with its state: placed, deployed or dropping."""
+        async with self._db.read() as session:
+            return [(row.placement, row.state) for row in await _rows(session)]
 
     async def deploy(self) -> None:
         """Deploy what the rows ask for, also where nothing changed."""
@@ -190,10 +200,8 @@ class SqlPlaces:
     async def _deploy_rows(self) -> None:
         async with self._db.read() as session:
             rows = await _rows(session)
-        kept = [row.placement for row in rows if row.state != "dropping"]
-        stay = {placement.schema.name for placement in kept}
-        going = {row.placement.schema.name for row in rows if row.state == "dropping"}
-        await self._deploy(kept, removed=sorted(going - stay))
+        kept, removed = _wanted(rows)
+        await self._deploy(kept, removed=removed)
 
         async def settle(session: AsyncSession) -> None:
             for row in rows:
@@ -228,6 +236,13 @@ class SqlPlaces:
             yield
         finally:
             await self._limits.release(LOCK, owner)
+
+
+def _wanted(rows: Sequence[_Row]) -> tuple[list[Placement], list[str]]:
+    kept = [row.placement for row in rows if row.state != "dropping"]
+    stay = {placement.schema.name for placement in kept}
+    going = {row.placement.schema.name for row in rows if row.state == "dropping"}
+    return kept, sorted(going - stay)
 
 
 async def _rows(session: AsyncSession, tenant_id: str = "", space: str = "") -> list[_Row]:

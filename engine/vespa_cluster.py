@@ -20,7 +20,7 @@ from engine.index.vespa import VespaIndex
 from engine.index.vespa_http import VespaHttp
 from engine.limits import SqlLimits
 from engine.models.endpoint import is_loopback
-from engine.placements import SqlPlaces
+from engine.placements import Deploy, SqlPlaces
 from engine.settings import Settings
 from vespa_app.deploy import Deployer, DeployRefused, DeployUnavailable
 from vespa_app.package import Cluster
@@ -29,10 +29,10 @@ from vespa_app.tenancy import Placement
 log = logging.getLogger(__name__)
 
 
-def build_places(settings: Settings, db: Database) -> SqlPlaces:
+def build_places(settings: Settings, db: Database, deploy: Deploy | None = None) -> SqlPlaces:
     """Where spaces live, deploying by the settings when one is made or dropped."""
 
-    async def deploy(placements: Sequence[Placement], *, removed: Sequence[str]) -> None:
+    async def by_settings(placements: Sequence[Placement], *, removed: Sequence[str]) -> None:
         async with open_deployer(settings) as deployer:
             with deploy_faults():
                 await deployer.deploy(placements, removed=removed)
@@ -41,7 +41,7 @@ def build_places(settings: Settings, db: Database) -> SqlPlaces:
     return SqlPlaces(
         db,
         SqlLimits(db),
-        deploy,
+        deploy or by_settings,
         cells=chosen.cells,
         policy=chosen.placement,
         max_dedicated=chosen.max_dedicated,
