@@ -86,7 +86,13 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
     if not file.is_file() and not invocation.config:
         file = home / "scrubjay.toml"
         file.touch()
-    inside = {"database.url": "", "storage.path": "", "jobs.broker": "memory"}
+    inside = {
+        "database.url": "",
+        "storage.type": "folder",
+        "storage.path": "",
+        "jobs.broker": "memory",
+        "search.engine": "embedded",
+    }
     return load_settings(home, file, inside)
 
 

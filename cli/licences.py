@@ -12,7 +12,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("ocr", "postgres", "redis")
+EXTRAS = ("ocr", "postgres", "redis", "s3", "vespa")
 COPYLEFT = re.compile(r"\b(A?L?GPL|MPL|Lesser General|Mozilla|Affero|EPL|CDDL)", re.IGNORECASE)
 
 

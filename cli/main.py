@@ -32,6 +32,7 @@ from cli import (
     settings,
     tenants,
     tokens,
+    vespa,
     watch,
 )
 from cli.context import BUG, DONE, EXIT_CODES, REFUSED, Invocation
@@ -102,6 +103,7 @@ app.add_typer(settings.app)
 doctor.register(app)
 evaluate.register(app)
 app.add_typer(model.app)
+app.add_typer(vespa.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -158,8 +158,8 @@ async def _restore(
     from cli import output, render
     from cli.add import finish_jobs
     from engine.backup import restore as read_backup
-    from engine.blobs import FolderBlobs
     from engine.locks import hold
+    from engine.runtime import build_blobs
 
     # Before the engine is opened, which would make a first tenant where there is none.
     with (
@@ -170,7 +170,7 @@ async def _restore(
         restored = await read_backup(
             file,
             settings.database_url,
-            FolderBlobs(settings.blob_folder),
+            build_blobs(settings),
             key_file=_key_file(settings),
             force=force,
         )

@@ -1,7 +1,8 @@
 """Bytes by content: what came in and the text parsed from it, keyed tenant and SHA-256.
 
-`BlobStore` is the port; `FolderBlobs` keeps a file a blob. Blobs never change: putting the same
-bytes again is free, and which of them are still needed is SQL's to know (`scrubjay reconcile`).
+`BlobStore` is the port; `FolderBlobs` keeps a file a blob, `blobs_s3.py` an object. Blobs never
+change: putting the same bytes again is free, and which of them are still needed is SQL's to know
+(`scrubjay reconcile`). `tests/contracts/blobs.py` is the suite both pass.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from engine.errors import InvalidInput, NotFound, Unavailable
 T = TypeVar("T")
 
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}")
-_HASH = re.compile(r"[0-9a-f]{64}")
+BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 _LEFTOVER_AGE_S = 86_400  # a half-written file older than this belongs to a process that died
 
 
@@ -102,7 +103,7 @@ class FolderBlobs:
     async def tenants(self) -> list[str]:
         """The tenants that have blobs, sorted."""
         return await _in_thread(
-            lambda: sorted(entry.name for entry in _entries(self.root) if _is_tenant(entry.name))
+            lambda: sorted(entry.name for entry in _entries(self.root) if is_tenant(entry.name))
         )
 
     async def hashes(self, tenant_id: str, *, older_than_s: float = 0) -> list[str]:
@@ -115,7 +116,7 @@ class FolderBlobs:
                 entry.name
                 for fan in _entries(folder)
                 for entry in _entries(Path(fan.path))
-                if _HASH.fullmatch(entry.name) and entry.stat().st_mtime <= before
+                if BLOB_HASH.fullmatch(entry.name) and entry.stat().st_mtime <= before
             )
 
         return await _in_thread(find)
@@ -156,17 +157,18 @@ class FolderBlobs:
                 Path(entry.path).unlink(missing_ok=True)
 
     def _folder(self, tenant_id: str) -> Path:
-        if not _is_tenant(tenant_id):
+        if not is_tenant(tenant_id):
             raise InvalidInput(f"{tenant_id!r} is not a tenant id.", field="tenant_id")
         return self.root / tenant_id
 
     def _path(self, tenant_id: str, blob_hash: str) -> Path:
-        if not _HASH.fullmatch(blob_hash):
+        if not BLOB_HASH.fullmatch(blob_hash):
             raise InvalidInput(f"{blob_hash!r} is not a SHA-256.", field="blob_hash")
         return self._folder(tenant_id) / blob_hash[:2] / blob_hash
 
 
-def _is_tenant(name: str) -> bool:
+def is_tenant(name: str) -> bool:
+    """Whether a name may stand for a tenant in a path."""
     return _TENANT.fullmatch(name) is not None
 
 

@@ -40,7 +40,7 @@ MASK = "****"
 LOCAL_MODELS = ("minilm", "hashing")  # what embedding.model may be without an endpoint
 # Variables that steer the process rather than set something: the data folder, the settings file,
 # and what the tests are told about services.
-OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG"})
+OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG", "SCRUBJAY_VESPA_URL"})
 OTHER_PREFIXES = ("SCRUBJAY_TEST_",)
 
 
@@ -305,6 +305,13 @@ def _require_together(settings: Settings) -> None:
         faults.append(
             f"processing.chunk_overlap = {settings.processing.chunk_overlap}: give at most half of "
             f"processing.chunk_size, which is {settings.processing.chunk_size}"
+        )
+    if settings.storage.type == "s3" and not settings.storage.bucket:
+        faults.append('storage.bucket is empty: storage.type "s3" needs the name of a bucket')
+    if _given(settings.storage.access_key_id) != _given(settings.storage.secret_access_key):
+        faults.append(
+            "storage.access_key_id and storage.secret_access_key belong together: give both, or "
+            "neither where the machine has a role"
         )
     if settings.database.url.startswith("postgresql") and not _given(settings.system.secret_key):
         faults.append(

@@ -15,7 +15,8 @@ EngineError
 ├── Cancelled                 the job was cancelled by a person or by a newer revision
 ├── OverTime                  a flow's component ran past its time limit; names the component
 ├── Unavailable               a dependency (database, index, model, disk) is not there now; try again
-│   └── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
+│   ├── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
+│   └── IndexFull             the search engine has no room for more; searching goes on
 └── AlreadyRunning            another process holds the data folder
 
 Doors turn these into their own language in one table each. The message says what happened, to
@@ -153,6 +154,12 @@ class IndexDamaged(Unavailable):
     """The index folder can't be read; `scrubjay reconcile` rebuilds it from the database."""
 
     code = "index_damaged"
+
+
+class IndexFull(Unavailable):
+    """The search engine has no room for more: writes wait, searching goes on."""
+
+    code = "index_full"
 
 
 class AlreadyRunning(EngineError):

@@ -14,11 +14,11 @@ import anyio.to_thread
 from engine import tenants
 from engine.agent import Budget
 from engine.ask import Asker
-from engine.blobs import FolderBlobs
+from engine.blobs import BlobStore, FolderBlobs
 from engine.calls import CallLog
 from engine.clock import now
 from engine.db.current import is_current
-from engine.db.session import open_database
+from engine.db.session import Database, open_database
 from engine.engine import Engine
 from engine.errors import ConfigurationError
 from engine.index.embedded import EmbeddedIndex
@@ -56,8 +56,8 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             )
         )
         await tenants.ensure_default(db)
-        blobs = FolderBlobs(settings.blob_folder)
-        index = EmbeddedIndex(settings.home / "index")
+        blobs = build_blobs(settings)
+        index = build_index(settings, db)
         stack.push_async_callback(index.aclose)
         embedder = build_embedder(settings)
         stack.push_async_callback(embedder.aclose)
@@ -86,7 +86,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             db=db,
             blobs=blobs,
             index=index,
-            open_index_writer=lambda: _index_writer(settings),
+            open_index_writer=lambda: _index_writer(settings, db),
             embedder=embedder,
             check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
@@ -114,13 +114,26 @@ def _search_defaults(settings: Settings) -> SearchDefaults:
 
 
 @asynccontextmanager
-async def _index_writer(settings: Settings) -> AsyncIterator[SearchIndex]:
-    """The index as its one writer opens it; whoever asks holds the worker's lock."""
-    index = EmbeddedIndex(settings.home / "index")
+async def _index_writer(settings: Settings, db: Database) -> AsyncIterator[SearchIndex]:
+    """The index as a worker opens it: of a folder the one writer, who holds the worker's lock."""
+    index = build_index(settings, db)
     try:
+        if settings.search.engine == "vespa":
+            from engine.vespa_cluster import deploy_first
+
+            await deploy_first(settings, db, index)
         yield index
     finally:
         await index.aclose()
+
+
+def build_index(settings: Settings, db: Database) -> SearchIndex:
+    """A folder of segments, or a Vespa cluster."""
+    if settings.search.engine == "embedded":
+        return EmbeddedIndex(settings.home / "index")
+    from engine import vespa_cluster
+
+    return vespa_cluster.build_index(settings, db)
 
 
 def _migrate(settings: Settings) -> None:
@@ -161,6 +174,24 @@ def open_secrets(settings: Settings) -> Secrets:
             " know the same one. Make one with `openssl rand -base64 32`."
         )
     return load_key_file(settings.home / "secret.key")
+
+
+def build_blobs(settings: Settings) -> BlobStore:
+    """A folder, or a bucket."""
+    chosen = settings.storage
+    if chosen.type == "folder":
+        return FolderBlobs(settings.blob_folder)
+    from engine.blobs_s3 import S3Blobs
+
+    return S3Blobs(
+        chosen.bucket,
+        prefix=chosen.prefix,
+        endpoint=chosen.endpoint,
+        region=chosen.region,
+        access_key_id=chosen.access_key_id.get_secret_value(),
+        secret_access_key=chosen.secret_access_key.get_secret_value(),
+        timeout_s=chosen.timeout_s,
+    )
 
 
 def build_embedder(settings: Settings) -> Embedder:

@@ -119,8 +119,24 @@ class Database(Section):
 class Storage(Section):
     """Where the bytes of documents live."""
 
-    type: Literal["folder"] = Field(default="folder", description="What keeps the bytes.")
+    type: Literal["folder", "s3"] = Field(default="folder", description="What keeps the bytes.")
     path: str = Field(default="", description="The folder. Empty: `blobs` in the data folder.")
+    bucket: str = Field(default="", description="The bucket; required with s3.")
+    prefix: str = Field(default="", description="What every key in the bucket begins with.")
+    endpoint: HttpUrl = Field(
+        default="", repr=False, description="An S3 server that is not AWS, e.g. http://minio:9000."
+    )
+    region: str = Field(default="us-east-1", min_length=1, description="The bucket's region.")
+    access_key_id: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key for the bucket. Empty: the role of the machine or pod.",
+    )
+    secret_access_key: SecretStr = Field(
+        default=SecretStr(""), description="The secret that belongs to the key."
+    )
+    timeout_s: float = Field(
+        default=60, gt=0, le=3600, description="Deadline of one call to the bucket."
+    )
 
 
 class Embedding(Section):
@@ -167,7 +183,9 @@ class Embedding(Section):
 class Search(Section):
     """How documents are found and ordered. A knowledge base may have its own."""
 
-    engine: Literal["embedded"] = Field(default="embedded", description="The search index.")
+    engine: Literal["embedded", "vespa"] = Field(
+        default="embedded", description="The search index: in the data folder, or a Vespa cluster."
+    )
     alpha: float = Field(
         default=0.7,
         ge=0,
@@ -204,6 +222,58 @@ class Search(Section):
     )
     rerank_timeout_s: float = Field(
         default=5, gt=0, le=60, description="After this the search keeps its own order."
+    )
+
+
+class Vespa(Section):
+    """The Vespa cluster, where `search.engine` is "vespa"."""
+
+    url: HttpUrl = Field(
+        default="http://127.0.0.1:8080",
+        repr=False,
+        description="Where documents are fed and searched: a container node or their balancer.",
+    )
+    config_url: HttpUrl = Field(
+        default="http://127.0.0.1:19071",
+        repr=False,
+        description="The config server, where the application is deployed.",
+    )
+    hosts: str = Field(
+        default="vespa",
+        pattern=r"^[A-Za-z0-9.-]+( *, *[A-Za-z0-9.-]+)*$",
+        description="The names the Vespa nodes call themselves, separated by commas: one, or three "
+        "and more.",
+    )
+    placement: Literal["auto", "dedicated", "pooled"] = Field(
+        default="auto",
+        description="Where a new tenant's documents go: a schema of its own while there are fewer "
+        "than `max_dedicated`, always one of its own, or always one that tenants share.",
+    )
+    max_dedicated: int = Field(
+        default=50,
+        ge=0,
+        le=100,
+        description="Schemas of their own at most; each costs memory and threads on every node.",
+    )
+    cells: Literal["bfloat16", "float"] = Field(
+        default="bfloat16",
+        description="How numbers of new spaces' vectors are kept: bfloat16 takes half the memory.",
+    )
+    http2: bool = Field(
+        default=True,
+        description="Speak HTTP/2, without TLS too; false behind a proxy that does not.",
+    )
+    query_timeout_s: float = Field(
+        default=5, gt=0, le=60, description="Deadline of one search, all its queries together."
+    )
+    feed_timeout_s: float = Field(
+        default=60, gt=0, le=600, description="Deadline of writing one part of a document."
+    )
+    deploy_timeout_s: float = Field(
+        default=300,
+        gt=0,
+        le=3600,
+        description="How long a new application may take to be in use on every node.",
     )
 
 
@@ -372,6 +442,7 @@ class Settings(BaseSettings):
     storage: Storage = Storage()
     embedding: Embedding = Embedding()
     search: Search = Search()
+    vespa: Vespa = Vespa()
     processing: Processing = Processing()
     llm: Llm = Llm()
     server: Server = Server()

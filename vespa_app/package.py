@@ -54,21 +54,23 @@ class Hnsw:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The machines, by the names they call themselves: one, or three and more.
+    """The machines, by the names they call themselves, and how they are used.
 
-    Raises ValueError for other numbers, a name twice, or what is no host name.
+    The first is a config server, of three and more the first three: two could not agree when one
+    is lost. `copies` of each document are kept, on different hosts; 0: two, if there are two hosts.
+    Raises ValueError for no host, a name twice, what is no host name, or more copies than hosts.
     """
 
     hosts: Sequence[str] = ("vespa",)
     port: int = 8080
     tls: Tls | None = None
+    copies: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.hosts) in {0, 2}:
-            raise ValueError(
-                f"{len(self.hosts)} Vespa hosts: name one, or at least three (two config servers"
-                " can't agree when one is lost)"
-            )
+        if not self.hosts:
+            raise ValueError("no Vespa host is named")
+        if not 0 <= self.copies <= len(self.hosts):
+            raise ValueError(f"{self.copies} copies of each document need as many Vespa hosts")
         if len(set(self.hosts)) < len(self.hosts):
             raise ValueError("a Vespa host is named twice")
         for host in self.hosts:
@@ -179,8 +181,8 @@ def _services(schemas: Sequence[Schema], cluster: Cluster) -> str:
         "services.xml.jinja",
         cluster=cluster,
         nodes=nodes,
-        controllers=nodes[:3],
-        redundancy=min(2, len(nodes)),
+        controllers=nodes[:3] if len(nodes) >= 3 else nodes[:1],
+        copies=cluster.copies or min(2, len(nodes)),
         schemas=schemas,
     )
 

@@ -267,6 +267,8 @@ class KnowledgeBase(Base):
     description: Mapped[str] = mapped_column(Text, default="")
     space: Mapped[str] = mapped_column(String(40))  # index.port.Space.name
     dimension: Mapped[int]
+    next_space: Mapped[str | None] = mapped_column(String(40))  # being filled; then the switch
+    next_dimension: Mapped[int | None]
     search: Mapped[dict[str, Any]] = mapped_column(default=dict)  # weights, top_k, threshold
     chunking: Mapped[dict[str, Any]] = mapped_column(default=dict)
     pipeline: Mapped[str] = mapped_column(String(100), default="general")  # flow name
@@ -276,6 +278,20 @@ class KnowledgeBase(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]
+
+
+class IndexPlacement(Base):
+    """Where a tenant's space lives in Vespa: a schema of its own, or one it shares."""
+
+    __tablename__ = "index_placement"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
+    space: Mapped[str] = mapped_column(String(40), primary_key=True)
+    dimension: Mapped[int]
+    cells: Mapped[str] = mapped_column(String(10))  # bfloat16 or float
+    kind: Mapped[str] = mapped_column(String(10))  # dedicated or pooled
+    state: Mapped[str] = mapped_column(String(10))  # placed, deployed, dropping
+    languages: Mapped[list[str]] = mapped_column(default=list)  # of the texts it holds
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class KbGrant(Base):

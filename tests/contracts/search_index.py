@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ SPACE = Space("contract", 4)
 ALL = Filter(tokens=frozenset({"tenant"}), kb_ids=frozenset({"kb"}))
 
 X, Y, Z = (np.eye(4, dtype=np.float32)[axis] for axis in range(3))
+
+# A suite of several classes runs these in each, with one index for all examples.
+SUITE = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors)
 
 _numbers = count()
 
@@ -85,6 +89,9 @@ def unit(values: Sequence[float]) -> Vector:
 
 
 class SearchIndexContract:
+    # What a word's rarity counts: chunks, or documents of the index (parts). BM25 leaves it open.
+    rarity_counts: Literal["chunks", "parts"] = "chunks"
+
     @pytest.fixture
     def index(self) -> SearchIndex:
         raise NotImplementedError
@@ -229,9 +236,7 @@ class SearchIndexContract:
         assert await seen("u:1", "g:1", "g:2", "u:9") == ["all", "any"]
         assert await seen("g:1", "g:2") == []
 
-    @settings(
-        max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-    )
+    @settings(max_examples=20, suppress_health_check=SUITE, deadline=None)
     @given(data=st.data())
     async def test_filters_keep_exactly_what_they_say(
         self, index: SearchIndex, data: st.DataObject
@@ -423,9 +428,7 @@ class SearchIndexContract:
 
     # Scores
 
-    @settings(
-        max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-    )
+    @settings(max_examples=25, suppress_health_check=SUITE, deadline=None)
     @given(data=st.data())
     async def test_every_score_part_is_what_the_formulas_say(
         self, index: SearchIndex, data: st.DataObject
@@ -439,7 +442,7 @@ class SearchIndexContract:
         await index.remove(TENANT, space, [RevisionRef(d.document_id, d.revision_id) for d in gone])
         left = documents[len(gone) :]
         hits = (await index.search(request)).hits
-        expected = _oracle(left, request)
+        expected = _oracle(left, request, self.rarity_counts)
         assert {hit.document_id for hit in hits} == set(expected)
         for hit in hits:
             title, chunk, cosine = expected[hit.document_id]
@@ -523,8 +526,12 @@ class SearchIndexContract:
 _K1, _B = 1.2, 0.75
 
 
-def _bm25(query: str, texts: Sequence[Sequence[str]]) -> list[float]:
-    frequency = Counter(term for terms in texts for term in set(terms))
+def _bm25(
+    query: str, texts: Sequence[Sequence[str]], counted: Sequence[Sequence[str]] | None = None
+) -> list[float]:
+    """The score of each text; rarity is that among `counted`, which are the texts themselves."""
+    counted = texts if counted is None else counted
+    frequency = Counter(term for terms in counted for term in set(terms))
     mean = sum(map(len, texts)) / max(len(texts), 1)
     scores = []
     for terms in texts:
@@ -533,7 +540,7 @@ def _bm25(query: str, texts: Sequence[Sequence[str]]) -> list[float]:
         for asked in analyse_query(query, ["en"]):
             for term in asked.terms:
                 df = frequency[term]
-                idf = math.log(1 + (len(texts) - df + 0.5) / (df + 0.5))
+                idf = math.log(1 + (len(counted) - df + 0.5) / (df + 0.5))
                 tf = counts[term]
                 score += asked.count * idf * tf * (_K1 + 1) / (tf + norm) if tf else 0.0
         scores.append(score)
@@ -541,12 +548,17 @@ def _bm25(query: str, texts: Sequence[Sequence[str]]) -> list[float]:
 
 
 def _oracle(
-    documents: Sequence[IndexDocument], request: SearchRequest
+    documents: Sequence[IndexDocument],
+    request: SearchRequest,
+    rarity_counts: Literal["chunks", "parts"],
 ) -> dict[str, tuple[float, float, float | None]]:
     """Title BM25, best chunk BM25 and best cosine of every document either leg can find."""
     titles = _bm25(request.text, [analyse(d.title, "en") for d in documents])
     texts = [analyse(f"{c.context}\n{c.text}", "en") for d in documents for c in d.chunks]
-    chunk_scores = iter(_bm25(request.text, texts))
+    of_chunks = iter(texts)
+    parts = [[term for _ in d.chunks for term in next(of_chunks)] for d in documents]
+    counted = parts if rarity_counts == "parts" else texts
+    chunk_scores = iter(_bm25(request.text, texts, counted))
     found: dict[str, tuple[float, float, float | None]] = {}
     for title, d in zip(titles, documents, strict=True):
         chunk = max(next(chunk_scores) for _ in d.chunks)

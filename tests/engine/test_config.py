@@ -96,7 +96,7 @@ def test_all_faults_are_told_at_once_with_place_and_cure(tmp_path: Path) -> None
         ("jobs.lease_s", "0", "a number from 2 to 3600"),
         ("database.pool_timeout_s", "0", "a number above 0 to 600"),
         ("embedding.model", "", "a text that is not empty"),
-        ("search.engine", "elastic", '"embedded"'),
+        ("search.engine", "elastic", 'one of "embedded", "vespa"'),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_allowed(

@@ -83,7 +83,7 @@ def test_writing_takes_away_what_an_older_package_had(tmp_path: Path) -> None:
     assert left == {*package.files, "notes.txt"}
 
 
-@pytest.mark.parametrize("hosts", [(), ("a", "b"), ("a", "a", "b"), ("a b",), ("-a",), ('a"/>',)])
+@pytest.mark.parametrize("hosts", [(), ("a", "a"), ("a", "a", "b"), ("a b",), ("-a",), ('a"/>',)])
 def test_hosts_that_can_not_be_are_refused(hosts: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="host"):
         Cluster(hosts)
@@ -97,6 +97,17 @@ def test_two_copies_are_kept_where_there_are_hosts_for_them() -> None:
     five = ET.fromstring(render([], Cluster(tuple("abcde"))).files["services.xml"])
     assert len(five.findall("admin/configservers/configserver")) == 3
     assert len(five.findall("content/nodes/node")) == 5
+    two = ET.fromstring(render([], Cluster(("a", "b"))).files["services.xml"])
+    assert len(two.findall("admin/configservers/configserver")) == 1
+    assert two.findtext("content/min-redundancy") == "2"
+
+
+def test_copies_are_as_many_as_asked_for() -> None:
+    three = render([], Cluster(("a", "b", "c"), copies=3)).files["services.xml"]
+    assert "<min-redundancy>3<" in three
+    for copies in (-1, 3):
+        with pytest.raises(ValueError, match="copies"):
+            Cluster(("a", "b"), copies=copies)
 
 
 def test_a_path_of_a_key_is_a_path() -> None:

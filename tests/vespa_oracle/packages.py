@@ -11,6 +11,7 @@ from vespa_app.tenancy import Base, Kind, Placement
 TODAY = date(2026, 11, 26)
 SPACE = "minilm_l6_v2_fp32"
 ONE_HOST = Cluster(("vespa",))
+TWO_HOSTS = Cluster(("vespa1.example", "vespa2.example"))
 THREE_HOSTS = Cluster(("vespa1.example", "vespa2.example", "vespa3.example"))
 
 

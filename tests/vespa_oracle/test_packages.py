@@ -8,6 +8,7 @@ from tests.vespa_oracle.judge import Judge
 from tests.vespa_oracle.packages import (
     ONE_HOST,
     THREE_HOSTS,
+    TWO_HOSTS,
     edited,
     package,
     placed,
@@ -20,7 +21,7 @@ TLS = Tls("/etc/vespa/tls/key.pem", "/etc/vespa/tls/cert.pem", "/etc/vespa/tls/c
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 60])
-@pytest.mark.parametrize("cluster", [ONE_HOST, THREE_HOSTS], ids=["one", "three"])
+@pytest.mark.parametrize("cluster", [ONE_HOST, TWO_HOSTS, THREE_HOSTS], ids=["one", "two", "three"])
 def test_any_number_of_tenants_is_valid(judge: Judge, count: int, cluster: Cluster) -> None:
     assert judge.validate(package(tenants(count), cluster)) == {
         "ok": True,

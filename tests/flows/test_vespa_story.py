@@ -1,0 +1,63 @@
+"""The whole way of a document with Vespa as the index: deploy, ingest, find, forbid, forget."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from engine.config import load_settings
+from engine.documents import NewDocument
+from engine.runtime import open_engine
+from ingestion.host import run_worker
+from tests.fakes.vespa_server import FakeVespa, running
+
+TEXT = b"# Parking\n\nThe garage opens at 06:30 and closes at 22:00 on weekdays.\n"
+
+
+async def test_a_document_is_deployed_for_ingested_found_and_forgotten(tmp_path: Path) -> None:
+    server = FakeVespa()
+    async with running(server) as port:
+        settings = load_settings(
+            tmp_path,
+            overrides={
+                "search.engine": "vespa",
+                "vespa.url": f"http://127.0.0.1:{port}",
+                "vespa.config_url": f"http://127.0.0.1:{port}",
+                "vespa.cells": "float",
+                "vespa.deploy_timeout_s": 20,
+                "embedding.model": "hashing",
+            },
+            environ={},
+        )
+        async with open_engine(settings) as engine:
+            assert "can't be reached" in (await engine.health())["index"] or server.generation == 0
+            owner = await engine.owner()
+            kb = await engine.create_kb(owner, "office")
+            owner = await engine.owner()
+            new = NewDocument(data=TEXT, filename="parking.md", external_id="parking.md")
+            added = await engine.add_document(owner, kb.id, new)
+            await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+
+            document = await engine.get_document(owner, added.document_id)
+            assert (document.state, document.vectors) == ("ready", "complete")
+            assert (await engine.health())["index"] == ""
+            assert {name for name in server.schemas if name.startswith("t_")} == {
+                f"t_default_{engine.embedder.space.name}"
+            }
+            found = await engine.search(owner, "When does the garage open?")
+            assert [hit.title for hit in found.hits] == ["Parking"]
+            assert found.hits[0].scores.coverage > 0.3
+            assert found.searched_documents == 1
+            answer = await engine.answer(owner, "When does the garage open?")
+            assert "06:30" in answer.text
+            assert answer.citations
+            assert (await engine.reconcile(owner, repair=False)).clean
+            status = await engine.status(owner)
+            assert status.knowledge_bases[0].index_size_bytes > 0
+
+            await engine.delete_document(owner, added.document_id)
+            assert not (await engine.search(owner, "garage")).hits
+            await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+            assert await engine.index.revisions(owner.tenant_id, engine.embedder.space) == {}
+    async with open_engine(settings) as engine:
+        assert "can't be reached" in (await engine.health())["index"]
