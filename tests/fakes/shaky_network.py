@@ -1,10 +1,9 @@
-"""A TCP relay that cuts connections: at random, in the middle of whatever travels."""
+"""A TCP relay that cuts connections, in the middle of whatever travels."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ from dataclasses import dataclass
 
 @dataclass
 class ShakyNetwork:
-    """Where it listens, and how often it cuts: once in so many pieces of data, either way."""
+    """Where it listens, and how often it cuts: every so many pieces of data, either way."""
 
     port: int
     target: int
-    random: random.Random
-    cut_every: float = 0.0
+    cut_every: int = 0
+    pieces: int = 0
     cuts: int = 0
 
     async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until one side or chance ends it."""
+        """One connection, until one side or we end it."""
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -36,7 +35,8 @@ class ShakyNetwork:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(4096):
-                if self.cut_every and self.random.random() * self.cut_every < 1:
+                self.pieces += 1
+                if self.cut_every and self.pieces % self.cut_every == 0:
                     self.cuts += 1
                     # Half of it may have arrived, which is worse than nothing.
                     sink.write(data[: len(data) // 2])
@@ -48,9 +48,9 @@ class ShakyNetwork:
 
 
 @asynccontextmanager
-async def shaky_network(target: int, seed: int) -> AsyncIterator[ShakyNetwork]:
+async def shaky_network(target: int) -> AsyncIterator[ShakyNetwork]:
     """A relay to a port of this machine."""
-    network = ShakyNetwork(0, target, random.Random(seed))
+    network = ShakyNetwork(0, target)
     server = await asyncio.start_server(network.relay, "127.0.0.1", 0)
     network.port = server.sockets[0].getsockname()[1]
     try:

@@ -116,10 +116,10 @@ async def test_what_was_acknowledged_survives_a_bad_day(
     server, storm = FakeVespa(), Storm(seed)
     acknowledged: dict[int, int] = {}
     count, rounds, killed = 32, 3, 0
-    async with running(server) as port, shaky_network(port, seed) as network:
+    async with running(server) as port, shaky_network(port) as network:
         quiet = build_index(f"http://127.0.0.1:{port}", tenants)
         await quiet.ensure_space(TENANT, SPACE)
-        network.cut_every = 120
+        network.cut_every = 41
         server.faults.append(storm)
         for number in range(1, rounds + 1):
             last = number == rounds
