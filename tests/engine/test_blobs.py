@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import blobs as module
 from engine.blobs import FolderBlobs
 from engine.errors import InvalidInput, NotFound, Unavailable
 
@@ -103,3 +104,15 @@ async def test_a_bad_tenant_id_is_refused(blobs, tenant_id):
 async def test_a_bad_hash_is_refused(blobs, blob_hash):
     with pytest.raises(InvalidInput):
         await blobs.get("acme", blob_hash)
+
+
+def test_a_file_that_is_put_in_its_place_during_the_sweep_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming = tmp_path / ".incoming"
+    incoming.mkdir()
+    (incoming / "moving").write_bytes(b"half")
+    seen = module._entries(incoming)
+    monkeypatch.setattr(module, "_entries", lambda _: seen)
+    (incoming / "moving").unlink()  # as another thread's put does
+    FolderBlobs(tmp_path)._sweep(incoming)
