@@ -17,6 +17,7 @@ import typer
 from cli import (
     add,
     ask,
+    chat,
     docs,
     doctor,
     evaluate,
@@ -85,6 +86,7 @@ processes.register(app)
 ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
+chat.register(app)
 app.add_typer(kb.app)
 watch.register(docs.app)
 app.add_typer(docs.app)

@@ -17,11 +17,12 @@ from engine.ask import Asker
 from engine.blobs import FolderBlobs
 from engine.clock import now
 from engine.db.current import is_current
-from engine.db.session import open_database
+from engine.db.session import Database, open_database
 from engine.engine import Engine
 from engine.errors import ConfigurationError
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import SearchIndex
+from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
 from engine.querylog import QueryLog
 from engine.retrieval import Retriever
@@ -66,6 +67,9 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         model = build_language_model(settings)
         if model is not None:
             stack.push_async_callback(model.aclose)
+        limits = build_limits(settings, db)
+        if isinstance(limits, RedisLimits):
+            stack.push_async_callback(limits.aclose)
         query_log = QueryLog(db)
         writing = asyncio.create_task(query_log.run())
         stack.push_async_callback(query_log.flush)
@@ -87,6 +91,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             embedder=embedder,
             check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
+            limits=limits,
             retriever=retriever,
             asker=Asker(
                 db, retriever, model=model, budget=Budget(max_tokens=settings.llm.max_tokens)
@@ -157,6 +162,12 @@ def open_secrets(settings: Settings) -> Secrets:
             " know the same one. Make one with `openssl rand -base64 32`."
         )
     return load_key_file(settings.home / "secret.key")
+
+
+def build_limits(settings: Settings, db: Database) -> Limits:
+    """Rate limits and locks: on Redis where jobs are relayed over it, else in the database."""
+    broker = settings.jobs.broker
+    return SqlLimits(db) if broker == "memory" else RedisLimits(broker)
 
 
 def build_embedder(settings: Settings) -> Embedder:
