@@ -234,7 +234,10 @@ class Desk:
             return
         platform = self._platforms[post.platform]
         spot = spot_of(post, job)
-        screen = platform.open_screen(post, spot) if post.addressed else Silence(platform, spot)
+        screen: Screen = Silence(platform, spot)
+        if post.addressed:
+            again = job.attempt > 1 or job.lost > 0
+            screen = platform.open_screen(post, spot, again=again)
         try:
             case = await self._open_case(job, post, spot, platform)
             reply = await self._reply(case, screen)

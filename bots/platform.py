@@ -69,8 +69,11 @@ class Platform(Protocol):
     async def show_seen(self, spot: Spot, *, ahead: int) -> None:
         """A first sign that a question arrived."""
 
-    def open_screen(self, post: PostInfo, spot: Spot) -> Screen:
-        """The message an answer is shown in: the one that stands, where a post has one."""
+    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> Screen:
+        """The message an answer is shown in: the one that stands, where a post has one.
+
+        `again`: an earlier attempt may have left one that it did not come to tell of.
+        """
 
     async def say(self, spot: Spot, reply: Reply) -> str:
         """A message that everyone in the place sees; its id."""

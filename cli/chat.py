@@ -100,8 +100,9 @@ class Terminal:
     async def show_seen(self, spot: Spot, *, ahead: int) -> None:
         """The answer follows at once."""
 
-    def open_screen(self, post: PostInfo, spot: Spot) -> Page:
+    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> Page:
         """A message that is printed when it is complete."""
+        del again
         return Page(self, spot, is_private=post.surface == "private")
 
     async def say(self, spot: Spot, reply: Reply) -> str:

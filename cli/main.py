@@ -17,6 +17,7 @@ import typer
 from cli import (
     add,
     ask,
+    bot,
     chat,
     docs,
     doctor,
@@ -87,6 +88,7 @@ ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
 chat.register(app)
+app.add_typer(bot.app)
 app.add_typer(kb.app)
 watch.register(docs.app)
 app.add_typer(docs.app)

@@ -21,16 +21,18 @@ import anyio.to_thread
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import build_app
 from api.problems import Refusal
 from api.service import Service, base_url
-from engine.errors import Unavailable
+from engine.errors import ConfigurationError, EngineError, TooLarge, Unavailable
 from engine.links import address_of
 
 if TYPE_CHECKING:
+    from bots.slack.bot import SlackBot
     from engine.engine import Engine
     from engine.settings import Settings
     from mcp_server.http import BaseUrl, HttpDoor
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 GRACE_S = 1.0  # for requests on their way, once the server is to stop
 BACKSTOP_S = 2  # after this uvicorn cancels whatever did not let itself be cancelled
 LISTEN_QUEUE = 512
+SLACK_PATHS = ("/slack/events", "/slack/install", "/slack/oauth_redirect")
+BOT_BODY_MAX = 1_000_000  # bytes; a platform's events are a few thousand
 
 
 class McpDoor:
@@ -101,19 +105,95 @@ def _load_mcp() -> Callable[[Engine, Settings, BaseUrl], HttpDoor]:
     return build_http_door
 
 
+class SlackDoor:
+    """The Slack bot beside the server: its routes, and the task it works in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._bot: SlackBot | None = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        try:
+            open_slack_bot = await anyio.to_thread.run_sync(load_slack)
+            async with open_slack_bot(self._engine) as bot:
+                self._bot = bot
+                await bot.run(stop)
+        except* EngineError as group:
+            log.error("the Slack bot does not run: %s", group.exceptions[0])  # noqa: TRY400 (it says what to do)
+        except* Exception:
+            log.exception("the Slack bot stopped unexpectedly")
+        finally:
+            self._bot = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand one request to the bot."""
+        request = Request(scope, receive)
+        if self._bot is None:
+            raise Unavailable("The Slack bot does not run; the server's log says why.")
+        headers: dict[str, list[str]] = {}
+        for name, value in request.headers.items():
+            headers.setdefault(name, []).append(value)
+        given = await read_body(request)
+        answer = await self._bot.handle(
+            request.method, request.url.path, headers, request.url.query, given
+        )
+        response = Response(answer.body, answer.status, dict(answer.headers or {}))
+        await response(scope, receive, send)
+
+
+def load_slack() -> Callable[[Engine], contextlib.AbstractAsyncContextManager[SlackBot]]:
+    """The bot's opener; Slack's libraries take a second to load, and may not be there."""
+    try:
+        from bots.slack.bot import open_slack_bot
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The Slack bot needs {error.name}: install Scrubjay with its extra `slack`."
+        ) from error
+    return open_slack_bot
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request that is known to be small."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BOT_BODY_MAX:
+            raise TooLarge("This is more than a platform ever sends.")
+    return bytes(body)
+
+
 def build_host(engine: Engine, settings: Settings) -> Starlette:
     """All HTTP doors of an open engine as one application."""
     mcp = McpDoor(engine, settings)
+    slack = SlackDoor(engine) if settings.slack.is_set_up else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with mcp.lifespan():
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(mcp.lifespan())
+            if slack is not None:
+                await stack.enter_async_context(slack.lifespan())
             yield
 
     return build_app(
         engine,
         settings,
-        routes=[Route("/mcp", endpoint=mcp), Route("/mcp/", endpoint=mcp)],
+        routes=[
+            Route("/mcp", endpoint=mcp),
+            Route("/mcp/", endpoint=mcp),
+            *(Route(path, endpoint=slack) for path in SLACK_PATHS if slack is not None),
+        ],
         lifespan=lifespan,
     )
 

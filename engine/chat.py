@@ -7,18 +7,19 @@ own words, kept as they came. Who sees an answer is decided here, from where it 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from engine import access, administration, clock, posts, workspaces
+from engine import access, administration, clock, knowledge_bases, posts, workspaces
 from engine.conversations import open_conversation
 from engine.db.tables import Tenant
 from engine.documents import NewDocument
 from engine.domain import Answer, AnswerEvent, Audience, Citation, Principal, Role, Scope
 from engine.errors import NotFound, RateLimited, Unauthenticated
 from engine.jobs import ClaimedJob
+from engine.knowledge_bases import KbInfo
 from engine.links import is_web_address
 from engine.posts import Accepted, NewQuestion, PostInfo, PostState, SourceFacts, Surface
 from engine.reading import Page
@@ -32,6 +33,7 @@ from engine.workspaces import (
     NewInstallation,
     Person,
     Sighting,
+    Stale,
 )
 
 if TYPE_CHECKING:
@@ -134,6 +136,49 @@ class Chat:
         """Keep what the platform says of somebody."""
         await self._db.run_write(lambda session: workspaces.learn_person(session, met, person))
 
+    async def stale(self, met: Met) -> Stale:
+        """What the platform should be asked of anew before an answer rests on it."""
+        async with self._db.read() as session:
+            return await workspaces.what_is_stale(session, met)
+
+    async def unknown_people(self, met: Met, subjects: Collection[str]) -> list[str]:
+        """Those of a channel's members that nothing, or nothing fresh, is known of."""
+        async with self._db.read() as session:
+            return await workspaces.unknown_people(session, met, subjects)
+
+    async def names_of(self, met: Met, subjects: Collection[str]) -> dict[str, str]:
+        """Names by the platform's ids, of those that are known."""
+        async with self._db.read() as session:
+            return await workspaces.names_of(session, met, subjects)
+
+    async def learn_channel(
+        self,
+        met: Met,
+        *,
+        name: str,
+        is_public: bool,
+        members: Collection[str],
+        people: Mapping[str, Person],
+        bots: Collection[str] = (),
+    ) -> None:
+        """Keep what the platform says of the channel somebody writes in, and of all in it."""
+        await self._db.run_write(
+            lambda session: workspaces.learn_channel(
+                session,
+                met,
+                name=name,
+                is_public=is_public,
+                members=members,
+                people=people,
+                bots=bots,
+            )
+        )
+
+    async def messages_in(self, met: Met, channel: str, thread: str) -> set[str]:
+        """The messages in a thread that are known to show an answer."""
+        async with self._db.read() as session:
+            return await posts.messages_in(session, met.workspace_id, channel, thread)
+
     async def open_terminal(self, principal: Principal, channel: str) -> tuple[Sighting, Met]:
         """The workspace that `scrubjay chat` plays in: all members of the tenant are in it."""
         return await self._db.run_write(
@@ -201,6 +246,11 @@ class Chat:
         """One post."""
         async with self._db.read() as session:
             return await posts.get_post(session, tenant_id, post_id)
+
+    async def managed_kbs(self, caller: Caller) -> list[KbInfo]:
+        """All knowledge bases, for whoever manages them."""
+        async with self._db.read() as session:
+            return await knowledge_bases.list_managed_kbs(session, caller.principal)
 
     async def post_for(self, met: Met, post_id: str) -> PostInfo:
         """A post for somebody who pressed one of its buttons."""

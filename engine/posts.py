@@ -85,6 +85,7 @@ class Accepted:
 
     post_id: str
     job_id: str
+    met: Met
     is_new: bool
     ahead: int  # questions of the installation that wait before it
 
@@ -125,7 +126,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
             .where(Job.tenant_id == tenant_id, Job.idempotency_key == key)
         )
         if (row := known.one_or_none()) is not None:
-            return Accepted(row.id, row.job_id, is_new=False, ahead=0)
+            return Accepted(row.id, row.job_id, new.met, is_new=False, ahead=0)
     waiting = select(func.count()).where(Job.kind == kind, Job.state == JobState.QUEUED)
     ahead = await session.scalar(waiting) or 0
     post_id = clock.new_id()
@@ -156,7 +157,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
         )
     )
     await session.flush()
-    return Accepted(post_id, job_id, is_new=True, ahead=ahead)
+    return Accepted(post_id, job_id, new.met, is_new=True, ahead=ahead)
 
 
 async def accept_errand(
@@ -230,6 +231,21 @@ async def is_in_conversation(
         .limit(1)
     )
     return found is not None
+
+
+async def messages_in(
+    session: AsyncSession, workspace_id: str, channel: str, thread: str
+) -> set[str]:
+    """The platform's ids of messages in a thread that show an answer."""
+    found = await session.scalars(
+        select(Post.message_id).where(
+            Post.workspace_id == workspace_id,
+            Post.channel == channel,
+            Post.thread == thread,
+            Post.message_id != "",
+        )
+    )
+    return set(found)
 
 
 async def recent_posts(

@@ -348,6 +348,12 @@ class Slack(Section):
     )
     timeout_s: float = Field(default=10, gt=0, le=120, description="Deadline of one call to Slack.")
 
+    @property
+    def is_set_up(self) -> bool:
+        """Whether this says enough for the bot to hear anything."""
+        heard = self.app_token.get_secret_value() or self.signing_secret.get_secret_value()
+        return bool(heard or self.client_id)
+
 
 class Discord(Section):
     """Nothing to set yet: the Discord bot is not part of this version."""

@@ -8,7 +8,7 @@ change settings and never gives them a token.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import access, clock
 from engine.db.tables import (
     Channel,
+    ChannelMember,
     Identity,
     Installation,
     Membership,
@@ -35,6 +36,7 @@ from engine.secrets import Secrets
 PAUSED, PURGED = "paused", "purged"
 RETENTION = timedelta(days=7)  # what an uninstalled workspace left is kept, in case of a mistake
 LINK_LIFE = timedelta(minutes=10)
+ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the platform anew
 
 Reading = Literal["index", "live"]
 Mode = Literal["mention", "auto", "off"]
@@ -465,6 +467,118 @@ async def learn_person(session: AsyncSession, met: Met, person: Person) -> None:
     row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
     row.workspace_id = met.workspace_id
     row.seen_at = clock.now()
+    await session.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What is known too long ago, or not at all."""
+
+    person: bool
+    channel: bool
+
+
+async def what_is_stale(session: AsyncSession, met: Met) -> Stale:
+    """Whether the person, and who is in the channel, should be asked about anew."""
+    before = clock.now() - ASK_AFTER
+    identity = await session.get_one(Identity, met.identity_id)
+    channel = await session.get(Channel, met.channel_id) if met.channel_id else None
+    return Stale(
+        person=identity.seen_at is None or identity.seen_at < before,
+        channel=channel is not None
+        and (channel.members_synced_at is None or channel.members_synced_at < before),
+    )
+
+
+async def unknown_people(session: AsyncSession, met: Met, subjects: Collection[str]) -> list[str]:
+    """Those of `subjects` that nothing fresh is known of, in the order given."""
+    known = await _identities(session, met, subjects)
+    before = clock.now() - ASK_AFTER
+    fresh = {s for s, row in known.items() if row.seen_at is not None and row.seen_at >= before}
+    return [subject for subject in dict.fromkeys(subjects) if subject not in fresh]
+
+
+async def names_of(session: AsyncSession, met: Met, subjects: Collection[str]) -> dict[str, str]:
+    """Names by subject, of those that are known."""
+    return {s: row.name for s, row in (await _identities(session, met, subjects)).items()}
+
+
+async def _identities(
+    session: AsyncSession, met: Met, subjects: Collection[str]
+) -> dict[str, Identity]:
+    platform = await session.scalar(
+        select(Workspace.platform).where(Workspace.id == met.workspace_id)
+    )
+    wanted = sorted(set(subjects))
+    found: dict[str, Identity] = {}
+    for at in range(0, len(wanted), 500):
+        rows = await session.scalars(
+            select(Identity).where(
+                Identity.tenant_id == met.tenant_id,
+                Identity.provider == platform,
+                Identity.subject.in_(wanted[at : at + 500]),
+            )
+        )
+        found |= {row.subject: row for row in rows}
+    return found
+
+
+async def learn_channel(
+    session: AsyncSession,
+    met: Met,
+    *,
+    name: str,
+    is_public: bool,
+    members: Collection[str],
+    people: Mapping[str, Person],
+    bots: Collection[str] = (),
+) -> None:
+    """A channel as its platform tells of it now: all of its people but bots, and who they are.
+
+    Its membership counts as fresh from here on, which is why each member has to be known: one who
+    is not raises `InvalidInput`, and the channel stays as it was.
+    """
+    channel = await _channel(session, met, met.channel_id or "")
+    workspace = await session.get_one(Workspace, met.workspace_id)
+    known = await _identities(session, met, members)
+    wanted: set[str] = set()
+    for subject in set(members) - set(bots):
+        person, row = people.get(subject), known.get(subject)
+        if person is None and (row is None or row.seen_at is None):
+            raise InvalidInput("A member of the channel is not known.", field="members")
+        if row is None:
+            row = Identity(
+                id=clock.new_id(),
+                tenant_id=met.tenant_id,
+                provider=workspace.platform,
+                subject=subject,
+                workspace_id=workspace.id,
+            )
+            session.add(row)
+        if person is not None:
+            row.name = person.name[:200] or subject
+            row.is_full_member = person.is_full_member
+            row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
+            row.workspace_id, row.seen_at = workspace.id, clock.now()
+        wanted.add(row.id)
+    await session.flush()
+    present = set(
+        await session.scalars(
+            select(ChannelMember.identity_id).where(ChannelMember.channel_id == channel.id)
+        )
+    )
+    for gone in sorted(present - wanted):
+        await session.execute(
+            delete(ChannelMember).where(
+                ChannelMember.channel_id == channel.id, ChannelMember.identity_id == gone
+            )
+        )
+    session.add_all(
+        ChannelMember(channel_id=channel.id, identity_id=one, tenant_id=met.tenant_id)
+        for one in sorted(wanted - present)
+    )
+    channel.name, channel.is_public = name[:200], is_public
+    channel.members_synced_at = clock.now()
     await session.flush()
 
 

@@ -56,7 +56,7 @@ class FakeChat:
         """Keep that it was shown."""
         self.seen.append(ahead)
 
-    def open_screen(self, post: PostInfo, spot: Spot) -> FakeScreen:
+    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> FakeScreen:
         """A screen whose message is kept when it is finished."""
         return FakeScreen(self, post, spot)
 
