@@ -174,7 +174,12 @@ class SlackBot:
         if not self._settings.slack.signing_secret.get_secret_value():
             return HttpAnswer(404)  # nothing could be verified
         given: dict[str, str | Sequence[str]] = {k: list(v) for k, v in headers.items()}
-        request = AsyncBoltRequest(body=body.decode("utf-8", "replace"), query=query, headers=given)
+        try:
+            request = AsyncBoltRequest(
+                body=body.decode("utf-8", "replace"), query=query, headers=given
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return HttpAnswer(400)  # no payload of Slack's: Bolt's parser fell over it
         response = await self.app.bolt.async_dispatch(request)
         kept = {name: values[0] for name, values in response.headers.items() if values}
         return HttpAnswer(response.status, response.body or "", kept)

@@ -59,7 +59,8 @@ class SlackScreen:
         self._waiting = ""
         self._steps = 0
         self._started_at = 0.0
-        self._flushed_at = 0.0
+        # An answer that is there at once is one message, not a stream of one piece.
+        self._flushed_at = time.monotonic()
 
     # While it comes about
 
