@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from bots.platform import Spot
 from bots.replies import Reply
 from bots.slack import blocks, markup
-from bots.slack.client import SlackApi, SlackTrouble
+from bots.slack.client import REVOKED, SlackApi, SlackTrouble
 from engine.posts import PostInfo
 
 FLUSH_S = 0.7  # between pieces of a stream: Tier 4 is 100 a minute, for all that is streamed
@@ -25,7 +26,14 @@ FLUSH_CHARS = 400
 STREAMED_MAX = 10_000  # characters; what is longer shows when it is complete
 STREAM_LIFE_S = 280.0  # a stream dies about five minutes after its start
 ENDED = frozenset({"message_not_in_streaming_state", "streaming_state_conflict"})
-GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+# There is no way to say anything there, whatever is tried.
+UNREACHABLE = REVOKED | {
+    "channel_is_archived",
+    "channel_not_found",
+    "is_archived",
+    "not_in_channel",
+    "restricted_action",
+}
 BLOCKS_REFUSED = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
 )
@@ -97,11 +105,11 @@ class SlackScreen:
         await self._look()
         try:
             if self._message_id:
-                await self._edit(self._text, [])
+                await self._edit(f"{markup.quieten(self._text)} …", [])
             else:
                 await asyncio.shield(self._begin(piece))
         except SlackTrouble as trouble:
-            if trouble.retry_in_s is None:
+            if trouble.code in UNREACHABLE:
                 raise
             self._waiting = piece + self._waiting  # shown with the next piece, or at the end
 
@@ -119,9 +127,9 @@ class SlackScreen:
             )
             self._streaming, self._started_at = True, time.monotonic()
         except SlackTrouble as trouble:
-            if trouble.code in {"not_in_channel", "channel_not_found", "token_revoked"}:
+            if trouble.code in UNREACHABLE:
                 raise
-            begun = await self._post_message(f"{self._text} …", [])
+            begun = await self._post_message(f"{markup.quieten(self._text)} …", [])
             self._edited = True
         self._message_id = str(begun["ts"])
         await self._note(self._message_id)
@@ -138,8 +146,8 @@ class SlackScreen:
         except SlackTrouble as trouble:
             if trouble.code in ENDED:
                 self._streaming, self._edited = False, True
-                await self._edit(self._text, [])
-            elif trouble.retry_in_s is None:
+                await self._edit(f"{markup.quieten(self._text)} …", [])
+            elif trouble.code in UNREACHABLE:
                 raise
 
     async def _end_stream(self) -> None:
@@ -164,9 +172,10 @@ class SlackScreen:
             try:
                 await self._safely(lambda some: self._edit(text, some), rendered)
             except SlackTrouble as trouble:
-                if trouble.code not in GONE:
+                if trouble.retry_in_s is not None or trouble.code in UNREACHABLE:
                     raise
-                self._message_id = ""  # somebody deleted it: whoever asked still gets the answer
+                # Somebody deleted it, or it can't be edited: whoever asked still gets the answer.
+                self._message_id = ""
         if not self._message_id:
             posted: dict[str, Any] = {}
 
@@ -210,16 +219,23 @@ class SlackScreen:
                 return
 
     async def _edit(self, text: str, some: list[blocks.Block]) -> None:
-        shown = text if some else text[: blocks.FALLBACK_MAX]
-        await self._api.call(
+        edit = partial(
+            self._api.call,
             self._token,
             "chat.update",
             channel=self._spot.channel,
             ts=self._message_id,
-            text=shown if some or shown.startswith("<") else markup.quieten(shown),
+            text=text[: blocks.FALLBACK_MAX],
             blocks=some or None,
             metadata=metadata(self._post.id),
         )
+        try:
+            await edit()
+        except SlackTrouble as trouble:
+            if trouble.code not in ENDED:
+                raise
+            await self._end_stream()  # an earlier attempt's, which nobody ended
+            await edit()
 
     async def _post_message(self, text: str, some: list[blocks.Block]) -> dict[str, Any]:
         return await self._api.call(
@@ -227,7 +243,7 @@ class SlackScreen:
             "chat.postMessage",
             channel=self._spot.channel,
             thread_ts=self._spot.thread or None,
-            text=markup.quieten(text)[: blocks.FALLBACK_MAX],
+            text=text[: blocks.FALLBACK_MAX],
             blocks=some or None,
             metadata=metadata(self._post.id),
             unfurl_links=False,
