@@ -74,7 +74,7 @@ class SlackApi:
     def client(self, token: str = "") -> AsyncWebClient:
         """A client with a token; it is cheap, the session is shared."""
         return AsyncWebClient(
-            token=token,
+            token=token or None,
             base_url=self.base_url,
             timeout=int(self._settings.timeout_s) or 1,
             session=self._session,
