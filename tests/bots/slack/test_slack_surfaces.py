@@ -151,6 +151,7 @@ async def test_the_set_up_form_is_empty_for_others_and_its_forgery_does_nothing(
         "user": {"id": user},
         "view": {
             "id": "V9",
+            "type": "modal",
             "callback_id": "sj:form:bind",
             "private_metadata": "|C1",
             "state": {"values": {"kb": {"kb": {"selected_option": {"value": "board"}}}}},
