@@ -16,6 +16,7 @@ import typer
 
 from cli import (
     add,
+    admin,
     ask,
     bot,
     chat,
@@ -87,6 +88,7 @@ processes.register(app)
 ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
+admin.register(app)
 chat.register(app)
 app.add_typer(bot.app)
 app.add_typer(kb.app)

@@ -192,6 +192,29 @@ async def _delete(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     return Told(f"Deleted **{gone.name}**: it is out of every answer from now on.")
 
 
+async def _grant(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    kb_id, name = await _managed_kb(engine, caller, parsed.text("kb"))
+    token, who = await _grantee(engine, caller, parsed)
+    await engine.db.run_write(lambda s: knowledge_bases.grant_kb(s, caller.principal, kb_id, token))
+    return Told(f"{who} may read **{name}** from now on.")
+
+
+async def _revoke(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    kb_id, name = await _managed_kb(engine, caller, parsed.text("kb"))
+    token, who = await _grantee(engine, caller, parsed)
+    await engine.db.run_write(
+        lambda s: knowledge_bases.revoke_kb(s, caller.principal, kb_id, token)
+    )
+    return Told(f"{who} may not read **{name}** any more, unless something else lets them.")
+
+
+async def _grantee(engine: Engine, caller: Caller, parsed: Parsed) -> tuple[str, str]:
+    channel_id, place = await _place(engine, caller, parsed.text("place") or WORKSPACE)
+    if channel_id is None:
+        return access.workspace_token(caller.met.workspace_id), "The workspace's full members"
+    return access.channel_token(channel_id), f"The people of {place}"
+
+
 async def _managed_kb(engine: Engine, caller: Caller, name: str) -> tuple[str, str]:
     async with engine.db.read() as session:
         kbs = await knowledge_bases.list_managed_kbs(session, caller.principal)
@@ -534,6 +557,7 @@ _RUNS: Mapping[str, Run] = {
     "export-settings": _export,
     "feedback": _feedback,
     "feedback report": _feedback_report,
+    "grant": _grant,
     "health": _health,
     "help": _help,
     "limits": _limits,
@@ -544,6 +568,7 @@ _RUNS: Mapping[str, Run] = {
     "privacy": _privacy,
     "private": _private,
     "respond-to": _respond_to,
+    "revoke": _revoke,
     "roles": _roles,
     "roles give": _roles_give,
     "roles take": _roles_take,

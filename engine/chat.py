@@ -190,6 +190,11 @@ class Chat:
         async with self._db.read() as session:
             return await workspaces.caller_of(session, met)
 
+    async def admin(self, principal: Principal, workspace: str, channel: str = "") -> Caller:
+        """A member at the command line, as somebody who says commands in a workspace."""
+        async with self._db.read() as session:
+            return await workspaces.admin_caller(session, principal, workspace, channel)
+
     async def behaviour(self, met: Met) -> Behaviour:
         """What is set for the place somebody writes in."""
         threshold = self._engine.settings.bots.auto_threshold

@@ -136,6 +136,9 @@ _KB = Parameter("kb", "kb", "a knowledge base, by name")
 _PLACE = Parameter(
     "place", "place", "a #channel, or “workspace” for its default; else here", required=False
 )
+_PLACE_TO = Parameter(
+    "place", "place", "a #channel, or the workspace", required=False, default="workspace"
+)
 _CHANNEL = Parameter("channel", "channel", "a channel; else here", required=False)
 _ADMIN = Permission.ADMIN
 _CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
@@ -192,6 +195,22 @@ COMMANDS: tuple[Command, ...] = (
         _ADMIN,
         _DESTROYS,
         example="delete old-wiki",
+    ),
+    Command(
+        "grant",
+        "Let the workspace's full members, or a channel's people, read a knowledge base.",
+        (_KB, _PLACE_TO),
+        _ADMIN,
+        _CHANGES,
+        example="grant handbook #help",
+    ),
+    Command(
+        "revoke",
+        "Take such a grant back.",
+        (_KB, _PLACE_TO),
+        _ADMIN,
+        _CHANGES,
+        example="revoke handbook workspace",
     ),
     Command(
         "bind",

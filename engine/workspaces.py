@@ -676,6 +676,35 @@ async def caller_of(session: AsyncSession, met: Met) -> Caller:
     )
 
 
+async def admin_caller(
+    session: AsyncSession, principal: Principal, workspace: str, channel: str = ""
+) -> Caller:
+    """A member who says commands from outside the chat, in a workspace by its name or id.
+
+    An empty name is the only workspace there is; `channel` by id or name, or empty.
+    """
+    access.require(principal, Scope.KB_ADMIN)
+    rows = list(
+        await session.scalars(
+            select(Workspace).where(
+                Workspace.tenant_id == principal.tenant_id,
+                Workspace.state == ACTIVE,
+                (Workspace.name == workspace)
+                | (Workspace.external_id == workspace)
+                | ((Workspace.platform != TERMINAL) & (workspace == "")),
+            )
+        )
+    )
+    if len(rows) != 1:
+        names = ", ".join(sorted(row.name for row in rows)) or "none is connected"
+        raise NotFound(f"Which workspace? Name one: {names}.")
+    [row] = rows
+    met = Met(principal.tenant_id, row.id, "", None)
+    if channel:
+        met = replace(met, channel_id=(await find_channel(session, met, channel)).id)
+    return Caller(principal, met, row.platform, row.external_id)
+
+
 _STRENGTH = (Role.OWNER, Role.ADMIN, Role.CURATOR, Role.MEMBER, Role.GUEST)
 
 
