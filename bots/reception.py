@@ -29,10 +29,11 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
+from engine.chat import Arrival
 from engine.commands import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
-from engine.posts import Accepted, NewQuestion, PostState, Surface
+from engine.posts import Accepted, NewQuestion, Surface
 from engine.workspaces import Behaviour, Met, Sighting
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,14 @@ class Reception:
         """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody."""
         if message.by_us or (message.is_notice and message.kind == "new"):
             return decide(message, Known()), None
-        met = await self._meet(message)
-        behaviour = await self._engine.chat.behaviour(met)
-        known = await self._known(message, met, behaviour)
+        arrival = await self._arrive(message)
+        met, behaviour = arrival.met, arrival.behaviour
+        known = Known(
+            mode=behaviour.mode,
+            respond_to=behaviour.respond_to,
+            in_conversation=arrival.in_conversation,
+            answered=arrival.answered,
+        )
         decision = decide(message, known)
         log.debug("decided", extra={"decision": type(decision).__name__})
         key = _key(message)
@@ -147,28 +153,21 @@ class Reception:
             joined.platform, met, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
 
-    async def _meet(self, message: Inbound) -> Met:
-        channel = "" if message.place == "direct" else message.channel
-        return await self._engine.chat.meet(
-            Sighting(
-                message.platform, message.workspace, message.author, channel, message.enterprise
-            )
+    async def _arrive(self, message: Inbound) -> Arrival:
+        is_direct = message.place == "direct"
+        seen = Sighting(
+            message.platform,
+            message.workspace,
+            message.author,
+            "" if is_direct else message.channel,
+            message.enterprise,
         )
-
-    async def _known(self, message: Inbound, met: Met, behaviour: Behaviour) -> Known:
-        answered = in_conversation = False
-        if message.kind != "new":
-            posts = await self._engine.chat.posts_to(met, message.channel, message.message_id)
-            answered = any(post.state is not PostState.WITHDRAWN for post in posts)
-        elif message.thread and not message.calls_bot and message.place != "direct":
-            in_conversation = await self._engine.chat.is_in_conversation(
-                met, message.channel, message.thread
-            )
-        return Known(
-            mode=behaviour.mode,
-            respond_to=behaviour.respond_to,
-            in_conversation=in_conversation,
-            answered=answered,
+        listens = message.kind == "new" and not message.calls_bot and not is_direct
+        return await self._engine.chat.arrive(
+            seen,
+            channel=message.channel,
+            thread=message.thread if listens else "",
+            question_id=message.message_id if message.kind != "new" else "",
         )
 
     async def _errand(self, platform: str, met: Met, payload: Mapping[str, Any], key: str) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, administration, clock, knowledge_bases, posts, workspaces
 from engine.conversations import open_conversation
@@ -44,6 +46,16 @@ if TYPE_CHECKING:
 WINDOW_S = 300.0  # of the limits on questions
 CONFIRM_S = 60.0  # how long a confirmation waits for its button
 LINK_LIFE = timedelta(days=7)  # of a link to the viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known when a message arrives."""
+
+    met: Met
+    behaviour: Behaviour
+    in_conversation: bool
+    answered: bool
 
 
 class Chat:
@@ -131,6 +143,41 @@ class Chat:
         if met is not None:
             return met
         return await self._db.run_write(lambda session: workspaces.introduce(session, seen))
+
+    async def arrive(
+        self, seen: Sighting, *, channel: str = "", thread: str = "", question_id: str = ""
+    ) -> Arrival:
+        """All it takes to decide what a message asks, in one transaction where nothing is new.
+
+        `channel`, `thread` and `question_id` are the platform's ids: of a thread it is told
+        whether the bot was asked in it, of a message whether it is a question to the bot.
+        """
+        threshold = self._engine.settings.bots.auto_threshold
+
+        async def look(session: AsyncSession) -> Arrival | None:
+            met = await workspaces.meet(session, seen)
+            if met is None:
+                return None
+            behaviour = await workspaces.behaviour_of(session, met, default_threshold=threshold)
+            in_conversation = answered = False
+            if thread:
+                in_conversation = await posts.is_in_conversation(
+                    session, met.workspace_id, channel, thread
+                )
+            if question_id:
+                found = await posts.posts_to(
+                    session, met.tenant_id, met.workspace_id, channel, question_id
+                )
+                answered = any(post.state is not PostState.WITHDRAWN for post in found)
+            return Arrival(met, behaviour, in_conversation, answered)
+
+        arrival = await self._db.run_read(look)
+        if arrival is None:
+            await self._db.run_write(lambda session: workspaces.introduce(session, seen))
+            arrival = await self._db.run_read(look)
+        if arrival is None:
+            raise NotFound("This workspace is not connected any more.")
+        return arrival
 
     async def learn_person(self, met: Met, person: Person) -> None:
         """Keep what the platform says of somebody."""
@@ -235,7 +282,7 @@ class Chat:
         return await self._db.run_write(lambda session: posts.accept(session, new))
 
     async def accept_errand(
-        self, platform: str, met: Met, payload: Mapping[str, Any], *, key: str = ""
+        self, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
     ) -> str:
         """Take something else on: a command, a greeting, a pressed button."""
         return await self._db.run_write(
@@ -327,7 +374,7 @@ class Chat:
             key += f":{post.person}"
         door = post.platform
 
-        async def open_(session: Any) -> str:  # noqa: ANN401 (run_write's)
+        async def open_(session: AsyncSession) -> str:
             return await open_conversation(session, caller.principal, door=door, external_id=key)
 
         conversation_id = await self._db.run_write(open_)

@@ -161,7 +161,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
 
 
 async def accept_errand(
-    session: AsyncSession, platform: str, met: Met, payload: Mapping[str, Any], *, key: str = ""
+    session: AsyncSession, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
 ) -> str:
     """The id of a job for something else the bot is to do: a command, a greeting, a button."""
     whose = {
