@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0006_bots"
-down_revision = "0003_flows"
+down_revision = "0007_history"
 branch_labels = None
 depends_on = None
 
