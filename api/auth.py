@@ -171,9 +171,10 @@ def is_foreign_page(headers: Headers) -> bool:
 class Doorkeeper:
     """Finds out who sent a request; asked anew each time, because what they hold may change."""
 
-    def __init__(self, engine: Engine, addresses: Addresses) -> None:
+    def __init__(self, engine: Engine, addresses: Addresses, *, keyless: bool = True) -> None:
         self._engine = engine
         self._addresses = addresses
+        self._keyless = keyless
         self._owner = LocalOwner(engine)
 
     async def principal(self, connection: HTTPConnection) -> Principal:
@@ -190,7 +191,7 @@ class Doorkeeper:
 
     def is_keyless(self, connection: HTTPConnection) -> bool:
         """Whether only this machine can be asking: bind, peer and Host are loopback, no proxy."""
-        if not self._addresses.loopback_only or self._addresses.public_url:
+        if not self._keyless or not self._addresses.loopback_only or self._addresses.public_url:
             return False
         client = connection.client
         if client is None or not is_loopback(client.host):

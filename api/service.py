@@ -37,7 +37,10 @@ class Service:
     def of(cls, engine: Engine, settings: Settings) -> Service:
         """The dependencies for an open engine."""
         addresses = Addresses.of(settings.server)
-        return cls(engine, settings, addresses, Doorkeeper(engine, addresses), Metrics(), Drain())
+        # Where a platform sends its events here, something passes the outside on to us.
+        keyless = not settings.slack.signing_secret.get_secret_value()
+        doorkeeper = Doorkeeper(engine, addresses, keyless=keyless)
+        return cls(engine, settings, addresses, doorkeeper, Metrics(), Drain())
 
     def links(self, request: Request, principal: Principal) -> Links:
         """Addresses of passages for who asks, under the name they reached this server by."""

@@ -33,7 +33,9 @@ REAL = (  # files both read; text PDFs first
     *("winter-sports.epub", "notebook.ipynb", "shift-jis.csv", "cp1252.html"),
     *("script-and-hidden.html", "udhr-all-languages.txt"),
 )
-SENTENCE = "The scrub jay remembers what it hid, where it hid it and when, and nobody else does so. "
+SENTENCE = (
+    "The scrub jay remembers what it hid, where it hid it and when, and nobody else does so. "
+)
 
 
 def _pdf() -> bytes:
@@ -86,7 +88,7 @@ def _json() -> bytes:
 
 def _mail() -> bytes:
     return (
-        "From: a@jay.example\nTo: b@jay.example\nSubject: Jays\nContent-Type: text/html\n\n".encode()
+        b"From: a@jay.example\nTo: b@jay.example\nSubject: Jays\nContent-Type: text/html\n\n"
         + _html()
     )
 
@@ -97,8 +99,10 @@ MADE: dict[str, Callable[[], bytes]] = {  # larger ones, where the format itself
     "made.html": _html,
     "made.ipynb": _ipynb,
     "made.json": _json,
-    "made.csv": lambda: b"id,name,text\n"
-    + b"".join(b"%d,jay %d,%s\n" % (n, n, SENTENCE.encode()) for n in range(20_000)),
+    "made.csv": lambda: (
+        b"id,name,text\n"
+        + b"".join(b"%d,jay %d,%s\n" % (n, n, SENTENCE.encode()) for n in range(20_000))
+    ),
     "made.txt": lambda: f"{SENTENCE * 5}\n\n".encode() * 5_000,
     "made.md": lambda: f"# Jays\n\n{SENTENCE * 5}\n\n- a\n- b\n\n".encode() * 4_000,
     "made.pptx": lambda: pptx(
@@ -110,9 +114,11 @@ MADE: dict[str, Callable[[], bytes]] = {  # larger ones, where the format itself
     "made.odt": lambda: odf("text", f"<text:p>{SENTENCE * 4}</text:p>" * 3_000),
     "made.eml": _mail,
     "made.rtf": lambda: b"{\\rtf1\\ansi " + f"{SENTENCE * 4}\\par\n".encode() * 4_000 + b"}",
-    "made.xml": lambda: b"<?xml version='1.0'?><r>"
-    + f"<i><name>Jay</name><said>{SENTENCE}</said></i>".encode() * 10_000
-    + b"</r>",
+    "made.xml": lambda: (
+        b"<?xml version='1.0'?><r>"
+        + f"<i><name>Jay</name><said>{SENTENCE}</said></i>".encode() * 10_000
+        + b"</r>"
+    ),
 }
 
 
@@ -149,7 +155,16 @@ def measure_one(reader: str, path: Path) -> dict[str, object]:
 
 def measure(reader: str, path: Path) -> dict[str, object]:
     """What `measure_one` measured in a process of its own, or why it did not."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.parsing", "--one", reader, str(path)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks.parsing",
+        "--one",
+        reader,
+        str(path),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, timeout=LONGEST_S, check=True)
     except subprocess.TimeoutExpired:

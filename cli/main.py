@@ -16,9 +16,12 @@ import typer
 
 from cli import (
     add,
+    admin,
     ask,
     assistants,
+    bot,
     channels,
+    chat,
     docs,
     doctor,
     evaluate,
@@ -90,6 +93,9 @@ app.add_typer(assistants.app)
 ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
+admin.register(app)
+chat.register(app)
+app.add_typer(bot.app)
 app.add_typer(kb.app)
 watch.register(docs.app)
 app.add_typer(docs.app)

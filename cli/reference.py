@@ -16,6 +16,7 @@ from typer.main import get_command
 from cli import licences, mcp_reference
 from cli.main import app
 from engine import errors
+from engine.commands import COMMANDS, Permission
 from engine.config import allowed, fields, masked, variable
 from engine.db.describe import describe_tables
 from engine.settings import Settings
@@ -42,6 +43,7 @@ def pages() -> dict[str, str]:
     """Every reference page by file name."""
     return {
         "cli.md": cli_page(),
+        "commands.md": commands_page(),
         "errors.md": errors_page(),
         "licences.md": MADE + licences.page(),
         "mcp.md": MADE + "\n" + mcp_reference.page(),
@@ -109,6 +111,32 @@ def _helps(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:  
     yield context.command_path, text
     for below, inner in getattr(command, "commands", {}).items():
         yield from _helps(inner, below, context)
+
+
+def commands_page() -> str:
+    """Every command of the chat bots, from the command table."""
+    out = [
+        MADE,
+        "# Commands in a chat\n",
+        (
+            "In Slack after `/kb`, in `scrubjay chat` the same, and on the command line after "
+            "`scrubjay admin`. Answers to commands are for your eyes only. What *changes* something "
+            "leaves an audit row; what *destroys* something is done once the same person has "
+            "confirmed it within a minute. A channel's setting overrules its workspace's, and that "
+            "the default.\n"
+        ),
+    ]
+    for permission in Permission:
+        of = [command for command in COMMANDS if command.permission is permission]
+        if not of:
+            continue
+        out.append(f"## For {permission}\n\n| command | what it does | |\n|---|---|---|")
+        for command in of:
+            usage = command.usage.replace("|", "\\|")
+            example = f" For example `{command.example}`." if command.example else ""
+            out.append(f"| `{usage}` | {command.help}{example} | {command.effect} |")
+        out.append("")
+    return "\n".join(out).rstrip("\n") + "\n"
 
 
 def errors_page() -> str:

@@ -1,6 +1,7 @@
 """`scrubjay serve`: the host application that owns every lifespan, on uvicorn.
 
-`build_host` joins the HTTP door and the MCP door (`mcp_door.py`) behind one gate; `serve` listens
+`build_host` joins the HTTP door, the MCP door (`mcp_door.py`) and, where it is set up, the Slack bot
+(`slack_door.py`) behind one gate; `serve` listens
 until it is told to stop, `run` is the command.
 """
 
@@ -22,6 +23,7 @@ from starlette.applications import Starlette
 from api.app import build_app
 from api.service import Service
 from cli.mcp_door import McpDoor
+from cli.slack_door import SlackDoor
 from engine.errors import Unavailable
 from engine.links import address_of
 
@@ -39,16 +41,20 @@ LISTEN_QUEUE = 512
 def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
     """All HTTP doors of an open engine as one application; `mcp` where it is not the usual one."""
     mcp = mcp or McpDoor(engine, settings)
+    slack = SlackDoor(engine) if settings.slack.is_set_up else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with mcp.lifespan():
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(mcp.lifespan())
+            if slack is not None:
+                await stack.enter_async_context(slack.lifespan())
             yield
 
     return build_app(
         engine,
         settings,
-        routes=mcp.routes(),
+        routes=[*mcp.routes(), *(slack.routes() if slack is not None else ())],
         lifespan=lifespan,
     )
 

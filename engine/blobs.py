@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -153,8 +153,9 @@ class FolderBlobs:
         self._swept = True
         before = time.time() - _LEFTOVER_AGE_S
         for entry in _entries(incoming):
-            if entry.stat().st_mtime < before:
-                Path(entry.path).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another thread has put it in its place meanwhile
+                if entry.stat().st_mtime < before:
+                    Path(entry.path).unlink(missing_ok=True)
 
     def _folder(self, tenant_id: str) -> Path:
         if not is_tenant(tenant_id):

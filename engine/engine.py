@@ -34,6 +34,7 @@ from engine import (
 from engine.ask import Asker
 from engine.blobs import BlobStore
 from engine.calls import Called, CallLog
+from engine.chat import Chat
 from engine.clock import now
 from engine.db.session import Database
 from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
@@ -55,6 +56,7 @@ from engine.history import History
 from engine.index.port import SearchIndex
 from engine.ingestions import Ingestion
 from engine.knowledge_bases import KbInfo
+from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
 from engine.reading import Page
 from engine.reconcile import Drift
@@ -93,6 +95,7 @@ class Engine:
         embedder: Embedder,
         check_model: Callable[[], str],
         secrets: Secrets,
+        limits: Limits,
         retriever: Retriever,
         asker: Asker,
         call_log: CallLog,
@@ -106,6 +109,7 @@ class Engine:
         self.embedder = embedder
         self.model = model
         self.secrets = secrets
+        self.limits = limits
         self._check_model = check_model
         self._retriever = retriever
         self._asker = asker
@@ -118,6 +122,7 @@ class Engine:
             max_attempts=settings.jobs.max_attempts,
         )
         self.history = History(db)  # the verbs of channels and their messages
+        self.chat = Chat(self)  # the verbs of the bots
 
     # Who asks
 
@@ -417,7 +422,7 @@ class Engine:
 
     def sign_link(self, principal: Principal, id: str) -> str:  # noqa: A002
         """What stands behind `/v/`: an id, bound to who may open it, for seven days."""
-        who = principal.user_id or principal.identity_id or ""
+        who = principal.user_id or f"i-{principal.identity_id or ''}"
         payload = f"{principal.tenant_id}:{who}:{id}"
         return self.secrets.sign("viewer-links", payload, expires_at=now() + LINK_LIFE)
 
@@ -425,6 +430,8 @@ class Engine:
         """The page a link leads to; live and ACL are asked anew, for whom it was signed."""
         tenant_id, _, rest = self.secrets.verify("viewer-links", signed).partition(":")
         who, _, id_ = rest.partition(":")
+        if who.startswith(("i-", "ch-")):  # for an account that nobody linked, or for a channel
+            return await self.chat.open_link(tenant_id, who, id_)
         async with self.db.read() as session:
             principal = await access.principal_of_user(session, tenant_id, who)
         return await self.fetch(principal, id_)

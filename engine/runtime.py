@@ -23,6 +23,7 @@ from engine.engine import Engine
 from engine.errors import ConfigurationError
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import SearchIndex
+from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
 from engine.querylog import QueryLog
 from engine.retrieval import Retriever
@@ -67,6 +68,9 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         model = build_language_model(settings)
         if model is not None:
             stack.push_async_callback(model.aclose)
+        limits = build_limits(settings, db)
+        if isinstance(limits, RedisLimits):
+            stack.push_async_callback(limits.aclose)
         query_log = QueryLog(db)
         writing = asyncio.create_task(query_log.run())
         stack.push_async_callback(query_log.flush)
@@ -90,6 +94,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             embedder=embedder,
             check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
+            limits=limits,
             retriever=retriever,
             asker=Asker(
                 db, retriever, model=model, budget=Budget(max_tokens=settings.llm.max_tokens)
@@ -192,6 +197,12 @@ def build_blobs(settings: Settings) -> BlobStore:
         secret_access_key=chosen.secret_access_key.get_secret_value(),
         timeout_s=chosen.timeout_s,
     )
+
+
+def build_limits(settings: Settings, db: Database) -> Limits:
+    """Rate limits and locks: on Redis where jobs are relayed over it, else in the database."""
+    broker = settings.jobs.broker
+    return SqlLimits(db) if broker == "memory" else RedisLimits(broker)
 
 
 def build_embedder(settings: Settings) -> Embedder:

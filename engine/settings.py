@@ -361,8 +361,74 @@ class Jobs(Section):
     )
 
 
+class Bots(Section):
+    """How much the chat bots answer. `/kb limits` changes these for one tenant."""
+
+    questions_per_person: int = Field(
+        default=10, ge=0, le=10_000, description="Questions one person may ask in five minutes."
+    )
+    questions_per_channel: int = Field(
+        default=60, ge=0, le=100_000, description="Questions a channel may ask in five minutes."
+    )
+    questions_per_tenant: int = Field(
+        default=600, ge=0, le=1_000_000, description="Questions a tenant may ask in five minutes."
+    )
+    tokens_per_day: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000_000,
+        description="Tokens of the language model a tenant may use in a day; 0: any number.",
+    )
+    answers_at_once: int = Field(
+        default=4, ge=1, le=256, description="Questions a bot process answers at the same time."
+    )
+    auto_threshold: int = Field(
+        default=70,
+        ge=0,
+        le=100,
+        description="How sure an unasked answer has to be, in percent, where nothing else is set.",
+    )
+
+
 class Slack(Section):
-    """Nothing to set yet: the Slack bot is not part of this version."""
+    """The Slack bot. Its manifest and the steps: `scrubjay bot manifest` and docs/how-to/slack.md."""
+
+    bot_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="xoxb-…, of an app installed in one workspace, which the default tenant gets.",
+    )
+    app_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="xapp-…, with connections:write: events come over Socket Mode.",
+    )
+    signing_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Events come over HTTP to /slack/events, signed with this.",
+    )
+    client_id: str = Field(
+        default="", max_length=100, description="For installing into more workspaces by OAuth."
+    )
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Belongs to client_id.")
+    app: Literal["internal", "distributed"] = Field(
+        default="internal",
+        description="Who owns the Slack app: your organisation, or somebody who distributes it. "
+        "Slack lets a distributed app keep no messages, so it answers from documents only.",
+    )
+    command: str = Field(
+        default="/kb",
+        pattern=r"^/[a-z0-9_-]{1,31}$",
+        description="The slash command; another where /kb is taken.",
+    )
+    api_base_url: HttpUrl = Field(
+        default="", repr=False, description="Another address for Slack's API, for tests."
+    )
+    timeout_s: float = Field(default=10, gt=0, le=120, description="Deadline of one call to Slack.")
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether this says enough for the bot to hear anything."""
+        heard = self.app_token.get_secret_value() or self.signing_secret.get_secret_value()
+        return bool(heard or self.client_id)
 
 
 class Discord(Section):
@@ -447,6 +513,7 @@ class Settings(BaseSettings):
     llm: Llm = Llm()
     server: Server = Server()
     jobs: Jobs = Jobs()
+    bots: Bots = Bots()
     slack: Slack = Slack()
     discord: Discord = Discord()
     mcp: Mcp = Mcp()

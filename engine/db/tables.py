@@ -180,7 +180,39 @@ class Identity(Base):
     subject: Mapped[str] = mapped_column(String(200))
     name: Mapped[str] = mapped_column(String(200), default="")
     is_full_member: Mapped[bool] = mapped_column(default=False)  # of the workspace; not a guest
+    platform_role: Mapped[str] = mapped_column(String(20), default="")  # "admin" there, or ""
+    seen_at: Mapped[datetime | None]  # when the platform last told of this account
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Installation(Base):
+    """The bot's credentials in a workspace, or in a whole Enterprise organisation: one row each.
+
+    `secret` is encrypted; a new install replaces it. `reading` says whether messages may be kept
+    (`index`) or are only searched on the platform (`live`).
+    """
+
+    __tablename__ = "installation"
+    __table_args__ = (UniqueConstraint("platform", "client_id", "enterprise_id", "team_id"),)
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    platform: Mapped[str] = mapped_column(String(20))
+    client_id: Mapped[str] = mapped_column(String(100), default="")  # "" for a token of one's own
+    enterprise_id: Mapped[str] = mapped_column(String(40), default="")  # "" outside Grid
+    team_id: Mapped[str] = mapped_column(String(40), default="")  # "" for a whole organisation
+    name: Mapped[str] = mapped_column(String(200), default="")
+    url: Mapped[str] = mapped_column(String(200), default="")
+    secret: Mapped[str] = mapped_column(Text, default="")
+    scopes: Mapped[list[str]] = mapped_column(default=list)
+    app_id: Mapped[str] = mapped_column(String(40), default="")
+    bot_id: Mapped[str] = mapped_column(String(40), default="")
+    bot_user_id: Mapped[str] = mapped_column(String(40), default="")
+    installed_by: Mapped[str] = mapped_column(String(40), default="")
+    reading: Mapped[str] = mapped_column(String(10), default="index")
+    state: Mapped[str] = mapped_column(String(20), default="active")  # paused, purged
+    purge_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Channel(Base):
@@ -664,6 +696,56 @@ class Turn(Base):
     output_tokens: Mapped[int] = mapped_column(default=0)
     took_ms: Mapped[float] = mapped_column(default=0.0)
     feedback: Mapped[int | None]  # +1, -1
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Post(Base):
+    """A bot's reply in a chat: what it answers, where it stands and whom it was for.
+
+    It is made with its `answer` job. `message_id` is set as soon as the platform has shown
+    anything, so that whoever takes the job over goes on there.
+    """
+
+    __tablename__ = "post"
+    __table_args__ = (
+        UniqueConstraint("job_id"),
+        Index("ix_post_question", "workspace_id", "channel", "question_id"),
+        Index("ix_post_thread", "workspace_id", "channel", "thread"),
+        Index("ix_post_identity", "identity_id", "id"),
+    )
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    job_id: Mapped[str] = mapped_column(Id)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
+    channel_id: Mapped[str | None] = mapped_column(ForeignKey("channel.id", ondelete="CASCADE"))
+    identity_id: Mapped[str] = mapped_column(ForeignKey("identity.id", ondelete="CASCADE"))
+    surface: Mapped[str] = mapped_column(String(20))  # channel, direct, private
+    channel: Mapped[str] = mapped_column(String(100))  # the platform's ids from here
+    thread: Mapped[str] = mapped_column(String(100), default="")
+    question_id: Mapped[str] = mapped_column(String(100), default="")
+    message_id: Mapped[str] = mapped_column(String(100), default="")
+    question: Mapped[str] = mapped_column(Text)
+    addressed: Mapped[bool] = mapped_column(default=True)  # False: overheard, may stay silent
+    state: Mapped[str] = mapped_column(String(20), default="pending")  # chat.PostState
+    turn_id: Mapped[str | None] = mapped_column(ForeignKey("turn.id", ondelete="SET NULL"))
+    escalated_at: Mapped[datetime | None]
+    resolved_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Feedback(Base):
+    """What somebody thought of an answer; a second opinion of theirs replaces the first."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (UniqueConstraint("turn_id", "rater"),)
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    turn_id: Mapped[str] = mapped_column(ForeignKey("turn.id", ondelete="CASCADE"))
+    rater: Mapped[str] = mapped_column(String(40))  # an identity's or a user's id
+    rating: Mapped[int]  # +1, -1
+    reason: Mapped[str] = mapped_column(String(40), default="")  # wrong, outdated, missing, …
+    text: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -19,9 +19,9 @@ from engine.channels import NewChannel, NewPerson, Place
 from engine.errors import Unavailable
 from engine.limits import Limits
 from engine.messages import NewMessage, posted_at
+from engine.slack_messages import is_gone, to_channel, to_message, to_person
 from engine.sources import Reading, Whole
 from ingestion.sources.reader import Page, Refused, Wait
-from ingestion.sources.slack_messages import is_gone, to_channel, to_message, to_person
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient

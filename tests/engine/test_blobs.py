@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import blobs as module
 from engine.blobs import FolderBlobs
 from engine.errors import Unavailable
 from tests.contracts.blobs import HELLO, BlobStoreContract, MakeOld
@@ -45,3 +46,15 @@ async def test_halves_of_processes_that_died_are_swept(blobs):
     await blobs.put("acme", b"hello")
     assert not old.exists()
     assert list(old.parent.iterdir()) == []
+
+
+def test_a_file_that_is_put_in_its_place_during_the_sweep_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming = tmp_path / ".incoming"
+    incoming.mkdir()
+    (incoming / "moving").write_bytes(b"half")
+    seen = module._entries(incoming)
+    monkeypatch.setattr(module, "_entries", lambda _: seen)
+    (incoming / "moving").unlink()  # as another thread's put does
+    FolderBlobs(tmp_path)._sweep(incoming)

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0007_history"
-down_revision = "0005_reembed"
+down_revision = "0006_bots"
 branch_labels = None
 depends_on = None
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.channels import NewChannel, NewPerson
+from engine.markup.slack_text import to_markdown
 from engine.messages import MessageKind, NewMessage
-from ingestion.sources.slack_text import to_markdown
 
 TALK = frozenset({"", "file_comment", "file_share", "me_message", "thread_broadcast"})
 BOTS = frozenset({"bot_message", "assistant_app_thread"})

@@ -1,0 +1,252 @@
+"""What a message in a chat asks of the bot: `decide`, pure, the same on every platform.
+
+An adapter turns what its platform sends into an `Inbound`; `reception.py` adds what is known of the
+place and does what was decided. Whoever addressed the bot is answered or told why not; whoever did
+not is left alone, unless the place is set to `auto` and the message asks something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from engine.commands import find_command
+from engine.workspaces import Mode
+
+RERUN_WITHIN = timedelta(minutes=2)  # after this an edited question is history
+QUESTION_MAX = 4_000  # characters of a message that are taken for a question
+
+Place = Literal["channel", "direct", "group"]
+Kind = Literal["new", "edited", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message as its platform delivered it, in plain words; ids are the platform's.
+
+    `text` is Markdown with the bot's own mention taken off; `calls_bot` says that it was there,
+    `calls_others` that somebody else is mentioned first. `enterprise` is set where the workspace
+    is a team of an organisation.
+    """
+
+    platform: str
+    workspace: str
+    channel: str
+    place: Place
+    message_id: str
+    author: str
+    text: str
+    kind: Kind = "new"
+    thread: str = ""  # the thread's root; empty outside one
+    calls_bot: bool = False
+    calls_others: bool = False
+    by_bot: bool = False
+    by_us: bool = False
+    is_notice: bool = False  # joins, topics, pins: nothing anybody said
+    age: timedelta = timedelta(0)  # of the message, where it was edited
+    enterprise: str = ""
+    author_team: str = ""  # where it is not the workspace: somebody from outside
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the place a message stands in."""
+
+    mode: Mode = "mention"
+    respond_to: Sequence[str] = ()
+    in_conversation: bool = False  # the bot has been asked in this thread before
+    answered: bool = False  # there is a post that answers this very message
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Answer it. `addressed`: silence would be rude."""
+
+    question: str
+    addressed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """It is a command, said in words: "help"."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Say what the bot does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nod:
+    """Show that it was seen; there is nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Say why there is no answer here."""
+
+    why: Literal["off", "not for you", "too long"]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRerun:
+    """The question was edited just after it was asked."""
+
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The question was deleted: so is its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Nothing to do; `why` is for the log and for tests."""
+
+    why: str
+
+
+Decision = Ask | Run | Greet | Nod | Refuse | OfferRerun | Withdraw | Ignore
+
+_GREETING = re.compile(
+    r"(?:hi|hello|hey|hiya|yo|good (?:morning|afternoon|evening)|hallo|moin|hola|salut|bonjour"
+    r"|ciao|ping|test|start)\b[\s\w!.,👋🙂]{0,12}",
+    re.IGNORECASE,
+)
+_THANKS = re.compile(
+    r"(?:thanks?(?: you)?|thank you|thx|ty|cheers|danke|merci|gracias|great|perfect|awesome|nice"
+    r"|got it|ok(?:ay)?|cool|👍|🙏|❤️|:\+1:|:pray:|:tada:)[\s\w!.,👍🙏🎉❤️]{0,24}",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"\?|？|؟|^(?:what|which|who|whom|whose|when|where|why|how|can|could|may|is|are|do|does|did|has"  # noqa: RUF001
+    r"|have|should|will|would|any(?:one|body)|wie|was|wer|wann|wo|warum|kann|gibt|comment|pourquoi"
+    r"|quand|où|qui|quel(?:le)?s?|est-ce|cómo|qué|quién|cuándo|dónde|por qué)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\w", re.UNICODE)
+# Commands that people type as words, without the slash. Others would swallow questions: "search
+# for …" is one.
+_SPOKEN = frozenset({"help", "privacy", "sources"})
+
+
+def decide(message: Inbound, known: Known) -> Decision:  # noqa: PLR0911 (a return a rule)
+    """What a message asks of the bot."""
+    if message.by_us:
+        return Ignore("our own")
+    if message.kind == "deleted":
+        return Withdraw() if known.answered else Ignore("deleted, and not a question to us")
+    if message.by_bot:
+        return Ignore("a bot")
+    if message.is_notice:
+        return Ignore("a notice")
+    text = message.text.strip()
+    addressed = message.calls_bot or message.place == "direct"
+    if message.kind == "edited":
+        return _edited(message, known, text)
+    if addressed:
+        return _addressed(message, known, text)
+    return _overheard(message, known, text)
+
+
+def _edited(message: Inbound, known: Known, text: str) -> Decision:
+    if not known.answered:
+        return Ignore("edited, and not a question to us")
+    if message.age > RERUN_WITHIN or not _WORD.search(text) or len(text) > QUESTION_MAX:
+        return Ignore("edited long after it was asked")
+    return OfferRerun(text)
+
+
+def _addressed(message: Inbound, known: Known, text: str) -> Decision:  # noqa: PLR0911
+    if known.mode == "off" and message.place != "direct":
+        return Refuse("off")
+    if known.respond_to and message.author not in known.respond_to:
+        return Refuse("not for you")
+    said = text.rstrip("?!. ").lower()
+    if said in _SPOKEN and find_command(said) is not None:
+        return Run(said)
+    if not _WORD.search(text) or _GREETING.fullmatch(text):
+        return Greet()
+    if _THANKS.fullmatch(text) and (message.thread or message.place == "direct"):
+        return Nod()
+    if len(text) > QUESTION_MAX:
+        return Refuse("too long")
+    return Ask(text)
+
+
+def _overheard(message: Inbound, known: Known, text: str) -> Decision:  # noqa: PLR0911
+    if known.mode == "off":
+        return Ignore("off")
+    if known.respond_to and message.author not in known.respond_to:
+        return Ignore("not for them")
+    if message.calls_others:
+        return Ignore("said to somebody else")
+    if not _WORD.search(text) or len(text) > QUESTION_MAX:
+        return Ignore("no question")
+    if known.in_conversation and message.thread:
+        if _THANKS.fullmatch(text) or not asks(text):
+            return Ignore("talk in a thread of ours")
+        return Ask(text)
+    if known.mode == "auto" and message.place == "channel" and asks(text):
+        # A reply in somebody else's thread is part of their talk: only what opens one is taken up.
+        return Ignore("a thread of others") if message.thread else Ask(text, addressed=False)
+    return Ignore("not addressed")
+
+
+def asks(text: str) -> bool:
+    """Whether a message asks something, by its marks or its first word."""
+    return bool(_ASKS.search(text.strip())) and len(text.split()) >= 2
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The bot was let into a channel: it says once what it does."""
+
+    platform: str
+    workspace: str
+    channel: str
+    by: str
+    enterprise: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """Somebody pressed a button, chose a shortcut or sent a form; ids are the platform's.
+
+    `action` is ours; `value` the id of a post or of a confirmation. `details` holds what the
+    adapter needs to reply, and what a form was filled with.
+    """
+
+    platform: str
+    workspace: str
+    channel: str
+    person: str
+    action: str
+    value: str = ""
+    key: str = ""  # the same press delivered again has the same
+    enterprise: str = ""
+    message_id: str = ""
+    thread: str = ""
+    place: Place = "channel"
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A slash command; `line` is what stood after it."""
+
+    platform: str
+    workspace: str
+    channel: str
+    person: str
+    line: str
+    key: str = ""
+    enterprise: str = ""
+    place: Place = "channel"
+    details: dict[str, str] = field(default_factory=dict)

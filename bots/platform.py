@@ -1,0 +1,94 @@
+"""The port that a platform's adapter fills: how a reply gets to people, and what is known of them.
+
+`desk.py` and `errands.py` speak through it; `slack/` and the terminal of `scrubjay chat` are the
+adapters. What can't be shown now raises `Undelivered`, and the job is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bots.replies import Reply
+from engine.posts import PostInfo
+from engine.workspaces import Met
+
+
+class Undelivered(Exception):
+    """A message could not be shown. `retry_in_s` None: trying again would not help."""
+
+    def __init__(self, message: str, *, retry_in_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_in_s = retry_in_s
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where something is said, and to whom; ids are the platform's.
+
+    `details` is what the adapter itself put there when the message came.
+    """
+
+    platform: str
+    workspace: str
+    channel: str
+    person: str
+    met: Met
+    thread: str = ""
+    message_id: str = ""
+    is_direct: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class Screen(Protocol):
+    """One answer while it comes about, in one message that grows."""
+
+    async def step(self, title: str) -> None:
+        """What is being done, shown until there is text."""
+
+    async def grow(self, text: str) -> None:
+        """More of the answer, safe to show as it is."""
+
+    async def finish(self, reply: Reply) -> str:
+        """The whole reply in place of what grew; the id of its message."""
+
+    async def abandon(self) -> None:
+        """Nothing will follow: what stands there is taken away."""
+
+
+class Platform(Protocol):
+    """One platform, for all of its workspaces."""
+
+    name: str
+    command: str  # how a command begins here: "/kb"
+
+    async def learn(self, spot: Spot) -> None:
+        """See to it that what is known of who asks, and of the place, is fresh; else leave it."""
+
+    async def show_seen(self, spot: Spot, *, ahead: int) -> None:
+        """A first sign that a question arrived."""
+
+    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> Screen:
+        """The message an answer is shown in: the one that stands, where a post has one.
+
+        `again`: an earlier attempt may have left one that it did not come to tell of.
+        """
+
+    async def say(self, spot: Spot, reply: Reply) -> str:
+        """A message that everyone in the place sees; its id."""
+
+    async def whisper(self, spot: Spot, reply: Reply) -> None:
+        """A message for one person's eyes."""
+
+    async def replace(self, spot: Spot, message_id: str, reply: Reply) -> None:
+        """Other words in a message of ours."""
+
+    async def remove(self, spot: Spot, message_id: str) -> None:
+        """Take a message of ours away; none there is no error."""
+
+    async def nod(self, spot: Spot, message_id: str) -> None:
+        """A sign that needs no words."""
+
+    async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
+        """Author and text of a thread's messages, oldest first."""

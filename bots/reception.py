@@ -1,0 +1,219 @@
+"""What happens at once when something comes from a platform: little, and durable.
+
+An adapter verifies and translates; here it is decided what is asked, and a job is written for it,
+once however often it is delivered. The platform is acknowledged after that. Everything slow is the
+desk's, which is woken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bots.conversation import (
+    Ask,
+    Decision,
+    Greet,
+    Ignore,
+    Inbound,
+    Joined,
+    Known,
+    Nod,
+    OfferRerun,
+    Pressed,
+    Refuse,
+    Run,
+    Said,
+    Withdraw,
+    decide,
+)
+from engine.chat import Arrival
+from engine.commands import parse
+from engine.engine import Engine
+from engine.errors import InvalidInput
+from engine.posts import Accepted, NewQuestion, Surface
+from engine.workspaces import Behaviour, Met, Sighting
+
+log = logging.getLogger(__name__)
+
+Wake = Callable[[], None]
+
+
+class Reception:
+    """Takes on what comes from the platforms. `wake` tells the desk that there is work."""
+
+    def __init__(self, engine: Engine, wake: Wake) -> None:
+        self._engine = engine
+        self._wake = wake
+
+    async def message(
+        self, message: Inbound, details: Mapping[str, str] | None = None
+    ) -> tuple[Decision, Accepted | None]:
+        """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody."""
+        if message.by_us or (message.is_notice and message.kind == "new"):
+            return decide(message, Known()), None
+        arrival = await self._arrive(message)
+        met, behaviour = arrival.met, arrival.behaviour
+        known = Known(
+            mode=behaviour.mode,
+            respond_to=behaviour.respond_to,
+            in_conversation=arrival.in_conversation,
+            answered=arrival.answered,
+        )
+        decision = decide(message, known)
+        log.debug("decided", extra={"decision": type(decision).__name__})
+        key = _key(message)
+        match decision:
+            case Ask(question, addressed):
+                surface = _surface(message, behaviour)
+                accepted = await self._engine.chat.accept(
+                    NewQuestion(
+                        platform=message.platform,
+                        met=met,
+                        surface=surface,
+                        channel=message.channel,
+                        question=question,
+                        question_id=message.message_id,
+                        # Outside a thread the message becomes the root of one.
+                        thread=message.thread or message.message_id,
+                        addressed=addressed,
+                        key=key,
+                        details={"details": dict(details or {})},
+                    )
+                )
+                self._wake()
+                return decision, accepted
+            case Ignore():
+                return decision, None
+            case _:
+                payload = {"do": _ERRANDS[type(decision)], "inbound": _plain(message)}
+                match decision:
+                    case Run(line):
+                        payload["line"] = line
+                    case Refuse(why):
+                        payload["why"] = why
+                    case OfferRerun(question):
+                        payload["question"] = question
+                    case _:
+                        pass
+                payload["details"] = dict(details or {})
+                await self._errand(message.platform, met, payload, f"{payload['do']}:{key}")
+                return decision, None
+
+    async def said(self, said: Said) -> Accepted | None:
+        """Take a slash command on; a question asked by one is answered for the asker's eyes."""
+        channel = "" if said.place == "direct" else said.channel
+        met = await self._engine.chat.meet(
+            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise)
+        )
+        try:
+            parsed = parse(said.line)
+        except InvalidInput:
+            parsed = None  # the errand says what is wrong with it
+        if parsed is not None and parsed.command.name == "ask":
+            accepted = await self._engine.chat.accept(
+                NewQuestion(
+                    platform=said.platform,
+                    met=met,
+                    surface="private",
+                    channel=said.channel,
+                    question=parsed.text("question"),
+                    key=f"said:{said.key}" if said.key else "",
+                    details={"details": said.details},
+                )
+            )
+            self._wake()
+            return accepted
+        key = f"said:{said.key}" if said.key else ""
+        await self._errand(said.platform, met, {"do": "command", "said": asdict(said)}, key)
+        return None
+
+    async def pressed(self, pressed: Pressed) -> None:
+        """Take a button, a shortcut or a form on."""
+        channel = "" if pressed.place == "direct" else pressed.channel
+        met = await self._engine.chat.meet(
+            Sighting(
+                pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
+            )
+        )
+        key = f"press:{pressed.key}" if pressed.key else ""
+        await self._errand(pressed.platform, met, {"do": "press", "pressed": asdict(pressed)}, key)
+
+    async def joined(self, joined: Joined) -> None:
+        """The bot was let into a channel."""
+        met = await self._engine.chat.meet(
+            Sighting(
+                joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
+            )
+        )
+        place = f"{joined.platform}:{joined.workspace}:{joined.channel}"
+        await self._errand(
+            joined.platform, met, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
+        )
+
+    async def _arrive(self, message: Inbound) -> Arrival:
+        is_direct = message.place == "direct"
+        seen = Sighting(
+            message.platform,
+            message.workspace,
+            message.author,
+            "" if is_direct else message.channel,
+            message.enterprise,
+        )
+        listens = message.kind == "new" and not message.calls_bot and not is_direct
+        return await self._engine.chat.arrive(
+            seen,
+            channel=message.channel,
+            thread=message.thread if listens else "",
+            question_id=message.message_id if message.kind != "new" else "",
+        )
+
+    async def _errand(self, platform: str, met: Met, payload: Mapping[str, Any], key: str) -> None:
+        await self._engine.chat.accept_errand(platform, met, payload, key=key)
+        self._wake()
+
+
+_ERRANDS: Mapping[type, str] = {
+    Greet: "greet",
+    Nod: "nod",
+    OfferRerun: "rerun",
+    Refuse: "refuse",
+    Run: "run",
+    Withdraw: "withdraw",
+}
+
+
+def _surface(message: Inbound, behaviour: Behaviour) -> Surface:
+    if message.place == "direct":
+        return "direct"
+    return "private" if behaviour.private else "channel"
+
+
+def _key(message: Inbound) -> str:
+    """The same for every delivery of a message: a mention comes as two events."""
+    said = f"{message.platform}:{message.workspace}:{message.channel}:{message.message_id}"
+    if message.kind == "new":
+        return said
+    return f"{said}:{message.kind}:{hash_of(message.text)}"
+
+
+def hash_of(text: str) -> str:
+    """A short name for a text, so that each edit counts once."""
+    from hashlib import blake2b  # noqa: PLC0415 (only edits need it)
+
+    return blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _plain(message: Inbound) -> dict[str, Any]:
+    """What an errand needs of a message, as JSON."""
+    return {
+        "platform": message.platform,
+        "workspace": message.workspace,
+        "channel": message.channel,
+        "place": message.place,
+        "message_id": message.message_id,
+        "thread": message.thread,
+        "author": message.author,
+    }

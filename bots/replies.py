@@ -1,0 +1,430 @@
+"""What the bot says, as values that every platform can show: `Reply`.
+
+Wording lives here: answers with their sources, apologies with a reason and what still works,
+greetings, limits, confirmations. Pure; an adapter renders a `Reply` with its platform's means and
+keeps to its limits. Text is Markdown; `[1]` in it refers to the source with that number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from engine.administration import Told
+from engine.answer import describe_unanswered
+from engine.commands import Command
+from engine.domain import Answer, Citation, Hit, SearchResult
+from engine.errors import (
+    EngineError,
+    Forbidden,
+    IndexDamaged,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from engine.markup.plain import plain
+from engine.posts import REASONS, PostInfo, SourceFacts
+
+SOURCES_MAX = 5
+BRIEF_MAX = 900  # characters of an answer in a channel; the rest is behind "More detail"
+QUOTE_MAX = 180
+
+Style = Literal["", "primary", "danger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """Something to press. `action` is ours, `value` the id of a post or of a confirmation."""
+
+    action: str
+    label: str
+    value: str = ""
+    style: Style = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line under an answer: what it rests on, by whom, how old; `url` empty: nowhere to go."""
+
+    n: int
+    title: str
+    url: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One message. `rated` is the post whose thumbs are shown; `calls` whom to notify, verbatim."""
+
+    text: str
+    sources: Sequence[Source] = ()
+    heads: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    note: str = ""
+    buttons: Sequence[Button] = ()
+    rated: str = ""
+    calls: Sequence[str] = ()
+    kind: Literal["answer", "notice", "trouble"] = "notice"
+
+
+# Actions of buttons
+
+
+MORE, HUMAN, RESOLVED, SHARE = "more", "human", "resolved", "share"
+KEEP, DELETE, RERUN, CONFIRM, CANCEL = "keep", "delete", "rerun", "confirm", "cancel"
+RATE_UP, RATE_DOWN, REASON, BIND, MENTION = "rate_up", "rate_down", "reason", "bind", "mention"
+ABOUT, SUMMARISE, SIMILAR, SAVE = "about", "summarise", "similar", "save"
+
+
+# Answers
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer with all it takes to show it."""
+
+    answer: Answer
+    post: PostInfo
+    urls: Mapping[int, str] = field(default_factory=dict)  # by a citation's number
+    facts: Mapping[str, SourceFacts] = field(default_factory=dict)  # by document
+
+
+def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
+    """An answer with its sources, or what was searched in vain and what came closest."""
+    answer, post = shown.answer, shown.post
+    if not answer.citations:
+        return _unanswered(shown)
+    text, numbers = _brief(answer, limit=None if detailed else BRIEF_MAX)
+    cited = [c for c in answer.citations if c.n in numbers]
+    text, sources = _sources(text, cited, shown, now)
+    notes = []
+    if not answer.grounded:
+        notes.append("Not every sentence of this is backed by a source: check it.")
+    if post.surface == "private":
+        notes.append("Only you can see this.")
+    return Reply(
+        text,
+        sources=sources,
+        note=" ".join(notes),
+        buttons=_buttons(post, cut=len(text) < len(answer.text) or not detailed),
+        rated=post.id,
+        kind="answer",
+    )
+
+
+def _brief(answer: Answer, *, limit: int | None) -> tuple[str, set[int]]:
+    """The text up to whole paragraphs, lines or sentences within `limit`, and the marks in it."""
+    text = answer.text.strip()
+    if limit is not None and len(text) > limit:
+        text = _cut(text, limit)
+    kept = [c.n for c in answer.citations if f"[{c.n}]" in text][:SOURCES_MAX]
+    for citation in answer.citations:
+        if citation.n not in kept:
+            text = text.replace(f"[{citation.n}]", "")
+    return text.strip(), set(kept)
+
+
+def _cut(text: str, limit: int) -> str:
+    fences = 0
+    for pattern in (r"\n\s*\n", r"\n", r"(?<=[.!?…。])\]?\s"):
+        ends = [m.start() for m in re.finditer(pattern, text[: limit + 1]) if m.start() > 80]
+        for end in reversed(ends):
+            fences = text[:end].count("```")
+            if fences % 2 == 0:
+                return text[:end].rstrip() + " …"
+    return text[:limit].rsplit(" ", 1)[0] + " …" + ("\n```" if fences % 2 else "")
+
+
+def _sources(
+    text: str, cited: Sequence[Citation], shown: Shown, now: datetime
+) -> tuple[str, list[Source]]:
+    """One line a document and place, numbered from 1 in the order of the text."""
+    order = sorted(cited, key=lambda citation: text.find(f"[{citation.n}]"))
+    lines: dict[tuple[str, str], Source] = {}
+    renumbered: dict[int, int] = {}
+    for citation in order:
+        url = shown.urls.get(citation.n, "")
+        key = (citation.document_id, url)
+        if key not in lines:
+            facts = shown.facts.get(citation.document_id, SourceFacts())
+            parts = [facts.author, age(facts.updated_at, now)]
+            detail = " · ".join(part for part in parts if part)
+            title = one_line(citation.title) or "Untitled"
+            if not url:  # nowhere to go: the words themselves are the proof
+                detail = " · ".join(filter(None, [detail, f"“{quote(citation.quote)}”"]))
+            lines[key] = Source(len(lines) + 1, title, url, detail)
+        renumbered[citation.n] = lines[key].n
+    text = re.sub(
+        r"\[(\d{1,3})\]",
+        lambda m: f"[{renumbered[int(m[1])]}]" if int(m[1]) in renumbered else "",
+        text,
+    )
+    text = re.sub(r"(\[\d+\])(?:\s*\1)+", r"\1", text)
+    return text, list(lines.values())
+
+
+def detailed(
+    shown: Shown, passages: Sequence[tuple[Citation, str]], *, now: datetime, limit: int
+) -> Reply:
+    """The whole answer, then each passage it rests on as it stands in its source."""
+    answer = shown.answer
+    text, numbers = _brief(answer, limit=None)
+    text, sources = _sources(text, [c for c in answer.citations if c.n in numbers], shown, now)
+    out = [text]
+    for citation, passage in passages:
+        room = limit - sum(map(len, out))
+        if room < 200 or citation.n not in numbers:
+            break
+        quoted = _cut(passage.strip(), room) if len(passage) > room else passage.strip()
+        words = [plain(line).strip() for line in quoted.splitlines()]
+        lines = "\n".join(f"> {line}" for line in words if line)
+        out.append(f"**{one_line(citation.title)}**\n{lines}")
+    return Reply("\n\n".join(out), sources, kind="answer")
+
+
+def shared(reply: Reply, question: str, by: str) -> Reply:
+    """A private answer as its channel sees it."""
+    asked = f"> {one_line(question)[:300]}"
+    return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
+
+
+def _unanswered(shown: Shown) -> Reply:
+    answer, post = shown.answer, shown.post
+    sources = [
+        Source(n, one_line(hit.title) or "Untitled", shown.urls.get(-n, ""), hit.kb_name)
+        for n, hit in enumerate(_closest(answer), start=1)
+    ]
+    text = answer.text.strip()
+    if sources:
+        text = re.sub(r" ?The closest pages are: .*?\.(?= Try|$)", "", text)
+        text += "\n\nClosest: " + " ".join(f"[{source.n}]" for source in sources)
+    note = "Only you can see this." if post.surface == "private" else ""
+    return Reply(text, sources, note=note, buttons=_for_all(post), kind="answer")
+
+
+def _closest(answer: Answer) -> list[Hit]:
+    return [hit for hit in answer.hits if hit.confidence >= 0.2][:3]
+
+
+def closest_ids(answer: Answer) -> dict[int, tuple[str, str]]:
+    """Address and id of what came closest, by the number `answered` looks its link up by."""
+    if answer.citations:
+        return {}
+    return {-n: (hit.url, hit.id) for n, hit in enumerate(_closest(answer), start=1)}
+
+
+def _buttons(post: PostInfo, *, cut: bool) -> list[Button]:
+    buttons = [Button(MORE, "More detail", post.id)] if cut else []
+    if post.surface == "private" and post.met.channel_id is not None:
+        buttons.insert(0, Button(SHARE, "Share with channel", post.id, "primary"))
+    return buttons + _for_all(post)
+
+
+def _for_all(post: PostInfo) -> list[Button]:
+    """What can be done with any reply to a question: in a direct message nobody else could help."""
+    buttons = [Button(HUMAN, "Ask a human", post.id)] if post.met.channel_id is not None else []
+    if post.surface != "private":
+        buttons.append(Button(DELETE, "Delete", post.id))
+    return buttons
+
+
+def age(when: datetime | None, now: datetime) -> str:
+    """How old a source is, in a word: "3 mo old"; empty where the source gives no date."""
+    if when is None:
+        return ""
+    days = max(0, (now - when) // timedelta(days=1))
+    if days < 1:
+        return "today"
+    for size, unit in ((365, "y"), (30, "mo"), (7, "w")):
+        if days >= size:
+            return f"{days // size} {unit} old"
+    return f"{days} d old"
+
+
+def one_line(text: str) -> str:
+    """A title as one line without control characters."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", " ", text).split())
+
+
+def quote(text: str) -> str:
+    """A passage cut to what fits under an answer."""
+    words = one_line(plain(text))
+    return words if len(words) <= QUOTE_MAX else words[: QUOTE_MAX - 1].rstrip() + "…"
+
+
+# Everything else
+
+
+def told(value: Told) -> Reply:
+    """What a command had to say."""
+    if value.found is not None:
+        return found(value.found)
+    return Reply(value.text, heads=value.heads, rows=value.rows)
+
+
+def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
+    """The hits of a search, each with its best passage."""
+    if not result.hits:
+        said = result.notice or describe_unanswered(
+            result.searched_kbs, result.searched_documents, ()
+        )
+        return Reply(said)
+    sources = [
+        Source(
+            n,
+            one_line(hit.title) or "Untitled",
+            (urls or {}).get(hit.id, ""),
+            f"{hit.kb_name} · “{quote(hit.text)}”",
+        )
+        for n, hit in enumerate(result.hits, start=1)
+    ]
+    return Reply(f"Found for “{one_line(result.query)[:100]}”:", sources)
+
+
+def greeting(command: str) -> Reply:
+    """What the bot does, for who says hello."""
+    return Reply(
+        "Hello! Ask me anything that your team has written down; I answer with links to where it"
+        f" stands. In a channel mention me, here just write. `{command} help` lists what else I do."
+    )
+
+
+def onboarding(command: str, *, keeps: bool = False) -> Reply:
+    """What the bot says when it is let into a channel."""
+    kept = (
+        "Messages of this channel are kept, so that I can answer from them."
+        if keeps
+        else "I keep no messages of this channel unless an admin turns that on."
+    )
+    return Reply(
+        "Hello! Mention me with a question and I answer in a thread, from what everyone in this"
+        f" channel may read, with links to where it stands. {kept} `{command} help` says more.",
+        buttons=[
+            Button(BIND, "Bind this channel", "", "primary"),
+            Button(MENTION, "Just mention me", ""),
+        ],
+    )
+
+
+def queued(ahead: int) -> str:
+    """A status line for who waits."""
+    noun = "question is" if ahead == 1 else "questions are"
+    return f"{ahead} {noun} before yours…"
+
+
+def refused(why: str, command: str) -> Reply:
+    """Why there is no answer here."""
+    words = {
+        "off": f"I am turned off in this channel. An admin changes that with `{command} mode`.",
+        "not for you": "An admin has set me to answer only some people in this channel."
+        " You can ask me in a direct message.",
+        "too long": "That is more than I can take as a question: ask in fewer than 4,000"
+        " characters.",
+    }
+    return Reply(words[why], kind="trouble")
+
+
+def confirm(command: Command, line: str, confirm_id: str) -> Reply:
+    """Ask before something is destroyed."""
+    return Reply(
+        f"Really `{line}`?\n{command.help} This can't be undone.",
+        buttons=[
+            Button(CONFIRM, "Yes, do it", confirm_id, "danger"),
+            Button(CANCEL, "No", confirm_id),
+        ],
+        note="Only you can confirm it, within a minute.",
+    )
+
+
+def rerun(post: PostInfo) -> Reply:
+    """The question was edited: ask it anew?"""
+    return Reply(
+        "You changed your question. Shall I answer the new one?",
+        buttons=[Button(RERUN, "Answer again", post.id, "primary"), Button(KEEP, "No", post.id)],
+    )
+
+
+def rated_down(post_id: str) -> Reply:
+    """What was wrong, asked of who gave a thumbs down."""
+    buttons = [Button(REASON, reason.capitalize(), f"{post_id}:{reason}") for reason in REASONS]
+    return Reply("Thank you. What was wrong with it?", buttons=buttons)
+
+
+def thanked() -> Reply:
+    """For an opinion."""
+    return Reply("Thank you, that helps.")
+
+
+def escalated(post: PostInfo, question: str, group: str) -> Reply:
+    """A person is called into the thread."""
+    who = "" if group else " Nobody in particular is set to be called: whoever knows, please help."
+    return Reply(
+        f"A human is wanted for: “{one_line(question)[:300]}”{who}",
+        calls=[group] if group else [],
+        buttons=[Button(RESOLVED, "Mark resolved", post.id, "primary")],
+    )
+
+
+def resolved(by: str) -> Reply:
+    """A person has helped."""
+    return Reply(f"Resolved by {by}. ✅")
+
+
+# Trouble
+
+
+KB_NOT_YOURS = (
+    "Questions here are answered from a knowledge base that is not open to you. Ask an admin to"
+    " grant it to this workspace."
+)
+UNKNOWN_AUDIENCE = (
+    "I can't tell at the moment who can see this channel, so I answer from this channel alone."
+)
+
+
+def apology(error: Exception, incident: str, command: str) -> Reply:
+    """Why there is no answer, for whoever asked; never an exception's own words unless ours."""
+    return Reply(explain(error, incident, command), kind="trouble")
+
+
+def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0911 (a row each)
+    """One row an error: what happened, and what still works or what to do."""
+    if not isinstance(error, EngineError):
+        return (
+            "Sorry, something went wrong on my side and I have no answer for you."
+            f" Ask again, or tell your admin the incident {incident}."
+        )
+    said = str(error)
+    match error:
+        case RateLimited():
+            return f"{said} Ask again {in_words(error.retry_after_s)}."
+        case IndexDamaged():
+            return (
+                "Sorry, my search index is damaged and being looked after; I can't look anything up"
+                f" until it is rebuilt. Your admin finds it under incident {incident}."
+            )
+        case Unavailable():
+            return (
+                "Sorry, I can't reach what I need to answer just now. Nothing is lost: ask again in"
+                f" a minute. `{command} health` says what is missing (incident {incident})."
+            )
+        case Forbidden():
+            return f"You may not do this here. {said}"
+        case Unauthenticated() | NotFound() | InvalidInput() | TooLarge():
+            return said
+        case _:
+            return f"That did not work: {said}"
+
+
+def in_words(seconds: float) -> str:
+    """A wait as people say it."""
+    if seconds < 90:
+        return f"in {max(1, round(seconds))} seconds"
+    minutes = round(seconds / 60)
+    return f"in {minutes} minutes" if minutes < 90 else f"in {round(minutes / 60)} hours"

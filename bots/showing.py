@@ -1,0 +1,67 @@
+"""An answer on its way to a screen: where it is shown, and with which links for whose eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bots import replies
+from bots.platform import Platform, Spot
+from engine.domain import Answer, Audience
+from engine.engine import Engine
+from engine.jobs import ClaimedJob
+from engine.posts import PostInfo
+from engine.workspaces import Caller
+
+
+class Silence:
+    """A screen on which nothing shows until there is something worth saying."""
+
+    def __init__(self, platform: Platform, spot: Spot) -> None:
+        self._platform = platform
+        self._spot = spot
+
+    async def step(self, title: str) -> None:
+        """Not shown."""
+
+    async def grow(self, text: str) -> None:
+        """Not shown."""
+
+    async def finish(self, reply: replies.Reply) -> str:
+        """Said at once."""
+        return await self._platform.say(self._spot, reply)
+
+    async def abandon(self) -> None:
+        """There is nothing to take away."""
+
+
+def spot_of(post: PostInfo, job: ClaimedJob | None = None) -> Spot:
+    """Where a post is replied to."""
+    details: Mapping[str, str] = {}
+    if job is not None:
+        details = job.payload.get("details") or {}
+    return Spot(
+        platform=post.platform,
+        workspace=post.workspace,
+        channel=post.channel,
+        person=post.person,
+        met=post.met,
+        thread=post.thread,
+        message_id=post.question_id,
+        is_direct=post.surface == "direct" or post.met.channel_id is None,
+        details=details,
+    )
+
+
+async def show(
+    engine: Engine, caller: Caller, audience: Audience, post: PostInfo, answer: Answer
+) -> replies.Shown:
+    """An answer with links and facts of its sources, for who will see it."""
+    chat = engine.chat
+    urls = {
+        citation.n: chat.link_to(caller, audience, citation.url, citation.id)
+        for citation in answer.citations
+    }
+    for n, (url, id_) in replies.closest_ids(answer).items():
+        urls[n] = chat.link_to(caller, audience, url, id_)
+    facts = await chat.facts_of(caller, audience, answer.citations)
+    return replies.Shown(answer, post, urls, facts)

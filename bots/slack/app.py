@@ -1,0 +1,310 @@
+"""The Bolt app: verifies, acknowledges, and hands every payload on to the core.
+
+A listener writes a job and nothing else, before the platform is acknowledged: what Slack was told
+that it arrived is not lost. Forms are opened here too, because Slack gives three seconds for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.authorization import AuthorizeResult
+
+from bots import replies
+from bots.conversation import Ask, Inbound, Joined, Pressed, Said
+from bots.desk import Desk
+from bots.platform import Spot
+from bots.reception import Reception
+from bots.slack import payloads, views
+from bots.slack.adapter import SlackPlatform
+from bots.slack.client import SlackTrouble
+from bots.slack.payloads import Gone, Opened, Whose
+from engine import clock
+from engine.commands import parse
+from engine.engine import Engine
+from engine.errors import EngineError, InvalidInput, NotFound
+from engine.workspaces import Caller, Installed, Met, Sighting
+
+log = logging.getLogger(__name__)
+
+ANYTHING = re.compile(r".*", re.DOTALL)
+LOOKING = "Looking it up…"
+CACHED_S = 30.0
+
+
+class SlackApp:
+    """Listeners over one engine. `bolt` is dispatched to by Socket Mode or by the HTTP host."""
+
+    def __init__(self, engine: Engine, platform: SlackPlatform, desk: Desk) -> None:
+        self._engine = engine
+        self._platform = platform
+        self._desk = desk
+        self._reception = Reception(engine, desk.wake)
+        self._beside: set[asyncio.Task[None]] = set()
+        self._installed: dict[tuple[str, str], tuple[float, Installed]] = {}
+        self.last_event_at: float | None = None  # monotonic
+        self.bolt = self._build()
+
+    def _build(self) -> AsyncApp:
+        async def authorize(  # a plain function: Bolt would pass a method `self` by name
+            enterprise_id: str | None, team_id: str | None
+        ) -> AuthorizeResult | None:
+            return await self._authorize(enterprise_id, team_id)
+
+        secret = self._engine.settings.slack.signing_secret.get_secret_value()
+        app = AsyncApp(
+            signing_secret=secret or "not used by Socket Mode",
+            authorize=authorize,  # type: ignore[arg-type]  # None is how Bolt is told of nobody
+            client=self._platform.api.client(),
+            process_before_response=True,
+            ignoring_self_events_enabled=False,  # `decide` ignores them, and deletions are not
+            ssl_check_enabled=False,
+            logger=logging.getLogger("slack_bolt"),
+        )
+        app.use(self._count)
+        app.event(ANYTHING)(self._on_event)
+        app.command(ANYTHING)(self._on_command)
+        app.action(ANYTHING)(self._on_press)
+        app.shortcut(ANYTHING)(self._on_press)
+        app.view(ANYTHING)(self._on_press)
+        return app
+
+    async def _count(self, next_: Any) -> None:  # noqa: ANN401 (Bolt's)
+        self.last_event_at = time.monotonic()
+        await next_()
+
+    async def _authorize(
+        self, enterprise_id: str | None, team_id: str | None
+    ) -> AuthorizeResult | None:
+        """Who we are where a payload was delivered, from our own rows; None where nobody."""
+        try:
+            found = await self.installed(team_id or "", enterprise_id or "")
+        except NotFound:
+            log.info("an event of a workspace the bot is not installed in was passed over")
+            return None
+        return AuthorizeResult(
+            enterprise_id=enterprise_id,
+            team_id=team_id,
+            bot_user_id=found.bot_user_id,
+            bot_id=found.bot_id,
+            bot_token=found.token,
+        )
+
+    async def installed(self, team_id: str, enterprise_id: str) -> Installed:
+        """The installation of a team, remembered for a while."""
+        key = (team_id, enterprise_id)
+        known = self._installed.get(key)
+        if known is not None and time.monotonic() - known[0] < CACHED_S:
+            return known[1]
+        found = await self._engine.chat.find_installation(
+            payloads.NAME, team_id=team_id, enterprise_id=enterprise_id
+        )
+        self._installed[key] = (time.monotonic(), found)
+        return found
+
+    def forget(self) -> None:
+        """An installation changed."""
+        self._installed.clear()
+        self._platform.forget()
+
+    async def aclose(self) -> None:
+        """Let what runs beside end."""
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=2)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Something that need not outlive the process: a first sign, a form, the home."""
+        task = asyncio.create_task(self._quietly(work))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    @staticmethod
+    async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (EngineError, SlackTrouble) as error:
+            log.warning("beside the work: %s", error)
+        except Exception:  # the rim of what runs beside
+            log.exception("something beside the work failed")
+
+    # Listeners
+
+    async def _on_event(self, body: dict[str, Any], context: AsyncBoltContext) -> None:
+        whose = _whose(context)
+        event = payloads.read_event(body.get("event") or {}, whose, now=clock.now())
+        match event:
+            case Inbound():
+                await self._heard(event)
+            case Joined():
+                await self._reception.joined(event)
+            case Gone():
+                await self._engine.chat.pause_installation(
+                    payloads.NAME, team_id=event.team_id, enterprise_id=event.enterprise_id
+                )
+                self.forget()
+            case Opened():
+                self._start(self._show_home(event, whose))
+            case _:
+                pass
+
+    async def _heard(self, message: Inbound) -> None:
+        details = {"author_team": message.author_team}
+        decision, accepted = await self._reception.message(message, details)
+        if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
+            spot = Spot(
+                message.platform,
+                message.workspace,
+                message.channel,
+                message.author,
+                accepted.met,
+                thread=message.thread or message.message_id,
+                message_id=message.message_id,
+                is_direct=message.place == "direct",
+            )
+            self._desk.show_seen(spot, ahead=accepted.ahead)
+
+    async def _on_command(
+        self, ack: AsyncAck, body: dict[str, Any], context: AsyncBoltContext
+    ) -> None:
+        said = payloads.read_command(body, _whose(context))
+        if _is_setup(said) and (trigger := body.get("trigger_id")):
+            await ack()
+            self._start(self._open_setup(said, str(trigger)))
+            return
+        accepted = await self._reception.said(said)
+        # The first sign; the answer comes over the response_url.
+        await ack(LOOKING) if accepted is not None else await ack()
+
+    async def _on_press(
+        self, ack: AsyncAck, body: dict[str, Any], context: AsyncBoltContext
+    ) -> None:
+        pressed = payloads.read_press(body, _whose(context))
+        if pressed is None:
+            await ack()
+            return
+        trigger = str(body.get("trigger_id", ""))
+        if trigger and pressed.action == replies.RATE_DOWN:
+            pressed.details["form"] = "yes"
+            self._start(self._open_view(pressed, trigger, self._reason_form(pressed)))
+        if trigger and pressed.action == replies.BIND and body.get("type") == "block_actions":
+            await ack()
+            self._start(self._open_setup(pressed, trigger))
+            return
+        await self._reception.pressed(pressed)
+        await ack()
+
+    # Forms
+
+    async def _open_setup(self, said: Said | Pressed, trigger: str) -> None:
+        """A form at once, filled when what goes into it is known; for admins only."""
+        met = await self._meet(said)
+        installed = await self._platform.installed(met)
+        opened = await self._platform.api.call(
+            installed.token, "views.open", trigger_id=trigger, view=views.loading("Set up")
+        )
+        view_id = str((opened.get("view") or {}).get("id", ""))
+        spot = Spot(said.platform, said.workspace, said.channel, said.person, met)
+        await self._platform.learn(spot)
+        caller = await self._engine.chat.caller(met)
+        view = await self._setup_form(caller, said.channel)
+        await self._platform.api.call(installed.token, "views.update", view_id=view_id, view=view)
+
+    async def _setup_form(self, caller: Caller, channel_id: str) -> views.View:
+        view = views.loading("Set up")
+        try:
+            kbs = await self._engine.chat.managed_kbs(caller)
+        except EngineError:
+            view["blocks"] = views.setup_refused()
+            return view
+        channel = await self._engine.chat.channel(caller.met)
+        if channel is None:
+            view["blocks"] = views.setup_elsewhere()
+            return view
+        behaviour = await self._engine.chat.behaviour(caller.met)
+        names = [kb.name for kb in kbs]
+        bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
+        return views.setup_form(names, channel_id, channel.name, kb=bound, mode=behaviour.mode)
+
+    async def _reason_form(self, pressed: Pressed) -> views.View:
+        return views.reason_form(pressed.value, pressed.channel)
+
+    async def _open_view(
+        self, pressed: Pressed, trigger: str, form: Coroutine[Any, Any, views.View]
+    ) -> None:
+        view = await form
+        installed = await self._platform.installed(await self._meet(pressed))
+        await self._platform.api.call(installed.token, "views.open", trigger_id=trigger, view=view)
+
+    async def _meet(self, said: Said | Pressed) -> Met:
+        channel = "" if said.place == "direct" else said.channel
+        return await self._engine.chat.meet(
+            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise)
+        )
+
+    # The home
+
+    async def _show_home(self, opened: Opened, whose: Whose) -> None:
+        met = await self._engine.chat.meet(
+            Sighting(payloads.NAME, whose.team_id, opened.person, "", whose.enterprise_id)
+        )
+        spot = Spot(payloads.NAME, whose.team_id, opened.channel, opened.person, met)
+        if opened.tab == "messages":
+            await self._platform.call(
+                met,
+                "assistant.threads.setSuggestedPrompts",
+                channel_id=opened.channel,
+                prompts=views.prompts(),
+            )
+            return
+        await self._platform.learn(spot)
+        caller = await self._engine.chat.caller(met)
+        kbs = await self._engine.list_kbs(caller.principal)
+        health: list[tuple[str, str]] = []
+        if caller.is_admin:
+            health = list((await self._engine.health()).items()) + self.health()
+        await self._platform.call(
+            met,
+            "views.publish",
+            user_id=opened.person,
+            view=views.home(
+                views.Home(
+                    name=caller.principal.name,
+                    linked_to=await self._engine.chat.linked_member(met),
+                    kbs=[(kb.name, kb.document_count) for kb in kbs],
+                    recent=await self._engine.chat.recent_posts(met),
+                    command=self._platform.command,
+                    is_admin=caller.is_admin,
+                    health=health,
+                )
+            ),
+        )
+
+    def health(self) -> list[tuple[str, str]]:
+        """What is wrong between us and Slack, in words; empty texts where all is well."""
+        scopes = sorted(
+            {s for needed in self._platform.api.missing.values() for s in needed.split(",")}
+        )
+        missing = f"is missing the scopes {', '.join(scopes)}" if scopes else ""
+        return [("Slack", missing)]
+
+
+def _whose(context: AsyncBoltContext) -> Whose:
+    return Whose(
+        team_id=context.team_id or "",
+        enterprise_id=context.enterprise_id or "",
+        bot_user_id=context.bot_user_id or "",
+        bot_id=context.bot_id or "",
+    )
+
+
+def _is_setup(said: Said) -> bool:
+    try:
+        return parse(said.line).command.name == "setup"
+    except InvalidInput:
+        return False

@@ -1,0 +1,231 @@
+"""Slack's payloads as the core's values: events, commands, buttons, shortcuts, forms. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from bots import replies
+from bots.conversation import Inbound, Joined, Kind, Place, Pressed, Said
+from bots.slack import blocks, markup
+
+NAME = "slack"
+_SAID = {None, "", "file_share", "thread_broadcast", "me_message"}
+_PLACES: Mapping[str, Place] = {"im": "direct", "mpim": "group"}
+FORM = f"{blocks.PREFIX}form:"
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Where a payload was delivered: the installation's workspace, and who the bot is there."""
+
+    team_id: str
+    enterprise_id: str = ""
+    bot_user_id: str = ""
+    bot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The app was uninstalled, or its token revoked."""
+
+    team_id: str
+    enterprise_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Somebody opened the app's home or its messages."""
+
+    person: str
+    channel: str
+    tab: Literal["home", "messages"]
+
+
+Event = Inbound | Joined | Gone | Opened
+
+
+def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Event | None:
+    """What an event tells the core; None where it is nothing to it."""
+    match event.get("type"):
+        case "app_mention" | "message":
+            return _message(event, whose, now)
+        case "member_joined_channel" if event.get("user") == whose.bot_user_id:
+            by = event.get("inviter") or event.get("user", "")
+            return Joined(NAME, whose.team_id, event["channel"], by, whose.enterprise_id)
+        case "app_uninstalled" | "tokens_revoked":
+            return Gone(whose.team_id, whose.enterprise_id)
+        case "app_home_opened":
+            tab: Literal["home", "messages"] = "home" if event.get("tab") == "home" else "messages"
+            return Opened(event["user"], event.get("channel", ""), tab)
+        case _:
+            return None
+
+
+def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> Inbound | None:
+    subtype = event.get("subtype")
+    kind: Kind = "new"
+    said: Mapping[str, Any] = event
+    if subtype == "message_changed":
+        kind, said = "edited", event.get("message") or {}
+        before = event.get("previous_message") or {}
+        if said.get("text") == before.get("text"):
+            return None  # a link was unfurled, a reply counted
+        if said.get("subtype") == "tombstone":
+            kind = "deleted"
+    elif subtype == "message_deleted":
+        # `ts` is the event's own; the message's is `deleted_ts` (dust #10296).
+        kind = "deleted"
+        said = {**(event.get("previous_message") or {}), "ts": event.get("deleted_ts", "")}
+    ts = str(said.get("ts", ""))
+    author = str(said.get("user") or said.get("bot_id") or "")
+    if not ts or not author:
+        return None
+    text, calls_bot, calls_others = markup.read_text(
+        str(said.get("text", "")), bot_user_id=whose.bot_user_id
+    )
+    return Inbound(
+        platform=NAME,
+        workspace=whose.team_id,
+        channel=str(event.get("channel", "")),
+        place=_place(event),
+        message_id=ts,
+        author=author,
+        text=text,
+        kind=kind,
+        thread=_thread(said, ts),
+        calls_bot=calls_bot,
+        calls_others=calls_others,
+        by_bot=bool(said.get("bot_id")) or said.get("subtype") == "bot_message",
+        by_us=author == whose.bot_user_id
+        or (bool(whose.bot_id) and said.get("bot_id") == whose.bot_id),
+        is_notice=kind == "new" and subtype not in _SAID and subtype != "bot_message",
+        age=now - _when(ts) if kind == "edited" else timedelta(0),
+        enterprise=whose.enterprise_id,
+        author_team=str(said.get("user_team") or said.get("team") or whose.team_id),
+    )
+
+
+def _thread(said: Mapping[str, Any], ts: str) -> str:
+    thread = str(said.get("thread_ts", ""))
+    return "" if thread == ts else thread  # a root names itself once it has replies
+
+
+def _place(event: Mapping[str, Any]) -> Place:
+    kind = str(event.get("channel_type", ""))
+    if not kind and str(event.get("channel", "")).startswith("D"):
+        kind = "im"
+    return _PLACES.get(kind, "channel")
+
+
+def _when(ts: str) -> datetime:
+    return datetime.fromtimestamp(int(ts.partition(".")[0] or 0), UTC)
+
+
+def read_command(body: Mapping[str, Any], whose: Whose) -> Said:
+    """A slash command."""
+    channel = str(body.get("channel_id", ""))
+    return Said(
+        platform=NAME,
+        workspace=whose.team_id,
+        channel=channel,
+        person=str(body["user_id"]),
+        line=str(body.get("text", "")),
+        key=str(body.get("trigger_id", "")),
+        enterprise=whose.enterprise_id,
+        place="direct" if channel.startswith("D") else "channel",
+        details=_details(body),
+    )
+
+
+def read_press(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
+    """A button, a shortcut on a message, or a form that was sent; None for none of ours."""
+    match body.get("type"):
+        case "block_actions":
+            return _button(body, whose)
+        case "message_action":
+            return _shortcut(body, whose)
+        case "view_submission":
+            return _form(body, whose)
+        case _:
+            return None
+
+
+def _button(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
+    action = (body.get("actions") or [{}])[0]
+    name, value = blocks.pressed_action(action)
+    if not name:
+        return None
+    container = body.get("container") or {}
+    message = body.get("message") or {}
+    channel = str((body.get("channel") or {}).get("id") or container.get("channel_id") or "")
+    return Pressed(
+        platform=NAME,
+        workspace=whose.team_id,
+        channel=channel,
+        person=str(body["user"]["id"]),
+        action=name,
+        value=value,
+        key=f"{action.get('action_ts', '')}:{body['user']['id']}:{name}",
+        enterprise=whose.enterprise_id,
+        message_id=str(container.get("message_ts") or message.get("ts") or ""),
+        thread=str(container.get("thread_ts") or message.get("thread_ts") or ""),
+        place="direct" if channel.startswith("D") else "channel",
+        details=_details(body),
+    )
+
+
+def _shortcut(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
+    name = str(body.get("callback_id", "")).removeprefix(blocks.PREFIX)
+    if name not in blocks.SHORTCUTS:
+        return None
+    message = body.get("message") or {}
+    channel = str(body["channel"]["id"])
+    ts = str(message.get("ts", ""))
+    text, _, _ = markup.read_text(str(message.get("text", "")), bot_user_id=whose.bot_user_id)
+    return Pressed(
+        platform=NAME,
+        workspace=whose.team_id,
+        channel=channel,
+        person=str(body["user"]["id"]),
+        action=name,
+        key=str(body.get("action_ts") or body.get("trigger_id") or ""),
+        enterprise=whose.enterprise_id,
+        message_id=ts,
+        thread=str(message.get("thread_ts") or ts),
+        place="direct" if channel.startswith("D") else "channel",
+        details=_details(body) | {"text": text[:4000], "author": str(message.get("user", ""))},
+    )
+
+
+def _form(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
+    view = body.get("view") or {}
+    name = str(view.get("callback_id", "")).removeprefix(FORM)
+    # What a form is about was put into it by us and is checked like any value: ids only.
+    value, _, channel = str(view.get("private_metadata", "")).partition("|")
+    if name not in {replies.REASON, replies.BIND} or not channel:
+        return None
+    filled = {}
+    for fields in (view.get("state") or {}).get("values", {}).values():
+        for field, state in fields.items():
+            chosen = state.get("selected_option") or {}
+            filled[field] = str(chosen.get("value") or state.get("value") or "")
+    return Pressed(
+        platform=NAME,
+        workspace=whose.team_id,
+        channel=channel,
+        person=str(body["user"]["id"]),
+        action=name,
+        value=value,
+        key=str(view.get("id", "")),
+        enterprise=whose.enterprise_id,
+        place="direct" if channel.startswith("D") else "channel",
+        details=filled,
+    )
+
+
+def _details(body: Mapping[str, Any]) -> dict[str, str]:
+    url = body.get("response_url")
+    return {"response_url": str(url)} if url else {}

@@ -1,0 +1,320 @@
+"""One answer in a Slack message: streamed where Slack can, edited where it can't, plain at worst.
+
+The whole text is kept here: a stream ends by itself about five minutes after it began, and what was
+streamed is replaced at the end by the checked answer with its blocks. The id of the message is kept
+before more is shown, so that whoever takes over goes on in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from bots.platform import Spot
+from bots.replies import Reply
+from bots.slack import blocks, markup
+from bots.slack.client import REVOKED, SlackApi, SlackTrouble
+from engine.posts import PostInfo
+
+FLUSH_S = 0.7  # between pieces of a stream: Tier 4 is 100 a minute, for all that is streamed
+UPDATE_S = 1.5  # between edits: Tier 3 is 50 a minute
+FLUSH_CHARS = 400
+STREAMED_MAX = 10_000  # characters; what is longer shows when it is complete
+STREAM_LIFE_S = 280.0  # a stream dies about five minutes after its start
+ENDED = frozenset({"message_not_in_streaming_state", "streaming_state_conflict"})
+# There is no way to say anything there, whatever is tried.
+UNREACHABLE = REVOKED | {
+    "channel_is_archived",
+    "channel_not_found",
+    "is_archived",
+    "not_in_channel",
+    "restricted_action",
+}
+BLOCKS_REFUSED = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
+)
+
+Note = Callable[[str], Awaitable[None]]
+
+
+class SlackScreen:
+    """See the module. `note` keeps the id of the message; `find` looks for one that stands."""
+
+    def __init__(
+        self,
+        api: SlackApi,
+        token: str,
+        post: PostInfo,
+        spot: Spot,
+        *,
+        note: Note,
+        find: Callable[[], Awaitable[str]] | None,
+    ) -> None:
+        self._api = api
+        self._token = token
+        self._post = post
+        self._spot = spot
+        self._note = note
+        self._find = find
+        self._message_id = post.message_id
+        self._streaming = False
+        self._edited = bool(post.message_id)  # a message stands that is edited from now on
+        self._text = ""
+        self._waiting = ""
+        self._steps = 0
+        self._started_at = 0.0
+        # An answer that is there at once is one message, not a stream of one piece.
+        self._flushed_at = time.monotonic()
+
+    # While it comes about
+
+    async def step(self, title: str) -> None:
+        """A task in the stream, else a status under the thread."""
+        self._steps += 1
+        if self._post.surface == "private":
+            return
+        if self._streaming:
+            task = {"type": "task_update", "id": f"s{self._steps}", "title": title[:120]}
+            await self._append(chunks=[{**task, "status": "complete"}])
+        elif self._steps > 1:  # the first search is what the first sign has said already
+            await self._quietly("assistant.threads.setStatus", status=title[:50])
+
+    async def grow(self, text: str) -> None:
+        """Shown a piece at a time, as often as Slack takes it."""
+        if self._post.surface == "private" or len(self._text) > STREAMED_MAX:
+            return
+        self._text += text
+        self._waiting += text
+        pause = FLUSH_S if self._streaming or not self._edited else UPDATE_S
+        due = time.monotonic() - self._flushed_at >= pause or len(self._waiting) > FLUSH_CHARS
+        if due and self._waiting.strip():
+            await self._flush()
+
+    async def _flush(self) -> None:
+        piece, self._waiting = markup.quieten(self._waiting), ""
+        self._flushed_at = time.monotonic()
+        if self._streaming and time.monotonic() - self._started_at > STREAM_LIFE_S:
+            await self._end_stream()
+        if self._streaming:
+            await self._append(markdown_text=piece)
+            return
+        await self._look()
+        try:
+            if self._message_id:
+                await self._edit(f"{markup.quieten(self._text)} …", [])
+            else:
+                await asyncio.shield(self._begin(piece))
+        except SlackTrouble as trouble:
+            if trouble.code in UNREACHABLE:
+                raise
+            self._waiting = piece + self._waiting  # shown with the next piece, or at the end
+
+    async def _begin(self, piece: str) -> None:
+        """A stream, or where Slack has none to give a message that is edited."""
+        try:
+            begun = await self._api.call(
+                self._token,
+                "chat.startStream",
+                channel=self._spot.channel,
+                thread_ts=self._spot.thread,
+                recipient_team_id=self._spot.details.get("author_team") or self._spot.workspace,
+                recipient_user_id=self._spot.person,
+                markdown_text=piece,
+            )
+            self._streaming, self._started_at = True, time.monotonic()
+        except SlackTrouble as trouble:
+            if trouble.code in UNREACHABLE:
+                raise
+            begun = await self._post_message(f"{markup.quieten(self._text)} …", [])
+            self._edited = True
+        self._message_id = str(begun["ts"])
+        await self._note(self._message_id)
+
+    async def _append(self, **what: Any) -> None:  # noqa: ANN401 (Slack's arguments)
+        try:
+            await self._api.call(
+                self._token,
+                "chat.appendStream",
+                channel=self._spot.channel,
+                ts=self._message_id,
+                **what,
+            )
+        except SlackTrouble as trouble:
+            if trouble.code in ENDED:
+                self._streaming, self._edited = False, True
+                await self._edit(f"{markup.quieten(self._text)} …", [])
+            elif trouble.code in UNREACHABLE:
+                raise
+
+    async def _end_stream(self) -> None:
+        self._streaming, self._edited = False, True
+        with contextlib.suppress(SlackTrouble):
+            await self._api.call(
+                self._token, "chat.stopStream", channel=self._spot.channel, ts=self._message_id
+            )
+
+    # The end
+
+    async def finish(self, reply: Reply) -> str:
+        """The whole reply in the message that stands, or in a new one."""
+        text, rendered = blocks.render(reply)
+        if self._post.surface == "private":
+            await self._whisper(text, rendered)
+            return ""
+        await self._look()
+        if self._message_id:
+            if self._streaming or self._edited:
+                await self._end_stream()
+            try:
+                await self._safely(lambda some: self._edit(text, some), rendered)
+            except SlackTrouble as trouble:
+                if trouble.retry_in_s is not None or trouble.code in UNREACHABLE:
+                    raise
+                # Somebody deleted it, or it can't be edited: whoever asked still gets the answer.
+                self._message_id = ""
+        if not self._message_id:
+            posted: dict[str, Any] = {}
+
+            async def post(some: list[blocks.Block]) -> None:
+                posted.update(await self._post_message(text, some))
+
+            await self._safely(post, rendered)
+            self._message_id = str(posted["ts"])
+        await self._clear_sign()
+        return self._message_id
+
+    async def abandon(self) -> None:
+        """Take away what stands, and the first sign."""
+        if self._message_id and self._post.surface != "private":
+            if self._streaming:
+                await self._end_stream()
+            await self._quietly("chat.delete", ts=self._message_id)
+        await self._clear_sign()
+
+    async def _look(self) -> None:
+        """Find the message of an earlier attempt that did not come to keep its id."""
+        if self._find is not None and not self._message_id:
+            self._message_id = await self._find()
+            if self._message_id:
+                self._edited = True
+                await self._note(self._message_id)
+        self._find = None
+
+    async def _safely(
+        self, show: Callable[[list[blocks.Block]], Awaitable[None]], rendered: list[blocks.Block]
+    ) -> None:
+        """With blocks, else without those that only newer clients know, else without any."""
+        known = [block for block in rendered if block["type"] not in {"context_actions", "table"}]
+        for some in (rendered, known, []):
+            try:
+                await show(some)
+            except SlackTrouble as trouble:
+                if trouble.code not in BLOCKS_REFUSED or not some:
+                    raise
+            else:
+                return
+
+    async def _edit(self, text: str, some: list[blocks.Block]) -> None:
+        edit = partial(
+            self._api.call,
+            self._token,
+            "chat.update",
+            channel=self._spot.channel,
+            ts=self._message_id,
+            text=text[: blocks.FALLBACK_MAX],
+            blocks=some or None,
+            metadata=metadata(self._post.id),
+        )
+        try:
+            await edit()
+        except SlackTrouble as trouble:
+            if trouble.code not in ENDED:
+                raise
+            await self._end_stream()  # an earlier attempt's, which nobody ended
+            await edit()
+
+    async def _post_message(self, text: str, some: list[blocks.Block]) -> dict[str, Any]:
+        return await self._api.call(
+            self._token,
+            "chat.postMessage",
+            channel=self._spot.channel,
+            thread_ts=self._spot.thread or None,
+            text=text[: blocks.FALLBACK_MAX],
+            blocks=some or None,
+            metadata=metadata(self._post.id),
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+
+    async def _whisper(self, text: str, rendered: list[blocks.Block]) -> None:
+        await whisper(self._api, self._token, self._spot, text, rendered)
+
+    async def _clear_sign(self) -> None:
+        if self._post.surface == "channel" and self._post.question_id:
+            await self._quietly(
+                "reactions.remove", timestamp=self._post.question_id, name="eyes", thread=False
+            )
+
+    async def _quietly(self, method: str, *, thread: bool = True, **arguments: Any) -> None:  # noqa: ANN401
+        """A call whose failure is no matter."""
+        channel = {"channel": self._spot.channel}
+        if method.startswith("assistant."):
+            channel = {"channel_id": self._spot.channel}
+            if thread:
+                arguments["thread_ts"] = self._spot.thread
+        with contextlib.suppress(SlackTrouble):
+            await self._api.call(self._token, method, **channel, **arguments)
+
+
+def metadata(post_id: str) -> dict[str, Any]:
+    """What marks a message as ours, and whose answer it is."""
+    return {"event_type": "scrubjay_post", "event_payload": {"post_id": post_id}}
+
+
+async def whisper(
+    api: SlackApi, token: str, spot: Spot, text: str, rendered: list[blocks.Block]
+) -> None:
+    """Say something for one person's eyes: where they pressed or typed, else in the channel.
+
+    A direct message is for their eyes anyway.
+    """
+    known = [block for block in rendered if block["type"] not in {"context_actions", "table"}]
+    url = spot.details.get("response_url", "")
+    for some in (rendered, known, []):
+        body: dict[str, Any] = {"text": text}
+        if some:
+            body["blocks"] = some
+        if url and await api.respond(
+            url, {**body, "response_type": "ephemeral", "replace_original": False}
+        ):
+            return
+        try:
+            if spot.is_direct:
+                await api.call(
+                    token,
+                    "chat.postMessage",
+                    channel=spot.channel,
+                    thread_ts=spot.thread or None,
+                    unfurl_links=False,
+                    unfurl_media=False,
+                    metadata=metadata(""),
+                    **body,
+                )
+            else:
+                await api.call(
+                    token,
+                    "chat.postEphemeral",
+                    channel=spot.channel,
+                    user=spot.person,
+                    thread_ts=spot.thread or None,
+                    **body,
+                )
+        except SlackTrouble as trouble:
+            if trouble.code not in BLOCKS_REFUSED or not some:
+                raise
+        else:
+            return

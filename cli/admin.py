@@ -1,0 +1,66 @@
+"""`admin`: the chat bots' admin commands at the command line, from the same table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.context import As, Json, Yes, opened, run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(context_settings={"ignore_unknown_options": False})(admin)
+
+
+def admin(
+    ctx: typer.Context,
+    line: Annotated[
+        list[str], typer.Argument(metavar="COMMAND…", help="A command, e.g. mode auto.")
+    ],
+    workspace: Annotated[
+        str, typer.Option(metavar="NAME", help="The workspace; needed where there are several.")
+    ] = "",
+    channel: Annotated[
+        str, typer.Option(metavar="NAME", help="The channel that “here” means.")
+    ] = "",
+    yes: Yes = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Run a command of the chat bots for a workspace; docs/reference/commands.md lists them."""
+    said = " ".join(f'"{word}"' if " " in word else word for word in line)
+    run(_admin(ctx, said, workspace, channel, as_user, yes=yes, as_json=as_json))
+
+
+async def _admin(
+    ctx: typer.Context,
+    said: str,
+    workspace: str,
+    channel: str,
+    as_user: str,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    from cli import output, render
+    from engine.commands import Effect, Permission, parse
+    from engine.errors import InvalidInput
+
+    async with opened(ctx, as_user) as (engine, principal):
+        parsed = parse(said)
+        if parsed.command.permission is Permission.EVERYONE and parsed.command.name != "help":
+            raise InvalidInput(f"`{parsed.command.name}` is said in a chat, by whom it is about.")
+        caller = await engine.chat.admin(principal, workspace, channel)
+        if parsed.command.effect is Effect.DESTROYS and not yes:
+            typer.confirm(f"{parsed.command.help} Go on?", abort=True)
+        told = await engine.chat.run_command(caller, parsed)
+    if as_json:
+        rows = [dict(zip(told.heads, row, strict=False)) for row in told.rows]
+        output.show_json({"text": told.text, "rows": rows})
+        return
+    if told.text:
+        typer.echo(render.plain(told.text))
+    if told.rows:
+        output.show(render.table(told.heads, told.rows, width=output.width()))

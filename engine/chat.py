@@ -1,0 +1,579 @@
+"""The verbs of the chat bots: what a bot does with a message, each in one short transaction.
+
+`Engine.chat` is a `Chat`. It knows no platform: ids of messages and channels are the platform's
+own words, kept as they came. Who sees an answer is decided here, from where it will stand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import access, administration, clock, knowledge_bases, posts, workspaces
+from engine.conversations import open_conversation
+from engine.db.tables import Tenant
+from engine.documents import NewDocument
+from engine.domain import Answer, AnswerEvent, Audience, Citation, Principal, Role, Scope
+from engine.errors import NotFound, RateLimited, Unauthenticated
+from engine.jobs import ClaimedJob
+from engine.knowledge_bases import KbInfo
+from engine.links import is_web_address
+from engine.posts import Accepted, NewQuestion, PostInfo, PostState, SourceFacts, Surface
+from engine.reading import Page
+from engine.summaries import summarise
+from engine.workspaces import (
+    Behaviour,
+    Caller,
+    ChannelInfo,
+    Installed,
+    Met,
+    NewInstallation,
+    Person,
+    Sighting,
+    Stale,
+)
+
+if TYPE_CHECKING:
+    from engine.administration import Told
+    from engine.commands import Parsed
+    from engine.engine import Engine
+
+WINDOW_S = 300.0  # of the limits on questions
+CONFIRM_S = 60.0  # how long a confirmation waits for its button
+LINK_LIFE = timedelta(days=7)  # of a link to the viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known when a message arrives."""
+
+    met: Met
+    behaviour: Behaviour
+    in_conversation: bool
+    answered: bool
+
+
+class Chat:
+    """What the bots ask of the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._db = engine.db
+
+    # Installations
+
+    async def install(self, tenant_id: str, new: NewInstallation) -> str:
+        """Keep an installation, and bind its workspace to the tenant; its id."""
+        secrets = self._engine.secrets
+        return await self._db.run_write(
+            lambda session: workspaces.install(session, secrets, tenant_id, new)
+        )
+
+    async def bind_workspace(self, tenant_id: str, platform: str, team_id: str, name: str) -> str:
+        """A workspace without an installation: the terminal's, or that of a token in the settings."""
+        return await self._db.run_write(
+            lambda session: workspaces.bind_workspace(session, tenant_id, platform, team_id, name)
+        )
+
+    async def find_installation(
+        self, platform: str, *, team_id: str, enterprise_id: str = ""
+    ) -> Installed:
+        """The installation that speaks in a team; `NotFound` where there is none."""
+        async with self._db.read() as session:
+            return await workspaces.find_installation(
+                session,
+                self._engine.secrets,
+                platform,
+                team_id=team_id,
+                enterprise_id=enterprise_id,
+            )
+
+    async def installation_of(self, met: Met) -> Installed:
+        """The installation that speaks in a workspace."""
+        async with self._db.read() as session:
+            return await workspaces.installation_of(
+                session, self._engine.secrets, met.tenant_id, met.workspace_id
+            )
+
+    async def list_installations(self) -> list[Installed]:
+        """Every installation, for the process that serves them all."""
+        async with self._db.read() as session:
+            return await workspaces.list_installations(session, self._engine.secrets)
+
+    async def pause_installation(
+        self, platform: str, *, team_id: str, enterprise_id: str = ""
+    ) -> list[str]:
+        """The bot was removed: nothing of the workspace is read from now on."""
+        return await self._db.run_write(
+            lambda session: workspaces.pause_installation(
+                session, platform, team_id=team_id, enterprise_id=enterprise_id
+            )
+        )
+
+    async def purge_due(self) -> int:
+        """Delete what paused installations left, once their time is over."""
+        return await self._db.run_write(workspaces.purge_due)
+
+    def sign_install(self, principal: Principal) -> str:
+        """The state of an OAuth install: whose tenant the workspace will belong to; ten minutes."""
+        access.require(principal, Scope.KB_ADMIN)
+        until = clock.now() + workspaces.LINK_LIFE
+        return self._engine.secrets.sign(
+            "oauth-state", f"install:{principal.tenant_id}", expires_at=until
+        )
+
+    def verify_install(self, state: str) -> str:
+        """The tenant of a state that `sign_install` made; `Unauthenticated` for any other."""
+        kind, _, tenant_id = self._engine.secrets.verify("oauth-state", state).partition(":")
+        if kind != "install":
+            raise Unauthenticated("This link is not one for installing.")
+        return tenant_id
+
+    # Who wrote from where
+
+    async def meet(self, seen: Sighting) -> Met:
+        """The rows of who wrote, and where, made where they are new."""
+        async with self._db.read() as session:
+            met = await workspaces.meet(session, seen)
+        if met is not None:
+            return met
+        return await self._db.run_write(lambda session: workspaces.introduce(session, seen))
+
+    async def arrive(
+        self, seen: Sighting, *, channel: str = "", thread: str = "", question_id: str = ""
+    ) -> Arrival:
+        """All it takes to decide what a message asks, in one transaction where nothing is new.
+
+        `channel`, `thread` and `question_id` are the platform's ids: of a thread it is told
+        whether the bot was asked in it, of a message whether it is a question to the bot.
+        """
+        threshold = self._engine.settings.bots.auto_threshold
+
+        async def look(session: AsyncSession) -> Arrival | None:
+            met = await workspaces.meet(session, seen)
+            if met is None:
+                return None
+            behaviour = await workspaces.behaviour_of(session, met, default_threshold=threshold)
+            in_conversation = answered = False
+            if thread:
+                in_conversation = await posts.is_in_conversation(
+                    session, met.workspace_id, channel, thread
+                )
+            if question_id:
+                found = await posts.posts_to(
+                    session, met.tenant_id, met.workspace_id, channel, question_id
+                )
+                answered = any(post.state is not PostState.WITHDRAWN for post in found)
+            return Arrival(met, behaviour, in_conversation, answered)
+
+        arrival = await self._db.run_read(look)
+        if arrival is None:
+            await self._db.run_write(lambda session: workspaces.introduce(session, seen))
+            arrival = await self._db.run_read(look)
+        if arrival is None:
+            raise NotFound("This workspace is not connected any more.")
+        return arrival
+
+    async def learn_person(self, met: Met, person: Person) -> None:
+        """Keep what the platform says of somebody."""
+        await self._db.run_write(lambda session: workspaces.learn_person(session, met, person))
+
+    async def stale(self, met: Met) -> Stale:
+        """What the platform should be asked of anew before an answer rests on it."""
+        async with self._db.read() as session:
+            return await workspaces.what_is_stale(session, met)
+
+    async def unknown_people(self, met: Met, subjects: Collection[str]) -> list[str]:
+        """Those of a channel's members that nothing, or nothing fresh, is known of."""
+        async with self._db.read() as session:
+            return await workspaces.unknown_people(session, met, subjects)
+
+    async def names_of(self, met: Met, subjects: Collection[str]) -> dict[str, str]:
+        """Names by the platform's ids, of those that are known."""
+        async with self._db.read() as session:
+            return await workspaces.names_of(session, met, subjects)
+
+    async def learn_channel(
+        self,
+        met: Met,
+        *,
+        name: str,
+        is_public: bool,
+        members: Collection[str],
+        people: Mapping[str, Person],
+        bots: Collection[str] = (),
+    ) -> None:
+        """Keep what the platform says of the channel somebody writes in, and of all in it."""
+        await self._db.run_write(
+            lambda session: workspaces.learn_channel(
+                session,
+                met,
+                name=name,
+                is_public=is_public,
+                members=members,
+                people=people,
+                bots=bots,
+            )
+        )
+
+    async def messages_in(self, met: Met, channel: str, thread: str) -> set[str]:
+        """The messages in a thread that are known to show an answer."""
+        async with self._db.read() as session:
+            return await posts.messages_in(session, met.workspace_id, channel, thread)
+
+    async def open_terminal(self, principal: Principal, channel: str) -> tuple[Sighting, Met]:
+        """The workspace that `scrubjay chat` plays in: all members of the tenant are in it."""
+        return await self._db.run_write(
+            lambda session: workspaces.open_terminal(session, principal, channel)
+        )
+
+    async def caller(self, met: Met) -> Caller:
+        """Who somebody is now."""
+        async with self._db.read() as session:
+            return await workspaces.caller_of(session, met)
+
+    async def admin(self, principal: Principal, workspace: str, channel: str = "") -> Caller:
+        """A member at the command line, as somebody who says commands in a workspace."""
+        async with self._db.read() as session:
+            return await workspaces.admin_caller(session, principal, workspace, channel)
+
+    async def behaviour(self, met: Met) -> Behaviour:
+        """What is set for the place somebody writes in."""
+        threshold = self._engine.settings.bots.auto_threshold
+        async with self._db.read() as session:
+            return await workspaces.behaviour_of(session, met, default_threshold=threshold)
+
+    async def channel(self, met: Met) -> ChannelInfo | None:
+        """The channel somebody writes in."""
+        async with self._db.read() as session:
+            return await workspaces.get_channel(session, met)
+
+    async def audience(self, caller: Caller, surface: Surface) -> Audience:
+        """Who will see an answer there."""
+        met = caller.met
+        if surface != "channel":
+            return access.audience_of_asker(caller.principal)
+        if met.channel_id is None:
+            raise NotFound("No such channel.")
+        async with self._db.read() as session:
+            return await access.audience_of_channel(session, met.tenant_id, met.channel_id)
+
+    async def linked_member(self, met: Met) -> str:
+        """The name of the member an account is linked to, or an empty text."""
+        async with self._db.read() as session:
+            return await workspaces.linked_member(session, met)
+
+    async def link(self, principal: Principal, code: str) -> str:
+        """Link the account a code was made for to the principal; its name."""
+        secrets = self._engine.secrets
+        return await self._db.run_write(
+            lambda session: workspaces.link_account(session, secrets, principal, code)
+        )
+
+    # Questions and their posts
+
+    async def accept(self, new: NewQuestion) -> Accepted:
+        """Take a question on; the same one again is taken on once."""
+        return await self._db.run_write(lambda session: posts.accept(session, new))
+
+    async def accept_errand(
+        self, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
+    ) -> str:
+        """Take something else on: a command, a greeting, a pressed button."""
+        return await self._db.run_write(
+            lambda session: posts.accept_errand(session, platform, met, payload, key=key)
+        )
+
+    async def is_in_conversation(self, met: Met, channel: str, thread: str) -> bool:
+        """Whether the bot has been asked in a thread before."""
+        async with self._db.read() as session:
+            return await posts.is_in_conversation(session, met.workspace_id, channel, thread)
+
+    async def post(self, tenant_id: str, post_id: str) -> PostInfo:
+        """One post."""
+        async with self._db.read() as session:
+            return await posts.get_post(session, tenant_id, post_id)
+
+    async def managed_kbs(self, caller: Caller) -> list[KbInfo]:
+        """All knowledge bases, for whoever manages them."""
+        async with self._db.read() as session:
+            return await knowledge_bases.list_managed_kbs(session, caller.principal)
+
+    async def post_for(self, met: Met, post_id: str) -> PostInfo:
+        """A post for somebody who pressed one of its buttons."""
+        async with self._db.read() as session:
+            return await posts.post_for(session, met, post_id)
+
+    async def posts_to(self, met: Met, channel: str, question_id: str) -> list[PostInfo]:
+        """The posts that answer a message."""
+        async with self._db.read() as session:
+            return await posts.posts_to(
+                session, met.tenant_id, met.workspace_id, channel, question_id
+            )
+
+    async def recent_posts(self, met: Met, *, limit: int = 5) -> list[PostInfo]:
+        """Somebody's own last questions that were answered."""
+        async with self._db.read() as session:
+            return await posts.recent_posts(session, met.tenant_id, met.identity_id, limit=limit)
+
+    async def note_message(self, post_id: str, message_id: str) -> None:
+        """A reply stands there from now on."""
+        await self._db.run_write(lambda session: posts.note_message(session, post_id, message_id))
+
+    async def note_turn(self, post_id: str, turn_id: str) -> None:
+        """The answer of a post exists."""
+        await self._db.run_write(lambda session: posts.note_turn(session, post_id, turn_id))
+
+    async def end_post(
+        self,
+        post_id: str,
+        state: PostState,
+        *,
+        job: ClaimedJob | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """What became of a post, and with it of its job."""
+        await self._db.run_write(
+            lambda session: posts.end_post(session, post_id, state, job=job, message_id=message_id)
+        )
+
+    async def withdraw(self, post_id: str) -> None:
+        """The question or the reply was deleted."""
+        await self._db.run_write(lambda session: posts.withdraw(session, post_id))
+
+    async def escalate(self, post_id: str) -> bool:
+        """Somebody wants a person's help; False where that was asked before."""
+        return await self._db.run_write(lambda session: posts.escalate(session, post_id))
+
+    async def resolve(self, post_id: str) -> bool:
+        """A person has helped; False where that was said before."""
+        return await self._db.run_write(lambda session: posts.resolve(session, post_id))
+
+    async def rate(
+        self, caller: Caller, post_id: str, rating: int, *, reason: str = "", text: str = ""
+    ) -> None:
+        """Keep somebody's opinion of an answer."""
+        await self._db.run_write(
+            lambda session: posts.rate(session, caller, post_id, rating, reason=reason, text=text)
+        )
+
+    # Asking
+
+    async def ask(
+        self, caller: Caller, audience: Audience, post: PostInfo, behaviour: Behaviour
+    ) -> AsyncIterator[AnswerEvent]:
+        """The answer to a post, in the conversation of its thread, for who will see it."""
+        place = post.thread or post.question_id or post.id
+        key = f"{post.workspace}:{post.channel}:{place}"
+        if post.surface == "private":  # what one person sees is not part of the channel's talk
+            key += f":{post.person}"
+        door = post.platform
+
+        async def open_(session: AsyncSession) -> str:
+            return await open_conversation(session, caller.principal, door=door, external_id=key)
+
+        conversation_id = await self._db.run_write(open_)
+        async for event in self._engine.ask(
+            caller.principal,
+            audience,
+            post.question,
+            kb=behaviour.kb,
+            conversation_id=conversation_id,
+            door=door,
+        ):
+            yield event
+
+    async def stored_answer(self, caller: Caller, audience: Audience, turn_id: str) -> Answer:
+        """An answer that was given, if this audience may still read all it rests on."""
+        async with self._db.read() as session:
+            return await posts.stored_answer(
+                session, caller.met.tenant_id, turn_id, audience, caller.principal
+            )
+
+    async def may_be_shown(self, caller: Caller, audience: Audience, answer: Answer) -> bool:
+        """Whether everyone who will see an answer may read what it cites, at this moment."""
+        async with self._db.read() as session:
+            return await posts.may_be_shown(
+                session, caller.principal, audience, [one.id for one in answer.citations]
+            )
+
+    async def facts_of(
+        self, caller: Caller, audience: Audience, citations: Sequence[Citation]
+    ) -> dict[str, SourceFacts]:
+        """Author and age of what is cited, by document id."""
+        async with self._db.read() as session:
+            return await posts.facts_of(session, caller.principal, audience, citations)
+
+    async def read_page(self, caller: Caller, audience: Audience, id: str) -> Page:  # noqa: A002
+        """A page of text that everyone in the audience may read."""
+        tokens = access.usable_tokens(caller.principal, audience)
+        return await self._engine.fetch(replace(caller.principal, tokens=tokens), id)
+
+    def link_to(self, caller: Caller, audience: Audience, url: str, id: str) -> str:  # noqa: A002
+        """Where a citation is opened by whoever sees the answer; empty where nobody could.
+
+        A document's own web address, else the viewer's page, signed for the audience.
+        """
+        if is_web_address(url):
+            return url
+        base = self._engine.settings.server.public_url
+        if not base:
+            return ""
+        if audience.key.startswith("ch:"):
+            who = f"ch-{audience.key[3:]}"
+        else:
+            who = caller.principal.user_id or f"i-{caller.met.identity_id}"
+        payload = f"{caller.met.tenant_id}:{who}:{id}"
+        from_now = clock.now() + LINK_LIFE
+        return f"{base}/v/{self._engine.secrets.sign('viewer-links', payload, expires_at=from_now)}"
+
+    async def open_link(self, tenant_id: str, who: str, id: str) -> Page:  # noqa: A002
+        """The page of a link that was made for an account or for a channel's audience."""
+        kind, _, whose = who.partition("-")
+        async with self._db.read() as session:
+            if kind == "i":
+                principal = await access.principal_of_identity(session, tenant_id, whose)
+            else:
+                audience = await access.audience_of_channel(session, tenant_id, whose)
+                principal = Principal(
+                    tenant_id,
+                    None,
+                    audience.label,
+                    Role.GUEST,
+                    audience.tokens,
+                    access.ROLE_SCOPES[Role.GUEST],
+                )
+        return await self._engine.fetch(principal, id)
+
+    # Threads
+
+    async def summarise(self, caller: Caller, said: Sequence[tuple[str, str]]) -> str:
+        """A thread in a few sentences, for who could read it themselves.
+
+        `said` is author and text of each message. Without a language model: its first message and
+        the sentences that say the most.
+        """
+        access.require(caller.principal, Scope.KB_ASK)
+        return await summarise(self._engine.model, said)
+
+    async def save_answer(
+        self,
+        caller: Caller,
+        *,
+        question: str,
+        answer: str,
+        by: str = "",
+        url: str = "",
+        message_id: str = "",
+    ) -> str:
+        """Keep a question and its answer as a document that whoever sees the channel may read.
+
+        It goes into the knowledge base of the place, whose name is returned. Raises `NotFound`
+        where none is bound and `Forbidden` for who may not write there.
+        """
+        behaviour = await self.behaviour(caller.met)
+        if not behaviour.kb or caller.met.channel_id is None:
+            raise NotFound(
+                "There is no knowledge base to save it in: an admin binds one to this channel."
+            )
+        kb = await self._engine.get_kb(caller.principal, behaviour.kb)
+        title = " ".join(question.split())[:120]
+        text = f"# {title}\n\nQuestion: {question.strip()}\n\nAnswer: {answer.strip()}\n"
+        new = NewDocument(
+            data=text.encode(),
+            filename="answer.md",
+            title=title,
+            url=url,
+            external_id=url or f"answer:{caller.platform}:{caller.workspace}:{message_id}",
+            acl=[access.channel_token(caller.met.channel_id)],
+            details={"author": by, "saved_by": caller.principal.name, "kind": "answer"},
+        )
+        await self._engine.add_document(caller.principal, kb.id, new)
+        return kb.name
+
+    # Limits
+
+    async def limits_of(self, tenant_id: str) -> dict[str, int]:
+        """Questions in five minutes (user, channel, tenant) and tokens-a-day; 0 is no limit."""
+        chosen = self._engine.settings.bots
+        limits = {
+            "user": chosen.questions_per_person,
+            "channel": chosen.questions_per_channel,
+            "tenant": chosen.questions_per_tenant,
+            "tokens-a-day": chosen.tokens_per_day,
+        }
+        async with self._db.read() as session:
+            tenant = await session.get_one(Tenant, tenant_id)
+            own: Mapping[str, int] = tenant.settings.get("bot_limits", {})
+        return {name: int(own.get(name, value)) for name, value in limits.items()}
+
+    async def spend_question(self, met: Met, channel: str) -> None:
+        """Count a question; `RateLimited` says whose limit is reached and when it is over."""
+        limits = await self.limits_of(met.tenant_id)
+        if (budget := limits["tokens-a-day"]) and await self._spent_today(met.tenant_id) >= budget:
+            midnight = (24 * 3600) - (clock.now() - _today()).total_seconds()
+            raise RateLimited(
+                "Your organisation's answers have used up today's tokens.", retry_after_s=midnight
+            )
+        whose = {
+            "user": (f"{met.tenant_id}:chat:i:{met.identity_id}", "You have"),
+            "channel": (f"{met.tenant_id}:chat:c:{met.workspace_id}:{channel}", "This channel has"),
+            "tenant": (f"{met.tenant_id}:chat", "Your organisation has"),
+        }
+        for name, (key, who) in whose.items():
+            limit = limits[name]
+            if not limit:
+                continue
+            wait_s = await self._engine.limits.take(
+                key, rate_per_s=limit / WINDOW_S, burst=float(limit)
+            )
+            if wait_s > 0:
+                questions = "question" if limit == 1 else "questions"
+                raise RateLimited(
+                    f"{who} asked {limit} {questions} in five minutes, which is the limit.",
+                    retry_after_s=wait_s,
+                )
+
+    async def _spent_today(self, tenant_id: str) -> int:
+        async with self._db.read() as session:
+            return await posts.tokens_spent(session, tenant_id, _today())
+
+    # Commands
+
+    async def run_command(self, caller: Caller, parsed: Parsed) -> Told:
+        """Do what a command says, for whoever may; what changes leaves an audit row."""
+        return await administration.run(self._engine, caller, parsed)
+
+    async def ask_to_confirm(self, caller: Caller, line: str) -> str:
+        """The id under which a command waits a minute for its confirmation by the same person."""
+        confirm_id = clock.new_id()
+        stored = {"line": line, "identity": caller.met.identity_id, "channel": caller.channel}
+        await self._engine.limits.put(
+            _confirm_key(caller.met, confirm_id), json.dumps(stored).encode(), ttl_s=CONFIRM_S
+        )
+        return confirm_id
+
+    async def confirmed(self, caller: Caller, confirm_id: str) -> str:
+        """The command that waits under an id; `NotFound` once its minute is over or for others."""
+        key = _confirm_key(caller.met, confirm_id)
+        raw = await self._engine.limits.get(key)
+        stored = json.loads(raw) if raw is not None else {}
+        if stored.get("identity") != caller.met.identity_id:
+            raise NotFound(
+                "There is nothing to confirm: only who asked for it can, within a minute."
+            )
+        await self._engine.limits.forget(key)
+        return str(stored["line"])
+
+
+def _confirm_key(met: Met, confirm_id: str) -> str:
+    return f"{met.tenant_id}:confirm:{confirm_id}"
+
+
+def _today() -> datetime:
+    return datetime.combine(clock.now().date(), time(), tzinfo=UTC)

@@ -1,0 +1,470 @@
+"""The command table: everything that can be said to Scrubjay by command, in one tuple.
+
+Slash commands, the admin commands of the command line and the reference page are made from it; the
+bots parse with `parse`, and `engine.administration` does what a command says. A command names its
+typed parameters, who may use it, and what it does to the world: reads, changes, or destroys, which
+is confirmed by the same person first.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from engine.errors import InvalidInput
+
+Kind = Literal[
+    "channel",
+    "choice",
+    "days",
+    "kb",
+    "number",
+    "people",
+    "person",
+    "place",
+    "switch",
+    "text",
+    "url",
+]
+Value = str | int | bool | tuple[str, ...]
+
+HERE, WORKSPACE = "", "workspace"  # what a place may be besides a channel
+EVERYBODY = "everyone"
+
+
+class Permission(StrEnum):
+    """Who may use a command."""
+
+    EVERYONE = "everyone"
+    CURATOR = "curators"
+    ADMIN = "admins"
+
+
+class Effect(StrEnum):
+    """What a command does: what changes leaves an audit row, what destroys is confirmed."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    DESTROYS = "destroys"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One word of a command, or with `rest` all that is left of the line."""
+
+    name: str
+    kind: Kind
+    help: str
+    required: bool = True
+    rest: bool = False
+    choices: Sequence[str] = ()
+    low: int = 0
+    high: int = 1_000_000
+    default: Value = ""
+
+    @property
+    def shown(self) -> str:
+        """How the help writes it."""
+        name = "|".join(self.choices) if self.choices else self.name
+        name = {"channel": f"#{name}", "person": f"@{name}", "people": f"@{name}…"}.get(
+            self.kind, name
+        )
+        return f"<{name}>" if self.required else f"[{name}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command; `name` may be two words."""
+
+    name: str
+    help: str
+    parameters: Sequence[Parameter] = ()
+    permission: Permission = Permission.EVERYONE
+    effect: Effect = Effect.READS
+    example: str = ""
+
+    @property
+    def usage(self) -> str:
+        """The command with its parameters: `bind <#channel> <kb>`."""
+        return " ".join([self.name, *(parameter.shown for parameter in self.parameters)])
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A command that was said, with its typed values by parameter."""
+
+    command: Command
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """A parameter's value as text; empty where it was left out."""
+        value = self.values.get(name, "")
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str) -> int:
+        """A parameter's value as a number; 0 where it was left out."""
+        value = self.values.get(name, 0)
+        return value if isinstance(value, int) else 0
+
+    def many(self, name: str) -> tuple[str, ...]:
+        """A parameter's values."""
+        value = self.values.get(name, ())
+        return value if isinstance(value, tuple) else ()
+
+
+class UnknownCommand(InvalidInput):
+    """No such command; `nearest` is the one that was probably meant, or None."""
+
+    code = "unknown_command"
+
+    def __init__(self, said: str, nearest: Command | None) -> None:
+        guess = f" Did you mean `{nearest.usage}`?" if nearest is not None else ""
+        super().__init__(f"There is no command “{said}”.{guess}", field="command")
+        self.said = said
+        self.nearest = nearest
+
+
+def _text(name: str, help_: str, *, required: bool = True) -> Parameter:
+    return Parameter(name, "text", help_, required=required, rest=True)
+
+
+_KB = Parameter("kb", "kb", "a knowledge base, by name")
+_PLACE = Parameter(
+    "place", "place", "a #channel, or “workspace” for its default; else here", required=False
+)
+_PLACE_TO = Parameter(
+    "place", "place", "a #channel, or the workspace", required=False, default="workspace"
+)
+_CHANNEL = Parameter("channel", "channel", "a channel; else here", required=False)
+_ADMIN = Permission.ADMIN
+_CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "ask",
+        "Answer a question, for your eyes only.",
+        (_text("question", "what you want to know"),),
+        example="ask how do I expense a hotel?",
+    ),
+    Command(
+        "search",
+        "Find the pages and messages that fit, without an answer.",
+        (_text("query", "what to look for"),),
+        example="search parental leave",
+    ),
+    Command("sources", "Say which knowledge bases answer here, and what is in them."),
+    Command(
+        "help",
+        "Say what can be done, or how one command works.",
+        (_text("command", "a command", required=False),),
+    ),
+    Command("privacy", "Say what is kept of what you ask, and who can see an answer."),
+    Command("link", "Link this account to your membership, to be answered from all you may read."),
+    Command("unlink", "Undo the link.", effect=_CHANGES),
+    Command(
+        "feedback",
+        "Say what you think of the last answer you got.",
+        (
+            Parameter("rating", "choice", "whether it helped", choices=("good", "bad")),
+            _text("text", "what was wrong or right", required=False),
+        ),
+        effect=_CHANGES,
+        example="feedback bad the limit changed in May",
+    ),
+    Command("setup", "Set this channel up step by step.", (), _ADMIN, _CHANGES),
+    Command("list", "List all knowledge bases.", (), _ADMIN),
+    Command(
+        "create",
+        "Make a knowledge base that all members may read.",
+        (
+            Parameter("name", "kb", "its name"),
+            _text("description", "what is in it", required=False),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example='create handbook "How we work"',
+    ),
+    Command(
+        "delete",
+        "Delete a knowledge base with everything in it.",
+        (_KB,),
+        _ADMIN,
+        _DESTROYS,
+        example="delete old-wiki",
+    ),
+    Command(
+        "grant",
+        "Let the workspace's full members, or a channel's people, read a knowledge base.",
+        (_KB, _PLACE_TO),
+        _ADMIN,
+        _CHANGES,
+        example="grant handbook #help",
+    ),
+    Command(
+        "revoke",
+        "Take such a grant back.",
+        (_KB, _PLACE_TO),
+        _ADMIN,
+        _CHANGES,
+        example="revoke handbook workspace",
+    ),
+    Command(
+        "bind",
+        "Answer a channel's questions from one knowledge base.",
+        (Parameter("channel", "channel", "a channel"), _KB),
+        _ADMIN,
+        _CHANGES,
+        example="bind #help handbook",
+    ),
+    Command(
+        "unbind",
+        "Answer a channel's questions from all that its people may read.",
+        (_CHANNEL,),
+        _ADMIN,
+        _CHANGES,
+    ),
+    Command("show", "Say what is set for a channel, and where.", (_CHANNEL,), _ADMIN),
+    Command(
+        "mode",
+        "When to answer: if mentioned, also unasked where it is sure, or never.",
+        (Parameter("mode", "choice", "when", choices=("mention", "auto", "off")), _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="mode auto #help",
+    ),
+    Command(
+        "threshold",
+        "How sure an unasked answer has to be, in percent.",
+        (Parameter("percent", "number", "0 to 100", high=100), _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="threshold 80",
+    ),
+    Command(
+        "respond-to",
+        "Answer only these people, or everyone.",
+        (Parameter("people", "people", "people, or “everyone”"),),
+        _ADMIN,
+        _CHANGES,
+        example="respond-to @ada @grace",
+    ),
+    Command(
+        "private",
+        "Whether answers in a channel are for the asker's eyes only.",
+        (Parameter("switch", "switch", "on or off", choices=("on", "off")), _PLACE),
+        _ADMIN,
+        _CHANGES,
+    ),
+    Command(
+        "escalate-to",
+        "Whom “Ask a human” calls: a person, a group, or nobody.",
+        (Parameter("group", "text", "a group or person, or “nobody”"), _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="escalate-to @support",
+    ),
+    Command(
+        "source add",
+        "Add a page by its address.",
+        (
+            Parameter("url", "url", "its address"),
+            Parameter("kb", "kb", "a knowledge base; else the one of here", required=False),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="source add https://example.com/handbook.html",
+    ),
+    Command(
+        "source sync",
+        "Fetch a page that was added by its address once more.",
+        (Parameter("url", "url", "its address"),),
+        _ADMIN,
+        _CHANGES,
+    ),
+    Command(
+        "source status", "What is ready, on its way or failed in each knowledge base.", (), _ADMIN
+    ),
+    Command(
+        "usage",
+        "Questions, answers and tokens of the last days.",
+        (Parameter("days", "number", "how many; 7", required=False, low=1, high=365, default=7),),
+        _ADMIN,
+    ),
+    Command("limits", "How many questions may be asked, and by whom.", (), _ADMIN),
+    Command(
+        "limits set",
+        "Change a limit of this workspace's organisation.",
+        (
+            Parameter(
+                "limit", "choice", "which", choices=("user", "channel", "tenant", "tokens-a-day")
+            ),
+            Parameter("number", "number", "questions in five minutes, or tokens; 0: none"),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="limits set user 20",
+    ),
+    Command("feedback report", "What people thought of the answers.", (), _ADMIN),
+    Command("health", "Whether everything the bot needs is there.", (), _ADMIN),
+    Command(
+        "audit",
+        "Who changed what.",
+        (
+            Parameter(
+                "number", "number", "how many; 10", required=False, low=1, high=50, default=10
+            ),
+        ),
+        _ADMIN,
+    ),
+    Command("roles", "Who may change settings here, and why.", (), _ADMIN),
+    Command(
+        "roles give",
+        "Let somebody change settings (admin) or add answers (curator) here.",
+        (
+            Parameter("person", "person", "who"),
+            Parameter("role", "choice", "what", choices=("admin", "curator")),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="roles give @grace curator",
+    ),
+    Command(
+        "roles take",
+        "Take a role back that was given here.",
+        (Parameter("person", "person", "who"),),
+        _ADMIN,
+        _CHANGES,
+    ),
+    Command("export-settings", "All settings of this workspace, as commands.", (), _ADMIN),
+)
+
+_BY_NAME = {command.name: command for command in COMMANDS}
+GROUPS = frozenset(name.split()[0] for name in _BY_NAME if " " in name)
+_REFERENCE = re.compile(r"<([#@!])(?:subteam\^)?([A-Za-z0-9_-]+)(?:\|[^<>]*)?>")
+_WORD = re.compile(r'"([^"]*)"|\S+')
+_DAYS = re.compile(r"(\d{1,5})\s*(d|days?|w|weeks?|m|months?|y|years?)?", re.IGNORECASE)
+_UNITS = {"d": 1, "w": 7, "m": 30, "y": 365}
+
+
+def find_command(name: str) -> Command | None:
+    """A command by its name."""
+    return _BY_NAME.get(name)
+
+
+def parse(line: str) -> Parsed:
+    """A line as it was said, without the slash. An empty line is `help`.
+
+    Raises `UnknownCommand`, or `InvalidInput` naming the parameter and how the command goes.
+    """
+    words = line.strip().split(None, 2)
+    if not words:
+        return Parsed(_BY_NAME["help"])
+    pair = " ".join(words[:2]).lower()
+    if pair in _BY_NAME:
+        return Parsed(_BY_NAME[pair], _values(_BY_NAME[pair], words[2] if len(words) > 2 else ""))
+    first = words[0].lower()
+    if first not in _BY_NAME:
+        said = pair if first in GROUPS else words[0]
+        raise UnknownCommand(said[:60], nearest(said))
+    return Parsed(_BY_NAME[first], _values(_BY_NAME[first], line.strip()[len(words[0]) :].strip()))
+
+
+def nearest(said: str) -> Command | None:
+    """The command that was probably meant."""
+    said = " ".join(said.lower().split())
+    close = difflib.get_close_matches(said, _BY_NAME, n=1, cutoff=0.6)
+    if not close and said.split()[0] in GROUPS:
+        close = [name for name in _BY_NAME if name.startswith(said.split()[0] + " ")]
+    return _BY_NAME[close[0]] if close else None
+
+
+def _values(command: Command, rest: str) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for parameter in command.parameters:
+        if parameter.rest or parameter.kind == "people":
+            word, rest = rest.strip(), ""
+        else:
+            word, rest = _next_word(rest)
+        if not word:
+            if parameter.required:
+                raise _wrong(command, parameter, "is missing")
+            values[parameter.name] = parameter.default
+            continue
+        values[parameter.name] = _value(command, parameter, word)
+    if rest.strip():
+        raise InvalidInput(
+            f"“{rest.strip()[:60]}” is one word too many. It goes: `{command.usage}`.",
+            field="command",
+        )
+    return values
+
+
+def _next_word(text: str) -> tuple[str, str]:
+    """The first word, quotes taken off, and the rest; `“typographic quotes”` count as quotes."""
+    text = text.strip().replace("“", '"').replace("”", '"')
+    reference = _REFERENCE.match(text)
+    if reference is not None:  # <#C1|a name with blanks>
+        return reference.group(), text[reference.end() :]
+    found = _WORD.match(text)
+    if found is None:
+        return "", ""
+    word = found[1] if found[1] is not None else found.group()
+    return word, text[found.end() :]
+
+
+def _value(command: Command, parameter: Parameter, word: str) -> Value:  # noqa: PLR0911 (one a kind)
+    match parameter.kind:
+        case "choice" | "switch":
+            if word.lower() not in parameter.choices:
+                raise _wrong(command, parameter, f"can't be “{word[:40]}”")
+            return word.lower()
+        case "number":
+            if not word.isdecimal() or not parameter.low <= int(word[:9]) <= parameter.high:
+                bounds = f"a whole number from {parameter.low} to {parameter.high}"
+                raise _wrong(command, parameter, f"is {bounds}, not “{word[:40]}”")
+            return int(word)
+        case "days":
+            return _days(command, parameter, word)
+        case "people":
+            if word.lower().strip("@") in {EVERYBODY, "everybody", "all"}:
+                return ()
+            return tuple(_referred(one) for one in word.split())
+        case "url":
+            address = word.strip("<>").split("|")[0]
+            if not address.lower().startswith(("http://", "https://")):
+                raise _wrong(command, parameter, "begins with https:// or http://")
+            return address
+        case "channel" | "person" | "place":
+            return _referred(word)
+        case _:
+            return word
+
+
+def _referred(word: str) -> str:
+    """The platform's id where a channel or person was mentioned, else the name."""
+    reference = _REFERENCE.fullmatch(word.strip(","))
+    return reference[2] if reference is not None else word.strip(",")
+
+
+def _days(command: Command, parameter: Parameter, word: str) -> int:
+    if word.lower() in {"off", "never"}:
+        return 0
+    if word.lower() == "all":
+        return 36_500
+    found = _DAYS.fullmatch(word)
+    if found is None:
+        raise _wrong(command, parameter, f"is like 90d, 12w or 1y, not “{word[:40]}”")
+    return int(found[1]) * _UNITS[(found[2] or "d")[0].lower()]
+
+
+def _wrong(command: Command, parameter: Parameter, fault: str) -> InvalidInput:
+    allowed = f" ({', '.join(parameter.choices)})" if parameter.choices else ""
+    if fault == "is missing" and not allowed:
+        allowed = f": {parameter.help}"
+    return InvalidInput(
+        f"“{parameter.name}” {fault}{allowed}. It goes: `{command.usage}`.", field=parameter.name
+    )

@@ -1,0 +1,168 @@
+"""Commands in a chat: who may, what they change, what is confirmed, what is audited."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from engine.commands import COMMANDS, Permission
+from engine.db.tables import AuditEvent
+from tests.fakes.chat import Room
+
+SAMPLES = {
+    "bind": "bind <#C1> notes",
+    "delete": "delete notes",
+    "create": "create wiki",
+    "mode": "mode auto",
+    "threshold": "threshold 50",
+    "respond-to": "respond-to everyone",
+    "private": "private on",
+    "escalate-to": "escalate-to nobody",
+    "source add": "source add http://127.0.0.1:9/x",
+    "source sync": "source sync http://127.0.0.1:9/x",
+    "limits set": "limits set user 5",
+    "roles give": "roles give bob curator",
+    "roles take": "roles take bob",
+}
+ADMINS_OWN = [c for c in COMMANDS if c.permission is Permission.ADMIN]
+
+
+async def actions(room: Room) -> list[str]:
+    async with room.engine.db.read() as session:
+        rows = await session.scalars(select(AuditEvent).order_by(AuditEvent.id))
+        return [row.action for row in rows]
+
+
+@pytest.mark.parametrize("who", ["bob", "gus"])
+async def test_admin_commands_are_refused_to_others_and_change_nothing(room, who):
+    before = await actions(room)
+    for command in ADMINS_OWN:
+        said = await room.command(SAMPLES.get(command.name, command.name), by=who)
+        assert said.startswith("You may not do this here."), command.name
+        assert room.chat.last.whom == who
+    assert await actions(room) == before
+
+
+async def test_every_command_answers_an_admin(room):
+    for command in COMMANDS:
+        line = SAMPLES.get(command.name, command.example or command.name)
+        said = await room.command(line, by="ada")
+        last = room.chat.last
+        assert said or last.reply.rows or last.reply.sources, command.name
+        assert "went wrong on my side" not in said, command.name
+        assert last.whom == "ada"
+
+
+async def test_what_destroys_waits_for_the_same_person_to_confirm_it(room):
+    said = await room.command("delete notes")
+    assert said.startswith("Really `delete notes`?")
+    question = room.chat.last
+    [refused] = await room.press("Yes, do it", by="bob", on=question)
+    assert refused.reply.text.startswith("There is nothing to confirm")
+    [done] = await room.press("Yes, do it", by="ada", on=question)
+    assert done.reply.text.startswith("Deleted **notes**")
+    [twice] = await room.press("Yes, do it", by="ada", on=question)
+    assert twice.reply.text.startswith("There is nothing to confirm")
+    assert "kb.delete" in await actions(room)
+
+
+async def test_what_is_declined_is_not_done(room):
+    await room.command("delete notes")
+    question = room.chat.last
+    await room.press("No", on=question)
+    [late] = await room.press("Yes, do it", on=question)
+    assert late.reply.text.startswith("There is nothing to confirm")
+    assert "notes" in [row[0] for row in await rows(room, "list")]
+
+
+async def rows(room: Room, line: str, **more: str) -> list[list[str]]:
+    await room.command(line, **more)
+    return [list(row) for row in room.chat.last.reply.rows]
+
+
+async def test_a_channel_overrules_its_workspace_and_that_the_default(room):
+    await room.command("mode auto workspace")
+    await room.command("threshold 90 workspace")
+    await room.command("mode off <#C1|help>")
+    shown = {row[0]: row[1:] for row in await rows(room, "show <#C1>")}
+    assert shown["mode"] == ["off", "channel"]
+    assert shown["threshold"] == ["90 %", "workspace"]
+    assert shown["private"] == ["off", "default"]
+    assert {r[0]: r[1] for r in await rows(room, "show #team")}["mode"] == "auto"
+    assert await room.command("export-settings") == (
+        "```\nmode auto workspace\nthreshold 90 workspace\nmode off #help\n```"
+    )
+
+
+async def test_every_change_leaves_an_audit_row_with_old_and_new(room):
+    await room.command("mode auto")
+    await room.command("mode off")
+    async with room.engine.db.read() as session:
+        [first, second] = [
+            row.detail
+            for row in await session.scalars(select(AuditEvent).order_by(AuditEvent.id))
+            if row.action == "bot.settings"
+        ]
+    assert (first["from"], first["to"]) == ({"mode": None}, {"mode": "auto"})
+    assert (second["from"], second["to"]) == ({"mode": "auto"}, {"mode": "off"})
+    told = await rows(room, "audit 5")
+    assert ["Owner", "bot.settings"] in [row[1:3] for row in told]
+
+
+async def test_a_role_lets_somebody_change_settings_and_read_nothing_more(room):
+    await room.command("roles give bob admin")
+    assert (await room.command("mode auto", by="bob")).startswith("#help: I answer when")
+    await room.command("ask what is the salary of the chief gardener?", by="bob")
+    assert "81,000" not in repr(room.chat.last)
+    await room.command("roles take bob")
+    assert (await room.command("mode off", by="bob")).startswith("You may not")
+
+
+async def test_a_guest_can_be_given_no_role(room):
+    assert "guests can't be given a role" in await room.command("roles give gus admin")
+
+
+async def test_nobody_becomes_owner_in_a_chat(room):
+    said = await room.command("roles give bob owner")
+    assert said.startswith("“role” can't be “owner”")
+
+
+async def test_an_account_is_linked_with_a_code_from_the_chat(room, notes):
+    said = await room.command("link", by="bob")
+    code = said.split("link ")[1].split(" ")[0]
+    assert await notes.engine.chat.link(notes.owner, code) == "Bob"
+    await room.command("ask what is the salary of the chief gardener?", by="bob")
+    assert "81,000 rupees" in room.chat.last.reply.text
+    await room.command("unlink", by="bob")
+    await room.command("ask what is the salary of the chief gardener?", by="bob")
+    assert "81,000" not in repr(room.chat.last)
+
+
+async def test_an_unknown_command_offers_the_nearest(room):
+    assert await room.command("searc x", by="gus") == (
+        "There is no command “searc”. Did you mean `search <query>`?"
+    )
+
+
+async def test_a_curator_saves_a_threads_answer_for_its_channel(room, notes):
+    await room.command("bind <#C1> notes")
+    await room.command("roles give bob curator")
+    room.chat.thread = [("Gus", "How do I reset the coffee machine?"), ("Bob", "Hold both keys.")]
+    await room.say("the build is green")
+    from tests.fakes.chat import Shown
+
+    message = Shown("C1", "q1", _shortcut("save"))
+    [refused] = await room.press("save", by="gus", on=message, text="Hold both keys.")
+    assert "for curators" in refused.reply.text
+    [saved] = await room.press("save", by="bob", on=message, text="Hold both keys for ten seconds.")
+    assert saved.reply.text == "Saved in **notes**: I answer from it within a minute."
+    await notes.drain()
+    [shown] = await room.say("@bot how do I reset the coffee machine?", by="gus")
+    assert "Hold both keys for ten seconds" in shown.reply.text
+    await room.say("@bot how do I reset the coffee machine?", by="bob", channel="C2")
+
+
+def _shortcut(action: str):
+    from bots.replies import Button, Reply
+
+    return Reply("", buttons=[Button(action, action)])
