@@ -32,7 +32,7 @@ from engine.domain import MAIN, DocumentState, Lane, Principal, Scope
 from engine.errors import NotFound
 from engine.outbox import append_event, enqueue
 
-BATCH = 200  # documents a transaction
+BATCH = 50  # documents a transaction: others write meanwhile
 _AGAIN = (DocumentState.READY, DocumentState.FAILED, DocumentState.RUNNING)
 
 

@@ -65,6 +65,8 @@ class LanguageOf:
 
     def __call__(self, start: int, end: int) -> str:
         """The language, or the default where none is known for it."""
+        if not self._stretches:
+            return self._default
         if self._at and self._stretches[self._at - 1].end > start:
             self._at = 0  # asked backwards: look from the start
         while self._at < len(self._stretches) and self._stretches[self._at].end <= start:

@@ -7,6 +7,7 @@ outline, Splitter cuts by it: `apply_outline` gives the same text with other hea
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,17 +19,14 @@ from ingestion.convert.document import Block, Converted, Outline
 
 LINE_MAX = 500  # characters of a line that are looked at; a heading is shorter
 MATCH_TIMEOUT_S = 0.5  # patterns are a flow author's, lines anybody's
+TOTAL_TIMEOUT_S = 60.0  # of all lines of a document: the thread can't be stopped from outside
 WHOLE = frozenset({"code", "hidden", "table"})
 
 Pattern = Any  # regex's own, which mypy does not know
 
 
 class SlowPattern(ValueError):
-    """A pattern took longer over one line than is allowed; `pattern` is its text."""
-
-    def __init__(self, pattern: str) -> None:
-        super().__init__(f"the pattern {pattern!r} takes too long on some line: make it simpler")
-        self.pattern = pattern
+    """Patterns took longer than is allowed over one line, or over all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,10 @@ def find_sections(
     `^#`), then the outermost. Code and tables begin none. Raises `SlowPattern`.
     """
     found: list[Section] = []
+    ends_at = time.monotonic() + TOTAL_TIMEOUT_S
     for start, end in _lines(document):
+        if time.monotonic() > ends_at:
+            raise SlowPattern("its patterns take too long over all lines: make them simpler")
         line = document.text[start : min(end, start + LINE_MAX)]
         level = _level(line, levels[:hierarchy])
         if level:
@@ -159,7 +160,9 @@ def _level(line: str, levels: Sequence[Sequence[Pattern]]) -> int:
             try:
                 match = pattern.search(line, timeout=MATCH_TIMEOUT_S, concurrent=True)
             except TimeoutError:
-                raise SlowPattern(pattern.pattern) from None
+                raise SlowPattern(
+                    f"the pattern {pattern.pattern!r} takes too long on some line: make it simpler"
+                ) from None
             if match is not None and match.end() - match.start() > longest:
                 best, longest = number, match.end() - match.start()
     return best

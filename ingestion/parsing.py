@@ -50,6 +50,9 @@ _MESSAGES = {
 }
 
 
+Report = Callable[[int, int], None]  # pages read, of how many
+
+
 class ParsingPool:
     """At most `size` children; `parse` and `split` wait for a free one.
 
@@ -84,9 +87,12 @@ class ParsingPool:
         self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def parse(self, data: bytes | Path, filename: str) -> Converted:
+    async def parse(
+        self, data: bytes | Path, filename: str, *, report: Report | None = None
+    ) -> Converted:
         """The document in `data`, a file's bytes or where they lie.
 
+        `report` is told how many pages are read, and of how many, where the format has pages.
         Raises `DocumentError` with one sentence that says what to do.
         """
         if isinstance(data, Path):
@@ -99,10 +105,10 @@ class ParsingPool:
             )
         limits = dataclasses.asdict(self._limits)
         ask: dict[str, Any] = {"op": "convert", "filename": filename[-500:], "limits": limits}
-        head, body = await self._ask(Frame(ask, data), self._words)
+        head, body = await self._ask(Frame(ask, data), self._words, report)
         if self._ocr and head.get("pictures"):
             ask["seconds"] = 0.8 * self._timeout_s  # enough is left to end in good order
-            head, body = await self._ask(Frame(ask, data), self._pictures)
+            head, body = await self._ask(Frame(ask, data), self._pictures, report)
         if "error" in head:
             raise _refusal(head)
         decode = functools.partial(_checked, documents.decode, body)
@@ -141,12 +147,14 @@ class ParsingPool:
             await self._end(child)
         await asyncio.gather(*self._endings)
 
-    async def _ask(self, request: Frame, kind: _Kind) -> tuple[dict[str, Any], bytes]:
+    async def _ask(
+        self, request: Frame, kind: _Kind, report: Report | None = None
+    ) -> tuple[dict[str, Any], bytes]:
         async with kind.slots:
             child = await self._acquire(kind)
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    head, body = await child.ask(request, self._output_bytes)
+                    head, body = await child.ask(request, self._output_bytes, report)
             except TimeoutError:
                 await self._end(child)
                 raise DocumentError(
@@ -267,7 +275,9 @@ class _Child:
     def status(self) -> int | None:
         return self._process.returncode
 
-    async def ask(self, request: Frame, output_bytes: int) -> tuple[dict[str, Any], bytes]:
+    async def ask(
+        self, request: Frame, output_bytes: int, report: Report | None = None
+    ) -> tuple[dict[str, Any], bytes]:
         """Send a request and take its answer, no longer than `output_bytes`."""
         writer, reader = self._process.stdin, self._process.stdout
         if writer is None or reader is None:
@@ -276,11 +286,18 @@ class _Child:
         writer.write(request.body)
         await writer.drain()
         try:
-            head_bytes, body_bytes = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
-            if head_bytes > HEAD_MAX or body_bytes > output_bytes:
-                raise ValueError(f"an answer of {body_bytes} bytes is over the limit")
-            head = parse_head(await reader.readexactly(head_bytes))
-            return head, await reader.readexactly(body_bytes)
+            while True:
+                head_bytes, body_bytes = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
+                if head_bytes > HEAD_MAX or body_bytes > output_bytes:
+                    raise ValueError(f"an answer of {body_bytes} bytes is over the limit")
+                head = parse_head(await reader.readexactly(head_bytes))
+                if "pages" not in head:
+                    return head, await reader.readexactly(body_bytes)
+                done, total = map(int, head["pages"])
+                if body_bytes or not 0 <= done <= total:
+                    raise ValueError("pages that can't be")
+                if report is not None:
+                    report(done, total)
         except (asyncio.IncompleteReadError, struct.error):
             await self._process.wait()
             raise EOFError("the child ended amid its answer") from None

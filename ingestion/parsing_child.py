@@ -16,6 +16,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -26,12 +27,15 @@ from ingestion.convert import document as documents
 from ingestion.convert.document import ConversionError, Limits, NoText
 from ingestion.convert.formats import convert
 from ingestion.convert.ocr import Recogniser, open_engine
+from ingestion.convert.progress import told_to
 from ingestion.convert.warmup import warm_up
 from ingestion.parsing_frames import Frame, read_frame, write_frame
 from ingestion.sandbox import deny_by_audit_hook, deny_system_calls, limit_memory
 from ingestion.word_tokens import open_token_offsets
 
 Engine = Callable[[Any], Any]  # of pictures: what `open_engine` opens
+
+TELL_EVERY_S = 0.25
 
 
 def main() -> None:
@@ -56,7 +60,21 @@ def main() -> None:
     threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
     write_frame(answers, Frame({"ready": True, "unsandboxed": missing}))
     while True:
-        write_frame(answers, _answer(inbox.get(), token_offsets, engine))
+        with told_to(_Pages(answers)):
+            write_frame(answers, _answer(inbox.get(), token_offsets, engine))
+
+
+class _Pages:
+    """Sends how many pages are read, a few times a second at most, ahead of the answer."""
+
+    def __init__(self, answers: BinaryIO) -> None:
+        self._answers = answers
+        self._told_at = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            write_frame(self._answers, Frame({"pages": [done, total]}))
 
 
 def _take_streams() -> tuple[BinaryIO, BinaryIO]:

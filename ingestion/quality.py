@@ -10,21 +10,21 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-_FENCE = re.compile(
-    r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^[ \t]*\2[ \t]*$",
-    re.DOTALL | re.MULTILINE,
-)
+_FENCE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([\w+#.-]*+)")
 _PYTHON = frozenset({"py", "python", "python3"})
 _BRACKETS = frozenset(
     {"c", "c++", "cpp", "cs", "csharp", "go", "java", "javascript", "js", "kotlin", "php", "rust"}
     | {"rs", "scala", "swift", "ts", "typescript"}
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
+# Possessive throughout, and what is not closed runs to the end: code is anybody's.
 _LITERALS = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`""", re.DOTALL
+    r"""//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)|"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'"""
+    r"""|`(?:\\.|[^`\\])*+`""",
+    re.DOTALL,
 )
 CODE_MAX = 50_000  # characters of a fence that are checked
 
@@ -40,12 +40,6 @@ class Checks:
     max_length: int | None = None
     code_syntax: bool = False
     technical_terms: Sequence[str] = ()
-    _terms: re.Pattern[str] | None = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        words = "|".join(re.escape(term) for term in self.technical_terms)
-        pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
-        object.__setattr__(self, "_terms", pattern)
 
     def reasons(self, text: str) -> list[str]:
         """What is wrong with `text`, one reason a check."""
@@ -56,9 +50,26 @@ class Checks:
             found.append(f"{len(text)} characters, more than {self.max_length}")
         if self.code_syntax:
             found += code_faults(text)
-        if self._terms is not None and not self._terms.search(text):
-            found.append("names none of the technical terms")
+        if self.technical_terms:
+            folded = text.casefold()
+            if not any(_names(folded, term.casefold()) for term in self.technical_terms):
+                found.append("names none of the technical terms")
         return found
+
+
+def _names(text: str, term: str) -> bool:
+    """Whether `term` stands in `text` and is no part of a longer word."""
+    at = text.find(term)
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(term) : at + len(term) + 1]
+        if not (_is_word(before) or _is_word(after)):
+            return True
+        at = text.find(term, at + 1)
+    return False
+
+
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def code_faults(text: str) -> list[str]:
@@ -67,8 +78,7 @@ def code_faults(text: str) -> list[str]:
     Only whole fences whose language is named are looked at.
     """
     found = []
-    for match in _FENCE.finditer(text):
-        language, code = match[3].lower(), match[4][:CODE_MAX]
+    for language, code in _fences(text):
         fault = ""
         if language in _PYTHON:
             fault = _python_fault(code)
@@ -79,6 +89,22 @@ def code_faults(text: str) -> list[str]:
         if fault:
             found.append(f"{language} code: {fault}")
     return found
+
+
+def _fences(text: str) -> Iterator[tuple[str, str]]:
+    """Language and code of each fence that is closed, in one pass."""
+    mark, language = "", ""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        match = _FENCE.match(line)
+        if mark:
+            if match and match[1].startswith(mark) and not line[match.end(1) :].strip():
+                yield language, "\n".join(lines)[:CODE_MAX]
+                mark = ""
+            else:
+                lines.append(line)
+        elif match:
+            mark, language, lines = match[1], match[2].lower(), []
 
 
 def _python_fault(code: str) -> str:

@@ -69,7 +69,7 @@ class Parser(Component[Ingestion]):
         name = str(inputs["name"])
         self._check_suffix(name)
         blob_hash = BlobRef.parse(inputs["content"]).hash
-        document, size_bytes = await self._read(run, blob_hash, name)
+        document, size_bytes = await self._read(context, blob_hash, name)
         selection = Selection(
             code_blocks=self.param.code_blocks,
             tables=self.param.tables,
@@ -106,16 +106,23 @@ class Parser(Component[Ingestion]):
         ]
         return {"text": await run.pack_text(document.text), "title": title, "details": details}
 
-    async def convert(self, run: Ingestion, data: bytes, name: str) -> Converted:
+    async def convert(self, context: RunContext[Ingestion], data: bytes, name: str) -> Converted:
         """The document in a file's bytes.
 
         A plugin that reads another format overrides this, with a `type` of its own, and hands the
         rest to it. Such code runs in the worker itself, without the limits a child process has.
         """
-        return await run.shared.parsers.parse(data, name)
 
-    async def _read(self, run: Ingestion, blob_hash: str, name: str) -> tuple[Converted, int]:
+        def report(done: int, total: int) -> None:
+            context.progress(self.id, 0.9 * done / max(total, 1), f"page {done:,} of {total:,}")
+
+        return await context.services.shared.parsers.parse(data, name, report=report)
+
+    async def _read(
+        self, context: RunContext[Ingestion], blob_hash: str, name: str
+    ) -> tuple[Converted, int]:
         """The document and its size: as an earlier run read it, else anew."""
+        run = context.services
         if run.work.mime == THREAD_MIME:  # ours, and converted already
             encoded = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
             return await anyio.to_thread.run_sync(documents.decode, encoded), len(encoded)
@@ -124,7 +131,7 @@ class Parser(Component[Ingestion]):
             size, _, encoded = kept.partition(b"\n")
             return await anyio.to_thread.run_sync(documents.decode, encoded), int(size)
         data = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
-        document = await self.convert(run, data, name)
+        document = await self.convert(context, data, name)
         # Text is read as quickly as found here; what a plugin makes may change without our notice.
         if not document.mime.startswith("text/") and self.type == Parser.type:
             encoded = await anyio.to_thread.run_sync(documents.encode, document)

@@ -20,6 +20,7 @@ from pypdfium2 import raw
 from ingestion.convert.document import ConversionError, Converted, Limits, NoText, Writer
 from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_lines import Line, read_lines
+from ingestion.convert.progress import tell_pages
 
 MIME = "application/pdf"
 
@@ -127,6 +128,7 @@ def _asks_for_password(data: bytes) -> bool:
 def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page], int]:
     pages, unmapped, chars = [], 0, 0
     for number in range(len(document)):
+        tell_pages(number, len(document))
         page = Page(number + 1)
         pages.append(page)
         try:
@@ -162,6 +164,7 @@ def _recognise(document: pdfium.PdfDocument, pages: Sequence[Page], recogniser: 
     """Read pages without text off their pictures; how many were."""
     count = 0
     for page in pages:
+        tell_pages(page.number - 1, len(pages))
         if page.lines or not page.has_ink or recogniser.is_over:
             continue
         try:

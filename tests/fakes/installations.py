@@ -28,7 +28,9 @@ from ingestion import chunking, host
 from ingestion.chunking import Chunking, Span
 from ingestion.convert.document import ConversionError, Converted, Limits
 from ingestion.convert.formats import convert
+from ingestion.convert.progress import told_to
 from ingestion.host import run_worker
+from ingestion.parsing import Report
 
 BOUND_S = 15.0
 
@@ -60,10 +62,11 @@ class InlineParsers:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    async def parse(self, data: bytes, filename: str) -> Converted:
+    async def parse(self, data: bytes, filename: str, *, report: Report | None = None) -> Converted:
         """The converter's own words, as errors of the document."""
         try:
-            return await anyio.to_thread.run_sync(convert, data, filename, self._limits)
+            with told_to(report or (lambda _done, _total: None)):
+                return await anyio.to_thread.run_sync(convert, data, filename, self._limits)
         except ConversionError as error:
             raise DocumentError(error.message, code=error.code) from None
 

@@ -21,6 +21,7 @@ from ingestion.pipelines import load_pipeline
 from tests.fakes.installations import Installation, open_installation, parse_inline
 from tests.fakes.language_models import ScriptedModel
 from tests.fakes.openai_server import KEY, Text, ToolCall, open_server
+from tests.fakes.pdfs import one_page_pdf
 
 REGISTRY = Registry(COMPONENTS)
 # As written in the requirements: four components in a row.
@@ -65,27 +66,6 @@ async def use(notes: Installation, name: str, dsl: str) -> None:
 async def chunks_of(notes: Installation, revision_id: str) -> list[NewChunk]:
     async with notes.engine.db.read() as session:
         return await revisions.load_chunks(session, revision_id)
-
-
-def one_page_pdf(text: str) -> bytes:
-    """A PDF of one line, the least a reader takes."""
-    content = f"BT /F1 24 Tf 72 700 Td ({text}) Tj ET".encode()
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources 6 0 R >>",
-        b"<< /Length %d >>\nstream\n%b\nendstream" % (len(content), content),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-        b"<< /Font << /F1 5 0 R >> >>",
-    ]
-    out = b"%PDF-1.4\n"
-    places = []
-    for number, body in enumerate(objects, start=1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
-    xref = b"".join(b"%010d 00000 n \n" % place for place in places)
-    head = b"xref\n0 7\n0000000000 65535 f \n" + xref
-    return out + head + b"trailer << /Size 7 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % len(out)
 
 
 async def test_the_example_of_four_components_loads_and_runs(notes: Installation) -> None:

@@ -16,7 +16,8 @@ from ingestion.convert.document import Converted
 from tests.fakes import installations
 from tests.fakes.installations import Installation
 from tests.fakes.language_models import ScriptedModel
-from tests.flows.test_pipelines_story import chain, one_page_pdf, use
+from tests.fakes.pdfs import one_page_pdf
+from tests.flows.test_pipelines_story import chain, use
 
 TEXT = "# Wombats\n\n" + "Wombats dig long burrows in soft ground. " * 40
 PARSER = {"id": "p", "type": "Parser"}
@@ -28,9 +29,9 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     parse = installations.InlineParsers.parse
 
-    async def counted(self: Any, data: bytes, filename: str) -> Converted:
+    async def counted(self: Any, data: bytes, filename: str, **more: Any) -> Converted:
         seen.append(filename)
-        return await parse(self, data, filename)
+        return await parse(self, data, filename, **more)
 
     monkeypatch.setattr(installations.InlineParsers, "parse", counted)
     return seen

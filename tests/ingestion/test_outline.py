@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ingestion import outline
 from ingestion.chunking import Chunking, split
 from ingestion.components.hierarchical_merger import HierarchicalMerger
 from ingestion.convert.document import Converted, Limits
@@ -161,6 +162,12 @@ def test_a_pattern_that_backtracks_without_end_is_stopped() -> None:
     document = convert_text(("a" * 400 + "!").encode(), Limits())
     with pytest.raises(SlowPattern, match="takes too long"):
         tree_of(document, [[r"^(?:(?:a|a)+b|(a+)+$|(?:a|aa)+c)"]])
+
+
+def test_patterns_that_are_slow_over_many_lines_are_stopped_too(monkeypatch) -> None:
+    monkeypatch.setattr(outline, "TOTAL_TIMEOUT_S", -1.0)
+    with pytest.raises(SlowPattern, match="over all lines"):
+        tree_of(from_text(MARKDOWN, Limits()), [["^#"]])
 
 
 @pytest.mark.parametrize(

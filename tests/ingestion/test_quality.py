@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ingestion.quality import Checks, code_faults
@@ -58,3 +60,25 @@ def test_technical_terms_are_whole_words_in_any_case() -> None:
     assert checks.reasons("We run kubernetes.") == []
     assert checks.reasons("Written in C++ mostly") == []
     assert checks.reasons("We run kubernetesque things") == ["names none of the technical terms"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\n" * 40_000,
+        "`" * 60_000 + "\n" + "`" * 60_000,
+        "```js\n" + "/*" * 20_000 + "\n```",
+        "```js\n" + '"\\\\' * 15_000 + "\n```",
+        "~~~go\n" + "'a" * 20_000 + "\n~~~",
+    ],
+)
+def test_text_made_to_be_slow_is_checked_in_one_pass(text: str) -> None:
+    begun = time.perf_counter()
+    code_faults(text)
+    assert time.perf_counter() - begun < 5  # backtracking would take minutes
+
+
+def test_many_terms_are_looked_for_one_by_one() -> None:
+    checks = Checks(technical_terms=[f"term{number}" for number in range(10_000)])
+    assert checks.reasons("some words " * 500) == ["names none of the technical terms"]
+    assert checks.reasons("some words and Term9999.") == []
