@@ -12,7 +12,10 @@ import time
 
 from benchmarks.report import write_report
 
-MODULES = ("footprint", "embedder", "ingestion", "searchable", "index", "search", "quality", "kill")
+MODULES = (
+    *("footprint", "embedder", "ingestion", "searchable", "index", "parsing", "search", "quality"),
+    "kill",
+)
 LONGEST_S = 900
 
 

@@ -18,6 +18,7 @@ from engine.markup.plain import plain as without_marks
 INDENT = "   "
 CELL_MAX, LAST_CELL_MIN = 40, 20  # columns of a table that has to fit a terminal
 PASSAGE_LINES = 4  # of a hit; `scrubjay docs show` has the rest
+RULE = re.compile(r"^[ \t]*\|(?:[ \t:-]+\|)+[ \t]*$", re.MULTILINE)  # under a table's header
 # C0 and C1 controls but newline and tab, and the characters that turn the direction of text.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -34,7 +35,7 @@ def one_line(text: str) -> str:
 
 def _words(text: str) -> str:
     """A passage as it is read, without the marks of Markdown; `--json` has it to the letter."""
-    return one_line(without_marks(plain(text)))
+    return one_line(without_marks(RULE.sub("", plain(text))))
 
 
 def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Text:

@@ -124,7 +124,10 @@ def name_place(page: int | None, meta: Mapping[str, Any]) -> str:
     """Where a chunk stands in its file, as people say it: `page 3, Annual leave`."""
     place = str(meta.get("place") or (f"page {page}" if page else ""))
     path = meta.get("path") or []
-    return ", ".join(part for part in (place, str(path[-1]) if path else "") if part)
+    heading = str(path[-1]) if path else ""
+    if place.startswith(f"{heading}!"):
+        heading = ""  # a sheet's name, which its cells bear already
+    return ", ".join(part for part in (place, heading) if part)
 
 
 def _passage(passage: Passage, scored: IndexPassage | None) -> Passage:

@@ -33,6 +33,7 @@ from ingestion.parsing_frames import Frame, read_frame, write_frame
 from ingestion.sandbox import deny_by_audit_hook, deny_system_calls, limit_memory
 from ingestion.word_tokens import open_token_offsets
 
+GC_THRESHOLD = 50_000  # a document is many small objects, and hardly one in a circle
 Engine = Callable[[Any], Any]  # of pictures: what `open_engine` opens
 
 TELL_EVERY_S = 0.25
@@ -52,6 +53,7 @@ def main() -> None:
     if token_offsets is not None:
         token_offsets("warm")
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     limit_memory(int(start.head["memory_bytes"]))
     missing = deny_system_calls()
     if missing:

@@ -26,6 +26,7 @@ from ingestion.convert.encoding import decode_text
 MIME = "text/markdown"
 
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)(.*)")
+_CLOSING = re.compile(r"(?:^|[ \t])#+[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r"([ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(`{3,}|~{3,})([^`]*)$")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
@@ -38,6 +39,8 @@ _COMMENT_BEGINS = re.compile(r"[ \t]*\{%-?\s*comment\b")
 _COMMENT_ENDS = re.compile(r"\{%-?\s*endcomment\s*-?%\}")
 _LINK = re.compile(r"!?\[([^\]\[]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\]]*\])")
 _EMPHASIS = re.compile(r"(\*{1,3}|(?<!\w)_{1,3}|`+|~~)(?=\S)(.+?)(?<=\S)\1(?!(?<=_)\w)")
+_MARKED = re.compile(r"[\[*_`~<\\{]")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _HTML_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 _FRONT_MATTER_LINES = 400
@@ -83,12 +86,14 @@ def from_text(text: str, limits: Limits, *, encoding: str = "utf-8") -> Converte
 
 def plain_inline(text: str) -> str:
     """One line of Markdown as it reads: no emphasis, no link targets, no template tags."""
-    text = _INLINE_TAG.sub(lambda m: m[2] or m[3] or "", text)
-    text = _LINK.sub(r"\1", text)
-    for _ in range(2):  # emphasis within emphasis
-        text = _EMPHASIS.sub(r"\2", text)
-    text = _HTML_TAG.sub("", text)
-    return " ".join(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).split())
+    if _MARKED.search(text):
+        text = _INLINE_TAG.sub(lambda m: m[2] or m[3] or "", text)
+        text = _LINK.sub(lambda m: m[1], text)
+        for _ in range(2):  # emphasis within emphasis
+            text = _EMPHASIS.sub(lambda m: m[2], text)
+        text = _HTML_TAG.sub("", text)
+        text = _ESCAPED.sub(lambda m: m[1], text)
+    return " ".join(text.split())
 
 
 def read_front_matter(text: str) -> tuple[dict[str, str | list[str]], int]:
@@ -174,7 +179,7 @@ class _Scanner:
     def _block(self, at: int, line: str) -> int:  # noqa: PLR0911 (one return a kind of block)
         first = line.lstrip()[0]
         if first == "#" and (match := _ATX.match(line)):
-            title = plain_inline(re.sub(r"(?:^|[ \t])#+[ \t]*$", "", match[2]))
+            title = plain_inline(_CLOSING.sub("", match[2]) if "#" in match[2] else match[2])
             return self._heading(at, at + 1, len(match[1]), title)
         if ("```" in line or "~~~" in line) and (match := _FENCE.match(line)):
             return self._emit("code", at, self._fence_end(at, match[2]))

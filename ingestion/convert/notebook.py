@@ -74,7 +74,7 @@ def _write_cell(cell: dict[str, Any], language: str, writer: Writer, limits: Lim
 def fenced(code: str, language: str) -> str:
     """Code between fences that it does not hold itself."""
     code = clean(code).strip("\n")
-    longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
+    longest = max(map(len, re.findall(r"`+", code)), default=0) if "`" in code else 0
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{code}\n{ticks}"
 

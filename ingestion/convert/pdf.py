@@ -17,7 +17,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from ingestion.convert.document import ConversionError, Converted, Limits, NoText, Writer
+from ingestion.convert import pdf_tables
+from ingestion.convert.document import (
+    ConversionError,
+    Converted,
+    Limits,
+    NoText,
+    Writer,
+    render_table,
+)
 from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_lines import Line, read_lines
 from ingestion.convert.progress import tell_pages
@@ -314,8 +322,15 @@ class Layout:
         self._leading = statistics.median(gaps) if gaps else self._body * 1.2
 
     def write(self, page: Page, writer: Writer) -> None:
-        """A page's paragraphs and headings."""
-        for lines in self._paragraphs(page.lines):
+        """A page's paragraphs, headings and tables."""
+        for lines, rows in pdf_tables.apart(page.lines):
+            if rows:
+                writer.add("table", render_table(rows), page=page.number)
+            else:
+                self._write_lines(page, lines, writer)
+
+    def _write_lines(self, page: Page, of_page: Sequence[Line], writer: Writer) -> None:
+        for lines in self._paragraphs(of_page):
             text = " ".join(line.text.strip() for line in lines)
             level = self._heading_level(page.number, lines, text)
             if level:

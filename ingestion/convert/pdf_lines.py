@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pypdfium2 as pdfium
@@ -16,6 +18,8 @@ _HYPHEN = 0xFFFE  # pdfium's mark for a word divided at a line's end, joined alr
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
 )
+_STRETCHED = 0.62  # a letter's share of its height in lines with gaps; prose has 0.4 to 0.55
+_GAP = 0.8  # letters' heights of white that part cells
 _BOLD = 600  # font weight, of 100 to 900
 
 
@@ -33,6 +37,16 @@ class Line:
     right: float
     bottom: float
     end_bottom: float
+    cells: Sequence[Cell] = ()  # where wide gaps part it, on lines that may be rows of a table
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A part of a line between wide gaps."""
+
+    text: str
+    left: float
+    right: float
 
 
 def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]:
@@ -50,13 +64,62 @@ def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]
     if _RIGHT_TO_LEFT.search("".join(letters)):
         _restore_order(page, letters)
     lines = []
+    spans = []
     start = 0
     for index in range(count + 1):
         if index == count or letters[index] in {"\n", "\r"}:
             if start < index and (line := _line(page, letters, start, index, width)):
                 lines.append(line)
+                spans.append((start, index))
             start = index + 1
+    for at in _gappy(lines):
+        lines[at].cells = _cells(page, letters, *spans[at], lines[at].size)
     return lines, unmapped
+
+
+def _gappy(lines: list[Line]) -> list[int]:
+    """Lines in runs of three that have gaps: wider than letters of their size are, or in pieces."""
+    wide = [_stretch(line) > _STRETCHED and " " in line.text.strip() for line in lines]
+    for at, (line, after) in enumerate(itertools.pairwise(lines)):
+        if abs(line.bottom - after.bottom) < 0.3 * line.size and after.left > line.right:
+            wide[at] = wide[at + 1] = True
+    return [at for at, one in enumerate(wide) if one and sum(wide[max(0, at - 2) : at + 3]) >= 3]
+
+
+def _stretch(line: Line) -> float:
+    """Width a letter, in letters' heights: about 0.5 in prose."""
+    return (line.right - line.left) / max(len(line.text) * line.size, 1.0)
+
+
+def _cells(
+    page: pdfium.PdfTextPage, letters: list[str], start: int, end: int, size: float
+) -> list[Cell]:
+    """The parts of a line between gaps of more than a letter's height."""
+    cells: list[Cell] = []
+    begin = None  # of the present cell, and its left side
+    left = right = 0.0
+    index = start
+    while index < end:
+        if not letters[index].strip():
+            index += 1
+            continue
+        word = index
+        while index < end and letters[index].strip():
+            index += 1
+        first, last = _loose_box(page, word), _loose_box(page, index - 1)
+        if begin is not None and first[0] - right > _GAP * size:
+            cells.append(Cell(_joined(letters, begin, word), left, right))
+            begin = None
+        if begin is None:
+            begin, left = word, first[0]
+        right = last[1]
+    if begin is not None:
+        cells.append(Cell(_joined(letters, begin, end), left, right))
+    return cells
+
+
+def _joined(letters: list[str], start: int, end: int) -> str:
+    return " ".join("".join(letters[start:end]).split())
 
 
 def _some_unmapped(page: pdfium.PdfTextPage, count: int) -> bool:

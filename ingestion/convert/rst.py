@@ -79,8 +79,8 @@ def convert(data: bytes, limits: Limits) -> Converted:
 
 def plain_inline(text: str) -> str:
     """One line as it reads: no roles, no link targets, no emphasis."""
-    text = _LINK.sub(r"\1", _ROLE.sub(r"\1", text))
-    return " ".join(_MARKS.sub(r"\2", text).split())
+    text = _LINK.sub(lambda m: m[1], _ROLE.sub(lambda m: m[1], text))
+    return " ".join(_MARKS.sub(lambda m: m[2], text).split())
 
 
 class _Scanner:

@@ -140,8 +140,18 @@ def pdf(*pages: Sequence[tuple[float, float, float, str]]) -> bytes:
         )
         kids.append(f"{len(objects)} 0 R")
     objects[1] = f"<</Type/Pages/Kids[{' '.join(kids)}]/Count {len(kids)}>>"
-    body = "".join(f"{n} 0 obj{content}\nendobj\n" for n, content in enumerate(objects, 1))
-    return f"%PDF-1.4\n{body}trailer<</Root 1 0 R>>".encode()
+    parts = [b"%PDF-1.4\n"]
+    places = []
+    at = len(parts[0])
+    for number, content in enumerate(objects, 1):
+        places.append(at)
+        parts.append(f"{number} 0 obj{content}\nendobj\n".encode())
+        at += len(parts[-1])
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    count = len(objects) + 1
+    parts.append(f"xref\n0 {count}\n0000000000 65535 f \n{table}".encode())
+    parts.append(f"trailer<</Root 1 0 R/Size {count}>>\nstartxref\n{at}\n%%EOF\n".encode())
+    return b"".join(parts)
 
 
 def words(text: str) -> list[tuple[int, int]]:

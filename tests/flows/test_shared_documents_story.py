@@ -37,7 +37,7 @@ FOUND = {  # words, and where the best passage stands
     "Maple Leafs TOR": "rows 1\u20135, Stanley Cups",
     "Alabama handgun long gun": "page 1",
     "1b92870d-e3b5-4e65-8153-919f4ff45592": "slide 3",
-    "6ff4173b-42a5-4784-9b19-f49caff4d93d": "Sheet1!A1:D24, Sheet1",
+    "6ff4173b-42a5-4784-9b19-f49caff4d93d": "Sheet1!A1:D24",
     "print markitdown": "cell",
 }
 
