@@ -12,7 +12,17 @@ import time
 
 from benchmarks.report import write_report
 
-MODULES = ("footprint", "embedder", "ingestion", "searchable", "index", "search", "quality", "kill")
+MODULES = (
+    "footprint",
+    "embedder",
+    "ingestion",
+    "searchable",
+    "index",
+    "search",
+    "quality",
+    "kill",
+    "mcp",
+)
 LONGEST_S = 900
 
 
