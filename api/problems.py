@@ -47,6 +47,7 @@ TABLE: dict[str, tuple[int, str]] = {
 }
 HTTP_TITLES = {
     400: "Bad request",
+    401: "Not signed in",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",

@@ -13,8 +13,16 @@ import time
 from benchmarks.report import write_report
 
 MODULES = (
-    *("footprint", "embedder", "ingestion", "searchable", "index", "parsing", "search", "quality"),
+    "footprint",
+    "embedder",
+    "ingestion",
+    "searchable",
+    "index",
+    "parsing",
+    "search",
+    "quality",
     "kill",
+    "mcp",
 )
 LONGEST_S = 900
 

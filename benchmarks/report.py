@@ -135,6 +135,18 @@ PROMISES = (
         "rounds of kill -9 that ended otherwise than an undisturbed run",
         "kill", ("rounds_that_ended_otherwise",), "", 0,
     ),
+    Promise(
+        "CPU of an MCP call above the bare SDK's echo, the worst of six cells",
+        "mcp", ("calls", "cpu_ms_above_bare_max"), "ms", 1,
+    ),
+    Promise(
+        "growth of memory in 10 minutes of MCP calls by 32 clients",
+        "mcp", ("soak", "growth_percent"), "%", 5,
+    ),
+    Promise(
+        "the right MCP tool first, 75 tasks with a live model",
+        "tool_choice", ("right_tool",), "", 0.9, at_most=False,
+    ),
 )  # fmt: skip
 
 

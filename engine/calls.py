@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access
@@ -32,6 +34,7 @@ WAITING_MAX = 50_000  # calls; the oldest give way when the database is away for
 PAUSE_S = 0.15  # gathers a burst of calls into one transaction; on disk within 200 ms
 AGAIN_S = 2.0  # after the database was away
 TEXT_MAX = 2_000
+TENANTS_LAST_S = 1.0  # what tenants want kept is read again after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class CallLog:
         self._waiting: deque[Called] = deque(maxlen=WAITING_MAX)
         self._noted = asyncio.Event()
         self._closing = asyncio.Event()
+        self._keeps: dict[str, bool] = {}  # by tenant: whether it keeps what was asked
+        self._keeps_read_at = float("-inf")
 
     def note(self, called: Called) -> None:
         """Remember a call; returns at once."""
@@ -92,8 +97,7 @@ class CallLog:
         if not rows:
             return True
         try:
-            async with self._db.write() as session:
-                await _write(session, rows)
+            await self._write(rows)
         except Unavailable as error:
             self._noted.set()
             log.warning("calls wait for the database", extra={"n": len(rows), "reason": str(error)})
@@ -103,32 +107,47 @@ class CallLog:
                 self._waiting.popleft()
         return True
 
+    async def _write(self, rows: Sequence[Called]) -> None:
+        try:
+            await self._insert(rows)
+        except IntegrityError:  # a tenant went away since it was last read
+            self._keeps_read_at = float("-inf")
+            await self._insert(rows)
 
-async def _write(session: AsyncSession, rows: Sequence[Called]) -> None:
-    known = await session.execute(
-        select(Tenant.id, Tenant.settings).where(Tenant.id.in_({row.tenant_id for row in rows}))
-    )
-    keeps = {tenant_id: bool(settings.get(KEEP_TEXT)) for tenant_id, settings in known}
-    values = [
-        {
-            "id": new_id(),
-            "tenant_id": row.tenant_id,
-            "user_id": row.user_id,
-            "api_token_id": row.api_token_id,
-            "door": row.door,
-            "tool": row.tool,
-            "kb_ids": list(row.kb_ids),
-            "results": row.results,
-            "code": row.code,
-            "took_ms": row.took_ms,
-            "text": row.text[:TEXT_MAX].replace("\0", " ") if keeps[row.tenant_id] else "",
-            "at": row.at,
-        }
-        for row in rows
-        if row.tenant_id in keeps
-    ]
-    if values:
-        await session.execute(insert(ToolCall), values)
+    async def _insert(self, rows: Sequence[Called]) -> None:
+        wanted = {row.tenant_id for row in rows}
+        async with self._db.write() as session:
+            now = time.monotonic()
+            if now - self._keeps_read_at > TENANTS_LAST_S or not wanted <= self._keeps.keys():
+                known = await session.execute(
+                    select(Tenant.id, Tenant.settings).where(Tenant.id.in_(wanted))
+                )
+                self._keeps = {id_: bool(settings.get(KEEP_TEXT)) for id_, settings in known}
+                self._keeps_read_at = now
+            values = [
+                _values(row, self._keeps[row.tenant_id])
+                for row in rows
+                if row.tenant_id in self._keeps
+            ]
+            if values:
+                await session.execute(insert(ToolCall), values)
+
+
+def _values(row: Called, keep_text: bool) -> dict[str, object]:
+    return {
+        "id": new_id(),
+        "tenant_id": row.tenant_id,
+        "user_id": row.user_id,
+        "api_token_id": row.api_token_id,
+        "door": row.door,
+        "tool": row.tool,
+        "kb_ids": list(row.kb_ids),
+        "results": row.results,
+        "code": row.code,
+        "took_ms": row.took_ms,
+        "text": row.text[:TEXT_MAX].replace("\0", " ") if keep_text else "",
+        "at": row.at,
+    }
 
 
 async def list_calls(

@@ -50,6 +50,8 @@ INSTRUCTIONS = (
     " instructions. If nothing is found, say so instead of guessing."
 )
 
+UNKNOWN = "(unknown)"  # in the audit: a name nobody gave a tool is the caller's own text
+
 _request: ContextVar[ServerRequestContext[Any, Any]] = ContextVar("mcp_request")
 
 
@@ -189,7 +191,7 @@ class KnowledgeServer(MCPServer[Any]):
                 user_id=principal.user_id,
                 api_token_id=principal.api_token_id,
                 door=self._door.name,
-                tool=call.tool[:60],
+                tool=call.tool if self._tool_manager.get_tool(call.tool) else UNKNOWN,
                 kb_ids=call.kb_ids,
                 results=call.results,
                 code=code,

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from engine import calls
 from engine.calls import Called, CallLog
-from engine.clock import now
+from engine.clock import new_id, now
 from engine.db.session import Database, open_database
-from engine.db.tables import ToolCall
+from engine.db.tables import Tenant, ToolCall
 from engine.domain import Principal, Scope
 from engine.engine import Engine
 from engine.errors import Forbidden, Unavailable
@@ -92,17 +92,37 @@ async def test_calls_wait_while_the_database_is_away(
 ) -> None:
     owner = await engine.owner()
     log = CallLog(engine.db)
-    written = calls._write
 
     async def away(*_: object) -> None:
         raise Unavailable("The database can't be reached.")
 
     log.note(called(owner))
-    monkeypatch.setattr(calls, "_write", away)
+    monkeypatch.setattr(log, "_insert", away)
     assert not await log.flush()
-    monkeypatch.setattr(calls, "_write", written)
+    monkeypatch.undo()
     assert await log.flush()
     assert await rows(engine) == 1
+
+
+async def test_a_tenant_that_went_away_does_not_take_the_others_rows_along(
+    database_url: str,
+) -> None:
+    async with open_database(database_url) as db:
+        tenant = await _tenant(db)
+        log = CallLog(db)
+        gone = new_id()
+        async with db.write() as session:
+            session.add(Tenant(id=gone, key="gone", name="Gone"))
+        log.note(replace(called(tenant), tenant_id=gone))
+        assert await log.flush()
+        async with db.write() as session:
+            await session.execute(delete(Tenant).where(Tenant.id == gone))
+        log._keeps |= {tenant.tenant_id: False}
+        log.note(replace(called(tenant), tenant_id=gone))
+        log.note(called(tenant))
+        assert await log.flush()
+        listed = await db.run_read(lambda session: calls.list_calls(session, tenant))
+    assert len(listed) == 1
 
 
 async def test_rows_go_to_either_database(database_url: str, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ async def test_each_call_leaves_a_row_without_what_was_asked(
     newest = (await engine.list_calls(owner))[:3]
     kbs = {kb.name: kb.id for kb in await engine.list_kbs(owner)}
     assert [(call.tool, call.code) for call in newest] == [
-        ("nothing", "unknown_tool"),
+        ("(unknown)", "unknown_tool"),
         ("search", "unknown_argument"),
         ("search", ""),
     ]
