@@ -241,8 +241,13 @@ class Vespa(Section):
     hosts: str = Field(
         default="vespa",
         pattern=r"^[A-Za-z0-9.-]+( *, *[A-Za-z0-9.-]+)*$",
-        description="The names the Vespa nodes call themselves, separated by commas: one, or three "
-        "and more.",
+        description="The names the Vespa nodes call themselves, separated by commas.",
+    )
+    copies: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="Copies of each document, on different hosts; 0: two, if there are two hosts.",
     )
     placement: Literal["auto", "dedicated", "pooled"] = Field(
         default="auto",
@@ -274,6 +279,22 @@ class Vespa(Section):
         gt=0,
         le=3600,
         description="How long a new application may take to be in use on every node.",
+    )
+    ca_file: str = Field(
+        default="",
+        description="Certificates that Vespa's nodes are checked with. Empty: the system's.",
+    )
+    certificate_file: str = Field(
+        default="", description="The certificate shown to Vespa's nodes, with those it rests on."
+    )
+    key_file: str = Field(
+        default="", description="The key of that certificate. Empty: it is in the same file."
+    )
+    tls_folder: str = Field(
+        default="",
+        pattern=r"^$|^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$",
+        description="A folder on the Vespa hosts with key.pem, cert.pem and ca.pem: containers then "
+        "listen on port 8443 and take only who shows a certificate that ca.pem vouches for.",
     )
 
 

@@ -7,6 +7,7 @@ deployer raises becomes an error of ours here, and only here.
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
@@ -23,7 +24,7 @@ from engine.models.endpoint import is_loopback
 from engine.placements import Deploy, SqlPlaces
 from engine.settings import Settings
 from vespa_app.deploy import Deployer, DeployRefused, DeployUnavailable
-from vespa_app.package import Cluster
+from vespa_app.package import Cluster, Tls
 from vespa_app.tenancy import Placement
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def build_index(settings: Settings, db: Database) -> VespaIndex:
         query_timeout_s=chosen.query_timeout_s,
         feed_timeout_s=chosen.feed_timeout_s,
         http2=chosen.http2,
+        tls=tls_context(settings),
     )
     return VespaIndex(http, build_places(settings, db))
 
@@ -78,13 +80,10 @@ async def deploy_first(settings: Settings, db: Database, index: SearchIndex) -> 
 async def open_deployer(settings: Settings) -> AsyncIterator[Deployer]:
     """A deployer for the cluster of the settings."""
     chosen = settings.vespa
-    hosts = [host.strip() for host in chosen.hosts.split(",")]
-    try:
-        cluster = Cluster(hosts=hosts)
-    except ValueError as error:
-        raise ConfigurationError(f"vespa.hosts: {error}.") from None
+    cluster = build_cluster(settings)
     local = is_loopback(httpx2.URL(chosen.config_url).host)
-    async with httpx2.AsyncClient(trust_env=not local) as http:
+    tls = tls_context(settings) or True
+    async with httpx2.AsyncClient(verify=tls, trust_env=not local) as http:
         yield Deployer(
             http,
             config_url=chosen.config_url,
@@ -93,6 +92,39 @@ async def open_deployer(settings: Settings) -> AsyncIterator[Deployer]:
             today=lambda: clock.now().date(),
             timeout_s=chosen.deploy_timeout_s,
         )
+
+
+def build_cluster(settings: Settings) -> Cluster:
+    """The hosts of the settings, and how they are used."""
+    chosen = settings.vespa
+    folder = chosen.tls_folder
+    tls = Tls(f"{folder}/key.pem", f"{folder}/cert.pem", f"{folder}/ca.pem") if folder else None
+    try:
+        return Cluster(
+            hosts=[host.strip() for host in chosen.hosts.split(",")],
+            port=8443 if tls else 8080,
+            tls=tls,
+            copies=chosen.copies,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"vespa.hosts: {error}.") from None
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """What Vespa's nodes are checked with and shown; None where the system's own will do."""
+    chosen = settings.vespa
+    if not (chosen.ca_file or chosen.certificate_file):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=chosen.ca_file or None)
+        if chosen.certificate_file:
+            context.load_cert_chain(chosen.certificate_file, chosen.key_file or None)
+    except OSError as error:  # an SSLError is one, too
+        raise ConfigurationError(
+            "vespa.ca_file, certificate_file or key_file can't be used"
+            f" ({error.strerror or type(error).__name__}): name PEM files this process may read."
+        ) from None
+    return context
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -117,6 +118,7 @@ class VespaHttp:
         query_timeout_s: float = 5.0,
         feed_timeout_s: float = 60.0,
         http2: bool = True,
+        tls: ssl.SSLContext | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -134,6 +136,7 @@ class VespaHttp:
         self._query_timeout_s = query_timeout_s
         self._feed_timeout_s = feed_timeout_s
         self._http2 = http2
+        self._tls = tls
         self._transport = transport
         self._sleep = sleep
         self._client: httpx2.AsyncClient | None = None
@@ -436,6 +439,7 @@ class VespaHttp:
                     # Without TLS there is nothing to agree on HTTP/2 with: both sides know it.
                     http1=not (self._http2 and self._plain),
                     http2=self._http2,
+                    verify=self._tls or True,
                     limits=limits,
                     timeout=httpx2.Timeout(max(self._query_timeout_s, self._feed_timeout_s)),
                     transport=self._transport,
