@@ -32,6 +32,7 @@ from cli import (
     members,
     model,
     processes,
+    reembed,
     settings,
     tenants,
     tokens,
@@ -96,7 +97,9 @@ kb_settings.register(kb.app)
 admin.register(app)
 chat.register(app)
 app.add_typer(bot.app)
+reembed.register(kb.app)
 app.add_typer(kb.app)
+app.add_typer(reembed.app)
 watch.register(docs.app)
 app.add_typer(docs.app)
 app.add_typer(channels.app)

@@ -24,6 +24,7 @@ from engine import (
     knowledge_bases,
     reading,
     reconcile,
+    reembedding,
     reindexing,
     status,
     subjects,
@@ -60,6 +61,7 @@ from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
 from engine.reading import Page
 from engine.reconcile import Drift
+from engine.reembedding import Reembedding
 from engine.retrieval import Retriever
 from engine.secrets import Secrets
 from engine.settings import Settings
@@ -77,6 +79,7 @@ JOB_KINDS = (
     reconcile.REBUILD,
     reconcile.REINDEX,
     reconcile.REMOVE,
+    reembedding.REEMBED,
     *CHANNEL_JOBS,
 )
 
@@ -219,6 +222,21 @@ class Engine:
             queued += some
             if not after:
                 return queued
+
+    async def reembed_kb(self, principal: Principal, ref: str) -> Reembedding:
+        """Move a knowledge base to the embedding model of these settings, in the background.
+
+        It goes on answering with the vectors it has until all are made.
+        """
+        found = await self.get_kb(principal, ref)
+        return await self.db.run_write(
+            partial(
+                reembedding.start,
+                principal=principal,
+                kb_id=found.id,
+                space=self.embedder.space,
+            )
+        )
 
     # Pipelines
 

@@ -126,6 +126,25 @@ async def live_revisions(session: AsyncSession, tenant_id: str, space: Space) ->
     return sorted(live, key=lambda ref: ref.revision_id, reverse=True)
 
 
+async def live_chunks(
+    session: AsyncSession, tenant_id: str, space: Space
+) -> dict[RevisionRef, int]:
+    """What a space must hold, with each revision's number of chunks."""
+    live, _ = await _expected(session, tenant_id, space)
+    return live
+
+
+async def all_spaces(session: AsyncSession) -> list[tuple[str, Space]]:
+    """Every tenant's spaces that some knowledge base uses."""
+    rows = await session.execute(
+        select(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension)
+        .where(KnowledgeBase.deleted_at.is_(None))
+        .distinct()
+        .order_by(KnowledgeBase.tenant_id, KnowledgeBase.space)
+    )
+    return [(tenant_id, Space(name, dimension)) for tenant_id, name, dimension in rows]
+
+
 async def queue_reindex(session: AsyncSession, tenant_id: str, ref: RevisionRef) -> None:
     """Queue a revision to be fed again, unless its document is being worked on."""
     payload = {"document_id": ref.document_id, "revision_id": ref.revision_id}

@@ -35,7 +35,7 @@ from engine.db.tables import (
 )
 from engine.documents import CLEAN, TITLE_MAX, retire, take_back
 from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
-from engine.errors import Cancelled
+from engine.errors import Cancelled, Conflict
 from engine.index.port import RevisionRef, Space
 from engine.outbox import append_event, enqueue
 
@@ -349,6 +349,11 @@ async def make_live(
         raise Cancelled("The document was deleted.")
     if row.newest != work.revision_id:
         raise Cancelled("A newer revision of the document took its place.")
+    if row.space != work.space.name:
+        raise Conflict(
+            "The knowledge base went to another embedding model meanwhile; the document is ingested"
+            " once more."
+        )
     connection = await session.connection()
     at = now()
     if row.live_id != work.revision_id:

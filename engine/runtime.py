@@ -90,7 +90,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             db=db,
             blobs=blobs,
             index=index,
-            open_index_writer=lambda: _index_writer(settings, db),
+            open_index_writer=lambda: open_index(settings, db),
             embedder=embedder,
             check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
@@ -119,7 +119,7 @@ def _search_defaults(settings: Settings) -> SearchDefaults:
 
 
 @asynccontextmanager
-async def _index_writer(settings: Settings, db: Database) -> AsyncIterator[SearchIndex]:
+async def open_index(settings: Settings, db: Database) -> AsyncIterator[SearchIndex]:
     """The index as a worker opens it: of a folder the one writer, who holds the worker's lock."""
     index = build_index(settings, db)
     try:

@@ -22,9 +22,11 @@ from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import ClaimedJob
 from engine.reconcile import REBUILD, REINDEX, REMOVE
+from engine.reembedding import REEMBED
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
 from ingestion.pipelines import Pipelines
+from ingestion.reembedding import ReembedKnowledgeBase
 from ingestion.services import Ingestion, Services
 from ingestion.sources.reader import Reader
 from ingestion.worker import Handler
@@ -249,4 +251,5 @@ def handlers(
         REBUILD: RebuildSpace(services),
         REINDEX: ReindexRevision(services),
         REMOVE: RemoveRevisions(services),
+        REEMBED: ReembedKnowledgeBase(services),
     }

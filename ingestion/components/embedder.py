@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import revisions
+from engine.errors import Unavailable
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.models import cache
 from engine.revisions import NewChunk
 from ingestion.services import Ingestion
 
+OTHER_MODEL_WAIT_S = 120.0  # while a knowledge base is moved to another model
 STEP = 64  # chunks between two progress lines
 WORDS_AFTER_S = 1.0
 SAVE_EVERY_S = 1.0  # how much embedding a killed worker may have done in vain
@@ -69,6 +71,12 @@ async def embed_chunks(
 ) -> tuple[NDArray[np.float32], int]:
     """Vectors of the run's chunks, in order, and how many had to be embedded."""
     shared, work, chunks = run.shared, run.work, run.chunks or []
+    if shared.embedder.space != work.space:
+        raise Unavailable(
+            f"The knowledge base has vectors of {work.space.name}, and what is set here makes those "
+            f"of {shared.embedder.space.name}: move it with `scrubjay kb reembed`.",
+            retry_after_s=OTHER_MODEL_WAIT_S,
+        )
     texts = [embedded_text(chunk) for chunk in chunks]
     hashes = [cache.text_hash(text) for text in texts]
     known: dict[bytes, NDArray[np.float32]] = {}

@@ -120,6 +120,7 @@ def pods() -> Iterator[dict[str, Any]]:
 def test_every_image_is_pinned_and_vespa_is_the_one_tests_ask() -> None:
     images = {service["image"] for service in services().values()}
     images |= {s["image"] for s in services(THREE_NODES).values() if "image" in s}
+    images |= {s["image"] for s in services(ROOT / "deploy" / "compose.smoke.yml").values()}
     images |= {container["image"] for pod in pods() for container in pod["containers"]}
     ours = {"scrubjay", "${SCRUBJAY_IMAGE:-scrubjay:0.1.0}"}
     for image in images - ours:
@@ -128,10 +129,9 @@ def test_every_image_is_pinned_and_vespa_is_the_one_tests_ask() -> None:
     vespa = {image for image in images if image.startswith("vespaengine/vespa:")}
     assert len(vespa) == 1
     pom = ROOT / "tests" / "vespa_oracle" / "pom.xml"
-    if pom.exists():
-        asked = re.search(r"<vespa.version>(.+)</vespa.version>", pom.read_text(encoding="utf-8"))
-        assert asked is not None
-        assert vespa == {f"vespaengine/vespa:{asked[1]}"}
+    asked = re.search(r"<vespa.version>(.+)</vespa.version>", pom.read_text(encoding="utf-8"))
+    assert asked is not None
+    assert vespa == {f"vespaengine/vespa:{asked[1]}"}
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     tag = load(KUBERNETES / "kustomization.yaml")[0]["images"][0]["newTag"]
     assert (tag, f"scrubjay:{version}" in str(images)) == (version, True)

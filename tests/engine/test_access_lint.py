@@ -37,6 +37,7 @@ ALLOWED = {
     "knowledge_bases.py": "counts live rows; shows no row",
     "component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",
     "reconcile.py": "compares and repairs for whoever holds kb:admin; shows ids and counts only",
+    "reembedding.py": "the worker's: moves vectors for whoever holds kb:admin; shows counts only",
     "reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
     "messages.py": "drops the texts of deleted messages for a platform; shows nothing",
     "sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",

@@ -1,0 +1,112 @@
+"""`kb reembed` and `index migrate`: moving to another embedding model, or another search engine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from cli.context import As, Json, invocation_of, opened, run
+
+app = typer.Typer(name="index", help="The search index: move it to another engine.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `migrate` a command of its own: with one command Typer would fold the group into it."""
+
+
+def register(kb: typer.Typer) -> None:
+    """Add `reembed` to the commands of knowledge bases."""
+    kb.command()(reembed)
+
+
+def reembed(
+    ctx: typer.Context,
+    name: Name,
+    wait: Annotated[bool, typer.Option(help="Wait until it is done.")] = True,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Move a knowledge base to the embedding model that is set now.
+
+    From its stored texts, in the background; what is there goes on answering until the switch.
+    """
+    run(
+        _reembed(ctx, name, as_user, wait=wait, as_json=as_json),
+        interrupted="interrupted; what is queued goes on with the next `add` or `scrubjay up`",
+    )
+
+
+@app.command()
+def migrate(
+    ctx: typer.Context,
+    to: Annotated[Literal["embedded", "vespa"], typer.Option("--to", help="The engine to fill.")],
+    as_json: Json = False,
+) -> None:
+    """Fill another search engine from stored texts and vectors, without touching the sources.
+
+    The present one goes on answering. Run it again to catch up, then set `search.engine`.
+    """
+    run(_migrate(ctx, to, as_json=as_json))
+
+
+async def _reembed(
+    ctx: typer.Context, name: str, as_user: str, *, wait: bool, as_json: bool
+) -> None:
+    from cli import output, render
+    from cli.add import finish_jobs
+
+    async with opened(ctx, as_user) as (engine, principal):
+        queued = await engine.reembed_kb(principal, name)
+        if wait:
+            with output.working(f"embedding {queued.name} with {queued.to_space}"):
+                await finish_jobs(engine)
+        found = await engine.get_kb(principal, queued.kb_id)
+    if as_json:
+        output.show_json(asdict(queued) | {"done": found.space == queued.to_space})
+        return
+    held = render.counted(queued.documents, "document")
+    if found.space == queued.to_space:
+        output.note(f"{queued.name} answers with the vectors of {queued.to_space} now ({held})")
+    elif wait:
+        output.note(
+            f"{queued.name} still answers with those of {found.space}; the worker's log says why,"
+            " and the same command goes on"
+        )
+    else:
+        output.note(f"queued: {queued.name} goes to {queued.to_space} ({held})")
+
+
+async def _migrate(ctx: typer.Context, to: Literal["embedded", "vespa"], *, as_json: bool) -> None:
+    from cli import output, render
+    from engine.config import load_settings
+    from engine.locks import hold
+    from engine.runtime import open_index
+    from ingestion.migration import fill_index
+
+    settings = invocation_of(ctx).settings()
+    target = load_settings(settings.home, settings.config_file, {"search.engine": to})
+    async with opened(ctx) as (engine, _):
+        with (
+            output.working(f"filling the {to} index"),
+            # An index in the data folder has one writer, who holds the worker's lock.
+            hold(settings.home, "worker", "scrubjay index migrate"),
+        ):
+            async with open_index(target, engine.db) as index:
+                done = await fill_index(engine, index)
+    if as_json:
+        output.show_json(asdict(done))
+        return
+    output.note(
+        f"{render.counted(done.fed, 'revision')} fed, {done.kept:,} there already, "
+        f"{done.removed:,} removed; {done.without_vectors:,} by their words alone"
+    )
+    if to != settings.search.engine:
+        output.note(
+            f'now set search.engine = "{to}" and restart; `scrubjay reconcile` then finds what came'
+            " since"
+        )
