@@ -153,7 +153,8 @@ def _sources(
         key = (citation.document_id, url)
         if key not in lines:
             facts = shown.facts.get(citation.document_id, SourceFacts())
-            parts = [facts.author, age(facts.updated_at, now)]
+            posted = datetime.fromisoformat(citation.posted_at) if citation.posted_at else None
+            parts = [citation.author or facts.author, age(posted or facts.updated_at, now)]
             detail = " · ".join(part for part in parts if part)
             title = one_line(citation.title) or "Untitled"
             if not url:  # nowhere to go: the words themselves are the proof

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -199,6 +199,9 @@ class SlackBot:
         try:
             tenant_id = self._engine.chat.verify_install(_parameter(query, "state"))
             new = await installing.exchange(self._settings, self.api, _parameter(query, "code"))
+            if new.team_id:  # what the exchange does not tell: the address, and the bot's own id
+                own = await installing.of_token(self._settings, self.api, new.token)
+                new = replace(new, url=own.url, bot_id=own.bot_id)
             await self._engine.chat.install(tenant_id, new)
         except SlackTrouble as trouble:
             log.warning("an install failed: %s", trouble)
