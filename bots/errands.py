@@ -117,6 +117,9 @@ class Errands:
             await self._platforms[spot.platform].say(
                 replace(spot, thread=""), replies.Reply(told.announce)
             )
+        if spot is not None and parse(line).command.name == "health":
+            rows = await self._platforms[spot.platform].health(spot)
+            told = replace(told, rows=[*told.rows, *map(list, rows)])
         if told.found is not None:
             return replies.found(told.found, self._urls(caller, told.found))
         return replies.told(told)

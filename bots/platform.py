@@ -90,5 +90,8 @@ class Platform(Protocol):
     async def nod(self, spot: Spot, message_id: str) -> None:
         """A sign that needs no words."""
 
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """What there is to tell of the connection to the platform: its parts and their state."""
+
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """Author and text of a thread's messages, oldest first."""

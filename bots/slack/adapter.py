@@ -36,6 +36,7 @@ class SlackPlatform:
         self.api = api
         self.command = engine.settings.slack.command
         self._known: dict[str, tuple[float, Installed]] = {}
+        self.connection: Callable[[], str] = lambda: "events come over HTTP"
 
     async def installed(self, met: Met) -> Installed:
         """The installation that speaks in a workspace; `Undelivered` where there is none any more."""
@@ -241,6 +242,26 @@ class SlackPlatform:
                 timestamp=message_id,
                 name="slightly_smiling_face",
             )
+
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """Token, scopes, connection, and whether it is known who is in the channel."""
+        rows = [("Slack", "well"), ("events", self.connection())]
+        try:
+            installed = await self.installed(spot.met)
+            await self.api.call(installed.token, "auth.test")
+        except Undelivered as trouble:
+            rows[0] = ("Slack", str(trouble))
+        if scopes := self.missing_scopes():
+            rows.append(("scopes", f"missing: {', '.join(scopes)}; install the app again"))
+        if spot.met.channel_id is not None:
+            stale = await self._engine.chat.stale(spot.met)
+            known = "asked of Slack at the next question" if stale.channel else "known"
+            rows.append(("who is in this channel", known))
+        return rows
+
+    def missing_scopes(self) -> list[str]:
+        """The scopes Slack has asked for since the start, and those the manifest has besides."""
+        return sorted({s for needed in self.api.missing.values() for s in needed.split(",") if s})
 
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """Author and text of a thread, with names where they are known."""

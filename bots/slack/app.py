@@ -299,9 +299,7 @@ class SlackApp:
 
     def health(self) -> list[tuple[str, str]]:
         """What is wrong between us and Slack, in words; empty texts where all is well."""
-        scopes = sorted(
-            {s for needed in self._platform.api.missing.values() for s in needed.split(",")}
-        )
+        scopes = self._platform.missing_scopes()
         missing = f"is missing the scopes {', '.join(scopes)}" if scopes else ""
         return [("Slack", missing)]
 

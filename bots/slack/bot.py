@@ -61,6 +61,7 @@ class SlackBot:
         self.desk = Desk(engine, {self.platform.name: self.platform})
         self.app = SlackApp(engine, self.platform, self.desk)
         self.connected = asyncio.Event()
+        self.platform.connection = self._connection
         self._connected_since: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,6 +73,17 @@ class SlackBot:
             if self._settings.slack.app_token.get_secret_value():
                 tasks.create_task(self._listen(stop))
         await self.app.aclose()
+
+    def _connection(self) -> str:
+        """How events come, since when, and when the last one came."""
+        last = self.app.last_event_at
+        ago = "" if last is None else f", the last {round(time.monotonic() - last)} s ago"
+        if not self._settings.slack.app_token.get_secret_value():
+            return f"over HTTP{ago}"
+        if not self.connected.is_set() or self._connected_since is None:
+            return "the socket is down; it is being opened"
+        minutes = round((time.monotonic() - self._connected_since) / 60)
+        return f"over a socket, open for {minutes} min{ago}"
 
     async def introduce(self) -> None:
         """Keep the installation of the token in the settings, if there is one."""

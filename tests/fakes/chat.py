@@ -83,6 +83,10 @@ class FakeChat:
         """Keep that it was seen."""
         self.nods.append(message_id)
 
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """All is well here."""
+        return [("fake", "well")]
+
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """What the test put there."""
         return self.thread
