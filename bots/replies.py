@@ -195,6 +195,17 @@ def shared(reply: Reply, question: str, by: str) -> Reply:
     return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
 
 
+def with_live(reply: Reply, live: Sequence[Source]) -> Reply:
+    """A reply with messages that the platform's own search has found just now, numbered on."""
+    if not live:
+        return reply
+    first = max((source.n for source in reply.sources), default=0) + 1
+    numbered = [replace(source, n=first + at) for at, source in enumerate(live)]
+    marks = " ".join(f"[{source.n}]" for source in numbered)
+    text = f"{reply.text}\n\nMessages that fit, found just now: {marks}"
+    return replace(reply, text=text, sources=[*reply.sources, *numbered])
+
+
 def _unanswered(shown: Shown) -> Reply:
     answer, post = shown.answer, shown.post
     sources = [

@@ -146,7 +146,7 @@ class SlackApp:
         event = payloads.read_event(told, whose, now=clock.now())
         match event:
             case Inbound():
-                await self._heard(event)
+                await self._heard(event, payloads.read_action_token(told))
             case Joined():
                 await self._reception.joined(event)
             case Gone():
@@ -167,8 +167,10 @@ class SlackApp:
         spot = Spot(payloads.NAME, whose.team_id, channel, whose.bot_user_id, met)
         await self._platform.learn_channel(spot)
 
-    async def _heard(self, message: Inbound) -> None:
+    async def _heard(self, message: Inbound, action_token: str) -> None:
         details = {"author_team": message.author_team}
+        if action_token:
+            details["action_token"] = action_token
         decision, accepted = await self._reception.message(message, details)
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
             spot = Spot(

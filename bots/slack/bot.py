@@ -101,7 +101,11 @@ class SlackBot:
             ) from None
         owner = await self._engine.owner()
         await self._engine.chat.install(owner.tenant_id, new)
-        missing = sorted(set(manifest.SCOPES) - set(new.scopes)) if new.scopes else []
+        missing = (
+            sorted(set(manifest.scopes_of(self._settings.slack)) - set(new.scopes))
+            if new.scopes
+            else []
+        )
         if missing:
             log.warning(
                 "the Slack app lacks scopes; install it again with the manifest",

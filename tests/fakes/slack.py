@@ -513,6 +513,29 @@ class FakeSlack:
         del message["streaming_until"]
         return {"channel": args["channel"], "ts": message["ts"], "message": message}
 
+    def _assistant_search_context(self, team: Team, args: Json) -> Json:
+        if args.get("action_token") != "act-1":
+            raise Refused("invalid_action_token")
+        words = {word for word in args["query"].lower().split() if len(word) > 3}
+        found = []
+        for id_, channel in team.channels.items():
+            if channel["is_private"] or channel["is_im"]:
+                continue
+            found += [
+                {
+                    "author_name": m["user"].title(),
+                    "channel_id": id_,
+                    "channel_name": channel["name"],
+                    "message_ts": m["ts"],
+                    "content": m["text"],
+                    "is_author_bot": "bot_id" in m,
+                    "permalink": f"https://acme.slack.com/archives/{id_}/p{m['ts'].replace('.', '')}",
+                }
+                for m in team.messages[id_]
+                if words & set(m["text"].lower().split()) and not m["text"].startswith("<@")
+            ]
+        return {"results": {"messages": found[: args.get("limit", 20)]}}
+
     def _reactions_add(self, team: Team, args: Json) -> Json:
         key = (args["channel"], args["timestamp"], args["name"])
         if key in self.reactions:

@@ -116,6 +116,32 @@ async def test_a_distributed_app_refuses_to_keep_anything(place):
     assert await stored(place) == []
 
 
+async def test_a_distributed_app_answers_with_what_slacks_own_search_finds_and_keeps_none(place):
+    from dataclasses import replace
+
+    from bots.slack import installing
+
+    engine = place.notes.engine
+    new = await installing.of_token(engine.settings, place.bot.api, place.team.token)
+    await engine.chat.install(place.notes.owner.tenant_id, replace(new, reading="live"))
+    place.bot.app.forget()
+    await talk(place)
+    place.slack.write(place.team, "P1", "UADA", "the coffee budget is secret")
+    live = {"assistant_thread": {"action_token": "act-1"}}
+    question = "how do I reset the coffee machine?"
+    [shown] = await place.say("UBOB", question, channel="DUBOB", **live)
+    assert "Messages that fit, found just now: " in said(shown)
+    assert "Hold both keys of the coffee machine" in said(shown)
+    assert "budget is secret" not in said(shown)
+    [guests] = await place.say("UBOB", f"{place.mention} {question}", channel="C1", **live)
+    assert "found just now" not in said(guests)  # a guest is in #help
+    [members] = await place.say("UBOB", f"{place.mention} {question}", channel="C2", **live)
+    assert "found just now" in said(members)
+    [without] = await place.say("UBOB", question + "?", channel="DUBOB")
+    assert "found just now" not in said(without)
+    assert await stored(place) == []
+
+
 @pytest.mark.parametrize(
     ("line", "gone"),
     [
