@@ -19,7 +19,7 @@ from bots import replies
 from bots.errands import Errands
 from bots.platform import Platform, Screen, Spot, Undelivered
 from bots.showing import Silence, show, spot_of
-from engine import clock, jobs
+from engine import access, clock, jobs
 from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
@@ -296,11 +296,27 @@ class Desk:
             return None
         shown = await show(self._engine, case.caller, case.audience, case.post, answer)
         reply = replies.answered(shown, now=clock.now())
+        if case.post.addressed:
+            reply = replies.with_live(reply, await self._live(case))
         if by := case.spot.details.get("shared_by"):
             reply = replies.shared(reply, case.post.question, by)
         if case.note:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
+
+    async def _live(self, case: _Case) -> list[replies.Source]:
+        """What the platform's own search finds, for eyes that may see it; nothing if it fails."""
+        met = case.post.met
+        members = access.workspace_token(met.workspace_id) in case.audience.tokens
+        if case.post.surface == "channel" and not members:
+            return []
+        try:
+            return await case.platform.search_live(
+                case.spot, case.post.question, all_are_members=members
+            )
+        except Undelivered as trouble:
+            log.warning("the platform's own search did not answer: %s", trouble)
+            return []
 
     async def _stored(self, case: _Case) -> Answer | None:
         """The answer an earlier attempt came to, if it may still be shown."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bots import replies
@@ -108,10 +109,17 @@ class Errands:
             confirm_id = await self._engine.chat.ask_to_confirm(caller, line)
             await platform.whisper(spot, replies.confirm(parsed.command, line, confirm_id))
             return
-        await platform.whisper(spot, await self._told(caller, line))
+        await platform.whisper(spot, await self._told(caller, line, spot))
 
-    async def _told(self, caller: Caller, line: str) -> replies.Reply:
+    async def _told(self, caller: Caller, line: str, spot: Spot | None = None) -> replies.Reply:
         told = await self._engine.chat.run_command(caller, parse(line))
+        if told.announce and spot is not None and not spot.is_direct:
+            await self._platforms[spot.platform].say(
+                replace(spot, thread=""), replies.Reply(told.announce)
+            )
+        if spot is not None and parse(line).command.name == "health":
+            rows = await self._platforms[spot.platform].health(spot)
+            told = replace(told, rows=[*told.rows, *map(list, rows)])
         if told.found is not None:
             return replies.found(told.found, self._urls(caller, told.found))
         return replies.told(told)
@@ -267,7 +275,7 @@ class Errands:
 
     async def _confirm(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
         line = await self._engine.chat.confirmed(caller, pressed.value)
-        reply = await self._told(caller, line)
+        reply = await self._told(caller, line, spot)
         await self._platforms[spot.platform].whisper(spot, reply)
 
     async def _cancel(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:

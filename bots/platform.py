@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bots.replies import Reply
+from bots.replies import Reply, Source
 from engine.posts import PostInfo
 from engine.workspaces import Met
 
@@ -89,6 +89,18 @@ class Platform(Protocol):
 
     async def nod(self, spot: Spot, message_id: str) -> None:
         """A sign that needs no words."""
+
+    async def search_live(
+        self, spot: Spot, question: str, *, all_are_members: bool
+    ) -> list[Source]:
+        """Messages the platform's own search finds for who asks, where none may be kept; else none.
+
+        `all_are_members`: whoever will see them is a full member of the workspace. None of it is
+        stored.
+        """
+
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """What there is to tell of the connection to the platform: its parts and their state."""
 
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """Author and text of a thread's messages, oldest first."""

@@ -153,7 +153,8 @@ def _sources(
         key = (citation.document_id, url)
         if key not in lines:
             facts = shown.facts.get(citation.document_id, SourceFacts())
-            parts = [facts.author, age(facts.updated_at, now)]
+            posted = datetime.fromisoformat(citation.posted_at) if citation.posted_at else None
+            parts = [citation.author or facts.author, age(posted or facts.updated_at, now)]
             detail = " · ".join(part for part in parts if part)
             title = one_line(citation.title) or "Untitled"
             if not url:  # nowhere to go: the words themselves are the proof
@@ -192,6 +193,17 @@ def shared(reply: Reply, question: str, by: str) -> Reply:
     """A private answer as its channel sees it."""
     asked = f"> {one_line(question)[:300]}"
     return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
+
+
+def with_live(reply: Reply, live: Sequence[Source]) -> Reply:
+    """A reply with messages that the platform's own search has found just now, numbered on."""
+    if not live:
+        return reply
+    first = max((source.n for source in reply.sources), default=0) + 1
+    numbered = [replace(source, n=first + at) for at, source in enumerate(live)]
+    marks = " ".join(f"[{source.n}]" for source in numbered)
+    text = f"{reply.text}\n\nMessages that fit, found just now: {marks}"
+    return replace(reply, text=text, sources=[*reply.sources, *numbered])
 
 
 def _unanswered(shown: Shown) -> Reply:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bots.desk import Desk
     from bots.platform import Spot
     from bots.reception import Reception
-    from bots.replies import Button, Reply
+    from bots.replies import Button, Reply, Source
     from engine.posts import PostInfo
 
 COMMAND = "/kb"
@@ -130,6 +130,18 @@ class Terminal:
         """A reaction."""
         del spot, message_id
         _echo("(reacts with 🙂)\n")
+
+    async def search_live(
+        self, spot: Spot, question: str, *, all_are_members: bool
+    ) -> list[Source]:
+        """There is none."""
+        del spot, question, all_are_members
+        return []
+
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """There is no connection that could be down."""
+        del spot
+        return []
 
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """What was said in a thread here."""

@@ -7,10 +7,11 @@ the verb that makes it. `ask` is not here: it is a question, and its door answer
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -21,6 +22,7 @@ from engine.db.tables import AuditEvent, Channel, Identity, Tenant, User, Worksp
 from engine.documents import NewDocument
 from engine.domain import Role, SearchResult
 from engine.errors import Forbidden, InvalidInput, NotFound
+from engine.sources import Coverage
 from engine.workspaces import Behaviour, Caller
 
 if TYPE_CHECKING:
@@ -38,7 +40,11 @@ class Told:
     heads: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     found: SearchResult | None = None
+    announce: str = ""  # what everyone in the channel should know of it
 
+
+_PERSON = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
+_MESSAGE = re.compile(r"https?://[^/\s]+/archives/([A-Z0-9]+)/p(\d{7,17})")
 
 Run = Callable[["Engine", Caller, Parsed], Awaitable[Told]]
 
@@ -379,6 +385,143 @@ async def _source_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told
     return Told("", ("knowledge base", "answer", "on their way", "failed"), rows)
 
 
+# Channel history
+
+
+async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("channel"))
+    await _refuse_where_nothing_may_be_kept(engine, caller)
+    there = replace(caller.met, channel_id=channel_id)
+    kb = (await engine.chat.behaviour(there)).kb
+    if not kb:
+        raise InvalidInput(
+            f"Into which knowledge base? `bind {place} <kb>` says which one answers {place}; its"
+            " messages go there as well.",
+            field="kb",
+        )
+    days = parsed.number("since")
+    since = clock.now() - timedelta(days=days) if days else clock.now()
+    covered = await engine.history.add(caller.principal, channel_id or "", kb, since=since)
+    back = f"back to {since:%Y-%m-%d}" if days else "from now on"
+    return Told(
+        f"Messages of {place} are kept in **{covered.kb}** {back}. `ingest status` says how far"
+        " that is.",
+        announce=f"Messages of this channel are kept {back}, so that I can answer from them. Who may"
+        " read them here may read such an answer, nobody else. `ingest remove` ends it.",
+    )
+
+
+async def _refuse_where_nothing_may_be_kept(engine: Engine, caller: Caller) -> None:
+    try:
+        installed = await engine.chat.installation_of(caller.met)
+    except NotFound:  # the terminal's
+        return
+    if installed.reading == "live":
+        raise Forbidden(
+            "This Slack app is distributed to organisations that don't own it, and Slack's terms let"
+            " such an app keep no messages. Make an app of your own to have history kept."
+        )
+
+
+async def _ingest_pause(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("channel"))
+    await engine.history.pause(caller.principal, channel_id or "")
+    return Told(f"{place} is not read any further; what is kept of it still answers.")
+
+
+async def _ingest_resume(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("channel"))
+    await engine.history.resume(caller.principal, channel_id or "")
+    return Told(f"{place} is read on from where it was.")
+
+
+async def _ingest_remove(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("channel"))
+    gone = await engine.history.remove(caller.principal, channel_id or "")
+    return Told(
+        f"{place} is kept no longer: {gone.messages:,} messages are out of every answer now.",
+        announce="Messages of this channel are kept no longer, and what was kept is deleted.",
+    )
+
+
+async def _ingest_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id = ""
+    if parsed.text("channel"):
+        channel_id = (await _place(engine, caller, parsed.text("channel")))[0] or ""
+    covered = await engine.history.coverage(caller.principal, channel_id)
+    if not covered:
+        return Told("No channel's messages are kept. `ingest add` begins with one.")
+    rows = [
+        [
+            f"#{one.channel}",
+            one.state,
+            f"{one.messages:,}",
+            f"{one.ready:,} of {one.conversations:,}",
+            _span(one.oldest, one.newest),
+            _left(one),
+        ]
+        for one in covered
+    ]
+    heads = ("channel", "state", "messages", "conversations found", "from – to", "left")  # noqa: RUF001
+    return Told("", heads, rows)
+
+
+def _span(oldest: datetime | None, newest: datetime | None) -> str:
+    if oldest is None or newest is None:
+        return "nothing yet"
+    return f"{oldest:%Y-%m-%d} – {newest:%Y-%m-%d}"  # noqa: RUF001
+
+
+def _left(one: Coverage) -> str:
+    """What is missing, in a phrase: an error, a pause, a guess at the time left, or gaps."""
+    if one.error:
+        return one.error
+    if one.next_try_at is not None and one.next_try_at > clock.now():
+        return f"waits until {one.next_try_at:%H:%M} UTC"
+    if one.eta_s is not None and one.state == "reading":
+        return f"about {max(1, round(one.eta_s / 60))} minutes"
+    gaps = "; ".join(dict.fromkeys(gap.reason for gap in one.gaps))
+    return gaps or "–"  # noqa: RUF001
+
+
+async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    what = parsed.text("what")
+    if found := _PERSON.fullmatch(what):
+        gone = await engine.history.forget_person(
+            caller.principal, caller.met.workspace_id, found[1]
+        )
+        return Told(
+            f"Forgotten: {gone.messages:,} messages of theirs. Nothing more of them is kept."
+        )
+    if found := _MESSAGE.search(what):
+        channel_id, place = await _place(engine, caller, found[1])
+        ts = f"{found[2][:-6]}.{found[2][-6:]}"
+        gone = await engine.history.forget_message(caller.principal, channel_id or "", ts)
+        said = "Forgotten: it is in no answer any more." if gone.messages else "It was not kept."
+        return Told(f"{place}: {said}")
+    if what.startswith(("<#", "#")):
+        ref = what.strip("<>").split("|")[0].lstrip("#")
+        channel_id, place = await _place(engine, caller, ref)
+        gone = await engine.history.remove(caller.principal, channel_id or "")
+        return Told(f"Forgotten: {gone.messages:,} messages of {place}, which is kept no longer.")
+    raise InvalidInput(
+        "Forget what? Mention a person with @, link a channel with #, or paste a message's link.",
+        field="what",
+    )
+
+
+async def _retention(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    days = parsed.number("age") or None
+    covered = await engine.history.coverage(caller.principal)
+    for one in covered:
+        await engine.history.set_retention(caller.principal, one.channel_id, days)
+    if not covered:
+        return Told("No channel's messages are kept, so there is nothing to limit.")
+    noun = "channel" if len(covered) == 1 else "channels"
+    kept = f"are kept for {days} days" if days else "are kept without a limit"
+    return Told(f"Messages of {len(covered)} {noun} {kept}.")
+
+
 # Running it
 
 
@@ -557,8 +700,14 @@ _RUNS: Mapping[str, Run] = {
     "export-settings": _export,
     "feedback": _feedback,
     "feedback report": _feedback_report,
+    "forget": _forget,
     "grant": _grant,
     "health": _health,
+    "ingest add": _ingest_add,
+    "ingest pause": _ingest_pause,
+    "ingest remove": _ingest_remove,
+    "ingest resume": _ingest_resume,
+    "ingest status": _ingest_status,
     "help": _help,
     "limits": _limits,
     "limits set": _limits_set,
@@ -568,6 +717,7 @@ _RUNS: Mapping[str, Run] = {
     "privacy": _privacy,
     "private": _private,
     "respond-to": _respond_to,
+    "retention": _retention,
     "revoke": _revoke,
     "roles": _roles,
     "roles give": _roles_give,

@@ -268,6 +268,29 @@ COMMANDS: tuple[Command, ...] = (
         example="escalate-to @support",
     ),
     Command(
+        "ingest add",
+        "Keep a channel's messages and answer from them, from now on and, if told, from before.",
+        (
+            _CHANNEL,
+            Parameter("since", "days", "how far back: 90d, or all", required=False, default=0),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="ingest add #help 365d",
+    ),
+    Command(
+        "ingest pause", "Stop reading a channel; what is kept stays.", (_CHANNEL,), _ADMIN, _CHANGES
+    ),
+    Command("ingest resume", "Read a paused channel again.", (_CHANNEL,), _ADMIN, _CHANGES),
+    Command(
+        "ingest remove",
+        "Stop reading a channel and delete what was kept of it.",
+        (_CHANNEL,),
+        _ADMIN,
+        _DESTROYS,
+    ),
+    Command("ingest status", "How far a channel's messages are read.", (_CHANNEL,), _ADMIN),
+    Command(
         "source add",
         "Add a page by its address.",
         (
@@ -287,6 +310,22 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "source status", "What is ready, on its way or failed in each knowledge base.", (), _ADMIN
+    ),
+    Command(
+        "forget",
+        "Delete what was kept of a person, a message (by its link) or a channel.",
+        (Parameter("what", "text", "@person, a message's link or #channel"),),
+        _ADMIN,
+        _DESTROYS,
+        example="forget @ada",
+    ),
+    Command(
+        "retention",
+        "Delete kept messages that are older, in every channel of the workspace; 0: keep them.",
+        (Parameter("age", "days", "365d, or off"),),
+        _ADMIN,
+        _DESTROYS,
+        example="retention 365d",
     ),
     Command(
         "usage",

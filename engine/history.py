@@ -22,8 +22,9 @@ from engine.channels import (
     Place,
 )
 from engine.db.session import Database
+from engine.derivation import source_of
 from engine.domain import Lane, Principal, Scope
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, NotFound
 from engine.messages import NewMessage, NewThread, Stored
 from engine.sources import Coverage, Progress, Receipt
 
@@ -42,6 +43,15 @@ class History:
         """The connected workspace a platform's id names; `NotFound` where there is none."""
         async with self._db.read() as session:
             return await channels.get_place(session, platform, external_id)
+
+    async def keeps(self, place: Place, channel: str) -> bool:
+        """Whether messages of a channel are kept, so that telling of one is worth a transaction."""
+        async with self._db.read() as session:
+            try:
+                channel_id = await channels.channel_id_of(session, place, channel)
+            except NotFound:
+                return False
+            return await source_of(session, channel_id) is not None
 
     async def store(
         self,

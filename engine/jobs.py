@@ -32,6 +32,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
     union_all,
     update,
 )
@@ -254,16 +255,20 @@ async def renew_all(db: Database, jobs: Sequence[ClaimedJob], *, lease_s: float)
     }
 
 
-async def take_over_all(db: Database, *, except_owner: str = "") -> int:
-    """Let every lease of other owners lapse now; says how many.
+async def take_over_all(
+    db: Database, *, kinds: Sequence[str] | None = None, except_owner: str = ""
+) -> int:
+    """Let every lease of other owners lapse now, on jobs of these kinds; says how many.
 
-    For whoever holds the data folder's worker lock: nobody else can be working on them.
+    For whoever holds the data folder's worker lock: nobody else can be working on those that only
+    workers do. A bot's jobs are not among them.
     """
+    some = Job.kind.in_(kinds) if kinds is not None else true()
 
     async def lapse(session: AsyncSession) -> int:
         result = await session.execute(
             update(Job)
-            .where(Job.state == JobState.RUNNING, Job.lease_owner != except_owner)
+            .where(Job.state == JobState.RUNNING, Job.lease_owner != except_owner, some)
             .values(leased_until=clock.now() - timedelta(seconds=1))
             .returning(Job.id)
         )

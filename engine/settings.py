@@ -403,8 +403,10 @@ class Bots(Section):
     answers_at_once: int = Field(
         default=4, ge=1, le=256, description="Questions a bot process answers at the same time."
     )
+    # 65: the least at which no more foreign questions are answered than at 85 (1 in 700), with two
+    # thirds of those that have an answer: benchmarks/results/chat.json, auto_mode_curve.
     auto_threshold: int = Field(
-        default=70,
+        default=65,
         ge=0,
         le=100,
         description="How sure an unasked answer has to be, in percent, where nothing else is set.",

@@ -802,7 +802,7 @@ class Behaviour:
     """What holds in a place, and where each value is set: channel, workspace or default."""
 
     mode: Mode = "mention"
-    threshold: int = 70
+    threshold: int = 65
     kb: str = ""
     private: bool = False
     respond_to: Sequence[str] = ()
@@ -811,7 +811,7 @@ class Behaviour:
 
 
 async def behaviour_of(
-    session: AsyncSession, met: Met, *, default_threshold: int = 70
+    session: AsyncSession, met: Met, *, default_threshold: int = 65
 ) -> Behaviour:
     """What is set for a channel, else for its workspace, else by default."""
     workspace = await session.get_one(Workspace, met.workspace_id)

@@ -25,6 +25,7 @@ from ingestion.convert.document import Limits
 from ingestion.parsing import ParsingPool, open_parsing_pool
 from ingestion.pipelines import Pipelines, offers_of, open_registry
 from ingestion.services import Services
+from ingestion.sources.connected import open_readers
 from ingestion.worker import Worker, park
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,6 @@ async def run_worker(
     async with AsyncExitStack() as stack:
         stack.enter_context(hold(settings.home, "worker", " ".join(sys.argv[:2])))
         index = await stack.enter_async_context(engine.open_index_writer())
-        if settings.jobs.broker == "memory":
-            # The lock is ours: whoever held these leases is gone.
-            await jobs.take_over_all(engine.db)
         parsers = await stack.enter_async_context(open_parsers(engine))
         batcher = EmbeddingBatcher(
             engine.embedder, batch_tokens=settings.embedding.batch_tokens, growth=GROWTH
@@ -70,10 +68,14 @@ async def run_worker(
         )
         plugins = open_registry(settings)
         pipelines = Pipelines(engine.db, plugins.registry, offers=offers_of(engine.model))
+        known = handlers(services, pipelines, RingLog(), open_readers(engine))
+        if settings.jobs.broker == "memory":
+            # The lock is ours: whoever held these leases is gone.
+            await jobs.take_over_all(engine.db, kinds=list(known))
         worker = Worker(
             engine.db,
             broker,
-            handlers(services, pipelines, RingLog()),
+            known,
             slots=slots,
             parked=PARKED,
             lease_s=settings.jobs.lease_s,

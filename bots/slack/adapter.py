@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bots.platform import Spot, Undelivered
-from bots.replies import Reply, queued
+from bots.replies import Reply, Source, one_line, queued, quote
 from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
 from bots.slack.screen import BLOCKS_REFUSED, SlackScreen, metadata, whisper
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MEMBERS_PAGE, MEMBERS_PAGES = 1000, 20
 ONE_BY_ONE = 30  # unknown people; more are read from the workspace's list
 THREAD_MESSAGES = 100
+LIVE_SOURCES = 5
 CACHED_S = 30.0  # how long an installation is remembered: a new token is picked up after that
 
 
@@ -36,6 +37,7 @@ class SlackPlatform:
         self.api = api
         self.command = engine.settings.slack.command
         self._known: dict[str, tuple[float, Installed]] = {}
+        self.connection: Callable[[], str] = lambda: "events come over HTTP"
 
     async def installed(self, met: Met) -> Installed:
         """The installation that speaks in a workspace; `Undelivered` where there is none any more."""
@@ -242,6 +244,49 @@ class SlackPlatform:
                 name="slightly_smiling_face",
             )
 
+    async def search_live(
+        self, spot: Spot, question: str, *, all_are_members: bool
+    ) -> list[Source]:
+        """Slack's Real-Time Search, where the app may keep no messages.
+
+        It answers with what who asks may read, and only on the word of the event they wrote. What
+        it finds in public channels every full member may read, so only those may be shown it.
+        """
+        token = spot.details.get("action_token", "")
+        installed = await self.installed(spot.met)
+        if installed.reading != "live" or not token or not all_are_members:
+            return []
+        answer = await self.call(
+            spot.met,
+            "assistant.search.context",
+            query=question[:500],
+            action_token=token,
+            channel_types=["public_channel"],
+            content_types=["messages"],
+            limit=LIVE_SOURCES,
+        )
+        return read_found(answer)
+
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """Token, scopes, connection, and whether it is known who is in the channel."""
+        rows = [("Slack", "well"), ("events", self.connection())]
+        try:
+            installed = await self.installed(spot.met)
+            await self.api.call(installed.token, "auth.test")
+        except Undelivered as trouble:
+            rows[0] = ("Slack", str(trouble))
+        if scopes := self.missing_scopes():
+            rows.append(("scopes", f"missing: {', '.join(scopes)}; install the app again"))
+        if spot.met.channel_id is not None:
+            stale = await self._engine.chat.stale(spot.met)
+            known = "asked of Slack at the next question" if stale.channel else "known"
+            rows.append(("who is in this channel", known))
+        return rows
+
+    def missing_scopes(self) -> list[str]:
+        """The scopes Slack has asked for since the start, and those the manifest has besides."""
+        return sorted({s for needed in self.api.missing.values() for s in needed.split(",") if s})
+
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """Author and text of a thread, with names where they are known."""
         page = await self.call(
@@ -336,6 +381,23 @@ class LateScreen:
     async def abandon(self) -> None:
         """See `Screen`."""
         await (await self._opened()).abandon()
+
+
+def read_found(answer: Mapping[str, Any]) -> list[Source]:
+    """The messages of `assistant.search.context`, as sources; what has no link is left out."""
+    results = answer.get("results")
+    messages = results.get("messages") if isinstance(results, Mapping) else None
+    found: list[Source] = []
+    for message in messages or []:
+        url = str(message.get("permalink") or "")
+        words, _, _ = markup.read_text(str(message.get("content") or message.get("text") or ""))
+        if not url.startswith("https://") or message.get("is_author_bot"):
+            continue
+        author = one_line(str(message.get("author_name") or ""))
+        title = f"#{message.get('channel_name') or 'channel'}"
+        detail = " · ".join(filter(None, [author, f"“{quote(words)}”" if words else ""]))
+        found.append(Source(len(found) + 1, one_line(title), url, detail))
+    return found[:LIVE_SOURCES]
 
 
 def read_person(user: Mapping[str, Any], team_id: str) -> Person | None:

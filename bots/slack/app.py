@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -24,6 +24,7 @@ from bots.reception import Reception
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
 from bots.slack.client import SlackTrouble
+from bots.slack.history import Keeper
 from bots.slack.payloads import Gone, Opened, Whose
 from engine import clock
 from engine.commands import parse
@@ -46,6 +47,7 @@ class SlackApp:
         self._platform = platform
         self._desk = desk
         self._reception = Reception(engine, desk.wake)
+        self._keeper = Keeper(engine, self._learn_anew)
         self._beside: set[asyncio.Task[None]] = set()
         self._installed: dict[tuple[str, str], tuple[float, Installed]] = {}
         self.last_event_at: float | None = None  # monotonic
@@ -118,14 +120,14 @@ class SlackApp:
         if self._beside:
             await asyncio.wait(self._beside, timeout=2)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Awaitable[None]) -> None:
         """Something that need not outlive the process: a first sign, a form, the home."""
         task = asyncio.create_task(self._quietly(work))
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
     @staticmethod
-    async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    async def _quietly(work: Awaitable[None]) -> None:
         try:
             await work
         except (EngineError, SlackTrouble) as error:
@@ -137,10 +139,14 @@ class SlackApp:
 
     async def _on_event(self, body: dict[str, Any], context: AsyncBoltContext) -> None:
         whose = _whose(context)
-        event = payloads.read_event(body.get("event") or {}, whose, now=clock.now())
+        told = body.get("event") or {}
+        following = await self._keeper.hear(told, whose)
+        if following is not None:
+            self._start(following())
+        event = payloads.read_event(told, whose, now=clock.now())
         match event:
             case Inbound():
-                await self._heard(event)
+                await self._heard(event, payloads.read_action_token(told))
             case Joined():
                 await self._reception.joined(event)
             case Gone():
@@ -153,8 +159,18 @@ class SlackApp:
             case _:
                 pass
 
-    async def _heard(self, message: Inbound) -> None:
+    async def _learn_anew(self, whose: Whose, channel: str) -> None:
+        """Ask Slack who is in a channel now."""
+        met = await self._engine.chat.meet(
+            Sighting(payloads.NAME, whose.team_id, whose.bot_user_id, channel, whose.enterprise_id)
+        )
+        spot = Spot(payloads.NAME, whose.team_id, channel, whose.bot_user_id, met)
+        await self._platform.learn_channel(spot)
+
+    async def _heard(self, message: Inbound, action_token: str) -> None:
         details = {"author_team": message.author_team}
+        if action_token:
+            details["action_token"] = action_token
         decision, accepted = await self._reception.message(message, details)
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
             spot = Spot(
@@ -234,9 +250,7 @@ class SlackApp:
     async def _reason_form(self, pressed: Pressed) -> views.View:
         return views.reason_form(pressed.value, pressed.channel)
 
-    async def _open_view(
-        self, pressed: Pressed, trigger: str, form: Coroutine[Any, Any, views.View]
-    ) -> None:
+    async def _open_view(self, pressed: Pressed, trigger: str, form: Awaitable[views.View]) -> None:
         view = await form
         installed = await self._platform.installed(await self._meet(pressed))
         await self._platform.api.call(installed.token, "views.open", trigger_id=trigger, view=view)
@@ -287,9 +301,7 @@ class SlackApp:
 
     def health(self) -> list[tuple[str, str]]:
         """What is wrong between us and Slack, in words; empty texts where all is well."""
-        scopes = sorted(
-            {s for needed in self._platform.api.missing.values() for s in needed.split(",")}
-        )
+        scopes = self._platform.missing_scopes()
         missing = f"is missing the scopes {', '.join(scopes)}" if scopes else ""
         return [("Slack", missing)]
 

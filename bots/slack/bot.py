@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -61,6 +61,7 @@ class SlackBot:
         self.desk = Desk(engine, {self.platform.name: self.platform})
         self.app = SlackApp(engine, self.platform, self.desk)
         self.connected = asyncio.Event()
+        self.platform.connection = self._connection
         self._connected_since: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,6 +73,17 @@ class SlackBot:
             if self._settings.slack.app_token.get_secret_value():
                 tasks.create_task(self._listen(stop))
         await self.app.aclose()
+
+    def _connection(self) -> str:
+        """How events come, since when, and when the last one came."""
+        last = self.app.last_event_at
+        ago = "" if last is None else f", the last {round(time.monotonic() - last)} s ago"
+        if not self._settings.slack.app_token.get_secret_value():
+            return f"over HTTP{ago}"
+        if not self.connected.is_set() or self._connected_since is None:
+            return "the socket is down; it is being opened"
+        minutes = round((time.monotonic() - self._connected_since) / 60)
+        return f"over a socket, open for {minutes} min{ago}"
 
     async def introduce(self) -> None:
         """Keep the installation of the token in the settings, if there is one."""
@@ -89,7 +101,11 @@ class SlackBot:
             ) from None
         owner = await self._engine.owner()
         await self._engine.chat.install(owner.tenant_id, new)
-        missing = sorted(set(manifest.SCOPES) - set(new.scopes)) if new.scopes else []
+        missing = (
+            sorted(set(manifest.scopes_of(self._settings.slack)) - set(new.scopes))
+            if new.scopes
+            else []
+        )
         if missing:
             log.warning(
                 "the Slack app lacks scopes; install it again with the manifest",
@@ -199,6 +215,9 @@ class SlackBot:
         try:
             tenant_id = self._engine.chat.verify_install(_parameter(query, "state"))
             new = await installing.exchange(self._settings, self.api, _parameter(query, "code"))
+            if new.team_id:  # what the exchange does not tell: the address, and the bot's own id
+                own = await installing.of_token(self._settings, self.api, new.token)
+                new = replace(new, url=own.url, bot_id=own.bot_id)
             await self._engine.chat.install(tenant_id, new)
         except SlackTrouble as trouble:
             log.warning("an install failed: %s", trouble)

@@ -29,7 +29,7 @@ def authorize_url(settings: Settings, api: SlackApi, state: str) -> str:
     """Slack's page where somebody chooses a workspace and consents."""
     query = {
         "client_id": settings.slack.client_id,
-        "scope": ",".join(sorted(manifest.SCOPES)),
+        "scope": ",".join(manifest.scopes_of(settings.slack)),
         "redirect_uri": redirect_uri(settings),
         "state": state,
     }

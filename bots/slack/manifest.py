@@ -57,6 +57,16 @@ SCOPES: Mapping[str, str] = {
 }
 
 
+LIVE_SCOPES: Mapping[str, str] = {
+    "search:read.public": "Slack's own search, where no messages may be kept",
+}
+
+
+def scopes_of(settings: Slack) -> list[str]:
+    """What the app asks for: a distributed one searches instead of keeping."""
+    return sorted({**SCOPES, **(LIVE_SCOPES if settings.app == "distributed" else {})})
+
+
 def manifest(settings: Slack, *, public_url: str = "", name: str = "Scrubjay") -> dict[str, Any]:
     """The manifest of an app that belongs to whoever pastes it. HTTP with a public address."""
     http = bool(public_url) and not settings.app_token.get_secret_value()
@@ -91,7 +101,7 @@ def manifest(settings: Slack, *, public_url: str = "", name: str = "Scrubjay") -
     }
     subscriptions: dict[str, Any] = {"bot_events": list(EVENTS)}
     interactivity: dict[str, Any] = {"is_enabled": True}
-    oauth: dict[str, Any] = {"scopes": {"bot": sorted(SCOPES)}}
+    oauth: dict[str, Any] = {"scopes": {"bot": scopes_of(settings)}}
     if http:
         subscriptions["request_url"] = interactivity["request_url"] = public_url + EVENTS_PATH
         features["slash_commands"][0]["url"] = public_url + EVENTS_PATH

@@ -124,6 +124,13 @@ def _when(ts: str) -> datetime:
     return datetime.fromtimestamp(int(ts.partition(".")[0] or 0), UTC)
 
 
+def read_action_token(event: Mapping[str, Any]) -> str:
+    """What lets Slack's own search answer on behalf of who wrote an event; empty without it."""
+    thread = event.get("assistant_thread")
+    inside = thread.get("action_token") if isinstance(thread, Mapping) else ""
+    return str(event.get("action_token") or inside or "")
+
+
 def read_command(body: Mapping[str, Any], whose: Whose) -> Said:
     """A slash command."""
     channel = str(body.get("channel_id", ""))

@@ -511,3 +511,10 @@ async def test_whoever_holds_the_folder_takes_over_every_lease_at_once(database,
     assert await jobs.take_over_all(database, except_owner="me") == 1
     assert [job.id for job in await claim(database, "me", limit=9)] == [dead.id]
     assert (await jobs.renew(database, mine, lease_s=LEASE_S)).held
+
+
+async def test_a_worker_that_takes_over_leaves_what_bots_are_doing(database, fixed_clock):
+    await queue(database)
+    held = await claim_one(database, "bot")
+    assert await jobs.take_over_all(database, kinds=["another"]) == 0
+    assert (await jobs.renew(database, held, lease_s=LEASE_S)).held

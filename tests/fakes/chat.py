@@ -10,7 +10,7 @@ from bots.conversation import Inbound, Pressed, Said
 from bots.desk import Desk
 from bots.platform import Spot
 from bots.reception import Reception
-from bots.replies import Reply
+from bots.replies import Reply, Source
 from engine.engine import Engine
 from engine.posts import PostInfo
 from engine.workspaces import Met, Person, Sighting
@@ -82,6 +82,16 @@ class FakeChat:
     async def nod(self, spot: Spot, message_id: str) -> None:
         """Keep that it was seen."""
         self.nods.append(message_id)
+
+    async def search_live(
+        self, spot: Spot, question: str, *, all_are_members: bool
+    ) -> list[Source]:
+        """There is none."""
+        return []
+
+    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+        """All is well here."""
+        return [("fake", "well")]
 
     async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
         """What the test put there."""

@@ -134,7 +134,7 @@ class FakeSlack:
     def next_ts(self) -> str:
         """The timestamp of one more message."""
         self._ts += 1
-        return f"{1_800_000_000 + self._ts}.{self._ts:06d}"
+        return f"{1_760_000_000 + self._ts}.{self._ts:06d}"
 
     def trigger(self) -> str:
         """A trigger id that opens one view."""
@@ -380,6 +380,28 @@ class FakeSlack:
             found = [{k: v for k, v in m.items() if k != "metadata"} for m in found]
         return {"messages": found, "has_more": False}
 
+    def _conversations_history(self, team: Team, args: Json) -> Json:
+        self._speakable(team, args["channel"])
+        roots = [m for m in team.messages[args["channel"]] if not m.get("thread_ts")]
+        latest, oldest = args.get("latest") or "9", args.get("oldest") or "0"
+        found = [m for m in reversed(roots) if oldest < m["ts"] < latest]
+        limit = int(args.get("limit") or 100)
+        page = [self._counted(team, args["channel"], m) for m in found[:limit]]
+        return {"messages": page, "has_more": len(found) > limit}
+
+    def _counted(self, team: Team, channel: str, message: Json) -> Json:
+        replies = [m for m in team.messages[channel] if m.get("thread_ts") == message["ts"]]
+        if not replies:
+            return message
+        told = {"reply_count": len(replies), "latest_reply": replies[-1]["ts"]}
+        return message | told | {"thread_ts": message["ts"]}
+
+    def _users_conversations(self, team: Team, args: Json) -> Json:
+        found = [c for c in team.channels.values() if not c["is_im"]]
+        mine = [c for c in found if team.bot_user_id in c["members"]]
+        told = [{k: v for k, v in c.items() if k != "members"} for c in mine]
+        return {"channels": told, "response_metadata": {"next_cursor": ""}}
+
     def _channel(self, team: Team, id_: str) -> Json:
         channel = team.channels.get(id_)
         if channel is None or (
@@ -401,6 +423,7 @@ class FakeSlack:
             "type": "message",
             "user": team.bot_user_id,
             "bot_id": team.bot_id,
+            "bot_profile": {"id": team.bot_id, "name": "Scrubjay"},
             "ts": self.next_ts(),
             "text": args.get("text", ""),
             "blocks": args.get("blocks") or [],
@@ -454,6 +477,7 @@ class FakeSlack:
             "type": "message",
             "user": team.bot_user_id,
             "bot_id": team.bot_id,
+            "bot_profile": {"id": team.bot_id, "name": "Scrubjay"},
             "ts": self.next_ts(),
             "thread_ts": args["thread_ts"],
             "text": args.get("markdown_text") or "",
@@ -488,6 +512,29 @@ class FakeSlack:
         message = self._stream(team, args)
         del message["streaming_until"]
         return {"channel": args["channel"], "ts": message["ts"], "message": message}
+
+    def _assistant_search_context(self, team: Team, args: Json) -> Json:
+        if args.get("action_token") != "act-1":
+            raise Refused("invalid_action_token")
+        words = {word for word in args["query"].lower().split() if len(word) > 3}
+        found = []
+        for id_, channel in team.channels.items():
+            if channel["is_private"] or channel["is_im"]:
+                continue
+            found += [
+                {
+                    "author_name": m["user"].title(),
+                    "channel_id": id_,
+                    "channel_name": channel["name"],
+                    "message_ts": m["ts"],
+                    "content": m["text"],
+                    "is_author_bot": "bot_id" in m,
+                    "permalink": f"https://acme.slack.com/archives/{id_}/p{m['ts'].replace('.', '')}",
+                }
+                for m in team.messages[id_]
+                if words & set(m["text"].lower().split()) and not m["text"].startswith("<@")
+            ]
+        return {"results": {"messages": found[: args.get("limit", 20)]}}
 
     def _reactions_add(self, team: Team, args: Json) -> Json:
         key = (args["channel"], args["timestamp"], args["name"])

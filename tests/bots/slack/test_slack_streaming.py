@@ -155,9 +155,10 @@ async def test_a_revoked_token_pauses_the_workspace(place):
 async def test_a_missing_scope_is_named_to_admins(place):
     place.team.scopes = {"chat:write", "users:read", "channels:read", "channels:history"}
     await place.say("UBOB", f"{place.mention} {SICK}")
-    assert place.bot.app.health() == [
-        ("Slack", "is missing the scopes reactions:write")
-    ] or "reactions:write" in str(place.bot.app.health())
+    assert place.bot.app.health() == [("Slack", "is missing the scopes reactions:write")]
+    _, [told] = await place.command("UADA", "health")
+    assert "missing: reactions:write" in said(told)
+    assert "over HTTP, the last" in said(told)
 
 
 async def test_twenty_questions_at_once_are_acknowledged_at_once(place):

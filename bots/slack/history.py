@@ -1,0 +1,134 @@
+"""What happens in Slack's channels, told to the engine as it happens: messages and memberships.
+
+Messages are kept only of channels whose history an admin has had kept. Whatever makes it uncertain
+who is in a channel is told before Slack is acknowledged, and makes it unknown until Slack has been
+asked: an answer never rests on who was there before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from bots.slack.payloads import NAME, Whose
+from engine.channels import Place
+from engine.engine import Engine
+from engine.errors import NotFound
+from engine.slack_messages import is_gone, to_message, to_person
+
+log = logging.getLogger(__name__)
+
+_TALK = frozenset({"channel", "group", "private_channel", ""})
+_LOST = frozenset({"channel_archive", "channel_deleted", "channel_left", "group_left"})
+_ANEW = frozenset({"channel_rename", "channel_unarchive", "group_rename", "group_unarchive"})
+
+
+class Keeper:
+    """Listens beside the reception. `learn` asks Slack anew who is in a channel."""
+
+    def __init__(self, engine: Engine, learn: Callable[[Whose, str], Awaitable[None]]) -> None:
+        self._engine = engine
+        self._learn = learn
+
+    async def hear(
+        self, event: Mapping[str, Any], whose: Whose
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Keep what an event tells; what should follow it without holding Slack up, if anything."""
+        kind = str(event.get("type", ""))
+        if kind == "message":
+            return await self._message(event, whose)
+        if kind == "user_change":
+            await self._person(event, whose)
+            return None
+        channel = _channel(event)
+        if not channel or kind not in _LOST | _ANEW | {
+            "member_joined_channel",
+            "member_left_channel",
+        }:
+            return None
+        try:
+            place = await self._engine.history.place(NAME, whose.team_id)
+            return await self._membership(kind, event, whose, place, channel)
+        except NotFound:  # a channel nobody has spoken to the bot in
+            return None
+
+    async def _membership(
+        self, kind: str, event: Mapping[str, Any], whose: Whose, place: Place, channel: str
+    ) -> Callable[[], Awaitable[None]] | None:
+        history = self._engine.history
+        if kind in _LOST:
+            await history.lost(place, channel)
+            return None
+        ours = event.get("user") == whose.bot_user_id
+        if kind == "member_left_channel":
+            if ours:
+                await history.lost(place, channel)
+            else:
+                await history.left(place, channel, str(event.get("user", "")))
+            return None
+        if kind == "member_joined_channel" and not ours:
+            # Until it is known who came, it is unknown who is there.
+            await history.lost(place, channel)
+        return self._again(whose, channel)
+
+    def _again(self, whose: Whose, channel: str) -> Callable[[], Awaitable[None]]:
+        async def learn() -> None:
+            await self._learn(whose, channel)
+
+        return learn
+
+    async def _person(self, event: Mapping[str, Any], whose: Whose) -> None:
+        user = event.get("user")
+        if not isinstance(user, Mapping) or user.get("is_bot"):
+            return
+        try:
+            place = await self._engine.history.place(NAME, whose.team_id)
+        except NotFound:
+            return
+        await self._engine.history.put_people(place, [to_person(user)])
+
+    async def _message(
+        self, event: Mapping[str, Any], whose: Whose
+    ) -> Callable[[], Awaitable[None]] | None:
+        channel = _channel(event)
+        if str(event.get("channel_type", "")) not in _TALK or channel.startswith("D"):
+            return None
+        subtype = str(event.get("subtype", ""))
+        try:
+            place = await self._engine.history.place(NAME, whose.team_id)
+            if subtype in {"channel_convert_to_private", "channel_convert_to_public"}:
+                await self._engine.history.made_private(place, channel)
+                await self._engine.history.lost(place, channel)
+                return self._again(whose, channel)
+            if await self._engine.history.keeps(place, channel):
+                await self._keep(event, whose, place, channel)
+        except NotFound:
+            pass
+        return None
+
+    async def _keep(
+        self, event: Mapping[str, Any], whose: Whose, place: Place, channel: str
+    ) -> None:
+        subtype = str(event.get("subtype", ""))
+        if subtype == "message_deleted":
+            await self._engine.history.delete(place, channel, [str(event.get("deleted_ts", ""))])
+            return
+        raw = event.get("message") if subtype == "message_changed" else event
+        if not isinstance(raw, Mapping):
+            return
+        if is_gone(raw):
+            await self._engine.history.delete(place, channel, [str(raw.get("ts", ""))])
+            return
+        if raw.get("user") == whose.bot_user_id:
+            return  # or the bot would cite itself
+        message = to_message(raw)
+        if message is not None:
+            await self._engine.history.store(place, channel, [message])
+
+
+def _channel(event: Mapping[str, Any]) -> str:
+    channel = event.get("channel")
+    if isinstance(channel, Mapping):
+        return str(channel.get("id", ""))
+    return str(channel or "")
