@@ -68,6 +68,7 @@ class KnowledgeServer(MCPServer[Any]):
 
     def __init__(self, door: Door, *, profile: Profile = "full", announces: bool = False) -> None:
         self._door = door
+        self._profile = profile
         super().__init__(
             "scrubjay",
             title="Scrubjay",
@@ -111,7 +112,7 @@ class KnowledgeServer(MCPServer[Any]):
     async def list_resources(self) -> list[ListedResource]:
         """What is registered, then the newest documents this caller may read."""
         registered = await super().list_resources()
-        if "search" not in await self._visible():
+        if self._profile != "full" or "search" not in await self._visible():
             return registered
         caller = await self._door.caller(_request.get().request)
         return [*registered, *await listed_documents(caller)]

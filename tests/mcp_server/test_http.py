@@ -99,6 +99,7 @@ async def test_the_chatgpt_profile_has_the_exact_shapes(open_http: OpenHttp) -> 
         found = await client.call_tool("search", {"query": "lodging rate"})
         page = await client.call_tool("fetch", {"id": found.structured_content["results"][0]["id"]})
         extra = await client.call_tool("search", {"query": "x", "limit": 3})
+        assert (await client.list_resources()).resources == []
     assert {tool.name: list(tool.input_schema["properties"]) for tool in tools} == {
         "search": ["query"],
         "fetch": ["id"],
