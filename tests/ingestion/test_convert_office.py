@@ -109,6 +109,18 @@ def test_a_zip_bomb_is_refused_by_what_it_unpacks_to() -> None:
     assert caught.value.code == "too_large"
 
 
+def test_mathematics_is_told_on_one_line() -> None:
+    def r(text: str) -> str:
+        return f"<m:r><m:t>{text}</m:t></m:r>"
+
+    square = f"<m:sSup><m:e>{r('x')}</m:e><m:sup>{r('2')}</m:sup></m:sSup>"
+    root = f"<m:rad><m:deg/><m:e>{r('a+b')}</m:e></m:rad>"
+    fraction = f"<m:f><m:num>{r('1')}{square}</m:num><m:den>{root}</m:den></m:f>"
+    m = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    body = f'<w:p><m:oMath xmlns:m="{m}">{r("y=")}{fraction}</m:oMath></w:p>'
+    assert convert(word(body), "a.docx").text == "y=(1x^2)/(\u221a(a+b))"
+
+
 def test_word_nested_without_end_is_read_without_a_crash() -> None:
     body = p("top") + "<w:sdt><w:sdtContent>" * 80 + p("deep") + "</w:sdtContent></w:sdt>" * 80
     assert convert(word(body), "a.docx").text == "top"
