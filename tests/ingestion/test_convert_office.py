@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ingestion.chunking import Chunking, split
 from ingestion.convert.document import ConversionError, Converted, Limits
 from ingestion.convert.formats import FORMATS, convert
 from ingestion.convert.pdf import parse_pdf_date
 from ingestion.convert.warmup import warm_up
+from tests.fakes.files import words
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -210,6 +212,15 @@ def test_a_pdf_gives_headings_paragraphs_and_pages() -> None:
         ("heading", 2, "# Chapter Two"),
     ]
     assert "Handbook 2026" not in document.text
+
+
+def test_a_chunk_over_two_pages_names_both() -> None:
+    lines = [[(50.0, 700.0, 10.0, f"A sentence of page {n}, which goes on.")] for n in (1, 2)]
+    document = convert(pdf(*lines), "a.pdf")
+    spans = split(document, Chunking(strategy="recursive"), words)
+    assert [(span.page, span.place) for span in spans] == [(1, "pages 1\u20132")]
+    apart = split(document, Chunking(strategy="recursive", size=16, context=4), words)
+    assert [(span.page, span.place) for span in apart] == [(1, ""), (2, "")]
 
 
 def test_a_pdf_without_text_asks_for_the_ocr_extra() -> None:
