@@ -42,6 +42,10 @@ async def settle(
     session: AsyncSession, work: Work, files: Sequence[Attached], *, lane: Lane
 ) -> None:
     """Let the documents made of a parent's files be exactly these; unchanged ones stay as they are."""
+    if not files:
+        of_revision = select(Revision.number).where(Revision.id == work.revision_id)
+        if await session.scalar(of_revision) == 1:
+            return  # the first content has nothing before it to take back
     parent = await session.get(Document, work.document_id)
     if parent is None or parent.deleted_at is not None:
         return

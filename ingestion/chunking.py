@@ -92,7 +92,7 @@ class Span:
     heading_path: tuple[str, ...]
     tokens: int
     kind: BlockKind
-    place: str = ""  # in a file without pages: `slide 3`, `Sales!A2:F40`
+    place: str = ""  # more than one page, or in a file without: `slide 3`, `Sales!A2:F40`
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,7 +471,8 @@ class _Places:
         """The place of `chunk`, which spans from `start` to `end`, or nothing."""
         unit = next((one for one in chunk if one.block.place is not None), None)
         if unit is None:
-            return ""
+            pages = [one.block.page for one in chunk if one.block.page]
+            return f"pages {pages[0]}\u2013{pages[-1]}" if pages and pages[0] < pages[-1] else ""
         first, last = unit.block, chunk[-1].block
         begin = self._narrow(first, max(start, first.start), min(end, first.end))
         stop = begin if first is last else self._narrow(last, last.start, end)

@@ -42,6 +42,12 @@ _SKIPPED = frozenset(
         f"{_MC}Fallback",
     )
 )
+_FORMULAS = {  # what stands before, between and after the parts of mathematics
+    f"{_M}f": ("", "/", ""),
+    f"{_M}sSup": ("", "^", ""),
+    f"{_M}sSub": ("", "_", ""),
+    f"{_M}rad": ("\u221a", "", ""),
+}
 _DEPTH = 40  # of tables and content controls within one another
 
 
@@ -230,9 +236,21 @@ class _Walker:
                 pieces.append(f"[^{child.get(f'{_W}id')}]")
             elif tag == f"{_W}hyperlink":
                 pieces.append(self._link(child, depth))
+            elif tag in _FORMULAS and depth < _DEPTH:
+                pieces.append(self._formula(child, depth))
             elif isinstance(tag, str) and tag not in _SKIPPED and depth < _DEPTH:
                 pieces.append(self._text(child, depth + 1))
         return "".join(pieces)
+
+    def _formula(self, element: etree._Element, depth: int) -> str:
+        """A fraction, power, index or root on one line, as people type it."""
+        before, between, after = _FORMULAS[element.tag]
+        parts = [
+            self._text(part, depth + 1).strip()
+            for part in element
+            if part.tag not in {f"{_M}fPr", f"{_M}sSupPr", f"{_M}sSubPr", f"{_M}radPr", f"{_M}deg"}
+        ]
+        return before + between.join(map(_grouped, filter(None, parts))) + after
 
     def _link(self, element: etree._Element, depth: int) -> str:
         text = self._text(element, depth + 1)
@@ -278,6 +296,11 @@ class _Walker:
 
 
 _NORMAL = _Style()
+
+
+def _grouped(text: str) -> str:
+    """Within brackets where it is more than one word or number."""
+    return text if text.isalnum() or (text[0] == "(" and text[-1] == ")") else f"({text})"
 
 
 def _value(element: etree._Element) -> str:

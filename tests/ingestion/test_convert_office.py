@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ingestion.chunking import Chunking, split
 from ingestion.convert.document import ConversionError, Converted, Limits
 from ingestion.convert.formats import FORMATS, convert
 from ingestion.convert.pdf import parse_pdf_date
 from ingestion.convert.warmup import warm_up
+from tests.fakes.files import words
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -109,6 +111,18 @@ def test_a_zip_bomb_is_refused_by_what_it_unpacks_to() -> None:
     assert caught.value.code == "too_large"
 
 
+def test_mathematics_is_told_on_one_line() -> None:
+    def r(text: str) -> str:
+        return f"<m:r><m:t>{text}</m:t></m:r>"
+
+    square = f"<m:sSup><m:e>{r('x')}</m:e><m:sup>{r('2')}</m:sup></m:sSup>"
+    root = f"<m:rad><m:deg/><m:e>{r('a+b')}</m:e></m:rad>"
+    fraction = f"<m:f><m:num>{r('1')}{square}</m:num><m:den>{root}</m:den></m:f>"
+    m = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    body = f'<w:p><m:oMath xmlns:m="{m}">{r("y=")}{fraction}</m:oMath></w:p>'
+    assert convert(word(body), "a.docx").text == "y=(1x^2)/(\u221a(a+b))"
+
+
 def test_word_nested_without_end_is_read_without_a_crash() -> None:
     body = p("top") + "<w:sdt><w:sdtContent>" * 80 + p("deep") + "</w:sdtContent></w:sdt>" * 80
     assert convert(word(body), "a.docx").text == "top"
@@ -198,6 +212,15 @@ def test_a_pdf_gives_headings_paragraphs_and_pages() -> None:
         ("heading", 2, "# Chapter Two"),
     ]
     assert "Handbook 2026" not in document.text
+
+
+def test_a_chunk_over_two_pages_names_both() -> None:
+    lines = [[(50.0, 700.0, 10.0, f"A sentence of page {n}, which goes on.")] for n in (1, 2)]
+    document = convert(pdf(*lines), "a.pdf")
+    spans = split(document, Chunking(strategy="recursive"), words)
+    assert [(span.page, span.place) for span in spans] == [(1, "pages 1\u20132")]
+    apart = split(document, Chunking(strategy="recursive", size=16, context=4), words)
+    assert [(span.page, span.place) for span in apart] == [(1, ""), (2, "")]
 
 
 def test_a_pdf_without_text_asks_for_the_ocr_extra() -> None:
