@@ -21,10 +21,11 @@ MODULES = (
     "parsing",
     "search",
     "quality",
+    "chat",
     "kill",
     "mcp",
 )
-LONGEST_S = 900
+LONGEST_S = 1800
 
 
 def main() -> int:

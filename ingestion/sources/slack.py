@@ -30,6 +30,7 @@ PAGE = 500  # messages asked for; Slack allows 999
 MEMBERS_PAGE = 1000
 THROTTLED_PAGE = 15  # messages a throttled app gets, whatever it asked for
 THROTTLED_WAIT_S = 60.0
+LONGEST_PAUSE_S = 5.0  # between the pages of one list
 SHARE = 0.8  # of each method's rate; the rest is the bot's
 # Calls a minute and team, by Slack's tiers (2: 20, 3: 50, 4: 100).
 RATES = {
@@ -41,6 +42,7 @@ RATES = {
     "users.list": 20,
 }
 OVERLAP = timedelta(days=1)
+SETTLED = timedelta(minutes=5)  # what was posted since may be kept already and not listed yet
 REPAIRED = timedelta(days=30)  # how far back late replies and missed deletes are looked for
 
 _GONE = "The bot can't see #{channel}: invite it there, or remove the channel."
@@ -160,7 +162,8 @@ class SlackReader:
         cursor.pages += 1
         cursor.threads = _roots(rows, changed_since=repair.get("last", ""))
         low = min((str(row["ts"]) for row in rows), default=repair["floor"])
-        high = repair.get("before") or max((str(row["ts"]) for row in rows), default="")
+        settled = f"{(clock.now() - SETTLED).timestamp():.6f}"
+        high = repair.get("before") or max([*(str(row["ts"]) for row in rows), settled])
         wholes = []
         if rows:
             standing = frozenset(str(row["ts"]) for row in rows if not is_gone(row))
@@ -200,7 +203,8 @@ class SlackReader:
 
     async def _pages(self, place: Place, method: str, key: str, **arguments: Any) -> Any:  # noqa: ANN401
         while True:
-            answer = await self._call(place, method, **arguments)
+            goes_on = "cursor" in arguments
+            answer = await self._call(place, method, goes_on=goes_on, **arguments)
             for one in answer.get(key) or ():
                 yield one
             following = _next(answer)
@@ -208,13 +212,21 @@ class SlackReader:
                 return
             arguments["cursor"] = following
 
-    async def _call(self, place: Place, method: str, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    async def _call(
+        self,
+        place: Place,
+        method: str,
+        *,
+        goes_on: bool = False,
+        **arguments: Any,  # noqa: ANN401
+    ) -> Mapping[str, Any]:
+        """One answer; `goes_on` for a further page of a list, which would else begin again."""
         from slack_sdk.errors import SlackApiError  # noqa: PLC0415 (an optional extra)
 
         access = await self._access_of(place)
         if access.reading == "live":
             raise Refused(_THROTTLED)
-        await self._spend(place, method)
+        await self._spend(place, method, goes_on=goes_on)
         client = _client(access)
         try:
             async with asyncio.timeout(access.timeout_s + 5):
@@ -230,7 +242,7 @@ class SlackReader:
         data = answer.data
         return data if isinstance(data, Mapping) else {}
 
-    async def _spend(self, place: Place, method: str) -> None:
+    async def _spend(self, place: Place, method: str, *, goes_on: bool) -> None:
         """Take a call from the budget that all processes share, or say how long to wait."""
         held = await self._limits.get(_paused_key(place, method))
         if held is not None:
@@ -241,7 +253,9 @@ class SlackReader:
             rate_per_s=rate,
             burst=max(1.0, rate * 30),
         )
-        if wait_s > 0:
+        if wait_s > 0 and goes_on:
+            await asyncio.sleep(min(wait_s, LONGEST_PAUSE_S))
+        elif wait_s > 0:
             raise Wait(wait_s, "the calls Slack allows a minute are used up")
 
     async def _fault(
