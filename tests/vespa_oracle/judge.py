@@ -25,6 +25,7 @@ from vespa_app.package import Package
 ROOT = Path(__file__).parents[2]
 JARS = ROOT / ".vespa-oracle"
 GOLDEN = ROOT / "tests" / "golden" / "vespa"
+NOW = "2026-11-26T12:00:00Z"
 SILENCE_S = 90  # building sixty tenants takes about ten
 
 Answer = dict[str, Any]
@@ -105,12 +106,20 @@ class Judge:
         """The same without a record: for questions made up at random."""
         return self._ask(op, package, question, record=False)
 
-    def validate(self, package: Package, *, previous: Package | None = None) -> Answer:
-        """Whether a config server would take the package, after `previous` where there is one."""
-        return self.ask("validate", package, **({"previous": previous} if previous else {}))
+    def validate(
+        self, package: Package, *, previous: Package | None = None, now: str = NOW
+    ) -> Answer:
+        """Whether a config server would take the package, after `previous` where there is one.
+
+        `now` is the config server's, since overrides are for a time.
+        """
+        before = {"previous": previous} if previous else {}
+        return self.ask("validate", package, now=now, **before)
 
     def refuses(self, op: str, package: Package, **question: object) -> str:
         """The reasons of a refusal, in one line; fails where there is none."""
+        if op == "validate":
+            question = {"now": NOW, **question}
         answer = self.ask(op, package, **question)
         assert not answer["ok"], answer
         return " | ".join(answer["error"])
@@ -165,7 +174,8 @@ class Judge:
         mark = self._folder / f"{package.digest}.known"
         if not mark.exists():
             assert self._oracle is not None
-            verdict = self._oracle.ask({"op": "validate", "package": self._write(package)})
+            question = {"op": "validate", "package": self._write(package), "now": NOW}
+            verdict = self._oracle.ask(question)
             assert verdict["ok"], verdict["error"]
             mark.touch()
 

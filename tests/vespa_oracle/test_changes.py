@@ -47,6 +47,15 @@ def test_one_deploy_removes_the_tenant_it_names(judge: Judge) -> None:
     assert judge.validate(removal, previous=package(tenants(3))) == QUIET
 
 
+def test_the_permission_ends_with_the_next_day(judge: Judge) -> None:
+    gone = tenants(3)[2].schema.name
+    removal = render(tenants(2), ONE_HOST, removed=[gone], today=TODAY)
+    late = judge.refuses(
+        "validate", removal, previous=package(tenants(3)), now="2026-11-28T12:00:00Z"
+    )
+    assert "schema-removal" in late
+
+
 def test_the_last_tenant_may_go(judge: Judge) -> None:
     gone = tenants(1)[0].schema.name
     removal = render([], ONE_HOST, removed=[gone], today=TODAY)
