@@ -29,7 +29,7 @@ from vespa_app.tenancy import Base, Cells, Kind, Placement, choose_kind
 log = logging.getLogger(__name__)
 
 LOCK = "vespa:deploy"
-LOCK_LEASE_S = 900.0  # a deploy of a hundred schemas takes a minute or two; a dead one ends here
+LOCK_LEASE_S = 30.0  # renewed while a deploy is under way; who dies meanwhile blocks no longer
 LOCK_POLL_S = 0.2
 
 Policy = Literal["auto", "dedicated", "pooled"]
@@ -232,10 +232,21 @@ class SqlPlaces:
             raise Unavailable(
                 "Another process deploys to Vespa and does not end: see `scrubjay vespa status`."
             ) from None
+        renewing = asyncio.create_task(self._renew(owner))
         try:
             yield
         finally:
+            renewing.cancel()
             await self._limits.release(LOCK, owner)
+
+    async def _renew(self, owner: str) -> None:
+        """Hold on to the lock for as long as the deploy takes."""
+        while True:
+            await asyncio.sleep(LOCK_LEASE_S / 3)
+            try:
+                await self._limits.acquire(LOCK, owner, lease_s=LOCK_LEASE_S)
+            except Unavailable as error:
+                log.warning("the lock of the Vespa deploy was not renewed: %s", error)
 
 
 def _wanted(rows: Sequence[_Row]) -> tuple[list[Placement], list[str]]:

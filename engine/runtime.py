@@ -122,13 +122,18 @@ def _search_defaults(settings: Settings) -> SearchDefaults:
 async def open_index(settings: Settings, db: Database) -> AsyncIterator[SearchIndex]:
     """The index as a worker opens it: of a folder the one writer, who holds the worker's lock."""
     index = build_index(settings, db)
+    deploying: asyncio.Task[None] | None = None
     try:
         if settings.search.engine == "vespa":
             from engine.vespa_cluster import deploy_first
 
-            await deploy_first(settings, db, index)
+            # Beside the work: it may take minutes, and whoever is told to stop must not wait for it.
+            deploying = asyncio.create_task(deploy_first(settings, db, index))
         yield index
     finally:
+        if deploying is not None:
+            deploying.cancel()
+            await asyncio.wait([deploying])
         await index.aclose()
 
 

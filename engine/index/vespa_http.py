@@ -32,6 +32,8 @@ Outcome = Literal["done", "newer"]
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 BLOCKED_S = 30.0  # how long writes are held back after Vespa said that it is full
+# When a job that met it is tried again: a job has few attempts, and room takes a person to make.
+FULL_RETRY_S = 600.0
 CONNECTIONS = 4  # HTTP/2 carries many requests on each
 # Of the search that is under way, on the loop's clock.
 _deadline: ContextVar[float | None] = ContextVar("vespa_deadline", default=None)
@@ -399,7 +401,7 @@ class VespaHttp:
         return IndexFull(
             f"Vespa at {self.host} is full and takes no more documents: add memory, disk or "
             "content nodes, or delete some. Waiting documents go on by themselves then.",
-            retry_after_s=BLOCKED_S,
+            retry_after_s=FULL_RETRY_S,
         )
 
     # The wire

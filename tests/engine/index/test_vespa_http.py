@@ -188,7 +188,7 @@ async def test_a_full_vespa_holds_all_writes_back_but_not_removals(
     client = talking_to(server)
     with pytest.raises(IndexFull, match="full and takes no more") as caught:
         await client.put("t", "a", {})
-    assert caught.value.retry_after_s == 0.2
+    assert caught.value.retry_after_s == vespa_http.FULL_RETRY_S
     for write in (client.put, client.update):
         with pytest.raises(IndexFull):
             await write("t", "b", {})
