@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import access, clock
+from engine import access, clock, sources
 from engine.db.tables import (
     Channel,
     ChannelMember,
     Identity,
     Installation,
     Membership,
+    Source,
     Tenant,
     User,
     Workspace,
@@ -272,8 +273,8 @@ async def pause_installation(
 async def purge_due(session: AsyncSession) -> int:
     """Delete what paused installations left, once their time is over; says how many.
 
-    People, channels and posts go with the workspace; documents that only its channels could read
-    are seen by nobody from the moment it was paused.
+    Kept channel history goes first, by jobs of the worker: call it again for what is left. People,
+    channels and posts go with the workspace. From the moment it was paused nobody sees any of it.
     """
     rows = list(
         await session.scalars(
@@ -282,7 +283,10 @@ async def purge_due(session: AsyncSession) -> int:
             )
         )
     )
+    purged = 0
     for row in rows:
+        if await _left_to_remove(session, row):
+            continue  # its history is still going; it is looked at again
         row.state, row.purge_at = PURGED, None
         await session.execute(
             delete(Workspace).where(
@@ -293,7 +297,29 @@ async def purge_due(session: AsyncSession) -> int:
             )
         )
         await access.audit(session, _system(row.tenant_id), "workspace.purge", row.id)
-    return len(rows)
+        purged += 1
+    return purged
+
+
+async def _left_to_remove(session: AsyncSession, row: Installation) -> bool:
+    """Whether channel history of an installation is kept still; what is kept begins to go."""
+    kept = await session.execute(
+        select(Channel.id, Source.state)
+        .join(Source, Source.channel_id == Channel.id)
+        .join(Workspace, Workspace.id == Channel.workspace_id)
+        .where(
+            Workspace.tenant_id == row.tenant_id,
+            Workspace.platform == row.platform,
+            Workspace.external_id == row.team_id,
+            Workspace.state == PAUSED,
+        )
+    )
+    some = False
+    for channel_id, state in kept.all():
+        some = True
+        if state != sources.REMOVING:
+            await sources.remove_source(session, _system(row.tenant_id), channel_id)
+    return some
 
 
 def _installed(row: Installation, secrets: Secrets) -> Installed:
@@ -318,7 +344,9 @@ def _installed(row: Installation, secrets: Secrets) -> Installed:
 
 
 def _system(tenant_id: str) -> Principal:
-    return Principal(tenant_id, None, "system", Role.OWNER, frozenset(), frozenset())
+    return Principal(
+        tenant_id, None, "system", Role.OWNER, frozenset(), access.ROLE_SCOPES[Role.OWNER]
+    )
 
 
 # Who wrote from where
