@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, clock, sources
@@ -254,9 +254,7 @@ async def pause_installation(
         found = await session.scalars(
             update(Workspace)
             .where(
-                Workspace.tenant_id == row.tenant_id,
-                Workspace.platform == platform,
-                Workspace.external_id == (row.team_id or team_id),
+                *_served_by(row),
                 Workspace.state == ACTIVE,
             )
             .values(state=PAUSED)
@@ -268,6 +266,14 @@ async def pause_installation(
         )
     await session.flush()
     return paused
+
+
+def _served_by(row: Installation) -> tuple[ColumnElement[bool], ...]:
+    """The workspaces an installation speaks in: its team, or every team of its organisation."""
+    team = Workspace.external_id == row.team_id
+    if not row.team_id:
+        team = Workspace.settings["enterprise_id"].as_string() == row.enterprise_id
+    return Workspace.tenant_id == row.tenant_id, Workspace.platform == row.platform, team
 
 
 async def purge_due(session: AsyncSession) -> int:
@@ -290,9 +296,7 @@ async def purge_due(session: AsyncSession) -> int:
         row.state, row.purge_at = PURGED, None
         await session.execute(
             delete(Workspace).where(
-                Workspace.tenant_id == row.tenant_id,
-                Workspace.platform == row.platform,
-                Workspace.external_id == row.team_id,
+                *_served_by(row),
                 Workspace.state == PAUSED,
             )
         )
@@ -308,9 +312,7 @@ async def _left_to_remove(session: AsyncSession, row: Installation) -> bool:
         .join(Source, Source.channel_id == Channel.id)
         .join(Workspace, Workspace.id == Channel.workspace_id)
         .where(
-            Workspace.tenant_id == row.tenant_id,
-            Workspace.platform == row.platform,
-            Workspace.external_id == row.team_id,
+            *_served_by(row),
             Workspace.state == PAUSED,
         )
     )
@@ -374,12 +376,12 @@ class Met:
     is_new: bool = False  # nothing is known of the person yet but their id
 
 
-async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
-    """The rows of a sighting, or None where some are not there yet (`introduce` makes them).
+async def locate(session: AsyncSession, seen: Sighting) -> Met:
+    """The rows of a sighting as far as they are there; an unknown person has an empty id.
 
     Raises `NotFound` where the workspace is not connected.
     """
-    workspace = await _workspace(session, seen)
+    workspace = await _workspace(session, seen, make=False)
     identity_id = await session.scalar(
         select(Identity.id).where(
             Identity.tenant_id == workspace.tenant_id,
@@ -394,17 +396,22 @@ async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
                 Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
             )
         )
-    if identity_id is None or (seen.channel and channel_id is None):
-        return None
-    return Met(workspace.tenant_id, workspace.id, identity_id, channel_id)
+    return Met(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
+
+
+async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
+    """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
+    met = await locate(session, seen)
+    known = met.identity_id and (met.channel_id is not None or not seen.channel)
+    return met if known else None
 
 
 async def introduce(session: AsyncSession, seen: Sighting) -> Met:
     """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
+    workspace = await _workspace(session, seen, make=True)
     known = await meet(session, seen)
     if known is not None:
         return known
-    workspace = await _workspace(session, seen)
     identity = await session.scalar(
         select(Identity).where(
             Identity.tenant_id == workspace.tenant_id,
@@ -444,7 +451,7 @@ async def introduce(session: AsyncSession, seen: Sighting) -> Met:
     return Met(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
 
 
-async def _workspace(session: AsyncSession, seen: Sighting) -> Workspace:
+async def _workspace(session: AsyncSession, seen: Sighting, *, make: bool) -> Workspace:
     found = await session.scalar(
         select(Workspace).where(
             Workspace.platform == seen.platform,
@@ -462,7 +469,7 @@ async def _workspace(session: AsyncSession, seen: Sighting) -> Workspace:
             Installation.state == ACTIVE,
         )
     )
-    if not seen.enterprise or owner is None:
+    if not seen.enterprise or owner is None or not make:
         raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
     # The organisation let the bot into all of its teams: this one is seen for the first time.
     workspace = Workspace(
