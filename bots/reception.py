@@ -168,6 +168,7 @@ class Reception:
             channel=message.channel,
             thread=message.thread if listens else "",
             question_id=message.message_id if message.kind != "new" else "",
+            addressed=message.calls_bot or is_direct,
         )
 
     async def _errand(self, platform: str, met: Met, payload: Mapping[str, Any], key: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -138,26 +139,35 @@ class Chat:
 
     async def meet(self, seen: Sighting) -> Met:
         """The rows of who wrote, and where, made where they are new."""
-        async with self._db.read() as session:
-            met = await workspaces.meet(session, seen)
+        met = None
+        with suppress(NotFound):  # a team of an organisation, seen for the first time
+            async with self._db.read() as session:
+                met = await workspaces.meet(session, seen)
         if met is not None:
             return met
         return await self._db.run_write(lambda session: workspaces.introduce(session, seen))
 
     async def arrive(
-        self, seen: Sighting, *, channel: str = "", thread: str = "", question_id: str = ""
+        self,
+        seen: Sighting,
+        *,
+        channel: str = "",
+        thread: str = "",
+        question_id: str = "",
+        addressed: bool = True,
     ) -> Arrival:
         """All it takes to decide what a message asks, in one transaction where nothing is new.
+
+        Who said something that is not `addressed` to the bot is not written down, unless the place
+        is one where it may answer that.
 
         `channel`, `thread` and `question_id` are the platform's ids: of a thread it is told
         whether the bot was asked in it, of a message whether it is a question to the bot.
         """
         threshold = self._engine.settings.bots.auto_threshold
 
-        async def look(session: AsyncSession) -> Arrival | None:
-            met = await workspaces.meet(session, seen)
-            if met is None:
-                return None
+        async def look(session: AsyncSession) -> Arrival:
+            met = await workspaces.locate(session, seen)
             behaviour = await workspaces.behaviour_of(session, met, default_threshold=threshold)
             in_conversation = answered = False
             if thread:
@@ -171,13 +181,20 @@ class Chat:
                 answered = any(post.state is not PostState.WITHDRAWN for post in found)
             return Arrival(met, behaviour, in_conversation, answered)
 
-        arrival = await self._db.run_read(look)
-        if arrival is None:
+        try:
+            arrival = await self._db.run_read(look)
+        except NotFound:
+            if not seen.enterprise:
+                raise
             await self._db.run_write(lambda session: workspaces.introduce(session, seen))
             arrival = await self._db.run_read(look)
-        if arrival is None:
-            raise NotFound("This workspace is not connected any more.")
-        return arrival
+        met = arrival.met
+        is_known = bool(met.identity_id) and (met.channel_id is not None or not seen.channel)
+        listens = addressed or arrival.in_conversation or arrival.behaviour.mode == "auto"
+        if is_known or not listens:
+            return arrival
+        introduced = await self._db.run_write(lambda session: workspaces.introduce(session, seen))
+        return replace(arrival, met=introduced)
 
     async def learn_person(self, met: Met, person: Person) -> None:
         """Keep what the platform says of somebody."""

@@ -14,16 +14,17 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import access, clock
+from engine import access, clock, sources
 from engine.db.tables import (
     Channel,
     ChannelMember,
     Identity,
     Installation,
     Membership,
+    Source,
     Tenant,
     User,
     Workspace,
@@ -253,9 +254,7 @@ async def pause_installation(
         found = await session.scalars(
             update(Workspace)
             .where(
-                Workspace.tenant_id == row.tenant_id,
-                Workspace.platform == platform,
-                Workspace.external_id == (row.team_id or team_id),
+                *_served_by(row),
                 Workspace.state == ACTIVE,
             )
             .values(state=PAUSED)
@@ -269,11 +268,19 @@ async def pause_installation(
     return paused
 
 
+def _served_by(row: Installation) -> tuple[ColumnElement[bool], ...]:
+    """The workspaces an installation speaks in: its team, or every team of its organisation."""
+    team = Workspace.external_id == row.team_id
+    if not row.team_id:
+        team = Workspace.settings["enterprise_id"].as_string() == row.enterprise_id
+    return Workspace.tenant_id == row.tenant_id, Workspace.platform == row.platform, team
+
+
 async def purge_due(session: AsyncSession) -> int:
     """Delete what paused installations left, once their time is over; says how many.
 
-    People, channels and posts go with the workspace; documents that only its channels could read
-    are seen by nobody from the moment it was paused.
+    Kept channel history goes first, by jobs of the worker: call it again for what is left. People,
+    channels and posts go with the workspace. From the moment it was paused nobody sees any of it.
     """
     rows = list(
         await session.scalars(
@@ -282,18 +289,39 @@ async def purge_due(session: AsyncSession) -> int:
             )
         )
     )
+    purged = 0
     for row in rows:
+        if await _left_to_remove(session, row):
+            continue  # its history is still going; it is looked at again
         row.state, row.purge_at = PURGED, None
         await session.execute(
             delete(Workspace).where(
-                Workspace.tenant_id == row.tenant_id,
-                Workspace.platform == row.platform,
-                Workspace.external_id == row.team_id,
+                *_served_by(row),
                 Workspace.state == PAUSED,
             )
         )
         await access.audit(session, _system(row.tenant_id), "workspace.purge", row.id)
-    return len(rows)
+        purged += 1
+    return purged
+
+
+async def _left_to_remove(session: AsyncSession, row: Installation) -> bool:
+    """Whether channel history of an installation is kept still; what is kept begins to go."""
+    kept = await session.execute(
+        select(Channel.id, Source.state)
+        .join(Source, Source.channel_id == Channel.id)
+        .join(Workspace, Workspace.id == Channel.workspace_id)
+        .where(
+            *_served_by(row),
+            Workspace.state == PAUSED,
+        )
+    )
+    some = False
+    for channel_id, state in kept.all():
+        some = True
+        if state != sources.REMOVING:
+            await sources.remove_source(session, _system(row.tenant_id), channel_id)
+    return some
 
 
 def _installed(row: Installation, secrets: Secrets) -> Installed:
@@ -318,7 +346,9 @@ def _installed(row: Installation, secrets: Secrets) -> Installed:
 
 
 def _system(tenant_id: str) -> Principal:
-    return Principal(tenant_id, None, "system", Role.OWNER, frozenset(), frozenset())
+    return Principal(
+        tenant_id, None, "system", Role.OWNER, frozenset(), access.ROLE_SCOPES[Role.OWNER]
+    )
 
 
 # Who wrote from where
@@ -346,12 +376,12 @@ class Met:
     is_new: bool = False  # nothing is known of the person yet but their id
 
 
-async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
-    """The rows of a sighting, or None where some are not there yet (`introduce` makes them).
+async def locate(session: AsyncSession, seen: Sighting) -> Met:
+    """The rows of a sighting as far as they are there; an unknown person has an empty id.
 
     Raises `NotFound` where the workspace is not connected.
     """
-    workspace = await _workspace(session, seen)
+    workspace = await _workspace(session, seen, make=False)
     identity_id = await session.scalar(
         select(Identity.id).where(
             Identity.tenant_id == workspace.tenant_id,
@@ -366,17 +396,22 @@ async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
                 Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
             )
         )
-    if identity_id is None or (seen.channel and channel_id is None):
-        return None
-    return Met(workspace.tenant_id, workspace.id, identity_id, channel_id)
+    return Met(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
+
+
+async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
+    """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
+    met = await locate(session, seen)
+    known = met.identity_id and (met.channel_id is not None or not seen.channel)
+    return met if known else None
 
 
 async def introduce(session: AsyncSession, seen: Sighting) -> Met:
     """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
+    workspace = await _workspace(session, seen, make=True)
     known = await meet(session, seen)
     if known is not None:
         return known
-    workspace = await _workspace(session, seen)
     identity = await session.scalar(
         select(Identity).where(
             Identity.tenant_id == workspace.tenant_id,
@@ -416,7 +451,7 @@ async def introduce(session: AsyncSession, seen: Sighting) -> Met:
     return Met(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
 
 
-async def _workspace(session: AsyncSession, seen: Sighting) -> Workspace:
+async def _workspace(session: AsyncSession, seen: Sighting, *, make: bool) -> Workspace:
     found = await session.scalar(
         select(Workspace).where(
             Workspace.platform == seen.platform,
@@ -434,7 +469,7 @@ async def _workspace(session: AsyncSession, seen: Sighting) -> Workspace:
             Installation.state == ACTIVE,
         )
     )
-    if not seen.enterprise or owner is None:
+    if not seen.enterprise or owner is None or not make:
         raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
     # The organisation let the bot into all of its teams: this one is seen for the first time.
     workspace = Workspace(

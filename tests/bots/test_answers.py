@@ -10,9 +10,10 @@ from sqlalchemy import select, update
 from bots import replies
 from bots.conversation import Ask, Ignore
 from bots.platform import Undelivered
-from engine.db.tables import Channel, Feedback, Job, Post
-from engine.errors import IndexDamaged, Unavailable
+from engine.db.tables import Channel, Feedback, Identity, Job, Post
+from engine.errors import IndexDamaged, NotFound, Unavailable
 from engine.posts import PostState
+from engine.workspaces import NewInstallation
 from tests.fakes.chat import Room, Shown
 from tests.fakes.rooms import open_channel
 
@@ -316,3 +317,30 @@ async def test_decisions_are_told_to_who_calls(room):
     decision, accepted = await room.reception.message(room.inbound("nothing to see"))
     assert isinstance(decision, Ignore)
     assert accepted is None
+
+
+async def test_who_says_nothing_to_the_bot_is_not_written_down(room):
+    for text in ("the build is green", "what is for lunch?"):
+        assert await room.say(text, by="zoe", channel="C8") == []
+    async with room.engine.db.read() as session:
+        assert await session.scalar(select(Identity.id).where(Identity.subject == "zoe")) is None
+        assert await session.scalar(select(Channel.id).where(Channel.external_id == "C8")) is None
+    await room.say("@bot hello", by="zoe", channel="C8")
+    async with room.engine.db.read() as session:
+        assert await session.scalar(select(Identity.id).where(Identity.subject == "zoe"))
+
+
+async def test_an_organisations_installation_speaks_in_each_of_its_teams(room, notes):
+    new = NewInstallation("fake", "", "xoxb-org", enterprise_id="E1", name="Org")
+    await notes.engine.chat.install(notes.owner.tenant_id, new)
+    grid = Room(notes.engine, notes.owner.tenant_id, team="T77")
+    [shown] = await grid.say("hello", by="wanda", channel="D5", enterprise="E1")
+    assert "Ask me anything" in shown.reply.text
+    found = await notes.engine.chat.find_installation("fake", team_id="T77", enterprise_id="E1")
+    assert found.token == "xoxb-org"
+    with pytest.raises(NotFound):
+        await grid.say("hello", by="wanda", channel="D5", enterprise="E2", workspace="T78")
+    paused = await notes.engine.chat.pause_installation("fake", team_id="T1", enterprise_id="E1")
+    assert len(paused) == 1
+    with pytest.raises(NotFound):
+        await grid.say("hello again", by="wanda", channel="D5", enterprise="E1")

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from engine.db.tables import Channel, Message
+from engine.workspaces import RETENTION
 from tests.fakes.slack_rooms import said
 
 ASKED = "How do I reset the coffee machine?"
@@ -169,6 +170,30 @@ async def test_one_message_is_forgotten_by_its_link(place):
     done = await place.press("UADA", asked, "Yes, do it")
     assert "#help: Forgotten" in said(done)
     assert await stored(place) == [ASKED]
+
+
+async def test_what_a_removed_bot_kept_is_hidden_at_once_and_gone_after_a_week(place, monkeypatch):
+    from engine import clock
+    from engine.db.tables import Document, Workspace
+
+    await keep(place)
+    await talk(place)
+    engine = place.notes.engine
+    await place.event({"type": "app_uninstalled"})
+    found = await engine.search(place.notes.owner, "coffee machine keys")
+    assert TOLD not in said([hit.text for hit in found.hits])
+    later = clock.now() + 2 * RETENTION
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: later)
+        assert await engine.chat.purge_due() == 0
+        await place.notes.drain()
+        assert await engine.chat.purge_due() == 1
+    assert await stored(place) == []
+    async with engine.db.read() as session:
+        titles = list(await session.scalars(select(Document.title)))
+        left = select(Workspace.id).where(Workspace.platform == "slack")
+        assert await session.scalar(left) is None
+    assert not [title for title in titles if "coffee" in title]
 
 
 # Who is there
