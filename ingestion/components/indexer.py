@@ -32,6 +32,7 @@ class Indexer(Component[Ingestion]):
         run.keep_extracted(inputs.by_id.values())
         await run.feed(run.vectors)
         run.message = f"{len(chunks)} chunks" if chunks else NOTHING_TO_FIND
-        if run.remarks:
-            run.message = "; ".join([run.message, *run.remarks])
+        for remark in run.remarks:  # a sentence, or a part of the one before
+            joint = ". " if remark[:1].isupper() else "; "
+            run.message = run.message.removesuffix(".") + joint + remark
         return {"chunk_count": len(chunks)}

@@ -107,5 +107,5 @@ async def test_a_sheet_cut_at_the_limit_says_so_on_the_document(notes, monkeypat
     added = await notes.add(f"id,animal\n{rows}", "long.csv")
     await notes.drain()
     said = "Only the first 100 rows were read; split the file to have all."
-    assert (await notes.get(added)).message.endswith(f"chunks; {said}")
+    assert (await notes.get(added)).message.endswith(f"chunks. {said}")
     assert (await notes.why(added)).endswith(said)
