@@ -60,14 +60,14 @@ async def show_tools(ctx: typer.Context, as_user: str, *, as_json: bool) -> None
         external = _external(engine)
         found = await external.list_tools()
     allowed = {tool.key for tool in matching(found, patterns)}
+    silent = sorted(set(external.servers) - {tool.server for tool in found})
     if as_json:
         shown = [
             {"tool": tool.key, "description": tool.description, "allowed": tool.key in allowed}
             for tool in found
         ]
-        output.show_json({"tools": shown, "allowed": patterns})
+        output.show_json({"tools": shown, "allowed": patterns, "silent": silent})
         return
-    silent = sorted(set(external.servers) - {tool.server for tool in found})
     if silent:
         output.note(f"no answer from: {', '.join(silent)}")
     if not external.servers:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,7 +33,7 @@ from engine.toolbox import RESULT_CHARS, ExternalTool
 log = logging.getLogger(__name__)
 
 FILE = "mcp-servers.toml"
-LIST_S = 10.0  # to connect and tell of the tools
+LIST_S = 20.0  # to start or reach a server and hear of its tools; Python ones take seconds to load
 CALL_S = 25.0
 
 
@@ -128,8 +129,10 @@ class McpTools:
         if entry.command:
             # The SDK hands on PATH and the like, and none of our own variables.
             started = StdioServerParameters(command=entry.command, args=entry.args, env=entry.env)
-            async with Client(stdio_client(started)) as client:
-                yield client
+            # What a stranger's server prints is not for our terminal or log.
+            with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+                async with Client(stdio_client(started, nowhere)) as client:
+                    yield client
             return
         transport = GuardedTransport(allow_private=self.allow_private)
         async with (

@@ -39,7 +39,7 @@ def test_tools_are_listed_and_allowed_by_pattern(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = shown(capsys, "mcp", "tools")
-    assert before["allowed"] == []
+    assert (before["allowed"], before["silent"]) == ([], [])
     assert next(tool["tool"] for tool in before["tools"]) == "tracker/ticket_status"
     assert shown(capsys, "mcp", "allow", "tracker/ticket_*") == {"allowed": ["tracker/ticket_*"]}
     after = shown(capsys, "mcp", "tools")["tools"]
