@@ -35,6 +35,7 @@ from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
+PATIENCE = 5  # with the reading of pictures, which takes seconds a page on an idle machine
 OCR_MEMORY_BYTES = 2 << 30  # what a page of 200 dots an inch takes, and as much again
 CHILD_FROM_CHARS = 100_000  # a shorter document is cut before it could be sent there and back
 HERE_UNDER_BYTES = 20_000
@@ -81,7 +82,7 @@ class ParsingPool:
         self._told: bytes | None = None
         self._words = _Kind(asyncio.Semaphore(size))
         # One at a time: it takes seconds a page and some 500 MB.
-        self._pictures = _Kind(asyncio.Semaphore(1), ocr_threads=ocr_threads)
+        self._pictures = _Kind(asyncio.Semaphore(1), PATIENCE, ocr_threads)
         self._ocr = is_installed() if ocr is None else ocr
         self._children: set[_Child] = set()
         self._endings: set[asyncio.Task[None]] = set()
@@ -107,7 +108,8 @@ class ParsingPool:
         ask: dict[str, Any] = {"op": "convert", "filename": filename[-500:], "limits": limits}
         head, body = await self._ask(Frame(ask, data), self._words, report)
         if self._ocr and head.get("pictures"):
-            ask["seconds"] = 0.8 * self._timeout_s  # enough is left to end in good order
+            # Enough is left to end in good order: a page, once begun, is read to its end.
+            ask["seconds"] = 0.6 * PATIENCE * self._timeout_s
             head, body = await self._ask(Frame(ask, data), self._pictures, report)
         if "error" in head:
             raise _refusal(head)
@@ -150,15 +152,16 @@ class ParsingPool:
     async def _ask(
         self, request: Frame, kind: _Kind, report: Report | None = None
     ) -> tuple[dict[str, Any], bytes]:
+        timeout_s = self._timeout_s * kind.patience
         async with kind.slots:
             child = await self._acquire(kind)
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with asyncio.timeout(timeout_s):
                     head, body = await child.ask(request, self._output_bytes, report)
             except TimeoutError:
                 await self._end(child)
                 raise DocumentError(
-                    _MESSAGES["timeout"].format(timeout_s=self._timeout_s), code="timeout"
+                    _MESSAGES["timeout"].format(timeout_s=timeout_s), code="timeout"
                 ) from None
             except (OSError, EOFError, ValueError) as error:
                 await self._end(child)
@@ -189,7 +192,7 @@ class ParsingPool:
         self._children.add(child)
         try:
             tokens = await self._tokens()
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(START_TIMEOUT_S * kind.patience):
                 room = max(self._memory_bytes, OCR_MEMORY_BYTES if kind.ocr_threads else 0)
                 head = {"memory_bytes": room, "ocr_threads": kind.ocr_threads}
                 start = Frame(head, b"" if kind.ocr_threads else tokens)
@@ -235,6 +238,7 @@ class _Kind:
     """Children that are told the same at their start, and how many may work at once."""
 
     slots: asyncio.Semaphore
+    patience: int = 1  # how many times longer than usual they may take
     ocr_threads: int = 0  # those that read pictures
     idle: list[_Child] = dataclasses.field(default_factory=list)
 

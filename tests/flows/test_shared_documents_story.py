@@ -58,7 +58,8 @@ async def test_all_shared_documents_at_once_end_as_their_manifest_says(home: Pat
             await run_worker(notes.engine, asyncio.Event(), idle_exit_s=0)
         page = await notes.engine.list_documents(notes.owner, kb="notes", limit=200)
         ended = {one.external_id: one for one in page.documents}
-        assert {name for name in names if ended[name].state == "failed"} == set(expected)
+        failed = {name: ended[name].error for name in names if ended[name].state == "failed"}
+        assert set(failed) == set(expected), failed
         assert all(ended[name].state == "ready" for name in names if name not in expected)
         for name, reason in expected.items():
             assert reason in ended[name].error

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ParsingPool]:
-    async with open_parsing_pool(timeout_s=60, ocr=False) as opened:
+    async with open_parsing_pool(timeout_s=200, ocr=False) as opened:
         yield opened
 
 
