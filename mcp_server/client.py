@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx2
 from mcp import StdioServerParameters
@@ -129,8 +129,7 @@ class McpTools:
         if entry.command:
             # The SDK hands on PATH and the like, and none of our own variables.
             started = StdioServerParameters(command=entry.command, args=entry.args, env=entry.env)
-            # What a stranger's server prints is not for our terminal or log.
-            with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+            with _nowhere() as nowhere:
                 async with Client(stdio_client(started, nowhere)) as client:
                     yield client
             return
@@ -145,3 +144,8 @@ class McpTools:
             Client(streamable_http_client(entry.url, http_client=http)) as client,
         ):
             yield client
+
+
+def _nowhere() -> TextIO:
+    """Where what a stranger's server prints belongs: neither our terminal nor our log."""
+    return Path(os.devnull).open("w", encoding="utf-8")
