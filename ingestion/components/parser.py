@@ -53,7 +53,8 @@ class Parser(Component[Ingestion]):
         """Without setups every supported format is read; with some, only their suffixes are.
 
         `code_blocks`, `tables` and `images` false leave these out of what is found; `formatting`
-        false takes headings, lists and quotes for plain paragraphs.
+        false takes headings, lists and quotes for plain paragraphs. `asides` true takes front
+        matter and comments too, which are hidden else.
         """
 
         setups: dict[str, Setup] = Field(default_factory=dict)
@@ -61,6 +62,7 @@ class Parser(Component[Ingestion]):
         tables: bool = True
         images: bool = True
         formatting: bool = True
+        asides: bool = False
 
     param: Param
 
@@ -75,6 +77,7 @@ class Parser(Component[Ingestion]):
             tables=self.param.tables,
             images=self.param.images,
             formatting=self.param.formatting,
+            asides=self.param.asides,
         )
         document = run.converted = select(document, selection)
         if not document.text.strip() and not document.attachments:
