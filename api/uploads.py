@@ -18,6 +18,9 @@ from engine.errors import InvalidInput, TooLarge
 FORM_OVERHEAD_BYTES = 1024 * 1024  # boundaries, headers and plain fields beside the files
 FILES_MAX = 1000
 
+_YES = frozenset({"1", "true"})
+_NO = frozenset({"", "0", "false"})
+
 
 @asynccontextmanager
 async def open_form(request: Request, *, max_bytes: int) -> AsyncIterator[FormData]:
@@ -55,7 +58,10 @@ def _too_large(max_bytes: int) -> TooLarge:
 
 
 async def read_documents(form: FormData) -> list[NewDocument]:
-    """The files of a form's field `file`, with the `external_id` in the same place if there are."""
+    """The files of a form's field `file`, with the `external_id` in the same place if there are.
+
+    The fields `extraction_strategy` and `quality_control` hold for all of them.
+    """
     files = [item for item in form.getlist("file") if isinstance(item, UploadFile)]
     if not files:
         raise InvalidInput("file: send at least one file in a field of this name.", field="file")
@@ -65,11 +71,17 @@ async def read_documents(form: FormData) -> list[NewDocument]:
             f"external_id: send one for each of the {len(files)} files, or none.",
             field="external_id",
         )
+    strategy = form.get("extraction_strategy", "")
+    checked = form.get("quality_control", "")
+    if checked not in _YES | _NO:
+        raise InvalidInput("quality_control: say true or false.", field="quality_control")
     return [
         NewDocument(
             data=await file.read(),
             filename=PurePosixPath((file.filename or "").replace("\\", "/")).name or "document",
             external_id=ids[at] if ids else "",
+            extraction_strategy=strategy if isinstance(strategy, str) else "?",
+            quality_control=checked in _YES,
         )
         for at, file in enumerate(files)
     ]

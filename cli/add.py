@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -31,6 +31,16 @@ BATCH = 50  # documents accepted in one transaction
 ENDED = frozenset({"ready", "failed", "cancelled"})
 LOOK_AGAIN_S = 1.0  # between looks whether another process still works on the data folder
 FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state failed` has them all
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What holds for all documents of one command."""
+
+    stdin_name: str
+    extraction_strategy: str
+    _: KW_ONLY
+    quality_control: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,19 @@ def add(
             "then lead to its messages.",
         ),
     ] = "",
+    extraction_strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="STRATEGY",
+            help="standard (what the pipeline takes) or comprehensive (all that was read).",
+        ),
+    ] = "standard",
+    quality_control: Annotated[
+        bool,
+        typer.Option(
+            "--quality-control", help="Flag faulty chunks, whatever the pipeline; none is left out."
+        ),
+    ] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -79,8 +102,9 @@ def add(
     from cli.inputs import expand
 
     given = expand(what)
+    asked = Asked(name, extraction_strategy, quality_control=quality_control)
     code = run(
-        _add(ctx, given, kb, name, as_user, chat_url, wait=wait, as_json=as_json),
+        _add(ctx, given, kb, asked, as_user, chat_url, wait=wait, as_json=as_json),
         interrupted="interrupted; the same command goes on from here, as does `scrubjay up`",
     )
     raise typer.Exit(code)
@@ -90,7 +114,7 @@ async def _add(
     ctx: typer.Context,
     given: Sequence[Given],
     kb_name: str,
-    stdin_name: str,
+    asked: Asked,
     as_user: str,
     chat_url: str,
     *,
@@ -108,7 +132,7 @@ async def _add(
         whole = True
         if wait and imported:
             whole = await exports.settle(engine, principal, imported)
-        ids, refused = await _accept(engine, principal, kb, given, stdin_name)
+        ids, refused = await _accept(engine, principal, kb, given, asked)
         if wait:
             documents = await ingest(engine, principal, ids)
         else:
@@ -135,7 +159,7 @@ async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> st
 
 
 async def _accept(
-    engine: Engine, principal: Principal, kb: str, given: Sequence[Given], stdin_name: str
+    engine: Engine, principal: Principal, kb: str, given: Sequence[Given], asked: Asked
 ) -> tuple[list[str], list[Refused]]:
     """Hand documents over a batch at a time; one that is refused does not stop the others."""
     from cli import output
@@ -144,7 +168,7 @@ async def _accept(
     refused: list[Refused] = []
     with output.Bar("reading", len(given)) as bar:
         for start in range(0, len(given), BATCH):
-            batch = [(one, _document(one, stdin_name)) for one in given[start : start + BATCH]]
+            batch = [(one, _document(one, asked)) for one in given[start : start + BATCH]]
             accepted, faults = await _accept_batch(engine, principal, kb, batch)
             ids += accepted
             refused += faults
@@ -176,19 +200,26 @@ async def _accept_batch(
     return ids, refused
 
 
-def _document(given: Given, stdin_name: str) -> NewDocument:
+def _document(given: Given, asked: Asked) -> NewDocument:
     from engine.documents import NewDocument
 
     if given.path is not None:
-        return NewDocument(
+        new = NewDocument(
             path=given.path,
             filename=given.path.name,
             external_id=given.external_id,
             details={"path": given.label},
         )
-    if given.url:
-        return NewDocument(url=given.url)
-    return NewDocument(data=sys.stdin.buffer.read(), filename=PurePath(stdin_name).name)
+    elif given.url:
+        new = NewDocument(url=given.url)
+    else:
+        data = sys.stdin.buffer.read()
+        new = NewDocument(data=data, filename=PurePath(asked.stdin_name).name)
+    return replace(
+        new,
+        extraction_strategy=asked.extraction_strategy,
+        quality_control=asked.quality_control,
+    )
 
 
 async def ingest(

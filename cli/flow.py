@@ -332,6 +332,7 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "details": dict(trial.details),
         "remarks": list(trial.remarks),
         "elapsed_s": dict(trial.elapsed_s),
+        "rendered": trial.rendered,
         "chunks": [
             {
                 "start": chunk.start,

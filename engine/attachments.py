@@ -22,6 +22,7 @@ from engine.index.port import RevisionRef
 from engine.outbox import append_event, enqueue
 from engine.reconcile import queue_reindex
 from engine.revisions import Work
+from engine.upload_options import details_of, kept_options
 
 DEPTH = 2  # a message's files, and those of a message attached to it
 MAX_ATTEMPTS = 5
@@ -76,7 +77,11 @@ async def _settle_one(
             .order_by(Revision.number.desc())
             .limit(1)
         )
-        same = newest is not None and newest.blob_hash == file.blob_hash
+        same = (
+            newest is not None
+            and newest.blob_hash == file.blob_hash
+            and kept_options(child.details) == kept_options(parent.details)
+        )
         if same and child.deleted_at is None and child.state != DocumentState.CANCELLED:
             await _share(session, parent, child)
             return
@@ -96,7 +101,8 @@ async def _settle_one(
     child.acl_id, child.acl_all = parent.acl_id, list(parent.acl_all)
     child.hidden = parent.hidden
     child.derived_from = [parent.id]
-    child.details = {"attachment_of": parent.id, _DEPTH: depth}
+    options = details_of(kept_options(parent.details))
+    child.details = {"attachment_of": parent.id, _DEPTH: depth, **options}
     child.source_updated_at = parent.source_updated_at
     child.size_bytes = file.size_bytes
     child.deleted_at = None

@@ -39,6 +39,13 @@ from engine.db.tables import (
 from engine.domain import DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.outbox import append_event, enqueue
+from engine.upload_options import (
+    AS_THE_PIPELINE_SAYS,
+    UploadOptions,
+    details_of,
+    kept_options,
+    parse_options,
+)
 from engine.why import explain
 
 INGEST = "ingest_document"
@@ -61,6 +68,7 @@ class NewDocument:
 
     `external_id` makes it unique in its source: the canonical URL or the path relative to the
     source's root; without one, the content's hash. `acl` None inherits the KB's readers.
+    `extraction_strategy` (empty: standard) and `quality_control` as in `upload_options.py`.
     """
 
     data: bytes | None = None
@@ -72,6 +80,8 @@ class NewDocument:
     acl: Sequence[str] | None = None
     updated_at: datetime | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    extraction_strategy: str = ""
+    quality_control: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,7 @@ class _Received:
     title: str
     blob_hash: str
     size_bytes: int
+    options: UploadOptions = AS_THE_PIPELINE_SAYS
     fault: str = ""  # why it can't be ingested, where that is plain already
 
 
@@ -157,6 +168,8 @@ class Documents:
         A file over the size limit becomes a row too: `failed`, with the reason.
         """
         access.require(principal, Scope.KB_WRITE)
+        for one in new:  # before anything is stored
+            _options_of(one)
         received = await self._receive_all(principal, new)
 
         async def commit(session: AsyncSession) -> list[Added]:
@@ -216,7 +229,7 @@ class Documents:
                 f"{title} has {size:,} bytes and the limit is {self._max:,}: split it, or raise"
                 " processing.max_file_size."
             )
-            return self._checked(_Received(new, external_id, title, "", size, fault))
+            return self._checked(_Received(new, external_id, title, "", size, fault=fault))
         blob_hash = await self._blobs.put(principal.tenant_id, data)
         return self._checked(_Received(new, external_id, title, blob_hash, len(data)))
 
@@ -226,6 +239,7 @@ class Documents:
         received = replace(
             received,
             new=replace(received.new, url=_encoded(received.new.url)),
+            options=_options_of(received.new),
             title=_CONTROL.sub(" ", received.title),
             external_id=_encoded(received.external_id),
         )
@@ -287,7 +301,7 @@ class Documents:
         document.title = item.title
         document.url = new.url
         document.acl_id = acl_id
-        document.details = dict(new.details)
+        document.details = {**new.details, **details_of(item.options)}
         document.source_updated_at = new.updated_at
         document.size_bytes = item.size_bytes
         document.deleted_at = None
@@ -362,6 +376,8 @@ class Documents:
             return None
         if newest.blob_hash != item.blob_hash or document.state in {"failed", "cancelled"}:
             return None
+        if kept_options(document.details) != item.options:
+            return None  # read otherwise, the same bytes may be other chunks
         job = await session.scalar(
             select(Job.id)
             .where(Job.document_id == document.id, Job.kind == INGEST)
@@ -499,6 +515,10 @@ class Documents:
         async with self._db.read() as session:
             document = await access.get_visible_document(session, principal, document_id)
             return await explain(session, document)
+
+
+def _options_of(new: NewDocument) -> UploadOptions:
+    return parse_options(new.extraction_strategy, quality_control=new.quality_control)
 
 
 def _encoded(name: str) -> str:

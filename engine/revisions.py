@@ -16,7 +16,7 @@ from sqlalchemy import Select, String, bindparam, delete, exists, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import component_outputs, jobs
+from engine import component_outputs, jobs, upload_options
 from engine.clock import now
 from engine.db.tables import (
     Acl,
@@ -38,6 +38,7 @@ from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
 from engine.errors import Cancelled, Conflict
 from engine.index.port import RevisionRef, Space
 from engine.outbox import append_event, enqueue
+from engine.upload_options import UploadOptions
 
 CLEAN_AGAIN_S = 2.0  # for an ingestion to notice that it was cancelled
 
@@ -82,6 +83,7 @@ class Work:
     hidden: bool
     source_updated_at: datetime | None
     is_first: bool  # no revision of the document answers yet
+    options: UploadOptions = upload_options.AS_THE_PIPELINE_SAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def _work(row: Any) -> Work:  # noqa: ANN401 (a row)
         hidden=row.hidden,
         source_updated_at=row.source_updated_at,
         is_first=row.live_id is None or row.live_id == row.revision_id,
+        options=upload_options.kept_options(row.details),
     )
 
 
@@ -429,7 +432,9 @@ def _facts(row: Any, content: Content) -> dict[str, Any]:  # noqa: ANN401 (a row
     if content.details or "extracted" in row.details:
         # What the present pipeline read out of it takes the place of all an earlier one did.
         kept = {key: value for key, value in row.details.items() if key != "extracted"}
-        facts["details"] = {**kept, **content.details}
+        # What the upload asked for is not for the file to say.
+        found = {key: value for key, value in content.details.items() if key != upload_options.KEY}
+        facts["details"] = {**kept, **found}
     if row.source_updated_at is None:
         facts["source_updated_at"] = content.updated_at
     return facts

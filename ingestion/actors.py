@@ -50,7 +50,7 @@ class IngestDocument:
         document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
         async with self._services.db.read() as session:
             work = await revisions.begin(session, document_id, revision_id)
-        graph = await self._pipelines.graph(job.tenant_id, work.pipeline)
+        graph = await self._pipelines.graph(job.tenant_id, work.pipeline, work.options)
         ids = RunIds(
             tenant_id=job.tenant_id,
             flow_id=work.pipeline,

@@ -20,7 +20,9 @@ from engine.flow.templates import template_text
 from engine.models.port import LanguageModel
 from engine.plugins import Plugins, load_plugins
 from engine.settings import Settings
+from engine.upload_options import AS_THE_PIPELINE_SAYS, UploadOptions
 from ingestion.components import COMPONENTS
+from ingestion.upload_pipeline import pipeline_for
 
 # What a component makes is for these: behind them it comes too late.
 _BEFORE = {
@@ -88,19 +90,27 @@ class Pipelines:
         self._db = db
         self._registry = registry
         self._offers = offers
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[tuple[str, UploadOptions], Graph] = {}
 
-    async def graph(self, tenant_id: str, name: str) -> Graph:
-        """The graph of a knowledge base's pipeline; raises what a person can mend."""
+    async def graph(
+        self, tenant_id: str, name: str, options: UploadOptions = AS_THE_PIPELINE_SAYS
+    ) -> Graph:
+        """The graph of a knowledge base's pipeline, as an upload wants it.
+
+        Raises what a person can mend.
+        """
         text = template_text(name)
         if text is None:
             async with self._db.read() as session:
                 text = await flows.load_text(session, tenant_id, name)
-        known = self._graphs.get(text)
+        known = self._graphs.get((text, options))
         if known is not None:
             return known
         try:
             graph = load_pipeline(text, self._registry, offers=self._offers)
+            if options != AS_THE_PIPELINE_SAYS:
+                adapted = pipeline_for(text, options)
+                graph = load_pipeline(adapted, self._registry, offers=self._offers)
         except FlowError as error:
             raise EngineError(
                 f"The pipeline {name!r} does not load: {error}. Mend it, or give the knowledge base"
@@ -108,5 +118,5 @@ class Pipelines:
             ) from error
         if len(self._graphs) >= KEPT:
             self._graphs.pop(next(iter(self._graphs)))
-        self._graphs[text] = graph
+        self._graphs[text, options] = graph
         return graph

@@ -1,7 +1,7 @@
 """What of a document is taken: code, tables, images, formatting. Pure; Parser calls it.
 
 The text stays as it is, so that offsets hold; what is not taken is marked hidden, which is neither
-indexed nor cited.
+indexed nor cited. What a reader hides by itself (front matter, comments) are `asides`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Selection:
     tables: bool = True
     images: bool = True
     formatting: bool = True
+    asides: bool = False
 
 
 ALL = Selection()
@@ -41,6 +42,8 @@ def select(document: Converted, selection: Selection) -> Converted:
 
 
 def _selected(text: str, block: Block, selection: Selection) -> Block:
+    if block.kind == "hidden" and selection.asides:
+        return replace(block, kind="paragraph")
     unwanted = (
         (block.kind == "code" and not selection.code_blocks)
         or (block.kind == "table" and not selection.tables)

@@ -42,6 +42,7 @@ class Trial:
     details: Mapping[str, Any]
     remarks: Sequence[str]
     elapsed_s: Mapping[str, float]
+    rendered: str = ""  # by a Parser that was told an `output_format`
 
 
 def without_index(dsl: Dsl) -> dict[str, Any]:
@@ -92,6 +93,11 @@ async def run_trial(
             run.published = True  # nothing of it may answer
             ids = RunIds(tenant_id=work.tenant_id, flow_id=name, run_id=new_id())
             result = await run_flow(graph, ids, run, log=_Log(watch))
+            rendered = [
+                await run.unpack_text(record.output["rendered"])
+                for record in result.nodes.values()
+                if "rendered" in record.output
+            ]
     if result.error is not None:
         raise result.error
     if run.chunks is None:
@@ -104,6 +110,7 @@ async def run_trial(
         details=run.found.details,
         remarks=run.remarks,
         elapsed_s={node: record.elapsed_s for node, record in result.nodes.items()},
+        rendered="".join(rendered),
     )
 
 

@@ -18,6 +18,7 @@ from engine.access import require
 from engine.domain import Scope
 from engine.errors import InvalidInput
 from engine.telemetry import correlation_id
+from engine.upload_options import KEY
 from engine.watching import Watched
 
 STREAM_S = 600.0  # then a stream asks to be opened again: who may see what is decided anew
@@ -66,7 +67,9 @@ async def show(request: Request) -> Response:
     require(principal, Scope.KB_READ)
     document = await engine.get_document(principal, request.path_params["id"])
     why = await engine.why_document(principal, document.id)
-    return JSONResponse(shapes.document(document) | {"progress": document.progress, "message": why})
+    asked = {"upload_options": document.details.get(KEY, {})}
+    known = shapes.document(document) | {"progress": document.progress, "message": why}
+    return JSONResponse(known | asked)
 
 
 async def events(request: Request) -> Response:

@@ -42,6 +42,14 @@ def complete_pipeline(dsl: Dsl) -> Dsl:
     return {"components": flow.components, "edges": flow.edges}
 
 
+def insert_stage(dsl: Dsl, stage: str, *, before: str, param: dict[str, Any]) -> Dsl:
+    """`dsl` with a component of type `stage` before each of type `before`."""
+    flow = _Flow(load_dsl(dsl)[1])
+    for target in [i for i, kind in flow.types.items() if kind == before]:
+        flow.insert_before(target, stage, param)
+    return {"components": flow.components, "edges": flow.edges}
+
+
 class _Flow:
     """The lists of a DSL, copied so that they may grow."""
 
@@ -57,14 +65,17 @@ class _Flow:
         taken = {edge[end] for edge in self.edges}
         return [i for i in self.types if i not in taken]
 
-    def add(self, stage: str, *, at_start: bool = False) -> str:
+    def add(
+        self, stage: str, param: dict[str, Any] | None = None, *, at_start: bool = False
+    ) -> str:
         """A new component of type `stage`, not connected yet; its id."""
         name = stage.lower()
         number = 2
         while name in self.types:
             name, number = f"{stage.lower()}_{number}", number + 1
         self.components.insert(
-            0 if at_start else len(self.components), {"id": name, "type": stage, "param": {}}
+            0 if at_start else len(self.components),
+            {"id": name, "type": stage, "param": dict(param or {})},
         )
         self.types[name] = stage
         return name
@@ -74,8 +85,8 @@ class _Flow:
         node = self.add(stage)
         self.edges += [{"source": terminal, "target": node} for terminal in terminals]
 
-    def insert_before(self, target: str, stage: str) -> None:
-        node = self.add(stage)
+    def insert_before(self, target: str, stage: str, param: dict[str, Any] | None = None) -> None:
+        node = self.add(stage, param)
         for edge in self.edges:
             if edge["target"] == target:
                 edge["target"] = node

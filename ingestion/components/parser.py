@@ -26,6 +26,7 @@ from engine.revisions import Content
 from ingestion import convert
 from ingestion.convert import document as documents
 from ingestion.convert.document import Converted
+from ingestion.rendition import Format, render
 from ingestion.selection import Selection, select
 from ingestion.services import Ingestion
 
@@ -39,6 +40,7 @@ class Setup(BaseModel):
     parse_method: Literal["text", "deepdoc"] = (
         "text"  # deepdoc: another name for the layout-aware text reader
     )
+    output_format: Format | None = None  # what `rendered` is written in
 
 
 class Parser(Component[Ingestion]):
@@ -52,8 +54,11 @@ class Parser(Component[Ingestion]):
     class Param(ComponentParam):
         """Without setups every supported format is read; with some, only their suffixes are.
 
+        With an `output_format` in a setup the document is handed on as `rendered` too: Markdown,
+        HTML or JSON by the setup of its suffix, Markdown where that names none.
         `code_blocks`, `tables` and `images` false leave these out of what is found; `formatting`
-        false takes headings, lists and quotes for plain paragraphs.
+        false takes headings, lists and quotes for plain paragraphs. `asides` true takes front
+        matter and comments too, which are hidden else.
         """
 
         setups: dict[str, Setup] = Field(default_factory=dict)
@@ -61,8 +66,15 @@ class Parser(Component[Ingestion]):
         tables: bool = True
         images: bool = True
         formatting: bool = True
+        asides: bool = False
 
     param: Param
+
+    @classmethod
+    def writes_of(cls, param: Param) -> frozenset[str]:
+        """What is rendered too, where a setup says how."""
+        renders = any(setup.output_format for setup in param.setups.values())
+        return cls.writes | {"rendered"} if renders else cls.writes
 
     async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
         run = context.services
@@ -75,6 +87,7 @@ class Parser(Component[Ingestion]):
             tables=self.param.tables,
             images=self.param.images,
             formatting=self.param.formatting,
+            asides=self.param.asides,
         )
         document = run.converted = select(document, selection)
         if not document.text.strip() and not document.attachments:
@@ -104,7 +117,11 @@ class Parser(Component[Ingestion]):
             )
             for one in document.attachments
         ]
-        return {"text": await run.pack_text(document.text), "title": title, "details": details}
+        output = {"text": await run.pack_text(document.text), "title": title, "details": details}
+        if "rendered" in self.writes_of(self.param):
+            rendered = await anyio.to_thread.run_sync(render, document, self._format(name))
+            output["rendered"] = await run.pack_text(rendered)
+        return output
 
     async def convert(self, context: RunContext[Ingestion], data: bytes, name: str) -> Converted:
         """The document in a file's bytes.
@@ -143,17 +160,28 @@ class Parser(Component[Ingestion]):
         readers = await anyio.to_thread.run_sync(_readers_hash)
         return key_of(self.type, name=name, readers=readers)
 
+    def _format(self, name: str) -> Format:
+        suffix = _suffix(name)
+        for setup in self.param.setups.values():
+            if suffix in {one.lower().lstrip(".") for one in setup.suffix}:
+                return setup.output_format or "markdown"
+        return "markdown"
+
     def _check_suffix(self, name: str) -> None:
         allowed = {
             suffix.lower().lstrip(".") for s in self.param.setups.values() for suffix in s.suffix
         }
-        suffix = name.rpartition(".")[2].lower()
+        suffix = _suffix(name)
         if allowed and suffix not in allowed:
             raise DocumentError(
                 f"{name}: this pipeline reads only {', '.join(sorted(allowed))}; use another"
                 " pipeline or knowledge base for it.",
                 code="unsupported",
             )
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2].lower()
 
 
 @cache

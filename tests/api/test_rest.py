@@ -120,6 +120,26 @@ async def test_files_are_taken_listed_and_deleted(client, engine: Engine) -> Non
     assert again.status_code == 404
 
 
+async def test_what_an_upload_asks_for_is_kept_with_its_documents(client, engine: Engine) -> None:
+    files = [("file", ("asked.md", b"---\nkind: Heliotrope\n---\n# Asked\n\nBread at noon.\n"))]
+    asked = {"extraction_strategy": "comprehensive", "quality_control": "true"}
+    wrong = [
+        await client.post("/api/v1/documents", data={"kb": "team"} | fault, files=files)
+        for fault in ({"extraction_strategy": "all"}, {"quality_control": "maybe"})
+    ]
+    added = await client.post("/api/v1/documents", data={"kb": "team"} | asked, files=files)
+    await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+    [handle] = added.json()["documents"]
+    shown = (await client.get(f"/api/v1/documents/{handle['id']}")).json()
+    found = await client.post("/api/v1/search", json={"query": "Heliotrope", "mode": "keyword"})
+    assert [answer.status_code for answer in wrong] == [422, 422]
+    assert [answer.json()["field"] for answer in wrong] == list(asked)
+    assert shown["state"] == "ready"
+    assert shown["upload_options"] == asked | {"quality_control": True}
+    assert "asked.md" in added.text
+    assert any("Heliotrope" in hit["text"] for hit in found.json()["hits"])
+
+
 async def test_an_upload_needs_a_form_a_file_a_knowledge_base_and_the_right(
     client, engine: Engine
 ) -> None:

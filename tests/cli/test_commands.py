@@ -105,6 +105,25 @@ def test_adding_a_changed_file_again_replaces_it(run: Run, tmp_path: Path) -> No
     assert "at one" in hit["text"]
 
 
+def test_what_an_upload_asks_for_is_shown_with_the_document(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "asked.md"
+    page.write_text("---\nkind: heliotrope\n---\n# Asked\n\nLunch is at one.\n", encoding="utf-8")
+    asked = ["--extraction-strategy", "comprehensive", "--quality-control"]
+    [added] = run("add", str(page), "--kb", "asked", *asked)["documents"]
+    details = run("docs", "show", added["id"])["details"]
+    assert details["upload_options"] == {
+        "extraction_strategy": "comprehensive",
+        "quality_control": True,
+    }
+    assert details["extracted"]["quality"] == {"checked": 1, "flagged": 0}
+    [hit] = run("search", "heliotrope", "--kb", "asked")["hits"]
+    assert "heliotrope" in hit["text"]
+    [refused] = run("add", str(page), "--kb", "asked", "--extraction-strategy", "x", code=5)[
+        "documents"
+    ]
+    assert refused["error"] == "No extraction strategy 'x'. Allowed: standard, comprehensive."
+
+
 def test_one_bad_file_does_not_stop_the_others(
     filled: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

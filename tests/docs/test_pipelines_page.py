@@ -19,7 +19,7 @@ REGISTRY = Registry(COMPONENTS)
 
 def test_every_example_loads() -> None:
     examples = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         if "components" in example:
             assert load_pipeline(example, REGISTRY)

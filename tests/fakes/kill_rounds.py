@@ -3,7 +3,7 @@
 A round begins with a copy of a data folder that holds a few documents, adds new ones, replaces some
 and deletes some; then its processes are killed at named states, and started again until nothing is
 left to do. What it ends with is compared with a run that nobody disturbed. `tests/flows/test_kill.py`
-plays a few rounds, `benchmarks/kill.py` many.
+plays a few rounds, `benchmarks/kill.py` many; `upload_rounds.py` begins them with an upload.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,14 @@ async def finish(home: Path) -> None:
         raise AssertionError(f"the last worker ended with {status}")
 
 
-async def play(home: Path, template: Path, kills: Sequence[Kill]) -> Round:
-    """One round; raises where a process hangs or stays behind."""
+async def play(
+    home: Path,
+    template: Path,
+    kills: Sequence[Kill],
+    *,
+    change: Callable[[Path], Awaitable[None]] = change,
+) -> Round:
+    """One round, begun by `change`; raises where a process hangs or stays behind."""
     started = time.monotonic()
     shutil.copytree(template, home)
     await change(home)
@@ -259,7 +265,7 @@ async def examine(home: Path) -> dict[str, Any]:
         assert health["index"] == health["database"] == "", health
         for number in (*OLD, *NEW):
             await _look_for(engine, owner, number)
-    _assert_no_leftovers(home)
+    assert_no_leftovers(home)
     return found
 
 
@@ -325,7 +331,7 @@ async def _look_for(engine: Engine, owner: Principal, number: int) -> None:
         assert len(texts) == (version == newest), (number, version, texts)
 
 
-def _assert_no_leftovers(home: Path) -> None:
+def assert_no_leftovers(home: Path) -> None:
     """Neither half-written files nor such that nothing names."""
     assert list((home / "blobs").glob(".incoming/*")) == []
     assert list(home.glob(".*")) == []
