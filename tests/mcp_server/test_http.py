@@ -223,18 +223,18 @@ async def test_two_hundred_malformed_calls_leave_memory_as_it_was(
             body = BAD_MESSAGES[n % len(BAD_MESSAGES)]
             await http.post("/mcp", content=body, headers=headers_of("2025-11-25"))
             await http.post(
-                "/mcp", json=call_of("search", query=f"x{n}", **{f"wrong{n}": "x" * 5_000})
+                "/mcp", json=call_of("search", query=f"x{n}", **{f"wrong{n}": "x" * 10_000})
             )
             caplog.clear()  # what the test itself remembers
 
-    await send(60)  # caches fill and parts load at the first messages
+    await send(20)  # caches fill and parts load at the first messages
     gc.collect()
     tracemalloc.start()
     try:
-        await send(20)
+        await send(10)
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
-        await send(200)
+        await send(100)  # of each kind
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
     finally:
