@@ -13,7 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, clock
@@ -125,7 +126,12 @@ _LOOK = select(
     .scalar_subquery()
     .label("ahead"),
 )
-_ADD_POST = insert(Post)
+_ADD_POST = {
+    name: dialect.insert(Post.__table__)
+    .on_conflict_do_nothing(index_elements=["job_id"])
+    .returning(Post.id)
+    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
+}
 
 
 async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
@@ -136,7 +142,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     values = {"tenant_id": tenant_id, "kind": kind, "key": key}
     looked = (await session.execute(_LOOK, values)).one()
     if looked.known is not None:
-        known_id = await session.scalar(select(Post.id).where(Post.job_id == looked.known))
+        known_id = await session.scalar(_post_of(looked.known))
         if known_id is not None:
             return Accepted(known_id, looked.known, new.met, is_new=False, ahead=0)
     post_id = clock.new_id()
@@ -164,8 +170,15 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
         "turn_id": new.turn_id,
         "addressed": new.addressed,
     }
-    await (await session.connection()).execute(_ADD_POST, [row])
+    if await session.scalar(_ADD_POST[session.get_bind().dialect.name], row) is None:
+        # Delivered twice at the same time, and the other was quicker.
+        known_id = (await session.scalars(_post_of(job_id))).one()
+        return Accepted(known_id, job_id, new.met, is_new=False, ahead=0)
     return Accepted(post_id, job_id, new.met, is_new=True, ahead=looked.ahead)
+
+
+def _post_of(job_id: str) -> Select[str]:
+    return select(Post.id).where(Post.job_id == job_id)
 
 
 async def accept_errand(
