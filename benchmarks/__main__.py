@@ -24,6 +24,8 @@ MODULES = (
     "chat",
     "kill",
     "mcp",
+    "slack",
+    "freshness",
 )
 LONGEST_S = 1800
 

@@ -144,6 +144,21 @@ PROMISES = (
         "mcp", ("soak", "growth_percent"), "%", 5,
     ),
     Promise(
+        "acknowledging Slack, 20 questions at once, the slowest",
+        "slack", ("reaction", "ack_ms_max"), "ms", 200,
+    ),
+    Promise(
+        "until a question's first sign, 20 at once, the slowest",
+        "slack", ("reaction", "sign_ms_max"), "ms", 1000,
+    ),
+    Promise(
+        "a Slack message, from its event until a search finds it: p50",
+        "freshness", ("channel", "found_s_p50"), "s", None,
+    ),
+    Promise(
+        "the same: p95", "freshness", ("channel", "found_s_p95"), "s", 5,
+    ),
+    Promise(
         "the right MCP tool first, 75 tasks with a live model",
         "tool_choice", ("right_tool",), "", 0.9, at_most=False,
     ),

@@ -24,6 +24,7 @@ from engine.db.tables import (
     Identity,
     Membership,
     Message,
+    Source,
     User,
     Workspace,
 )
@@ -143,6 +144,24 @@ async def get_place(session: AsyncSession, platform: str, external_id: str) -> P
     if row is None:
         raise NotFound(f"No {platform} workspace {external_id!r} is connected.")
     return _place(row)
+
+
+async def kept_place(
+    session: AsyncSession, platform: str, workspace: str, channel: str
+) -> Place | None:
+    """The active workspace of a channel whose history is kept; None where it is not."""
+    row = await session.scalar(
+        select(Workspace)
+        .join(Channel, Channel.workspace_id == Workspace.id)
+        .join(Source, Source.channel_id == Channel.id)
+        .where(
+            Workspace.platform == platform,
+            Workspace.external_id == workspace,
+            Workspace.state == ACTIVE,
+            Channel.external_id == channel,
+        )
+    )
+    return None if row is None else _place(row)
 
 
 async def place_of(

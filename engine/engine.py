@@ -44,6 +44,7 @@ from engine.domain import (
     Answered,
     AnswerEvent,
     Audience,
+    Hit,
     Lane,
     Principal,
     Role,
@@ -59,6 +60,7 @@ from engine.ingestions import Ingestion
 from engine.knowledge_bases import KbInfo
 from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
+from engine.origins import Origin, origins
 from engine.reading import Page
 from engine.reconcile import Drift
 from engine.reembedding import Reembedding
@@ -373,6 +375,13 @@ class Engine:
             limit=limit,
             mode=mode,
         )
+
+    async def origins(self, principal: Principal, hits: Sequence[Hit]) -> list[Origin | None]:
+        """For each hit of the principal's own search the chat message its best passage stands in."""
+        access.require(principal, Scope.KB_READ)
+        spans = [(hit.revision_id, one.start, one.end) for hit in hits for one in hit.passages[:1]]
+        async with self.db.read() as session:
+            return await origins(session, principal.tenant_id, spans)
 
     async def ask(
         self,

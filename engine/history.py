@@ -22,9 +22,8 @@ from engine.channels import (
     Place,
 )
 from engine.db.session import Database
-from engine.derivation import source_of
 from engine.domain import Lane, Principal, Scope
-from engine.errors import InvalidInput, NotFound
+from engine.errors import InvalidInput
 from engine.messages import NewMessage, NewThread, Stored
 from engine.sources import Coverage, Progress, Receipt
 
@@ -44,14 +43,10 @@ class History:
         async with self._db.read() as session:
             return await channels.get_place(session, platform, external_id)
 
-    async def keeps(self, place: Place, channel: str) -> bool:
-        """Whether messages of a channel are kept, so that telling of one is worth a transaction."""
+    async def kept_place(self, platform: str, workspace: str, channel: str) -> Place | None:
+        """The workspace of a channel whose messages are kept, in the platform's ids; else None."""
         async with self._db.read() as session:
-            try:
-                channel_id = await channels.channel_id_of(session, place, channel)
-            except NotFound:
-                return False
-            return await source_of(session, channel_id) is not None
+            return await channels.kept_place(session, platform, workspace, channel)
 
     async def store(
         self,

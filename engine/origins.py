@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Row, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db.tables import Channel, Identity, Message, MessageSpan, Workspace
@@ -34,47 +34,74 @@ async def origins(
 
     For passages that passed the gate already: this asks nothing about who may read them.
     """
-    found: list[Origin | None] = []
+    if not spans:
+        return []
+    rows = (
+        await session.execute(
+            select(MessageSpan, Message, Channel, Workspace)
+            .join(Message, Message.id == MessageSpan.message_id)
+            .join(Channel, Channel.id == Message.channel_id)
+            .join(Workspace, Workspace.id == Channel.workspace_id)
+            .where(
+                MessageSpan.tenant_id == tenant_id,
+                or_(
+                    *(
+                        and_(
+                            MessageSpan.revision_id == revision_id,
+                            MessageSpan.start < end,
+                            MessageSpan.end > start,
+                        )
+                        for revision_id, start, end in set(spans)
+                    )
+                ),
+                Message.deleted_at.is_(None),
+            )
+            .order_by(MessageSpan.start)
+        )
+    ).all()
+    chosen: list[Row[MessageSpan, Message, Channel, Workspace] | None] = []
     for revision_id, start, end in spans:
-        rows = (
-            await session.execute(
-                select(MessageSpan.start, MessageSpan.end, Message, Channel, Workspace)
-                .join(Message, Message.id == MessageSpan.message_id)
-                .join(Channel, Channel.id == Message.channel_id)
-                .join(Workspace, Workspace.id == Channel.workspace_id)
-                .where(
-                    MessageSpan.tenant_id == tenant_id,
-                    MessageSpan.revision_id == revision_id,
-                    MessageSpan.start < end,
-                    MessageSpan.end > start,
-                    Message.deleted_at.is_(None),
-                )
-                .order_by(MessageSpan.start)
-            )
-        ).all()
-        if not rows:
-            found.append(None)
-            continue
-        row = max(rows, key=lambda one: min(one.end, end) - max(one.start, start))
-        message, channel, workspace = row.Message, row.Channel, row.Workspace
-        name = await session.scalar(
-            select(Identity.name).where(
-                Identity.tenant_id == tenant_id,
-                Identity.workspace_id == workspace.id,
-                Identity.subject == message.author,
-            )
+        inside = [row for row in rows if row.MessageSpan.revision_id == revision_id]
+        shared = [
+            min(row.MessageSpan.end, end) - max(row.MessageSpan.start, start) for row in inside
+        ]
+        most = max(shared, default=0)
+        chosen.append(inside[shared.index(most)] if most > 0 else None)
+    authors = {(row.Workspace.id, row.Message.author) for row in chosen if row is not None}
+    names = await _names(session, tenant_id, authors)
+    return [
+        None
+        if row is None
+        else Origin(
+            message_id=row.Message.id,
+            external_id=row.Message.external_id,
+            author=names.get((row.Workspace.id, row.Message.author))
+            or row.Message.author_name
+            or row.Message.author,
+            posted_at=row.Message.posted_at,
+            channel=row.Channel.name,
+            url=permalink(
+                row.Workspace, row.Channel.external_id, row.Message.external_id, row.Message.thread
+            ),
         )
-        found.append(
-            Origin(
-                message_id=message.id,
-                external_id=message.external_id,
-                author=name or message.author_name or message.author,
-                posted_at=message.posted_at,
-                channel=channel.name,
-                url=permalink(workspace, channel.external_id, message.external_id, message.thread),
-            )
+        for row in chosen
+    ]
+
+
+async def _names(
+    session: AsyncSession, tenant_id: str, authors: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """Names of accounts by (workspace id, the platform's id)."""
+    if not authors:
+        return {}
+    rows = await session.execute(
+        select(Identity.workspace_id, Identity.subject, Identity.name).where(
+            Identity.tenant_id == tenant_id,
+            Identity.workspace_id.in_({workspace_id for workspace_id, _ in authors}),
+            Identity.subject.in_({subject for _, subject in authors}),
         )
-    return found
+    )
+    return {(row.workspace_id, row.subject): row.name for row in rows}
 
 
 def permalink(workspace: Workspace, channel: str, message: str, thread: str) -> str:

@@ -13,7 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, clock
@@ -114,21 +115,36 @@ class PostInfo:
     created_at: datetime
 
 
+# The platform is acknowledged after these: built once, and no more of them than it takes.
+_LOOK = select(
+    select(Job.id)
+    .where(Job.tenant_id == bindparam("tenant_id"), Job.idempotency_key == bindparam("key"))
+    .scalar_subquery()
+    .label("known"),
+    select(func.count())
+    .where(Job.kind == bindparam("kind"), Job.state == JobState.QUEUED)
+    .scalar_subquery()
+    .label("ahead"),
+)
+_ADD_POST = {
+    name: dialect.insert(Post.__table__)
+    .on_conflict_do_nothing(index_elements=["job_id"])
+    .returning(Post.id)
+    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
+}
+
+
 async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     """Take a question on: its post and its job are there once the caller's transaction commits."""
     tenant_id = new.met.tenant_id
     kind = answer_kind(new.platform)
     key = f"{kind}:{new.key}"[:200] if new.key else None
-    if key is not None:
-        known = await session.execute(
-            select(Post.id, Post.job_id)
-            .join(Job, Job.id == Post.job_id)
-            .where(Job.tenant_id == tenant_id, Job.idempotency_key == key)
-        )
-        if (row := known.one_or_none()) is not None:
-            return Accepted(row.id, row.job_id, new.met, is_new=False, ahead=0)
-    waiting = select(func.count()).where(Job.kind == kind, Job.state == JobState.QUEUED)
-    ahead = await session.scalar(waiting) or 0
+    values = {"tenant_id": tenant_id, "kind": kind, "key": key}
+    looked = (await session.execute(_LOOK, values)).one()
+    if looked.known is not None:
+        known_id = await session.scalar(_post_of(looked.known))
+        if known_id is not None:
+            return Accepted(known_id, looked.known, new.met, is_new=False, ahead=0)
     post_id = clock.new_id()
     job_id = await enqueue(
         session,
@@ -139,25 +155,30 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
         idempotency_key=key,
         max_attempts=ATTEMPTS,
     )
-    session.add(
-        Post(
-            id=post_id,
-            tenant_id=tenant_id,
-            job_id=job_id,
-            workspace_id=new.met.workspace_id,
-            channel_id=new.met.channel_id,
-            identity_id=new.met.identity_id,
-            surface=new.surface,
-            channel=new.channel,
-            thread=new.thread,
-            question_id=new.question_id,
-            question=new.question,
-            turn_id=new.turn_id,
-            addressed=new.addressed,
-        )
-    )
-    await session.flush()
-    return Accepted(post_id, job_id, new.met, is_new=True, ahead=ahead)
+    row = {
+        "id": post_id,
+        "tenant_id": tenant_id,
+        "job_id": job_id,
+        "workspace_id": new.met.workspace_id,
+        "channel_id": new.met.channel_id,
+        "identity_id": new.met.identity_id,
+        "surface": new.surface,
+        "channel": new.channel,
+        "thread": new.thread,
+        "question_id": new.question_id,
+        "question": new.question,
+        "turn_id": new.turn_id,
+        "addressed": new.addressed,
+    }
+    if await session.scalar(_ADD_POST[session.get_bind().dialect.name], row) is None:
+        # Delivered twice at the same time, and the other was quicker.
+        known_id = (await session.scalars(_post_of(job_id))).one()
+        return Accepted(known_id, job_id, new.met, is_new=False, ahead=0)
+    return Accepted(post_id, job_id, new.met, is_new=True, ahead=looked.ahead)
+
+
+def _post_of(job_id: str) -> Select[str]:
+    return select(Post.id).where(Post.job_id == job_id)
 
 
 async def accept_errand(

@@ -94,15 +94,17 @@ class Keeper:
         channel = _channel(event)
         if str(event.get("channel_type", "")) not in _TALK or channel.startswith("D"):
             return None
+        history = self._engine.history
         subtype = str(event.get("subtype", ""))
         try:
-            place = await self._engine.history.place(NAME, whose.team_id)
             if subtype in {"channel_convert_to_private", "channel_convert_to_public"}:
-                await self._engine.history.made_private(place, channel)
-                await self._engine.history.lost(place, channel)
+                place = await history.place(NAME, whose.team_id)
+                await history.made_private(place, channel)
+                await history.lost(place, channel)
                 return self._again(whose, channel)
-            if await self._engine.history.keeps(place, channel):
-                await self._keep(event, whose, place, channel)
+            kept = await history.kept_place(NAME, whose.team_id, channel)
+            if kept is not None:
+                await self._keep(event, whose, kept, channel)
         except NotFound:
             pass
         return None

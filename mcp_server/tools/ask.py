@@ -17,6 +17,9 @@ class Cited(BaseModel):
     id: str
     title: str
     url: str
+    where: str
+    author: str
+    posted_at: str
     quote: str
 
 
@@ -68,6 +71,9 @@ def _cited(caller: Caller, answer: Answer) -> CitedAnswer:
                 id=citation.id,
                 title=citation.title,
                 url=caller.links.url(citation.url, citation.id),
+                where=citation.where,
+                author=citation.author,
+                posted_at=citation.posted_at,
                 quote=citation.quote,
             )
             for citation in answer.citations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
 
@@ -13,6 +13,9 @@ from mcp_server.cursors import cursor_of, position_of
 from mcp_server.render import SEARCH_BUDGET, page_within, snippet
 from mcp_server.tool import KnowledgeTool
 
+if TYPE_CHECKING:
+    from engine.origins import Origin
+
 DEEPEST = 200  # hits; who has read so many needs another query, not another page
 
 
@@ -20,6 +23,9 @@ class Found(BaseModel):
     id: str
     title: str
     url: str
+    where: str
+    author: str
+    posted_at: str
     snippet: str
     score: float
     knowledge_base: str
@@ -32,7 +38,7 @@ class SearchResults(BaseModel):
 
 
 DESCRIPTION = (
-    "Search the team's documents and chats. Returns the best passages, best first, each with an id"
+    "Search the team's documents and chats. Returns passages, best first, each with an id"
     " for fetch and a url to cite. Use it to find sources; use ask for a finished answer."
 )
 
@@ -51,7 +57,9 @@ async def search(
     caller = current().caller
     offset = int(position_of(caller, cursor, query, knowledge_base) or 0)
     found = await find(caller, query, knowledge_base, min(offset + limit + 1, DEEPEST))
-    rest = [_found(caller, hit) for hit in found.hits[offset : offset + limit + 1]]
+    hits = found.hits[offset : offset + limit + 1]
+    said = await caller.engine.origins(caller.principal, hits)
+    rest = [_found(caller, hit, origin) for hit, origin in zip(hits, said, strict=True)]
     shown = rest[:limit]
     shown = shown[: page_within([item.model_dump() for item in shown], SEARCH_BUDGET)]
     current().results = len(shown)
@@ -75,11 +83,16 @@ async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> S
     return found
 
 
-def _found(caller: Caller, hit: Hit) -> Found:
+def _found(caller: Caller, hit: Hit, origin: Origin | None) -> Found:
+    """A hit; of a chat its `url` leads to the message, as a citation's does."""
+    url = (origin.url if origin else "") or hit.url
     return Found(
         id=hit.id,
         title=hit.title,
-        url=caller.links.url(hit.url, hit.id),
+        url=caller.links.url(url, hit.id),
+        where=hit.passages[0].where,
+        author=origin.author if origin else "",
+        posted_at=origin.posted_at.isoformat() if origin else "",
         snippet=snippet(hit.text),
         score=round(hit.score, 4),
         knowledge_base=hit.kb_name,

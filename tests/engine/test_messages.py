@@ -211,6 +211,17 @@ async def test_nothing_is_kept_of_a_channel_that_nobody_added(world):
     assert await world.history.store(world.place, "C5", [QUESTION]) == Stored()
 
 
+async def test_the_workspace_of_a_channel_is_told_where_its_history_is_kept(database, tmp_path):
+    from engine.channels import NewChannel
+
+    world = await ChatWorld.create(database, tmp_path / "blobs", imported=False)
+    await world.keep("C1", "general", is_public=True, members=["U1"])
+    await world.history.put_channels(world.place, [NewChannel("C5", "random", is_public=True)])
+    asked = [("T-acme", "C1"), ("T-acme", "C5"), ("T-acme", "C6"), ("T-other", "C1")]
+    found = [await world.history.kept_place("slack", *one) for one in asked]
+    assert found == [world.place, None, None, None]
+
+
 async def test_a_citation_leads_to_the_message_it_quotes(world, database, fixed_clock):
     await world.history.store(world.place, "C1", [QUESTION, ANSWER])
     await settle(world, fixed_clock)

@@ -145,11 +145,15 @@ class Installation:
 async def open_installation(
     home: Path, settings: Mapping[str, object] | None = None
 ) -> AsyncIterator[Installation]:
-    """An installation in `home`, whose knowledge base is made where it is not there yet."""
+    """An installation in `home`, whose knowledge base is made where it is not there yet.
+
+    Settings may name another model than the hashing one, which then embeds in earnest.
+    """
     chosen = {"embedding.model": "hashing", **(settings or {})}
     async with open_engine(load_settings(home, None, chosen, environ={})) as engine:
         embedder = HeldEmbedder()
-        engine.embedder = embedder
+        if chosen["embedding.model"] == "hashing":
+            engine.embedder = embedder
         owner = await engine.owner()
         if "notes" not in {kb.name for kb in await engine.list_kbs(owner)}:
             await engine.create_kb(owner, "notes")

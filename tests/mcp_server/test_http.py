@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 
 from cli.serve import build_host
@@ -37,6 +44,22 @@ def headers_of(version: str, name: str = "list_knowledge_bases") -> dict[str, st
     if version < "2026":
         return plain
     return plain | {"mcp-method": "tools/call", "mcp-name": name}
+
+
+@asynccontextmanager
+async def listening(app: Starlette) -> AsyncIterator[int]:
+    """The app behind a real socket, as `scrubjay serve` has it; its port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            async with asyncio.timeout(10):
+                await serving
 
 
 @pytest.fixture
@@ -190,6 +213,66 @@ async def test_two_hundred_malformed_messages_in_a_row_are_answered_each(
         assert "Traceback" not in answer.text
     good = await http.post("/mcp", json=LIST)
     assert '"name":"search"' in good.text
+
+
+async def test_two_hundred_malformed_calls_leave_memory_as_it_was(
+    http: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send(count: int) -> None:
+        for n in range(count):
+            body = BAD_MESSAGES[n % len(BAD_MESSAGES)]
+            await http.post("/mcp", content=body, headers=headers_of("2025-11-25"))
+            await http.post(
+                "/mcp", json=call_of("search", query=f"x{n}", **{f"wrong{n}": "x" * 10_000})
+            )
+            caplog.clear()  # what the test itself remembers
+
+    await send(20)  # caches fill and parts load at the first messages
+    gc.collect()
+    tracemalloc.start()
+    try:
+        await send(10)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        await send(100)  # of each kind
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 300_000  # keeping what 200 calls sent would be 1 MB and more
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+async def test_who_hangs_up_ends_the_work_of_the_call(
+    engine: Engine, host: Starlette, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """Over a real connection: the engine's work is cancelled at once, and the audit says so."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(engine, "list_kbs", hang)
+    body = json.dumps(call_of("list_knowledge_bases")).encode()
+    headers = ACCEPT | headers_of(version) | {"content-length": str(len(body))}
+    async with listening(host) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in headers.items()
+        )
+        writer.write(head.encode() + b"\r\n" + body)
+        async with asyncio.timeout(10):
+            await begun.wait()
+        writer.transport.abort()
+        async with asyncio.timeout(1):
+            await ended.wait()
+    monkeypatch.undo()
+    await engine._call_log.flush()
+    assert (await engine.list_calls(await engine.owner()))[0].code == "cancelled"
 
 
 async def test_a_body_over_four_megabytes_is_refused(http: httpx2.AsyncClient) -> None:

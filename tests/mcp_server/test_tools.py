@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult
 
+from engine.channels import NewChannel, NewPerson, NewWorkspace
 from engine.domain import Scope
 from engine.engine import Engine
+from engine.runtime import open_engine
+from ingestion.host import run_worker
 from mcp_server import render
 from mcp_server.server import INSTRUCTIONS
-from tests.fakes.homes import make_member_token, make_token
+from tests.fakes.chats import START, say, ts
+from tests.fakes.homes import fill, home_settings, make_member_token, make_token
 from tests.mcp_server.conftest import Assistant
 
 pytestmark = pytest.mark.timeout(60)
@@ -41,6 +46,8 @@ async def error_of(client: Assistant, name: str, **arguments: object) -> str:
     return text_of(result)
 
 
+PLACED = ["url", "where", "author", "posted_at"]
+FOUND = ["id", "title", *PLACED, "snippet", "score", "knowledge_base"]
 READING = [
     "search",
     "fetch",
@@ -122,7 +129,7 @@ async def test_search_gives_ids_that_fetch_takes_and_urls_to_cite(client: Assist
     found = value_of(await client.call_tool("search", {"query": "lodging rate", "limit": 1}))
     [hit] = found["results"]
     page = value_of(await client.call_tool("fetch", {"id": hit["id"]}))
-    assert list(hit) == ["id", "title", "url", "snippet", "score", "knowledge_base"]
+    assert list(hit) == FOUND
     assert hit["url"].startswith("http://127.0.0.1:7337/v/")
     assert list(page) == ["id", "title", "text", "url", "metadata"]
     assert "lodging rate" in page["text"]
@@ -154,7 +161,46 @@ async def test_ask_cites_what_it_says(client: Assistant) -> None:
     assert list(answer) == ["answer", "citations", "grounded", "follow_up"]
     assert answer["grounded"]
     assert "240 hours" in answer["answer"]
-    assert list(answer["citations"][0]) == ["n", "id", "title", "url", "quote"]
+    assert list(answer["citations"][0]) == ["n", "id", "title", *PLACED, "quote"]
+
+
+async def test_what_was_said_in_a_chat_names_who_said_it_and_when(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path / "home")
+    await fill(settings)
+    message = "The zebra budget of the garden is 40 million rupees."
+    async with open_engine(settings) as engine:
+        owner = await engine.owner()
+        team = await engine.get_kb(owner, "team")
+        workspace = NewWorkspace("slack", "T1", "Acme", imported=True, url="https://acme.slack.com")
+        people = [NewPerson("U1", "Ada", is_full_member=True)]
+        place = await engine.history.begin_import(owner, workspace, people)
+        channel = NewChannel("C1", "general", is_public=True)
+        await engine.history.import_channel(owner, place, team.id, channel, ["U1"])
+        await engine.history.import_messages(place, "C1", [say(0, message)])
+        await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+        client = Assistant(engine, await engine.owner())
+        found = value_of(await client.call_tool("search", {"query": "zebra budget sick leave"}))
+        asked = value_of(
+            await client.call_tool("ask", {"question": "What is the zebra budget of the garden?"})
+        )
+    placed = [{name: hit[name] for name in PLACED} for hit in found["results"]]
+    told = {
+        "url": f"https://acme.slack.com/archives/C1/p{ts(0).replace('.', '')}",
+        "author": "Ada",
+        "posted_at": START.isoformat(),
+    }
+    [said] = [hit for hit in placed if hit["author"]]
+    assert said == told | {"where": said["where"]}
+    assert {hit["posted_at"] for hit in placed if hit != said} == {""}
+    [cited] = asked["citations"]
+    assert {name: cited[name] for name in told} == told
+
+
+async def test_a_result_says_where_in_its_document_it_stands(client: Assistant) -> None:
+    found = value_of(await client.call_tool("search", {"query": "lodging rate", "limit": 1}))
+    asked = value_of(await client.call_tool("ask", {"question": QUESTION}))
+    assert found["results"][0]["where"] == "Hotels"
+    assert asked["citations"][0]["where"] == "Sick leave"
 
 
 async def test_nothing_found_says_what_was_searched(engine: Engine) -> None:
