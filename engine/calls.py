@@ -61,6 +61,7 @@ class CallLog:
         self._db = db
         self._waiting: deque[Called] = deque(maxlen=WAITING_MAX)
         self._noted = asyncio.Event()
+        self._flushing = asyncio.Lock()  # two at once would write the same calls twice
         self._closing = asyncio.Event()
         self._keeps: dict[str, bool] = {}  # by tenant: whether it keeps what was asked
         self._keeps_read_at = float("-inf")
@@ -92,6 +93,10 @@ class CallLog:
 
     async def flush(self) -> bool:
         """Write everything noted so far, in one transaction; False where that must wait."""
+        async with self._flushing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         self._noted.clear()
         rows = list(self._waiting)
         if not rows:

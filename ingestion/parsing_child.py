@@ -67,11 +67,11 @@ def main() -> None:
 
 
 class _Pages:
-    """Sends how many pages are read, a few times a second at most, ahead of the answer."""
+    """Sends how many pages are read, first and then a few times a second, ahead of the answer."""
 
     def __init__(self, answers: BinaryIO) -> None:
         self._answers = answers
-        self._told_at = time.monotonic()
+        self._told_at = float("-inf")
 
     def __call__(self, done: int, total: int) -> None:
         if time.monotonic() - self._told_at >= TELL_EVERY_S:

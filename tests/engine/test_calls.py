@@ -104,6 +104,15 @@ async def test_calls_wait_while_the_database_is_away(
     assert await rows(engine) == 1
 
 
+async def test_two_who_write_at_once_write_each_call_once(engine: Engine) -> None:
+    owner = await engine.owner()
+    log = CallLog(engine.db)
+    for _ in range(3):
+        log.note(called(owner))
+    assert await asyncio.gather(log.flush(), log.flush()) == [True, True]
+    assert await rows(engine) == 3
+
+
 async def test_a_tenant_that_went_away_does_not_take_the_others_rows_along(
     database_url: str,
 ) -> None:
