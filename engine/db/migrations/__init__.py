@@ -8,6 +8,8 @@ These functions block: call them in a thread.
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ from engine.errors import ConfigurationError
 
 LOCK_KEY = 0x5C2B_0001  # of PostgreSQL's advisory lock: any number that is ours
 LOCK_TIMEOUT_S = 60  # how long a second process waits for the first one to migrate
+WAL_PAUSE_S = 0.01
 
 
 def migrate(
@@ -133,8 +136,18 @@ def connected(url: URL, *, snapshot: bool = False) -> Iterator[Connection]:
 
 
 def _use_wal(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Switching a new file needs it alone, for a moment, and SQLite itself does not wait for that."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_PAUSE_S)
     cursor.close()
 
 
