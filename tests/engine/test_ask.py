@@ -167,7 +167,7 @@ async def test_a_turn_the_new_audience_may_not_read_is_not_recalled(library):
         library, (board, wide), (board, audience), library.asker(model)
     )
     assert searching.query == "And how do I request it?"
-    assert "240" not in model.prompts[1]
+    assert "240 hours" not in model.prompts[1]  # the fence is random, and may hold any figure
     assert QUESTION not in model.prompts[1]
 
 
