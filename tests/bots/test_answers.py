@@ -134,7 +134,7 @@ async def test_an_answer_whose_source_is_closed_meanwhile_is_not_shown(room, not
 
     monkeypatch.setattr(room.engine.chat, "ask", closing)
     [shown] = await room.say(SICK)
-    assert "240" not in everything([shown])
+    assert "240 hours" not in everything([shown])
 
 
 async def test_where_membership_is_stale_only_the_channels_own_is_used_and_that_is_said(room):
@@ -143,7 +143,7 @@ async def test_where_membership_is_stale_only_the_channels_own_is_used_and_that_
             update(Channel).where(Channel.external_id == "C2").values(members_synced_at=None)
         )
     [shown] = await room.say(SICK, channel="C2")
-    assert "240" not in everything([shown])
+    assert "240 hours" not in everything([shown])
     assert shown.reply.note == replies.UNKNOWN_AUDIENCE
 
 

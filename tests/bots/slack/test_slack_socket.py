@@ -143,7 +143,7 @@ async def test_two_tenants_do_not_meet(place, slack):
     await engine.chat.install(other.id, new)
     first, place.team = place.team, team
     [shown] = await place.say("UEVE", f"{place.mention} {SICK}")
-    assert "240" not in said(shown)
+    assert "240 hours" not in said(shown)
     _, responses = await place.command("UEVE", "list")
     assert "notes" not in said(responses)
     place.team = first
