@@ -52,11 +52,19 @@ def _broker(value: str) -> str:
     return value
 
 
+def _web_socket_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"ws", "wss"} or not parts.hostname):
+        raise ValueError("ws://<host>:<port> or wss://<host>")
+    return value.rstrip("/")
+
+
 def _issuer(value: str) -> str:
     _http_url(value)
     return value  # a closing slash is part of an issuer's name
 
 
+WebSocketUrl = Annotated[str, AfterValidator(_web_socket_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
 
@@ -455,7 +463,41 @@ class Slack(Section):
 
 
 class Discord(Section):
-    """Nothing to set yet: the Discord bot is not part of this version."""
+    """The Discord bot: one application, in as many servers as invite it."""
+
+    bot_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="The token of your application's bot; without one there is no Discord bot.",
+    )
+    message_content: bool = Field(
+        default=True,
+        description="Ask for the message content intent: history and auto mode need it. Where "
+        "Discord refuses it the bot runs without, and says so.",
+    )
+    members: bool = Field(
+        default=True,
+        description="Ask for the server members intent: who may read a channel follows from roles. "
+        "Where Discord refuses it the bot answers in channels from nothing but public documents.",
+    )
+    development_server: str = Field(
+        default="",
+        pattern=r"^\d{0,20}$",
+        description="Id of a server that gets the commands at once, and no other does.",
+    )
+    api_base_url: HttpUrl = Field(
+        default="", repr=False, description="Another address for Discord's REST API, for tests."
+    )
+    gateway_url: WebSocketUrl = Field(
+        default="", repr=False, description="Another address for Discord's gateway, for tests."
+    )
+    timeout_s: float = Field(
+        default=10, gt=0, le=120, description="Deadline of one call to Discord."
+    )
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether this says enough for the bot to connect."""
+        return bool(self.bot_token.get_secret_value())
 
 
 class Mcp(Section):
