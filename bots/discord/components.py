@@ -62,7 +62,7 @@ def render(reply: Reply, *, streamed: bool = True) -> list[Part]:
     rest = _details(reply)
     if not streamed and rest and not reply.calls:
         text = markup.render(_markdown(reply), reply.sources)
-        shown = [*_display(text), *rest]
+        shown = [*_display(text), {"type": SEPARATOR, "divider": True, "spacing": 1}, *rest]
         if displayed(shown) <= DISPLAY_MAX:
             return [Part(_v2(shown))]
     parts = _contents(reply)
@@ -126,8 +126,6 @@ def _details(reply: Reply) -> list[Json]:
     note = f"-# *{markup.escape(splitting.cut(reply.note, 500))}*" if reply.note else ""
     lines = list(_source_lines(reply.sources, room - splitting.size(note)))
     out += _display("\n".join(lines)) + _display(note)
-    if reply.sources or reply.note:
-        out.insert(0, {"type": SEPARATOR, "divider": True, "spacing": 1})
     buttons = [_button(button) for button in reply.buttons[:BUTTONS_MAX]]
     return [*out, *_rows([*buttons, *(_thumbs(reply.rated) if reply.rated else ())])]
 
