@@ -92,14 +92,14 @@ class DiscordRoom:
         async with asyncio.timeout(60):
             quiet = 0
             while quiet < 2:
-                told = self._told()
-                await self.discord.until(lambda: self._heard() >= self._told())
+                told = self.told()
+                await self.discord.until(lambda: self._heard() >= self.told())
                 await self.bot.app.aclose()
                 await self.bot.desk.run(asyncio.Event(), until_idle=True)
                 await self.bot.app.aclose()
-                quiet = quiet + 1 if self._told() == told else 0
+                quiet = quiet + 1 if self.told() == told else 0
 
-    def _told(self) -> int:
+    def told(self) -> int:
         """Events of the sessions that stand; those that were replayed are heard twice at most."""
         return sum(len(one.log) for one in self.discord.gateway.connected)
 
