@@ -114,14 +114,14 @@ async def _run_alone(
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
 
+    if fault:
+        raise ConfigurationError(fault)
     configure_logging(level=settings.system.log_level, style=settings.system.log_format)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             loop.add_signal_handler(name, stop.set)
-    if fault:
-        raise ConfigurationError(fault)
     async with open_engine(settings) as engine, load()(engine) as bot:
         await bot.run(stop)
 

@@ -58,4 +58,5 @@ async def work(home: Path, api_url: str, gateway_url: str, wanted: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(Path(sys.argv[1]), *sys.argv[2:4], sys.argv[4] if len(sys.argv) > 4 else ""))
+    _, folder, api, gateway, *named = sys.argv
+    asyncio.run(work(Path(folder), api, gateway, named[0] if named else ""))
