@@ -107,8 +107,11 @@ class DiscordApp:
 
     # Messages
 
-    async def on_message(self, event: str, data: Raw) -> None:
-        """A message that was written or edited, as the gateway or the history tells of it."""
+    async def on_message(self, event: str, data: Raw, *, late: bool = False) -> None:
+        """A message that was written or edited, as the gateway or the history tells of it.
+
+        One that comes `late` is answered if it called the bot: nobody waits for more.
+        """
         us = await self._us(str(data.get("guild_id") or ""))
         where = await self._where(data)
         kind: Kind = "edited" if event == "MESSAGE_UPDATE" else "new"
@@ -126,7 +129,7 @@ class DiscordApp:
             kind=kind,
             channels=self.directory.names_of(workspace) if mentions else None,
         )
-        if message is None or message.by_us:
+        if message is None or message.by_us or (late and not (message.calls_bot or message.thread)):
             return
         try:
             await self._heard(message, str(data.get("channel_id")))

@@ -18,7 +18,7 @@ from bots.discord import tree
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.app import DiscordApp
 from bots.discord.catching_up import CatchingUp
-from bots.discord.client import Gateway, pause
+from bots.discord.client import RECONNECT_S, Gateway, pause
 from bots.discord.rest import DiscordApi, DiscordTrouble, open_api
 from engine.engine import Engine
 from engine.errors import ConfigurationError, EngineError, Unavailable
@@ -47,7 +47,8 @@ class DiscordBot:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, answer, and keep house, until `stop`."""
-        await self.introduce()
+        if not await self._introduced(stop):
+            return
         async with asyncio.TaskGroup() as tasks:
             if self._runs_desk:
                 tasks.create_task(self.desk.run(stop))
@@ -55,6 +56,20 @@ class DiscordBot:
             tasks.create_task(self.catching_up.run(stop))
             tasks.create_task(self._keep_house(stop))
         await self.app.aclose()
+
+    async def _introduced(self, stop: asyncio.Event) -> bool:
+        """Whether Discord was reached; it is tried until it is, or until `stop`."""
+        pause_s = RECONNECT_S[0]
+        while not stop.is_set():
+            try:
+                await self.introduce()
+            except Unavailable as error:
+                log.warning("%s Trying again", error, extra={"in_s": pause_s})
+                await pause(stop, pause_s)
+                pause_s = min(2 * pause_s, RECONNECT_S[1])
+            else:
+                return True
+        return False
 
     async def introduce(self) -> None:
         """See that the token is one, and tell Discord the commands where they changed."""

@@ -115,7 +115,8 @@ class CatchingUp:
             for message in sorted(page, key=lambda one: int(one["id"])):
                 after = int(message["id"])
                 self._heard[guild_id] = max(self._heard.get(guild_id, 0), after)
-                await self._app.on_message("MESSAGE_CREATE", {**message, "guild_id": guild_id})
+                told = {**message, "guild_id": guild_id}
+                await self._app.on_message("MESSAGE_CREATE", told, late=True)
                 read += 1
             if len(page) < PAGE:
                 return read

@@ -57,7 +57,9 @@ class GatewayState:
 class Connection(discord.AutoShardedClient):
     """The library's client, that hands on raw events and remembers nobody."""
 
-    def __init__(self, settings: Discord, off: tuple[str, ...], hear: Hear) -> None:
+    def __init__(
+        self, settings: Discord, off: tuple[str, ...], hear: Hear, lost: Callable[[int], None]
+    ) -> None:
         intents = discord.Intents.none()
         intents.guilds = intents.guild_messages = intents.dm_messages = True
         intents.message_content = settings.message_content and CONTENT not in off
@@ -74,11 +76,16 @@ class Connection(discord.AutoShardedClient):
         )
         _redirect(self.http, settings)
         self._hear = hear
+        self._lost = lost
         # Events are read by us, as they came: the library keeps no copy of the servers, and one it
         # can't parse does not end the session.
         parsers = self._connection.parsers
         for name in set(parsers) - {"READY", "RESUMED"}:
             del parsers[name]
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        """A shard's socket is down; the library opens it again, and its session is resumed."""
+        self._lost(shard_id)
 
     async def on_socket_raw_receive(self, message: str) -> None:
         """Hand an event on; these come in their order, for nothing is awaited before."""
@@ -223,7 +230,7 @@ class Gateway:
         asked = {CONTENT: chosen.message_content, MEMBERS: chosen.members}
         self.state.off = [name for name, wanted in asked.items() if not wanted or name in off]
         self._ready_shards.clear()
-        connection = Connection(chosen, off, self._on_event)
+        connection = Connection(chosen, off, self._on_event, self._on_lost)
         try:
             async with connection:
                 await connection.start(chosen.bot_token.get_secret_value())
@@ -255,7 +262,12 @@ class Gateway:
             self._note_ready(data)
         elif name == "RESUMED":
             state.resumed += 1
+            state.connected_at = state.connected_at or time.time()
         self._hear(name, data)
+
+    def _on_lost(self, shard_id: int) -> None:
+        log.info("Discord's socket is down; it is opened again", extra={"shard": shard_id})
+        self.state.connected_at = 0.0
 
     def _note_ready(self, data: Mapping[str, Any]) -> None:
         shard, shards = data.get("shard") or (0, 1)
