@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from engine.channels import NewChannel, NewPerson, Place
@@ -48,6 +49,14 @@ class Page:
     wholes: Sequence[Whole] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who is in a channel, by the platform's ids: the whole list, as it was at `at`."""
+
+    subjects: Sequence[str]
+    at: datetime
+
+
 class Reader(Protocol):
     """A platform, read. Raises `Wait`, `Refused`, or `Unavailable` where it does not answer."""
 
@@ -60,5 +69,5 @@ class Reader(Protocol):
     async def read_channels(self, place: Place) -> list[NewChannel]:
         """The channels that can be seen."""
 
-    async def read_members(self, place: Place, channel: str) -> list[str]:
-        """The platform's ids of all who are in a channel now; the whole list or an error."""
+    async def read_members(self, place: Place, channel: str) -> Roster:
+        """All who are in a channel; the whole list or an error."""

@@ -212,9 +212,14 @@ class Gateway:
         if refused:
             await socket.close(code=refused)
             return None
-        self._numbers += 1
-        session = Session(f"session-{self._numbers}", shard, shards, told["intents"])
+        session = self.open_session(shard, shards, told["intents"])
         session.socket = socket
+        return session
+
+    def open_session(self, shard: int, shards: int, intents: int) -> Session:
+        """A session as it begins; its `log` is what it would be sent, with a socket or without."""
+        self._numbers += 1
+        session = Session(f"session-{self._numbers}", shard, shards, intents)
         self.sessions[session.id] = session
         guilds = [
             one for one in self.world.guilds.values() if one.bot_is_in and session.covers(one.id)
