@@ -1,8 +1,9 @@
 """A `Reply` as messages of Discord's REST interface, within its limits. Pure.
 
 The text is plain `content`: every client shows it, and an answer that comes about is edited there.
-Sources, note, buttons and thumbs follow in a second message of Components V2; a reply that is text
-and buttons alone is one plain message. A message once of V2 stays so (`is_v2`): give it V2 only.
+Sources, buttons and thumbs follow in a second message of Components V2; a reply without sources and
+thumbs is plain throughout, so that other words can take its place: a message once of V2 stays so
+(`is_v2`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ Json = dict[str, Any]
 ROW, BUTTON, SELECT, INPUT, TEXT, SEPARATOR, LABEL = 1, 2, 3, 4, 10, 14, 18  # component types
 SUPPRESS_EMBEDS, V2 = 1 << 2, 1 << 15  # flags of a message
 DISPLAY_MAX = 4_000  # characters of all a V2 message shows
-COMPONENTS_MAX = 40  # of a V2 message, nested ones included
-ROW_MAX, ROWS_MAX = 5, 5  # buttons of a row; rows of a plain message
-BUTTONS_MAX = 20  # that leave room for the rest in both kinds of message
+ROW_MAX = 5  # buttons of a row
+BUTTONS_MAX = 20  # a plain message has 5 rows at most, one of V2 40 components, nested ones counted
 LABEL_MAX, ID_MAX = 80, 100  # characters of a button's label and of a custom id
 OPTIONS_MAX, OPTION_MAX = 25, 100  # of a select menu; characters of each
 TITLE_MAX = 45  # of a form, and of the label of each of its fields
@@ -59,22 +59,22 @@ def render(reply: Reply, *, streamed: bool = True) -> list[Part]:
 
     With `streamed` false, one that needs V2 and fits is one message of it.
     """
+    if not (reply.sources or reply.rated):
+        parts = _contents(reply, note=_note(reply)) or [Part(_content("\u2014"))]  # none is empty
+        if reply.buttons:
+            rows = _rows(map(_button, reply.buttons[:BUTTONS_MAX]))
+            parts[-1].body["components"] = list(rows)
+        return parts
     rest = _details(reply)
-    if not streamed and rest and not reply.calls:
+    if not streamed and not reply.calls:
         text = markup.render(_markdown(reply), reply.sources)
         shown = [*_display(text), {"type": SEPARATOR, "divider": True, "spacing": 1}, *rest]
         if displayed(shown) <= DISPLAY_MAX:
             return [Part(_v2(shown))]
-    parts = _contents(reply)
-    if reply.sources or reply.note or reply.rated:
-        return [*parts, Part(_v2(rest))] if parts else [Part(_v2(rest))]
-    parts = parts or [Part(_content("\u2014"))]  # a message must not be empty
-    if reply.buttons:
-        parts[-1].body["components"] = list(_rows(map(_button, reply.buttons[:BUTTONS_MAX])))
-    return parts
+    return [*_contents(reply), Part(_v2(rest))]
 
 
-def _contents(reply: Reply) -> list[Part]:
+def _contents(reply: Reply, *, note: str = "") -> list[Part]:
     """The text as plain messages; what would take too many is a file."""
     markdown = _markdown(reply)
     text = markup.render(markdown, reply.sources)
@@ -82,7 +82,7 @@ def _contents(reply: Reply) -> list[Part]:
     others = [markup.escape(whom) for whom in reply.calls if not _CALLS.fullmatch(whom)]
     # The one place that calls somebody: whom an admin set, and nobody else.
     whom = " ".join([*(call.group() for call in called), *others])
-    text = f"{whom} {text}".strip()
+    text = "\n".join(filter(None, [f"{whom} {text}".strip(), note]))
     pieces = splitting.split(text)
     files: list[Attachment] = []
     if len(pieces) > splitting.PARTS_MAX:
@@ -123,11 +123,15 @@ def _details(reply: Reply) -> list[Json]:
     """Sources, note, buttons and thumbs as components."""
     out: list[Json] = []
     room = DISPLAY_MAX - 200 - LABEL_MAX * min(BUTTONS_MAX, len(reply.buttons))
-    note = f"-# *{markup.escape(splitting.cut(reply.note, 500))}*" if reply.note else ""
+    note = _note(reply)
     lines = list(_source_lines(reply.sources, room - splitting.size(note)))
     out += _display("\n".join(lines)) + _display(note)
     buttons = [_button(button) for button in reply.buttons[:BUTTONS_MAX]]
     return [*out, *_rows([*buttons, *(_thumbs(reply.rated) if reply.rated else ())])]
+
+
+def _note(reply: Reply) -> str:
+    return f"-# *{markup.escape(splitting.cut(reply.note, 500))}*" if reply.note.strip() else ""
 
 
 def _display(text: str) -> list[Json]:

@@ -20,8 +20,7 @@ import regex
 
 from bots.discord.fences import Fence, find_fences
 
-CONTENT_MAX = 2_000  # characters of a message's content
-BUDGET = 1_900
+BUDGET = 1_900  # of the 2,000 that a message's content may have
 PARTS_MAX = 5  # more of them are a file
 FILE = "answer.md"
 

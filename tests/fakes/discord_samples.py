@@ -175,8 +175,9 @@ def page() -> str:
     """The page in docs."""
     intro = (
         "What the bot sends, as a picture and as the JSON of Discord's REST interface. The text is"
-        " plain `content`, in as many messages as it takes; sources, note, buttons and thumbs follow"
-        " in one of Components V2. What is not streamed and fits is one message. The pictures are"
+        " plain `content`, in as many messages as it takes. Under an answer its sources, note,"
+        " buttons and thumbs follow in one of Components V2, or all is one message of it, where"
+        " nothing is streamed and all fits. The pictures are"
         " drawn by a renderer of ours that is approximately Discord's; the JSON is what is sent, and"
         " a test compares it.\n\nWhat Slack has and Discord has not: the app's home (`/kb help`,"
         " `/kb sources` and `/kb health` say the same), suggested prompts, and a form that changes"

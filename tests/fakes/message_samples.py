@@ -214,7 +214,7 @@ def draw(pages: Mapping[str, str]) -> None:
         for name, text in pages.items():
             source = Path(folder) / f"{name}.html"
             source.write_text(text + MEASURE, encoding="utf-8")
-            dom = _look(chromium, source, "--window-size=640,10", "--dump-dom")
+            dom = _look(chromium, source, "--window-size=640,800", "--dump-dom")
             tall = re.search(r"<title>(\d+)</title>", dom)
             size = f"--window-size=640,{tall[1] if tall else 460}"
             _look(chromium, source, size, f"--screenshot={PICTURES / f'{name}.png'}")

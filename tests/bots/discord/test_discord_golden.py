@@ -160,8 +160,12 @@ def test_any_reply_fits_discord_and_calls_only_whom_an_admin_set(reply, streamed
     assert len(parts) <= splitting.PARTS_MAX + 1
 
 
-def test_text_and_buttons_alone_are_one_plain_message():
-    (part,) = components.render(replies.onboarding("/kb"))
+@pytest.mark.parametrize(
+    "name", ["Let into a channel", "Before something is destroyed", "The question was edited"]
+)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_replaced_once_its_button_is_pressed_is_one_plain_message(name, streamed):
+    (part,) = components.render(discord_samples.samples()[name], streamed=streamed)
     assert "content" in part.body
     assert components.has_buttons(part.body)
     assert not components.is_v2(part.body)
