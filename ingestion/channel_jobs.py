@@ -36,6 +36,7 @@ class _Quiet:
     """A job nobody waits for: its row keeps the reason of a failure."""
 
     alone = False
+    feeds = False
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
         """It is tried again."""
