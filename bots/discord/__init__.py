@@ -1,0 +1,1 @@
+"""The Discord adapter: Discord's payloads in, its Markdown and components out."""
