@@ -29,7 +29,7 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
-from engine.chat import Arrival
+from engine.arrivals import Arrival, Arriving, Heard, NewErrand
 from engine.commands import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
@@ -49,58 +49,30 @@ class Reception:
         self._wake = wake
 
     async def message(
-        self, message: Inbound, details: Mapping[str, str] | None = None
+        self,
+        message: Inbound,
+        details: Mapping[str, str] | None = None,
+        *,
+        heard: Heard | None = None,
     ) -> tuple[Decision, Accepted | None]:
-        """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody."""
-        if message.by_us or (message.is_notice and message.kind == "new"):
+        """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody.
+
+        `heard` is what of it goes into the history of its channel, if that is kept.
+        """
+        heard = heard or Heard()
+        if not heard and (message.by_us or (message.is_notice and message.kind == "new")):
             return decide(message, Known()), None
-        arrival = await self._arrive(message)
-        met, behaviour = arrival.met, arrival.behaviour
-        known = Known(
-            mode=behaviour.mode,
-            respond_to=behaviour.respond_to,
-            in_conversation=arrival.in_conversation,
-            answered=arrival.answered,
-        )
-        decision = decide(message, known)
+
+        def take(arrival: Arrival) -> NewQuestion | NewErrand | None:
+            decision = decide(message, _known(arrival))
+            return _taken(message, decision, arrival, details or {})
+
+        arrival, accepted = await self._engine.chat.receive(_arriving(message, heard), take)
+        decision = decide(message, _known(arrival))
         log.debug("decided", extra={"decision": type(decision).__name__})
-        key = _key(message)
-        match decision:
-            case Ask(question, addressed):
-                surface = _surface(message, behaviour)
-                accepted = await self._engine.chat.accept(
-                    NewQuestion(
-                        platform=message.platform,
-                        met=met,
-                        surface=surface,
-                        channel=message.channel,
-                        question=question,
-                        question_id=message.message_id,
-                        # Outside a thread the message becomes the root of one.
-                        thread=message.thread or message.message_id,
-                        addressed=addressed,
-                        key=key,
-                        details={"details": dict(details or {})},
-                    )
-                )
-                self._wake()
-                return decision, accepted
-            case Ignore():
-                return decision, None
-            case _:
-                payload = {"do": _ERRANDS[type(decision)], "inbound": _plain(message)}
-                match decision:
-                    case Run(line):
-                        payload["line"] = line
-                    case Refuse(why):
-                        payload["why"] = why
-                    case OfferRerun(question):
-                        payload["question"] = question
-                    case _:
-                        pass
-                payload["details"] = dict(details or {})
-                await self._errand(message.platform, met, payload, f"{payload['do']}:{key}")
-                return decision, None
+        if not isinstance(decision, Ignore):
+            self._wake()
+        return decision, accepted
 
     async def said(self, said: Said) -> Accepted | None:
         """Take a slash command on; a question asked by one is answered for the asker's eyes."""
@@ -153,24 +125,6 @@ class Reception:
             joined.platform, met, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
 
-    async def _arrive(self, message: Inbound) -> Arrival:
-        is_direct = message.place == "direct"
-        seen = Sighting(
-            message.platform,
-            message.workspace,
-            message.author,
-            "" if is_direct else message.channel,
-            message.enterprise,
-        )
-        listens = message.kind == "new" and not message.calls_bot and not is_direct
-        return await self._engine.chat.arrive(
-            seen,
-            channel=message.channel,
-            thread=message.thread if listens else "",
-            question_id=message.message_id if message.kind != "new" else "",
-            addressed=message.calls_bot or is_direct,
-        )
-
     async def _errand(self, platform: str, met: Met, payload: Mapping[str, Any], key: str) -> None:
         await self._engine.chat.accept_errand(platform, met, payload, key=key)
         self._wake()
@@ -184,6 +138,71 @@ _ERRANDS: Mapping[type, str] = {
     Run: "run",
     Withdraw: "withdraw",
 }
+
+
+def _arriving(message: Inbound, heard: Heard) -> Arriving:
+    is_direct = message.place == "direct"
+    passed_by = message.by_us or message.by_bot or message.is_notice
+    listens = message.kind == "new" and not message.calls_bot and not is_direct and not passed_by
+    return Arriving(
+        seen=Sighting(
+            message.platform,
+            message.workspace,
+            message.author,
+            "" if is_direct else message.channel,
+            message.enterprise,
+        ),
+        channel=message.channel,
+        thread=message.thread if listens else "",
+        question_id=message.message_id if message.kind != "new" else "",
+        addressed=(message.calls_bot or is_direct) and not passed_by,
+        heard=heard,
+    )
+
+
+def _known(arrival: Arrival) -> Known:
+    return Known(
+        mode=arrival.behaviour.mode,
+        respond_to=arrival.behaviour.respond_to,
+        in_conversation=arrival.in_conversation,
+        answered=arrival.answered,
+    )
+
+
+def _taken(
+    message: Inbound, decision: Decision, arrival: Arrival, details: Mapping[str, str]
+) -> NewQuestion | NewErrand | None:
+    """What a decision leaves to be done."""
+    key = _key(message)
+    match decision:
+        case Ignore():
+            return None
+        case Ask(question, addressed):
+            return NewQuestion(
+                platform=message.platform,
+                met=arrival.met,
+                surface=_surface(message, arrival.behaviour),
+                channel=message.channel,
+                question=question,
+                question_id=message.message_id,
+                # Outside a thread the message becomes the root of one.
+                thread=message.thread or message.message_id,
+                addressed=addressed,
+                key=key,
+                details={"details": dict(details)},
+            )
+    payload: dict[str, Any] = {"do": _ERRANDS[type(decision)], "inbound": _plain(message)}
+    match decision:
+        case Run(line):
+            payload["line"] = line
+        case Refuse(why):
+            payload["why"] = why
+        case OfferRerun(question):
+            payload["question"] = question
+        case _:
+            pass
+    payload["details"] = dict(details)
+    return NewErrand(message.platform, payload, f"{payload['do']}:{key}")
 
 
 def _surface(message: Inbound, behaviour: Behaviour) -> Surface:

@@ -850,10 +850,17 @@ async def behaviour_of(
 ) -> Behaviour:
     """What is set for a channel, else for its workspace, else by default."""
     workspace = await session.get_one(Workspace, met.workspace_id)
-    layers = [("workspace", workspace.settings.get("bot", {}))]
+    channel: Mapping[str, Any] = {}
     if met.channel_id is not None:
-        channel = await session.get_one(Channel, met.channel_id)
-        layers.append(("channel", channel.settings.get("bot", {})))
+        channel = (await session.get_one(Channel, met.channel_id)).settings
+    return merge_behaviour(workspace.settings, channel, default_threshold=default_threshold)
+
+
+def merge_behaviour(
+    workspace: Mapping[str, Any], channel: Mapping[str, Any], *, default_threshold: int = 65
+) -> Behaviour:
+    """What holds by the settings of a workspace and of one of its channels."""
+    layers = [("workspace", workspace.get("bot", {})), ("channel", channel.get("bot", {}))]
     values: dict[str, Any] = {}
     origins = dict.fromkeys(PlaceSettings.model_fields, "default")
     for origin, stored in layers:

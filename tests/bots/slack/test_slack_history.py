@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from engine.db.tables import Channel, Message
 from engine.workspaces import RETENTION
@@ -256,3 +256,17 @@ async def test_a_channel_that_is_lost_is_read_by_nobody(place, kind):
     await place.event({"type": kind, "channel": "C1"})
     [shown] = await place.say("UBOB", "how do I reset the coffee machine?", channel="DUBOB")
     assert "Hold both keys" not in said(shown)
+
+
+async def test_a_question_in_a_kept_channel_takes_one_transaction(place):
+    """Whoever acknowledges Slack after it pays for no more."""
+    await keep(place)
+    seen: list[str] = []
+    async with place.notes.engine.db.write() as session:
+        engine = session.get_bind().engine
+    event.listen(engine, "begin", lambda _: seen.append("begin"))
+    asked = place.slack.write(place.team, "C1", "UGUS", f"{place.mention} {ASKED}")
+    await place.event(asked)
+    assert seen == ["begin"]
+    [kept] = await stored(place)
+    assert ASKED in kept
