@@ -29,12 +29,12 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
-from engine.arrivals import Arrival, Arriving, Heard, NewErrand
+from engine.arrivals import Arrival, Arriving, Heard, NewErrand, Take
 from engine.commands import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
 from engine.posts import Accepted, NewQuestion, Surface
-from engine.workspaces import Behaviour, Met, Sighting
+from engine.workspaces import Behaviour, Sighting
 
 log = logging.getLogger(__name__)
 
@@ -76,58 +76,58 @@ class Reception:
 
     async def said(self, said: Said) -> Accepted | None:
         """Take a slash command on; a question asked by one is answered for the asker's eyes."""
-        channel = "" if said.place == "direct" else said.channel
-        met = await self._engine.chat.meet(
-            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise)
-        )
         try:
             parsed = parse(said.line)
         except InvalidInput:
             parsed = None  # the errand says what is wrong with it
-        if parsed is not None and parsed.command.name == "ask":
-            accepted = await self._engine.chat.accept(
-                NewQuestion(
-                    platform=said.platform,
-                    met=met,
-                    surface="private",
-                    channel=said.channel,
-                    question=parsed.text("question"),
-                    key=f"said:{said.key}" if said.key else "",
-                    details={"details": said.details},
-                )
-            )
-            self._wake()
-            return accepted
         key = f"said:{said.key}" if said.key else ""
-        await self._errand(said.platform, met, {"do": "command", "said": asdict(said)}, key)
-        return None
+
+        def take(arrival: Arrival) -> NewQuestion | NewErrand:
+            if parsed is None or parsed.command.name != "ask":
+                return NewErrand(said.platform, {"do": "command", "said": asdict(said)}, key)
+            return NewQuestion(
+                platform=said.platform,
+                met=arrival.met,
+                surface="private",
+                channel=said.channel,
+                question=parsed.text("question"),
+                key=key,
+                details={"details": said.details},
+            )
+
+        channel = "" if said.place == "direct" else said.channel
+        return await self._take_on(
+            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise), take
+        )
 
     async def pressed(self, pressed: Pressed) -> None:
         """Take a button, a shortcut or a form on."""
         channel = "" if pressed.place == "direct" else pressed.channel
-        met = await self._engine.chat.meet(
-            Sighting(
-                pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
-            )
+        errand = NewErrand(
+            pressed.platform,
+            {"do": "press", "pressed": asdict(pressed)},
+            f"press:{pressed.key}" if pressed.key else "",
         )
-        key = f"press:{pressed.key}" if pressed.key else ""
-        await self._errand(pressed.platform, met, {"do": "press", "pressed": asdict(pressed)}, key)
+        seen = Sighting(
+            pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
+        )
+        await self._take_on(seen, lambda _: errand)
 
     async def joined(self, joined: Joined) -> None:
         """The bot was let into a channel."""
-        met = await self._engine.chat.meet(
-            Sighting(
-                joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
-            )
-        )
         place = f"{joined.platform}:{joined.workspace}:{joined.channel}"
-        await self._errand(
-            joined.platform, met, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
+        errand = NewErrand(
+            joined.platform, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
+        seen = Sighting(
+            joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
+        )
+        await self._take_on(seen, lambda _: errand)
 
-    async def _errand(self, platform: str, met: Met, payload: Mapping[str, Any], key: str) -> None:
-        await self._engine.chat.accept_errand(platform, met, payload, key=key)
+    async def _take_on(self, seen: Sighting, take: Take) -> Accepted | None:
+        _, accepted = await self._engine.chat.receive(Arriving(seen, seen.channel), take)
         self._wake()
+        return accepted
 
 
 _ERRANDS: Mapping[type, str] = {

@@ -267,19 +267,6 @@ class Chat:
         """Take a question on; the same one again is taken on once."""
         return await self._db.run_write(lambda session: posts.accept(session, new))
 
-    async def accept_errand(
-        self, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
-    ) -> str:
-        """Take something else on: a command, a greeting, a pressed button."""
-        return await self._db.run_write(
-            lambda session: posts.accept_errand(session, platform, met, payload, key=key)
-        )
-
-    async def is_in_conversation(self, met: Met, channel: str, thread: str) -> bool:
-        """Whether the bot has been asked in a thread before."""
-        async with self._db.read() as session:
-            return await posts.is_in_conversation(session, met.workspace_id, channel, thread)
-
     async def post(self, tenant_id: str, post_id: str) -> PostInfo:
         """One post."""
         async with self._db.read() as session:
