@@ -361,6 +361,15 @@ class Chat:
         ):
             yield event
 
+    async def elaborate(
+        self, caller: Caller, audience: Audience, post: PostInfo, turn_id: str
+    ) -> AsyncIterator[AnswerEvent]:
+        """A given answer at more length, from the same sources, for who will see it."""
+        async for event in self._engine.elaborate(
+            caller.principal, audience, turn_id, door=post.platform
+        ):
+            yield event
+
     async def stored_answer(self, caller: Caller, audience: Audience, turn_id: str) -> Answer:
         """An answer that was given, if this audience may still read all it rests on."""
         async with self._db.read() as session:

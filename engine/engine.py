@@ -409,6 +409,19 @@ class Engine:
         ):
             yield event
 
+    @property
+    def writes(self) -> bool:
+        """Whether a language model writes the answers; else they are quoted."""
+        return self._asker.writes
+
+    async def elaborate(
+        self, principal: Principal, audience: Audience, turn_id: str, *, door: str = ""
+    ) -> AsyncIterator[AnswerEvent]:
+        """A given answer at more length, from the same sources; `Unavailable` where that fails."""
+        access.require(principal, Scope.KB_ASK)
+        async for event in self._asker.elaborate(principal, audience, turn_id, door=door):
+            yield event
+
     async def answer(
         self, principal: Principal, question: str, *, kb: str = "", door: str = ""
     ) -> Answer:
