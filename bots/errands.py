@@ -21,8 +21,15 @@ from engine.commands import Effect, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
-from engine.jobs import ClaimedJob, finish
-from engine.posts import REASONS, NewQuestion, PostInfo, PostState, met_of
+from engine.jobs import ClaimedJob
+from engine.posts import (
+    REASONS,
+    NewQuestion,
+    PostInfo,
+    PostState,
+    finish_errand,
+    met_of,
+)
 from engine.workspaces import Caller, Met
 
 log = logging.getLogger(__name__)
@@ -57,7 +64,7 @@ class Errands:
             if not isinstance(error, EngineError):
                 log.exception("an errand failed, incident %s", incident)
             await platform.whisper(spot, replies.apology(error, incident, platform.command))
-        await self._engine.db.run_write(lambda session: finish(session, job))
+        await self._engine.db.run_write(lambda session: finish_errand(session, job))
 
     # Messages
 
@@ -78,7 +85,7 @@ class Errands:
     async def _withdraw(self, _: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
         chat = self._engine.chat
         for post in await chat.posts_to(spot.met, spot.channel, spot.message_id):
-            await chat.withdraw(post.id)
+            await chat.withdraw(post.id, forget=True)
             if post.message_id and post.surface != "private":
                 await platform.remove(spot_of(post), post.message_id)
 
@@ -358,6 +365,7 @@ class Errands:
             by=pressed.details.get("author_name", ""),
             url=pressed.details.get("url", ""),
             message_id=pressed.message_id,
+            question_id=pressed.thread,
         )
         await platform.whisper(
             spot, replies.Reply(f"Saved in **{name}**: I answer from it within a minute.")

@@ -17,6 +17,7 @@ from engine.answer import Checked, check_answer, describe_unanswered, quote_answ
 from engine.conversations import (
     PastTurn,
     admissible_turns,
+    are_readable,
     check_conversation,
     given_answer,
     open_conversation,
@@ -37,6 +38,7 @@ from engine.domain import (
 )
 from engine.errors import InvalidInput, Unavailable
 from engine.extraction import ANSWERS, Judged, judge
+from engine.forgetting import GONE
 from engine.models.port import LanguageModel
 from engine.origins import origins
 from engine.passages import Gate, recall_hits
@@ -344,6 +346,9 @@ class Asker:
             sources += [source for past in turn.past for source in past.sources]
         try:
             async with self._db.write() as session:
+                kept = answer
+                if not await are_readable(session, turn.principal, turn.audience, sources):
+                    kept = replace(answer, text=GONE, citations=())  # deleted while it was written
                 if conversation_id is None:
                     conversation_id = await open_conversation(session, turn.principal, door=door)
                 else:
@@ -354,7 +359,7 @@ class Asker:
                     turn.audience,
                     conversation_id,
                     turn.question,
-                    answer,
+                    kept,
                     sources=sources,
                     took_ms=took_ms,
                 )

@@ -22,6 +22,7 @@ from engine.db.tables import Tenant
 from engine.documents import NewDocument
 from engine.domain import Answer, AnswerEvent, Audience, Citation, Principal, Role, Scope
 from engine.errors import NotFound, RateLimited, Unauthenticated
+from engine.forgetting import SAVED, saved_key
 from engine.jobs import ClaimedJob
 from engine.knowledge_bases import KbInfo
 from engine.links import is_web_address
@@ -315,9 +316,9 @@ class Chat:
             lambda session: posts.end_post(session, post_id, state, job=job, message_id=message_id)
         )
 
-    async def withdraw(self, post_id: str) -> None:
-        """The question or the reply was deleted."""
-        await self._db.run_write(lambda session: posts.withdraw(session, post_id))
+    async def withdraw(self, post_id: str, *, forget: bool = False) -> None:
+        """The reply was deleted, or with `forget` the question: then its words go as well."""
+        await self._db.run_write(lambda session: posts.withdraw(session, post_id, forget=forget))
 
     async def escalate(self, post_id: str) -> bool:
         """Somebody wants a person's help; False where that was asked before."""
@@ -452,6 +453,7 @@ class Chat:
         by: str = "",
         url: str = "",
         message_id: str = "",
+        question_id: str = "",
     ) -> str:
         """Keep a question and its answer as a document that whoever sees the channel may read.
 
@@ -471,9 +473,17 @@ class Chat:
             filename="answer.md",
             title=title,
             url=url,
-            external_id=url or f"answer:{caller.platform}:{caller.workspace}:{message_id}",
+            external_id=f"{SAVED}{caller.platform}:{caller.workspace}:{message_id or url}",
             acl=[access.channel_token(caller.met.channel_id)],
-            details={"author": by, "saved_by": caller.principal.name, "kind": "answer"},
+            details={
+                "author": by,
+                "saved_by": caller.principal.name,
+                "kind": "answer",
+                # Deleting one of these deletes it.
+                "messages": [
+                    saved_key(caller.channel, one) for one in (question_id, message_id) if one
+                ],
+            },
         )
         await self._engine.add_document(caller.principal, kb.id, new)
         return kb.name

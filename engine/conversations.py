@@ -154,6 +154,20 @@ async def given_answer(
     )
 
 
+async def are_readable(
+    session: AsyncSession, principal: Principal, audience: Audience, sources: Sequence[str]
+) -> bool:
+    """Whether everyone in the audience may read all of these chunks, at this moment."""
+    wanted = _revisions(sources)
+    if not wanted:
+        return True
+    tokens = usable_tokens(principal, audience)
+    readable = await join_live(
+        session, principal.tenant_id, MAIN, tokens, sorted(wanted), include_hidden=True
+    )
+    return wanted <= set(readable)
+
+
 def _revisions(sources: Sequence[str]) -> set[str]:
     parsed = (parse_chunk_id(source) for source in sources)
     return {revision for revision, _ in filter(None, parsed)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import acl, clock, jobs
@@ -36,6 +36,7 @@ from engine.db.tables import (
 from engine.derivation import AGAIN_S, queue_derivation
 from engine.documents import INGEST, TITLE_MAX, reset_state, retire
 from engine.domain import Lane
+from engine.forgetting import SAVED
 from engine.messages import SOLVED, drop_texts
 from engine.origins import permalink
 from engine.outbox import append_event, enqueue
@@ -553,16 +554,22 @@ def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 async def outdated_contents(session: AsyncSession, document_id: str) -> list[str]:
-    """Hashes of what a conversation said before and no revision that counts says now.
+    """Hashes of what talk, or an answer saved of it, said before and no revision says now.
 
     Whoever asks deletes these blobs: what somebody took back is not to lie about.
     """
+    of_talk = or_(
+        Revision.mime == THREAD_MIME,
+        Revision.document_id.in_(
+            select(Document.id).where(
+                Document.id == document_id, Document.external_id.startswith(SAVED)
+            )
+        ),
+    )
     rows = (
         await session.execute(
             select(Revision.id, Revision.number, Revision.blob_hash, Revision.tenant_id).where(
-                Revision.document_id == document_id,
-                Revision.mime == THREAD_MIME,
-                Revision.blob_hash != "",
+                Revision.document_id == document_id, Revision.blob_hash != "", of_talk
             )
         )
     ).all()

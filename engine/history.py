@@ -24,6 +24,7 @@ from engine.channels import (
 from engine.db.session import Database
 from engine.domain import Lane, Principal, Scope
 from engine.errors import InvalidInput
+from engine.forgetting import forget_questions
 from engine.messages import NewMessage, NewThread, Stored
 from engine.sources import Coverage, Progress, Receipt
 
@@ -287,6 +288,7 @@ class History:
         detail = {"messages": gone.messages}
 
         async def note(session: AsyncSession) -> None:
+            await forget_questions(session, principal.tenant_id, workspace_id, subject)
             await access.audit(session, principal, "person.forget", subject, detail)
 
         await self._db.run_write(note)

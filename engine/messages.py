@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock, component_outputs, jobs
 from engine.channels import Place
 from engine.db.tables import (
+    Channel,
     Chunk,
     Document,
     Embedding,
@@ -30,9 +31,10 @@ from engine.db.tables import (
     Thread,
 )
 from engine.derivation import queue_derivation, source_of
-from engine.documents import TITLE_MAX, take_off
+from engine.documents import TITLE_MAX, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
+from engine.forgetting import queue_scrub, saved_from
 from engine.models.cache import text_hash
 
 MessageKind = Literal["message", "bot", "system"]
@@ -371,6 +373,19 @@ async def _bury(session: AsyncSession, rows: Sequence[Message], *, missed: bool)
     await session.flush()
     for document_id in sorted(documents):
         await scrub_document(session, document_id)
+    if rows:
+        await _drop_saved(session, rows)
+        await queue_scrub(session, rows[0].tenant_id, documents)
+
+
+async def _drop_saved(session: AsyncSession, rows: Sequence[Message]) -> None:
+    """What curators saved of messages goes with them."""
+    channel = await session.get_one(Channel, rows[0].channel_id)
+    ids = [row.external_id for row in rows]
+    for saved in await saved_from(session, channel.tenant_id, channel.external_id, ids):
+        await retire(session, saved)
+        await drop_texts(session, saved)
+        await queue_scrub(session, saved.tenant_id, [saved.id])
 
 
 async def scrub_document(session: AsyncSession, document_id: str) -> None:

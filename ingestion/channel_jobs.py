@@ -20,6 +20,7 @@ from engine.db.session import Database
 from engine.derivation import DERIVE
 from engine.derived import Changes, DerivedDocument
 from engine.errors import NotFound
+from engine.forgetting import SCRUB, scrub_turns
 from engine.jobs import ClaimedJob
 from engine.principals import ACTIVE
 from engine.sources import BACKFILL, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE
@@ -338,11 +339,31 @@ class PurgeChannel(_Quiet):
         return False
 
 
+class ScrubTurns(_Quiet):
+    """Drops the words of stored answers whose sources were deleted."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Look through the tenant's answers; the same again finds nothing more to do."""
+        await scrub_turns(self._db, job.tenant_id, job.payload["revisions"])
+        return False
+
+
 def channel_handlers(
     db: Database, blobs: BlobStore, readers: Mapping[str, Reader]
 ) -> dict[
     str,
-    (BackfillChannel | DeriveChannel | ExpireMessages | PurgeChannel | SyncChannel | SyncWorkspace),
+    (
+        BackfillChannel
+        | DeriveChannel
+        | ExpireMessages
+        | PurgeChannel
+        | ScrubTurns
+        | SyncChannel
+        | SyncWorkspace
+    ),
 ]:
     """Every kind of job for channels."""
     return {
@@ -350,6 +371,7 @@ def channel_handlers(
         DERIVE: DeriveChannel(db, blobs),
         EXPIRE: ExpireMessages(db),
         PURGE: PurgeChannel(db),
+        SCRUB: ScrubTurns(db),
         SYNC_CHANNEL: SyncChannel(db, readers),
         SYNC_WORKSPACE: SyncWorkspace(db, readers),
     }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from sqlalchemy import event, select
 
+from bots import replies
+from bots.slack import blocks
 from engine.db.tables import Channel, Message
 from engine.workspaces import RETENTION
+from tests.fakes.slack import form
 from tests.fakes.slack_rooms import said
 
 ASKED = "How do I reset the coffee machine?"
@@ -270,3 +276,84 @@ async def test_a_question_in_a_kept_channel_takes_one_transaction(place):
     assert seen == ["begin"]
     [kept] = await stored(place)
     assert ASKED in kept
+
+
+def holding(place, words: bytes) -> list[str]:
+    """Every file of the installation with these words in it, and every row of its database."""
+    home = place.notes.engine.settings.home
+    found = [
+        str(path.relative_to(home))
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and ".db" not in path.name and words in path.read_bytes()
+    ]
+    with closing(sqlite3.connect(home / "scrubjay.db")) as db:
+        return found + [line[:300] for line in db.iterdump() if words.decode() in line]
+
+
+async def save(place, message: dict) -> None:
+    """A curator saves a message as an answer."""
+    body = {
+        "type": "message_action",
+        "callback_id": f"{blocks.PREFIX}{replies.SAVE}",
+        "action_ts": "1.5",
+        "trigger_id": "t1",
+        "user": {"id": "UADA"},
+        "team": {"id": place.team.id},
+        "channel": {"id": "C1", "name": "help"},
+        "message": message,
+    }
+    await place.post(form(body))
+    await place.drain()
+
+
+def deletion(message: dict, at: str = "1900000001.000000") -> dict:
+    return {
+        "type": "message",
+        "subtype": "message_deleted",
+        "channel": "C1",
+        "channel_type": "channel",
+        "deleted_ts": message["ts"],
+        "previous_message": {k: message[k] for k in ("type", "user", "ts", "text")},
+        "ts": at,
+    }
+
+
+async def test_a_deleted_messages_words_are_nowhere_any_more(place):
+    """Not in answers given before, saved answers, derived documents, caches, index or blobs."""
+    await keep(place)
+    reply = await talk(place)
+    [shown] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?")
+    await place.press("UADA", shown, "More detail")
+    await save(place, reply)
+    await place.notes.drain()
+    words = b"Hold both keys"
+    assert len(holding(place, words)) > 4
+    await place.event(deletion(reply))
+    [anew] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?!")
+    assert "Hold both keys" not in said(anew)
+    await place.notes.drain()
+    assert holding(place, words) == []
+
+
+async def test_somebody_forgotten_leaves_no_words_not_even_questions(place):
+    await keep(place)
+    await talk(place)
+    await place.say("UBOB", f"{place.mention} which gnomes guard the coffee machine?")
+    [shown] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?")
+    assert "Hold both keys" in said(shown)
+    assert holding(place, b"which gnomes")
+    _, [asked] = await place.command("UADA", "forget <@UBOB>")
+    await place.press("UADA", asked, "Yes, do it")
+    await place.notes.drain()
+    assert holding(place, b"which gnomes") == []
+    assert holding(place, b"Hold both keys") == []
+
+
+async def test_a_deleted_question_takes_its_words_along(place):
+    asked = place.slack.write(place.team, "C1", "UADA", f"{place.mention} which gnomes sleep here?")
+    await place.event(asked)
+    await place.drain()
+    assert holding(place, b"which gnomes")
+    await place.event(deletion(asked))
+    await place.drain()
+    assert holding(place, b"which gnomes") == []
