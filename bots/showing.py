@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bots import replies
 from bots.platform import Platform, Spot
@@ -65,6 +66,8 @@ async def show(
         citation.n: chat.link_to(caller, audience, citation.url, citation.id)
         for citation in answer.citations
     }
+    if not answer.citations:
+        answer = replace(answer, hits=await engine.at_messages(caller.principal, answer.hits))
     for n, (url, id_) in replies.closest_ids(answer).items():
         urls[n] = chat.link_to(caller, audience, url, id_)
     facts = await chat.facts_of(caller, audience, answer.citations)

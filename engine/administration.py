@@ -77,6 +77,7 @@ async def _search(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     found = await engine.search(
         caller.principal, parsed.text("query"), kb=behaviour.kb, limit=SEARCH_HITS
     )
+    found = replace(found, hits=await engine.at_messages(caller.principal, found.hits))
     return Told(found.notice if not found.hits else "", found=found)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -382,6 +383,14 @@ class Engine:
         spans = [(hit.revision_id, one.start, one.end) for hit in hits for one in hit.passages[:1]]
         async with self.db.read() as session:
             return await origins(session, principal.tenant_id, spans)
+
+    async def at_messages(self, principal: Principal, hits: Sequence[Hit]) -> list[Hit]:
+        """Hits of the principal's own search; those of chats lead to the message, not its thread."""
+        said = await self.origins(principal, hits)
+        return [
+            hit if origin is None else replace(hit, url=origin.url or hit.url)
+            for hit, origin in zip(hits, said, strict=True)
+        ]
 
     async def ask(
         self,

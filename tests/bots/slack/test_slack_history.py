@@ -26,11 +26,11 @@ async def keep(place, channel: str = "C1", since: str = "", by: str = "UADA") ->
     return said(responses)
 
 
-async def talk(place, channel: str = "C1") -> dict:
+async def talk(place, channel: str = "C1", *, more: str = "") -> dict:
     """A question and its answer, as they are written there."""
     root = place.slack.write(place.team, channel, "UGUS", ASKED)
     await place.event(root)
-    reply = place.slack.write(place.team, channel, "UBOB", TOLD, thread_ts=root["ts"])
+    reply = place.slack.write(place.team, channel, "UBOB", TOLD + more, thread_ts=root["ts"])
     await place.event(reply)
     await place.drain()
     await place.notes.drain()
@@ -62,6 +62,13 @@ async def test_what_was_said_is_cited_to_its_message_with_author_and_age(place):
     assert "Hold both keys of the coffee machine" in said(shown)
     assert link in said(shown)
     assert "Ubob" in said(shown)
+
+
+async def test_a_search_leads_to_the_message_and_not_to_its_thread(place):
+    await keep(place)
+    reply = await talk(place, more=" It takes a while." * 60)
+    _, found = await place.command("UADA", "search it takes a while")
+    assert f"https://acme.slack.com/archives/C1/p{reply['ts'].replace('.', '')}" in said(found)
 
 
 async def test_an_edit_and_a_deletion_reach_the_next_answer(place):
