@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bots import replies
+from bots.alive import kept_alive
 from bots.errands import Errands
 from bots.platform import Platform, Screen, Spot, Undelivered
 from bots.showing import LONGER, Silence, show, show_passages, spot_of
@@ -354,15 +355,16 @@ class Desk:
         else:
             events = chat.ask(case.caller, case.audience, case.post, case.behaviour)
         try:
-            async for event in events:
-                asked = True
-                match event:
-                    case Searching(query):
-                        await screen.step(f"Searching for “{replies.one_line(query)[:80]}”")
-                    case Delta(text):
-                        await screen.grow(text)
-                    case Answered(answer):
-                        return answer
+            async with kept_alive(screen) as shown:
+                async for event in events:
+                    asked = True
+                    match event:
+                        case Searching(query):
+                            await shown.step(f"Searching for “{replies.one_line(query)[:80]}”")
+                        case Delta(text):
+                            await shown.grow(text)
+                        case Answered(answer):
+                            return answer
         except NotFound as error:
             if case.behaviour.kb and not asked and not turn_id:
                 raise NotFound(replies.KB_NOT_YOURS) from error
