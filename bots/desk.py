@@ -351,7 +351,7 @@ class Desk:
         asked = False
         turn_id = case.spot.details.get(LONGER, "")
         if turn_id:
-            events = chat.elaborate(case.caller, case.audience, case.post, turn_id)
+            events = chat.elaborate(case.caller, case.audience, case.post, turn_id, case.behaviour)
         else:
             events = chat.ask(case.caller, case.audience, case.post, case.behaviour)
         try:

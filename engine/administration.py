@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from engine import access, clock, knowledge_bases, posts, workspaces
+from engine.answer_languages import OF_THE_QUESTION, name_of, parse_language
 from engine.commands import COMMANDS, EVERYBODY, WORKSPACE, Command, Parsed, Permission, nearest
 from engine.db.tables import AuditEvent, Channel, Identity, Tenant, User, Workspace
 from engine.documents import NewDocument
@@ -266,6 +267,7 @@ def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
         "private": "on" if found.private else "off",
         "respond_to": ", ".join(found.respond_to) or EVERYBODY,
         "escalate_to": found.escalate_to or "nobody",
+        "language": name_of(found.language) or "that of the question",
     }
     return [[name.replace("_", "-"), value, found.origins[name]] for name, value in values.items()]
 
@@ -310,6 +312,20 @@ async def _escalate_to(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     nobody = group.lower() in {"nobody", "none", "off"}
     await _change(engine, caller, {"escalate_to": None if nobody else group}, channel_id)
     return Told(f"{place}: “Ask a human” calls {'nobody' if nobody else group}.")
+
+
+async def _language(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("place"))
+    code = parse_language(parsed.text("language"))
+    await _change(engine, caller, {"language": code}, channel_id)
+    said = f"{place}: answers are in {name_of(code) or 'the language of their question'}."
+    if code and not engine.writes:
+        said += " That takes a language model, and none is configured: answers are quoted."
+    elif code:
+        said += (
+            " What is answered from documents in another language can't be checked, and says so."
+        )
+    return Told(said)
 
 
 async def _place(engine: Engine, caller: Caller, ref: str) -> tuple[str | None, str]:
@@ -678,6 +694,8 @@ def _as_commands(stored: Mapping[str, Any], place: str, names: Mapping[str, str]
             lines.append(f"bind {place} {_quoted(names[value])}")
         elif name == "private":
             lines.append(f"private {'on' if value else 'off'} {place}")
+        elif name == "language":
+            lines.append(f"language {value or OF_THE_QUESTION} {place}")
         elif name in {"mode", "threshold", "escalate_to"}:
             lines.append(f"{name.replace('_', '-')} {_quoted(str(value))} {place}")
     return lines
@@ -710,6 +728,7 @@ _RUNS: Mapping[str, Run] = {
     "ingest resume": _ingest_resume,
     "ingest status": _ingest_status,
     "help": _help,
+    "language": _language,
     "limits": _limits,
     "limits set": _limits_set,
     "link": _link,

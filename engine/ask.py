@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 HITS = 8  # documents an answer is made from
 LONGER = 2  # times the tokens of an answer, for one in more detail
 UNSUPPORTED = "(Not every sentence of this answer is backed by a source.)"
+UNBACKED = "(Nothing in this answer is backed by a source: check it.)"
 MODEL_AWAY = "(The language model did not answer; this is quoted from the documents.)"
 QUESTION_MAX = 8_000
 
@@ -105,6 +106,7 @@ class Asker:
         mode: SearchMode = "hybrid",
         narrowing: Narrowing | None = None,
         toolbox: Toolbox | None = None,
+        language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes about; the last event is `Answered` and replaces the deltas.
 
@@ -129,7 +131,10 @@ class Asker:
                 )
         query = await self._stand_alone(question, past)
         alone = toolbox if audience.key == audience_of_asker(principal).key else None
-        turn = _Turn(principal, audience, question, query, past, kb_ids, mode, narrowing, alone)
+        style = Style(language=language)
+        turn = _Turn(
+            principal, audience, question, query, past, kb_ids, mode, narrowing, alone, style
+        )
         yield Searching(query)
         found = await self._search(turn, query)
         seen = list(found.result.hits)
@@ -376,9 +381,10 @@ async def _no_search(query: str) -> Sequence[Hit]:
 
 def _check_draft(draft: Draft) -> Checked:
     checked = check_answer(draft.text, draft.sources)
-    if not checked.grounded and checked.citations:
-        checked = replace(checked, text=f"{checked.text}\n\n{UNSUPPORTED}")
-    return checked
+    if checked.grounded:
+        return checked
+    doubt = UNSUPPORTED if checked.citations else UNBACKED
+    return replace(checked, text=f"{checked.text}\n\n{doubt}")
 
 
 def _of_draft(model: LanguageModel, draft: Draft, checked: Checked, seen: Sequence[Hit]) -> Answer:

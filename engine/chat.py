@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, administration, arrivals, clock, knowledge_bases, posts, workspaces
+from engine.answer_languages import name_of
 from engine.arrivals import Arrival, Arriving, Take
 from engine.conversations import open_conversation
 from engine.db.tables import Tenant
@@ -359,15 +360,25 @@ class Chat:
             kb=behaviour.kb,
             conversation_id=conversation_id,
             door=door,
+            language=name_of(behaviour.language),
         ):
             yield event
 
     async def elaborate(
-        self, caller: Caller, audience: Audience, post: PostInfo, turn_id: str
+        self,
+        caller: Caller,
+        audience: Audience,
+        post: PostInfo,
+        turn_id: str,
+        behaviour: Behaviour,
     ) -> AsyncIterator[AnswerEvent]:
         """A given answer at more length, from the same sources, for who will see it."""
         async for event in self._engine.elaborate(
-            caller.principal, audience, turn_id, door=post.platform
+            caller.principal,
+            audience,
+            turn_id,
+            door=post.platform,
+            language=name_of(behaviour.language),
         ):
             yield event
 

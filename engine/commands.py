@@ -268,6 +268,14 @@ COMMANDS: tuple[Command, ...] = (
         example="escalate-to @support",
     ),
     Command(
+        "language",
+        "The language of answers that a model writes; quotes and my own phrases stay as they are.",
+        (Parameter("language", "text", "German, de, …; or auto: that of the question"), _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="language German #hilfe",
+    ),
+    Command(
         "ingest add",
         "Keep a channel's messages and answer from them, from now on and, if told, from before.",
         (

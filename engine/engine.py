@@ -403,8 +403,12 @@ class Engine:
         door: str = "",
         mode: SearchMode = "hybrid",
         toolbox: Toolbox | None = None,
+        language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
-        """Answer from what everyone in `audience` may read; the last event is `Answered`."""
+        """Answer from what everyone in `audience` may read; the last event is `Answered`.
+
+        `language` names the one a model is to answer in; empty: that of the question.
+        """
         access.require(principal, Scope.KB_ASK)
         async for event in self._asker.ask(
             principal,
@@ -415,6 +419,7 @@ class Engine:
             door=door,
             mode=mode,
             toolbox=toolbox,
+            language=language,
         ):
             yield event
 
@@ -424,11 +429,19 @@ class Engine:
         return self._asker.writes
 
     async def elaborate(
-        self, principal: Principal, audience: Audience, turn_id: str, *, door: str = ""
+        self,
+        principal: Principal,
+        audience: Audience,
+        turn_id: str,
+        *,
+        door: str = "",
+        language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
         """A given answer at more length, from the same sources; `Unavailable` where that fails."""
         access.require(principal, Scope.KB_ASK)
-        async for event in self._asker.elaborate(principal, audience, turn_id, door=door):
+        async for event in self._asker.elaborate(
+            principal, audience, turn_id, door=door, language=language
+        ):
             yield event
 
     async def answer(

@@ -830,6 +830,7 @@ class PlaceSettings(BaseModel):
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
+    language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
 
 
 @dataclass(frozen=True, slots=True)
@@ -842,6 +843,7 @@ class Behaviour:
     private: bool = False
     respond_to: Sequence[str] = ()
     escalate_to: str = ""
+    language: str = ""  # a code; empty: that of the question
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
