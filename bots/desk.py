@@ -328,12 +328,15 @@ class Desk:
         if case.post.surface == "channel" and not members:
             return []
         try:
-            return await case.platform.search_live(
+            found = await case.platform.search_live(
                 case.spot, case.post.question, all_are_members=members
             )
         except Undelivered as trouble:
             log.warning("the platform's own search did not answer: %s", trouble)
             return []
+        if case.behaviour.anonymous:
+            return [replace(source, detail="") for source in found]
+        return found
 
     async def _stored(self, case: _Case) -> Answer | None:
         """The answer an earlier attempt came to, if it may still be shown."""

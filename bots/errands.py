@@ -346,6 +346,9 @@ class Errands:
         del pressed
         platform = self._platforms[spot.platform]
         said = await platform.read_thread(spot)
+        if (await self._engine.chat.behaviour(caller.met)).anonymous:
+            numbers = {name: n for n, name in enumerate(dict.fromkeys(n for n, _ in said), start=1)}
+            said = [(f"Person {numbers[name]}", text) for name, text in said]
         summary = await self._engine.chat.summarise(caller, said)
         await platform.whisper(spot, replies.Reply(summary, note="Only you can see this."))
 
@@ -354,6 +357,7 @@ class Errands:
         if not caller.is_curator:
             raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
         platform = self._platforms[spot.platform]
+        unnamed = (await self._engine.chat.behaviour(caller.met)).anonymous
         said = await platform.read_thread(spot)
         text = pressed.details.get("text", "").strip()
         if not said or not text:
@@ -362,7 +366,7 @@ class Errands:
             caller,
             question=said[0][1],
             answer=text,
-            by=pressed.details.get("author_name", ""),
+            by="" if unnamed else pressed.details.get("author_name", ""),
             url=pressed.details.get("url", ""),
             message_id=pressed.message_id,
             question_id=pressed.thread,

@@ -488,7 +488,7 @@ class Chat:
             acl=[access.channel_token(caller.met.channel_id)],
             details={
                 "author": by,
-                "saved_by": caller.principal.name,
+                "saved_by": "" if behaviour.anonymous else caller.principal.name,
                 "kind": "answer",
                 # Deleting one of these deletes it.
                 "messages": [

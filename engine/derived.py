@@ -40,6 +40,7 @@ from engine.forgetting import SAVED
 from engine.messages import SOLVED, drop_texts
 from engine.origins import permalink
 from engine.outbox import append_event, enqueue
+from engine.pseudonyms import is_unnamed, pseudonym
 
 GAP = timedelta(minutes=25)  # silence that ends a conversation outside threads
 AT_A_TIME = 500  # ids a statement
@@ -174,6 +175,7 @@ class _Reader:
             Message.deleted_at.is_(None),
             Message.kind.in_(kinds),
         )
+        self._unnamed = is_unnamed(workspace.settings, channel.settings)
         self._rows: dict[str, Any] = {}
         self._postponed: set[str] = set()
 
@@ -323,7 +325,7 @@ class _Reader:
             thread=row.thread,
             reply_to=row.reply_to,
             author=row.author,
-            name=people.get(row.author) or row.author_name or row.author or "somebody",
+            name=self._name(row, people),
             text=row.text,
             posted_at=row.posted_at,
             edited_at=row.edited_at,
@@ -331,6 +333,12 @@ class _Reader:
             is_solution=bool(SOLVED & row.reactions.keys()),
             url=permalink(self._workspace, self._channel.external_id, row.external_id, row.thread),
         )
+
+    def _name(self, row: Any, people: Mapping[str, str]) -> str:  # noqa: ANN401
+        who: str = row.author or row.author_name
+        if self._unnamed and who:
+            return pseudonym(self._workspace.id, who)
+        return people.get(row.author) or row.author_name or row.author or "somebody"
 
     async def _people(self, subjects: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -349,6 +357,7 @@ class _Reader:
         """What mentions in these messages stand for."""
         mentioned = {match for row in self._rows.values() for match in MENTION.findall(row.text)}
         names = await self._people(mentioned)
+        channels: dict[str, str] = {}
         for some in _chunks(sorted(mentioned - names.keys())):
             rows = await self._session.execute(
                 select(Channel.external_id, Channel.name, Channel.is_public).where(
@@ -356,8 +365,11 @@ class _Reader:
                 )
             )
             # What a private channel is called is for its members.
-            names |= {id_: name for id_, name, is_public in rows if is_public}
-        return names
+            channels |= {id_: name if is_public else id_ for id_, name, is_public in rows}
+        if self._unnamed:
+            people = mentioned - channels.keys()
+            names = {one: pseudonym(self._workspace.id, one) for one in people}
+        return names | {id_: name for id_, name in channels.items() if name != id_}
 
 
 def _until_silence(rows: Sequence[Any]) -> list[Any]:

@@ -30,7 +30,7 @@ from engine.db.tables import (
     RevisionText,
     Thread,
 )
-from engine.derivation import queue_derivation, source_of
+from engine.derivation import channels_of, queue_derivation, queue_for_channels, source_of
 from engine.documents import TITLE_MAX, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
@@ -45,6 +45,7 @@ MENTION = re.compile(
     r"<[@#!&]{1,2}([A-Z0-9]{3,30}|\d{3,20})(?:\|[^>]*)?>"
 )  # as both platforms write one
 CHANGES = 2_000  # changed messages that one derivation takes on
+SCRUBBED_AT_A_TIME = 50  # documents a transaction
 RUN_MAX = 500  # messages looked at on either side of a changed one
 
 
@@ -403,9 +404,38 @@ async def scrub_document(session: AsyncSession, document_id: str) -> None:
     await session.execute(
         update(Message)
         .where(Message.document_id == document_id)
-        .values(dirty=True)
+        .values(dirty=True, change_id=clock.new_id())  # what reads them now must read again
         .execution_options(synchronize_session=False)
     )
+
+
+async def scrub_some(
+    session: AsyncSession,
+    tenant_id: str,
+    workspace_id: str,
+    channel_id: str | None,
+    *,
+    after: str,
+) -> str:
+    """`scrub_document` for some documents of a channel or workspace, and for answers from them.
+
+    Returns the `after` of the next call, empty once all are done.
+    """
+    where = Message.channel_id == channel_id if channel_id else channels_of(workspace_id)
+    found = await session.scalars(
+        select(Message.document_id)
+        .where(Message.tenant_id == tenant_id, where, Message.document_id > after)
+        .distinct()
+        .order_by(Message.document_id)
+        .limit(SCRUBBED_AT_A_TIME)
+    )
+    ids = [one for one in found if one is not None]
+    for document_id in ids:
+        await scrub_document(session, document_id)
+    await queue_scrub(session, tenant_id, ids)
+    touched = select(Message.channel_id).where(Message.document_id.in_(ids)).distinct()
+    await queue_for_channels(session, list(await session.scalars(touched)), lane=Lane.LIVE)
+    return ids[-1] if ids else ""
 
 
 async def _overtake(session: AsyncSession, document: Document) -> None:

@@ -830,6 +830,7 @@ class PlaceSettings(BaseModel):
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
+    anonymous: bool | None = None  # who wrote what is quoted is not named
     language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
 
 
@@ -843,6 +844,7 @@ class Behaviour:
     private: bool = False
     respond_to: Sequence[str] = ()
     escalate_to: str = ""
+    anonymous: bool = False
     language: str = ""  # a code; empty: that of the question
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -57,8 +57,8 @@ async def test_the_setting_is_shown_and_exported(room):
 
 
 async def test_what_cant_be_checked_against_its_source_is_said_to_be_so(room):
-    await room.command("language French")
-    said = "Jusqu'à 240 heures sont possibles par avance [1]."
+    await room.command("language Japanese")
+    said = "病気休暇は240時間まで前借りできます [1]"
     room.engine._asker._model = ScriptedModel(said)
     [shown] = await room.say(SICK)
     assert "Nothing in this answer is backed by a source: check it." in shown.reply.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -283,6 +284,36 @@ async def test_a_question_in_a_kept_channel_takes_one_transaction(place):
     assert seen == ["begin"]
     [kept] = await stored(place)
     assert ASKED in kept
+
+
+async def test_where_authors_are_unnamed_pseudonyms_stand_for_them_everywhere(place):
+    await keep(place)
+    root = place.slack.write(place.team, "C1", "UGUS", ASKED)
+    told = f"{TOLD} Ask <@UGUS> for the keys."
+    reply = place.slack.write(place.team, "C1", "UBOB", told, thread_ts=root["ts"])
+    for message in (root, reply):
+        await place.event(message)
+    await place.notes.drain()
+    question = "how do I reset the coffee machine?"
+    [named] = await place.say("UADA", f"{place.mention} {question}")
+    assert "Ubob" in said(named)
+    _, [done] = await place.command("UADA", "anonymous on")
+    assert "is not named where it is quoted" in said(done)
+    [meanwhile] = await place.say("UADA", f"{place.mention} {question}?")
+    assert "Hold both keys" not in said(meanwhile)
+    await place.notes.drain()
+    [shown] = await place.say("UADA", f"{place.mention} {question}??")
+    assert "Hold both keys" in said(shown)
+    _, [found] = await place.command("UADA", "search who has the keys")
+    for name in ("Ubob", "Ugus"):
+        assert name not in said(shown) + said(found)
+        rows = [row for row in holding(place, name.encode()) if '"identity"' not in row]
+        assert rows == []
+    assert re.search(r"Person \w{5} · ", said(shown))
+    await place.command("UADA", "anonymous off")
+    await place.notes.drain()
+    [again] = await place.say("UADA", f"{place.mention} {question}???")
+    assert "Ubob" in said(again)
 
 
 def holding(place, words: bytes) -> list[str]:
