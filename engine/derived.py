@@ -248,12 +248,19 @@ class _Reader:
     async def _derived_just_now(self, documents: Collection[str]) -> dict[str, datetime]:
         """When each of those that got a revision a moment ago may get the next; deletes go first."""
         pause = timedelta(seconds=AGAIN_S)
+        scrubbed = select(Revision.document_id).where(
+            Revision.blob_hash == "", Revision.created_at > clock.now() - pause
+        )
         found: dict[str, datetime] = {}
         for some in _chunks(sorted(documents)):
             rows = await self._session.execute(
                 select(Revision.document_id, func.max(Revision.created_at))
                 .join(Document, Document.id == Revision.document_id)
-                .where(Revision.document_id.in_(some), Revision.blob_hash != "")
+                .where(
+                    Revision.document_id.in_(some),
+                    Revision.blob_hash != "",
+                    Revision.document_id.not_in(scrubbed),
+                )
                 .group_by(Revision.document_id)
                 .having(func.max(Revision.created_at) > clock.now() - pause)
             )
@@ -574,7 +581,11 @@ async def outdated_contents(session: AsyncSession, document_id: str) -> list[str
         Revision.mime == THREAD_MIME,
         Revision.document_id.in_(
             select(Document.id).where(
-                Document.id == document_id, Document.external_id.startswith(SAVED)
+                Document.id == document_id,
+                or_(
+                    Document.external_id.startswith(SAVED),
+                    Document.external_id.startswith("attachment:"),
+                ),
             )
         ),
     )

@@ -31,10 +31,11 @@ from engine.db.tables import (
     Thread,
 )
 from engine.derivation import channels_of, queue_derivation, queue_for_channels, source_of
-from engine.documents import TITLE_MAX, retire, take_off
+from engine.documents import TITLE_MAX, children_of, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
 from engine.forgetting import queue_scrub, saved_from
+from engine.message_files import carried_over, queue_fetch
 from engine.models.cache import text_hash
 
 MessageKind = Literal["message", "bot", "system"]
@@ -162,6 +163,9 @@ async def store_messages(
     if added:
         await session.execute(insert(Message), added)
     await session.flush()
+    if any(one.files for one in newest.values()):
+        posted = await _known(session, channel_id, [k for k, one in newest.items() if one.files])
+        await queue_fetch(session, place, list(posted.values()))
     rooted = await _mark_roots(session, channel_id, newest.values())
     if added or changed or rooted:
         await queue_derivation(session, source, lane=lane)
@@ -237,7 +241,7 @@ def _update(row: Message, new: NewMessage) -> bool:
     row.author = new.author[:100] or row.author
     row.author_name = _clean(new.author_name)[:200] or row.author_name
     row.reactions = dict(new.reactions)
-    row.files = [dict(one) for one in new.files]
+    row.files = carried_over(row.files, new.files)
     row.raw = dict(new.raw)
     if _content(row) == before:
         return False
@@ -376,7 +380,19 @@ async def _bury(session: AsyncSession, rows: Sequence[Message], *, missed: bool)
         await scrub_document(session, document_id)
     if rows:
         await _drop_saved(session, rows)
-        await queue_scrub(session, rows[0].tenant_id, documents)
+        await queue_scrub(
+            session, rows[0].tenant_id, documents | await _files_of(session, documents)
+        )
+
+
+async def _files_of(session: AsyncSession, documents: Collection[str]) -> set[str]:
+    """The documents made of what was posted in these conversations."""
+    found = set[str]()
+    for document_id in documents:
+        parent = await session.get(Document, document_id)
+        if parent is not None:
+            found |= {child.id for child in await children_of(session, parent)}
+    return found
 
 
 async def _drop_saved(session: AsyncSession, rows: Sequence[Message]) -> None:
