@@ -81,12 +81,21 @@ class Desk:
     def __init__(self, engine: Engine, platforms: Mapping[str, Platform]) -> None:
         self.id = f"bot-{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         self._engine = engine
-        self._platforms = platforms
-        self._errands = Errands(engine, platforms, self.wake)
+        self._platforms = dict(platforms)
+        self._errands = Errands(engine, self._platforms, self.wake)
         self._slots = _Slots(engine.settings.bots.answers_at_once)
         self._lease_s = engine.settings.jobs.lease_s
         self._work = asyncio.Event()
         self._signs: set[asyncio.Task[None]] = set()
+
+    def serve(self, platform: Platform) -> None:
+        """Work for one more platform from now on."""
+        self._platforms[platform.name] = platform
+        self.wake()
+
+    def leave(self, platform: Platform) -> None:
+        """Take nothing more on for a platform."""
+        self._platforms.pop(platform.name, None)
 
     def wake(self) -> None:
         """There is work."""
@@ -136,7 +145,7 @@ class Desk:
         for answers in (True, False):
             kinds = [(answer_kind if answers else errand_kind)(name) for name in self._platforms]
             free = self._slots.free(answers=answers)
-            if free <= 0:
+            if free <= 0 or not kinds:
                 continue
             try:
                 found = await jobs.claim(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import and_, delete, insert, or_, select, update
@@ -25,6 +25,7 @@ from engine.db.tables import (
     Membership,
     Message,
     Source,
+    Thread,
     User,
     Workspace,
 )
@@ -35,6 +36,9 @@ from engine.principals import ACTIVE, IMPORTED
 
 Platform = Literal["slack", "discord"]
 AT_A_TIME = 500  # rows a statement
+CHANGED_AT = "changed_at"  # in a place's settings: since when what was read of it before is old
+PLACED = timedelta(hours=1)  # a list of members that is older than that is no longer committed
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,34 @@ async def kept_place(
     return None if row is None else _place(row)
 
 
+async def kept_home(
+    session: AsyncSession, platform: str, workspace: str, channel: str
+) -> tuple[Place, str, str] | None:
+    """Where what is said in a channel or thread is kept: its place, channel and thread, else None.
+
+    Ids are the platform's; a thread is found by those that are known of a kept channel.
+    """
+    place = await kept_place(session, platform, workspace, channel)
+    if place is not None:
+        return place, channel, ""
+    row = (
+        await session.execute(
+            select(Workspace, Channel.external_id)
+            .join(Channel, Channel.workspace_id == Workspace.id)
+            .join(Source, Source.channel_id == Channel.id)
+            .join(Thread, Thread.channel_id == Channel.id)
+            .where(
+                Workspace.platform == platform,
+                Workspace.external_id == workspace,
+                Workspace.state == ACTIVE,
+                Thread.external_id == channel,
+            )
+            .limit(1)
+        )
+    ).first()
+    return None if row is None else (_place(row[0]), row[1], channel)
+
+
 async def place_of(
     session: AsyncSession, tenant_id: str, workspace_id: str, *, state: str = ""
 ) -> Place:
@@ -197,10 +229,18 @@ def _place(row: Workspace) -> Place:
 
 
 async def put_people(
-    session: AsyncSession, place: Place, people: Iterable[NewPerson]
+    session: AsyncSession,
+    place: Place,
+    people: Iterable[NewPerson],
+    *,
+    at: datetime | None = None,
 ) -> dict[str, str]:
-    """Identity ids by subject. Whoever got another name has their messages derived anew."""
+    """Identity ids by subject. Whoever got another name has their messages derived anew.
+
+    With `at`, when people were asked about, those who were placed since stay as they are.
+    """
     people = {one.subject: one for one in people}.values()
+    placed = await _placed_since(session, place, at)
     known: dict[str, Identity] = {}
     for some in _chunks([one.subject for one in people]):
         rows = await session.scalars(
@@ -227,15 +267,43 @@ async def put_people(
             )
             session.add(row)
             continue
-        if row.name != name:
+        if row.id in placed:
+            continue
+        if name and row.name != name:
             renamed.append(one.subject)
-        row.name, row.is_full_member = name, one.is_full_member
+        row.name, row.is_full_member = name or row.name, one.is_full_member
         row.workspace_id = place.workspace_id
     await session.flush()
     for some in _chunks(renamed):
         theirs = and_(channels_of(place.workspace_id), Message.author.in_(some))
         await derive_anew(session, place.tenant_id, theirs)
     return {subject: row.id for subject, row in known.items()}
+
+
+async def only_people(
+    session: AsyncSession, place: Place, subjects: Collection[str], *, at: datetime
+) -> None:
+    """These were everyone in the workspace at `at`: nobody else is a full member of it."""
+    present, placed = set(subjects), await _placed_since(session, place, at)
+    rows = await session.scalars(
+        select(Identity).where(
+            Identity.tenant_id == place.tenant_id,
+            Identity.provider == place.provider,
+            Identity.workspace_id == place.workspace_id,
+            Identity.is_full_member.is_(True),
+        )
+    )
+    for row in rows:
+        if row.subject not in present and row.id not in placed:
+            row.is_full_member = False
+    await session.flush()
+
+
+async def _placed_since(session: AsyncSession, place: Place, at: datetime | None) -> set[str]:
+    if at is None:
+        return set()
+    workspace = await session.get_one(Workspace, place.workspace_id)
+    return {one for one, when in _placed(workspace).items() if when > at}
 
 
 async def identity_id_of(session: AsyncSession, place: Place, subject: str) -> str | None:
@@ -314,10 +382,15 @@ async def channel_id_of(session: AsyncSession, place: Place, external_id: str) -
 
 
 async def put_channels(
-    session: AsyncSession, place: Place, channels: Iterable[NewChannel]
+    session: AsyncSession,
+    place: Place,
+    channels: Iterable[NewChannel],
+    *,
+    at: datetime | None = None,
 ) -> dict[str, str]:
-    """Channel ids by the platform's ids, made or brought up to date."""
+    """Channel ids by the platform's ids, made or brought up to date, as they were at `at`."""
     found: dict[str, str] = {}
+    workspace = await session.get_one(Workspace, place.workspace_id)
     for new in channels:
         row = await session.scalar(
             select(Channel).where(
@@ -338,7 +411,8 @@ async def put_channels(
             # Its name stands above every passage of it.
             await derive_anew(session, place.tenant_id, Message.channel_id == row.id)
         row.name = new.name[:200]
-        row.is_public = new.is_public
+        overtaken = at is not None and _unknown_since(workspace, row) > at
+        row.is_public = new.is_public and not overtaken
         row.kind = new.kind
         row.settings = {**row.settings, **new.settings}
         await session.flush()
@@ -354,14 +428,21 @@ async def set_members(
     *,
     at: datetime | None = None,
 ) -> None:
-    """The whole list of a channel's members, as it was at `at`: they count from there on."""
+    """The whole list of a channel's members, as it was at `at`: they count from there on.
+
+    Whatever became known since `at` goes before it: what made the channel unknown leaves it so
+    until it is asked about anew, and whoever was placed stays where that put them.
+    """
     channel = await _own_channel(session, place, channel_id)
+    workspace = await session.get_one(Workspace, place.workspace_id)
+    at = at or clock.now()
     present = set(
         await session.scalars(
             select(ChannelMember.identity_id).where(ChannelMember.channel_id == channel_id)
         )
     )
-    wanted = set(identity_ids)
+    placed = {one for one, when in _placed(workspace).items() if when > at}
+    wanted = (set(identity_ids) - placed) | (present & placed)
     for some in _chunks(sorted(present - wanted)):
         await session.execute(
             delete(ChannelMember).where(
@@ -374,8 +455,44 @@ async def set_members(
             for one in fresh
         ]
         await session.execute(insert(ChannelMember), rows)
-    channel.members_synced_at = at or clock.now()
+    channel.members_synced_at = at if _unknown_since(workspace, channel) <= at else None
     await session.flush()
+
+
+async def place_member(
+    session: AsyncSession, place: Place, person: NewPerson, reads: Mapping[str, bool | None]
+) -> list[str]:
+    """Somebody as the platform tells of them now, with what they read of each channel from now on.
+
+    None where that does not say: a channel they counted in becomes unknown then. Returns those, to
+    be asked about anew (the platform's ids).
+    """
+    [identity_id] = (await put_people(session, place, [person])).values()
+    workspace = await _note(session, place)
+    placed = {one: when for one, when in _placed(workspace).items() if when > clock.now() - PLACED}
+    placed[identity_id] = clock.now()
+    told = {one: when.isoformat() for one, when in placed.items()}
+    workspace.settings = {**workspace.settings, "placed": told}
+    rows = await session.execute(
+        select(Channel, ChannelMember.identity_id)
+        .outerjoin(
+            ChannelMember,
+            and_(ChannelMember.channel_id == Channel.id, ChannelMember.identity_id == identity_id),
+        )
+        .where(Channel.workspace_id == place.workspace_id)
+    )
+    unsure: list[str] = []
+    for channel, present in rows.all():
+        now = reads.get(channel.external_id, False)
+        if now and present is None:
+            await add_member(session, place, channel.id, identity_id)
+        elif now is False and present is not None:
+            await remove_member(session, place, channel.id, identity_id)
+        elif now is None and present is not None:
+            await forget_membership(session, place, channel.id)
+            unsure.append(channel.external_id)
+    await session.flush()
+    return unsure
 
 
 async def add_member(
@@ -404,11 +521,40 @@ async def remove_member(
 async def forget_membership(session: AsyncSession, place: Place, channel_id: str) -> None:
     """Who is in the channel is unknown: a sync failed, the bot was removed, access was lost.
 
-    Nobody holds the channel's token until the next sync succeeds.
+    Nobody holds the channel's token until the next sync succeeds, one that begins after this.
     """
     channel = await _own_channel(session, place, channel_id)
     channel.members_synced_at = None
+    channel.settings = {**channel.settings, "unknown_since": clock.now().isoformat()}
+    await _note(session, place)
+
+
+async def forget_every_membership(session: AsyncSession, place: Place) -> None:
+    """Who is in any channel of a workspace is unknown, until syncs that begin after this."""
+    await lose_all(session, place)
+    workspace = await _note(session, place)
+    at = clock.now().isoformat()
+    workspace.settings = {**workspace.settings, "unknown_since": at}
     await session.flush()
+
+
+async def _note(session: AsyncSession, place: Place) -> Workspace:
+    """Mark the workspace, held until the transaction ends: what a reader remembers of it is old."""
+    workspace = await session.get_one(Workspace, place.workspace_id, with_for_update=True)
+    workspace.settings = {**workspace.settings, CHANGED_AT: clock.now().isoformat()}
+    await session.flush()
+    return workspace
+
+
+def _unknown_since(workspace: Workspace, channel: Channel) -> datetime:
+    """When a channel was last made unknown; long ago where it never was."""
+    told = [str(one.settings.get("unknown_since") or "") for one in (workspace, channel)]
+    return max(datetime.fromisoformat(one) if one else _NEVER for one in told)
+
+
+def _placed(workspace: Workspace) -> dict[str, datetime]:
+    told = workspace.settings.get("placed") or {}
+    return {one: datetime.fromisoformat(when) for one, when in told.items()}
 
 
 async def lose_all(session: AsyncSession, place: Place, *, but: Collection[str] = ()) -> None:

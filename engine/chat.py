@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 WINDOW_S = 300.0  # of the limits on questions
 CONFIRM_S = 60.0  # how long a confirmation waits for its button
 LINK_LIFE = timedelta(days=7)  # of a link to the viewer
+KEY_LIFE = timedelta(hours=1)  # of a key that connects a workspace
 
 
 class Chat:
@@ -131,7 +132,33 @@ class Chat:
             raise Unauthenticated("This link is not one for installing.")
         return tenant_id
 
+    def sign_key(self, principal: Principal) -> str:
+        """A key that connects one workspace to the principal's tenant, for an hour."""
+        access.require(principal, Scope.KB_ADMIN)
+        payload = f"key:{principal.tenant_id}:{clock.new_id()}"
+        return self._engine.secrets.sign("oauth-state", payload, expires_at=clock.now() + KEY_LIFE)
+
+    async def redeem_key(self, key: str, workspace: str) -> str:
+        """The tenant of a key that `sign_key` made, which this workspace has from now on.
+
+        `Unauthenticated` for any other, and for one that another workspace has used.
+        """
+        kind, _, rest = self._engine.secrets.verify("oauth-state", key.strip()).partition(":")
+        tenant_id, _, nonce = rest.partition(":")
+        if kind != "key" or not nonce:
+            raise Unauthenticated("This is no key for connecting a workspace.")
+        lease_s = KEY_LIFE.total_seconds()
+        name = f"{tenant_id}:key:{nonce}"
+        if not await self._engine.limits.acquire(name, workspace, lease_s=lease_s):
+            raise Unauthenticated("This key was used already: ask for a new one.")
+        return tenant_id
+
     # Who wrote from where
+
+    async def homes_of(self, platform: str, person: str) -> list[str]:
+        """The workspaces somebody was met in, where they were met last first."""
+        async with self._db.read() as session:
+            return await workspaces.homes_of(session, platform, person)
 
     async def meet(self, seen: Sighting) -> Met:
         """The rows of who wrote, and where, made where they are new."""
@@ -290,6 +317,18 @@ class Chat:
             return await posts.posts_to(
                 session, met.tenant_id, met.workspace_id, channel, question_id
             )
+
+    async def whose_question(
+        self, platform: str, channel: str, message_id: str
+    ) -> tuple[str, str] | None:
+        """Workspace and person of a message that was a question; None for any other message."""
+        async with self._db.read() as session:
+            return await posts.whose_question(session, platform, channel, message_id)
+
+    async def workspace_of_post(self, platform: str, person: str, post_id: str) -> str | None:
+        """The workspace of an answer to somebody; None for any other."""
+        async with self._db.read() as session:
+            return await posts.workspace_of_post(session, platform, person, post_id)
 
     async def recent_posts(self, met: Met, *, limit: int = 5) -> list[PostInfo]:
         """Somebody's own last questions that were answered."""

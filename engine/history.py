@@ -7,7 +7,7 @@ verb is one short transaction, but those that go over much, which are several.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,6 +48,42 @@ class History:
         """The workspace of a channel whose messages are kept, in the platform's ids; else None."""
         async with self._db.read() as session:
             return await channels.kept_place(session, platform, workspace, channel)
+
+    async def kept_home(
+        self, platform: str, workspace: str, channel: str
+    ) -> tuple[Place, str, str] | None:
+        """Where what is said in a channel or thread is kept: place, channel and thread; else None."""
+        async with self._db.read() as session:
+            return await channels.kept_home(session, platform, workspace, channel)
+
+    async def put_thread(self, place: Place, channel: str, new: NewThread) -> None:
+        """What a platform tells of a thread of a channel: its title, its tags."""
+
+        async def commit(session: AsyncSession) -> None:
+            channel_id = await channels.channel_id_of(session, place, channel)
+            await messages.put_threads(session, place, channel_id, [new])
+
+        await self._db.run_write(commit)
+
+    async def delete_thread(self, place: Place, channel: str, thread: str) -> int:
+        """A thread was deleted: it is out of the next answer; says how many messages went."""
+
+        async def commit(session: AsyncSession) -> int:
+            channel_id = await channels.channel_id_of(session, place, channel)
+            return await messages.delete_thread(session, place, channel_id, thread)
+
+        return await self._db.run_write(commit)
+
+    async def reacted(
+        self, place: Place, channel: str, external_id: str, emoji: str, by: int
+    ) -> None:
+        """Some more or less of a reaction to a message; without an emoji they all went."""
+
+        async def commit(session: AsyncSession) -> None:
+            channel_id = await channels.channel_id_of(session, place, channel)
+            await messages.count_reaction(session, place, channel_id, external_id, emoji, by)
+
+        await self._db.run_write(commit)
 
     async def store(
         self,
@@ -131,6 +167,39 @@ class History:
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
             await channels.forget_membership(session, place, channel_id)
+
+        await self._db.run_write(commit)
+
+    async def lost_and_asked(self, place: Place, channel: str) -> None:
+        """Who reads a channel is uncertain: unknown from this instant, and asked anew at once."""
+
+        async def commit(session: AsyncSession) -> None:
+            channel_id = await channels.channel_id_of(session, place, channel)
+            await channels.forget_membership(session, place, channel_id)
+            await sources.queue_channel_sync(session, place.tenant_id, place.workspace_id, channel)
+
+        await self._db.run_write(commit)
+
+    async def lost_all(self, place: Place, *, ask: bool = True) -> None:
+        """The same of every channel of a workspace; without `ask` there is nobody to be asked."""
+
+        async def commit(session: AsyncSession) -> None:
+            await channels.forget_every_membership(session, place)
+            if ask:
+                await sources.queue_sync(session, place.tenant_id, place.workspace_id)
+
+        await self._db.run_write(commit)
+
+    async def placed(
+        self, place: Place, person: NewPerson, reads: Mapping[str, bool | None]
+    ) -> None:
+        """Somebody came, went, or reads other channels now; see `channels.place_member`."""
+
+        async def commit(session: AsyncSession) -> None:
+            for channel in await channels.place_member(session, place, person, reads):
+                await sources.queue_channel_sync(
+                    session, place.tenant_id, place.workspace_id, channel
+                )
 
         await self._db.run_write(commit)
 

@@ -57,7 +57,8 @@ class NewMessage:
     `external_id` is Slack's ts or Discord's snowflake, and orders messages. `thread` is that of
     the thread's root. `text` is Markdown with the platform's mentions (`<@U1>`, `<#C1>`) left in;
     names are put in when documents are made. `author` is the platform's id of a person;
-    `author_name` serves where no account has that id. `edited_at` tells versions apart.
+    `author_name` serves where no account has that id. `edited_at` tells versions apart. Without
+    `reactions` nothing was told of them.
     """
 
     external_id: str
@@ -68,7 +69,7 @@ class NewMessage:
     reply_to: str = ""
     kind: MessageKind = "message"
     edited_at: datetime | None = None
-    reactions: Mapping[str, int] = field(default_factory=dict)
+    reactions: Mapping[str, int] | None = field(default_factory=dict)
     files: Sequence[Mapping[str, Any]] = ()
     raw: Mapping[str, Any] = field(default_factory=dict)
 
@@ -214,7 +215,7 @@ def _row(place: Place, channel_id: str, new: NewMessage) -> dict[str, Any]:
         "text": _clean(new.text),
         "posted_at": posted_at(new.external_id),
         "edited_at": new.edited_at,
-        "reactions": dict(new.reactions),
+        "reactions": dict(new.reactions or {}),
         "files": [dict(one) for one in new.files],
         "raw": dict(new.raw),
         "change_id": clock.new_id(),
@@ -240,7 +241,8 @@ def _update(row: Message, new: NewMessage) -> bool:
     row.kind = new.kind
     row.author = new.author[:100] or row.author
     row.author_name = _clean(new.author_name)[:200] or row.author_name
-    row.reactions = dict(new.reactions)
+    if new.reactions is not None:
+        row.reactions = dict(new.reactions)
     row.files = carried_over(row.files, new.files)
     row.raw = dict(new.raw)
     if _content(row) == before:
@@ -268,6 +270,31 @@ def _content(row: Message) -> tuple[object, ...]:
 
 
 SOLVED = frozenset({"white_check_mark", "heavy_check_mark", "✅", "✔️", "✔"})
+SOLVED_TAGS = frozenset({"accepted", "answered", "done", "resolved", "solved"})  # of forums
+
+
+async def count_reaction(
+    session: AsyncSession, place: Place, channel_id: str, external_id: str, emoji: str, by: int
+) -> None:
+    """Some more or less of a reaction to a message that stands; without an emoji they all went."""
+    source = await source_of(session, channel_id)
+    if source is None or source.tenant_id != place.tenant_id:
+        return
+    row = (await _known(session, channel_id, [external_id])).get(external_id)
+    if row is None or row.deleted_at is not None:
+        return
+    before = _content(row)
+    counts = {**row.reactions, emoji: max(0, int(row.reactions.get(emoji, 0)) + by)}
+    row.reactions = {name: count for name, count in counts.items() if count and emoji}
+    if _content(row) != before:
+        row.change_id, row.dirty = clock.new_id(), True
+        await session.flush()
+        await queue_derivation(session, source)
+
+
+def is_solved(tags: object) -> bool:
+    """Whether one of a forum post's tags says that its question was answered."""
+    return isinstance(tags, list) and any(str(one).lower() in SOLVED_TAGS for one in tags)
 
 
 async def _mark_roots(
@@ -308,7 +335,8 @@ def _clean(text: str) -> str:
 async def put_threads(
     session: AsyncSession, place: Place, channel_id: str, threads: Iterable[NewThread]
 ) -> None:
-    """Titles and tags of threads; a thread that is called otherwise now is derived anew."""
+    """Titles and tags of threads; one that is called or tagged otherwise now is derived anew."""
+    changed = False
     for new in threads:
         row = await session.scalar(
             select(Thread).where(
@@ -320,7 +348,10 @@ async def put_threads(
                 tenant_id=place.tenant_id, channel_id=channel_id, external_id=new.external_id
             )
             session.add(row)
-        elif row.title != new.title[:TITLE_MAX]:
+        elif row.title != new.title[:TITLE_MAX] or row.details.get("tags") != new.details.get(
+            "tags"
+        ):
+            changed = True
             await session.execute(
                 update(Message)
                 .where(Message.channel_id == channel_id, Message.thread == new.external_id)
@@ -329,6 +360,9 @@ async def put_threads(
         row.title = _clean(new.title)[:TITLE_MAX]
         row.details = dict(new.details)
         await session.flush()
+    source = await source_of(session, channel_id) if changed else None
+    if source is not None:
+        await queue_derivation(session, source)
 
 
 # Deleting
@@ -363,6 +397,21 @@ async def delete_messages(
     if standing:
         await queue_derivation(session, source)
     return len(standing)
+
+
+async def delete_thread(session: AsyncSession, place: Place, channel_id: str, thread: str) -> int:
+    """A thread was deleted with its replies.
+
+    A forum's post went with its first message; what another thread grew from stands in its channel.
+    """
+    kind = await session.scalar(select(Channel.kind).where(Channel.id == channel_id))
+    ids = await session.scalars(
+        select(Message.external_id).where(
+            Message.channel_id == channel_id, Message.thread == thread
+        )
+    )
+    gone = [one for one in ids if one != thread or kind == "forum"]
+    return await delete_messages(session, place, channel_id, gone)
 
 
 async def _bury(session: AsyncSession, rows: Sequence[Message], *, missed: bool) -> None:

@@ -243,6 +243,40 @@ async def posts_to(
     )
 
 
+async def whose_question(
+    session: AsyncSession, platform: str, channel: str, message_id: str
+) -> tuple[str, str] | None:
+    """Workspace and person, in the platform's ids, of a message that was a question; else None.
+
+    For platforms that tell of a deleted message neither: `message_id` is unique among all of them.
+    """
+    found = await session.execute(
+        select(Workspace.external_id, Identity.subject)
+        .join(Post, Post.workspace_id == Workspace.id)
+        .join(Identity, Identity.id == Post.identity_id)
+        .where(
+            Workspace.platform == platform,
+            Post.channel == channel,
+            Post.question_id == message_id,
+        )
+        .limit(1)
+    )
+    row = found.one_or_none()
+    return (row[0], row[1]) if row is not None else None
+
+
+async def workspace_of_post(
+    session: AsyncSession, platform: str, person: str, post_id: str
+) -> str | None:
+    """The workspace, in the platform's id, of an answer to somebody; None for any other."""
+    return await session.scalar(
+        select(Workspace.external_id)
+        .join(Post, Post.workspace_id == Workspace.id)
+        .join(Identity, Identity.id == Post.identity_id)
+        .where(Workspace.platform == platform, Identity.subject == person, Post.id == post_id)
+    )
+
+
 async def is_in_conversation(
     session: AsyncSession, workspace_id: str, channel: str, thread: str
 ) -> bool:

@@ -486,7 +486,9 @@ class Discord(Section):
         description="Id of a server that gets the commands at once, and no other does.",
     )
     api_base_url: HttpUrl = Field(
-        default="", repr=False, description="Another address for Discord's REST API, for tests."
+        default="",
+        repr=False,
+        description="Another address for Discord's REST API, as far as /api/v10, for tests.",
     )
     gateway_url: WebSocketUrl = Field(
         default="", repr=False, description="Another address for Discord's gateway, for tests."

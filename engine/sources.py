@@ -367,14 +367,20 @@ async def queue_page(session: AsyncSession, source: Source, *, at: datetime | No
 
 
 async def _is_queued(
-    session: AsyncSession, tenant_id: str, kind: str, key: str, value: str
+    session: AsyncSession,
+    tenant_id: str,
+    kind: str,
+    key: str,
+    value: str,
+    *,
+    states: Sequence[JobState] = (JobState.QUEUED, JobState.RUNNING),
 ) -> bool:
     found = await session.scalar(
         select(Job.id)
         .where(
             Job.tenant_id == tenant_id,
             Job.kind == kind,
-            Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+            Job.state.in_(states),
             Job.payload[key].as_string() == value,
         )
         .limit(1)
@@ -401,7 +407,11 @@ async def queue_sync(
             .values(run_at=clock.now(), lane=Lane.INTERACTIVE)
             .execution_options(synchronize_session=False)
         )
-    if await _is_queued(session, tenant_id, SYNC_WORKSPACE, "workspace_id", workspace_id):
+    # One that runs already may have read what was so before: it does not count where it is now.
+    states = (JobState.QUEUED,) if at is None else (JobState.QUEUED, JobState.RUNNING)
+    if await _is_queued(
+        session, tenant_id, SYNC_WORKSPACE, "workspace_id", workspace_id, states=states
+    ):
         return
     await enqueue(
         session,

@@ -406,6 +406,25 @@ async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
     return met if known else None
 
 
+async def homes_of(session: AsyncSession, platform: str, person: str) -> list[str]:
+    """The workspaces somebody was met in, by the platform's ids, where they were met last first.
+
+    For platforms on which a direct message belongs to no workspace.
+    """
+    rows = await session.scalars(
+        select(Workspace.external_id)
+        .join(Identity, Identity.workspace_id == Workspace.id)
+        .where(
+            Identity.provider == platform,
+            Identity.subject == person,
+            Workspace.platform == platform,
+            Workspace.state == ACTIVE,
+        )
+        .order_by(Identity.seen_at.desc().nulls_last(), Identity.id.desc())
+    )
+    return list(rows)
+
+
 async def introduce(session: AsyncSession, seen: Sighting) -> Met:
     """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
     workspace = await _workspace(session, seen, make=True)
@@ -518,8 +537,9 @@ async def what_is_stale(session: AsyncSession, met: Met) -> Stale:
     before = clock.now() - ASK_AFTER
     identity = await session.get_one(Identity, met.identity_id)
     channel = await session.get(Channel, met.channel_id) if met.channel_id else None
+    elsewhere = identity.workspace_id != met.workspace_id  # one account may be in several
     return Stale(
-        person=identity.seen_at is None or identity.seen_at < before,
+        person=identity.seen_at is None or identity.seen_at < before or elsewhere,
         channel=channel is not None
         and (channel.members_synced_at is None or channel.members_synced_at < before),
     )
@@ -686,7 +706,8 @@ async def caller_of(session: AsyncSession, met: Met) -> Caller:
     settings = workspace.settings
     given = settings.get("roles", {}).get(identity.id, "")
     role = _stronger(principal.role, Role(given) if given else Role.GUEST)
-    is_full = identity.is_full_member
+    # What is known of an account is known of one workspace: where it was seen last.
+    is_full = identity.is_full_member and identity.workspace_id == workspace.id
     if is_full and identity.platform_role == "admin" and settings.get("platform_admins", True):
         role = _stronger(role, Role.ADMIN)
     installer = await session.scalar(

@@ -239,6 +239,7 @@ class SyncWorkspace(_OfWorkspace):
         if found is None:
             return False
         place, reader = found
+        begun = clock.now()
         try:
             people = await reader.read_people(place)
             seen = await reader.read_channels(place)
@@ -253,8 +254,10 @@ class SyncWorkspace(_OfWorkspace):
 
         async def commit(session: AsyncSession) -> None:
             await jobs.finish(session, job)
-            await channels.put_people(session, place, people)
-            await channels.put_channels(session, place, seen)
+            await channels.put_people(session, place, people, at=begun)
+            subjects = {one.subject for one in people}
+            await channels.only_people(session, place, subjects, at=begun)
+            await channels.put_channels(session, place, seen, at=begun)
             await channels.lose_all(session, place, but={one.external_id for one in seen})
             for one in seen:
                 await sources.queue_channel_sync(
@@ -286,9 +289,8 @@ class SyncChannel(_OfWorkspace):
             return False
         place, reader = found
         channel = job.payload["channel"]
-        at = clock.now()
         try:
-            subjects = await reader.read_members(place, channel)
+            roster = await reader.read_members(place, channel)
         except Wait as wait:
             seconds = wait.seconds
 
@@ -310,10 +312,11 @@ class SyncChannel(_OfWorkspace):
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            known = await channels.identity_ids_of(session, place, subjects)
-            strangers = [NewPerson(one, one) for one in subjects if one not in known]
+            known = await channels.identity_ids_of(session, place, roster.subjects)
+            strangers = [NewPerson(one, one) for one in roster.subjects if one not in known]
             known |= await channels.put_people(session, place, strangers)
-            await channels.set_members(session, place, channel_id, set(known.values()), at=at)
+            ids = set(known.values())
+            await channels.set_members(session, place, channel_id, ids, at=roster.at)
             await jobs.finish(session, job)
 
         await self._db.run_write(commit)

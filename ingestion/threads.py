@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from engine.derived import GAP, MENTION, THREAD_MIME, Changes, Conversation, StoredMessage
+from engine.messages import is_solved
 from ingestion.convert.document import Block, BlockKind, Converted, clean
 
 LONGEST = timedelta(hours=2)  # of a stretch of talk
@@ -113,6 +114,7 @@ def _document(
     kind = "thread" if conversation.thread else "window"
     replied = bool(conversation.thread) and any(one.author != first.author for one, _ in said)
     key = conversation.thread or first.external_id
+    tags = list(conversation.details.get("tags") or ())
     return ThreadDocument(
         external_id=f"{kind}:{key}",
         title=title,
@@ -136,7 +138,8 @@ def _document(
             "author": first.name,
             # Where what opened a thread ends, once others have replied: it asks, they answer.
             **({"opening_end": writer.spans[0][1]} if replied else {}),
-            "solved": any(message.is_solution for message, _ in said),
+            "solved": any(message.is_solution for message, _ in said) or is_solved(tags),
+            **({"tags": tags} if tags else {}),
         },
         files=files,
     )

@@ -8,14 +8,22 @@ from importlib.util import find_spec
 from engine.channels import Place
 from engine.engine import Engine
 from engine.errors import NotFound
+from ingestion.sources.discord import API, DiscordAccess, DiscordReader
 from ingestion.sources.reader import Reader, Refused
 from ingestion.sources.slack import SlackAccess, SlackReader
 
+_NO_TOKEN = "There is no Discord bot: set discord.bot_token."  # noqa: S105
+
 
 def open_readers(engine: Engine) -> Mapping[str, Reader]:
-    """A reader for each platform whose library is installed; it opens nothing until it reads."""
-    if find_spec("slack_sdk") is None:
-        return {}
+    """A reader for each platform that can be read; it opens nothing until it reads."""
+    readers: dict[str, Reader] = {"discord": _discord(engine)}
+    if find_spec("slack_sdk") is not None:
+        readers["slack"] = _slack(engine)
+    return readers
+
+
+def _slack(engine: Engine) -> SlackReader:
     chosen = engine.settings.slack
 
     async def access_of(place: Place) -> SlackAccess:
@@ -34,4 +42,18 @@ def open_readers(engine: Engine) -> Mapping[str, Reader]:
             timeout_s=chosen.timeout_s,
         )
 
-    return {"slack": SlackReader(access_of, engine.limits)}
+    return SlackReader(access_of, engine.limits)
+
+
+def _discord(engine: Engine) -> DiscordReader:
+    """One token serves every server that invited the bot."""
+    chosen = engine.settings.discord
+
+    async def access_of(_: Place) -> DiscordAccess:
+        token = chosen.bot_token.get_secret_value()
+        if not token:
+            raise Refused(_NO_TOKEN)
+        base_url = chosen.api_base_url.rstrip("/") or API
+        return DiscordAccess(token, base_url, chosen.timeout_s)
+
+    return DiscordReader(access_of, engine.limits)

@@ -1,14 +1,17 @@
-"""Discord read over its REST interface: channels, forums and their public threads, members.
+"""Discord read over its REST interface: channels, forums and their threads, people, who reads what.
 
-One page a call of `read_page`: a channel's own messages newest first, then its threads, active and
-archived. Private threads are left out: who is in them is told to nobody but them. A channel is
-public where @everyone may read it and nobody is denied it; of every other one the readers are
-worked out from roles and overwrites.
+One page a call of `read_page`: a channel's own messages newest first, then its public threads,
+active and archived. A private thread the bot was let into is a channel of its own, and read only
+where somebody who is in it had it added. Who reads what is worked out in `engine.discord_access`.
+
+The calls of every process are counted together: those of a server, those of the bot, and the
+refusals among them, as Discord shuts out an address that is refused too often.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,18 +20,41 @@ from typing import Any
 import httpx2
 
 from engine import clock
-from engine.channels import NewChannel, NewPerson, Place
+from engine.channels import CHANGED_AT, NewChannel, NewPerson, Place
+from engine.discord_access import (
+    PRIVATE_THREAD,
+    PUBLIC_THREADS,
+    Server,
+    is_bot,
+    may_read,
+    may_read_thread,
+    role_bits,
+    subject_of,
+)
+from engine.discord_messages import (
+    STARTER,
+    TALK,
+    is_by_bot,
+    to_channels,
+    to_message,
+    to_person,
+    to_thread,
+)
 from engine.errors import Unavailable
 from engine.limits import Limits
-from engine.messages import DISCORD_EPOCH_MS, MessageKind, NewMessage, NewThread, posted_at
+from engine.messages import DISCORD_EPOCH_MS, posted_at
 from engine.sources import Reading, Whole
-from ingestion.sources.reader import Page, Refused, Wait
+from ingestion.sources.reader import Page, Refused, Roster, Wait
 
-API = "https://discord.com/api/v10/"
+API = "https://discord.com/api/v10"
 PAGE = 100  # messages, Discord's most
 MEMBERS_PAGE = 1000
-RATE_PER_S = 5.0  # of all calls for one server; Discord allows a bot 50 in all
-BURST = 10.0
+RATE_PER_S, BURST = 5.0, 10.0  # of the calls for one server
+BOT_RATE_PER_S = 25.0  # of all calls; Discord allows a bot 50, of which answers need their share
+# Calls that may be refused. At 10,000 in ten minutes Discord shuts the address out; this allows
+# 3,000 at most, and whoever finds the allowance spent lets everything rest for that long.
+REFUSALS, REFUSALS_S = 1_500, 600.0
+FORBIDDEN_MAX = 5  # threads in a row that may not be read: then neither is the channel
 LONGEST_PAUSE_S = 5.0  # between the calls of one step
 REPAIRED = timedelta(days=30)
 OVERLAP = timedelta(days=1)
@@ -36,15 +62,9 @@ SETTLED = timedelta(minutes=5)  # what was posted since may be kept already and 
 CACHED_S = 600.0  # how long a server's members are remembered while its channels are synced
 EMPTY = 20  # messages without a word: the bot may not read content
 
-TEXT, VOICE, NEWS, STAGE, FORUM, MEDIA = 0, 2, 5, 13, 15, 16
-KINDS = {TEXT: "text", VOICE: "voice", NEWS: "text", STAGE: "voice", FORUM: "forum", MEDIA: "forum"}
-PUBLIC_THREADS = frozenset({10, 11})  # of announcements, public
-TALK, COMMANDS = frozenset({0, 19}), frozenset({20, 23})  # message types
-VIEW, HISTORY, ADMINISTRATOR = 1 << 10, 1 << 16, 1 << 3  # permission bits
-READS = VIEW | HISTORY
-
 _GONE = "The bot may not read #{channel}: give it View Channel and Read Message History there."
 _TOKEN = "Discord no longer accepts the bot's token: set a new one."  # noqa: S105
+_LEFT = "The bot is not on the server any more: invite it again."
 _CONTENT = "Discord shows the bot no text: turn on Message Content Intent in its Developer Portal."
 _MEMBERS = (
     "Discord tells the bot no members: turn on Server Members Intent in its Developer Portal."
@@ -53,7 +73,7 @@ _MEMBERS = (
 
 @dataclass(frozen=True, slots=True)
 class DiscordAccess:
-    """How a server is reached."""
+    """How a server is reached; `base_url` goes as far as /api/v10, without a slash."""
 
     token: str = field(repr=False)
     base_url: str = API
@@ -63,16 +83,23 @@ class DiscordAccess:
 AccessOf = Callable[[Place], Awaitable[DiscordAccess]]
 
 
+class _Forbidden(Refused):
+    """Discord won't show this to the bot."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Guild:
-    """What decides who reads what in a server."""
+    """A server as it was at `at`, with its members and the bot's own id."""
 
-    owner: str
-    everyone: int  # permissions of @everyone
-    roles: Mapping[str, int]
+    server: Server
     members: Sequence[Mapping[str, Any]]
-    channels: Mapping[str, Mapping[str, Any]]
+    bot: str
     at: datetime
+
+    def bot_reads(self, channel: Mapping[str, Any]) -> bool:
+        """Whether the bot itself may read a channel."""
+        me = next((one for one in self.members if subject_of(one) == self.bot), None)
+        return me is not None and may_read(self.server, channel, me)
 
 
 class DiscordReader:
@@ -102,6 +129,8 @@ class DiscordReader:
             cursor.own_done = True
             return await self._list_threads(reading, cursor)
         rows = await self._messages(reading, reading.channel, cursor.before)
+        if not rows and not cursor.before:
+            await self._check_readable(reading)
         kept = [row for row in rows if _id(row) >= cursor.floor]
         whole = _whole(rows, kept, cursor.floor, cursor.before)
         cursor.pages += 1
@@ -109,7 +138,18 @@ class DiscordReader:
             cursor.before = str(min(map(_id, rows)))
             cursor.reached = posted_at(cursor.before).isoformat()
         cursor.own_done = len(rows) < PAGE or len(kept) < len(rows)
+        cursor.listed = reading.kind == "thread"  # threads have none of their own
         return Page([to_message(row) for row in kept], cursor.dump(), more=True, wholes=whole)
+
+    async def _check_readable(self, reading: Reading) -> None:
+        """An empty channel is empty, or Discord shows its history to the bot no more."""
+        guild = await self._load(reading.place)
+        known = guild.server
+        row = known.channels.get(reading.channel)
+        if row is None and (thread := known.threads.get(reading.channel)):
+            row = known.channels.get(str(thread.get("parent_id")))
+        if row is None or not guild.bot_reads(row):
+            raise Refused(_GONE.format(channel=reading.channel), lost=True)
 
     async def _list_threads(self, reading: Reading, cursor: _Cursor) -> Page:
         found: list[Mapping[str, Any]] = []
@@ -126,6 +166,7 @@ class DiscordReader:
         answer = await self._get(reading.place, path, goes_on=goes_on, **query)
         archived = _list(answer, "threads")
         found += [one for one in archived if _is_in(one, reading.channel)]
+        parent = await self._parent(reading) if found else None
         changed = [one for one in found if _last(one) >= cursor.floor]
         known = {one for one, _ in cursor.threads}
         cursor.threads += [[str(one["id"]), ""] for one in changed if str(one["id"]) not in known]
@@ -139,16 +180,27 @@ class DiscordReader:
             (),
             cursor.dump(),
             more=not (cursor.listed and not cursor.threads),
-            threads=[_thread(one) for one in found],
+            threads=[to_thread(one, parent) for one in found],
         )
+
+    async def _parent(self, reading: Reading) -> Mapping[str, Any] | None:
+        """The forum, which knows what its tags are called; None where there are no tags."""
+        if reading.kind != "forum":
+            return None
+        found = await self._get(reading.place, f"channels/{reading.channel}", goes_on=True)
+        return found if isinstance(found, Mapping) else None
 
     async def _read_thread(self, reading: Reading, cursor: _Cursor) -> Page:
         thread, before = cursor.threads[0]
         whole: list[Whole] = []
         try:
             rows = await self._messages(reading, thread, before)
-        except Refused:  # deleted, or private by now: what is known of it stands no more
+            cursor.forbidden = 0
+        except Refused as refusal:  # deleted, or private by now: what is known of it stands no more
             rows, whole = [], [Whole(frozenset(), thread=thread)]
+            cursor.forbidden += isinstance(refusal, _Forbidden)
+            if not refusal.lost or cursor.forbidden >= FORBIDDEN_MAX:
+                raise
         kept = [row for row in rows if _id(row) >= cursor.floor or not cursor.repairing]
         if len(rows) < PAGE or len(kept) < len(rows):
             if not before and rows and len(rows) < PAGE:
@@ -161,7 +213,7 @@ class DiscordReader:
         more = bool(cursor.threads)
         if not more:
             cursor.end()
-        messages = [to_message(row, thread) for row in kept]
+        messages = [to_message(row, thread) for row in kept if row.get("type") != STARTER]
         return Page(messages, cursor.dump(), more=more, wholes=whole)
 
     async def _messages(
@@ -170,7 +222,7 @@ class DiscordReader:
         query: dict[str, Any] = {"limit": PAGE} | ({"before": before} if before else {})
         found = await self._get(reading.place, f"channels/{channel}/messages", **query)
         rows = [row for row in _rows(found) if str(row.get("id", "")).isdecimal()]
-        said = [row for row in rows if row.get("type") in TALK and not _is_bot(row)]
+        said = [row for row in rows if row.get("type") in TALK and not is_by_bot(row)]
         if len(said) >= EMPTY and not any(
             row.get("content") or row.get("attachments") or row.get("sticker_items") for row in said
         ):
@@ -182,59 +234,77 @@ class DiscordReader:
     async def read_people(self, place: Place) -> list[NewPerson]:
         """Everyone on the server; bots are no full members."""
         guild = await self._load(place, anew=True)
-        return [_person(row) for row in guild.members]
+        return [to_person(row) for row in guild.members]
 
     async def read_channels(self, place: Place) -> list[NewChannel]:
-        """The channels that hold text."""
+        """The channels that hold text the bot may read, and the private threads it is in."""
         guild = await self._load(place)
+        known = guild.server
+        seen = {id_ for id_, row in known.channels.items() if guild.bot_reads(row)}
         return [
-            NewChannel(
-                external_id=id_,
-                name=str(row.get("name") or id_),
-                is_public=_is_public(guild, row),
-                kind=KINDS[row["type"]],
-            )
-            for id_, row in guild.channels.items()
-            if row.get("type") in KINDS
+            one
+            for one in to_channels(known)
+            if one.external_id in seen or one.external_id in known.threads
         ]
 
-    async def read_members(self, place: Place, channel: str) -> list[str]:
-        """Who may read a channel, by roles and overwrites."""
+    async def read_members(self, place: Place, channel: str) -> Roster:
+        """Who reads a channel, by roles and overwrites, or a private thread; bots left out."""
         guild = await self._load(place)
-        row = guild.channels.get(channel)
-        if row is None:
+        known, people = guild.server, [one for one in guild.members if not is_bot(one)]
+        thread = known.threads.get(channel)
+        if thread is not None:
+            parent, inside = await self._read_inside(place, guild, thread)
+            readers = [one for one in people if may_read_thread(known, parent, one, inside)]
+            return Roster([subject_of(one) for one in readers], guild.at)
+        row = known.channels.get(channel)
+        if row is None or not guild.bot_reads(row):
             raise Refused(_GONE.format(channel=channel), lost=True)
-        return [_subject(one) for one in guild.members if may_read(guild, row, one)]
+        readers = [one for one in people if may_read(known, row, one)]
+        return Roster([subject_of(one) for one in readers], guild.at)
+
+    async def _read_inside(
+        self, place: Place, guild: _Guild, thread: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], frozenset[str]]:
+        parent = guild.server.channels.get(str(thread.get("parent_id")))
+        if parent is None:
+            raise Refused(_GONE.format(channel=thread["id"]), lost=True)
+        path = f"channels/{thread['id']}/thread-members"
+        rows = _rows(await self._get(place, path, goes_on=True))
+        return parent, frozenset(str(one.get("user_id")) for one in rows)
 
     async def _load(self, place: Place, *, anew: bool = False) -> _Guild:
+        """The server: what is remembered of it, unless it is old or something changed since."""
         known = self._guilds.get(place.workspace_id)
-        if known is not None and not anew and clock.now() - known.at < timedelta(seconds=CACHED_S):
+        if known is not None and not anew and _still_so(known, place):
             return known
         at, id_ = clock.now(), _guild(place)
-        told = await self._get(place, f"guilds/{id_}")
+        me = await self._get(place, "users/@me")
+        told = await self._get(place, f"guilds/{id_}", goes_on=True)
         channels = _rows(await self._get(place, f"guilds/{id_}/channels", goes_on=True))
+        active = await self._get(place, f"guilds/{id_}/threads/active", goes_on=True)
+        private = [one for one in _list(active, "threads") if one.get("type") == PRIVATE_THREAD]
+        server = Server(
+            id_,
+            owner=str(told.get("owner_id") or ""),
+            roles=role_bits(_list(told, "roles")),
+            channels={str(one["id"]): one for one in channels},
+            threads={str(one["id"]): one for one in private},
+        )
+        guild = _Guild(server, await self._read_all_members(place), str(me.get("id")), at)
+        self._guilds[place.workspace_id] = guild
+        return guild
+
+    async def _read_all_members(self, place: Place) -> list[Mapping[str, Any]]:
         members: list[Mapping[str, Any]] = []
-        after = "0"
+        after, path = "0", f"guilds/{_guild(place)}/members"
         while True:
-            path = f"guilds/{id_}/members"
             some = _rows(
                 await self._get(place, path, goes_on=True, limit=MEMBERS_PAGE, after=after)
             )
             members += [one for one in some if isinstance(one.get("user"), Mapping)]
             if len(some) < MEMBERS_PAGE:
-                break
-            after = str(max(int(_subject(one)) for one in some))
-        roles = {str(one["id"]): int(one.get("permissions") or 0) for one in _list(told, "roles")}
-        guild = _Guild(
-            owner=str(told.get("owner_id") or ""),
-            everyone=roles.get(id_, 0),
-            roles=roles,
-            members=members,
-            channels={str(one["id"]): one for one in channels},
-            at=at,
-        )
-        self._guilds[place.workspace_id] = guild
-        return guild
+                return members
+            after = str(max(int(subject_of(one)) for one in some))
 
     # Asking
 
@@ -248,12 +318,12 @@ class DiscordReader:
     ) -> Any:  # noqa: ANN401 (JSON)
         """One answer; `goes_on` for a further call of a step, which would else begin again."""
         access = await self._access_of(place)
-        await self._spend(place, goes_on=goes_on)
+        await self._spend(place, access.token, goes_on=goes_on)
         try:
             async with (
                 asyncio.timeout(access.timeout_s + 5),
                 httpx2.AsyncClient(
-                    base_url=access.base_url,
+                    base_url=f"{access.base_url}/",
                     headers={"Authorization": f"Bot {access.token}"},
                     timeout=access.timeout_s,
                 ) as client,
@@ -261,28 +331,28 @@ class DiscordReader:
                 answer = await client.get(path, params=query)
         except (TimeoutError, httpx2.HTTPError, OSError) as error:
             raise Unavailable("Discord can't be reached; it is asked again.") from error
+        if answer.status_code in {401, 403, 429}:
+            await self._count_refusal(access.token)
         if answer.status_code == 429:
-            raise await self._told_to_wait(place, answer)
+            raise await self._told_to_wait(place, access.token, answer)
         if answer.status_code >= 500:
             raise Unavailable("Discord has a fault of its own; it is asked again.")
-        if answer.status_code == 401:
-            raise Refused(_TOKEN, lost=True)
-        if answer.status_code in {403, 404}:
-            if path.endswith("/members"):
-                raise Refused(_MEMBERS)
-            raise Refused(_GONE.format(channel=path.split("/")[1]), lost=True)
         if answer.status_code != 200:
-            raise Refused(f"Discord refused ({answer.status_code}) when it was asked for a page.")
+            raise _refusal(answer.status_code, path)
         try:
             return answer.json()
         except ValueError as error:
             raise Unavailable("Discord answered nonsense; it is asked again.") from error
 
-    async def _spend(self, place: Place, *, goes_on: bool) -> None:
-        held = await self._limits.get(_paused_key(place))
-        if held is not None:
-            raise Wait(max(0.1, float(held) - clock.now().timestamp()), "Discord asked to wait")
-        wait_s = await self._limits.take(
+    async def _spend(self, place: Place, token: str, *, goes_on: bool) -> None:
+        for key in (_paused_key(place), f"discord-rest:{_bot(token)}"):
+            held = await self._limits.get(key)
+            if held is not None:
+                wait_s = float(held) - clock.now().timestamp()
+                raise Wait(max(0.1, wait_s), "Discord asked to wait")
+        bot = f"discord:{_bot(token)}"
+        wait_s = await self._limits.take(bot, rate_per_s=BOT_RATE_PER_S, burst=BOT_RATE_PER_S)
+        wait_s = wait_s or await self._limits.take(
             f"{place.tenant_id}:discord:{place.external_id}", rate_per_s=RATE_PER_S, burst=BURST
         )
         if wait_s > 0 and goes_on:
@@ -290,126 +360,53 @@ class DiscordReader:
         elif wait_s > 0:
             raise Wait(wait_s, "the calls set aside for reading are used up")
 
-    async def _told_to_wait(self, place: Place, answer: httpx2.Response) -> Wait:
+    async def _told_to_wait(self, place: Place, token: str, answer: httpx2.Response) -> Wait:
+        """For how long, which all workers keep to; the whole bot where Discord says so."""
         try:
             wait_s = max(0.1, float(answer.headers.get("Retry-After") or 5))
         except ValueError:
             wait_s = 5.0
-        until = clock.now().timestamp() + wait_s
-        await self._limits.put(_paused_key(place), f"{until:.3f}".encode(), ttl_s=wait_s)
+        # Without a Via it is Cloudflare that refuses the address, whoever asks from it.
+        everything = "X-RateLimit-Global" in answer.headers or "Via" not in answer.headers
+        key = f"discord-rest:{_bot(token)}" if everything else _paused_key(place)
+        await self._rest(key, wait_s)
         return Wait(wait_s, "Discord asked to wait")
 
+    async def _count_refusal(self, token: str) -> None:
+        """Let everything rest for a while, should too many calls be refused."""
+        left_out = await self._limits.take(
+            f"discord-refused:{_bot(token)}", rate_per_s=REFUSALS / REFUSALS_S, burst=REFUSALS
+        )
+        if left_out > 0:
+            await self._rest(f"discord-rest:{_bot(token)}", REFUSALS_S)
 
-# Who may read
-
-
-def may_read(guild: _Guild, channel: Mapping[str, Any], member: Mapping[str, Any]) -> bool:
-    """Whether a member sees a channel and its history: Discord's own rules, in its order.
-
-    Roles add up; then the channel's overwrites for @everyone, for the roles together, and for the
-    member. Owners and administrators see all.
-    """
-    subject = _subject(member)
-    own = [str(role) for role in member.get("roles") or ()]
-    allowed = guild.everyone
-    for role in own:
-        allowed |= guild.roles.get(role, 0)
-    if subject == guild.owner or allowed & ADMINISTRATOR:
-        return True
-    overwrites = {str(one.get("id")): one for one in _list(channel, "permission_overwrites")}
-    everyone_id = next((id_ for id_ in overwrites if _is_everyone(channel, id_)), "")
-    allowed = _overwritten(allowed, [overwrites[everyone_id]] if everyone_id else [])
-    allowed = _overwritten(allowed, [overwrites[role] for role in own if role in overwrites])
-    allowed = _overwritten(allowed, [overwrites[subject]] if subject in overwrites else [])
-    return allowed & READS == READS
+    async def _rest(self, key: str, seconds: float) -> None:
+        until = clock.now().timestamp() + seconds
+        await self._limits.put(key, f"{until:.3f}".encode(), ttl_s=seconds)
 
 
-def _overwritten(allowed: int, overwrites: Sequence[Mapping[str, Any]]) -> int:
-    deny = allow = 0
-    for one in overwrites:
-        deny |= int(one.get("deny") or 0)
-        allow |= int(one.get("allow") or 0)
-    return (allowed & ~deny) | allow
+def _still_so(known: _Guild, place: Place) -> bool:
+    changed = str(place.settings.get(CHANGED_AT) or "")
+    fresh = clock.now() - known.at < timedelta(seconds=CACHED_S)
+    return fresh and (not changed or known.at > datetime.fromisoformat(changed))
 
 
-def _is_everyone(channel: Mapping[str, Any], overwrite_id: str) -> bool:
-    return overwrite_id == str(channel.get("guild_id"))  # @everyone has the server's own id
+def _refusal(status: int, path: str) -> Refused:
+    if status == 401:
+        return Refused(_TOKEN, lost=True)
+    if status in {403, 404} and path.endswith("members"):
+        return Refused(_MEMBERS)
+    if status in {403, 404} and path.startswith("guilds/"):
+        return Refused(_LEFT, lost=True)
+    if status in {403, 404}:
+        kind = _Forbidden if status == 403 else Refused
+        return kind(_GONE.format(channel=path.split("/")[1]), lost=True)
+    return Refused(f"Discord refused ({status}) when it was asked for a page.")
 
 
-def _is_public(guild: _Guild, channel: Mapping[str, Any]) -> bool:
-    """@everyone may read, and no overwrite takes that from some."""
-    overwrites = _list(channel, "permission_overwrites")
-    everyone = [one for one in overwrites if _is_everyone(channel, str(one.get("id")))]
-    others = [one for one in overwrites if one not in everyone]
-    allowed = _overwritten(guild.everyone, everyone)
-    return allowed & READS == READS and not any(int(one.get("deny") or 0) & READS for one in others)
-
-
-def _person(row: Mapping[str, Any]) -> NewPerson:
-    user = row["user"]
-    name = row.get("nick") or user.get("global_name") or user.get("username") or user["id"]
-    return NewPerson(_subject(row), str(name), is_full_member=not user.get("bot"))
-
-
-def _subject(member: Mapping[str, Any]) -> str:
-    return str(member["user"].get("id"))
-
-
-# Messages
-
-
-def to_message(raw: Mapping[str, Any], thread: str = "") -> NewMessage:
-    """A message of Discord's REST interface or gateway."""
-    author = raw.get("author")
-    told = author if isinstance(author, Mapping) else {}
-    reference = raw.get("message_reference")
-    replies = raw.get("type") == 19 and isinstance(reference, Mapping)
-    kind: MessageKind = "message" if raw.get("type", 0) in TALK else "system"
-    if _is_bot(raw) or raw.get("type") in COMMANDS:
-        kind = "bot"
-    starts = raw.get("thread")
-    if not thread and isinstance(starts, Mapping):
-        thread = str(starts.get("id") or "")
-    edited = raw.get("edited_timestamp")
-    return NewMessage(
-        external_id=str(raw["id"]),
-        text=str(raw.get("content") or ""),
-        author=str(told.get("id") or ""),
-        author_name=str(told.get("global_name") or told.get("username") or ""),
-        thread=thread,
-        reply_to=str(reference.get("message_id") or "") if replies and reference else "",
-        kind=kind,
-        edited_at=datetime.fromisoformat(edited) if isinstance(edited, str) and edited else None,
-        reactions={
-            str(one["emoji"].get("name") or ""): int(one.get("count") or 0)
-            for one in _list(raw, "reactions")
-            if isinstance(one.get("emoji"), Mapping)
-        },
-        files=[
-            {
-                "id": str(one.get("id") or ""),
-                "name": str(one.get("filename") or ""),
-                "mime": str(one.get("content_type") or ""),
-                "size_bytes": int(one.get("size") or 0),
-            }
-            for one in _list(raw, "attachments")
-        ],
-        raw={"type": raw.get("type", 0), "pinned": bool(raw.get("pinned"))},
-    )
-
-
-def _is_bot(raw: Mapping[str, Any]) -> bool:
-    author = raw.get("author")
-    return bool(raw.get("webhook_id")) or bool(isinstance(author, Mapping) and author.get("bot"))
-
-
-def _thread(row: Mapping[str, Any]) -> NewThread:
-    told = row.get("thread_metadata")
-    archived = bool(told.get("archived")) if isinstance(told, Mapping) else False
-    tags = [str(one) for one in row.get("applied_tags") or ()]
-    return NewThread(
-        str(row["id"]), str(row.get("name") or ""), {"archived": archived, "tags": tags}
-    )
+def _bot(token: str) -> str:
+    """Names a bot in shared keys, without a word of its token."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
 def _is_in(row: Mapping[str, Any], channel: str) -> bool:
@@ -460,6 +457,7 @@ class _Cursor:
     repairing: bool = False
     repaired: str = ""
     floor: int = 0
+    forbidden: int = 0  # threads in a row
 
     @classmethod
     def load(cls, reading: Reading) -> _Cursor:
@@ -480,6 +478,7 @@ class _Cursor:
             floor = max(floor, reading.since)
         self.floor, self.before, self.archived_before = snowflake(floor), "", ""
         self.own_done = self.listed = False
+        self.forbidden = 0
         self.threads, self.repairing = [], True
 
     def end(self) -> None:

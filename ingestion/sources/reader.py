@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from engine.channels import NewChannel, NewPerson, Place
@@ -64,6 +65,14 @@ class FileReader(Protocol):
         """A file, or why it is left out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who is in a channel, by the platform's ids: the whole list, as it was at `at`."""
+
+    subjects: Sequence[str]
+    at: datetime
+
+
 class Reader(Protocol):
     """A platform, read. Raises `Wait`, `Refused`, or `Unavailable` where it does not answer."""
 
@@ -76,5 +85,5 @@ class Reader(Protocol):
     async def read_channels(self, place: Place) -> list[NewChannel]:
         """The channels that can be seen."""
 
-    async def read_members(self, place: Place, channel: str) -> list[str]:
-        """The platform's ids of all who are in a channel now; the whole list or an error."""
+    async def read_members(self, place: Place, channel: str) -> Roster:
+        """All who are in a channel; the whole list or an error."""

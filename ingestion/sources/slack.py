@@ -25,7 +25,7 @@ from engine.messages import NewMessage, posted_at
 from engine.slack_messages import is_gone, to_channel, to_message, to_person
 from engine.sources import Reading, Whole
 from ingestion.convert.formats import SUFFIXES
-from ingestion.sources.reader import Page, ReadFile, Refused, Wait
+from ingestion.sources.reader import Page, ReadFile, Refused, Roster, Wait
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -199,14 +199,16 @@ class SlackReader:
         ]
         return [to_channel(row) for row in rows if row.get("id")]
 
-    async def read_members(self, place: Place, channel: str) -> list[str]:
+    async def read_members(self, place: Place, channel: str) -> Roster:
         """Who is in a channel."""
-        return [
+        at = clock.now()
+        subjects = [
             str(one)
             async for one in self._pages(
                 place, "conversations.members", "members", channel=channel, limit=MEMBERS_PAGE
             )
         ]
+        return Roster(subjects, at)
 
     async def read_file(self, place: Place, file_id: str, *, max_bytes: int) -> ReadFile | str:
         """What was posted, asked for by its id: its address is known for the moment only."""

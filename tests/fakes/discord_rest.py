@@ -1,169 +1,234 @@
-"""Discord's REST interface on loopback, as far as reading history goes.
+"""The REST interface of the fake Discord: routes, authorisation, rate limits and faults.
 
-Newest first, `before` and `limit`, archived threads in pages, members after an id, overwrites as
-Discord has them, 429 with Retry-After. Ids are snowflakes.
+Every answer goes through the world's own permissions. A test makes Discord fail with `faults`, in
+the order of calls, or with `fail`, by route. Interactions and their webhooks are in
+`discord_interactions.py`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import json
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
-from ingestion.sources.discord import HISTORY, VIEW, snowflake
+from tests.fakes.discord_checks import Refused
+from tests.fakes.discord_world import Json, World
 
-Json = dict[str, Any]
-TOKEN = "fake-discord-token"
-GUILD = "700"
+ROUTE_WINDOW_S = 1.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How a call fails. A 429 without `via` is Cloudflare's; `code` is Discord's own."""
+
+    status: int = 0
+    retry_after_s: float = 0.0
+    code: int = 0
+    via: bool = True
+    is_global: bool = False
+    delay_s: float = 0.0  # before it fails or, without a status, before it is answered
+    drop: bool = False  # the connection breaks instead of an answer
 
 
 @dataclass
-class FakeDiscord:
-    """One server with everyone allowed to read unless a channel says otherwise."""
+class Call:
+    """A request as it came: what tests look at afterwards."""
 
-    members: list[Json] = field(default_factory=list)
-    channels: dict[str, Json] = field(default_factory=dict)
-    threads: dict[str, Json] = field(default_factory=dict)
-    messages: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
-    roles: list[Json] = field(
-        default_factory=lambda: [{"id": GUILD, "permissions": str(VIEW | HISTORY)}]
-    )
-    faults: deque[tuple[int, float] | None] = field(default_factory=deque)
-    forbidden: set[str] = field(default_factory=set)
-    content_intent: bool = True
-    members_intent: bool = True
-    calls: Counter[str] = field(default_factory=Counter)
-    url: str = ""
+    method: str
+    path: str
+    query: Json
+    body: Any = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    authorised: bool = False
+    status: int = 0
 
-    def person(self, user_id: str, name: str, *roles: str, bot: bool = False) -> None:
-        """Somebody on the server."""
-        user = {"id": user_id, "username": name.lower(), "global_name": name, "bot": bot}
-        self.members.append({"user": user, "nick": None, "roles": list(roles)})
 
-    def channel(self, channel_id: str, name: str, type_: int = 0, **overwrites: str) -> None:
-        """A channel; overwrites are id="allow" or id="deny" (id with a leading x)."""
-        self.channels[channel_id] = {
-            "id": channel_id,
-            "guild_id": GUILD,
-            "name": name,
-            "type": type_,
-            "permission_overwrites": [
-                {
-                    "id": id_.removeprefix("x"),
-                    "type": 0,
-                    "allow": str(VIEW | HISTORY) if effect == "allow" else "0",
-                    "deny": str(VIEW) if effect == "deny" else "0",
-                }
-                for id_, effect in overwrites.items()
-            ],
-        }
+Handler = Callable[..., Any]
 
-    def thread(
-        self, thread_id: str, parent: str, name: str, *, archived: str = "", type_: int = 11
-    ) -> None:
-        """A thread below a channel; `archived` is when, in ISO 8601."""
-        self.threads[thread_id] = {
-            "id": thread_id,
-            "parent_id": parent,
-            "guild_id": GUILD,
-            "name": name,
-            "type": type_,
-            "last_message_id": thread_id,
-            "thread_metadata": {"archived": bool(archived), "archive_timestamp": archived},
-        }
 
-    def say(self, channel_id: str, at: datetime, user_id: str, text: str, **more: Any) -> str:
-        """A message; its id comes back."""
-        id_ = str(more.pop("id", snowflake(at) + len(self.messages[channel_id])))
-        author = next(one["user"] for one in self.members if one["user"]["id"] == user_id)
-        message = {"id": id_, "type": 0, "content": text, "author": author, "attachments": []}
-        self.messages[channel_id].append(message | {"edited_timestamp": None} | more)
-        self.messages[channel_id].sort(key=lambda one: int(one["id"]))
-        if channel_id in self.threads:
-            self.threads[channel_id]["last_message_id"] = id_
-        return id_
+@dataclass(frozen=True)
+class Route:
+    """A method and a template of a path; `{name}` stands for one part of it."""
+
+    method: str
+    template: str
+    handler: Handler
+    open: bool = False  # a webhook: the token is in the path
+
+    def match(self, method: str, path: str) -> dict[str, str] | None:
+        """The parts of a path, or None."""
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.template)
+        found = re.fullmatch(pattern, path) if method == self.method else None
+        return None if found is None else found.groupdict()
+
+
+class Rest:
+    """See the module. `add` takes the routes of whoever answers them."""
+
+    def __init__(self, world: World, token: str) -> None:
+        self.world = world
+        self.token = token
+        self.calls: list[Call] = []
+        self.faults: deque[Fault | None] = deque()
+        self.limits: dict[str, tuple[int, float]] = {}  # "POST /channels/{channel}/messages"
+        self.per_s = 0  # calls of everything together; 0: without a limit
+        self.refused_calls = 0  # 401, 403 and 429: what Discord counts against an address
+        self._routes: list[Route] = []
+        self._failing: list[tuple[str, re.Pattern[str], Fault, int]] = []
+        self._spent: dict[str, tuple[float, int]] = {}
+
+    def add(self, method: str, template: str, handler: Handler, *, is_open: bool = False) -> None:
+        """Answer a route. A handler takes the call and the parts of the path."""
+        self._routes.append(Route(method, template, handler, is_open))
+
+    def fail(self, method: str, path: str, fault: Fault, *, times: int = 1) -> None:
+        """Let calls of a route fail; `*` in the path stands for anything."""
+        pattern = re.compile(re.escape(path).replace(r"\*", ".*"))
+        self._failing.append((method, pattern, fault, times))
+
+    def called(self, method: str, path: str) -> list[Call]:
+        """The calls of a route so far."""
+        pattern = re.compile(re.escape(path).replace(r"\*", ".*"))
+        return [one for one in self.calls if one.method == method and pattern.fullmatch(one.path)]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each method and path was called."""
+        return Counter(f"{one.method} {one.path}" for one in self.calls)
+
+    # Answering
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Any GET."""
-        path = request.match_info["path"]
-        self.calls[path.rpartition("/")[2] if "/" in path else path] += 1
-        fault = self.faults.popleft() if self.faults else None
+        """Any call of the interface."""
+        call = await _read(request)
+        call.authorised = request.headers.get("Authorization") == f"Bot {self.token}"
+        self.calls.append(call)
+        answer = await self._answer(call, request)
+        call.status = answer.status
+        self.refused_calls += answer.status in {401, 403, 429}
+        return answer
+
+    async def _answer(self, call: Call, request: web.Request) -> web.Response:
+        fault = self._fault(call)
         if fault is not None:
-            status, retry_after_s = fault
-            headers = {"Retry-After": f"{retry_after_s:g}"} if retry_after_s else {}
-            return web.json_response({"message": "SECRET"}, status=status, headers=headers)
-        if request.headers.get("Authorization") != f"Bot {TOKEN}":
-            return web.json_response({"message": "401"}, status=401)
-        found = self._answer(path.split("/"), dict(request.query))
-        if found is None:
-            return web.json_response({"message": "Missing Access", "code": 50001}, status=403)
-        return web.json_response(found)
+            await asyncio.sleep(fault.delay_s)
+            if fault.drop:
+                assert request.transport is not None
+                request.transport.abort()
+            if fault.status:
+                return _failed(fault)
+        for route in self._routes:
+            parts = route.match(call.method, call.path)
+            if parts is not None:
+                return await self._run(route, call, parts)
+        return as_json({"message": f"not faked: {call.method} {call.path}", "code": 0}, 404)
 
-    def _answer(self, path: list[str], query: Json) -> Any:
-        found: Any = None
-        match path:
-            case ["guilds", _]:
-                found = {"id": GUILD, "owner_id": "1", "roles": self.roles}
-            case ["guilds", _, "channels"]:
-                found = list(self.channels.values())
-            case ["guilds", _, "members"] if self.members_intent:
-                after, limit = int(query["after"]), int(query["limit"])
-                rest = sorted(self.members, key=lambda one: int(one["user"]["id"]))
-                found = [one for one in rest if int(one["user"]["id"]) > after][:limit]
-            case ["guilds", _, "threads", "active"]:
-                active = [one for one in self.threads.values() if not self._archived(one)]
-                found = {"threads": active, "members": []}
-            case ["channels", channel, "threads", "archived", "public"]:
-                found = self._archive(channel, query)
-            case ["channels", channel, "messages"]:
-                found = self._history(channel, query)
-        return found
+    async def _run(self, route: Route, call: Call, parts: dict[str, str]) -> web.Response:
+        if not route.open and not call.authorised:
+            return as_json({"message": "401: Unauthorized", "code": 0}, 401)
+        headers, limited = self._spend(route, parts)
+        if limited is not None:
+            return limited
+        try:
+            answer = route.handler(call, **parts)
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+        except Refused as refused:
+            return as_json(refused.body, refused.status, headers)
+        if answer is None:
+            return web.Response(status=204, headers=headers)
+        return as_json(answer, headers=headers)
 
-    @staticmethod
-    def _archived(thread: Json) -> str:
-        return str(thread["thread_metadata"]["archive_timestamp"])
+    def _fault(self, call: Call) -> Fault | None:
+        for at, (method, pattern, fault, times) in enumerate(self._failing):
+            if method == call.method and pattern.fullmatch(call.path):
+                self._failing[at] = (method, pattern, fault, times - 1)
+                if times <= 1:
+                    self._failing.pop(at)
+                return fault
+        return self.faults.popleft() if self.faults else None
 
-    def _archive(self, channel: str, query: Json) -> Json:
-        here = [
-            one
-            for one in self.threads.values()
-            if one["parent_id"] == channel and one["type"] == 11
-        ]
-        found = sorted(filter(self._archived, here), key=self._archived, reverse=True)
-        if "before" in query:
-            found = [one for one in found if self._archived(one) < query["before"]]
-        limit = min(int(query["limit"]), 3)  # small pages, so that there are several
-        return {"threads": found[:limit], "has_more": len(found) > limit, "members": []}
+    def _spend(
+        self, route: Route, parts: dict[str, str]
+    ) -> tuple[dict[str, str], web.Response | None]:
+        """The headers of a route's bucket, and a refusal where it is empty."""
+        if self.per_s:
+            left, reset_s = self._take("global", self.per_s, 1.0)
+            if left < 0:
+                fault = Fault(429, retry_after_s=reset_s, is_global=True)
+                return {}, _failed(fault, {"X-RateLimit-Scope": "global"})
+        name = f"{route.method} {route.template}"
+        limit, window_s = self.limits.get(name, (10_000, ROUTE_WINDOW_S))
+        major = next((parts[one] for one in ("channel", "guild", "token") if one in parts), "")
+        left, reset_s = self._take(f"{name}:{major}", limit, window_s)
+        headers = {
+            "X-RateLimit-Bucket": f"{abs(hash(name)):x}",
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(0, left)),
+            "X-RateLimit-Reset-After": f"{reset_s:.3f}",
+            "X-RateLimit-Reset": f"{time.time() + reset_s:.3f}",
+        }
+        if left >= 0:
+            return headers, None
+        scope = {"X-RateLimit-Scope": "user"}
+        return headers, _failed(Fault(429, retry_after_s=reset_s), headers | scope)
 
-    def _history(self, channel: str, query: Json) -> list[Json] | None:
-        if channel in self.forbidden or channel not in {*self.channels, *self.threads}:
-            return None
-        found = list(reversed(self.messages[channel]))
-        if "before" in query:
-            found = [one for one in found if int(one["id"]) < int(query["before"])]
-        page = found[: int(query["limit"])]
-        if not self.content_intent:
-            page = [one | {"content": ""} for one in page]
-        return page
+    def _take(self, key: str, limit: int, window_s: float) -> tuple[int, float]:
+        """What is left of a window after one more call, less than nothing if it is too many."""
+        now = time.monotonic()
+        ends_at, spent = self._spent.get(key, (0.0, 0))
+        if ends_at <= now:
+            ends_at, spent = now + window_s, 0
+        if spent < limit:
+            self._spent[key] = (ends_at, spent + 1)
+            return limit - spent - 1, ends_at - now
+        return -1, ends_at - now
 
 
-@asynccontextmanager
-async def open_discord() -> AsyncIterator[FakeDiscord]:
-    """The fake, listening."""
-    fake = FakeDiscord()
-    app = web.Application()
-    app.router.add_get("/api/v10/{path:.*}", fake.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    fake.url = f"http://{host}:{port}/api/v10/"
-    try:
-        yield fake
-    finally:
-        await runner.cleanup()
+def as_json(data: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """JSON under exactly `application/json`: with a charset discord.py takes it for text."""
+    head = {**(headers or {}), "Content-Type": "application/json"}
+    return web.Response(body=json.dumps(data).encode(), status=status, headers=head)
+
+
+def _failed(fault: Fault, headers: dict[str, str] | None = None) -> web.Response:
+    if fault.status != 429:
+        if fault.status >= 500:
+            return web.Response(status=fault.status, text="upstream SECRET", headers=headers)
+        return as_json({"message": "SECRET", "code": fault.code}, fault.status, headers)
+    head = {**(headers or {}), "Retry-After": f"{fault.retry_after_s:g}"}
+    if not fault.via:  # Cloudflare: a page instead of an answer
+        return web.Response(status=429, text="error code: 1015", headers=head)
+    head["Via"] = "1.1 google"
+    if fault.is_global:
+        head["X-RateLimit-Global"] = "true"
+    body = {
+        "message": "You are being rate limited.",
+        "retry_after": fault.retry_after_s,
+        "global": fault.is_global,
+        "code": fault.code,
+    }
+    return as_json(body, 429, head)
+
+
+async def _read(request: web.Request) -> Call:
+    call = Call(request.method, "/" + request.match_info["path"], dict(request.query))
+    if request.content_type == "application/json":
+        text = await request.text()
+        call.body = json.loads(text) if text else None
+    elif request.content_type == "multipart/form-data":
+        async for part in await request.multipart():
+            name = getattr(part, "name", "") or ""
+            data = await part.read(decode=False)  # type: ignore[union-attr]
+            if name == "payload_json":
+                call.body = json.loads(data)
+            else:
+                call.files[str(getattr(part, "filename", "") or name)] = bytes(data)
+    return call

@@ -1,6 +1,6 @@
-"""A process that reads channels of the fake Slack until nothing is left: one to be killed.
+"""A process that reads channels of a fake platform until nothing is left: one to be killed.
 
-    python -m tests.fakes.killable_backfill DATABASE_URL BLOBS SLACK_URL
+    python -m tests.fakes.killable_backfill DATABASE_URL BLOBS PLATFORM_URL [slack | discord]
 
 It claims jobs as a worker does, and takes over what a killed one had.
 """
@@ -14,25 +14,36 @@ from typing import Any
 
 from engine import jobs
 from engine.blobs import FolderBlobs
-from engine.db.session import open_database
+from engine.db.session import Database, open_database
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
+from ingestion.sources.discord import DiscordAccess, DiscordReader
+from ingestion.sources.reader import Reader
 from ingestion.sources.slack import SlackAccess, SlackReader
-from tests.fakes.slack_web import TOKEN
+from tests.fakes import discord, slack_web
 
 LEASE_S = 0.5
 PAUSE_S = 0.05
 
 
-async def work(url: str, blobs: Path, slack_url: str) -> None:
+def reader_of(platform: str, url: str, db: Database) -> Reader:
+    """The reader of a platform, with what gets it in."""
+
+    async def slack(_: Any) -> SlackAccess:
+        return SlackAccess(slack_web.TOKEN, url, timeout_s=5)
+
+    async def discord_(_: Any) -> DiscordAccess:
+        return DiscordAccess(discord.TOKEN, url, timeout_s=5)
+
+    limits = SqlLimits(db)
+    return SlackReader(slack, limits) if platform == "slack" else DiscordReader(discord_, limits)
+
+
+async def work(url: str, blobs: Path, platform_url: str, platform: str) -> None:
     """Until no job of channels is queued or running."""
-
-    async def access_of(_: Any) -> SlackAccess:
-        return SlackAccess(TOKEN, slack_url, timeout_s=5)
-
     async with open_database(url) as db:
-        reader = SlackReader(access_of, SqlLimits(db))
-        handlers = channel_handlers(db, FolderBlobs(blobs), {"slack": reader})
+        readers = {platform: reader_of(platform, platform_url, db)}
+        handlers = channel_handlers(db, FolderBlobs(blobs), readers)
         kinds = list(handlers)
         while await jobs.next_due_at(db, kinds) is not None:
             await jobs.take_back_lapsed(db)
@@ -44,4 +55,5 @@ async def work(url: str, blobs: Path, slack_url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+    chosen = sys.argv[4] if len(sys.argv) > 4 else "slack"
+    asyncio.run(work(sys.argv[1], Path(sys.argv[2]), sys.argv[3], chosen))

@@ -98,6 +98,7 @@ class FakeSlack:
         self.codes: dict[str, Team] = {}
         self.after: Callable[[str, Json], None] | None = None  # told of every call that succeeded
         self.clock = 0.0  # seconds: when streams end
+        self.began_s = 1_760_000_000  # Unix time of the first message
         self._ts = 0
         self._urls: dict[str, int] = {}
         self._triggers: set[str] = set()
@@ -138,7 +139,7 @@ class FakeSlack:
     def next_ts(self) -> str:
         """The timestamp of one more message."""
         self._ts += 1
-        return f"{1_760_000_000 + self._ts}.{self._ts:06d}"
+        return f"{self.began_s + self._ts}.{self._ts:06d}"
 
     def trigger(self) -> str:
         """A trigger id that opens one view."""

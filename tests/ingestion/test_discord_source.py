@@ -18,8 +18,12 @@ from engine.sources import BACKFILL
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.discord import DiscordAccess, DiscordReader
 from tests.fakes.chats import START, ChatWorld
-from tests.fakes.discord_rest import GUILD, TOKEN, FakeDiscord, open_discord
+from tests.fakes.discord import PRIVATE_THREAD, TOKEN, FakeDiscord, Fault, open_discord
+from tests.fakes.discord_world import HISTORY, VIEW
 from tests.ingestion.test_slack_source import Clock, Rig
+
+GUILD = "700"
+READS = VIEW | HISTORY
 
 
 class DiscordRig(Rig):
@@ -30,7 +34,7 @@ class DiscordRig(Rig):
         self.handlers = channel_handlers(self.world.db, self.world.blobs, {"discord": reader})
 
     async def _access(self, _: Any) -> DiscordAccess:
-        return DiscordAccess(TOKEN, self.slack.url, timeout_s=5)
+        return DiscordAccess(TOKEN, self.slack.api_base_url, timeout_s=5)
 
 
 @pytest.fixture
@@ -42,7 +46,10 @@ def time(monkeypatch) -> Clock:
 
 @pytest.fixture
 async def rig(sqlite_databases, tmp_path, time) -> AsyncIterator[DiscordRig]:
-    async with open_database(sqlite_databases.new(tmp_path)) as db, open_discord() as discord:
+    async with (
+        open_database(sqlite_databases.new(tmp_path)) as db,
+        open_discord(time.at) as discord,
+    ):
         async with db.write() as session:
             session.add(Tenant(id="acme", key="acme", name="acme"))
         world = await ChatWorld.create(db, tmp_path / "blobs", imported=False)
@@ -50,13 +57,14 @@ async def rig(sqlite_databases, tmp_path, time) -> AsyncIterator[DiscordRig]:
             world.place = await channels.put_workspace(
                 session, "acme", NewWorkspace("discord", GUILD, "Radio")
             )
-        discord.person("11", "Ada", "50")
-        discord.person("12", "Brook")
-        discord.person("13", "Bot", bot=True)
-        discord.roles.append({"id": "50", "permissions": "0"})
-        discord.channel("100", "talk")
-        discord.channel("200", "help", 15)
-        discord.channel("300", "staff", **{f"x{GUILD}": "deny", "x50": "allow"})
+        guild = discord.add_guild(GUILD)
+        discord.add_role(guild, "50", "crew")
+        discord.add_person(guild, "11", "Ada", "50")
+        discord.add_person(guild, "12", "Brook")
+        discord.add_channel(guild, "100", "talk")
+        discord.add_forum(guild, "200", "help", "build")
+        bot = {discord.bot_id: READS}
+        discord.add_channel(guild, "300", "staff", deny={GUILD: VIEW}, allow={"50": READS} | bot)
         rig = DiscordRig(world, discord, time)  # type: ignore[arg-type]
         await rig.sync()
         yield rig
@@ -65,14 +73,18 @@ async def rig(sqlite_databases, tmp_path, time) -> AsyncIterator[DiscordRig]:
 def fill(discord: FakeDiscord) -> int:
     """A channel of 250 messages, a forum of eight posts with thirty each; says how many in all."""
     for number in range(250):
-        discord.say("100", START + timedelta(minutes=number), "11", f"message number {number}")
+        at = START + timedelta(minutes=number)
+        discord.talk.say("100", "11", f"message number {number}", at=at)
     for post in range(8):
-        id_ = str(9_000_000_000_000_000 + post)
-        archived = f"2026-03-0{post + 1}T00:00:00+00:00" if post < 5 else ""
-        discord.thread(id_, "200", f"How do I build {post}?", archived=archived)
-        for number in range(30):
-            at = START + timedelta(days=post % 3, minutes=number, seconds=post)
-            discord.say(id_, at, "12" if number else "11", f"say {number} of {post}")
+        begun = START + timedelta(days=post % 3, seconds=post)
+        thread = discord.talk.post("200", "11", f"How do I build {post}?", "say 0", at=begun)
+        for number in range(1, 30):
+            at = begun + timedelta(minutes=number)
+            discord.talk.say(thread["id"], "12", f"say {number} of {post}", at=at)
+        if post < 5:
+            at = f"2026-03-0{post + 1}T00:00:00+00:00"
+            discord.talk.change_thread(thread["id"], archived=True, archive_timestamp=at)
+    discord.routes.archived_page = 3
     return 250 + 8 * 30
 
 
@@ -94,7 +106,8 @@ async def test_channels_and_forums_are_read_with_all_their_threads(rig):
 
 async def test_storms_of_429_and_faults_lose_nothing(rig):
     fill(rig.slack)
-    rig.slack.faults.extend([(429, 3.0), None, (502, 0.0), None, None, (429, 0.5)] * 4)
+    told = [Fault(429, retry_after_s=3), None, Fault(502), None, None, Fault(429, retry_after_s=1)]
+    rig.slack.rest.faults.extend(told * 4)
     await rig.add("talk")
     await rig.add("help")
     await rig.work(BACKFILL)
@@ -116,7 +129,7 @@ async def test_who_may_read_follows_roles_and_overwrites(rig):
 
 
 async def test_a_channel_that_is_denied_to_some_is_not_public(rig):
-    rig.slack.channel("400", "muted", x50="deny")
+    rig.slack.add_channel(rig.slack.world.guilds[GUILD], "400", "muted", deny={"50": VIEW})
     await rig.sync()
     async with rig.world.db.read() as session:
         [muted] = [
@@ -131,7 +144,7 @@ async def test_a_channel_that_is_denied_to_some_is_not_public(rig):
 
 
 async def test_a_forbidden_channel_stops_and_is_hidden(rig):
-    rig.slack.forbidden.add("100")
+    rig.slack.talk.overwrite("100", deny={rig.slack.bot_id: VIEW})
     await rig.add("talk")
     await rig.work(BACKFILL)
     report = await rig.coverage("talk")
@@ -142,7 +155,7 @@ async def test_a_forbidden_channel_stops_and_is_hidden(rig):
 
 async def test_without_the_content_intent_nothing_is_kept_and_it_is_said(rig):
     fill(rig.slack)
-    rig.slack.content_intent = False
+    rig.slack.allow_intents(content=False)
     await rig.add("talk")
     await rig.work(BACKFILL)
     assert "Message Content Intent" in (await rig.coverage("talk")).error
@@ -150,29 +163,28 @@ async def test_without_the_content_intent_nothing_is_kept_and_it_is_said(rig):
 
 
 async def test_private_threads_are_left_out(rig):
-    rig.slack.thread("9000000000000000", "100", "secret", type_=12)
-    rig.slack.say("9000000000000000", START, "11", "The secret plan is to move to Lisbon.")
-    rig.slack.say("100", START, "11", "Hello everybody out there.")
+    thread = rig.slack.talk.start_thread("100", "11", "secret", PRIVATE_THREAD)
+    rig.slack.talk.add_to_thread(thread["id"], rig.slack.bot_id)
+    rig.slack.talk.say(thread["id"], "11", "The secret plan is to move to Lisbon.", at=START)
+    rig.slack.talk.say("100", "11", "Hello everybody out there.", at=START)
     await rig.add("talk")
     await rig.work(BACKFILL)
     assert [text for _, text in await rig.stored()] == ["Hello everybody out there."]
 
 
 async def test_repair_finds_edits_deletes_and_new_replies(rig):
-    discord = rig.slack
-    discord.thread("9000000000000000", "100", "The limit")
-    kept = discord.say("100", rig.time.at - timedelta(hours=9), "11", "This stays as it is.")
-    gone = discord.say("100", rig.time.at - timedelta(hours=8), "11", "This goes away.")
-    discord.say("9000000000000000", rig.time.at - timedelta(hours=7), "12", "Use a filter.")
+    talk, at = rig.slack.talk, rig.time.at
+    first = talk.say("100", "12", "What is the limit?", at=at - timedelta(hours=9, minutes=5))
+    kept = talk.say("100", "11", "This stays as it is.", at=at - timedelta(hours=9))["id"]
+    gone = talk.say("100", "11", "This goes away.", at=at - timedelta(hours=8))["id"]
+    thread = talk.start_thread("100", "12", "The limit", message_id=first["id"])["id"]
+    talk.say(thread, "12", "Use a filter.", at=at - timedelta(hours=7))
     await rig.add("talk")
     await rig.work(BACKFILL)
-    assert len(await rig.stored()) == 3
-    discord.messages["100"] = [one for one in discord.messages["100"] if one["id"] != gone]
-    discord.messages["100"][0] |= {
-        "content": "This was edited.",
-        "edited_timestamp": rig.time.at.isoformat(),
-    }
-    late = discord.say("9000000000000000", rig.time.at, "11", "That worked.")
+    assert {text for _, text in await rig.stored()} >= {"This goes away.", "Use a filter."}
+    talk.delete("100", gone)
+    talk.edit("100", kept, "This was edited.")
+    late = talk.say(thread, "11", "That worked.", at=at)["id"]
     rig.time.at += timedelta(hours=1)
     await rig.sync()
     await rig.work(BACKFILL)
@@ -182,7 +194,7 @@ async def test_repair_finds_edits_deletes_and_new_replies(rig):
     assert stored[late] == "That worked."
     async with rig.world.db.read() as session:
         threads = await session.execute(select(Message.external_id, Message.thread))
-        assert dict(row for row in threads)[late] == "9000000000000000"
+        assert dict(row for row in threads)[late] == thread
 
 
 async def test_a_killed_page_is_read_again(rig):
@@ -207,7 +219,7 @@ async def test_without_the_members_intent_nobody_counts_and_reading_says_so(rig)
         [before] = {
             one.members_synced_at for one in await channels.list_channels(session, rig.world.owner)
         }
-    rig.slack.members_intent = False
+    rig.slack.allow_intents(members=False)
     rig.time.at += timedelta(hours=20)
     await rig.sync()
     async with rig.world.db.read() as session:

@@ -1,0 +1,389 @@
+"""What happens on Discord's servers, told to the engine as it happens: messages, and who may read.
+
+The `Keeper` takes the gateway's events as they come, by name and data, one server's in their order.
+Messages are kept only of channels whose history an admin has had kept. Whatever makes it uncertain
+who reads a channel makes it unknown before the next event is looked at, and has it asked anew; what
+an event says exactly (a member came, went, has other roles) holds at once. What happened while
+nobody listened is unknown too: a server that comes anew is asked about as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from engine.channels import NewChannel, NewPerson, Place
+from engine.discord_access import (
+    DECISIVE,
+    MANAGE_THREADS,
+    PRIVATE_THREAD,
+    Server,
+    decides,
+    held,
+    may_read,
+    role_bits,
+    subject_of,
+)
+from engine.discord_messages import (
+    STARTER,
+    from_gateway,
+    is_kept,
+    to_channel,
+    to_person,
+    to_thread,
+)
+from engine.engine import Engine
+from engine.errors import EngineError, NotFound
+
+log = logging.getLogger(__name__)
+
+NAME = "discord"
+AGAIN_S = (0.2, 10.0)  # the first pause before what could not be kept is tried again, the longest
+EVERY = 1_000_000  # of one emoji
+
+Payload = Mapping[str, Any]
+Work = Callable[[], Awaitable[object]]
+_OF_ITSELF = frozenset({"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"})
+
+
+class Keeper:
+    """See the module. `hear` may be called for events side by side: a server's keep their order."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._history = engine.history
+        self._servers: dict[str, Server] = {}
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._us = ""
+        # Each takes note of the event in memory, and says what is to be kept of it.
+        self._heard: dict[str, Callable[[str, Payload], Work | None]] = {
+            "CHANNEL_CREATE": self._on_channel,
+            "CHANNEL_DELETE": self._on_channel_gone,
+            "CHANNEL_UPDATE": self._on_channel,
+            "GUILD_CREATE": self._on_server,
+            "GUILD_DELETE": self._on_server_gone,
+            "GUILD_MEMBER_ADD": self._on_member,
+            "GUILD_MEMBER_REMOVE": self._on_member_gone,
+            "GUILD_MEMBER_UPDATE": self._on_member,
+            "GUILD_ROLE_CREATE": self._on_role,
+            "GUILD_ROLE_DELETE": self._on_role_gone,
+            "GUILD_ROLE_UPDATE": self._on_role,
+            "GUILD_UPDATE": self._on_server_changed,
+            "MESSAGE_CREATE": self._on_message,
+            "MESSAGE_DELETE": self._on_deleted,
+            "MESSAGE_DELETE_BULK": self._on_deleted,
+            "MESSAGE_REACTION_ADD": partial(self._on_reaction, 1),
+            "MESSAGE_REACTION_REMOVE": partial(self._on_reaction, -1),
+            "MESSAGE_REACTION_REMOVE_ALL": partial(self._on_reaction, -EVERY),
+            "MESSAGE_REACTION_REMOVE_EMOJI": partial(self._on_reaction, -EVERY),
+            "MESSAGE_UPDATE": self._on_message,
+            "THREAD_CREATE": self._on_thread,
+            "THREAD_DELETE": self._on_thread_gone,
+            "THREAD_LIST_SYNC": self._on_threads,
+            "THREAD_MEMBERS_UPDATE": self._on_thread_members,
+            "THREAD_UPDATE": self._on_thread,
+        }
+
+    async def hear(self, name: str, data: Payload) -> None:
+        """Take in a gateway event; one that tells nothing of these matters is passed over.
+
+        It is tried until it is kept: a lost one would leave somebody reading who may not. Of a
+        server that is not connected, and of a channel that is not known, nothing is.
+        """
+        if name == "READY":
+            self._us = _id_of(data.get("user"))
+        guild = str((data.get("id") if name in _OF_ITSELF else data.get("guild_id")) or "")
+        heard = self._heard.get(name)
+        if heard is None or not guild:
+            return
+        async with self._turns[guild]:
+            work = heard(guild, data)
+            if work is not None:
+                await _surely(name, work)
+
+    # Messages
+
+    def _on_message(self, guild: str, data: Payload) -> Work | None:
+        if _id_of(data.get("author")) == self._us or data.get("type") == STARTER:
+            return None  # by us: or the bot would cite itself
+
+        async def work() -> None:
+            home = await self._history.kept_home(NAME, guild, str(data.get("channel_id")))
+            if home is not None:
+                place, channel, thread = home
+                message = from_gateway(data, thread)
+                if message is not None:
+                    await self._history.store(place, channel, [message])
+
+        return work
+
+    def _on_deleted(self, guild: str, data: Payload) -> Work:
+        ids = [str(one) for one in data.get("ids") or [data.get("id")]]
+
+        async def work() -> None:
+            home = await self._history.kept_home(NAME, guild, str(data.get("channel_id")))
+            if home is not None:
+                place, channel, _ = home
+                await self._history.delete(place, channel, ids)
+
+        return work
+
+    def _on_reaction(self, by: int, guild: str, data: Payload) -> Work:
+        emoji = data.get("emoji")
+        name = str(emoji.get("name") or "") if isinstance(emoji, Mapping) else ""
+
+        async def work() -> None:
+            home = await self._history.kept_home(NAME, guild, str(data.get("channel_id")))
+            if home is not None:
+                place, channel, _ = home
+                await self._history.reacted(place, channel, str(data.get("message_id")), name, by)
+
+        return work
+
+    # Threads
+
+    def _on_thread(self, guild: str, data: Payload) -> Work:
+        server, parent = self._servers.get(guild), str(data.get("parent_id"))
+        if data.get("type") == PRIVATE_THREAD:
+            return self._on_private_thread(guild, data)
+        told = to_thread(data, server.channels.get(parent) if server else None)
+
+        async def work() -> None:
+            home = await self._history.kept_home(NAME, guild, parent)
+            if home is not None:
+                place, channel, _ = home
+                await self._history.put_thread(place, channel, told)
+
+        return work
+
+    def _on_private_thread(self, guild: str, data: Payload) -> Work:
+        """A channel of its own, whose readers are asked for; see `engine.discord_access`."""
+        server, id_ = self._servers.get(guild), str(data["id"])
+        known = server is not None and id_ in server.threads
+        if server is not None:
+            server.threads[id_] = data
+        told = to_channel(server or Server(guild), data)
+        return self._put(guild, told) if known else self._put_unknown(guild, told)
+
+    def _on_threads(self, guild: str, data: Payload) -> Work:
+        works = [self._on_thread(guild, one) for one in data.get("threads") or ()]
+
+        async def work() -> None:
+            for one in works:
+                await one()
+
+        return work
+
+    def _on_thread_gone(self, guild: str, data: Payload) -> Work:
+        id_, server = str(data["id"]), self._servers.get(guild)
+        if data.get("type") == PRIVATE_THREAD:
+            if server is not None:
+                server.threads.pop(id_, None)
+            return self._lose(guild, [id_])
+
+        async def work() -> None:
+            home = await self._history.kept_home(NAME, guild, id_)
+            if home is not None:
+                place, channel, thread = home
+                await self._history.delete_thread(place, channel, thread)
+
+        return work
+
+    def _on_thread_members(self, guild: str, data: Payload) -> Work:
+        """Of public threads it changes nothing, and they are no channels."""
+        id_ = str(data["id"])
+        if self._us in map(str, data.get("removed_member_ids") or ()):
+            return self._lose(guild, [id_])
+        return self._ask(guild, [id_])
+
+    # Channels
+
+    def _on_channel(self, guild: str, data: Payload) -> Work | None:
+        server, id_ = self._servers.get(guild), str(data["id"])
+        if not is_kept(data):
+            return None
+        before = server.channels.get(id_) if server else None
+        told = to_channel(server or Server(guild), data)
+        if server is not None:
+            server.channels[id_] = data
+        if before is not None and decides(before) == decides(data):
+            return self._put(guild, told)
+        return self._put_unknown(guild, told, self._threads_of(server, id_))
+
+    def _on_channel_gone(self, guild: str, data: Payload) -> Work:
+        server, id_ = self._servers.get(guild), str(data["id"])
+        threads = self._threads_of(server, id_)
+        if server is not None:
+            server.channels.pop(id_, None)
+        return self._lose(guild, [id_, *threads])
+
+    @staticmethod
+    def _threads_of(server: Server | None, channel: str) -> list[str]:
+        threads = server.threads.items() if server else ()
+        return [id_ for id_, one in threads if str(one.get("parent_id")) == channel]
+
+    # Roles and members
+
+    def _on_role(self, guild: str, data: Payload) -> Work | None:
+        server, role = self._servers.get(guild), data.get("role")
+        if server is None or not isinstance(role, Mapping):
+            return self._ask_all(guild)
+        [(id_, bits)] = role_bits([role]).items()
+        before, server.roles[id_] = server.roles.get(id_), bits
+        # Nobody has a new role yet; of one that was there only these bits decide who reads.
+        changed = before is not None and (before ^ bits) & DECISIVE
+        return self._ask_all(guild) if changed else None
+
+    def _on_role_gone(self, guild: str, data: Payload) -> Work:
+        server, id_ = self._servers.get(guild), str(data.get("role_id"))
+        if server is not None:
+            server.roles.pop(id_, None)
+            # Discord takes it out of every overwrite too, and says nothing of that.
+            server.channels = {one: _without(id_, raw) for one, raw in server.channels.items()}
+        return self._ask_all(guild)
+
+    def _on_member(self, guild: str, data: Payload) -> Work | None:
+        server, user = self._servers.get(guild), data.get("user")
+        if subject_of(data) == self._us:
+            return self._ask_all(guild)  # what the bot sees decides what is known at all
+        if not isinstance(user, Mapping) or user.get("bot"):
+            return None
+        roles = [str(one) for one in data.get("roles") or ()]
+        if server is None or any(one not in server.roles for one in roles):
+            return self._ask_all(guild)
+        return self._placed(guild, to_person(data), _reads(server, data))
+
+    def _on_member_gone(self, guild: str, data: Payload) -> Work:
+        if subject_of(data) == self._us:
+            return self._ask_all(guild, ask=False)
+        return self._placed(guild, NewPerson(subject_of(data), ""), {})
+
+    # Servers
+
+    def _on_server(self, guild: str, data: Payload) -> Work | None:
+        """A server comes: the bot connected, was invited, or Discord's trouble is over."""
+        if data.get("unavailable"):
+            return None
+        threads = [one for one in data.get("threads") or () if one.get("type") == PRIVATE_THREAD]
+        self._servers[guild] = Server(
+            guild,
+            owner=str(data.get("owner_id") or ""),
+            roles=role_bits(data.get("roles") or ()),
+            channels={str(one["id"]): one for one in data.get("channels") or ()},
+            threads={str(one["id"]): one for one in threads},
+        )
+        return self._ask_all(guild)
+
+    def _on_server_changed(self, guild: str, data: Payload) -> Work | None:
+        server = self._servers.get(guild)
+        roles, owner = role_bits(data.get("roles") or ()), str(data.get("owner_id") or "")
+        if server is None:
+            return self._ask_all(guild)
+        same = server.owner == owner and _decisive(server.roles) == _decisive(roles)
+        server.roles, server.owner = roles, owner
+        return None if same else self._ask_all(guild)
+
+    def _on_server_gone(self, guild: str, _: Payload) -> Work:
+        """The bot was thrown out, or Discord can't tell what happens there for now."""
+        self._servers.pop(guild, None)
+        return self._ask_all(guild, ask=False)
+
+    # What is kept of it
+
+    def _put(self, guild: str, told: NewChannel) -> Work:
+        async def work() -> None:
+            await self._history.put_channels(await self._place(guild), [told])
+
+        return work
+
+    def _put_unknown(self, guild: str, told: NewChannel, also: Sequence[str] = ()) -> Work:
+        """Unknown before it is anything else, in case the process dies in between."""
+        lose, ask = self._lose(guild, [told.external_id]), self._ask(guild, also)
+
+        async def work() -> None:
+            place = await self._place(guild)
+            await lose()
+            await self._history.put_channels(place, [told])
+            await self._history.lost_and_asked(place, told.external_id)
+            await ask()
+
+        return work
+
+    def _lose(self, guild: str, channels: Sequence[str]) -> Work:
+        return self._of_known(guild, channels, self._history.lost)
+
+    def _ask(self, guild: str, channels: Sequence[str]) -> Work:
+        return self._of_known(guild, channels, self._history.lost_and_asked)
+
+    def _of_known(
+        self, guild: str, channels: Sequence[str], verb: Callable[[Place, str], Awaitable[None]]
+    ) -> Work:
+        async def work() -> None:
+            place = await self._place(guild)
+            for one in channels:
+                try:
+                    await verb(place, one)
+                except NotFound:  # a channel that was never told of
+                    continue
+
+        return work
+
+    def _ask_all(self, guild: str, *, ask: bool = True) -> Work:
+        async def work() -> None:
+            await self._history.lost_all(await self._place(guild), ask=ask)
+
+        return work
+
+    def _placed(self, guild: str, person: NewPerson, reads: Mapping[str, bool | None]) -> Work:
+        async def work() -> None:
+            await self._history.placed(await self._place(guild), person, reads)
+
+        return work
+
+    async def _place(self, guild: str) -> Place:
+        return await self._history.place(NAME, guild)
+
+
+async def _surely(name: str, work: Work) -> None:
+    pause_s, longest_s = AGAIN_S
+    while True:
+        try:
+            await work()
+        except NotFound:
+            return
+        except EngineError as error:
+            log.warning("Discord's %s could not be kept; it is tried again: %s", name, error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
+        else:
+            return
+
+
+def _id_of(user: object) -> str:
+    return str(user.get("id") or "") if isinstance(user, Mapping) else ""
+
+
+def _decisive(roles: Mapping[str, int]) -> dict[str, int]:
+    return {id_: bits & DECISIVE for id_, bits in roles.items()}
+
+
+def _without(role: str, channel: Payload) -> Payload:
+    written = [one for one in channel.get("permission_overwrites") or () if one.get("id") != role]
+    return {**channel, "permission_overwrites": written}
+
+
+def _reads(server: Server, member: Payload) -> dict[str, bool | None]:
+    """What a member reads of each channel; of a private thread their roles may not say."""
+    found: dict[str, bool | None] = {
+        id_: may_read(server, channel, member) for id_, channel in server.channels.items()
+    }
+    for id_, thread in server.threads.items():
+        parent = server.channels.get(str(thread.get("parent_id")))
+        if parent is None or not may_read(server, parent, member):
+            found[id_] = False
+        else:
+            found[id_] = True if held(server, parent, member) & MANAGE_THREADS else None
+    return found
