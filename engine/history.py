@@ -24,6 +24,7 @@ from engine.channels import (
 from engine.db.session import Database
 from engine.domain import Lane, Principal, Scope
 from engine.errors import InvalidInput
+from engine.forgetting import forget_questions
 from engine.messages import NewMessage, NewThread, Stored
 from engine.sources import Coverage, Progress, Receipt
 
@@ -340,6 +341,24 @@ class History:
             lambda session: sources.forget_message(session, principal, channel, external_id)
         )
 
+    async def rename_authors(
+        self, tenant_id: str, workspace_id: str, channel_id: str | None
+    ) -> None:
+        """Make what is kept of a channel, or of a whole workspace, anew: people are called otherwise.
+
+        Nothing of it is in an answer until it has the new names.
+        """
+        after = ""
+        while True:
+            start = after
+            after = await self._db.run_write(
+                lambda session, start=start: messages.scrub_some(  # type: ignore[misc]
+                    session, tenant_id, workspace_id, channel_id, after=start
+                )
+            )
+            if not after:
+                return
+
     async def forget_person(self, principal: Principal, workspace_id: str, subject: str) -> Receipt:
         """Forget all that somebody wrote in a workspace, and keep nothing more of them.
 
@@ -358,6 +377,7 @@ class History:
         detail = {"messages": gone.messages}
 
         async def note(session: AsyncSession) -> None:
+            await forget_questions(session, principal.tenant_id, workspace_id, subject)
             await access.audit(session, principal, "person.forget", subject, detail)
 
         await self._db.run_write(note)

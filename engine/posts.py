@@ -32,6 +32,7 @@ from engine.domain import (
     parse_chunk_id,
 )
 from engine.errors import InvalidInput, NotFound
+from engine.forgetting import scrub_post
 from engine.jobs import ClaimedJob, finish
 from engine.outbox import enqueue
 from engine.workspaces import Caller, Met
@@ -199,6 +200,12 @@ async def accept_errand(
         idempotency_key=f"errand:{key}"[:200] if key else None,
         max_attempts=ATTEMPTS,
     )
+
+
+async def finish_errand(session: AsyncSession, job: ClaimedJob) -> None:
+    """The errand is done, and what somebody said for it need not be kept."""
+    await finish(session, job)
+    await session.execute(update(Job).where(Job.id == job.id).values(payload={}))
 
 
 def met_of(job: ClaimedJob) -> Met:
@@ -393,8 +400,13 @@ async def end_post(
         await finish(session, job)
 
 
-async def withdraw(session: AsyncSession, post_id: str) -> None:
-    """The question or the reply is gone; an answer on its way is not shown any more."""
+async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False) -> None:
+    """The question or the reply is gone; an answer on its way is not shown any more.
+
+    `forget`: who asked took the question back, and its words go too.
+    """
+    if forget:
+        await scrub_post(session, post_id)
     job_id = await session.scalar(
         update(Post)
         .where(Post.id == post_id)

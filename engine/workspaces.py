@@ -851,6 +851,8 @@ class PlaceSettings(BaseModel):
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
+    anonymous: bool | None = None  # who wrote what is quoted is not named
+    language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
 
 
 @dataclass(frozen=True, slots=True)
@@ -863,6 +865,8 @@ class Behaviour:
     private: bool = False
     respond_to: Sequence[str] = ()
     escalate_to: str = ""
+    anonymous: bool = False
+    language: str = ""  # a code; empty: that of the question
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -871,10 +875,17 @@ async def behaviour_of(
 ) -> Behaviour:
     """What is set for a channel, else for its workspace, else by default."""
     workspace = await session.get_one(Workspace, met.workspace_id)
-    layers = [("workspace", workspace.settings.get("bot", {}))]
+    channel: Mapping[str, Any] = {}
     if met.channel_id is not None:
-        channel = await session.get_one(Channel, met.channel_id)
-        layers.append(("channel", channel.settings.get("bot", {})))
+        channel = (await session.get_one(Channel, met.channel_id)).settings
+    return merge_behaviour(workspace.settings, channel, default_threshold=default_threshold)
+
+
+def merge_behaviour(
+    workspace: Mapping[str, Any], channel: Mapping[str, Any], *, default_threshold: int = 65
+) -> Behaviour:
+    """What holds by the settings of a workspace and of one of its channels."""
+    layers = [("workspace", workspace.get("bot", {})), ("channel", channel.get("bot", {}))]
     values: dict[str, Any] = {}
     origins = dict.fromkeys(PlaceSettings.model_fields, "default")
     for origin, stored in layers:
