@@ -13,7 +13,7 @@ from engine.discord_access import ADMINISTRATOR, HISTORY, VIEW, Server, role_bit
 
 Payload = Mapping[str, Any]
 
-MANAGE_GUILD, REACT, SEND, EMBED, ATTACH = 1 << 5, 1 << 6, 1 << 11, 1 << 14, 1 << 15
+MANAGE_GUILD, REACT, SEND, ATTACH = 1 << 5, 1 << 6, 1 << 11, 1 << 15
 CREATE_THREADS, SEND_IN_THREADS = 1 << 35, 1 << 38
 
 # What the bot is invited with, each with what needs it; nothing more.
@@ -23,7 +23,6 @@ NEEDED: Mapping[int, str] = {
     HISTORY: "Read Message History",
     CREATE_THREADS: "Create Public Threads",
     SEND_IN_THREADS: "Send Messages in Threads",
-    EMBED: "Embed Links",
     ATTACH: "Attach Files",
     REACT: "Add Reactions",
 }
