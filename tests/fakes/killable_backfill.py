@@ -15,6 +15,7 @@ from typing import Any
 from engine import jobs
 from engine.blobs import FolderBlobs
 from engine.db.session import Database, open_database
+from engine.errors import Unavailable
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.discord import DiscordAccess, DiscordReader
@@ -48,7 +49,11 @@ async def work(url: str, blobs: Path, platform_url: str, platform: str) -> None:
         while await jobs.next_due_at(db, kinds) is not None:
             await jobs.take_back_lapsed(db)
             for job in await jobs.claim(db, "killable", kinds=kinds, lease_s=LEASE_S):
-                if not await handlers[job.kind].run(job):
+                try:
+                    ended = await handlers[job.kind].run(job)
+                except Unavailable:
+                    continue  # its lease lapses, and it is taken up again
+                if not ended:
                     async with db.write() as session:
                         await jobs.finish(session, job)
             await asyncio.sleep(PAUSE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,8 @@ from engine.db.tables import Message, Tenant, Thread
 from engine.limits import SqlLimits
 from engine.sources import BACKFILL
 from ingestion.channel_jobs import channel_handlers
-from ingestion.sources.discord import DiscordAccess, DiscordReader
+from ingestion.sources.discord import FORBIDDEN_MAX, DiscordAccess, DiscordReader
+from ingestion.sources.reader import Wait
 from tests.fakes.chats import START, ChatWorld
 from tests.fakes.discord import PRIVATE_THREAD, TOKEN, FakeDiscord, Fault, open_discord
 from tests.fakes.discord_world import HISTORY, VIEW
@@ -227,3 +229,86 @@ async def test_without_the_members_intent_nobody_counts_and_reading_says_so(rig)
     assert len(found) == 3
     # What was known stays until it is stale; nothing fresh was learned.
     assert {one.members_synced_at for one in found} == {before}
+
+
+async def test_a_few_threads_that_may_not_be_read_stop_the_channel(rig):
+    fill(rig.slack)
+    threads = list(rig.slack.world.guilds[GUILD].threads)
+    for one in threads:
+        rig.slack.rest.fail("GET", f"/channels/{one}/messages", Fault(403, code=50001), times=99)
+    await rig.add("help")
+    await rig.work(BACKFILL)
+    report = await rig.coverage("help")
+    assert (report.state, report.members_synced_at) == ("failed", None)
+    assert rig.slack.rest.refused_calls == FORBIDDEN_MAX < len(threads)
+
+
+async def test_a_deleted_thread_is_passed_over(rig):
+    fill(rig.slack)
+    threads = list(rig.slack.world.guilds[GUILD].threads)
+    for one in threads[:6]:
+        rig.slack.rest.fail("GET", f"/channels/{one}/messages", Fault(404, code=10003), times=99)
+    await rig.add("help")
+    await rig.work(BACKFILL)
+    report = await rig.coverage("help")
+    assert (report.state, report.messages) == ("current", 60)
+
+
+async def test_too_many_refusals_let_every_worker_rest(rig, monkeypatch):
+    monkeypatch.setattr("ingestion.sources.discord.REFUSALS", 3)
+    fill(rig.slack)
+    rig.slack.rest.faults.extend([Fault(429, retry_after_s=1)] * 4)
+    await rig.add("talk")
+    for _ in range(5):
+        job = await rig.claim(BACKFILL)
+        await rig.handlers[BACKFILL].run(job)
+        rig.time.at += timedelta(seconds=2)
+    report = await rig.coverage("talk")
+    assert report.next_try_at - rig.time.at > timedelta(minutes=9)
+    calls = len(rig.slack.rest.calls)
+    other = DiscordReader(rig._access, SqlLimits(rig.world.db))
+    with pytest.raises(Wait):
+        await other.read_channels(rig.world.place)  # another process, another purpose
+    assert len(rig.slack.rest.calls) == calls
+    await rig.work(BACKFILL)
+    assert (await rig.coverage("talk")).messages == 250
+
+
+async def test_cloudflares_429_and_a_global_one_hold_for_every_server(rig):
+    for fault in (Fault(429, via=False, retry_after_s=30), Fault(429, 30.0, is_global=True)):
+        rig.slack.rest.faults.append(fault)
+        reader = rig.handlers[BACKFILL]._readers["discord"]
+        elsewhere = replace(rig.world.place, external_id="701", workspace_id="other")
+        with pytest.raises(Wait):
+            await reader.read_people(rig.world.place)
+        with pytest.raises(Wait, match="asked to wait"):
+            await reader.read_people(elsewhere)
+        rig.time.at += timedelta(seconds=31)
+    await reader.read_people(rig.world.place)
+
+
+async def test_a_history_that_is_shown_no_more_is_no_empty_channel(rig):
+    fill(rig.slack)
+    await rig.add("talk")
+    await rig.work(BACKFILL)
+    rig.slack.talk.overwrite("100", deny={rig.slack.bot_id: HISTORY})
+    rig.time.at += timedelta(hours=1)
+    async with rig.world.db.write() as session:
+        await sources.ask_for_repair(session, rig.world.place.workspace_id)
+        await channels.forget_every_membership(session, rig.world.place)
+    await rig.work(BACKFILL)
+    report = await rig.coverage("talk")
+    assert (report.state, report.messages) == ("failed", 250)
+    assert "Read Message History" in report.error
+
+
+async def test_bots_are_nobodys_readers_and_tags_have_names(rig):
+    reader = rig.handlers[BACKFILL]._readers["discord"]
+    roster = await reader.read_members(rig.world.place, "100")
+    assert set(roster.subjects) == {"11", "12"}
+    rig.slack.talk.post("200", "11", "How?", "How is this built?", tags=["build"])
+    await rig.add("help")
+    await rig.work(BACKFILL)
+    async with rig.world.db.read() as session:
+        [details] = await session.scalars(select(Thread.details))
+    assert details["tags"] == ["build"]
