@@ -122,10 +122,12 @@ class History:
         people = list(people)
         await self._db.run_write(lambda session: channels.put_people(session, place, people))
 
-    async def put_channels(self, place: Place, new: Iterable[NewChannel]) -> None:
-        """Channels as the platform tells of them now: name, whether they are public."""
+    async def put_channels(
+        self, place: Place, new: Iterable[NewChannel], *, at: datetime | None = None
+    ) -> None:
+        """Channels as the platform told of them at `at`: name, whether they are public."""
         new = list(new)
-        await self._db.run_write(lambda session: channels.put_channels(session, place, new))
+        await self._db.run_write(lambda session: channels.put_channels(session, place, new, at=at))
 
     async def set_members(
         self, place: Place, channel: str, people: Iterable[NewPerson], *, at: datetime | None = None
@@ -135,7 +137,7 @@ class History:
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            ids = await channels.put_people(session, place, people)
+            ids = await channels.put_people(session, place, people, at=at)
             await channels.set_members(session, place, channel_id, ids.values(), at=at)
 
         await self._db.run_write(commit)

@@ -14,16 +14,7 @@ from bots import replies
 from bots.discord import components, payloads, tree
 from bots.discord.client import CONTENT, MEMBERS, GatewayState
 from bots.discord.directory import Target
-from bots.discord.permissions import (
-    READS,
-    TALK,
-    THREADS,
-    held,
-    is_manager,
-    is_public,
-    missing,
-    subject_of,
-)
+from bots.discord.permissions import TALK, THREADS, held, is_manager, missing, server_of
 from bots.discord.rest import (
     CANNOT_DM,
     LAPSED,
@@ -37,6 +28,8 @@ from bots.discord.screen import DiscordScreen
 from bots.platform import Spot
 from bots.replies import Reply, Source
 from engine import clock
+from engine.channels import NewChannel, NewPerson
+from engine.discord_access import is_bot, is_public, may_read, subject_of
 from engine.engine import Engine
 from engine.posts import PostInfo
 from engine.workspaces import Person
@@ -109,31 +102,27 @@ class DiscordPlatform:
         return read_person(await self.guild(spot.workspace), member)
 
     async def learn_channel(self, spot: Spot) -> None:
-        """A channel's name, and who may read it by roles and overwrites.
+        """A channel's name, and who may read it by roles and overwrites, as they are asked here.
 
-        One that everyone on the server may read needs no list: whoever joins reads it too.
+        One that everyone on the server may read needs no list: whoever joins reads it too. What
+        the gateway tells meanwhile goes before it.
         """
+        at = clock.now()
+        self.forget(spot.workspace)
         guild = await self.guild(spot.workspace)
         channel = await self.api.call("GET", f"channels/{spot.channel}")
-        people: dict[str, Person] = {}
-        bots: list[str] = []
-        public = is_public(guild, channel)
-        if not public:
-            for member in await self._members(spot.workspace):
-                if held(guild, channel, member) & READS != READS:
-                    continue
-                if (member.get("user") or {}).get("bot"):
-                    bots.append(subject_of(member))
-                else:
-                    people[subject_of(member)] = read_person(guild, member)
-        await self._engine.chat.learn_channel(
-            spot.met,
-            name=str(channel.get("name") or spot.channel),
-            is_public=public,
-            members=[*people, *bots],
-            people=people,
-            bots=bots,
-        )
+        server = server_of(guild)
+        public = is_public(server, channel)
+        people = [
+            NewPerson(subject_of(member), read_person(guild, member).name, is_full_member=True)
+            for member in ([] if public else await self._members(spot.workspace))
+            if not is_bot(member) and may_read(server, channel, member)
+        ]
+        history = self._engine.history
+        place = await history.place(self.name, spot.workspace)
+        told = NewChannel(spot.channel, str(channel.get("name") or spot.channel), is_public=public)
+        await history.put_channels(place, [told], at=at)
+        await history.set_members(place, spot.channel, people, at=at)
 
     async def guild(self, id_: str) -> Payload:
         """A server with its roles, remembered for a moment."""

@@ -21,6 +21,7 @@ from bots.desk import Desk
 from bots.discord import completion, components, payloads, tree
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.directory import Directory, Where
+from bots.discord.history import Keeper
 from bots.discord.onboarding import Onboarding
 from bots.discord.payloads import COMMAND, COMPLETION, COMPONENT, FORM, NAME, Interaction, Us
 from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 MESSAGE, DEFERRED, DEFERRED_UPDATE, CHOICES, MODAL = 4, 5, 6, 8, 9
 EPHEMERAL = 1 << 6
 FORM_S = 2.0  # Discord waits three seconds for a form
+MESSAGES = frozenset({"MESSAGE_CREATE", "MESSAGE_DELETE", "MESSAGE_DELETE_BULK", "MESSAGE_UPDATE"})
 SOLVED = frozenset({"answered", "done", "resolved", "solved"})  # names of tags in a forum
 
 Raw = dict[str, Any]
@@ -51,6 +53,7 @@ class DiscordApp:
         self._platform = platform
         self._desk = desk
         self._reception = Reception(engine, desk.wake)
+        self._keeper = Keeper(engine)
         self.directory = Directory()
         self.onboarding = Onboarding(engine, platform, self.directory, self._reception)
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -60,13 +63,16 @@ class DiscordApp:
     def hear(self, name: str, data: Raw) -> None:
         """Take a gateway event in; nothing is awaited here, so that they keep their order."""
         self.directory.hear(name, data)
+        if name not in MESSAGES:  # those are kept before they are answered, in their line
+            self.start(self._keeper.hear(name, data))
         match name:
             case "INTERACTION_CREATE":
                 self.start(self._on_interaction(data))
             case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
                 self.start(self._in_line(str(data.get("channel_id")), self.on_message(name, data)))
             case "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK":
-                self.start(self._in_line(str(data.get("channel_id")), self._on_deleted(data)))
+                gone = self._on_deleted(name, data)
+                self.start(self._in_line(str(data.get("channel_id")), gone))
             case "THREAD_DELETE":
                 self.start(self._on_thread_deleted(data))
             case "READY":
@@ -112,6 +118,7 @@ class DiscordApp:
 
         One that comes `late` is answered if it called the bot: nobody waits for more.
         """
+        await self._keeper.hear(event, data)
         us = await self._us(str(data.get("guild_id") or ""))
         where = await self._where(data)
         kind: Kind = "edited" if event == "MESSAGE_UPDATE" else "new"
@@ -154,8 +161,9 @@ class DiscordApp:
             )
             self._desk.show_seen(spot, ahead=accepted.ahead)
 
-    async def _on_deleted(self, data: Raw) -> None:
+    async def _on_deleted(self, event: str, data: Raw) -> None:
         """Messages are gone; Discord tells neither what they said nor who wrote them."""
+        await self._keeper.hear(event, data)
         ids = [str(one) for one in data.get("ids") or ([data["id"]] if "id" in data else [])]
         where = await self._where(data)
         for id_ in ids:

@@ -17,9 +17,10 @@ from bots.discord import payloads
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.app import DiscordApp
 from bots.discord.client import pause
-from bots.discord.permissions import FORUMS, READS, held
+from bots.discord.permissions import FORUMS, THREADS, server_of
 from bots.discord.rest import DiscordTrouble
 from engine import clock
+from engine.discord_access import may_read
 from engine.engine import Engine
 from engine.errors import EngineError
 
@@ -88,14 +89,12 @@ class CatchingUp:
             payloads.snowflake(clock.now() - LATEST),
         )
         me: Mapping[str, Any] = next(iter(guild.get("members") or ()), {})
-        read = 0
+        server, read = server_of(guild), 0
         for channel in [*(guild.get("channels") or ()), *(guild.get("threads") or ())]:
             last = int(channel.get("last_message_id") or 0)
             if last <= since or channel.get("type") in FORUMS:
                 continue
-            if channel in (guild.get("channels") or ()) and (
-                held(guild, channel, me) & READS != READS
-            ):
+            if channel.get("type") not in THREADS and not may_read(server, channel, me):
                 continue
             read += await self._read(guild_id, str(channel["id"]), since)
         if read:

@@ -7,8 +7,9 @@ from typing import Any
 
 from bots.discord import tree
 from bots.discord.directory import Directory
-from bots.discord.permissions import TALK, VIEW, held
+from bots.discord.permissions import TALK, held
 from engine.commands import COMMANDS, WORKSPACE, Permission
+from engine.discord_access import VIEW
 from engine.engine import Engine
 from engine.links import is_web_address
 from engine.workspaces import Caller

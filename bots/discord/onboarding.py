@@ -18,11 +18,12 @@ from bots.conversation import Joined
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.directory import Directory, Target
 from bots.discord.payloads import NAME, Interaction
-from bots.discord.permissions import INVITE, SEND, TEXT, VIEW, held
+from bots.discord.permissions import INVITE, SEND, TEXT, held
 from bots.discord.rest import DiscordApi, DiscordTrouble
 from bots.reception import Reception
 from bots.replies import Reply
 from engine import clock
+from engine.discord_access import VIEW
 from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
 from engine.workspaces import NewInstallation, Person, Sighting

@@ -1,21 +1,20 @@
-"""Who may do what in a channel: Discord's rules for roles and overwrites. Pure.
+"""What the bot needs to be allowed, and what it lacks where. Pure.
 
-Payloads are Discord's own, of the gateway or of REST. A thread has the permissions of its channel;
-who is in a private one is another matter, which no permission tells.
+Who reads what is `engine.discord_access`'s; payloads are Discord's own, of the gateway or of REST.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from engine import discord_access
+from engine.discord_access import ADMINISTRATOR, HISTORY, VIEW, Server, role_bits
 
 Payload = Mapping[str, Any]
 
-ADMINISTRATOR, MANAGE_GUILD = 1 << 3, 1 << 5
-REACT, VIEW, SEND, EMBED, ATTACH, HISTORY = 1 << 6, 1 << 10, 1 << 11, 1 << 14, 1 << 15, 1 << 16
-MANAGE_THREADS, CREATE_THREADS, SEND_IN_THREADS = 1 << 34, 1 << 35, 1 << 38
-EVERYTHING = (1 << 53) - 1
-READS = VIEW | HISTORY
+MANAGE_GUILD, REACT, SEND, ATTACH = 1 << 5, 1 << 6, 1 << 11, 1 << 15
+CREATE_THREADS, SEND_IN_THREADS = 1 << 35, 1 << 38
 
 # What the bot is invited with, each with what needs it; nothing more.
 NEEDED: Mapping[int, str] = {
@@ -24,7 +23,6 @@ NEEDED: Mapping[int, str] = {
     HISTORY: "Read Message History",
     CREATE_THREADS: "Create Public Threads",
     SEND_IN_THREADS: "Send Messages in Threads",
-    EMBED: "Embed Links",
     ATTACH: "Attach Files",
     REACT: "Add Reactions",
 }
@@ -36,47 +34,18 @@ FORUMS = frozenset({FORUM, MEDIA})
 TALK = frozenset({TEXT, VOICE, NEWS, STAGE, FORUM, MEDIA})
 
 
+def server_of(guild: Payload) -> Server:
+    """A server with what decides who may what."""
+    return Server(
+        str(guild.get("id", "")),
+        owner=str(guild.get("owner_id") or ""),
+        roles=role_bits(guild.get("roles") or ()),
+    )
+
+
 def held(guild: Payload, channel: Payload | None, member: Payload) -> int:
-    """The permission bits of a member, in a channel or in the server as a whole.
-
-    Roles add up; then a channel's overwrites for @everyone, for the roles together, and for the
-    member. Owners and administrators hold everything.
-    """
-    id_ = str(guild.get("id", ""))
-    own = [str(role) for role in member.get("roles") or ()]
-    bits = 0
-    for role in guild.get("roles") or ():
-        if str(role.get("id")) in {id_, *own}:
-            bits |= int(role.get("permissions") or 0)
-    subject = subject_of(member)
-    if subject == str(guild.get("owner_id", "")) or bits & ADMINISTRATOR:
-        return EVERYTHING
-    if channel is None:
-        return bits
-    overwrites = {str(one.get("id")): one for one in channel.get("permission_overwrites") or ()}
-    bits = overwritten(bits, _of(overwrites, [id_]))
-    bits = overwritten(bits, _of(overwrites, own))
-    return overwritten(bits, _of(overwrites, [subject]))
-
-
-def overwritten(bits: int, overwrites: Iterable[Payload]) -> int:
-    """Bits after some overwrites that count together."""
-    deny = allow = 0
-    for one in overwrites:
-        deny |= int(one.get("deny") or 0)
-        allow |= int(one.get("allow") or 0)
-    return (bits & ~deny) | allow
-
-
-def is_public(guild: Payload, channel: Payload) -> bool:
-    """@everyone may read the channel, and no overwrite takes that from some."""
-    id_ = str(guild.get("id", ""))
-    everyone: Payload = next((r for r in guild.get("roles") or () if str(r.get("id")) == id_), {})
-    overwrites: Sequence[Payload] = channel.get("permission_overwrites") or ()
-    own = [one for one in overwrites if str(one.get("id")) == id_]
-    bits = overwritten(int(everyone.get("permissions") or 0), own)
-    others = [one for one in overwrites if str(one.get("id")) != id_]
-    return bits & READS == READS and not any(int(one.get("deny") or 0) & READS for one in others)
+    """The permission bits of a member, in a channel or in the server as a whole."""
+    return discord_access.held(server_of(guild), channel or {}, member)
 
 
 def is_manager(bits: int) -> bool:
@@ -92,13 +61,3 @@ def missing(bits: int, channel: Payload) -> list[str]:
     if channel.get("type") in FORUMS | {VOICE, STAGE}:
         wanted.pop(CREATE_THREADS)  # there are none to make, or posts are threads already
     return [name for bit, name in wanted.items() if not bits & bit]
-
-
-def subject_of(member: Payload) -> str:
-    """The id of a member."""
-    user = member.get("user")
-    return str(user.get("id", "")) if isinstance(user, Mapping) else ""
-
-
-def _of(overwrites: Mapping[str, Payload], ids: Iterable[str]) -> list[Payload]:
-    return [overwrites[one] for one in ids if one in overwrites]

@@ -6,7 +6,7 @@ import pytest
 
 from bots.discord import screen
 from tests.fakes.discord import Fault
-from tests.fakes.discord_rooms import ADA, BOB, FORUM, GUS, HELP, LEADS, Answer, text_of
+from tests.fakes.discord_rooms import ADA, BOB, FORUM, GUILD, GUS, HELP, LEADS, Answer, text_of
 from tests.fakes.discord_world import MANAGE_THREADS, USUAL
 
 SICK = "How many hours of advanced sick leave can I request?"
@@ -160,3 +160,43 @@ async def test_nothing_generated_calls_anybody(room):
     shown = await room.answer_to(BOB, f"{room.mention} When does the backup of the shop run?")
     assert [one["mentions"] for one in shown.messages] == [[], []]
     assert not any(one["mention_everyone"] for one in shown.messages)
+
+
+async def test_what_is_said_in_a_kept_channel_answers_with_a_link_to_it(room):
+    await room.say(ADA, f"{room.mention} hello")
+    await room.slash(ADA, "kb-admin bind", {"channel": HELP, "kb": "notes"})
+    kept = await room.slash(ADA, "kb-admin ingest add", {"channel": HELP})
+    assert "are kept" in kept.text
+    assert "Messages of this channel are kept" in text_of(room.shown()[-1])
+    said = room.discord.talk.say(HELP, BOB, "The coffee machine is reset by holding both keys.")
+    await room.settle()
+    await room.notes.drain()
+    question = f"{room.mention} how do I reset the coffee machine?"
+    shown = await room.answer_to(GUS, question)
+    assert "holding both keys" in shown.text
+    assert f"https://discord.com/channels/{GUILD}/{HELP}/{said['id']}" in shown.text
+    room.discord.talk.delete(HELP, said["id"])
+    await room.settle()
+    again = await room.answer_to(GUS, f"{question}?")
+    assert "holding both keys" not in again.text
+
+
+async def test_whoever_loses_a_role_loses_the_answers_of_its_channel(room):
+    await room.say(ADA, f"{room.mention} hello", channel=LEADS)
+    await room.slash(ADA, "kb-admin bind", {"channel": LEADS, "kb": "notes"}, channel=LEADS)
+    await room.slash(ADA, "kb-admin ingest add", {"channel": LEADS}, channel=LEADS)
+    room.discord.talk.say(LEADS, ADA, "The office moves to Lisbon on the third of May.")
+    await room.settle()
+    await room.notes.drain()
+    question = "When does the office move to Lisbon?"
+    assert (
+        "third of May"
+        in (await room.answer_to(BOB, f"{room.mention} {question}", channel=LEADS)).text
+    )
+    assert (
+        "third of May" in (await room.slash(BOB, "ask", {"question": question}, channel=LEADS)).text
+    )
+    assert "third of May" not in (await room.slash(GUS, "ask", {"question": question})).text
+    room.discord.talk.change_member(GUILD, BOB, roles=[])
+    await room.settle()
+    assert "third of May" not in (await room.slash(BOB, "ask", {"question": question})).text

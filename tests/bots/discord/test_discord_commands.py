@@ -30,6 +30,7 @@ from tests.fakes.discord_world import SEND
 
 SICK = "How many hours of advanced sick leave can I request?"
 FILLED: dict[str, dict[str, object]] = {
+    "anonymous": {"switch": "off", "place": TEAM},
     "ask": {"question": SICK},
     "audit": {"number": 5},
     "bind": {"channel": HELP, "kb": "notes"},
@@ -44,6 +45,7 @@ FILLED: dict[str, dict[str, object]] = {
     "ingest pause": {"channel": HELP},
     "ingest remove": {"channel": HELP},
     "ingest resume": {"channel": HELP},
+    "language": {"language": "de", "place": TEAM},
     "limits set": {"limit": "user", "number": 20},
     "mode": {"mode": "auto", "place": TEAM},
     "private": {"switch": "off", "place": TEAM},

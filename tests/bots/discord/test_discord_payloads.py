@@ -10,6 +10,7 @@ from bots.discord import payloads, permissions
 from bots.discord.directory import Directory, Where
 from bots.discord.payloads import Us
 from engine import clock
+from engine.discord_access import ADMINISTRATOR
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_world import HISTORY, MANAGE_SERVER, SEND, VIEW
 
@@ -111,7 +112,7 @@ def test_permissions_are_what_discords_own_rules_make_of_roles_and_overwrites():
         guild.roles["700"]["permissions"] = str(some())
         roles = [discord.add_role(guild, str(n), permissions=some()) for n in (901, 902)]
         if random.random() < 0.1:
-            guild.roles["902"]["permissions"] = str(permissions.ADMINISTRATOR)
+            guild.roles["902"]["permissions"] = str(ADMINISTRATOR)
         own = [role for role in roles if random.random() < 0.5]
         discord.add_person(guild, "101", "Ada", *own)
         whom = ["700", *roles, "101"]
@@ -129,5 +130,5 @@ def test_permissions_are_what_discords_own_rules_make_of_roles_and_overwrites():
 
 def test_who_may_set_up_manages_the_server():
     assert permissions.is_manager(MANAGE_SERVER)
-    assert permissions.is_manager(permissions.ADMINISTRATOR)
+    assert permissions.is_manager(ADMINISTRATOR)
     assert not permissions.is_manager(SEND | VIEW)
