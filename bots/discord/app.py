@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -69,10 +69,9 @@ class DiscordApp:
             case "INTERACTION_CREATE":
                 self.start(self._on_interaction(data))
             case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
-                self.start(self._in_line(str(data.get("channel_id")), self.on_message(name, data)))
+                self.start(self._in_line(self.on_message, name, data))
             case "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK":
-                gone = self._on_deleted(name, data)
-                self.start(self._in_line(str(data.get("channel_id")), gone))
+                self.start(self._in_line(self._on_deleted, name, data))
             case "THREAD_DELETE":
                 self.start(self._on_thread_deleted(data))
             case "READY":
@@ -106,10 +105,12 @@ class DiscordApp:
         except Exception:  # the rim of what runs beside
             log.exception("something beside the work failed")
 
-    async def _in_line(self, channel: str, work: Awaitable[None]) -> None:
-        line = self._lines.setdefault(channel, asyncio.Lock())
+    async def _in_line(
+        self, work: Callable[[str, Raw], Awaitable[None]], name: str, data: Raw
+    ) -> None:
+        line = self._lines.setdefault(str(data.get("channel_id")), asyncio.Lock())
         async with line:
-            await work
+            await work(name, data)
 
     # Messages
 

@@ -55,7 +55,6 @@ class DiscordBot:
             tasks.create_task(self.gateway.run(stop))
             tasks.create_task(self.catching_up.run(stop))
             tasks.create_task(self._keep_house(stop))
-        await self.app.aclose()
 
     async def _introduced(self, stop: asyncio.Event) -> bool:
         """Whether Discord was reached; it is tried until it is, or until `stop`."""
@@ -121,4 +120,5 @@ async def open_discord_bot(engine: Engine, desk: Desk | None = None) -> AsyncIte
         try:
             yield bot
         finally:
+            await bot.app.aclose()
             bot.desk.leave(bot.platform)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bots import replies
 from bots.discord import screen
+from bots.discord.directory import Target
+from bots.platform import Spot
+from engine.workspaces import Met
 from tests.fakes.discord import Fault
 from tests.fakes.discord_rooms import ADA, BOB, FORUM, GUILD, GUS, HELP, LEADS, Answer, text_of
 from tests.fakes.discord_world import MANAGE_THREADS, USUAL
@@ -200,3 +204,19 @@ async def test_whoever_loses_a_role_loses_the_answers_of_its_channel(room):
     room.discord.talk.change_member(GUILD, BOB, roles=[])
     await room.settle()
     assert "third of May" not in (await room.slash(BOB, "ask", {"question": question})).text
+
+
+@pytest.mark.parametrize("words", [1, 700, 1_500, 9_000])
+async def test_a_reply_of_any_length_is_shown_and_taken_away_whole(room, words):
+    """The fake refuses what is over Discord's limits."""
+    platform = room.bot.platform
+    button = replies.Button(replies.MORE, "More detail", "1")
+    reply = replies.Reply("word " * words, note="That is all.", buttons=[button])
+    first = await platform.post(Target(HELP), reply)
+    shown = room.discord.shown(HELP)
+    assert shown[0]["id"] == first
+    assert 1 <= len(shown) <= 6
+    met = Met("", "", "", None)
+    await platform.remove(Spot("discord", GUILD, HELP, BOB, met), first)
+    assert room.discord.shown(HELP) == []
+    await room.settle()
