@@ -17,6 +17,7 @@ from typing import Any
 from engine.access import usable_tokens
 from engine.clock import now
 from engine.confidence import CALIBRATED_SPACES, confidences
+from engine.crossposts import shown_once
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
 from engine.errors import EngineError, InvalidInput, Unavailable
@@ -251,7 +252,8 @@ class Retriever:
                     weights[term] = max(weight, weights.get(term, 0.0))
             ordered = self._capped(plan, _merge(results, kbs), limit)
             async with self._db.read() as session:
-                hits = await load_hits(session, gate, ordered, limit=wanted, widen=plan.widen)
+                hits = await load_hits(session, gate, ordered, limit=size, widen=plan.widen)
+            hits = shown_once(hits)[:wanted]
             if len(hits) >= wanted or not any(result.more for result in results):
                 break
             size *= 2

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from engine.crossposts import SAID, digests
 from engine.derived import GAP, MENTION, THREAD_MIME, Changes, Conversation, StoredMessage
 from engine.messages import is_solved
 from ingestion.convert.document import Block, BlockKind, Converted, clean
@@ -138,6 +139,7 @@ def _document(
             "author": first.name,
             # Where what opened a thread ends, once others have replied: it asks, they answer.
             **({"opening_end": writer.spans[0][1]} if replied else {}),
+            SAID: digests(body(message, changes.names, named=False) for message, _ in said),
             "solved": any(message.is_solution for message, _ in said) or is_solved(tags),
             **({"tags": tags} if tags else {}),
         },

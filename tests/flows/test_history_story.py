@@ -139,7 +139,8 @@ async def test_of_two_threads_alike_the_newer_comes_first_while_only_talk_is_sea
 ):
     place = await bring_in(notes, slack_zip(tmp_path))
     years = 60 * 24 * 365
-    old, new = (say(at, "The lost umbrella hangs in the hall.") for at in (-3 * years, 30))
+    old = say(-3 * years, "The lost umbrella hangs in the hall.")
+    new = say(30, "The lost umbrella hangs in the hall!")
     await notes.engine.history.store(place, "C1", [old, new])
     await notes.drain()
 
@@ -157,6 +158,23 @@ async def test_of_two_threads_alike_the_newer_comes_first_while_only_talk_is_sea
     notes.owner = await notes.engine.owner()
     both = await notes.engine.search(notes.owner, "lost umbrella")
     assert {hit.scores.freshness for hit in both.hits} == {1.0}
+
+
+async def test_what_was_said_in_several_channels_is_found_once_and_a_hidden_copy_hides_none(
+    notes, tmp_path
+):
+    news = {"type": "message", "user": "U2", "text": "The canteen serves dumplings on Fridays now."}
+    thanks = {"type": "message", "user": "U1", "text": "Thank you so much, I like them boiled."}
+    more = {
+        "channels.json": [*CHANNELS, {"id": "C2", "name": "random", "members": ["U1", "U2"]}],
+        "staff/2026-03-01.json": [news | {"ts": ts(900)}],
+        "general/2026-03-01.json": [*GENERAL, news | {"ts": ts(901)}],
+        "random/2026-03-01.json": [news | {"ts": ts(902)}, thanks | {"ts": ts(903)}],
+    }
+    await bring_in(notes, slack_zip(tmp_path, **more))
+    found = await notes.engine.search(notes.owner, "dumplings in the canteen", kb="notes")
+    told = [hit for hit in found.hits if "dumplings" in hit.text]
+    assert [hit.metadata["channel"] for hit in told] == ["random"]  # the one with a reply
 
 
 async def test_messages_older_than_a_channel_keeps_go(notes, tmp_path):
