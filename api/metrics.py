@@ -14,6 +14,7 @@ from itertools import accumulate
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 
 Labels = tuple[tuple[str, str], ...]
+Sample = tuple[str, Mapping[str, str], float]  # name, labels, value
 
 
 class Metrics:
@@ -35,8 +36,8 @@ class Metrics:
         counts[bisect_left(BUCKETS, seconds)] += 1
         self._durations[key] = (counts, total + seconds)
 
-    def render(self, gauges: Iterable[tuple[str, Mapping[str, str], float]] = ()) -> str:
-        """Everything in the text format of Prometheus, `gauges` besides what was counted."""
+    def render(self, gauges: Iterable[Sample] = (), counters: Iterable[Sample] = ()) -> str:
+        """Everything in the text format of Prometheus, besides what was counted elsewhere."""
         lines: dict[str, list[str]] = {}
         for (name, labels), value in sorted(self._counts.items()):
             block = lines.setdefault(name, [f"# TYPE {name} counter"])
@@ -48,9 +49,10 @@ class Metrics:
                 block.append(f"{name}_bucket{_shown((*labels, ('le', bound)))} {below}")
             block.append(f"{name}_sum{_shown(labels)} {total:.6f}")
             block.append(f"{name}_count{_shown(labels)} {sum(counts)}")
-        for name, given, value in gauges:
-            block = lines.setdefault(name, [f"# TYPE {name} gauge"])
-            block.append(f"{name}{_shown(_labels(given))} {value:g}")
+        for kind, samples in (("gauge", gauges), ("counter", counters)):
+            for name, given, value in samples:
+                block = lines.setdefault(name, [f"# TYPE {name} {kind}"])
+                block.append(f"{name}{_shown(_labels(given))} {value:g}")
         return "".join(f"{line}\n" for block in lines.values() for line in block)
 
 

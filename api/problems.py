@@ -34,6 +34,7 @@ TABLE: dict[str, tuple[int, str]] = {
     "error": (500, "Something went wrong"),
     "forbidden": (403, "Not allowed"),
     "index_damaged": (503, "Not available now"),
+    "blocked": (503, "Not available now"),
     "index_full": (503, "Not available now"),
     "invalid_flow": (422, "Invalid input"),
     "invalid_input": (422, "Invalid input"),

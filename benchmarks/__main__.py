@@ -25,6 +25,7 @@ MODULES = (
     "kill",
     "mcp",
     "slack",
+    "discord",
     "freshness",
 )
 LONGEST_S = 1800

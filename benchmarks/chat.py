@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import gzip
 import json
+import math
 import random
 import statistics
 import tempfile
@@ -106,11 +107,19 @@ def _mentions(quote: str, said: str) -> bool:
     return sum(word in said for word in words) >= 0.8 * len(words)
 
 
+def ndcg(ranks: Sequence[int], gold: int) -> float:
+    """Discounted gain of hits at these ranks, as a share of the best there could be."""
+    ideal = sum(1 / math.log2(n + 1) for n in range(1, min(gold, 10) + 1))
+    return sum(1 / math.log2(rank + 1) for rank in ranks) / ideal if ideal else 0.0
+
+
 async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[tuple[float, bool]]]:
     questions = jsonl(DATA / name / "questions.jsonl")
     counts = dict.fromkeys(("answerable", "found", "grounded", "cited_gold"), 0)
     misses, wrong, took, answered = [], [], [], []
     cited = resolved = unanswerable = 0
+    reciprocal: list[float] = []
+    gains: list[float] = []
     for question in questions:
         gold = await gold_of(opened, question, {})
         started = time.perf_counter()
@@ -122,8 +131,11 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
             unanswerable += 1
             wrong += [question["_id"]] if answer.grounded else []
             continue
-        result = await opened.engine.search(opened.owner, question["question"], kb="chat", limit=5)
-        found = any(hit.document_id in gold for hit in result.hits)
+        result = await opened.engine.search(opened.owner, question["question"], kb="chat", limit=10)
+        ranks = [n for n, hit in enumerate(result.hits, start=1) if hit.document_id in gold]
+        found = any(rank <= 5 for rank in ranks)
+        reciprocal.append(1 / ranks[0] if ranks else 0.0)
+        gains.append(ndcg(ranks, len(gold)))
         misses += [] if found else [question["_id"]]
         counts["answerable"] += 1
         counts["found"] += found
@@ -135,6 +147,8 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
     progress = await opened.engine.history.coverage(opened.owner)
     return {
         **counts,
+        "mrr_at_10": round(statistics.mean(reciprocal), 3),
+        "ndcg_at_10": round(statistics.mean(gains), 3),
         "missed": misses,
         "unanswerable": unanswerable,
         "grounded_without_answer": wrong,

@@ -152,6 +152,10 @@ PROMISES = (
         "slack", ("reaction", "sign_ms_max"), "ms", 1000,
     ),
     Promise(
+        "deferring a Discord interaction, 20 at once, the slowest",
+        "discord", ("reaction", "defer_ms_max"), "ms", 200,
+    ),
+    Promise(
         "a Slack message, from its event until a search finds it: p50",
         "freshness", ("channel", "found_s_p50"), "s", None,
     ),

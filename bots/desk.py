@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bots import replies
+from bots.alive import kept_alive
 from bots.errands import Errands
 from bots.platform import Platform, Screen, Spot, Undelivered
-from bots.showing import Silence, show, spot_of
+from bots.showing import LONGER, Silence, show, show_passages, spot_of
 from engine import access, clock, jobs
 from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
@@ -80,12 +81,21 @@ class Desk:
     def __init__(self, engine: Engine, platforms: Mapping[str, Platform]) -> None:
         self.id = f"bot-{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         self._engine = engine
-        self._platforms = platforms
-        self._errands = Errands(engine, platforms, self.wake)
+        self._platforms = dict(platforms)
+        self._errands = Errands(engine, self._platforms, self.wake)
         self._slots = _Slots(engine.settings.bots.answers_at_once)
         self._lease_s = engine.settings.jobs.lease_s
         self._work = asyncio.Event()
         self._signs: set[asyncio.Task[None]] = set()
+
+    def serve(self, platform: Platform) -> None:
+        """Work for one more platform from now on."""
+        self._platforms[platform.name] = platform
+        self.wake()
+
+    def leave(self, platform: Platform) -> None:
+        """Take nothing more on for a platform."""
+        self._platforms.pop(platform.name, None)
 
     def wake(self) -> None:
         """There is work."""
@@ -135,7 +145,7 @@ class Desk:
         for answers in (True, False):
             kinds = [(answer_kind if answers else errand_kind)(name) for name in self._platforms]
             free = self._slots.free(answers=answers)
-            if free <= 0:
+            if free <= 0 or not kinds:
                 continue
             try:
                 found = await jobs.claim(
@@ -278,31 +288,47 @@ class Desk:
 
     async def _reply(self, case: _Case, screen: Screen) -> replies.Reply | None:
         """The reply to show, or None where an overheard question is better left alone."""
+        turn_id = case.spot.details.get(LONGER, "")
         answer = await self._stored(case)
-        if answer is None:
-            answer = await self._ask(case, screen)
-            chat = self._engine.chat
-            if not await chat.may_be_shown(case.caller, case.audience, answer):
-                # A source went away, or was closed to somebody, while it was written.
-                answer = await self._ask(replace(case), Silence(case.platform, case.spot))
-                if not await chat.may_be_shown(case.caller, case.audience, answer):
-                    raise Unavailable("the sources of an answer changed while it was written")
-            if answer.turn_id:
-                await chat.note_turn(case.post.id, answer.turn_id)
+        try:
+            answer = answer or await self._new(case, screen)
+        except (Unavailable, TimeoutError) as error:
+            if not turn_id:
+                raise
+            log.info("no more detail was written: %s", error)
+            return await self._passages(case, turn_id)
         sure = answer.grounded and bool(answer.citations)
         if not case.post.addressed and (
             not sure or answer.confidence * 100 < case.behaviour.threshold
         ):
             return None
         shown = await show(self._engine, case.caller, case.audience, case.post, answer)
-        reply = replies.answered(shown, now=clock.now())
-        if case.post.addressed:
+        reply = replies.answered(shown, now=clock.now(), detailed=bool(turn_id))
+        if case.post.addressed and not turn_id:
             reply = replies.with_live(reply, await self._live(case))
         if by := case.spot.details.get("shared_by"):
             reply = replies.shared(reply, case.post.question, by)
         if case.note:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
+
+    async def _new(self, case: _Case, screen: Screen) -> Answer:
+        """An answer that everyone who will see it may see, noted on the post."""
+        chat = self._engine.chat
+        answer = await self._ask(case, screen)
+        if not await chat.may_be_shown(case.caller, case.audience, answer):
+            # A source went away, or was closed to somebody, while it was written.
+            answer = await self._ask(case, Silence(case.platform, case.spot))
+            if not await chat.may_be_shown(case.caller, case.audience, answer):
+                raise Unavailable("the sources of an answer changed while it was written")
+        if answer.turn_id:
+            await chat.note_turn(case.post.id, answer.turn_id)
+        return answer
+
+    async def _passages(self, case: _Case, turn_id: str) -> replies.Reply:
+        """More detail without a model's help."""
+        given = await self._engine.chat.stored_answer(case.caller, case.audience, turn_id)
+        return await show_passages(self._engine, case.caller, case.audience, case.post, given)
 
     async def _live(self, case: _Case) -> list[replies.Source]:
         """What the platform's own search finds, for eyes that may see it; nothing if it fails."""
@@ -311,12 +337,15 @@ class Desk:
         if case.post.surface == "channel" and not members:
             return []
         try:
-            return await case.platform.search_live(
+            found = await case.platform.search_live(
                 case.spot, case.post.question, all_are_members=members
             )
         except Undelivered as trouble:
             log.warning("the platform's own search did not answer: %s", trouble)
             return []
+        if case.behaviour.anonymous:
+            return [replace(source, detail="") for source in found]
+        return found
 
     async def _stored(self, case: _Case) -> Answer | None:
         """The answer an earlier attempt came to, if it may still be shown."""
@@ -330,21 +359,26 @@ class Desk:
             return None
 
     async def _ask(self, case: _Case, screen: Screen) -> Answer:
+        chat = self._engine.chat
         asked = False
+        turn_id = case.spot.details.get(LONGER, "")
+        if turn_id:
+            events = chat.elaborate(case.caller, case.audience, case.post, turn_id, case.behaviour)
+        else:
+            events = chat.ask(case.caller, case.audience, case.post, case.behaviour)
         try:
-            async for event in self._engine.chat.ask(
-                case.caller, case.audience, case.post, case.behaviour
-            ):
-                asked = True
-                match event:
-                    case Searching(query):
-                        await screen.step(f"Searching for “{replies.one_line(query)[:80]}”")
-                    case Delta(text):
-                        await screen.grow(text)
-                    case Answered(answer):
-                        return answer
+            async with kept_alive(screen) as shown:
+                async for event in events:
+                    asked = True
+                    match event:
+                        case Searching(query):
+                            await shown.step(f"Searching for “{replies.one_line(query)[:80]}”")
+                        case Delta(text):
+                            await shown.grow(text)
+                        case Answered(answer):
+                            return answer
         except NotFound as error:
-            if case.behaviour.kb and not asked:
+            if case.behaviour.kb and not asked and not turn_id:
                 raise NotFound(replies.KB_NOT_YOURS) from error
             raise
         raise Unavailable("the answer ended before it was complete")

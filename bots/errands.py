@@ -14,20 +14,26 @@ from typing import Any
 from bots import replies
 from bots.conversation import Joined, Pressed, Said
 from bots.platform import Platform, Spot, Undelivered
-from bots.showing import show, spot_of
-from engine import administration, clock
+from bots.showing import LONGER, show_passages, spot_of
+from engine import administration
 from engine.clock import new_id
 from engine.commands import Effect, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
-from engine.jobs import ClaimedJob, finish
-from engine.posts import REASONS, NewQuestion, PostInfo, PostState, met_of
+from engine.jobs import ClaimedJob
+from engine.posts import (
+    REASONS,
+    NewQuestion,
+    PostInfo,
+    PostState,
+    finish_errand,
+    met_of,
+)
 from engine.workspaces import Caller, Met
 
 log = logging.getLogger(__name__)
 
-PLEASE_DETAIL = 4_000  # characters of an answer shown by "More detail"
 THREAD_CHARS = 12_000  # of a thread that is saved
 
 Press = Callable[["Errands", Pressed, Caller, Spot], Awaitable[None]]
@@ -58,7 +64,7 @@ class Errands:
             if not isinstance(error, EngineError):
                 log.exception("an errand failed, incident %s", incident)
             await platform.whisper(spot, replies.apology(error, incident, platform.command))
-        await self._engine.db.run_write(lambda session: finish(session, job))
+        await self._engine.db.run_write(lambda session: finish_errand(session, job))
 
     # Messages
 
@@ -79,7 +85,7 @@ class Errands:
     async def _withdraw(self, _: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
         chat = self._engine.chat
         for post in await chat.posts_to(spot.met, spot.channel, spot.message_id):
-            await chat.withdraw(post.id)
+            await chat.withdraw(post.id, forget=True)
             if post.message_id and post.surface != "private":
                 await platform.remove(spot_of(post), post.message_id)
 
@@ -168,24 +174,44 @@ class Errands:
         await self._platforms[spot.platform].whisper(spot, replies.thanked())
 
     async def _more(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+        """The answer at more length: written by the desk where a model can, else its passages."""
         chat = self._engine.chat
         post = await self._post(pressed, caller)
         audience = await chat.audience(caller, post.surface)
         if post.turn_id is None:
             raise NotFound("This answer is not known any more.")
         answer = await chat.stored_answer(caller, audience, post.turn_id)
-        shown = await show(self._engine, caller, audience, post, answer)
-        passages = []
-        for citation in list(answer.citations)[: replies.SOURCES_MAX]:
-            page = await chat.read_page(caller, audience, citation.id)
-            start, end = page.highlight or (page.start, page.end)
-            passages.append((citation, page.text[start - page.start : end - page.start]))
-        reply = replies.detailed(shown, passages, now=clock.now(), limit=PLEASE_DETAIL)
+        if self._engine.writes and answer.citations:
+            await self._write_more(pressed, caller, spot, post)
+            return
+        reply = await show_passages(self._engine, caller, audience, post, answer)
         platform = self._platforms[spot.platform]
         if post.surface == "private":
             await platform.whisper(spot, reply)
         else:
             await platform.say(spot_of(post), reply)
+
+    async def _write_more(
+        self, pressed: Pressed, caller: Caller, spot: Spot, post: PostInfo
+    ) -> None:
+        # What one person sees may be gone from their screen: they may want it again.
+        again = f":{pressed.key}" if post.surface == "private" else ""
+        accepted = await self._engine.chat.accept(
+            NewQuestion(
+                platform=spot.platform,
+                met=caller.met,
+                surface=post.surface,
+                channel=post.channel,
+                question=post.question,
+                thread=post.thread,
+                key=f"longer:{post.id}{again}",
+                details={"details": {**spot.details, LONGER: post.turn_id}},
+            )
+        )
+        if not accepted.is_new:
+            told = replies.Reply("More detail was asked for already: it stands in this thread.")
+            await self._platforms[spot.platform].whisper(spot, told)
+        self._wake()
 
     async def _human(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
         post = await self._post(pressed, caller)
@@ -320,6 +346,9 @@ class Errands:
         del pressed
         platform = self._platforms[spot.platform]
         said = await platform.read_thread(spot)
+        if (await self._engine.chat.behaviour(caller.met)).anonymous:
+            numbers = {name: n for n, name in enumerate(dict.fromkeys(n for n, _ in said), start=1)}
+            said = [(f"Person {numbers[name]}", text) for name, text in said]
         summary = await self._engine.chat.summarise(caller, said)
         await platform.whisper(spot, replies.Reply(summary, note="Only you can see this."))
 
@@ -328,6 +357,7 @@ class Errands:
         if not caller.is_curator:
             raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
         platform = self._platforms[spot.platform]
+        unnamed = (await self._engine.chat.behaviour(caller.met)).anonymous
         said = await platform.read_thread(spot)
         text = pressed.details.get("text", "").strip()
         if not said or not text:
@@ -336,9 +366,10 @@ class Errands:
             caller,
             question=said[0][1],
             answer=text,
-            by=pressed.details.get("author_name", ""),
+            by="" if unnamed else pressed.details.get("author_name", ""),
             url=pressed.details.get("url", ""),
             message_id=pressed.message_id,
+            question_id=pressed.thread,
         )
         await platform.whisper(
             spot, replies.Reply(f"Saved in **{name}**: I answer from it within a minute.")

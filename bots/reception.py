@@ -29,12 +29,12 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
-from engine.chat import Arrival
+from engine.arrivals import Arrival, Arriving, Heard, NewErrand, Take
 from engine.commands import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
 from engine.posts import Accepted, NewQuestion, Surface
-from engine.workspaces import Behaviour, Met, Sighting
+from engine.workspaces import Behaviour, Sighting
 
 log = logging.getLogger(__name__)
 
@@ -49,131 +49,85 @@ class Reception:
         self._wake = wake
 
     async def message(
-        self, message: Inbound, details: Mapping[str, str] | None = None
+        self,
+        message: Inbound,
+        details: Mapping[str, str] | None = None,
+        *,
+        heard: Heard | None = None,
     ) -> tuple[Decision, Accepted | None]:
-        """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody."""
-        if message.by_us or (message.is_notice and message.kind == "new"):
+        """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody.
+
+        `heard` is what of it goes into the history of its channel, if that is kept.
+        """
+        heard = heard or Heard()
+        if not heard and (message.by_us or (message.is_notice and message.kind == "new")):
             return decide(message, Known()), None
-        arrival = await self._arrive(message)
-        met, behaviour = arrival.met, arrival.behaviour
-        known = Known(
-            mode=behaviour.mode,
-            respond_to=behaviour.respond_to,
-            in_conversation=arrival.in_conversation,
-            answered=arrival.answered,
-        )
-        decision = decide(message, known)
+
+        def take(arrival: Arrival) -> NewQuestion | NewErrand | None:
+            decision = decide(message, _known(arrival))
+            return _taken(message, decision, arrival, details or {})
+
+        arrival, accepted = await self._engine.chat.receive(_arriving(message, heard), take)
+        decision = decide(message, _known(arrival))
         log.debug("decided", extra={"decision": type(decision).__name__})
-        key = _key(message)
-        match decision:
-            case Ask(question, addressed):
-                surface = _surface(message, behaviour)
-                accepted = await self._engine.chat.accept(
-                    NewQuestion(
-                        platform=message.platform,
-                        met=met,
-                        surface=surface,
-                        channel=message.channel,
-                        question=question,
-                        question_id=message.message_id,
-                        # Outside a thread the message becomes the root of one.
-                        thread=message.thread or message.message_id,
-                        addressed=addressed,
-                        key=key,
-                        details={"details": dict(details or {})},
-                    )
-                )
-                self._wake()
-                return decision, accepted
-            case Ignore():
-                return decision, None
-            case _:
-                payload = {"do": _ERRANDS[type(decision)], "inbound": _plain(message)}
-                match decision:
-                    case Run(line):
-                        payload["line"] = line
-                    case Refuse(why):
-                        payload["why"] = why
-                    case OfferRerun(question):
-                        payload["question"] = question
-                    case _:
-                        pass
-                payload["details"] = dict(details or {})
-                await self._errand(message.platform, met, payload, f"{payload['do']}:{key}")
-                return decision, None
+        if not isinstance(decision, Ignore):
+            self._wake()
+        return decision, accepted
 
     async def said(self, said: Said) -> Accepted | None:
         """Take a slash command on; a question asked by one is answered for the asker's eyes."""
-        channel = "" if said.place == "direct" else said.channel
-        met = await self._engine.chat.meet(
-            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise)
-        )
         try:
             parsed = parse(said.line)
         except InvalidInput:
             parsed = None  # the errand says what is wrong with it
-        if parsed is not None and parsed.command.name == "ask":
-            accepted = await self._engine.chat.accept(
-                NewQuestion(
-                    platform=said.platform,
-                    met=met,
-                    surface="private",
-                    channel=said.channel,
-                    question=parsed.text("question"),
-                    key=f"said:{said.key}" if said.key else "",
-                    details={"details": said.details},
-                )
-            )
-            self._wake()
-            return accepted
         key = f"said:{said.key}" if said.key else ""
-        await self._errand(said.platform, met, {"do": "command", "said": asdict(said)}, key)
-        return None
+
+        def take(arrival: Arrival) -> NewQuestion | NewErrand:
+            if parsed is None or parsed.command.name != "ask":
+                return NewErrand(said.platform, {"do": "command", "said": asdict(said)}, key)
+            return NewQuestion(
+                platform=said.platform,
+                met=arrival.met,
+                surface="private",
+                channel=said.channel,
+                question=parsed.text("question"),
+                key=key,
+                details={"details": said.details},
+            )
+
+        channel = "" if said.place == "direct" else said.channel
+        return await self._take_on(
+            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise), take
+        )
 
     async def pressed(self, pressed: Pressed) -> None:
         """Take a button, a shortcut or a form on."""
         channel = "" if pressed.place == "direct" else pressed.channel
-        met = await self._engine.chat.meet(
-            Sighting(
-                pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
-            )
+        errand = NewErrand(
+            pressed.platform,
+            {"do": "press", "pressed": asdict(pressed)},
+            f"press:{pressed.key}" if pressed.key else "",
         )
-        key = f"press:{pressed.key}" if pressed.key else ""
-        await self._errand(pressed.platform, met, {"do": "press", "pressed": asdict(pressed)}, key)
+        seen = Sighting(
+            pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
+        )
+        await self._take_on(seen, lambda _: errand)
 
     async def joined(self, joined: Joined) -> None:
         """The bot was let into a channel."""
-        met = await self._engine.chat.meet(
-            Sighting(
-                joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
-            )
-        )
         place = f"{joined.platform}:{joined.workspace}:{joined.channel}"
-        await self._errand(
-            joined.platform, met, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
+        errand = NewErrand(
+            joined.platform, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
-
-    async def _arrive(self, message: Inbound) -> Arrival:
-        is_direct = message.place == "direct"
         seen = Sighting(
-            message.platform,
-            message.workspace,
-            message.author,
-            "" if is_direct else message.channel,
-            message.enterprise,
+            joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
         )
-        listens = message.kind == "new" and not message.calls_bot and not is_direct
-        return await self._engine.chat.arrive(
-            seen,
-            channel=message.channel,
-            thread=message.thread if listens else "",
-            question_id=message.message_id if message.kind != "new" else "",
-            addressed=message.calls_bot or is_direct,
-        )
+        await self._take_on(seen, lambda _: errand)
 
-    async def _errand(self, platform: str, met: Met, payload: Mapping[str, Any], key: str) -> None:
-        await self._engine.chat.accept_errand(platform, met, payload, key=key)
+    async def _take_on(self, seen: Sighting, take: Take) -> Accepted | None:
+        _, accepted = await self._engine.chat.receive(Arriving(seen, seen.channel), take)
         self._wake()
+        return accepted
 
 
 _ERRANDS: Mapping[type, str] = {
@@ -184,6 +138,71 @@ _ERRANDS: Mapping[type, str] = {
     Run: "run",
     Withdraw: "withdraw",
 }
+
+
+def _arriving(message: Inbound, heard: Heard) -> Arriving:
+    is_direct = message.place == "direct"
+    passed_by = message.by_us or message.by_bot or message.is_notice
+    listens = message.kind == "new" and not message.calls_bot and not is_direct and not passed_by
+    return Arriving(
+        seen=Sighting(
+            message.platform,
+            message.workspace,
+            message.author,
+            "" if is_direct else message.channel,
+            message.enterprise,
+        ),
+        channel=message.channel,
+        thread=message.thread if listens else "",
+        question_id=message.message_id if message.kind != "new" else "",
+        addressed=(message.calls_bot or is_direct) and not passed_by,
+        heard=heard,
+    )
+
+
+def _known(arrival: Arrival) -> Known:
+    return Known(
+        mode=arrival.behaviour.mode,
+        respond_to=arrival.behaviour.respond_to,
+        in_conversation=arrival.in_conversation,
+        answered=arrival.answered,
+    )
+
+
+def _taken(
+    message: Inbound, decision: Decision, arrival: Arrival, details: Mapping[str, str]
+) -> NewQuestion | NewErrand | None:
+    """What a decision leaves to be done."""
+    key = _key(message)
+    match decision:
+        case Ignore():
+            return None
+        case Ask(question, addressed):
+            return NewQuestion(
+                platform=message.platform,
+                met=arrival.met,
+                surface=_surface(message, arrival.behaviour),
+                channel=message.channel,
+                question=question,
+                question_id=message.message_id,
+                # Outside a thread the message becomes the root of one.
+                thread=message.thread or message.message_id,
+                addressed=addressed,
+                key=key,
+                details={"details": dict(details)},
+            )
+    payload: dict[str, Any] = {"do": _ERRANDS[type(decision)], "inbound": _plain(message)}
+    match decision:
+        case Run(line):
+            payload["line"] = line
+        case Refuse(why):
+            payload["why"] = why
+        case OfferRerun(question):
+            payload["question"] = question
+        case _:
+            pass
+    payload["details"] = dict(details)
+    return NewErrand(message.platform, payload, f"{payload['do']}:{key}")
 
 
 def _surface(message: Inbound, behaviour: Behaviour) -> Surface:

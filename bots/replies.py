@@ -112,7 +112,7 @@ def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
         text,
         sources=sources,
         note=" ".join(notes),
-        buttons=_buttons(post, cut=len(text) < len(answer.text) or not detailed),
+        buttons=_buttons(post, more=not detailed),
         rated=post.id,
         kind="answer",
     )
@@ -231,8 +231,8 @@ def closest_ids(answer: Answer) -> dict[int, tuple[str, str]]:
     return {-n: (hit.url, hit.id) for n, hit in enumerate(_closest(answer), start=1)}
 
 
-def _buttons(post: PostInfo, *, cut: bool) -> list[Button]:
-    buttons = [Button(MORE, "More detail", post.id)] if cut else []
+def _buttons(post: PostInfo, *, more: bool) -> list[Button]:
+    buttons = [Button(MORE, "More detail", post.id)] if more else []
     if post.surface == "private" and post.met.channel_id is not None:
         buttons.insert(0, Button(SHARE, "Share with channel", post.id, "primary"))
     return buttons + _for_all(post)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bots import replies
 from bots.platform import Platform, Spot
+from engine import clock
 from engine.domain import Answer, Audience
 from engine.engine import Engine
 from engine.jobs import ClaimedJob
 from engine.posts import PostInfo
 from engine.workspaces import Caller
+
+LONGER = "longer"  # in a spot's details: the turn that is to be answered in more detail
+PLEASE_DETAIL = 4_000  # characters of an answer with its passages
 
 
 class Silence:
@@ -61,7 +66,22 @@ async def show(
         citation.n: chat.link_to(caller, audience, citation.url, citation.id)
         for citation in answer.citations
     }
+    if not answer.citations:
+        answer = replace(answer, hits=await engine.at_messages(caller.principal, answer.hits))
     for n, (url, id_) in replies.closest_ids(answer).items():
         urls[n] = chat.link_to(caller, audience, url, id_)
     facts = await chat.facts_of(caller, audience, answer.citations)
     return replies.Shown(answer, post, urls, facts)
+
+
+async def show_passages(
+    engine: Engine, caller: Caller, audience: Audience, post: PostInfo, answer: Answer
+) -> replies.Reply:
+    """An answer in whole, then each passage it rests on: more detail where no model writes it."""
+    shown = await show(engine, caller, audience, post, answer)
+    passages = []
+    for citation in list(answer.citations)[: replies.SOURCES_MAX]:
+        page = await engine.chat.read_page(caller, audience, citation.id)
+        start, end = page.highlight or (page.start, page.end)
+        passages.append((citation, page.text[start - page.start : end - page.start]))
+    return replies.detailed(shown, passages, now=clock.now(), limit=PLEASE_DETAIL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -109,6 +110,7 @@ async def _search(
     async with opened(ctx, as_user) as (engine, principal):
         with output.working("searching"):
             result = await engine.search(principal, query, kb=kb, limit=limit, mode=mode.value)
+            result = replace(result, hits=await engine.at_messages(principal, result.hits))
     if as_json:
         output.show_json(shapes.search(result))
     else:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.context import As, Json, invocation_of, opened, run
 
 if TYPE_CHECKING:
+    from bots.discord.rest import DiscordApi
+    from engine.engine import Engine
     from engine.settings import Settings
 
 app = typer.Typer(name="bot", help="Chat bots: run them, connect workspaces, link accounts.")
 
-SETUP_HINT = (
+SLACK_HINT = (
     "Slack is not set up: set slack.bot_token and slack.app_token (Socket Mode), or"
     " slack.signing_secret (HTTP). docs/how-to/slack.md has the steps."
+)
+
+DISCORD_HINT = (
+    "Discord is not set up: set discord.bot_token to your application's. docs/how-to/discord.md has"
+    " the steps."
 )
 
 
@@ -27,6 +35,29 @@ def slack(ctx: typer.Context) -> None:
     """Run the Slack bot alone; `up` and `serve` run it too when it is set up."""
     settings = invocation_of(ctx).settings()
     run(_slack(settings), interrupted="stopped")
+
+
+@app.command()
+def discord(ctx: typer.Context) -> None:
+    """Run the Discord bot alone; `up` and `serve` run it too when it is set up."""
+    settings = invocation_of(ctx).settings()
+    run(_discord(settings), interrupted="stopped")
+
+
+@app.command("discord-key")
+def discord_key(ctx: typer.Context, as_user: As = "") -> None:
+    """Print the link that invites the bot, and a key that connects one server, for an hour."""
+    run(_discord_key(ctx, as_user))
+
+
+@app.command()
+def register(
+    ctx: typer.Context,
+    server: Annotated[str, typer.Argument(metavar="SERVER_ID", help="The Discord server's id.")],
+    as_user: As = "",
+) -> None:
+    """Connect a Discord server that the bot is on."""
+    run(_register(ctx, server, as_user))
 
 
 @app.command()
@@ -65,20 +96,81 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
 
 async def _slack(settings: Settings) -> None:
     from cli.slack_door import load_slack
+
+    await _run_alone(settings, load_slack, "" if settings.slack.is_set_up else SLACK_HINT)
+
+
+async def _discord(settings: Settings) -> None:
+    from cli.discord_door import load_discord
+
+    await _run_alone(settings, load_discord, "" if settings.discord.is_set_up else DISCORD_HINT)
+
+
+async def _run_alone(
+    settings: Settings, load: Callable[[], Callable[..., Any]], fault: str
+) -> None:
+    """Run one bot until it is told to stop; `fault` is why it can't."""
     from engine.errors import ConfigurationError
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
 
+    if fault:
+        raise ConfigurationError(fault)
     configure_logging(level=settings.system.log_level, style=settings.system.log_format)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             loop.add_signal_handler(name, stop.set)
-    if not settings.slack.is_set_up:
-        raise ConfigurationError(SETUP_HINT)
-    async with open_engine(settings) as engine, load_slack()(engine) as bot:
+    async with open_engine(settings) as engine, load()(engine) as bot:
         await bot.run(stop)
+
+
+async def _discord_key(ctx: typer.Context, as_user: str) -> None:
+    async with opened(ctx, as_user) as (engine, principal), _discord_api(engine) as api:
+        from bots.discord.onboarding import invite_link
+
+        typer.echo(f"Invite the bot: {await invite_link(api)}")
+        typer.echo("Then somebody with Manage Server says there, within an hour:")
+        typer.echo(f"/kb register key:{engine.chat.sign_key(principal)}")
+
+
+async def _register(ctx: typer.Context, server: str, as_user: str) -> None:
+    from engine.errors import InvalidInput
+
+    if not server.isdecimal():
+        raise InvalidInput(
+            "A server's id is a number: right-click the server with Developer Mode on, Copy ID.",
+            field="server",
+        )
+    async with opened(ctx, as_user) as (engine, principal), _discord_api(engine) as api:
+        from bots.discord.onboarding import install
+        from engine import access
+        from engine.domain import Scope
+
+        access.require(principal, Scope.KB_ADMIN)
+        name = await install(engine, api, principal.tenant_id, server)
+        typer.echo(f"{name} is connected. `/kb-admin setup` there sets a channel up.")
+
+
+@contextlib.asynccontextmanager
+async def _discord_api(engine: Engine) -> AsyncIterator[DiscordApi]:
+    """Discord's REST for one command; what it refuses is said in our words."""
+    from cli.discord_door import load_discord
+    from engine.errors import ConfigurationError, Unavailable
+
+    if not engine.settings.discord.is_set_up:
+        raise ConfigurationError(DISCORD_HINT)
+    load_discord()
+    from bots.discord.rest import DiscordTrouble, open_api
+
+    async with open_api(engine.settings.discord) as api:
+        try:
+            yield api
+        except DiscordTrouble as trouble:
+            if trouble.status == 401:
+                raise ConfigurationError("discord.bot_token is refused by Discord.") from None
+            raise Unavailable(f"{trouble}.") from None
 
 
 async def _install_link(ctx: typer.Context, as_user: str) -> None:

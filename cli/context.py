@@ -36,6 +36,7 @@ EXIT_CODES = {
     "configuration": MISCONFIGURED,
     "unavailable": UNAVAILABLE,
     "index_damaged": UNAVAILABLE,
+    "blocked": UNAVAILABLE,
     "index_full": UNAVAILABLE,
     "already_running": UNAVAILABLE,
     "rate_limited": UNAVAILABLE,

@@ -79,6 +79,8 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     yield _disk(settings.home)
     yield _secret_key(settings)
     yield _parsers()
+    if settings.discord.is_set_up:
+        yield await _discord(settings)
     plugins = open_registry(settings)
     for check in _plugins(plugins):
         yield check
@@ -124,6 +126,20 @@ def _parsers() -> Check:
 
     pictures = "words of scans and pictures too" if is_installed() else "without the ocr extra"
     return Check("parsers", f"{describe()}, {pictures}")
+
+
+async def _discord(settings: Settings) -> Check:
+    """Whether Discord accepts the token, and has the intents turned on that are asked for."""
+    from cli.discord_door import load_discord
+    from engine.errors import ConfigurationError
+
+    try:
+        load_discord()
+    except ConfigurationError as error:
+        return Check("discord", "can't run", str(error))
+    from bots.discord.checkup import check
+
+    return Check("discord", *await check(settings.discord))
 
 
 def _plugins(plugins: Plugins) -> Iterator[Check]:

@@ -1,8 +1,8 @@
 """`scrubjay serve`: the host application that owns every lifespan, on uvicorn.
 
-`build_host` joins the HTTP door, the MCP door (`mcp_door.py`) and, where it is set up, the Slack bot
-(`slack_door.py`) behind one gate; `serve` listens
-until it is told to stop, `run` is the command.
+`build_host` joins the HTTP door, the MCP door (`mcp_door.py`) and the bots that are set up
+(`bot_doors.py`) behind one gate; `serve` listens until it is told to stop, `run`
+is the command.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from starlette.applications import Starlette
 
 from api.app import build_app
 from api.service import Service
+from cli.bot_doors import BotDoors
 from cli.mcp_door import McpDoor
-from cli.slack_door import SlackDoor
 from engine.errors import Unavailable
 from engine.links import address_of
 
@@ -41,20 +41,19 @@ LISTEN_QUEUE = 512
 def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
     """All HTTP doors of an open engine as one application; `mcp` where it is not the usual one."""
     mcp = mcp or McpDoor(engine, settings)
-    slack = SlackDoor(engine) if settings.slack.is_set_up else None
+    bots = BotDoors(engine, settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(mcp.lifespan())
-            if slack is not None:
-                await stack.enter_async_context(slack.lifespan())
+            await stack.enter_async_context(bots.lifespan())
             yield
 
     return build_app(
         engine,
         settings,
-        routes=[*mcp.routes(), *(slack.routes() if slack is not None else ())],
+        routes=[*mcp.routes(), *bots.routes()],
         lifespan=lifespan,
     )
 

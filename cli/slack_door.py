@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from engine.errors import ConfigurationError, EngineError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
+    from bots.desk import Desk
     from bots.slack.bot import SlackBot
     from engine.engine import Engine
 
@@ -33,8 +34,9 @@ BODY_MAX = 1_000_000  # bytes; Slack's events are a few thousand
 class SlackDoor:
     """The Slack bot beside the server: its routes, and the task it works in."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, desk: Desk) -> None:
         self._engine = engine
+        self._desk = desk
         self._bot: SlackBot | None = None
 
     def routes(self) -> list[BaseRoute]:
@@ -55,7 +57,7 @@ class SlackDoor:
     async def _run(self, stop: asyncio.Event) -> None:
         try:
             open_slack_bot = await anyio.to_thread.run_sync(load_slack)
-            async with open_slack_bot(self._engine) as bot:
+            async with open_slack_bot(self._engine, self._desk) as bot:
                 self._bot = bot
                 await bot.run(stop)
         except* EngineError as group:
@@ -81,7 +83,7 @@ class SlackDoor:
         await response(scope, receive, send)
 
 
-def load_slack() -> Callable[[Engine], contextlib.AbstractAsyncContextManager[SlackBot]]:
+def load_slack() -> Callable[..., contextlib.AbstractAsyncContextManager[SlackBot]]:
     """The bot's opener; Slack's libraries take a second to load, and may not be there."""
     try:
         from bots.slack.bot import open_slack_bot

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from engine import access, clock, knowledge_bases, posts, workspaces
+from engine.answer_languages import OF_THE_QUESTION, name_of, parse_language
 from engine.commands import COMMANDS, EVERYBODY, WORKSPACE, Command, Parsed, Permission, nearest
 from engine.db.tables import AuditEvent, Channel, Identity, Tenant, User, Workspace
 from engine.documents import NewDocument
@@ -77,6 +78,7 @@ async def _search(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     found = await engine.search(
         caller.principal, parsed.text("query"), kb=behaviour.kb, limit=SEARCH_HITS
     )
+    found = replace(found, hits=await engine.at_messages(caller.principal, found.hits))
     return Told(found.notice if not found.hits else "", found=found)
 
 
@@ -127,6 +129,9 @@ def _help_on(asked: str) -> Told:
 async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
     linked = await engine.chat.linked_member(caller.met)
+    behaviour = await engine.chat.behaviour(caller.met)
+    unnamed = "Who wrote a message of this place is not named where I quote it.\n"
+    unnamed = unnamed if behaviour.anonymous else ""
     who = f"your membership as {linked}" if linked else "this account alone; it is not linked"
     return Told(
         "**Who sees an answer decides what it may use.** In a channel I use only what everyone who"
@@ -134,7 +139,7 @@ async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         "I keep your question, the answer and the passages it rests on, so that you can go on from"
         " there. Messages that don't ask me anything are kept only in channels where an admin"
         " turned that on, which is said in the channel.\n"
-        f"What you may read follows from {who}.\n"
+        f"What you may read follows from {who}.\n{unnamed}"
         "An admin deletes what was kept of you with `forget`."
     )
 
@@ -265,6 +270,8 @@ def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
         "private": "on" if found.private else "off",
         "respond_to": ", ".join(found.respond_to) or EVERYBODY,
         "escalate_to": found.escalate_to or "nobody",
+        "anonymous": "on" if found.anonymous else "off",
+        "language": name_of(found.language) or "that of the question",
     }
     return [[name.replace("_", "-"), value, found.origins[name]] for name, value in values.items()]
 
@@ -309,6 +316,33 @@ async def _escalate_to(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     nobody = group.lower() in {"nobody", "none", "off"}
     await _change(engine, caller, {"escalate_to": None if nobody else group}, channel_id)
     return Told(f"{place}: “Ask a human” calls {'nobody' if nobody else group}.")
+
+
+async def _anonymous(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("place"))
+    on = parsed.text("switch") == "on"
+    await _change(engine, caller, {"anonymous": on}, channel_id)
+    await engine.history.rename_authors(caller.met.tenant_id, caller.met.workspace_id, channel_id)
+    if on:
+        return Told(
+            f"{place}: who wrote a message is not named where it is quoted from now on. What is"
+            " kept is made anew without the names; names within what people wrote stay."
+        )
+    return Told(f"{place}: who wrote a message is named where it is quoted.")
+
+
+async def _language(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+    channel_id, place = await _place(engine, caller, parsed.text("place"))
+    code = parse_language(parsed.text("language"))
+    await _change(engine, caller, {"language": code}, channel_id)
+    said = f"{place}: answers are in {name_of(code) or 'the language of their question'}."
+    if code and not engine.writes:
+        said += " That takes a language model, and none is configured: answers are quoted."
+    elif code:
+        said += (
+            " What is answered from documents in another language can't be checked, and says so."
+        )
+    return Told(said)
 
 
 async def _place(engine: Engine, caller: Caller, ref: str) -> tuple[str | None, str]:
@@ -675,8 +709,10 @@ def _as_commands(stored: Mapping[str, Any], place: str, names: Mapping[str, str]
     for name, value in sorted(stored.items()):
         if name == "kb" and value in names and place != WORKSPACE:
             lines.append(f"bind {place} {_quoted(names[value])}")
-        elif name == "private":
-            lines.append(f"private {'on' if value else 'off'} {place}")
+        elif name in {"anonymous", "private"}:
+            lines.append(f"{name} {'on' if value else 'off'} {place}")
+        elif name == "language":
+            lines.append(f"language {value or OF_THE_QUESTION} {place}")
         elif name in {"mode", "threshold", "escalate_to"}:
             lines.append(f"{name.replace('_', '-')} {_quoted(str(value))} {place}")
     return lines
@@ -692,6 +728,7 @@ def _cut(text: str, most: int = 120) -> str:
 
 
 _RUNS: Mapping[str, Run] = {
+    "anonymous": _anonymous,
     "audit": _audit,
     "bind": _bind,
     "create": _create,
@@ -709,6 +746,7 @@ _RUNS: Mapping[str, Run] = {
     "ingest resume": _ingest_resume,
     "ingest status": _ingest_status,
     "help": _help,
+    "language": _language,
     "limits": _limits,
     "limits set": _limits_set,
     "link": _link,

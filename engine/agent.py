@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from engine.answer import Source
 from engine.conversations import PastTurn
@@ -41,6 +42,14 @@ class Budget:
     seconds: float = 120.0
     passage_chars: int = 24_000  # of all passages together, about 6k tokens
     max_tokens: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an answer is to be written. `language`: a name, or empty for that of the question."""
+
+    prompt: Literal["answer", "longer"] = "answer"
+    language: str = ""
 
 
 @dataclass(slots=True)
@@ -77,11 +86,13 @@ async def write(
     search: Search,
     budget: Budget,
     toolbox: Toolbox | None = None,
+    style: Style | None = None,
 ) -> AsyncIterator[Searching | Delta | Draft]:
     """The answer as it is written; the `Draft` comes last. `Unavailable` when the model is away.
 
     Raises `TimeoutError` when the budget's time is over.
     """
+    style = style or Style()
     draft = Draft()
     draft.see(hits, budget)
     deadline = asyncio.get_running_loop().time() + budget.seconds
@@ -89,10 +100,15 @@ async def write(
     while True:
         offered = toolbox.describe() if toolbox is not None and calls else ""
         prompt = render_prompt(
-            question, past, draft.sources, may_search=searches > 0, tools=offered
+            question,
+            past,
+            draft.sources,
+            may_search=searches > 0,
+            tools=offered,
+            language=style.language,
         )
         draft.text = ""
-        async for piece in _stream(model, prompt, draft, budget, deadline):
+        async for piece in _stream(model, style.prompt, prompt, draft, budget, deadline):
             yield piece
         wanted = parse_wanted(draft.text) if calls and toolbox is not None else None
         if wanted is not None and toolbox is not None:
@@ -128,12 +144,12 @@ async def _use(toolbox: Toolbox, wanted: Wanted) -> str:
 
 
 async def _stream(
-    model: LanguageModel, prompt: str, draft: Draft, budget: Budget, deadline: float
+    model: LanguageModel, system: str, prompt: str, draft: Draft, budget: Budget, deadline: float
 ) -> AsyncIterator[Delta]:
     """Whole sentences as the model writes them, safe to show; the text gathers in `draft`."""
     texts = [source.passage.text for source in draft.sources]
     shown, waiting = False, ""
-    pieces = model.stream(load_prompt("answer"), prompt, max_tokens=budget.max_tokens)
+    pieces = model.stream(load_prompt(system), prompt, max_tokens=budget.max_tokens)
     async with asyncio.timeout_at(deadline):
         async for piece in pieces:
             if isinstance(piece, Completion):
@@ -164,6 +180,7 @@ def render_prompt(
     *,
     may_search: bool,
     tools: str = "",
+    language: str = "",
 ) -> str:
     """The prompt: passages as data between fences nobody can guess, then what was said, then asked."""
     fence = secrets.token_hex(6)
@@ -185,6 +202,8 @@ def render_prompt(
         )
     if not may_search:
         parts.append("No further search is possible: answer from these passages, or NO ANSWER.")
+    if language:
+        parts.append(f"Answer in {language}, whatever the language of the question.")
     parts.append(f"Question: {question}")
     return "\n\n".join(parts)
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from engine.access import audience_of_asker
-from engine.agent import Budget, Draft, rewrite, write
+from engine.access import audience_of_asker, usable_tokens
+from engine.agent import Budget, Draft, Style, rewrite, write
 from engine.answer import Checked, check_answer, describe_unanswered, quote_answer
 from engine.conversations import (
     PastTurn,
     admissible_turns,
+    are_readable,
     check_conversation,
+    given_answer,
     open_conversation,
     store_turn,
 )
 from engine.db.session import Database
 from engine.domain import (
+    MAIN,
     Answer,
     Answered,
     AnswerEvent,
@@ -35,8 +38,10 @@ from engine.domain import (
 )
 from engine.errors import InvalidInput, Unavailable
 from engine.extraction import ANSWERS, Judged, judge
+from engine.forgetting import GONE
 from engine.models.port import LanguageModel
 from engine.origins import origins
+from engine.passages import Gate, recall_hits
 from engine.query import is_follow_up, read_question, stand_alone
 from engine.retrieval import Found, Retriever
 from engine.scope import Narrowing
@@ -45,7 +50,9 @@ from engine.toolbox import Toolbox
 log = logging.getLogger(__name__)
 
 HITS = 8  # documents an answer is made from
+LONGER = 2  # times the tokens of an answer, for one in more detail
 UNSUPPORTED = "(Not every sentence of this answer is backed by a source.)"
+UNBACKED = "(Nothing in this answer is backed by a source: check it.)"
 MODEL_AWAY = "(The language model did not answer; this is quoted from the documents.)"
 QUESTION_MAX = 8_000
 
@@ -63,6 +70,7 @@ class _Turn:
     mode: SearchMode
     narrowing: Narrowing | None
     toolbox: Toolbox | None = None
+    style: Style = field(default_factory=Style)
 
 
 class Asker:
@@ -81,6 +89,11 @@ class Asker:
         self._model = model
         self._budget = budget or Budget()
 
+    @property
+    def writes(self) -> bool:
+        """Whether a language model writes the answers."""
+        return self._model is not None
+
     async def ask(
         self,
         principal: Principal,
@@ -93,6 +106,7 @@ class Asker:
         mode: SearchMode = "hybrid",
         narrowing: Narrowing | None = None,
         toolbox: Toolbox | None = None,
+        language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes about; the last event is `Answered` and replaces the deltas.
 
@@ -117,7 +131,10 @@ class Asker:
                 )
         query = await self._stand_alone(question, past)
         alone = toolbox if audience.key == audience_of_asker(principal).key else None
-        turn = _Turn(principal, audience, question, query, past, kb_ids, mode, narrowing, alone)
+        style = Style(language=language)
+        turn = _Turn(
+            principal, audience, question, query, past, kb_ids, mode, narrowing, alone, style
+        )
         yield Searching(query)
         found = await self._search(turn, query)
         seen = list(found.result.hits)
@@ -140,6 +157,49 @@ class Asker:
         took_ms = (time.perf_counter() - started) * 1000
         answer = await self._stored(turn, answer, conversation_id, door, seen, took_ms)
         yield Answered(answer)
+
+    async def elaborate(
+        self,
+        principal: Principal,
+        audience: Audience,
+        turn_id: str,
+        *,
+        door: str = "",
+        language: str = "",
+    ) -> AsyncIterator[AnswerEvent]:
+        """A longer answer from what an answer was made of, as it comes about; kept as a turn.
+
+        `NotFound` where this audience may not read all of that now. `Unavailable` where there is
+        no model, or it has nothing to add that stands.
+        """
+        if self._model is None:
+            raise Unavailable("There is no language model to write more: configure one.")
+        started = time.perf_counter()
+        async with self._db.read() as session:
+            given = await given_answer(session, principal, audience, turn_id)
+            gate = Gate(principal.tenant_id, usable_tokens(principal, audience), MAIN, True)
+            hits = await recall_hits(session, gate, given.sources, confidence=given.confidence)
+        past = [PastTurn(given.question, given.answer, given.grounded, given.sources)]
+        draft = Draft()
+        budget = replace(self._budget, searches=0, max_tokens=LONGER * self._budget.max_tokens)
+        style = Style("longer", language)
+        async for event in write(
+            self._model, given.question, past, hits, _no_search, budget, style=style
+        ):
+            if isinstance(event, Draft):
+                draft = event
+            else:
+                yield event
+        checked = _check_draft(draft)
+        if draft.refused or not checked.citations:
+            raise Unavailable("The language model had nothing to add.")
+        answer = _of_draft(self._model, draft, checked, hits)
+        turn = _Turn(
+            principal, audience, given.question, given.question, past, None, "hybrid", None
+        )
+        answer = await self._with_messages(turn, answer)
+        took_ms = (time.perf_counter() - started) * 1000
+        yield Answered(await self._stored(turn, answer, given.conversation_id, door, hits, took_ms))
 
     async def answer(
         self,
@@ -233,37 +293,28 @@ class Asker:
 
         draft = Draft()
         async for event in write(
-            model, turn.question, turn.past, found.result.hits, search, self._budget, turn.toolbox
+            model,
+            turn.question,
+            turn.past,
+            found.result.hits,
+            search,
+            self._budget,
+            turn.toolbox,
+            turn.style,
         ):
             if isinstance(event, Draft):
                 draft = event
             else:
                 yield event
-        result = found.result
         seen.extend(draft.used)
+        result = found.result
+        checked = _check_draft(draft)
         if draft.refused:
             text = describe_unanswered(
                 result.searched_kbs, result.searched_documents, result.hits[:3]
             )
             checked = Checked(text, (), grounded=False)
-        else:
-            checked = check_answer(draft.text, draft.sources)
-            if not checked.grounded and checked.citations:
-                checked = replace(checked, text=f"{checked.text}\n\n{UNSUPPORTED}")
-        found_hits = [hit for hit in seen if hit.document_id]
-        cited = {citation.document_id for citation in checked.citations}
-        confidence = max((hit.confidence for hit in seen if hit.document_id in cited), default=0.0)
-        yield Answer(
-            text=checked.text,
-            grounded=checked.grounded,
-            confidence=confidence,
-            citations=checked.citations,
-            searched_kbs=result.searched_kbs,
-            hits=tuple({hit.document_id: hit for hit in reversed(found_hits)}.values())[::-1],
-            model=model.name,
-            input_tokens=draft.input_tokens,
-            output_tokens=draft.output_tokens,
-        )
+        yield replace(_of_draft(model, draft, checked, seen), searched_kbs=result.searched_kbs)
 
     async def _with_messages(self, turn: _Turn, answer: Answer) -> Answer:
         """Citations of chats lead to the message they quote, and name who wrote it and when."""
@@ -300,6 +351,9 @@ class Asker:
             sources += [source for past in turn.past for source in past.sources]
         try:
             async with self._db.write() as session:
+                kept = answer
+                if not await are_readable(session, turn.principal, turn.audience, sources):
+                    kept = replace(answer, text=GONE, citations=())  # deleted while it was written
                 if conversation_id is None:
                     conversation_id = await open_conversation(session, turn.principal, door=door)
                 else:
@@ -310,7 +364,7 @@ class Asker:
                     turn.audience,
                     conversation_id,
                     turn.question,
-                    answer,
+                    kept,
                     sources=sources,
                     took_ms=took_ms,
                 )
@@ -318,6 +372,35 @@ class Asker:
             log.warning("the turn was not stored", extra={"reason": str(error)})
             return answer
         return replace(answer, turn_id=turn_id)
+
+
+async def _no_search(query: str) -> Sequence[Hit]:
+    del query
+    return ()
+
+
+def _check_draft(draft: Draft) -> Checked:
+    checked = check_answer(draft.text, draft.sources)
+    if checked.grounded:
+        return checked
+    doubt = UNSUPPORTED if checked.citations else UNBACKED
+    return replace(checked, text=f"{checked.text}\n\n{doubt}")
+
+
+def _of_draft(model: LanguageModel, draft: Draft, checked: Checked, seen: Sequence[Hit]) -> Answer:
+    found = [hit for hit in seen if hit.document_id]
+    cited = {citation.document_id for citation in checked.citations}
+    return Answer(
+        text=checked.text,
+        grounded=checked.grounded,
+        confidence=max((hit.confidence for hit in seen if hit.document_id in cited), default=0.0),
+        citations=checked.citations,
+        searched_kbs=(),
+        hits=tuple({hit.document_id: hit for hit in reversed(found)}.values())[::-1],
+        model=model.name,
+        input_tokens=draft.input_tokens,
+        output_tokens=draft.output_tokens,
+    )
 
 
 def _checked(judged: Sequence[Judged]) -> Checked | None:

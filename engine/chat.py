@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import access, administration, clock, knowledge_bases, posts, workspaces
+from engine import access, administration, arrivals, clock, knowledge_bases, posts, workspaces
+from engine.answer_languages import name_of
+from engine.arrivals import Arrival, Arriving, Take
 from engine.conversations import open_conversation
 from engine.db.tables import Tenant
 from engine.documents import NewDocument
 from engine.domain import Answer, AnswerEvent, Audience, Citation, Principal, Role, Scope
 from engine.errors import NotFound, RateLimited, Unauthenticated
+from engine.forgetting import SAVED, saved_key
 from engine.jobs import ClaimedJob
 from engine.knowledge_bases import KbInfo
 from engine.links import is_web_address
@@ -47,16 +50,7 @@ if TYPE_CHECKING:
 WINDOW_S = 300.0  # of the limits on questions
 CONFIRM_S = 60.0  # how long a confirmation waits for its button
 LINK_LIFE = timedelta(days=7)  # of a link to the viewer
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What is known when a message arrives."""
-
-    met: Met
-    behaviour: Behaviour
-    in_conversation: bool
-    answered: bool
+KEY_LIFE = timedelta(hours=1)  # of a key that connects a workspace
 
 
 class Chat:
@@ -65,6 +59,9 @@ class Chat:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._db = engine.db
+        # Channels that were kept when last looked at: there a message is likely written, so it is
+        # not looked at first. What is true is asked in its transaction.
+        self._kept: set[tuple[str, str, str]] = set()
 
     # Installations
 
@@ -135,7 +132,33 @@ class Chat:
             raise Unauthenticated("This link is not one for installing.")
         return tenant_id
 
+    def sign_key(self, principal: Principal) -> str:
+        """A key that connects one workspace to the principal's tenant, for an hour."""
+        access.require(principal, Scope.KB_ADMIN)
+        payload = f"key:{principal.tenant_id}:{clock.new_id()}"
+        return self._engine.secrets.sign("oauth-state", payload, expires_at=clock.now() + KEY_LIFE)
+
+    async def redeem_key(self, key: str, workspace: str) -> str:
+        """The tenant of a key that `sign_key` made, which this workspace has from now on.
+
+        `Unauthenticated` for any other, and for one that another workspace has used.
+        """
+        kind, _, rest = self._engine.secrets.verify("oauth-state", key.strip()).partition(":")
+        tenant_id, _, nonce = rest.partition(":")
+        if kind != "key" or not nonce:
+            raise Unauthenticated("This is no key for connecting a workspace.")
+        lease_s = KEY_LIFE.total_seconds()
+        name = f"{tenant_id}:key:{nonce}"
+        if not await self._engine.limits.acquire(name, workspace, lease_s=lease_s):
+            raise Unauthenticated("This key was used already: ask for a new one.")
+        return tenant_id
+
     # Who wrote from where
+
+    async def homes_of(self, platform: str, person: str) -> list[str]:
+        """The workspaces somebody was met in, where they were met last first."""
+        async with self._db.read() as session:
+            return await workspaces.homes_of(session, platform, person)
 
     async def meet(self, seen: Sighting) -> Met:
         """The rows of who wrote, and where, made where they are new."""
@@ -147,54 +170,29 @@ class Chat:
             return met
         return await self._db.run_write(lambda session: workspaces.introduce(session, seen))
 
-    async def arrive(
-        self,
-        seen: Sighting,
-        *,
-        channel: str = "",
-        thread: str = "",
-        question_id: str = "",
-        addressed: bool = True,
-    ) -> Arrival:
-        """All it takes to decide what a message asks, in one transaction where nothing is new.
+    async def receive(self, new: Arriving, take: Take) -> tuple[Arrival, Accepted | None]:
+        """A message came: keep it where its channel is kept, and take on what `take` makes of it.
 
-        Who said something that is not `addressed` to the bot is not written down, unless the place
-        is one where it may answer that.
-
-        `channel`, `thread` and `question_id` are the platform's ids: of a thread it is told
-        whether the bot was asked in it, of a message whether it is a question to the bot.
+        One transaction, shared with other messages that come at the same moment; a message that
+        asks nothing and is not kept is only looked at. `NotFound` in a workspace of nobody.
         """
         threshold = self._engine.settings.bots.auto_threshold
-
-        async def look(session: AsyncSession) -> Arrival:
-            met = await workspaces.locate(session, seen)
-            behaviour = await workspaces.behaviour_of(session, met, default_threshold=threshold)
-            in_conversation = answered = False
-            if thread:
-                in_conversation = await posts.is_in_conversation(
-                    session, met.workspace_id, channel, thread
+        place = (new.seen.platform, new.seen.workspace, new.channel)
+        if not new.addressed and not (new.heard and place in self._kept):
+            with suppress(NotFound):
+                arrival = await self._db.run_read(
+                    lambda session: arrivals.look(session, new, default_threshold=threshold)
                 )
-            if question_id:
-                found = await posts.posts_to(
-                    session, met.tenant_id, met.workspace_id, channel, question_id
-                )
-                answered = any(post.state is not PostState.WITHDRAWN for post in found)
-            return Arrival(met, behaviour, in_conversation, answered)
-
-        try:
-            arrival = await self._db.run_read(look)
-        except NotFound:
-            if not seen.enterprise:
-                raise
-            await self._db.run_write(lambda session: workspaces.introduce(session, seen))
-            arrival = await self._db.run_read(look)
-        met = arrival.met
-        is_known = bool(met.identity_id) and (met.channel_id is not None or not seen.channel)
-        listens = addressed or arrival.in_conversation or arrival.behaviour.mode == "auto"
-        if is_known or not listens:
-            return arrival
-        introduced = await self._db.run_write(lambda session: workspaces.introduce(session, seen))
-        return replace(arrival, met=introduced)
+                if arrivals.asks_nothing(arrival, new, take):
+                    return arrival, None
+        arrival, accepted = await self._db.run_grouped(
+            lambda session: arrivals.receive(session, new, take, default_threshold=threshold)
+        )
+        if arrival.kept_in is not None:
+            self._kept.add(place)
+        else:
+            self._kept.discard(place)
+        return arrival, accepted
 
     async def learn_person(self, met: Met, person: Person) -> None:
         """Keep what the platform says of somebody."""
@@ -300,19 +298,6 @@ class Chat:
         """Take a question on; the same one again is taken on once."""
         return await self._db.run_write(lambda session: posts.accept(session, new))
 
-    async def accept_errand(
-        self, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
-    ) -> str:
-        """Take something else on: a command, a greeting, a pressed button."""
-        return await self._db.run_write(
-            lambda session: posts.accept_errand(session, platform, met, payload, key=key)
-        )
-
-    async def is_in_conversation(self, met: Met, channel: str, thread: str) -> bool:
-        """Whether the bot has been asked in a thread before."""
-        async with self._db.read() as session:
-            return await posts.is_in_conversation(session, met.workspace_id, channel, thread)
-
     async def post(self, tenant_id: str, post_id: str) -> PostInfo:
         """One post."""
         async with self._db.read() as session:
@@ -334,6 +319,18 @@ class Chat:
             return await posts.posts_to(
                 session, met.tenant_id, met.workspace_id, channel, question_id
             )
+
+    async def whose_question(
+        self, platform: str, channel: str, message_id: str
+    ) -> tuple[str, str] | None:
+        """Workspace and person of a message that was a question; None for any other message."""
+        async with self._db.read() as session:
+            return await posts.whose_question(session, platform, channel, message_id)
+
+    async def workspace_of_post(self, platform: str, person: str, post_id: str) -> str | None:
+        """The workspace of an answer to somebody; None for any other."""
+        async with self._db.read() as session:
+            return await posts.workspace_of_post(session, platform, person, post_id)
 
     async def recent_posts(self, met: Met, *, limit: int = 5) -> list[PostInfo]:
         """Somebody's own last questions that were answered."""
@@ -361,9 +358,9 @@ class Chat:
             lambda session: posts.end_post(session, post_id, state, job=job, message_id=message_id)
         )
 
-    async def withdraw(self, post_id: str) -> None:
-        """The question or the reply was deleted."""
-        await self._db.run_write(lambda session: posts.withdraw(session, post_id))
+    async def withdraw(self, post_id: str, *, forget: bool = False) -> None:
+        """The reply was deleted, or with `forget` the question: then its words go as well."""
+        await self._db.run_write(lambda session: posts.withdraw(session, post_id, forget=forget))
 
     async def escalate(self, post_id: str) -> bool:
         """Somebody wants a person's help; False where that was asked before."""
@@ -404,6 +401,25 @@ class Chat:
             kb=behaviour.kb,
             conversation_id=conversation_id,
             door=door,
+            language=name_of(behaviour.language),
+        ):
+            yield event
+
+    async def elaborate(
+        self,
+        caller: Caller,
+        audience: Audience,
+        post: PostInfo,
+        turn_id: str,
+        behaviour: Behaviour,
+    ) -> AsyncIterator[AnswerEvent]:
+        """A given answer at more length, from the same sources, for who will see it."""
+        async for event in self._engine.elaborate(
+            caller.principal,
+            audience,
+            turn_id,
+            door=post.platform,
+            language=name_of(behaviour.language),
         ):
             yield event
 
@@ -489,6 +505,7 @@ class Chat:
         by: str = "",
         url: str = "",
         message_id: str = "",
+        question_id: str = "",
     ) -> str:
         """Keep a question and its answer as a document that whoever sees the channel may read.
 
@@ -508,9 +525,17 @@ class Chat:
             filename="answer.md",
             title=title,
             url=url,
-            external_id=url or f"answer:{caller.platform}:{caller.workspace}:{message_id}",
+            external_id=f"{SAVED}{caller.platform}:{caller.workspace}:{message_id or url}",
             acl=[access.channel_token(caller.met.channel_id)],
-            details={"author": by, "saved_by": caller.principal.name, "kind": "answer"},
+            details={
+                "author": by,
+                "saved_by": "" if behaviour.anonymous else caller.principal.name,
+                "kind": "answer",
+                # Deleting one of these deletes it.
+                "messages": [
+                    saved_key(caller.channel, one) for one in (question_id, message_id) if one
+                ],
+            },
         )
         await self._engine.add_document(caller.principal, kb.id, new)
         return kb.name

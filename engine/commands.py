@@ -268,6 +268,22 @@ COMMANDS: tuple[Command, ...] = (
         example="escalate-to @support",
     ),
     Command(
+        "anonymous",
+        "Whether who wrote the messages of a channel goes unnamed where they are quoted.",
+        (Parameter("switch", "switch", "on or off", choices=("on", "off")), _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="anonymous on #help",
+    ),
+    Command(
+        "language",
+        "The language of answers that a model writes; quotes and my own phrases stay as they are.",
+        (Parameter("language", "text", "German, de, …; or auto: that of the question"), _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="language German #hilfe",
+    ),
+    Command(
         "ingest add",
         "Keep a channel's messages and answer from them, from now on and, if told, from before.",
         (

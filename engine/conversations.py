@@ -115,6 +115,59 @@ async def admissible_turns(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """A stored turn with all that it takes to answer it in more detail."""
+
+    conversation_id: str
+    question: str
+    answer: str
+    grounded: bool
+    confidence: float
+    sources: Sequence[str]  # what it cites first
+
+
+async def given_answer(
+    session: AsyncSession, principal: Principal, audience: Audience, turn_id: str
+) -> GivenAnswer:
+    """A turn all of whose sources this audience may read now; else `NotFound`."""
+    row = await session.scalar(
+        select(Turn).where(Turn.id == turn_id, Turn.tenant_id == principal.tenant_id)
+    )
+    if row is None or not row.sources:
+        raise NotFound("This answer is not known any more.")
+    tokens = usable_tokens(principal, audience)
+    wanted = sorted(_revisions(row.sources))
+    readable = await join_live(
+        session, principal.tenant_id, MAIN, tokens, wanted, include_hidden=True
+    )
+    if not _admissible(row.sources, row.audience, readable, audience):
+        raise NotFound("This answer can't be shown here.")
+    cited = [str(citation["id"]) for citation in row.citations]
+    return GivenAnswer(
+        conversation_id=row.conversation_id,
+        question=row.question,
+        answer=row.answer,
+        grounded=row.grounded,
+        confidence=row.confidence,
+        sources=list(dict.fromkeys([*cited, *row.sources])),
+    )
+
+
+async def are_readable(
+    session: AsyncSession, principal: Principal, audience: Audience, sources: Sequence[str]
+) -> bool:
+    """Whether everyone in the audience may read all of these chunks, at this moment."""
+    wanted = _revisions(sources)
+    if not wanted:
+        return True
+    tokens = usable_tokens(principal, audience)
+    readable = await join_live(
+        session, principal.tenant_id, MAIN, tokens, sorted(wanted), include_hidden=True
+    )
+    return wanted <= set(readable)
+
+
 def _revisions(sources: Sequence[str]) -> set[str]:
     parsed = (parse_chunk_id(source) for source in sources)
     return {revision for revision, _ in filter(None, parsed)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import acl, clock, jobs
@@ -36,9 +36,11 @@ from engine.db.tables import (
 from engine.derivation import AGAIN_S, queue_derivation
 from engine.documents import INGEST, TITLE_MAX, reset_state, retire
 from engine.domain import Lane
+from engine.forgetting import SAVED
 from engine.messages import SOLVED, drop_texts
 from engine.origins import permalink
 from engine.outbox import append_event, enqueue
+from engine.pseudonyms import is_unnamed, pseudonym
 
 GAP = timedelta(minutes=25)  # silence that ends a conversation outside threads
 AT_A_TIME = 500  # ids a statement
@@ -173,6 +175,7 @@ class _Reader:
             Message.deleted_at.is_(None),
             Message.kind.in_(kinds),
         )
+        self._unnamed = is_unnamed(workspace.settings, channel.settings)
         self._rows: dict[str, Any] = {}
         self._postponed: set[str] = set()
 
@@ -245,12 +248,19 @@ class _Reader:
     async def _derived_just_now(self, documents: Collection[str]) -> dict[str, datetime]:
         """When each of those that got a revision a moment ago may get the next; deletes go first."""
         pause = timedelta(seconds=AGAIN_S)
+        scrubbed = select(Revision.document_id).where(
+            Revision.blob_hash == "", Revision.created_at > clock.now() - pause
+        )
         found: dict[str, datetime] = {}
         for some in _chunks(sorted(documents)):
             rows = await self._session.execute(
                 select(Revision.document_id, func.max(Revision.created_at))
                 .join(Document, Document.id == Revision.document_id)
-                .where(Revision.document_id.in_(some), Revision.blob_hash != "")
+                .where(
+                    Revision.document_id.in_(some),
+                    Revision.blob_hash != "",
+                    Revision.document_id.not_in(scrubbed),
+                )
                 .group_by(Revision.document_id)
                 .having(func.max(Revision.created_at) > clock.now() - pause)
             )
@@ -322,7 +332,7 @@ class _Reader:
             thread=row.thread,
             reply_to=row.reply_to,
             author=row.author,
-            name=people.get(row.author) or row.author_name or row.author or "somebody",
+            name=self._name(row, people),
             text=row.text,
             posted_at=row.posted_at,
             edited_at=row.edited_at,
@@ -330,6 +340,12 @@ class _Reader:
             is_solution=bool(SOLVED & row.reactions.keys()),
             url=permalink(self._workspace, self._channel.external_id, row.external_id, row.thread),
         )
+
+    def _name(self, row: Any, people: Mapping[str, str]) -> str:  # noqa: ANN401
+        who: str = row.author or row.author_name
+        if self._unnamed and who:
+            return pseudonym(self._workspace.id, who)
+        return people.get(row.author) or row.author_name or row.author or "somebody"
 
     async def _people(self, subjects: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -348,6 +364,7 @@ class _Reader:
         """What mentions in these messages stand for."""
         mentioned = {match for row in self._rows.values() for match in MENTION.findall(row.text)}
         names = await self._people(mentioned)
+        channels: dict[str, str] = {}
         for some in _chunks(sorted(mentioned - names.keys())):
             rows = await self._session.execute(
                 select(Channel.external_id, Channel.name, Channel.is_public).where(
@@ -355,8 +372,11 @@ class _Reader:
                 )
             )
             # What a private channel is called is for its members.
-            names |= {id_: name for id_, name, is_public in rows if is_public}
-        return names
+            channels |= {id_: name if is_public else id_ for id_, name, is_public in rows}
+        if self._unnamed:
+            people = mentioned - channels.keys()
+            names = {one: pseudonym(self._workspace.id, one) for one in people}
+        return names | {id_: name for id_, name in channels.items() if name != id_}
 
 
 def _until_silence(rows: Sequence[Any]) -> list[Any]:
@@ -553,16 +573,26 @@ def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 async def outdated_contents(session: AsyncSession, document_id: str) -> list[str]:
-    """Hashes of what a conversation said before and no revision that counts says now.
+    """Hashes of what talk, or an answer saved of it, said before and no revision says now.
 
     Whoever asks deletes these blobs: what somebody took back is not to lie about.
     """
+    of_talk = or_(
+        Revision.mime == THREAD_MIME,
+        Revision.document_id.in_(
+            select(Document.id).where(
+                Document.id == document_id,
+                or_(
+                    Document.external_id.startswith(SAVED),
+                    Document.external_id.startswith("attachment:"),
+                ),
+            )
+        ),
+    )
     rows = (
         await session.execute(
             select(Revision.id, Revision.number, Revision.blob_hash, Revision.tenant_id).where(
-                Revision.document_id == document_id,
-                Revision.mime == THREAD_MIME,
-                Revision.blob_hash != "",
+                Revision.document_id == document_id, Revision.blob_hash != "", of_talk
             )
         )
     ).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -383,6 +384,14 @@ class Engine:
         async with self.db.read() as session:
             return await origins(session, principal.tenant_id, spans)
 
+    async def at_messages(self, principal: Principal, hits: Sequence[Hit]) -> list[Hit]:
+        """Hits of the principal's own search; those of chats lead to the message, not its thread."""
+        said = await self.origins(principal, hits)
+        return [
+            hit if origin is None else replace(hit, url=origin.url or hit.url)
+            for hit, origin in zip(hits, said, strict=True)
+        ]
+
     async def ask(
         self,
         principal: Principal,
@@ -394,8 +403,12 @@ class Engine:
         door: str = "",
         mode: SearchMode = "hybrid",
         toolbox: Toolbox | None = None,
+        language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
-        """Answer from what everyone in `audience` may read; the last event is `Answered`."""
+        """Answer from what everyone in `audience` may read; the last event is `Answered`.
+
+        `language` names the one a model is to answer in; empty: that of the question.
+        """
         access.require(principal, Scope.KB_ASK)
         async for event in self._asker.ask(
             principal,
@@ -406,6 +419,28 @@ class Engine:
             door=door,
             mode=mode,
             toolbox=toolbox,
+            language=language,
+        ):
+            yield event
+
+    @property
+    def writes(self) -> bool:
+        """Whether a language model writes the answers; else they are quoted."""
+        return self._asker.writes
+
+    async def elaborate(
+        self,
+        principal: Principal,
+        audience: Audience,
+        turn_id: str,
+        *,
+        door: str = "",
+        language: str = "",
+    ) -> AsyncIterator[AnswerEvent]:
+        """A given answer at more length, from the same sources; `Unavailable` where that fails."""
+        access.require(principal, Scope.KB_ASK)
+        async for event in self._asker.elaborate(
+            principal, audience, turn_id, door=door, language=language
         ):
             yield event
 

@@ -16,7 +16,8 @@ EngineError
 ├── OverTime                  a flow's component ran past its time limit; names the component
 ├── Unavailable               a dependency (database, index, model, disk) is not there now; try again
 │   ├── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
-│   └── IndexFull             the search engine has no room for more; searching goes on
+│   └── Blocked               an operator has to act first: jobs wait, and spend no attempt
+│       └── IndexFull         the search engine has no room for more; searching goes on
 └── AlreadyRunning            another process holds the data folder
 
 Doors turn these into their own language in one table each. The message says what happened, to
@@ -156,7 +157,16 @@ class IndexDamaged(Unavailable):
     code = "index_damaged"
 
 
-class IndexFull(Unavailable):
+class Blocked(Unavailable):
+    """Nothing is wrong with the work: it goes on when an operator has changed something.
+
+    A job that meets it waits for as long as it takes, without spending an attempt.
+    """
+
+    code = "blocked"
+
+
+class IndexFull(Blocked):
     """The search engine has no room for more: writes wait, searching goes on."""
 
     code = "index_full"

@@ -101,8 +101,11 @@ async def fetch(
     timeout_s: float = 60.0,
     max_redirects: int = 5,
     resolve: Resolver | None = None,
+    bearer: str = "",
 ) -> Fetched:
     """The bytes behind `url`; at most `max_bytes`, in at most `timeout_s` seconds altogether.
+
+    `bearer` is shown to the host of `url` and to no other that it redirects to.
 
     Raises `InvalidInput` on a URL that may not be fetched, and `DocumentError` on one that can't,
     with `retry` set where another time may help.
@@ -116,6 +119,7 @@ async def fetch(
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             ) as client:
                 fetcher = _Fetcher(client, resolve or _resolve, allow_private, max_bytes)
+                fetcher.bearer, fetcher.trusted = bearer, _origin(url)
                 return await fetcher.follow(url, max_redirects)
     except TimeoutError:
         raise DocumentError(
@@ -189,6 +193,8 @@ class _Fetcher:
         self._resolve = resolve
         self._allow_private = allow_private
         self._max_bytes = max_bytes
+        self.bearer = ""
+        self.trusted = ""
 
     async def follow(self, url: str, redirects: int) -> Fetched:
         """Fetch, and go where redirects lead, each checked like the first."""
@@ -209,13 +215,17 @@ class _Fetcher:
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         addresses = await self._addresses(host, port)
+        shown = self.bearer if _origin(url) == self.trusted else ""
         fault: Exception | None = None
         for address in addresses:
             target = httpx2.URL(url).copy_with(host=address)
             request = self._client.build_request(
                 "GET",
                 target,
-                headers={"Host": httpx2.URL(url).netloc.decode("ascii")},
+                headers={
+                    "Host": httpx2.URL(url).netloc.decode("ascii"),
+                    **({"Authorization": f"Bearer {shown}"} if shown else {}),
+                },
                 extensions={
                     "sni_hostname": httpx2.URL(url).raw_host.decode("ascii"),
                     "timeout": self._client.timeout.as_dict(),
@@ -301,6 +311,11 @@ class _Fetcher:
 async def _resolve(host: str, port: int) -> list[str]:
     found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(where[0]) for *_, where in found]
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def _host(url: str) -> str:

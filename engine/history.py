@@ -24,6 +24,7 @@ from engine.channels import (
 from engine.db.session import Database
 from engine.domain import Lane, Principal, Scope
 from engine.errors import InvalidInput
+from engine.forgetting import forget_questions
 from engine.messages import NewMessage, NewThread, Stored
 from engine.sources import Coverage, Progress, Receipt
 
@@ -121,10 +122,12 @@ class History:
         people = list(people)
         await self._db.run_write(lambda session: channels.put_people(session, place, people))
 
-    async def put_channels(self, place: Place, new: Iterable[NewChannel]) -> None:
-        """Channels as the platform tells of them now: name, whether they are public."""
+    async def put_channels(
+        self, place: Place, new: Iterable[NewChannel], *, at: datetime | None = None
+    ) -> None:
+        """Channels as the platform told of them at `at`: name, whether they are public."""
         new = list(new)
-        await self._db.run_write(lambda session: channels.put_channels(session, place, new))
+        await self._db.run_write(lambda session: channels.put_channels(session, place, new, at=at))
 
     async def set_members(
         self, place: Place, channel: str, people: Iterable[NewPerson], *, at: datetime | None = None
@@ -134,7 +137,7 @@ class History:
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            ids = await channels.put_people(session, place, people)
+            ids = await channels.put_people(session, place, people, at=at)
             await channels.set_members(session, place, channel_id, ids.values(), at=at)
 
         await self._db.run_write(commit)
@@ -338,6 +341,24 @@ class History:
             lambda session: sources.forget_message(session, principal, channel, external_id)
         )
 
+    async def rename_authors(
+        self, tenant_id: str, workspace_id: str, channel_id: str | None
+    ) -> None:
+        """Make what is kept of a channel, or of a whole workspace, anew: people are called otherwise.
+
+        Nothing of it is in an answer until it has the new names.
+        """
+        after = ""
+        while True:
+            start = after
+            after = await self._db.run_write(
+                lambda session, start=start: messages.scrub_some(  # type: ignore[misc]
+                    session, tenant_id, workspace_id, channel_id, after=start
+                )
+            )
+            if not after:
+                return
+
     async def forget_person(self, principal: Principal, workspace_id: str, subject: str) -> Receipt:
         """Forget all that somebody wrote in a workspace, and keep nothing more of them.
 
@@ -356,6 +377,7 @@ class History:
         detail = {"messages": gone.messages}
 
         async def note(session: AsyncSession) -> None:
+            await forget_questions(session, principal.tenant_id, workspace_id, subject)
             await access.audit(session, principal, "person.forget", subject, detail)
 
         await self._db.run_write(note)

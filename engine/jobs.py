@@ -121,6 +121,8 @@ def _next_statement() -> Select[str]:
 
 
 _NEXT_IDS = _next_statement()
+# States of a worker.
+RUNNING, INDEX_FULL = "running", "index full"
 WORKER_LOST = "The worker stopped {lost} times while working on this; it was given up."
 
 
@@ -320,6 +322,19 @@ async def fail(
     return JobState(row.state)
 
 
+async def hold(
+    session: AsyncSession, job: ClaimedJob, error: str, *, retry_in_s: float | None = None
+) -> JobState:
+    """Record that the job waits for something else to be mended; says what became of it.
+
+    As `fail`, but however often that happens the job does not end by it.
+    """
+    row = await _must_hold(session, job)
+    # One more is allowed rather than one less counted: the next attempt resumes this one's run.
+    row.max_attempts += 1
+    return await fail(session, job, error, retry_in_s=retry_in_s)
+
+
 async def release(session: AsyncSession, job: ClaimedJob) -> JobState:
     """Give the job back without spending an attempt: this worker stops, the job did nothing wrong.
 
@@ -433,16 +448,22 @@ async def forget_ended(db: Database, *, before: datetime) -> int:
 
 
 async def beat(
-    db: Database, worker_id: str, *, host: str, pid: int, state: str = "running"
+    db: Database,
+    worker_id: str,
+    *,
+    host: str,
+    pid: int,
+    state: str = RUNNING,
+    figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Record that a worker lives; call it a few times a minute."""
+    """Record that a worker lives, and what it has counted; call it a few times a minute."""
 
     async def write(session: AsyncSession) -> None:
         row = await session.get(Worker, worker_id)
         if row is None:
             row = Worker(id=worker_id, host=host, pid=pid, started_at=clock.now())
             session.add(row)
-        row.state = state
+        row.state, row.figures = state, dict(figures or {})
         row.heartbeat_at = clock.now()
 
     await db.run_write(write)

@@ -44,7 +44,8 @@ class KbSearchSettings(BaseModel):
     """How a knowledge base is searched; None leaves a matter to the installation.
 
     `weight` counts its hits more or less beside those of other knowledge bases;
-    `decay_half_life_s` None leaves dates out of the score.
+    `decay_half_life_s` 0 leaves dates out of the score; None too, but where channels' history is
+    searched alone: there two years take half of what age can take.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,7 +57,7 @@ class KbSearchSettings(BaseModel):
     confidence_threshold: Share | None = None
     rerank: bool | None = None
     weight: Positive | None = None
-    decay_half_life_s: Positive | None = None
+    decay_half_life_s: Annotated[float, Field(ge=0)] | None = None
     feature_weights: dict[str, float] | None = None
 
 

@@ -30,10 +30,12 @@ from engine.db.tables import (
     RevisionText,
     Thread,
 )
-from engine.derivation import queue_derivation, source_of
-from engine.documents import TITLE_MAX, take_off
+from engine.derivation import channels_of, queue_derivation, queue_for_channels, source_of
+from engine.documents import TITLE_MAX, children_of, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
+from engine.forgetting import queue_scrub, saved_from
+from engine.message_files import carried_over, queue_fetch
 from engine.models.cache import text_hash
 
 MessageKind = Literal["message", "bot", "system"]
@@ -44,6 +46,7 @@ MENTION = re.compile(
     r"<[@#!&]{1,2}([A-Z0-9]{3,30}|\d{3,20})(?:\|[^>]*)?>"
 )  # as both platforms write one
 CHANGES = 2_000  # changed messages that one derivation takes on
+SCRUBBED_AT_A_TIME = 50  # documents a transaction
 RUN_MAX = 500  # messages looked at on either side of a changed one
 
 
@@ -161,6 +164,9 @@ async def store_messages(
     if added:
         await session.execute(insert(Message), added)
     await session.flush()
+    if any(one.files for one in newest.values()):
+        posted = await _known(session, channel_id, [k for k, one in newest.items() if one.files])
+        await queue_fetch(session, place, list(posted.values()))
     rooted = await _mark_roots(session, channel_id, newest.values())
     if added or changed or rooted:
         await queue_derivation(session, source, lane=lane)
@@ -237,7 +243,7 @@ def _update(row: Message, new: NewMessage) -> bool:
     row.author_name = _clean(new.author_name)[:200] or row.author_name
     if new.reactions is not None:
         row.reactions = dict(new.reactions)
-    row.files = [dict(one) for one in new.files]
+    row.files = carried_over(row.files, new.files)
     row.raw = dict(new.raw)
     if _content(row) == before:
         return False
@@ -421,6 +427,31 @@ async def _bury(session: AsyncSession, rows: Sequence[Message], *, missed: bool)
     await session.flush()
     for document_id in sorted(documents):
         await scrub_document(session, document_id)
+    if rows:
+        await _drop_saved(session, rows)
+        await queue_scrub(
+            session, rows[0].tenant_id, documents | await _files_of(session, documents)
+        )
+
+
+async def _files_of(session: AsyncSession, documents: Collection[str]) -> set[str]:
+    """The documents made of what was posted in these conversations."""
+    found = set[str]()
+    for document_id in documents:
+        parent = await session.get(Document, document_id)
+        if parent is not None:
+            found |= {child.id for child in await children_of(session, parent)}
+    return found
+
+
+async def _drop_saved(session: AsyncSession, rows: Sequence[Message]) -> None:
+    """What curators saved of messages goes with them."""
+    channel = await session.get_one(Channel, rows[0].channel_id)
+    ids = [row.external_id for row in rows]
+    for saved in await saved_from(session, channel.tenant_id, channel.external_id, ids):
+        await retire(session, saved)
+        await drop_texts(session, saved)
+        await queue_scrub(session, saved.tenant_id, [saved.id])
 
 
 async def scrub_document(session: AsyncSession, document_id: str) -> None:
@@ -438,9 +469,38 @@ async def scrub_document(session: AsyncSession, document_id: str) -> None:
     await session.execute(
         update(Message)
         .where(Message.document_id == document_id)
-        .values(dirty=True)
+        .values(dirty=True, change_id=clock.new_id())  # what reads them now must read again
         .execution_options(synchronize_session=False)
     )
+
+
+async def scrub_some(
+    session: AsyncSession,
+    tenant_id: str,
+    workspace_id: str,
+    channel_id: str | None,
+    *,
+    after: str,
+) -> str:
+    """`scrub_document` for some documents of a channel or workspace, and for answers from them.
+
+    Returns the `after` of the next call, empty once all are done.
+    """
+    where = Message.channel_id == channel_id if channel_id else channels_of(workspace_id)
+    found = await session.scalars(
+        select(Message.document_id)
+        .where(Message.tenant_id == tenant_id, where, Message.document_id > after)
+        .distinct()
+        .order_by(Message.document_id)
+        .limit(SCRUBBED_AT_A_TIME)
+    )
+    ids = [one for one in found if one is not None]
+    for document_id in ids:
+        await scrub_document(session, document_id)
+    await queue_scrub(session, tenant_id, ids)
+    touched = select(Message.channel_id).where(Message.document_id.in_(ids)).distinct()
+    await queue_for_channels(session, list(await session.scalars(touched)), lane=Lane.LIVE)
+    return ids[-1] if ids else ""
 
 
 async def _overtake(session: AsyncSession, document: Document) -> None:

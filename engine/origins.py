@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from sqlalchemy import Row, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db.tables import Channel, Identity, Message, MessageSpan, Workspace
+from engine.pseudonyms import is_unnamed, pseudonym
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,7 @@ async def origins(
         else Origin(
             message_id=row.Message.id,
             external_id=row.Message.external_id,
-            author=names.get((row.Workspace.id, row.Message.author))
-            or row.Message.author_name
-            or row.Message.author,
+            author=_author(row.Workspace, row.Channel, row.Message, names),
             posted_at=row.Message.posted_at,
             channel=row.Channel.name,
             url=permalink(
@@ -86,6 +85,18 @@ async def origins(
         )
         for row in chosen
     ]
+
+
+def _author(
+    workspace: Workspace,
+    channel: Channel,
+    message: Message,
+    names: Mapping[tuple[str, str], str],
+) -> str:
+    if is_unnamed(workspace.settings, channel.settings):
+        return pseudonym(workspace.id, message.author or message.author_name)
+    known = names.get((workspace.id, message.author))
+    return known or message.author_name or message.author
 
 
 async def _names(

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import LiveDocument, join_live, json_items
 from engine.db.tables import Chunk, Json
-from engine.domain import Hit, Passage, chunk_id
+from engine.domain import Hit, Passage, ScoreParts, chunk_id, parse_chunk_id
 from engine.index.port import IndexHit, IndexPassage
 
 ChunkKey = tuple[str, int]  # revision id and ordinal
@@ -88,8 +88,34 @@ async def load_hits(
             if key in texts
         ]
         if passages:
-            hits.append(_hit(hit, live[hit.revision_id], passages))
+            document = live[hit.revision_id]
+            hits.append(_hit(document, passages, score=hit.score, parts=hit.parts))
     return hits
+
+
+async def recall_hits(
+    session: AsyncSession, gate: Gate, chunk_ids: Sequence[str], *, confidence: float
+) -> list[Hit]:
+    """The hits that an earlier search found these chunks in, as far as they are visible now."""
+    keys = [key for key in map(parse_chunk_id, dict.fromkeys(chunk_ids)) if key is not None]
+    live = await join_live(
+        session,
+        gate.tenant_id,
+        gate.branch,
+        gate.tokens,
+        list(dict.fromkeys(revision_id for revision_id, _ in keys)),
+        include_hidden=gate.include_hidden,
+    )
+    texts = await _load_chunks(session, gate.tenant_id, [key for key in keys if key[0] in live])
+    passages: dict[str, list[Passage]] = {}
+    for key in keys:
+        if key in texts:
+            passages.setdefault(key[0], []).append(texts[key])
+    nothing = ScoreParts(0.0, 0.0, 0.0, None, 0.0, 0.0)
+    return [
+        _hit(live[revision_id], found, score=0.0, parts=nothing, confidence=confidence)
+        for revision_id, found in passages.items()
+    ]
 
 
 def _ordinals(passages: Sequence[IndexPassage], widen: int) -> list[int]:
@@ -147,7 +173,14 @@ def _passage(passage: Passage, scored: IndexPassage | None) -> Passage:
     )
 
 
-def _hit(found: IndexHit, document: LiveDocument, passages: Sequence[Passage]) -> Hit:
+def _hit(
+    document: LiveDocument,
+    passages: Sequence[Passage],
+    *,
+    score: float,
+    parts: ScoreParts,
+    confidence: float = 0.0,
+) -> Hit:
     return Hit(
         id=passages[0].id,
         document_id=document.document_id,
@@ -156,9 +189,9 @@ def _hit(found: IndexHit, document: LiveDocument, passages: Sequence[Passage]) -
         kb_name=document.kb_name,
         title=document.title,
         url=document.url,
-        score=found.score,
-        confidence=0.0,
-        scores=found.parts,
+        score=score,
+        confidence=confidence,
+        scores=parts,
         passages=tuple(passages),
         updated_at=document.updated_at,
         metadata=document.details,

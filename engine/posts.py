@@ -32,6 +32,7 @@ from engine.domain import (
     parse_chunk_id,
 )
 from engine.errors import InvalidInput, NotFound
+from engine.forgetting import scrub_post
 from engine.jobs import ClaimedJob, finish
 from engine.outbox import enqueue
 from engine.workspaces import Caller, Met
@@ -201,6 +202,12 @@ async def accept_errand(
     )
 
 
+async def finish_errand(session: AsyncSession, job: ClaimedJob) -> None:
+    """The errand is done, and what somebody said for it need not be kept."""
+    await finish(session, job)
+    await session.execute(update(Job).where(Job.id == job.id).values(payload={}))
+
+
 def met_of(job: ClaimedJob) -> Met:
     """Whom an errand is for."""
     whose = job.payload["met"]
@@ -233,6 +240,40 @@ async def posts_to(
         Post.workspace_id == workspace_id,
         Post.channel == channel,
         Post.question_id == question_id,
+    )
+
+
+async def whose_question(
+    session: AsyncSession, platform: str, channel: str, message_id: str
+) -> tuple[str, str] | None:
+    """Workspace and person, in the platform's ids, of a message that was a question; else None.
+
+    For platforms that tell of a deleted message neither: `message_id` is unique among all of them.
+    """
+    found = await session.execute(
+        select(Workspace.external_id, Identity.subject)
+        .join(Post, Post.workspace_id == Workspace.id)
+        .join(Identity, Identity.id == Post.identity_id)
+        .where(
+            Workspace.platform == platform,
+            Post.channel == channel,
+            Post.question_id == message_id,
+        )
+        .limit(1)
+    )
+    row = found.one_or_none()
+    return (row[0], row[1]) if row is not None else None
+
+
+async def workspace_of_post(
+    session: AsyncSession, platform: str, person: str, post_id: str
+) -> str | None:
+    """The workspace, in the platform's id, of an answer to somebody; None for any other."""
+    return await session.scalar(
+        select(Workspace.external_id)
+        .join(Post, Post.workspace_id == Workspace.id)
+        .join(Identity, Identity.id == Post.identity_id)
+        .where(Workspace.platform == platform, Identity.subject == person, Post.id == post_id)
     )
 
 
@@ -359,8 +400,13 @@ async def end_post(
         await finish(session, job)
 
 
-async def withdraw(session: AsyncSession, post_id: str) -> None:
-    """The question or the reply is gone; an answer on its way is not shown any more."""
+async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False) -> None:
+    """The question or the reply is gone; an answer on its way is not shown any more.
+
+    `forget`: who asked took the question back, and its words go too.
+    """
+    if forget:
+        await scrub_post(session, post_id)
     job_id = await session.scalar(
         update(Post)
         .where(Post.id == post_id)

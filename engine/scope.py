@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import counters_tell, index_filter, readable_kbs, usable_tokens
+from engine.db.tables import Source
 from engine.domain import Audience, Principal
 from engine.errors import NotFound
 from engine.index.port import Filter, Space
 
 Fusion = Literal["linear", "rrf"]
+# Of talk: halved twice as slowly or quickly, the labelled questions are answered no better
+# (docs/explanation/chats.md).
+TALK_HALF_LIFE_S = 2 * 365 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Kb:
     space: Space
     documents: int | None  # None where only some of them are for this principal
     search: Mapping[str, Any]
+    decay_half_life_s: float | None = None  # where its own settings name none
 
     def _own(self, key: str, default: Any) -> Any:  # noqa: ANN401 (settings of many types)
         value = self.search.get(key)
@@ -91,13 +97,13 @@ class Kb:
         return float(self._own("confidence_threshold", defaults.confidence_threshold))
 
     def ranking(self, defaults: SearchDefaults) -> Ranking:
-        half_life = self._own("decay_half_life_s", None)
+        half_life = self._own("decay_half_life_s", self.decay_half_life_s)
         return Ranking(
             space=self.space,
             alpha=float(self._own("alpha", defaults.alpha)),
             title_weight=float(self._own("title_weight", defaults.title_weight)),
             fusion=cast("Fusion", self._own("fusion", defaults.fusion)),
-            half_life_s=None if half_life is None else float(half_life),
+            half_life_s=float(half_life) if half_life else None,
             feature_weights=tuple(sorted(self._own("feature_weights", {}).items())),
         )
 
@@ -154,6 +160,7 @@ async def load_scope(
         include_hidden=narrowing.include_hidden,
     )
     tokens = usable_tokens(principal, audience)
+    decay = TALK_HALF_LIFE_S if await _are_of_talk(session, chosen) else None
     kbs = {
         kb.id: Kb(
             kb.id,
@@ -161,7 +168,18 @@ async def load_scope(
             Space(kb.space, kb.dimension),
             kb.document_count if await counters_tell(session, kb, tokens) else None,
             kb.search,
+            decay,
         )
         for kb in chosen.values()
     }
     return Scope(kbs, where)
+
+
+async def _are_of_talk(session: AsyncSession, kb_ids: Collection[str]) -> bool:
+    """Whether all of these hold channels' history: beside pages, age says little of either."""
+    found = await session.scalars(
+        select(Source.kb_id)
+        .where(Source.kb_id.in_(kb_ids), Source.channel_id.is_not(None))
+        .distinct()
+    )
+    return bool(kb_ids) and set(found) == set(kb_ids)

@@ -97,7 +97,8 @@ class System(Section):
         default=0,
         ge=0,
         le=64,
-        description="Child processes that parse documents; 0: one less than the cores, at least 1.",
+        description="Child processes that parse documents; 0: one less than the cores, at least 1. "
+        "One more stands in while a file takes long.",
     )
 
 

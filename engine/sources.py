@@ -31,6 +31,8 @@ from engine.derivation import DERIVE
 from engine.documents import CLEAN
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
+from engine.forgetting import SCRUB, queue_scrub
+from engine.message_files import FETCH
 from engine.messages import NewMessage, NewThread, Stored
 from engine.outbox import enqueue
 from engine.principals import IMPORTED
@@ -40,7 +42,7 @@ EXPIRE = "expire_messages"
 PURGE = "purge_channel"
 SYNC_CHANNEL = "sync_channel"
 SYNC_WORKSPACE = "sync_workspace"
-CHANNEL_JOBS = (BACKFILL, DERIVE, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE)
+CHANNEL_JOBS = (BACKFILL, DERIVE, EXPIRE, FETCH, PURGE, SCRUB, SYNC_CHANNEL, SYNC_WORKSPACE)
 SYNC_EVERY = timedelta(hours=22)  # membership is fresh for 26
 EXPIRE_EVERY = timedelta(hours=24)
 AT_A_TIME = 200  # messages forgotten, or documents cleaned, in one transaction
@@ -293,6 +295,7 @@ async def purge_some(session: AsyncSession, source_id: str) -> bool:
             .limit(AT_A_TIME)
         )
     )
+    await queue_scrub(session, source.tenant_id, [document.id for document in documents])
     for document in documents:
         await messages.drop_texts(session, document)
         document.title = document.url = ""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, jobs
 from engine.db.session import Database
-from engine.db.tables import Document
+from engine.db.tables import Document, Worker
 from engine.domain import Principal, Scope
 from engine.errors import EngineError, Unavailable
 from engine.index.port import SearchIndex, Space
@@ -42,6 +42,8 @@ class Status:
     knowledge_bases: Sequence[KbStatus]
     jobs: Mapping[str, Mapping[str, int]]  # by lane, then state
     workers: Sequence[str]
+    is_index_full: bool  # a worker was told so a moment ago, and waits
+    figures: Mapping[str, Mapping[str, float]]  # what each worker has counted since its start
 
     @property
     def waiting(self) -> int:
@@ -81,8 +83,15 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
             for kb in kbs
         ],
         jobs=by_lane,
-        workers=[f"{worker.host} (process {worker.pid})" for worker in workers],
+        workers=[_describe(worker) for worker in workers],
+        is_index_full=any(worker.state == jobs.INDEX_FULL for worker in workers),
+        figures={worker.id: worker.figures for worker in workers if worker.figures},
     )
+
+
+def _describe(worker: Worker) -> str:
+    waits = ", waits: the index is full" if worker.state == jobs.INDEX_FULL else ""
+    return f"{worker.host} (process {worker.pid}{waits})"
 
 
 async def _size_bytes(index: SearchIndex, tenant_id: str, space: Space) -> int:
@@ -116,8 +125,17 @@ async def read_health(
     """Each dependency with an empty text when it is well, else what is wrong and what to do."""
     health = {"database": await db.health()}
     try:
-        health["index"] = await index.health()
+        health["index"] = await index.health() or await _fullness(db)
     except EngineError as error:
         health["index"] = str(error)
     health["model"] = await anyio.to_thread.run_sync(check_model)
     return health
+
+
+async def _fullness(db: Database) -> str:
+    """What a worker found that this process, which only reads, does not meet."""
+    async with db.read() as session:
+        workers = await jobs.live_workers(session, within_s=WORKER_ALIVE_S)
+    if any(worker.state == jobs.INDEX_FULL for worker in workers):
+        return "The index is full: give it room, or delete something; documents wait for it."
+    return ""

@@ -407,6 +407,25 @@ async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
     return met if known else None
 
 
+async def homes_of(session: AsyncSession, platform: str, person: str) -> list[str]:
+    """The workspaces somebody was met in, by the platform's ids, where they were met last first.
+
+    For platforms on which a direct message belongs to no workspace.
+    """
+    rows = await session.scalars(
+        select(Workspace.external_id)
+        .join(Identity, Identity.workspace_id == Workspace.id)
+        .where(
+            Identity.provider == platform,
+            Identity.subject == person,
+            Workspace.platform == platform,
+            Workspace.state == ACTIVE,
+        )
+        .order_by(Identity.seen_at.desc().nulls_last(), Identity.id.desc())
+    )
+    return list(rows)
+
+
 async def introduce(session: AsyncSession, seen: Sighting) -> Met:
     """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
     workspace = await _workspace(session, seen, make=True)
@@ -519,8 +538,9 @@ async def what_is_stale(session: AsyncSession, met: Met) -> Stale:
     before = clock.now() - ASK_AFTER
     identity = await session.get_one(Identity, met.identity_id)
     channel = await session.get(Channel, met.channel_id) if met.channel_id else None
+    elsewhere = identity.workspace_id != met.workspace_id  # one account may be in several
     return Stale(
-        person=identity.seen_at is None or identity.seen_at < before,
+        person=identity.seen_at is None or identity.seen_at < before or elsewhere,
         channel=channel is not None
         and (channel.members_synced_at is None or channel.members_synced_at < before),
     )
@@ -691,7 +711,8 @@ async def caller_of(session: AsyncSession, met: Met) -> Caller:
     settings = workspace.settings
     given = settings.get("roles", {}).get(identity.id, "")
     role = _stronger(principal.role, Role(given) if given else Role.GUEST)
-    is_full = identity.is_full_member
+    # What is known of an account is known of one workspace: where it was seen last.
+    is_full = identity.is_full_member and identity.workspace_id == workspace.id
     if is_full and identity.platform_role == "admin" and settings.get("platform_admins", True):
         role = _stronger(role, Role.ADMIN)
     installer = await session.scalar(
@@ -835,6 +856,8 @@ class PlaceSettings(BaseModel):
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
+    anonymous: bool | None = None  # who wrote what is quoted is not named
+    language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
 
 
 @dataclass(frozen=True, slots=True)
@@ -847,6 +870,8 @@ class Behaviour:
     private: bool = False
     respond_to: Sequence[str] = ()
     escalate_to: str = ""
+    anonymous: bool = False
+    language: str = ""  # a code; empty: that of the question
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -855,10 +880,17 @@ async def behaviour_of(
 ) -> Behaviour:
     """What is set for a channel, else for its workspace, else by default."""
     workspace = await session.get_one(Workspace, met.workspace_id)
-    layers = [("workspace", workspace.settings.get("bot", {}))]
+    channel: Mapping[str, Any] = {}
     if met.channel_id is not None:
-        channel = await session.get_one(Channel, met.channel_id)
-        layers.append(("channel", channel.settings.get("bot", {})))
+        channel = (await session.get_one(Channel, met.channel_id)).settings
+    return merge_behaviour(workspace.settings, channel, default_threshold=default_threshold)
+
+
+def merge_behaviour(
+    workspace: Mapping[str, Any], channel: Mapping[str, Any], *, default_threshold: int = 65
+) -> Behaviour:
+    """What holds by the settings of a workspace and of one of its channels."""
+    layers = [("workspace", workspace.get("bot", {})), ("channel", channel.get("bot", {}))]
     values: dict[str, Any] = {}
     origins = dict.fromkeys(PlaceSettings.model_fields, "default")
     for origin, stored in layers:

@@ -36,6 +36,7 @@ class IngestDocument:
     """Runs the knowledge base's pipeline over one revision."""
 
     alone = False
+    feeds = True
 
     def __init__(self, services: Services, pipelines: Pipelines, log: RunLog) -> None:
         self._services = services
@@ -129,6 +130,7 @@ class _Quiet:
     """A handler whose outcome no document shows."""
 
     alone = False
+    feeds = False
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -183,6 +185,8 @@ class RemoveRevisions(_Quiet):
 class ReindexRevision(_Quiet):
     """Feeds a live revision to the index again, from its stored text and cached vectors."""
 
+    feeds = True
+
     async def run(self, job: ClaimedJob) -> bool:
         """Read, embed what the cache does not hold, feed."""
         document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
@@ -200,7 +204,7 @@ class ReindexRevision(_Quiet):
 class RebuildSpace(_Quiet):
     """Makes a damaged space of the index anew from SQL, while nothing else writes to it."""
 
-    alone = True
+    alone = True  # it makes room first
 
     async def run(self, job: ClaimedJob) -> bool:
         """Drop it, then queue every revision that answers; a second run drops it again."""

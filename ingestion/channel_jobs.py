@@ -7,7 +7,9 @@ kill at any moment repeats one step at most.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio.to_thread
@@ -20,13 +22,26 @@ from engine.db.session import Database
 from engine.derivation import DERIVE
 from engine.derived import Changes, DerivedDocument
 from engine.errors import NotFound
+from engine.forgetting import SCRUB, scrub_turns
 from engine.jobs import ClaimedJob
+from engine.message_files import (
+    FETCH,
+    SIZE_MAX,
+    TOGETHER_MAX,
+    Posted,
+    fetch_later,
+    keep_file,
+    load_posted,
+)
 from engine.principals import ACTIVE
 from engine.sources import BACKFILL, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE
 from ingestion import threads
 from ingestion.convert import document as documents
-from ingestion.sources.reader import Reader, Refused, Wait
+from ingestion.convert.document import Attachment
+from ingestion.sources.reader import FileReader, Reader, ReadFile, Refused, Wait
 from ingestion.threads import ThreadDocument
+
+log = logging.getLogger(__name__)
 
 TRIES = 5  # reads of a channel that changes while it is derived
 NO_READER = "This installation can't read {platform}: install its extra and set it up."
@@ -36,6 +51,7 @@ class _Quiet:
     """A job nobody waits for: its row keeps the reason of a failure."""
 
     alone = False
+    feeds = False
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
         """It is tried again."""
@@ -74,7 +90,8 @@ class DeriveChannel(_Quiet):
         return False
 
     async def _store(self, changes: Changes, made: ThreadDocument) -> DerivedDocument:
-        data = documents.encode(made.converted)
+        attached = await self._attached(changes.tenant_id, made)
+        data = documents.encode(replace(made.converted, attachments=attached))
         return DerivedDocument(
             external_id=made.external_id,
             title=made.title,
@@ -85,6 +102,21 @@ class DeriveChannel(_Quiet):
             updated_at=made.updated_at,
             details=made.details,
         )
+
+    async def _attached(self, tenant_id: str, made: ThreadDocument) -> list[Attachment]:
+        """What was posted in a conversation, as far as it is not too much together."""
+        attached: list[Attachment] = []
+        room = TOGETHER_MAX
+        for name, blob_hash in made.files:
+            try:
+                data = await self._blobs.get(tenant_id, blob_hash)
+            except NotFound:
+                log.warning("a posted file's bytes are gone", extra={"blob": blob_hash})
+                continue
+            if len(data) <= room:
+                room -= len(data)
+                attached.append(Attachment(name, data))
+        return attached
 
     async def _commit(self, changes: Changes, made: list[DerivedDocument], job: ClaimedJob) -> bool:
         return await self._db.run_write(
@@ -341,18 +373,87 @@ class PurgeChannel(_Quiet):
         return False
 
 
+class ScrubTurns(_Quiet):
+    """Drops the words of stored answers whose sources were deleted."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Look through the tenant's answers; the same again finds nothing more to do."""
+        await scrub_turns(self._db, job.tenant_id, job.payload["revisions"])
+        return False
+
+
+class FetchFiles(_Quiet):
+    """Fetches what was posted in messages of kept channels."""
+
+    def __init__(self, db: Database, blobs: BlobStore, readers: Mapping[str, Reader]) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._readers = readers
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """One after the other, each kept at once; where the platform asks to wait, later."""
+        ids, workspace_id = job.payload["messages"], job.payload["workspace_id"]
+        try:
+            async with self._db.read() as session:
+                place, posted = await load_posted(session, job.tenant_id, workspace_id, ids)
+        except NotFound:
+            return False
+        reader = self._readers.get(place.platform)
+        if not isinstance(reader, FileReader):
+            return False
+        for one in posted:
+            try:
+                got = await reader.read_file(place, one.id, max_bytes=SIZE_MAX)
+            except Wait as wait:
+                await self._later(job, wait)
+                return True
+            except Refused as refusal:
+                got = refusal.message
+            await self._keep(job.tenant_id, one, got)
+        return False
+
+    async def _keep(self, tenant_id: str, posted: Posted, got: ReadFile | str) -> None:
+        told = {"left": got} if isinstance(got, str) else {}
+        if isinstance(got, ReadFile):
+            told = {"blob": await self._blobs.put(tenant_id, got.data), "suffix": got.suffix}
+        await self._db.run_write(lambda session: keep_file(session, posted, **told))
+
+    async def _later(self, job: ClaimedJob, wait: Wait) -> None:
+        at = clock.now() + timedelta(seconds=wait.seconds)
+
+        async def commit(session: AsyncSession) -> None:
+            await jobs.finish(session, job)
+            await fetch_later(session, job.tenant_id, job.payload, at)
+
+        await self._db.run_write(commit)
+
+
 def channel_handlers(
     db: Database, blobs: BlobStore, readers: Mapping[str, Reader]
 ) -> dict[
     str,
-    (BackfillChannel | DeriveChannel | ExpireMessages | PurgeChannel | SyncChannel | SyncWorkspace),
+    (
+        BackfillChannel
+        | DeriveChannel
+        | ExpireMessages
+        | FetchFiles
+        | PurgeChannel
+        | ScrubTurns
+        | SyncChannel
+        | SyncWorkspace
+    ),
 ]:
     """Every kind of job for channels."""
     return {
         BACKFILL: BackfillChannel(db, readers),
         DERIVE: DeriveChannel(db, blobs),
         EXPIRE: ExpireMessages(db),
+        FETCH: FetchFiles(db, blobs, readers),
         PURGE: PurgeChannel(db),
+        SCRUB: ScrubTurns(db),
         SYNC_CHANNEL: SyncChannel(db, readers),
         SYNC_WORKSPACE: SyncWorkspace(db, readers),
     }

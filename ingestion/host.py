@@ -79,6 +79,7 @@ async def run_worker(
             slots=slots,
             parked=PARKED,
             lease_s=settings.jobs.lease_s,
+            figures=index.figures,
         )
         await worker.run(stop, idle_exit_s=idle_exit_s)
 

@@ -35,6 +35,7 @@ from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
+LONG_S = 4.0  # a file that takes longer gets a second child beside it, once a pool
 PATIENCE = 5  # with the reading of pictures, which takes seconds a page on an idle machine
 OCR_MEMORY_BYTES = 2 << 30  # what a page of 200 dots an inch takes, and as much again
 CHILD_FROM_CHARS = 100_000  # a shorter document is cut before it could be sent there and back
@@ -80,7 +81,7 @@ class ParsingPool:
         self._limits = limits or Limits()
         self._tokenizer = tokenizer
         self._told: bytes | None = None
-        self._words = _Kind(asyncio.Semaphore(size))
+        self._words = _Kind(asyncio.Semaphore(size), stands_in=True)
         # One at a time: it takes seconds a page and some 500 MB.
         self._pictures = _Kind(asyncio.Semaphore(1), PATIENCE, ocr_threads)
         self._ocr = is_installed() if ocr is None else ocr
@@ -153,7 +154,7 @@ class ParsingPool:
         self, request: Frame, kind: _Kind, report: Report | None = None
     ) -> tuple[dict[str, Any], bytes]:
         timeout_s = self._timeout_s * kind.patience
-        async with kind.slots:
+        async with kind.slot():
             child = await self._acquire(kind)
             try:
                 async with asyncio.timeout(timeout_s):
@@ -240,7 +241,30 @@ class _Kind:
     slots: asyncio.Semaphore
     patience: int = 1  # how many times longer than usual they may take
     ocr_threads: int = 0  # those that read pictures
+    stands_in: bool = False  # whether another may work beside one that takes long
     idle: list[_Child] = dataclasses.field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot. Held for long, it is lent out, so that one file does not hold up all."""
+        await self.slots.acquire()
+        lent = False
+
+        def lend() -> None:
+            nonlocal lent
+            if self.stands_in:
+                self.stands_in, lent = False, True
+                self.slots.release()
+
+        lending = asyncio.get_running_loop().call_later(LONG_S, lend)
+        try:
+            yield
+        finally:
+            lending.cancel()
+            if lent:
+                self.stands_in = True
+            else:
+                self.slots.release()
 
 
 @contextlib.asynccontextmanager

@@ -28,6 +28,7 @@ class ReembedKnowledgeBase:
     """Fills the new space with every revision that answers, then switches."""
 
     alone = False
+    feeds = True
 
     def __init__(self, services: Services) -> None:
         self._services = services

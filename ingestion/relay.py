@@ -35,7 +35,7 @@ class Relay:
         db: Database,
         broker: Broker,
         *,
-        kinds: Sequence[str],
+        kinds: Callable[[], Sequence[str]],
         free_slots: Callable[[], int],
     ) -> None:
         self._db = db
@@ -52,7 +52,7 @@ class Relay:
         if room <= 0:
             return 0
         # Asking for the hinted ones as well makes sure that new rows are among the answer.
-        rows = await jobs.claimable(self._db, kinds=self._kinds, limit=room + len(self._hinted))
+        rows = await jobs.claimable(self._db, kinds=self._kinds(), limit=room + len(self._hinted))
         fresh = [job for job in rows if job not in self._hinted][:room]
         for job in fresh:
             self._hinted[job] = now

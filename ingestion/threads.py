@@ -45,6 +45,7 @@ class ThreadDocument:
     spans: Sequence[tuple[int, int, str]]
     updated_at: datetime
     details: Mapping[str, object] = field(default_factory=dict)
+    files: Sequence[tuple[str, str]] = ()  # name and blob of what was posted in it
 
 
 def derive(changes: Changes) -> list[ThreadDocument]:
@@ -97,7 +98,9 @@ def _document(
     said = [(message, text) for message, text in said if text]
     if not said:
         return None
-    if not conversation.thread and _letters(text for _, text in said) < LEAST_LETTERS:
+    files = [file for message, _ in said for file in _kept_files(message)]
+    few = _letters(text for _, text in said) < LEAST_LETTERS
+    if few and not conversation.thread and not files:
         return None
     first, last = said[0][0], said[-1][0]
     title = conversation.title or title_of(
@@ -138,7 +141,17 @@ def _document(
             "solved": any(message.is_solution for message, _ in said) or is_solved(tags),
             **({"tags": tags} if tags else {}),
         },
+        files=files,
     )
+
+
+def _kept_files(message: StoredMessage) -> list[tuple[str, str]]:
+    kept = []
+    for one in message.files:
+        if one.get("blob"):
+            name, suffix = str(one.get("name") or "file"), str(one.get("suffix") or "")
+            kept.append((name if name.lower().endswith(suffix) else name + suffix, one["blob"]))
+    return kept
 
 
 class _Writer:

@@ -28,10 +28,12 @@ from engine.clock import new_id
 from engine.db.session import Database
 from engine.domain import JobState
 from engine.errors import (
+    Blocked,
     Cancelled,
     Conflict,
     DocumentError,
     EngineError,
+    IndexFull,
     LeaseLost,
     OverTime,
     RateLimited,
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 
 RENEW_S = 1.0  # how soon a cancellation is noticed
 STOP_GRACE_S = 4.0  # for running jobs to notice that they are given back
+FULL_PAUSE_S = 60.0  # until a full index is tried again
 PASSING = (Conflict, OverTime)  # errors that another attempt may not meet, as Unavailable
 
 
@@ -73,6 +76,7 @@ class Handler(Protocol):
     """What a kind of job does, and what its document is told when it does not get there."""
 
     alone: bool  # whether nothing else may run beside it
+    feeds: bool  # whether it fills the index, and so waits while that is full
 
     async def run(self, job: ClaimedJob) -> bool:
         """Do the work, wholly or in part done before; True where it also finished the job."""
@@ -102,7 +106,9 @@ class Worker:
         slots: int,
         parked: int,
         lease_s: float,
+        figures: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
+        """`figures` is what this process has counted, shown with its heartbeat."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         self._db = db
         self._broker = broker
@@ -111,10 +117,21 @@ class Worker:
         self._limit = slots + parked
         self._lease_s = lease_s
         self._running: dict[str, _Running] = {}
+        self._figures = figures
+        self._full_until = 0.0  # of the monotonic clock
         self._floor = Floor()
         self._stopping = False
         self._busy_at = time.monotonic()
-        self._relay = Relay(db, broker, kinds=list(handlers), free_slots=self._free_slots)
+        self._relay = Relay(db, broker, kinds=self._kinds, free_slots=self._free_slots)
+
+    @property
+    def _is_index_full(self) -> bool:
+        return time.monotonic() < self._full_until
+
+    def _kinds(self) -> list[str]:
+        """What is taken on: while the index is full only what needs no room in it."""
+        full = self._is_index_full
+        return [kind for kind, handler in self._handlers.items() if not (full and handler.feeds)]
 
     def _free_slots(self) -> int:
         if self._stopping or self._floor.is_reserved:
@@ -174,7 +191,7 @@ class Worker:
         while not stop.is_set():
             held = list(self._running.values())
             try:
-                await jobs.beat(self._db, self.id, host=socket.gethostname(), pid=os.getpid())
+                await self._beat()
                 lost = await jobs.renew_all(
                     self._db, [job.claimed for job in held], lease_s=self._lease_s
                 )
@@ -186,6 +203,16 @@ class Worker:
                     job.task.cancel()
             await _pause(stop, min(self._lease_s / 3, RENEW_S))
 
+    async def _beat(self) -> None:
+        await jobs.beat(
+            self._db,
+            self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            state=jobs.INDEX_FULL if self._is_index_full else jobs.RUNNING,
+            figures=self._figures(),
+        )
+
     async def work(self, job_id: str) -> None:
         """Claim one job and return when it ended or gave its slot back."""
         begun: list[_Running] = []
@@ -194,7 +221,7 @@ class Worker:
                 claimed = await jobs.claim(
                     self._db,
                     self.id,
-                    kinds=list(self._handlers),
+                    kinds=self._kinds(),
                     lease_s=self._lease_s,
                     job_id=job_id,
                 )
@@ -244,6 +271,8 @@ class Worker:
             await self._commit(lambda session: self._cancelled(session, job, handler))
         except DocumentError as error:
             await self._failed(job, handler, str(error), error.code, retry=error.retry)
+        except Blocked as error:
+            await self._blocked(job, handler, error)
         except (RateLimited, Unavailable) as error:
             again_in_s = error.retry_after_s
             await self._failed(
@@ -280,6 +309,21 @@ class Worker:
     async def _cancelled(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         await jobs.finish(session, job, state=JobState.CANCELLED)
         await handler.cancelled(session, job)
+
+    async def _blocked(self, job: ClaimedJob, handler: Handler, error: Blocked) -> None:
+        if isinstance(error, IndexFull):
+            if not self._is_index_full:
+                log.error("what fills the index waits: %s", error)
+            self._full_until = time.monotonic() + (error.retry_after_s or FULL_PAUSE_S)
+
+        async def commit(session: AsyncSession) -> None:
+            state = await jobs.hold(session, job, str(error), retry_in_s=error.retry_after_s)
+            if state is JobState.QUEUED:
+                await handler.waiting(session, job, str(error))
+            else:
+                await handler.cancelled(session, job)
+
+        await self._commit(commit)
 
     async def _failed(
         self,

@@ -20,6 +20,7 @@ NEXT = {
     "configuration": "This is for the operator.",
     "conflict": "Look at what is there with list_documents first.",
     "index_damaged": "This is for the operator: `scrubjay doctor` says what to do.",
+    "blocked": "This is for the operator.",
     "index_full": "This is for the operator: the search engine needs more room.",
     "not_found": "Use an id from a search result, or call list_knowledge_bases for the names.",
     "too_large": "Send less, or split it.",

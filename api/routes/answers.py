@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -61,6 +62,7 @@ async def search(request: Request) -> Response:
         result = await service.engine.search(
             principal, body.query, kb=body.kb, limit=body.limit, mode=body.mode
         )
+    result = replace(result, hits=await service.engine.at_messages(principal, result.hits))
     return JSONResponse(shapes.search(result, service.links(request, principal).url))
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from api.metrics import Sample
 from api.service import principal_of, service_of
 from engine.access import require
 from engine.domain import Scope
@@ -42,17 +43,24 @@ async def metrics(request: Request) -> Response:
     service = service_of(request)
     principal = await principal_of(request)
     require(principal, Scope.OPS_READ)
-    gauges = _gauges(await service.engine.status(principal)) if _reads(principal.scopes) else []
+    gauges: list[Sample] = []
+    counters = _counters("server", service.engine.index.figures())
+    if Scope.KB_READ in principal.scopes:
+        status = await service.engine.status(principal)
+        gauges = _gauges(status)
+        for worker, figures in sorted(status.figures.items()):
+            counters += _counters(worker, figures)
     return PlainTextResponse(
-        service.metrics.render(gauges), media_type="text/plain; version=0.0.4; charset=utf-8"
+        service.metrics.render(gauges, counters),
+        media_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
 
-def _reads(scopes: frozenset[Scope]) -> bool:
-    return Scope.KB_READ in scopes
+def _counters(process: str, figures: Mapping[str, float]) -> list[Sample]:
+    return [(f"scrubjay_{name}", {"process": process}, n) for name, n in sorted(figures.items())]
 
 
-def _gauges(status: Status) -> list[tuple[str, Mapping[str, str], float]]:
+def _gauges(status: Status) -> list[Sample]:
     documents: dict[str, int] = {}
     for kb in status.knowledge_bases:
         for state, count in kb.states.items():
@@ -65,6 +73,7 @@ def _gauges(status: Status) -> list[tuple[str, Mapping[str, str], float]]:
             for state, n in sorted(states.items())
         ),
         ("scrubjay_workers_alive", {}, len(status.workers)),
+        ("scrubjay_index_full", {}, int(status.is_index_full)),
     ]
 
 

@@ -24,9 +24,10 @@ from bots.reception import Reception
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
 from bots.slack.client import SlackTrouble
-from bots.slack.history import Keeper
+from bots.slack.history import Keeper, channel_of, read_heard
 from bots.slack.payloads import Gone, Opened, Whose
 from engine import clock
+from engine.arrivals import Heard
 from engine.commands import parse
 from engine.engine import Engine
 from engine.errors import EngineError, InvalidInput, NotFound
@@ -143,10 +144,13 @@ class SlackApp:
         following = await self._keeper.hear(told, whose)
         if following is not None:
             self._start(following())
+        heard = read_heard(told, whose)
         event = payloads.read_event(told, whose, now=clock.now())
         match event:
             case Inbound():
-                await self._heard(event, payloads.read_action_token(told))
+                await self._heard(event, heard, payloads.read_action_token(told))
+            case None if heard:
+                await self._keeper.keep(heard, whose, channel_of(told))
             case Joined():
                 await self._reception.joined(event)
             case Gone():
@@ -167,11 +171,11 @@ class SlackApp:
         spot = Spot(payloads.NAME, whose.team_id, channel, whose.bot_user_id, met)
         await self._platform.learn_channel(spot)
 
-    async def _heard(self, message: Inbound, action_token: str) -> None:
+    async def _heard(self, message: Inbound, heard: Heard, action_token: str) -> None:
         details = {"author_team": message.author_team}
         if action_token:
             details["action_token"] = action_token
-        decision, accepted = await self._reception.message(message, details)
+        decision, accepted = await self._reception.message(message, details, heard=heard)
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
             spot = Spot(
                 message.platform,

@@ -51,14 +51,16 @@ class HttpAnswer:
 
 
 class SlackBot:
-    """See the module. Get one from `open_slack_bot`."""
+    """See the module. Get one from `open_slack_bot`. A desk that is given is run by its owner."""
 
-    def __init__(self, engine: Engine, api: SlackApi) -> None:
+    def __init__(self, engine: Engine, api: SlackApi, desk: Desk | None = None) -> None:
         self._engine = engine
         self._settings = engine.settings
         self.api = api
         self.platform = SlackPlatform(engine, api)
-        self.desk = Desk(engine, {self.platform.name: self.platform})
+        self._runs_desk = desk is None
+        self.desk = desk or Desk(engine, {})
+        self.desk.serve(self.platform)
         self.app = SlackApp(engine, self.platform, self.desk)
         self.connected = asyncio.Event()
         self.platform.connection = self._connection
@@ -68,7 +70,8 @@ class SlackBot:
         """Connect, answer, and keep house, until `stop`."""
         await self.introduce()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.desk.run(stop))
+            if self._runs_desk:
+                tasks.create_task(self.desk.run(stop))
             tasks.create_task(self._keep_house(stop))
             if self._settings.slack.app_token.get_secret_value():
                 tasks.create_task(self._listen(stop))
@@ -249,7 +252,11 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def open_slack_bot(engine: Engine) -> AsyncIterator[SlackBot]:
+async def open_slack_bot(engine: Engine, desk: Desk | None = None) -> AsyncIterator[SlackBot]:
     """The bot of an open engine; everything it holds is closed on exit."""
     async with open_api(engine.settings.slack) as api:
-        yield SlackBot(engine, api)
+        bot = SlackBot(engine, api, desk)
+        try:
+            yield bot
+        finally:
+            bot.desk.leave(bot.platform)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bots.slack.payloads import NAME, Whose
+from engine.arrivals import Heard
 from engine.channels import Place
 from engine.engine import Engine
 from engine.errors import NotFound
@@ -34,14 +35,17 @@ class Keeper:
     async def hear(
         self, event: Mapping[str, Any], whose: Whose
     ) -> Callable[[], Awaitable[None]] | None:
-        """Keep what an event tells; what should follow it without holding Slack up, if anything."""
+        """Keep what an event tells; what should follow it without holding Slack up, if anything.
+
+        Of messages only what happens to the channel: what they say is `read_heard`'s.
+        """
         kind = str(event.get("type", ""))
         if kind == "message":
-            return await self._message(event, whose)
+            return await self._converted(event, whose)
         if kind == "user_change":
             await self._person(event, whose)
             return None
-        channel = _channel(event)
+        channel = channel_of(event)
         if not channel or kind not in _LOST | _ANEW | {
             "member_joined_channel",
             "member_left_channel",
@@ -88,48 +92,58 @@ class Keeper:
             return
         await self._engine.history.put_people(place, [to_person(user)])
 
-    async def _message(
+    async def _converted(
         self, event: Mapping[str, Any], whose: Whose
     ) -> Callable[[], Awaitable[None]] | None:
-        channel = _channel(event)
-        if str(event.get("channel_type", "")) not in _TALK or channel.startswith("D"):
+        if event.get("subtype") not in {"channel_convert_to_private", "channel_convert_to_public"}:
             return None
-        history = self._engine.history
-        subtype = str(event.get("subtype", ""))
+        channel, history = channel_of(event), self._engine.history
         try:
-            if subtype in {"channel_convert_to_private", "channel_convert_to_public"}:
-                place = await history.place(NAME, whose.team_id)
-                await history.made_private(place, channel)
-                await history.lost(place, channel)
-                return self._again(whose, channel)
-            kept = await history.kept_place(NAME, whose.team_id, channel)
-            if kept is not None:
-                await self._keep(event, whose, kept, channel)
+            place = await history.place(NAME, whose.team_id)
+            await history.made_private(place, channel)
+            await history.lost(place, channel)
+        except NotFound:
+            return None
+        return self._again(whose, channel)
+
+    async def keep(self, heard: Heard, whose: Whose, channel: str) -> None:
+        """Keep what asks nothing of the bot: a link that was unfurled, say."""
+        history = self._engine.history
+        try:
+            place = await history.kept_place(NAME, whose.team_id, channel)
+            if place is None:
+                return
+            if heard.messages:
+                await history.store(place, channel, heard.messages)
+            if heard.deleted:
+                await history.delete(place, channel, heard.deleted)
         except NotFound:
             pass
-        return None
-
-    async def _keep(
-        self, event: Mapping[str, Any], whose: Whose, place: Place, channel: str
-    ) -> None:
-        subtype = str(event.get("subtype", ""))
-        if subtype == "message_deleted":
-            await self._engine.history.delete(place, channel, [str(event.get("deleted_ts", ""))])
-            return
-        raw = event.get("message") if subtype == "message_changed" else event
-        if not isinstance(raw, Mapping):
-            return
-        if is_gone(raw):
-            await self._engine.history.delete(place, channel, [str(raw.get("ts", ""))])
-            return
-        if raw.get("user") == whose.bot_user_id:
-            return  # or the bot would cite itself
-        message = to_message(raw)
-        if message is not None:
-            await self._engine.history.store(place, channel, [message])
 
 
-def _channel(event: Mapping[str, Any]) -> str:
+def read_heard(event: Mapping[str, Any], whose: Whose) -> Heard:
+    """What a channel's history takes from a message's event, where it is kept."""
+    is_talk = str(event.get("channel_type", "")) in _TALK and not channel_of(event).startswith("D")
+    if event.get("type") != "message" or not is_talk:
+        return Heard()  # a mention comes as a message too
+    subtype = str(event.get("subtype", ""))
+    if subtype == "message_deleted":
+        # `ts` is the event's own (dust #10296).
+        return _gone(event.get("deleted_ts"))
+    raw = event.get("message") if subtype == "message_changed" else event
+    if not isinstance(raw, Mapping) or raw.get("user") == whose.bot_user_id:
+        return Heard()  # of our own nothing, or the bot would cite itself
+    if is_gone(raw):
+        return _gone(raw.get("ts"))
+    message = to_message(raw)
+    return Heard() if message is None else Heard([message])
+
+
+def _gone(ts: object) -> Heard:
+    return Heard(deleted=[str(ts)]) if ts else Heard()
+
+
+def channel_of(event: Mapping[str, Any]) -> str:
     channel = event.get("channel")
     if isinstance(channel, Mapping):
         return str(channel.get("id", ""))

@@ -66,6 +66,7 @@ class SlackScreen:
         self._text = ""
         self._waiting = ""
         self._steps = 0
+        self._step = ""
         self._started_at = 0.0
         # An answer that is there at once is one message, not a stream of one piece.
         self._flushed_at = time.monotonic()
@@ -74,7 +75,9 @@ class SlackScreen:
 
     async def step(self, title: str) -> None:
         """A task in the stream, else a status under the thread."""
-        self._steps += 1
+        if title != self._step:  # the same again is the same task, which lives on
+            self._steps += 1
+        self._step = title
         if self._post.surface == "private":
             return
         if self._streaming:

@@ -35,6 +35,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from engine.db.faults import Transient, faults, message
+from engine.db.grouping import Grouping
 from engine.db.sqlite_driver import BEGIN_WRITE, OneHopDriver
 from engine.db.tables import Base
 from engine.errors import ConfigurationError, Unavailable
@@ -58,6 +59,7 @@ class Database:
         self._readers = async_sessionmaker(readers, expire_on_commit=False)
         self._writers = async_sessionmaker(writers, expire_on_commit=False)
         self._writing: asyncio.Task[Any] | None = None
+        self._grouping = Grouping(self.run_write)
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -100,6 +102,18 @@ class Database:
         A connection lost while committing is not retried: it may have been committed.
         """
         return await self._retried(self.write, use_case)
+
+    async def run_grouped(self, use_case: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """`run_write`, in one transaction with other use cases that come at the same moment.
+
+        For what somebody waits for and many do at once. What a use case returned counts from the
+        commit on, for all of a group; it runs again where another of its group failed.
+        """
+        return await self._grouping.run(use_case)
+
+    async def aclose(self) -> None:
+        """Wait for grouped use cases that are under way."""
+        await self._grouping.aclose()
 
     async def health(self) -> str:
         """An empty text when well, else one sentence that says what to do."""
@@ -171,10 +185,11 @@ async def open_database(
         # Connections to a server go stale; the ping on checkout replaces those that did.
         writers = create_async_engine(parsed, pool_pre_ping=True, pool_recycle=1800, **pool)
         readers = writers.execution_options(postgresql_readonly=True)
+    db = Database(parsed, readers, writers)
     try:
-        yield Database(parsed, readers, writers)
+        yield db
     finally:
-        await asyncio.shield(_dispose(readers, writers))
+        await asyncio.shield(_close(db, readers, writers))
 
 
 def parse_url(url: str) -> URL:
@@ -262,6 +277,7 @@ def _sqlite_engine(
     return engine
 
 
-async def _dispose(*engines: AsyncEngine) -> None:
+async def _close(db: Database, *engines: AsyncEngine) -> None:
+    await db.aclose()
     for engine in engines:
         await engine.dispose()

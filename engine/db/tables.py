@@ -823,6 +823,7 @@ class Worker(Base):
     host: Mapped[str] = mapped_column(String(200))
     pid: Mapped[int]
     state: Mapped[str] = mapped_column(String(20), default="running")
+    figures: Mapped[dict[str, Any]] = mapped_column(default=dict)  # counted since its start
     started_at: Mapped[datetime] = mapped_column(default=now)
     heartbeat_at: Mapped[datetime] = mapped_column(default=now)
 

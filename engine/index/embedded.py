@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -150,6 +150,10 @@ class EmbeddedIndex:
         compared with their checksums once; after that its size is watched.
         """
         return await anyio.to_thread.run_sync(self._health, tenant_id, space)
+
+    def figures(self) -> Mapping[str, float]:
+        """Nothing: what there is to know of the folder is in `stats`."""
+        return {}
 
     async def purge(self) -> None:
         """Drop the bytes of everything removed so far, now."""

@@ -235,6 +235,9 @@ class SearchIndex(Protocol):
         Of all that is stored, of a tenant, or of one space of a tenant.
         """
 
+    def figures(self) -> Mapping[str, float]:
+        """What this process has counted since its start, by a name in snake_case ending _total."""
+
     async def purge(self) -> None:
         """Drop the bytes of everything removed so far, now rather than when convenient."""
 

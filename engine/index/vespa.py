@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -241,6 +241,10 @@ class VespaIndex:
         except EngineError as error:
             return str(error)
         return ""
+
+    def figures(self) -> Mapping[str, float]:
+        """Queries, operations, and how often Vespa asked for patience."""
+        return self._http.figures.by_name()
 
     async def purge(self) -> None:
         """Nothing to do: Vespa drops the bytes of what was removed by itself, in the background."""

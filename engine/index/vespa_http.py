@@ -16,7 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -33,7 +33,7 @@ Outcome = Literal["done", "newer"]
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 BLOCKED_S = 30.0  # how long writes are held back after Vespa said that it is full
 # When a job that met it is tried again: a job has few attempts, and room takes a person to make.
-FULL_RETRY_S = 600.0
+FULL_RETRY_S = 60.0
 CONNECTIONS = 4  # HTTP/2 carries many requests on each
 # Of the search that is under way, on the loop's clock.
 _deadline: ContextVar[float | None] = ContextVar("vespa_deadline", default=None)
@@ -107,6 +107,10 @@ class Figures:
     overloads: int = 0  # 429
     blocked: int = 0  # 507
     newer: int = 0  # 412: a later write had come first
+
+    def by_name(self) -> dict[str, float]:
+        """As counters of `/metrics`."""
+        return {f"vespa_{name}_total": float(count) for name, count in asdict(self).items()}
 
 
 class VespaHttp:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import revisions
-from engine.errors import Unavailable
+from engine.errors import Blocked
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.models import cache
@@ -72,7 +72,7 @@ async def embed_chunks(
     """Vectors of the run's chunks, in order, and how many had to be embedded."""
     shared, work, chunks = run.shared, run.work, run.chunks or []
     if shared.embedder.space != work.space:
-        raise Unavailable(
+        raise Blocked(
             f"The knowledge base has vectors of {work.space.name}, and what is set here makes those "
             f"of {shared.embedder.space.name}: move it with `scrubjay kb reembed`.",
             retry_after_s=OTHER_MODEL_WAIT_S,

@@ -223,6 +223,8 @@ FORMATS: tuple[Format, ...] = (
     ),
 )
 
+SUFFIXES = frozenset(one for known in FORMATS for one in known.suffixes if one)
+
 
 def convert(
     data: bytes,

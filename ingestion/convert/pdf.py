@@ -28,6 +28,7 @@ from ingestion.convert.document import (
 )
 from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_lines import Line, read_lines
+from ingestion.convert.pdf_rulings import read_grids
 from ingestion.convert.progress import tell_pages
 
 MIME = "application/pdf"
@@ -146,7 +147,7 @@ def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page
         text = None
         try:
             text = handle.get_textpage()
-            page.lines, missing = read_lines(text, handle.get_width())
+            page.lines, missing = read_lines(text, handle.get_width(), read_grids(handle))
             unmapped += missing
             page.has_ink = bool(page.lines) or raw.FPDFPage_CountObjects(handle) > 0
         except pdfium.PdfiumError:

@@ -6,11 +6,13 @@ import ctypes
 import functools
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
+
+from ingestion.convert.pdf_rulings import Grid
 
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -38,6 +40,15 @@ class Line:
     bottom: float
     end_bottom: float
     cells: Sequence[Cell] = ()  # where wide gaps part it, on lines that may be rows of a table
+    table: Table | None = None  # the ruled one it stands in
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """A ruled grid with the words in its cells, in reading order, each with its height on the page."""
+
+    grid: Grid
+    words: dict[tuple[int, int], list[tuple[float, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +60,13 @@ class Cell:
     right: float
 
 
-def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]:
-    """The page's lines in reading order, and how many letters had no Unicode and were left out."""
+def read_lines(
+    page: pdfium.PdfTextPage, width: float, grids: Sequence[Grid] = ()
+) -> tuple[list[Line], int]:
+    """The page's lines in reading order, and how many letters had no Unicode and were left out.
+
+    Those that stand in one of `grids` say so, and their words are in its cells.
+    """
     count = page.count_chars()
     if count <= 0:
         return [], 0
@@ -74,7 +90,37 @@ def read_lines(page: pdfium.PdfTextPage, width: float) -> tuple[list[Line], int]
             start = index + 1
     for at in _gappy(lines):
         lines[at].cells = _cells(page, letters, *spans[at], lines[at].size)
+    tables = [Table(grid) for grid in grids]
+    for line, (first, end) in zip(lines, spans, strict=True) if tables else ():
+        line.table = next((one for one in tables if _fill(one, page, letters, first, end)), None)
     return lines, unmapped
+
+
+def _fill(table: Table, page: pdfium.PdfTextPage, letters: list[str], start: int, end: int) -> bool:
+    """Put a line's words into the cells they stand in; False where some stand outside."""
+    found: list[tuple[tuple[int, int], tuple[float, str]]] = []
+    for first, after in _words(letters, start, end):
+        left, _, bottom, top = _loose_box(page, first)
+        place = table.grid.place(left + 0.5, (bottom + top) / 2)
+        if place is None:
+            return False
+        found.append((place, (bottom, _joined(letters, first, after))))
+    for place, word in found:
+        table.words.setdefault(place, []).append(word)
+    return bool(found)
+
+
+def _words(letters: list[str], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where words begin and end among letters."""
+    index = start
+    while index < end:
+        if not letters[index].strip():
+            index += 1
+            continue
+        first = index
+        while index < end and letters[index].strip():
+            index += 1
+        yield first, index
 
 
 def _gappy(lines: list[Line]) -> list[int]:
@@ -98,15 +144,8 @@ def _cells(
     cells: list[Cell] = []
     begin = None  # of the present cell, and its left side
     left = right = 0.0
-    index = start
-    while index < end:
-        if not letters[index].strip():
-            index += 1
-            continue
-        word = index
-        while index < end and letters[index].strip():
-            index += 1
-        first, last = _loose_box(page, word), _loose_box(page, index - 1)
+    for word, after in _words(letters, start, end):
+        first, last = _loose_box(page, word), _loose_box(page, after - 1)
         if begin is not None and first[0] - right > _GAP * size:
             cells.append(Cell(_joined(letters, begin, word), left, right))
             begin = None

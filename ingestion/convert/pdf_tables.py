@@ -1,4 +1,4 @@
-"""Tables of PDF pages: rows whose cells stand below one another, told by the white between them.
+"""Tables of PDF pages: those whose grid is drawn, and rows whose cells stand below one another.
 
 Only lines that are much wider than their letters are looked at letter by letter (`pdf_lines.py`), so
 pages of prose cost nothing. What does not line up stays lines: a row kept is better than a table
@@ -8,36 +8,99 @@ guessed.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ingestion.convert.document import cell
-from ingestion.convert.pdf_lines import Cell, Line
+from ingestion.convert.pdf_lines import Cell, Line, Table
 
 _ROWS = 3  # fewer are no table
 _REGULAR = 0.8  # of the rows have each cell in a column of its own
+_LEVEL = 2.0  # points that letters of one line may stand apart
+_RULED = 0.4  # of the cells of a drawn table hold something
 _FILLED = 0.6  # of the cells hold something
 _PROSE = 30  # letters: two columns of longer cells are text in columns
 
 
 def apart(lines: Sequence[Line]) -> Iterator[tuple[list[Line], list[list[str]]]]:
     """Runs of lines in order: those of a table with its rows of cells, others with none."""
+    drawn = dict.fromkeys(line.table for line in lines if line.table is not None)
+    ruled = {table: ruled_rows(table) for table in drawn}
+    told: set[Table] = set()
     plain: list[Line] = []
     at = 0
     while at < len(lines):
-        end = at
-        while end < len(lines) and lines[end].cells:
-            end += 1
-        rows = table_rows(lines[at:end])
-        if rows:
+        end, rows, table = _run(lines, at, ruled)
+        if table is not None and table in told:  # more of one that other lines stand amid
+            rows = []
+        elif rows:
             if plain:
                 yield plain, []
             plain = []
             yield list(lines[at:end]), rows
         else:
-            plain.extend(lines[at : max(end, at + 1)])
-        at = max(end, at + 1)
+            plain.extend(lines[at:end])
+        told |= {table} if table is not None else set()
+        at = end
     if plain:
         yield plain, []
+
+
+def _run(
+    lines: Sequence[Line], at: int, ruled: Mapping[Table, list[list[str]]]
+) -> tuple[int, list[list[str]], Table | None]:
+    """Where the run that begins at `at` ends, its rows where it is a table, and its grid if drawn."""
+
+    def drawn(line: Line) -> Table | None:
+        return line.table if line.table is not None and ruled[line.table] else None
+
+    end, table = at, drawn(lines[at])
+    if table is not None:
+        while end < len(lines) and lines[end].table is table:
+            end += 1
+        return end, ruled[table], table
+    while end < len(lines) and lines[end].cells and drawn(lines[end]) is None:
+        end += 1
+    return max(end, at + 1), table_rows(lines[at:end]), None
+
+
+def ruled_rows(table: Table) -> list[list[str]]:
+    """The cells of a drawn grid; nothing where it frames a form or a picture rather than a table."""
+    columns = len(table.grid.xs) - 1
+    found = [
+        row
+        for band in range(len(table.grid.ys) - 1)
+        for row in _band([table.words.get((band, column), []) for column in range(columns)])
+        if any(row)
+    ]
+    filled = sum(bool(text) for row in found for text in row)
+    used = sum(any(row[column] for row in found) for column in range(columns))
+    if len(found) < 2 or used < 2 or filled < _RULED * columns * len(found):
+        return []
+    return found
+
+
+def _band(cells: Sequence[Sequence[tuple[float, str]]]) -> list[list[str]]:
+    """The rows between two rules: one, unless most cells hold as many lines, three at the least."""
+    heights = _distinct([height for words in cells for height, _ in words])
+    even = sum(len(_distinct([height for height, _ in words])) == len(heights) for words in cells)
+    if len(heights) < _ROWS or even < 2 or 2 * even < sum(map(bool, cells)):
+        return [[cell(" ".join(word for _, word in words)) for words in cells]]
+    return [
+        [
+            cell(" ".join(word for at, word in words if abs(at - height) <= _LEVEL))
+            for words in cells
+        ]
+        for height in heights
+    ]
+
+
+def _distinct(heights: Sequence[float]) -> list[float]:
+    """Lines' heights from the top, those of one line as one."""
+    found: list[float] = []
+    for height in sorted(heights, reverse=True):
+        if not found or found[-1] - height > _LEVEL:
+            found.append(height)
+    return found
 
 
 def table_rows(lines: Sequence[Line]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.channels import NewChannel, NewPerson, Place
 from engine.messages import NewMessage, NewThread
@@ -47,6 +47,22 @@ class Page:
     more: bool
     threads: Sequence[NewThread] = ()
     wholes: Sequence[Whole] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file that was posted: its bytes, and what its name ends with."""
+
+    data: bytes = field(repr=False)
+    suffix: str
+
+
+@runtime_checkable
+class FileReader(Protocol):
+    """A platform whose posted files can be read. Raises as a `Reader` does."""
+
+    async def read_file(self, place: Place, file_id: str, *, max_bytes: int) -> ReadFile | str:
+        """A file, or why it is left out."""
 
 
 @dataclass(frozen=True, slots=True)

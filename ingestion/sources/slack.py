@@ -9,19 +9,23 @@ its terms would not let it keep what it reads either.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from engine import clock
 from engine.channels import NewChannel, NewPerson, Place
-from engine.errors import Unavailable
+from engine.errors import DocumentError, InvalidInput, Unavailable
+from engine.fetching import fetch
 from engine.limits import Limits
 from engine.messages import NewMessage, posted_at
 from engine.slack_messages import is_gone, to_channel, to_message, to_person
 from engine.sources import Reading, Whole
-from ingestion.sources.reader import Page, Refused, Roster, Wait
+from ingestion.convert.formats import SUFFIXES
+from ingestion.sources.reader import Page, ReadFile, Refused, Roster, Wait
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -34,6 +38,7 @@ LONGEST_PAUSE_S = 5.0  # between the pages of one list
 SHARE = 0.8  # of each method's rate; the rest is the bot's
 # Calls a minute and team, by Slack's tiers (2: 20, 3: 50, 4: 100).
 RATES = {
+    "files.info": 100,
     "conversations.history": 50,
     "conversations.info": 50,
     "conversations.members": 100,
@@ -41,6 +46,8 @@ RATES = {
     "users.conversations": 50,
     "users.list": 20,
 }
+SLACK_FILES = "files.slack.com"
+FILE_TIMEOUT_S = 60.0
 OVERLAP = timedelta(days=1)
 SETTLED = timedelta(minutes=5)  # what was posted since may be kept already and not listed yet
 REPAIRED = timedelta(days=30)  # how far back late replies and missed deletes are looked for
@@ -203,6 +210,33 @@ class SlackReader:
         ]
         return Roster(subjects, at)
 
+    async def read_file(self, place: Place, file_id: str, *, max_bytes: int) -> ReadFile | str:
+        """What was posted, asked for by its id: its address is known for the moment only."""
+        answer = await self._call(place, "files.info", file=file_id)
+        told = answer.get("file")
+        file: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+        access = await self._access_of(place)
+        url = str(file.get("url_private_download") or file.get("url_private") or "")
+        suffix = PurePosixPath(str(file.get("name") or "")).suffix.lower()
+        ours = urlsplit(access.base_url).hostname or ""  # where tests have their Slack
+        if why := _left_out(file, url, suffix, hosts={SLACK_FILES, ours}, max_bytes=max_bytes):
+            return why
+        try:
+            got = await fetch(
+                url,
+                allow_private=bool(ours),
+                max_bytes=max_bytes,
+                timeout_s=FILE_TIMEOUT_S,
+                bearer=access.token,
+            )
+        except (DocumentError, InvalidInput) as error:
+            if isinstance(error, DocumentError) and error.retry:
+                raise Unavailable(str(error)) from None
+            return str(error)
+        if got.mime == "text/html" and suffix not in {".html", ".htm", ".xhtml"}:
+            return "Slack showed a login page: the app lacks the scope files:read"
+        return ReadFile(got.data, suffix)
+
     async def _pages(self, place: Place, method: str, key: str, **arguments: Any) -> Any:  # noqa: ANN401
         while True:
             goes_on = "cursor" in arguments
@@ -297,6 +331,20 @@ def _refusal(code: str, method: str, data: Mapping[str, Any], channel: str) -> R
     if code in _REVOKED:
         return Refused(_TOKEN, lost=True)
     return Refused(f"Slack refused ({code}) when asked for {method}.")
+
+
+def _left_out(
+    file: Mapping[str, Any], url: str, suffix: str, *, hosts: Collection[str], max_bytes: int
+) -> str:
+    """Why a file is not fetched; empty where it is. The token is shown to Slack alone."""
+    host = urlsplit(url).hostname
+    if file.get("is_external") or not host or host not in hosts:
+        return "it lies elsewhere than at Slack"
+    if suffix not in SUFFIXES:
+        return f"files of this kind ({suffix or 'none'}) are not read"
+    if int(file.get("size") or 0) > max_bytes:
+        return "it is too large"
+    return ""
 
 
 class _NoThread(Exception):

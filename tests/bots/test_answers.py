@@ -10,11 +10,13 @@ from sqlalchemy import select, update
 from bots import replies
 from bots.conversation import Ask, Ignore
 from bots.platform import Undelivered
-from engine.db.tables import Channel, Feedback, Identity, Job, Post
+from engine import clock
+from engine.db.tables import Channel, Document, Feedback, Identity, Job, Post, Turn
 from engine.errors import IndexDamaged, NotFound, Unavailable
 from engine.posts import PostState
 from engine.workspaces import NewInstallation
 from tests.fakes.chat import Room, Shown
+from tests.fakes.language_models import ScriptedModel
 from tests.fakes.rooms import open_channel
 
 SICK = "@bot How many hours of advanced sick leave can I request?"
@@ -154,6 +156,66 @@ async def test_more_detail_shows_the_passages(room):
     await room.say(SICK)
     [shown] = await room.press("More detail")
     assert "> You can request up to 240 hours of advanced sick leave." in shown.reply.text
+
+
+def use_model(room: Room, *replies_: str | Exception) -> ScriptedModel:
+    model = ScriptedModel(*replies_)
+    room.engine._asker._model = model
+    return model
+
+
+LONG = (
+    "You can request up to 240 hours of advanced sick leave [1]. "
+    "The moon is made of cheese and of nothing else. "
+    "That is advanced sick leave of up to 240 hours [1]."
+)
+
+
+async def test_more_detail_is_written_by_a_model_from_the_same_sources(room):
+    [first] = await room.say(SICK)
+    model = use_model(room, LONG)
+    [shown] = await room.press("More detail")
+    assert "".join(shown.grown).startswith("You can request up to 240 hours")
+    assert shown.reply.text.count("240 hours") == 2
+    assert [source.title for source in shown.reply.sources] == ["Sick leave"]
+    assert "More detail" not in [button.label for button in shown.reply.buttons]
+    assert (shown.thread, shown.channel) == (first.thread, first.channel)
+    assert "backed by a source" in shown.reply.note  # the cheese is not
+    [prompt] = model.prompts
+    assert "240 hours" in prompt
+    async with room.engine.db.read() as session:
+        turns = list(await session.scalars(select(Turn).order_by(Turn.id)))
+    assert [turn.question for turn in turns] == [turns[0].question] * 2
+    assert turns[1].model == "test:scripted"
+    assert turns[1].conversation_id == turns[0].conversation_id
+    assert set(turns[0].sources) == set(turns[1].sources)
+
+
+async def test_more_detail_is_written_once_however_often_it_is_pressed(room):
+    [first] = await room.say(SICK)
+    use_model(room, LONG)
+    await room.press("More detail", on=first)
+    [told] = await room.press("More detail", on=first, by="bob")
+    assert told.whom == "bob"
+    assert told.reply.text.startswith("More detail was asked for already")
+
+
+@pytest.mark.parametrize("reply", ["NO ANSWER", Unavailable("away"), "The moon is made of cheese."])
+async def test_where_a_model_has_nothing_to_add_the_passages_are_shown(room, reply):
+    await room.say(SICK)
+    use_model(room, reply)
+    [shown] = await room.press("More detail")
+    assert "> You can request up to 240 hours of advanced sick leave." in shown.reply.text
+
+
+async def test_more_detail_is_not_written_from_what_was_closed_since(room):
+    await room.say(SICK)
+    model = use_model(room, LONG)
+    async with room.engine.db.write() as session:
+        await session.execute(update(Document).values(deleted_at=clock.now()))
+    [shown] = await room.press("More detail")
+    assert "240" not in shown.reply.text
+    assert model.prompts == []
 
 
 async def test_an_opinion_is_kept_and_reported_to_admins(room):

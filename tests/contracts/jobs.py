@@ -269,6 +269,29 @@ async def test_a_released_job_keeps_its_attempts_and_is_next(database):
     assert (again.id, again.attempt) == (job.id, 1)
 
 
+async def test_a_held_job_waits_however_often(database, fixed_clock):
+    await queue(database, max_attempts=1)
+    for attempt in (1, 2, 3):
+        job = await claim_one(database)
+        assert job.attempt == attempt  # so that it resumes what it began
+        async with database.write() as session:
+            assert await jobs.hold(session, job, "Full.", retry_in_s=60) == JobState.QUEUED
+        assert await claim(database) == []
+        fixed_clock.advance(61)
+    job = await claim_one(database)
+    async with database.write() as session:  # an error of its own still ends it
+        assert await jobs.fail(session, job, "Broken.") == JobState.FAILED
+
+
+async def test_a_held_job_that_was_cancelled_ends(database):
+    job_id = await queue(database)
+    job = await claim_one(database)
+    async with database.write() as session:
+        await jobs.cancel(session, "acme", job_id)
+    async with database.write() as session:
+        assert await jobs.hold(session, job, "Full.") == JobState.CANCELLED
+
+
 async def test_cancelling_a_waiting_job_ends_it(database):
     job_id = await queue(database)
     async with database.write() as session:

@@ -33,6 +33,7 @@ ALLOWED = {
     "backup.py": "copies the whole database for the operator",
     "db/tables.py": "defines them",
     "derived.py": "makes documents of messages for a job; shows nothing",
+    "forgetting.py": "drops the words of what was deleted; shows nothing",
     "jobs.py": "ends the documents of jobs that gave up; shows nothing",
     "knowledge_bases.py": "counts live rows; shows no row",
     "component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",

@@ -126,12 +126,13 @@ def odf(kind: str, body: str, *, styles: str = "", parts: Mapping[str, str] | No
     return out.getvalue()
 
 
-def pdf(*pages: Sequence[tuple[float, float, float, str]]) -> bytes:
-    """A PDF whose pages hold lines of (x, y, size, text)."""
+def pdf(*pages: Sequence[tuple[float, float, float, str]], drawn: str = "") -> bytes:
+    """A PDF whose pages hold lines of (x, y, size, text), and below them what `drawn` draws."""
     objects = ["<</Type/Catalog/Pages 2 0 R>>", ""]
     kids = []
     for lines in pages:
-        ops = " ".join(f"BT /F {size} Tf {x} {y} Td ({text}) Tj ET" for x, y, size, text in lines)
+        ops = f"{drawn} " if drawn else ""
+        ops += " ".join(f"BT /F {size} Tf {x} {y} Td ({text}) Tj ET" for x, y, size, text in lines)
         objects.append(f"<</Length {len(ops)}>>stream\n{ops}\nendstream")
         font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
         objects.append(

@@ -68,6 +68,7 @@ SCOPES = {
     "conversations.members": "channels:read",
     "conversations.replies": "channels:history",
     "reactions.add": "reactions:write",
+    "files.info": "files:read",
     "users.info": "users:read",
     "users.list": "users:read",
     "assistant.threads.setStatus": "assistant:write",
@@ -84,6 +85,9 @@ class FakeSlack:
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.ephemerals: list[Json] = []
         self.responses: list[Json] = []
+        self.files: dict[str, bytes] = {}
+        self.told: dict[str, Json] = {}  # what `files.info` says, by id
+        self.shown_to_files: list[tuple[str, str]] = []  # host and Authorization of each download
         self.views: dict[str, Json] = {}
         self.homes: dict[str, Json] = {}
         self.prompts: list[Json] = []
@@ -94,6 +98,7 @@ class FakeSlack:
         self.codes: dict[str, Team] = {}
         self.after: Callable[[str, Json], None] | None = None  # told of every call that succeeded
         self.clock = 0.0  # seconds: when streams end
+        self.began_s = 1_760_000_000  # Unix time of the first message
         self._ts = 0
         self._urls: dict[str, int] = {}
         self._triggers: set[str] = set()
@@ -134,7 +139,7 @@ class FakeSlack:
     def next_ts(self) -> str:
         """The timestamp of one more message."""
         self._ts += 1
-        return f"{1_760_000_000 + self._ts}.{self._ts:06d}"
+        return f"{self.began_s + self._ts}.{self._ts:06d}"
 
     def trigger(self) -> str:
         """A trigger id that opens one view."""
@@ -155,6 +160,26 @@ class FakeSlack:
         team.messages[channel].append(message)
         kind = "im" if channel.startswith("D") else "channel"
         return message | {"channel": channel, "channel_type": kind, "event_ts": ts}
+
+    def post_file(
+        self, team: Team, channel: str, user: str, name: str, data: bytes, **more: Any
+    ) -> Json:
+        """A person posts a file; the event that tells of it. `served_at`: the path of its bytes."""
+        file_id = f"F{len(self.files) + 1}"
+        self.files[file_id] = data
+        at = more.pop("served_at", "/files")
+        file = {
+            "id": file_id,
+            "name": name,
+            "title": name.partition(".")[0],
+            "mimetype": more.pop("mimetype", "text/plain"),
+            "size": len(data),
+            "url_private_download": f"{self.base_url.removesuffix('/api')}{at}/{file_id}",
+        }
+        self.told[file_id] = file
+        shared = {key: file[key] for key in ("id", "name", "title", "mimetype", "size")}
+        text = more.pop("text", "")
+        return self.write(team, channel, user, text, subtype="file_share", files=[shared], **more)
 
     def shown(self, team: Team, channel: str) -> list[Json]:
         """The bot's messages in a channel, oldest first."""
@@ -241,6 +266,8 @@ class FakeSlack:
         """The routes."""
         app = web.Application(client_max_size=10_000_000)
         app.router.add_route("*", "/api/{method}", self._api)
+        app.router.add_get("/files/{id}", self._file)
+        app.router.add_get("/moved/{id}", self._moved)
         app.router.add_get("/socket", self._socket)
         app.router.add_post("/respond/{id}", self._respond)
         return app
@@ -344,6 +371,24 @@ class FakeSlack:
             "enterprise_id": team.enterprise_id or None,
             "is_enterprise_install": False,
         }
+
+    def _files_info(self, team: Team, args: Json) -> Json:
+        if args["file"] not in self.told:
+            raise Refused("file_not_found")
+        return {"file": self.told[args["file"]]}
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        """Bytes for who shows a token; the page to log in for everybody else."""
+        self.shown_to_files.append((request.host, request.headers.get("Authorization", "")))
+        if not request.headers.get("Authorization", "").startswith("Bearer xoxb-"):
+            return web.Response(text="<h1>Log in</h1>", content_type="text/html")
+        data = self.files[request.match_info["id"]]
+        return web.Response(body=data, content_type="application/octet-stream")
+
+    async def _moved(self, request: web.Request) -> web.StreamResponse:
+        """The same bytes, at another host."""
+        port = request.url.port
+        raise web.HTTPFound(f"http://localhost:{port}/files/{request.match_info['id']}")
 
     def _users_info(self, team: Team, args: Json) -> Json:
         if args.get("user") not in team.users:

@@ -9,160 +9,28 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from bots import replies
 from bots.replies import Reply
 from bots.slack import blocks, views
-from engine.administration import Told
-from engine.commands import find_command
-from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
-from engine.errors import RateLimited
-from engine.posts import PostInfo, PostState, SourceFacts
-from engine.workspaces import Met
+from tests.fakes import message_samples
+from tests.fakes.message_samples import PICTURES, ROOT, Idiom, post
 from tests.fakes.slack import Json
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["PICTURES"]
+
 GOLDEN = ROOT / "tests" / "golden" / "slack_messages.json"
 PAGE = ROOT / "docs" / "reference" / "slack-messages.md"
-PICTURES = ROOT / "docs" / "pictures"
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
-TEXT = (
-    "You can request up to 240 hours of advanced sick leave [1]. Your lead approves it, usually within"
-    " two days [2].\n\n- Say how many hours you need [1]\n- Run `leave new --advance` to begin"
+IDIOM = Idiom(
+    platform="slack",
+    permalink="https://acme.slack.com/archives/C1/p1",
+    group="<!subteam^S0123456|@people>",
+    pinging="Ask <!channel> and <@U1> & @here [1].",
 )
-
-
-def citation(n: int, title: str, url: str, quote: str) -> Citation:
-    """A citation of document `n`."""
-    return Citation(n, f"{n:032x}.0", f"d{n}", f"{n:032x}", title, url, quote, 0, len(quote))
-
-
-CITATIONS = (
-    citation(
-        1, "Leave types", "https://handbook.example/leave", "You can request up to 240 hours."
-    ),
-    citation(
-        2,
-        "#people · how long does approval take?",
-        "https://acme.slack.com/archives/C1/p1",
-        "Usually two days.",
-    ),
-)
-FACTS = {
-    "d1": SourceFacts("", NOW - timedelta(days=400)),
-    "d2": SourceFacts("Grace", NOW - timedelta(days=95)),
-}
-
-
-def post(
-    surface: str = "channel", question: str = "How much sick leave can I get early?"
-) -> PostInfo:
-    """A post as the desk has it."""
-    met = Met("t", "w", "i", None if surface == "direct" else "c")
-    return PostInfo(
-        id="0000000000000000000000000000p0st",
-        job_id="j",
-        met=met,
-        platform="slack",
-        workspace="T1",
-        person="U1",
-        surface=surface,  # type: ignore[arg-type]
-        channel="C1",
-        thread="1.0",
-        question_id="1.0",
-        message_id="",
-        question=question,
-        addressed=True,
-        state=PostState.PENDING,
-        turn_id=None,
-        escalated_at=None,
-        resolved_at=None,
-        created_at=NOW,
-    )
-
-
-def hit(title: str, url: str, text: str) -> Hit:
-    """A hit with one passage."""
-    scores = ScoreParts(0, 0, 0, 0.5, 0.5, 0.5)
-    passage = Passage("x.0", 0, text, "", 0, len(text))
-    return Hit("x.0", "d", "r", "k", "handbook", title, url, 0.5, 0.5, scores, [passage])
 
 
 def samples() -> dict[str, Reply]:
     """Each message by what it is called on the page."""
-    answer = Answer(
-        TEXT, grounded=True, confidence=0.9, citations=CITATIONS, searched_kbs=("handbook",)
-    )
-    urls = {c.n: c.url for c in CITATIONS}
-    hits = (
-        hit("Expense rules", "https://handbook.example/expenses", "Keep every receipt for a year."),
-    )
-    nothing = Answer(
-        "I found no answer to this in handbook (214 documents searched). The closest pages are: Expense"
-        " rules. Try the words the documents would use, or add a document that says it.",
-        grounded=False,
-        confidence=0.1,
-        citations=(),
-        searched_kbs=("handbook",),
-        hits=hits,
-    )
-    delete = find_command("delete")
-    assert delete is not None
-    rows = [["mode", "auto", "channel"], ["threshold", "80 %", "workspace"]]
-    hostile = Answer(
-        "Ask <!channel> and <@U1> & @here [1].",
-        grounded=True,
-        confidence=0.9,
-        citations=CITATIONS[:1],
-        searched_kbs=(),
-    )
-    return {
-        "An answer in a channel": replies.answered(
-            replies.Shown(answer, post(), urls, FACTS), now=NOW
-        ),
-        "An answer for your eyes only": replies.answered(
-            replies.Shown(answer, post("private"), urls, FACTS), now=NOW
-        ),
-        "Shared with the channel": replies.shared(
-            replies.answered(replies.Shown(answer, post(), urls, FACTS), now=NOW),
-            "How much sick leave can I get early?",
-            "Ada",
-        ),
-        "Nothing found": replies.answered(
-            replies.Shown(nothing, post(), {-1: hits[0].url}, {}), now=NOW
-        ),
-        "Found by a search": replies.found(
-            SearchResult(hits, "receipts", "hybrid", ("handbook",), 214, 12.0),
-            {"x.0": hits[0].url},
-        ),
-        "A human is called": replies.escalated(
-            post(), post().question, "<!subteam^S0123456|@people>"
-        ),
-        "A limit is reached": replies.apology(
-            RateLimited(
-                "You have asked 10 questions in five minutes, which is the limit.",
-                retry_after_s=150,
-            ),
-            "1a2b3c4d",
-            "/kb",
-        ),
-        "Something is down": replies.apology(RuntimeError("never shown"), "1a2b3c4d", "/kb"),
-        "Let into a channel": replies.onboarding("/kb"),
-        "Before something is destroyed": replies.confirm(delete, "delete old-wiki", "c0nf1rm"),
-        "The question was edited": replies.rerun(post()),
-        "What a command says": replies.told(
-            Told("Settings of #help:", ("setting", "value", "set for"), rows)
-        ),
-        "What must not call anybody": replies.answered(
-            replies.Shown(hostile, post(), urls, {}), now=NOW
-        ),
-    }
+    return message_samples.samples(IDIOM)
 
 
 def golden() -> Json:
@@ -275,52 +143,27 @@ def picture(name: str, drawn: list[Json]) -> str:
 
 def slug(name: str) -> str:
     """A file name."""
-    return "slack-" + re.sub(r"[^a-z]+", "-", name.lower()).strip("-")
+    return message_samples.slug(IDIOM, name)
 
 
 def page() -> str:
-    """The page in docs: each message as a picture and as Block Kit JSON."""
-    out = [
-        "<!-- Made by `python -m tests.fakes.slack_samples`; change the code, not this page. -->\n",
-        "# Slack messages\n",
-        (
-            "What the bot sends, as a picture and as Block Kit. The pictures are drawn by a renderer"
-            " of ours that is approximately Slack's; the JSON is what is sent, and a test compares"
-            " it.\n"
-        ),
-    ]
-    made = golden()
-    for name, value in made.items():
-        out.append(f"## {name}\n")
-        if name in samples():
-            out.append(f"![{name}](../pictures/{slug(name)}.png)\n")
-        shown = json.dumps(value, indent=1, ensure_ascii=False)
-        out.append(
-            f"<details><summary>Block Kit</summary>\n\n```json\n{shown}\n```\n\n</details>\n"
-        )
-    return "\n".join(out)
+    """The page in docs."""
+    intro = (
+        "What the bot sends, as a picture and as Block Kit. The pictures are drawn by a renderer"
+        " of ours that is approximately Slack's; the JSON is what is sent, and a test compares"
+        " it."
+    )
+    return message_samples.page(IDIOM, golden(), intro=intro, what="Block Kit", pictured=samples())
 
 
 def write() -> None:
     """Write the golden file, the page and the pictures."""
     GOLDEN.write_text(json.dumps(golden(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        sys.stdout.write("no Chromium here: the pictures stay as they are\n")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for name, reply in samples().items():
-            _, rendered = blocks.render(reply)
-            source = Path(folder) / f"{slug(name)}.html"
-            source.write_text(picture(name, rendered), encoding="utf-8")
-            height = 120 + 34 * json.dumps(rendered).count('"type"') // 2
-            target = PICTURES / f"{slug(name)}.png"
-            subprocess.run(
-                [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                 f"--window-size=640,{min(height, 460)}", f"--screenshot={target}", f"file://{source}"],
-                check=True, capture_output=True, timeout=60,
-            )  # fmt: skip
+    pages = {
+        slug(name): picture(name, blocks.render(reply)[1]) for name, reply in samples().items()
+    }
+    message_samples.draw(pages)
 
 
 if __name__ == "__main__":

@@ -134,6 +134,31 @@ async def test_somebody_forgotten_is_nowhere_and_not_kept_again(notes, tmp_path)
     assert stored.added == 0
 
 
+async def test_of_two_threads_alike_the_newer_comes_first_while_only_talk_is_searched(
+    notes, tmp_path
+):
+    place = await bring_in(notes, slack_zip(tmp_path))
+    years = 60 * 24 * 365
+    old, new = (say(at, "The lost umbrella hangs in the hall.") for at in (-3 * years, 30))
+    await notes.engine.history.store(place, "C1", [old, new])
+    await notes.drain()
+
+    async def freshness() -> dict[str, float]:
+        kept = await notes.engine.search(notes.owner, "lost umbrella", kb="notes")
+        return {hit.url.rpartition("/")[2]: hit.scores.freshness for hit in kept.hits[:2]}
+
+    newest, oldest = await freshness()
+    assert (newest, oldest) == tuple(f"p{one.external_id.replace('.', '')}" for one in (new, old))
+    assert min((await freshness()).values()) < 0.75
+    await notes.engine.update_kb(notes.owner, "notes", search={"decay_half_life_s": 0})
+    assert set((await freshness()).values()) == {1.0}
+    await notes.engine.update_kb(notes.owner, "notes", search={})
+    await notes.engine.create_kb(notes.owner, "pages")
+    notes.owner = await notes.engine.owner()
+    both = await notes.engine.search(notes.owner, "lost umbrella")
+    assert {hit.scores.freshness for hit in both.hits} == {1.0}
+
+
 async def test_messages_older_than_a_channel_keeps_go(notes, tmp_path):
     await bring_in(notes, slack_zip(tmp_path))
     await notes.engine.history.set_retention(notes.owner, "general", 1)

@@ -5,30 +5,40 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 from engine.config import load_settings
 from engine.documents import NewDocument
+from engine.index import vespa_http
 from engine.runtime import open_engine
+from engine.settings import Settings
 from ingestion.host import run_worker
 from tests.fakes.vespa_server import FakeVespa, running
 
 TEXT = b"# Parking\n\nThe garage opens at 06:30 and closes at 22:00 on weekdays.\n"
 
 
+def settings_for(home: Path, port: int) -> Settings:
+    return load_settings(
+        home,
+        overrides={
+            "search.engine": "vespa",
+            "vespa.url": f"http://127.0.0.1:{port}",
+            "vespa.config_url": f"http://127.0.0.1:{port}",
+            "vespa.cells": "float",
+            "vespa.deploy_timeout_s": 20,
+            "embedding.model": "hashing",
+        },
+        environ={},
+    )
+
+
 async def test_a_document_is_deployed_for_ingested_found_and_forgotten(tmp_path: Path) -> None:
     server = FakeVespa()
     async with running(server) as port:
-        settings = load_settings(
-            tmp_path,
-            overrides={
-                "search.engine": "vespa",
-                "vespa.url": f"http://127.0.0.1:{port}",
-                "vespa.config_url": f"http://127.0.0.1:{port}",
-                "vespa.cells": "float",
-                "vespa.deploy_timeout_s": 20,
-                "embedding.model": "hashing",
-            },
-            environ={},
-        )
+        settings = settings_for(tmp_path, port)
         async with open_engine(settings) as engine:
             assert "can't be reached" in (await engine.health())["index"] or server.generation == 0
             owner = await engine.owner()
@@ -61,3 +71,39 @@ async def test_a_document_is_deployed_for_ingested_found_and_forgotten(tmp_path:
             assert await engine.index.revisions(owner.tenant_id, engine.embedder.space) == {}
     async with open_engine(settings) as engine:
         assert "can't be reached" in (await engine.health())["index"]
+
+
+async def test_a_full_vespa_keeps_documents_waiting_and_then_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vespa_http, "BLOCKED_S", 0.05)
+    monkeypatch.setattr(vespa_http, "FULL_RETRY_S", 0.05)
+    refused = 0
+
+    async def full(request: Request) -> Response | None:
+        nonlocal refused
+        writes = request.method in {"POST", "PUT"} and request.url.path.startswith("/document")
+        if not writes:
+            return None
+        refused += 1
+        if refused >= 7:  # more often than a job has attempts
+            server.faults.clear()
+        return JSONResponse({}, status_code=507)
+
+    server = FakeVespa()
+    async with running(server) as port, open_engine(settings_for(tmp_path, port)) as engine:
+        owner = await engine.owner()
+        kb = await engine.create_kb(owner, "office")
+        owner = await engine.owner()
+        server.faults.append(full)
+        added = [
+            await engine.add_document(
+                owner, kb.id, NewDocument(data=TEXT + name.encode(), filename=f"{name}.md")
+            )
+            for name in ("parking", "bicycles")
+        ]
+        async with asyncio.timeout(60):
+            await run_worker(engine, asyncio.Event(), idle_exit_s=0)
+        for one in added:
+            assert (await engine.get_document(owner, one.document_id)).state == "ready"
+        assert refused == 7

@@ -107,6 +107,23 @@ async def test_a_file_that_takes_too_long_ends_and_the_next_goes_on() -> None:
         assert (await pool.parse(b"next", "b.txt")).text == "next"
 
 
+async def test_a_file_that_hangs_does_not_hold_up_the_next(monkeypatch) -> None:
+    monkeypatch.setattr(parsing, "LONG_S", 0.05)
+    async with asyncio.timeout(60), open_parsing_pool(size=1, timeout_s=50) as pool:
+        hanging = asyncio.create_task(pool.parse(b"# First", "a.md"))
+        while not pool._children:  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0)
+        (child,) = pool._children
+        os.kill(child._process.pid, signal.SIGSTOP)
+        for name in ("b.md", "c.md"):  # what stands in is there for all that wait
+            assert (await pool.parse(b"# Next", name)).text == "# Next"
+        assert not hanging.done()
+        os.kill(child._process.pid, signal.SIGCONT)
+        assert (await hanging).text == "# First"
+        assert (await pool.parse(b"# Last", "d.md")).text == "# Last"
+        assert pool._words.slots._value == 1
+
+
 async def test_a_file_that_takes_too_much_memory_ends_and_the_next_goes_on() -> None:
     async with open_parsing_pool(timeout_s=15, memory_bytes=64 * 1024 * 1024) as pool:
         with pytest.raises(DocumentError) as caught:

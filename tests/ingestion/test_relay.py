@@ -23,7 +23,7 @@ def broker() -> MemoryBroker:
 
 
 def build(database, broker, *, free: int) -> Relay:
-    return Relay(database, broker, kinds=[KIND], free_slots=lambda: free)
+    return Relay(database, broker, kinds=lambda: [KIND], free_slots=lambda: free)
 
 
 def hinted(broker: MemoryBroker) -> list[str]:

@@ -20,6 +20,7 @@ from engine.domain import JobState, Lane
 from engine.errors import (
     Cancelled,
     DocumentError,
+    IndexFull,
     InvalidInput,
     RateLimited,
     Unavailable,
@@ -37,8 +38,11 @@ BOUND_S = 10
 class Tiny:
     """Does what it is given, and remembers what it was told."""
 
-    def __init__(self, work: Callable[[jobs.ClaimedJob], Awaitable[object]], *, alone=False):
+    def __init__(
+        self, work: Callable[[jobs.ClaimedJob], Awaitable[object]], *, alone=False, feeds=False
+    ):
         self.alone = alone
+        self.feeds = feeds
         self.work = work
         self.told: list[tuple[str, ...]] = []
         self.busy = 0
@@ -281,6 +285,44 @@ async def test_retry_after_is_obeyed(database, error):
         row = await until_row(database, job, lambda row: row.error != "")
     wait = row.run_at - before
     assert timedelta(seconds=333) <= wait <= timedelta(seconds=333 + BOUND_S)
+
+
+async def test_a_full_index_holds_what_feeds_it_and_nothing_else(database, caplog):
+    (full,) = await queue(database, max_attempts=1)
+    has_room = False
+
+    async def feed(_: jobs.ClaimedJob) -> None:
+        if not has_room:
+            raise IndexFull("It is full.", retry_after_s=3600)
+
+    feeding, other = Tiny(feed, feeds=True), Tiny(nothing)
+    async with working(database, feeding, slots=1, other=other) as worker:
+        await until_row(database, full, lambda row: row.error != "")
+        (late,) = await queue(database)
+        (beside,) = await queue(database, kind="other")
+        await other.until(lambda: other.began == [beside])
+        assert late not in feeding.began  # it does not even begin
+        has_room, worker._full_until = True, 0.0  # an hour passes
+        async with database.write() as session:
+            await session.execute(update(Job).values(run_at=clock.now()))
+        for job in (full, late):
+            await until_row(database, job, lambda row: row.state == JobState.DONE)
+    assert feeding.told == [("waiting", "It is full.")]
+    assert "what fills the index waits" in caplog.text
+
+
+async def test_a_worker_tells_that_the_index_is_full(database, monkeypatch):
+    monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
+    await queue(database)
+    handler = Tiny(raising(IndexFull("It is full.", retry_after_s=60)), feeds=True)
+    async with working(database, handler) as worker:
+        async with asyncio.timeout(BOUND_S):
+            while True:
+                async with database.read() as session:
+                    row = await session.get(WorkerRow, worker.id)
+                if row is not None and row.state == jobs.INDEX_FULL:
+                    break
+                await asyncio.sleep(0.01)
 
 
 async def test_an_unexpected_error_tells_an_incident_and_nothing_else(database, caplog):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import select
+import re
+import sqlite3
+from contextlib import closing
 
+import pytest
+from sqlalchemy import event, select
+
+from bots import replies
+from bots.slack import blocks
 from engine.db.tables import Channel, Message
 from engine.workspaces import RETENTION
+from tests.fakes.slack import form
 from tests.fakes.slack_rooms import said
 
 ASKED = "How do I reset the coffee machine?"
@@ -20,11 +27,11 @@ async def keep(place, channel: str = "C1", since: str = "", by: str = "UADA") ->
     return said(responses)
 
 
-async def talk(place, channel: str = "C1") -> dict:
+async def talk(place, channel: str = "C1", *, more: str = "") -> dict:
     """A question and its answer, as they are written there."""
     root = place.slack.write(place.team, channel, "UGUS", ASKED)
     await place.event(root)
-    reply = place.slack.write(place.team, channel, "UBOB", TOLD, thread_ts=root["ts"])
+    reply = place.slack.write(place.team, channel, "UBOB", TOLD + more, thread_ts=root["ts"])
     await place.event(reply)
     await place.drain()
     await place.notes.drain()
@@ -56,6 +63,13 @@ async def test_what_was_said_is_cited_to_its_message_with_author_and_age(place):
     assert "Hold both keys of the coffee machine" in said(shown)
     assert link in said(shown)
     assert "Ubob" in said(shown)
+
+
+async def test_a_search_leads_to_the_message_and_not_to_its_thread(place):
+    await keep(place)
+    reply = await talk(place, more=" It takes a while." * 60)
+    _, found = await place.command("UADA", "search it takes a while")
+    assert f"https://acme.slack.com/archives/C1/p{reply['ts'].replace('.', '')}" in said(found)
 
 
 async def test_an_edit_and_a_deletion_reach_the_next_answer(place):
@@ -256,3 +270,128 @@ async def test_a_channel_that_is_lost_is_read_by_nobody(place, kind):
     await place.event({"type": kind, "channel": "C1"})
     [shown] = await place.say("UBOB", "how do I reset the coffee machine?", channel="DUBOB")
     assert "Hold both keys" not in said(shown)
+
+
+async def test_a_question_in_a_kept_channel_takes_one_transaction(place):
+    """Whoever acknowledges Slack after it pays for no more."""
+    await keep(place)
+    seen: list[str] = []
+    async with place.notes.engine.db.write() as session:
+        engine = session.get_bind().engine
+    event.listen(engine, "begin", lambda _: seen.append("begin"))
+    asked = place.slack.write(place.team, "C1", "UGUS", f"{place.mention} {ASKED}")
+    await place.event(asked)
+    assert seen == ["begin"]
+    [kept] = await stored(place)
+    assert ASKED in kept
+
+
+async def test_where_authors_are_unnamed_pseudonyms_stand_for_them_everywhere(place):
+    await keep(place)
+    root = place.slack.write(place.team, "C1", "UGUS", ASKED)
+    told = f"{TOLD} Ask <@UGUS> for the keys."
+    reply = place.slack.write(place.team, "C1", "UBOB", told, thread_ts=root["ts"])
+    for message in (root, reply):
+        await place.event(message)
+    await place.notes.drain()
+    question = "how do I reset the coffee machine?"
+    [named] = await place.say("UADA", f"{place.mention} {question}")
+    assert "Ubob" in said(named)
+    _, [done] = await place.command("UADA", "anonymous on")
+    assert "is not named where it is quoted" in said(done)
+    [meanwhile] = await place.say("UADA", f"{place.mention} {question}?")
+    assert "Hold both keys" not in said(meanwhile)
+    await place.notes.drain()
+    [shown] = await place.say("UADA", f"{place.mention} {question}??")
+    assert "Hold both keys" in said(shown)
+    _, [found] = await place.command("UADA", "search who has the keys")
+    for name in ("Ubob", "Ugus"):
+        assert name not in said(shown) + said(found)
+        rows = [row for row in holding(place, name.encode()) if '"identity"' not in row]
+        assert rows == []
+    assert re.search(r"Person \w{5} · ", said(shown))
+    await place.command("UADA", "anonymous off")
+    await place.notes.drain()
+    [again] = await place.say("UADA", f"{place.mention} {question}???")
+    assert "Ubob" in said(again)
+
+
+def holding(place, words: bytes) -> list[str]:
+    """Every file of the installation with these words in it, and every row of its database."""
+    home = place.notes.engine.settings.home
+    found = [
+        str(path.relative_to(home))
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and ".db" not in path.name and words in path.read_bytes()
+    ]
+    with closing(sqlite3.connect(home / "scrubjay.db")) as db:
+        return found + [line[:300] for line in db.iterdump() if words.decode() in line]
+
+
+async def save(place, message: dict) -> None:
+    """A curator saves a message as an answer."""
+    body = {
+        "type": "message_action",
+        "callback_id": f"{blocks.PREFIX}{replies.SAVE}",
+        "action_ts": "1.5",
+        "trigger_id": "t1",
+        "user": {"id": "UADA"},
+        "team": {"id": place.team.id},
+        "channel": {"id": "C1", "name": "help"},
+        "message": message,
+    }
+    await place.post(form(body))
+    await place.drain()
+
+
+def deletion(message: dict, at: str = "1900000001.000000") -> dict:
+    return {
+        "type": "message",
+        "subtype": "message_deleted",
+        "channel": "C1",
+        "channel_type": "channel",
+        "deleted_ts": message["ts"],
+        "previous_message": {k: message[k] for k in ("type", "user", "ts", "text")},
+        "ts": at,
+    }
+
+
+async def test_a_deleted_messages_words_are_nowhere_any_more(place):
+    """Not in answers given before, saved answers, derived documents, caches, index or blobs."""
+    await keep(place)
+    reply = await talk(place)
+    [shown] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?")
+    await place.press("UADA", shown, "More detail")
+    await save(place, reply)
+    await place.notes.drain()
+    words = b"Hold both keys"
+    assert len(holding(place, words)) > 4
+    await place.event(deletion(reply))
+    [anew] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?!")
+    assert "Hold both keys" not in said(anew)
+    await place.notes.drain()
+    assert holding(place, words) == []
+
+
+async def test_somebody_forgotten_leaves_no_words_not_even_questions(place):
+    await keep(place)
+    await talk(place)
+    await place.say("UBOB", f"{place.mention} which gnomes guard the coffee machine?")
+    [shown] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?")
+    assert "Hold both keys" in said(shown)
+    assert holding(place, b"which gnomes")
+    _, [asked] = await place.command("UADA", "forget <@UBOB>")
+    await place.press("UADA", asked, "Yes, do it")
+    await place.notes.drain()
+    assert holding(place, b"which gnomes") == []
+    assert holding(place, b"Hold both keys") == []
+
+
+async def test_a_deleted_question_takes_its_words_along(place):
+    asked = place.slack.write(place.team, "C1", "UADA", f"{place.mention} which gnomes sleep here?")
+    await place.event(asked)
+    await place.drain()
+    assert holding(place, b"which gnomes")
+    await place.event(deletion(asked))
+    await place.drain()
+    assert holding(place, b"which gnomes") == []

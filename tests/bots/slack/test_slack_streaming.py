@@ -7,11 +7,12 @@ import json
 
 import pytest
 
+from bots import alive
 from bots.slack import screen
 from engine.errors import Unavailable
 from tests.fakes.library import ScriptedModel
 from tests.fakes.slack import Fault
-from tests.fakes.slack_rooms import said
+from tests.fakes.slack_rooms import said, until
 
 SICK = "How many hours of advanced sick leave can I request?"
 WRITTEN = (
@@ -175,3 +176,44 @@ async def test_twenty_questions_at_once_are_acknowledged_at_once(place):
     await place.drain()
     answered = [m for m in place.slack.shown(place.team, "C2") if "240 hours" in said(m)]
     assert len(answered) == 20
+
+
+class SilentModel(ScriptedModel):
+    """Says nothing until `go` is set; then a sentence, silence until `on`, and the rest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.go, self.on = asyncio.Event(), asyncio.Event()
+
+    async def stream(self, system, prompt, *, max_tokens=1024):
+        whole = self._next(prompt)
+        await self.go.wait()
+        first, _, rest = whole.text.partition(". ")
+        yield f"{first}. "
+        await self.on.wait()
+        yield rest
+        yield whole
+
+
+async def test_a_silent_model_lets_neither_status_nor_stream_lapse(place, writes, monkeypatch):
+    monkeypatch.setattr(alive, "SILENCE_S", 0.02)
+    writes()
+    model = place.notes.engine._asker._model = SilentModel(WRITTEN)
+    saying = asyncio.create_task(place.say("UBOB", f"{place.mention} {SICK}"))
+
+    def told(method: str) -> list:
+        return [
+            c
+            for c in place.slack.called(method)
+            if alive.STILL in json.dumps(c, ensure_ascii=False)
+        ]
+
+    await until(lambda: len(told("assistant.threads.setStatus")) >= 2)
+    model.go.set()
+    await until(lambda: len(told("chat.appendStream")) >= 2)
+    model.on.set()
+    [shown] = await saying
+    assert alive.STILL not in json.dumps(shown["blocks"], ensure_ascii=False)
+    assert "240 hours" in said(shown)
+    tasks = {json.dumps(c["chunks"]) for c in told("chat.appendStream")}
+    assert len(tasks) == 1  # one task that lives on, not one a sign

@@ -232,6 +232,9 @@ async def test_a_full_vespa_is_told_of_and_still_searched(
     with pytest.raises(IndexFull):
         await index.update_fields(TENANT, SPACE, [FieldUpdate("d-a", "r-a", hidden=True)])
     assert "is full" in await index.health()
+    figures = index.figures()
+    assert figures["vespa_blocked_total"] == 1
+    assert figures["vespa_operations_total"] == 4
     assert len((await index.search(asking("fox"))).hits) == 2
     await index.remove(TENANT, SPACE, [ref("a")])  # what makes room goes on
     assert names((await index.search(asking("fox"))).hits) == ["b"]

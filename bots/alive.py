@@ -1,0 +1,57 @@
+"""A sign of life while an answer is long in coming: platforms let a status lapse, and a stream end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bots.platform import Screen, Undelivered
+
+SILENCE_S = 50.0  # Slack's status lapses after two minutes, its streams after five
+STILL = "Still working on it…"
+
+
+class Alive:
+    """What is shown of an answer on its way, one thing at a time."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._turn = asyncio.Lock()
+        self.shown = asyncio.Event()
+
+    async def step(self, title: str) -> None:
+        """As the screen's."""
+        async with self._turn:
+            await self._screen.step(title)
+        self.shown.set()
+
+    async def grow(self, text: str) -> None:
+        """As the screen's."""
+        async with self._turn:
+            await self._screen.grow(text)
+        self.shown.set()
+
+
+@asynccontextmanager
+async def kept_alive(screen: Screen) -> AsyncIterator[Alive]:
+    """The screen, on which a step is shown whenever nothing else was for a while."""
+    alive = Alive(screen)
+    ticking = asyncio.create_task(_tick(alive))
+    try:
+        yield alive
+    finally:
+        ticking.cancel()
+        await asyncio.wait([ticking])
+
+
+async def _tick(alive: Alive) -> None:
+    while True:
+        alive.shown.clear()
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                await alive.shown.wait()
+        except TimeoutError:
+            with contextlib.suppress(Undelivered):  # who writes meets it too, and deals with it
+                await alive.step(STILL)

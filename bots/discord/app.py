@@ -1,0 +1,434 @@
+"""What the gateway tells, handed on to the core: messages, commands, buttons, forms, servers.
+
+An interaction is deferred before anything else is done about it; then a job is written, and nothing
+slow happens here. Messages of one channel are taken on in their order. Forms are opened here too,
+because Discord takes one only as the first reply, within three seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from bots import replies
+from bots.conversation import Ask, Inbound, Kind
+from bots.desk import Desk
+from bots.discord import completion, components, payloads, tree
+from bots.discord.adapter import DiscordPlatform
+from bots.discord.directory import Directory, Where
+from bots.discord.history import Keeper
+from bots.discord.onboarding import Onboarding
+from bots.discord.payloads import COMMAND, COMPLETION, COMPONENT, FORM, NAME, Interaction, Us
+from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
+from bots.platform import Spot, Undelivered
+from bots.reception import Reception
+from engine import clock
+from engine.clock import new_id
+from engine.engine import Engine
+from engine.errors import EngineError, NotFound
+from engine.workspaces import Met, Person, Sighting
+
+log = logging.getLogger(__name__)
+
+# How an interaction is replied to at once.
+MESSAGE, DEFERRED, DEFERRED_UPDATE, CHOICES, MODAL = 4, 5, 6, 8, 9
+EPHEMERAL = 1 << 6
+FORM_S = 2.0  # Discord waits three seconds for a form
+MESSAGES = frozenset({"MESSAGE_CREATE", "MESSAGE_DELETE", "MESSAGE_DELETE_BULK", "MESSAGE_UPDATE"})
+SOLVED = frozenset({"answered", "done", "resolved", "solved"})  # names of tags in a forum
+
+Raw = dict[str, Any]
+
+
+class DiscordApp:
+    """See the module. `hear` takes a gateway event; whatever follows runs beside it."""
+
+    def __init__(self, engine: Engine, platform: DiscordPlatform, desk: Desk) -> None:
+        self._engine = engine
+        self._platform = platform
+        self._desk = desk
+        self._reception = Reception(engine, desk.wake)
+        self._keeper = Keeper(engine)
+        self.directory = Directory()
+        self.onboarding = Onboarding(engine, platform, self.directory, self._reception)
+        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._beside: set[asyncio.Task[None]] = set()
+        self._homes: dict[str, str] = {}
+
+    def hear(self, name: str, data: Raw) -> None:
+        """Take a gateway event in; nothing is awaited here, so that they keep their order."""
+        self.directory.hear(name, data)
+        if name not in MESSAGES:  # those are kept before they are answered, in their line
+            self.start(self._keeper.hear(name, data))
+        match name:
+            case "INTERACTION_CREATE":
+                self.start(self._on_interaction(data))
+            case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
+                self.start(self._in_line(str(data.get("channel_id")), self.on_message(name, data)))
+            case "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK":
+                gone = self._on_deleted(name, data)
+                self.start(self._in_line(str(data.get("channel_id")), gone))
+            case "THREAD_DELETE":
+                self.start(self._on_thread_deleted(data))
+            case "READY":
+                self.start(self.onboarding.compare(data))
+            case "GUILD_CREATE":
+                self.start(self.onboarding.arrived(data))
+            case "GUILD_DELETE" if not data.get("unavailable"):
+                self.start(self.onboarding.left(str(data.get("id"))))
+            case _:
+                pass
+        if name.startswith("GUILD_"):
+            self._platform.forget(str(data.get("guild_id") or data.get("id")))
+
+    async def aclose(self) -> None:
+        """Let what runs beside end."""
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=5)
+
+    def start(self, work: Awaitable[object]) -> None:
+        """Something of this process, whose failure is logged."""
+        task = asyncio.create_task(self._quietly(work))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    @staticmethod
+    async def _quietly(work: Awaitable[object]) -> None:
+        try:
+            await work
+        except (EngineError, Undelivered) as error:
+            log.warning("beside the work: %s", error)
+        except Exception:  # the rim of what runs beside
+            log.exception("something beside the work failed")
+
+    async def _in_line(self, channel: str, work: Awaitable[None]) -> None:
+        line = self._lines.setdefault(channel, asyncio.Lock())
+        async with line:
+            await work
+
+    # Messages
+
+    async def on_message(self, event: str, data: Raw, *, late: bool = False) -> None:
+        """A message that was written or edited, as the gateway or the history tells of it.
+
+        One that comes `late` is answered if it called the bot: nobody waits for more.
+        """
+        await self._keeper.hear(event, data)
+        us = await self._us(str(data.get("guild_id") or ""))
+        where = await self._where(data)
+        kind: Kind = "edited" if event == "MESSAGE_UPDATE" else "new"
+        workspace = str(data.get("guild_id") or "")
+        author = str((data.get("author") or {}).get("id") or "")
+        if not workspace and author != us.bot_id:
+            workspace = await self._home(author)
+        mentions = "<#" in str(data.get("content") or "")
+        message = payloads.read_message(
+            data,
+            where,
+            workspace,
+            us,
+            now=clock.now(),
+            kind=kind,
+            channels=self.directory.names_of(workspace) if mentions else None,
+        )
+        if message is None or message.by_us or (late and not (message.calls_bot or message.thread)):
+            return
+        try:
+            await self._heard(message, str(data.get("channel_id")))
+        except NotFound:
+            if message.calls_bot or message.place == "direct":
+                await self.onboarding.explain(workspace, str(data.get("channel_id")))
+
+    async def _heard(self, message: Inbound, stands: str) -> None:
+        details = {"stands": stands}
+        decision, accepted = await self._reception.message(message, details)
+        if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
+            spot = Spot(
+                message.platform,
+                message.workspace,
+                message.channel,
+                message.author,
+                accepted.met,
+                thread=message.thread or message.message_id,
+                message_id=message.message_id,
+                is_direct=message.place == "direct",
+                details=details,
+            )
+            self._desk.show_seen(spot, ahead=accepted.ahead)
+
+    async def _on_deleted(self, event: str, data: Raw) -> None:
+        """Messages are gone; Discord tells neither what they said nor who wrote them."""
+        await self._keeper.hear(event, data)
+        ids = [str(one) for one in data.get("ids") or ([data["id"]] if "id" in data else [])]
+        where = await self._where(data)
+        for id_ in ids:
+            await self._withdraw(where, id_)
+
+    async def _on_thread_deleted(self, data: Raw) -> None:
+        """A post in a forum has the id of its first message."""
+        await self._withdraw(Where(str(data.get("parent_id"))), str(data.get("id")))
+
+    async def _withdraw(self, where: Where, message_id: str) -> None:
+        whose = await self._engine.chat.whose_question(NAME, where.channel, message_id)
+        if whose is None:
+            return
+        workspace, person = whose
+        gone = Inbound(
+            platform=NAME,
+            workspace=workspace,
+            channel=where.channel,
+            place=where.place,
+            message_id=message_id,
+            author=person,
+            text="",
+            kind="deleted",
+            thread="" if where.thread == message_id else where.thread,
+        )
+        await self._reception.message(gone)
+
+    async def _where(self, data: Raw) -> Where:
+        id_ = str(data.get("channel_id"))
+        if not data.get("guild_id"):
+            return Where(id_, place="direct")
+        raw = self.directory.channel(id_)
+        if raw is None:
+            try:
+                raw = await self._platform.api.call("GET", f"channels/{id_}")
+            except DiscordTrouble:
+                return Where(id_)
+            self.directory.put_channel(raw)
+        return self.directory.where(raw)
+
+    def _channel_name(self, id_: str) -> str:
+        raw = self.directory.channel(id_)
+        return str(raw.get("name") or "") if raw is not None else ""
+
+    async def _us(self, guild_id: str) -> Us:
+        me = await self._platform.me()
+        guild = self.directory.guild(guild_id) or {}
+        for role in guild.get("roles") or ():
+            if str((role.get("tags") or {}).get("bot_id")) == str(me["id"]):
+                return Us(str(me["id"]), str(role.get("id")))
+        return Us(str(me["id"]))
+
+    async def _home(self, person: str) -> str:
+        """The server a direct message belongs to: where its author was met last, else is a member."""
+        if homes := await self._engine.chat.homes_of(NAME, person):
+            return homes[0]
+        return await self.onboarding.find_home(person)
+
+    # Interactions
+
+    async def _on_interaction(self, data: Raw) -> None:
+        told = payloads.read_interaction(data)
+        match told.kind:
+            case _ if told.kind == COMPLETION:
+                await self._on_completion(told)
+            case _ if told.kind == COMMAND and told.action:
+                await self._on_menu(told)
+            case _ if told.kind == COMMAND:
+                await self._on_command(told)
+            case _ if told.kind == COMPONENT:
+                await self._on_press(told)
+            case _ if told.kind == FORM:
+                await self._on_form(told)
+            case _:
+                pass
+
+    async def _on_command(self, told: Interaction) -> None:
+        given = tree.read(told.data)
+        if given.command is not None and given.command.name == "setup":
+            await self._open_setup(told)
+            return
+        await self._defer(told)
+        if given.path == f"{tree.EVERYONES} {tree.REGISTER}":
+            await self._guarded(told, self._register(told, str(given.values.get("key") or "")))
+            return
+
+        async def take() -> None:
+            workspace = await self._workspace(told)
+            await self._reception.said(payloads.read_said(told, given, workspace))
+
+        await self._guarded(told, take())
+
+    async def _register(self, told: Interaction, key: str) -> None:
+        said = await self.onboarding.register(told, key)
+        await self._reply(told, replies.Reply(said))
+
+    async def _on_form(self, told: Interaction) -> None:
+        await self._defer(told)
+        if told.action == replies.BIND and told.guild and told.where.place == "channel":
+            # A channel that is set up before anybody asked in it is known by its id alone.
+            with contextlib.suppress(NotFound):
+                met = await self._met(told, told.guild)
+                await self._platform.learn(
+                    Spot(NAME, told.guild, told.where.channel, told.person, met)
+                )
+        await self._take_press(told, "fill")
+
+    async def _on_menu(self, told: Interaction) -> None:
+        await self._defer(told)
+
+        async def take() -> None:
+            workspace = await self._workspace(told)
+            pressed = payloads.read_menu(told, workspace, await self._us(told.guild))
+            if pressed is not None:
+                await self._reception.pressed(pressed)
+
+        await self._guarded(told, take())
+
+    async def _on_press(self, told: Interaction) -> None:
+        if told.action == replies.RATE_DOWN:
+            _, post_id = components.pressed_action(str(told.data.get("custom_id", "")))
+            await self._call_back(told, MODAL, components.reason_form(post_id))
+            await self._take_press(told, "follow", form="yes")
+            return
+        if told.action == replies.BIND:
+            await self._open_setup(told)
+            return
+        await self._call_back(told, DEFERRED_UPDATE)
+        await self._take_press(told, "follow")
+        if told.action == replies.RESOLVED and told.where.thread:
+            await self._mark_solved(told.where)
+
+    async def _take_press(self, told: Interaction, way: Any, **more: str) -> None:  # noqa: ANN401
+        async def take() -> None:
+            pressed = payloads.read_press(told, await self._workspace(told), way)
+            if pressed is None:
+                raise NotFound("This button is not known any more.")
+            details = {**pressed.details, **more}
+            await self._reception.pressed(replace(pressed, details=details))
+
+        await self._guarded(told, take())
+
+    async def _mark_solved(self, where: Where) -> None:
+        """Give a forum's post the tag that says so, where the forum has one."""
+        parent = self.directory.channel(where.channel) or {}
+        thread = self.directory.channel(where.thread) or {}
+        tags = [str(one) for one in thread.get("applied_tags") or ()]
+        for tag in parent.get("available_tags") or ():
+            if str(tag.get("name")).lower() in SOLVED and str(tag.get("id")) not in tags:
+                applied = [*tags, str(tag["id"])][:5]
+                path = f"channels/{where.thread}"
+                await self._platform.api.call("PATCH", path, {"applied_tags": applied})
+                return
+
+    # Replying at once
+
+    async def _defer(self, told: Interaction) -> None:
+        await self._call_back(told, DEFERRED, {"flags": EPHEMERAL})
+
+    async def _call_back(self, told: Interaction, kind: int, data: Raw | None = None) -> bool:
+        """The first reply, which Discord takes within three seconds; False where it did not.
+
+        The work goes on all the same: its outcome finds another way.
+        """
+        path = f"interactions/{told.id}/{told.token}/callback"
+        body = {"type": kind} | ({"data": data} if data is not None else {})
+        for last in (False, True):
+            try:
+                await self._platform.api.call("POST", path, body)
+            except DiscordTrouble as trouble:
+                if trouble.retry_in_s is not None and not last:
+                    continue
+                level = logging.INFO if trouble.code in LAPSED | {ACKNOWLEDGED} else logging.WARNING
+                log.log(level, "an interaction was not acknowledged: %s", trouble)
+                return trouble.code == ACKNOWLEDGED
+            else:
+                return True
+        return False
+
+    async def _guarded(self, told: Interaction, work: Awaitable[None]) -> None:
+        """Take something on; who wanted it hears why not. One place for every error of a command."""
+        try:
+            await work
+        except NotFound as error:
+            known = not told.guild or await self.onboarding.is_known(told.guild)
+            said = str(error) if known else self.onboarding.explanation(told.guild)
+            await self._reply(told, replies.Reply(said, kind="trouble"))
+        except Exception as error:
+            incident = new_id()[-8:]
+            if not isinstance(error, EngineError):
+                log.exception("an interaction was not taken on, incident %s", incident)
+            await self._reply(told, replies.apology(error, incident, self._platform.command))
+
+    async def _reply(self, told: Interaction, reply: replies.Reply) -> None:
+        """A reply without a job behind it."""
+        way = "fill" if told.kind in {COMMAND, FORM} else "follow"
+        met = Met("", "", "", None)
+        details = payloads.reply_details(told, way)  # type: ignore[arg-type]
+        spot = Spot(NAME, told.guild, told.where.channel, told.person, met, details=details)
+        if not await self._platform.respond(spot, reply):
+            log.info("an interaction could not be replied to any more")
+
+    async def _workspace(self, told: Interaction) -> str:
+        """The server an interaction belongs to; in a direct message that of the answer it is about."""
+        if told.guild:
+            return told.guild
+        _, value = components.pressed_action(str(told.data.get("custom_id", "")))
+        post_id = value.partition(":")[0]
+        found = None
+        if post_id:
+            found = await self._engine.chat.workspace_of_post(NAME, told.person, post_id)
+        workspace = found or await self._home(told.person)
+        if not workspace:
+            raise NotFound(self.onboarding.explanation(""))
+        return workspace
+
+    # Forms and completion
+
+    async def _open_setup(self, told: Interaction) -> None:
+        """The set-up form, filled with what there is; where that takes too long, it is said so."""
+        try:
+            async with asyncio.timeout(FORM_S):
+                kind, data = MODAL, await self._setup_form(told)
+        except (EngineError, TimeoutError) as error:
+            said = str(error) or "Setting me up takes a moment just now: try again."
+            kind, data = MESSAGE, {"content": said[:1900], "flags": EPHEMERAL}
+        await self._call_back(told, kind, data)
+
+    async def _setup_form(self, told: Interaction) -> Raw:
+        workspace = await self._workspace(told)
+        met = await self._met(told, workspace)
+        caller = await self._engine.chat.caller(met)
+        kbs = await self._engine.chat.managed_kbs(caller)
+        channel = await self._engine.chat.channel(met)
+        if channel is None:
+            raise NotFound("Do this in the channel you want to set up.")
+        behaviour = await self._engine.chat.behaviour(met)
+        bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
+        names = [kb.name for kb in kbs]
+        if not names:
+            create = tree.worded("`create`")
+            raise NotFound(f"There is no knowledge base yet. Make one first: {create}.")
+        return components.setup_form(
+            names, self._channel_name(told.where.channel), kb=bound, mode=behaviour.mode
+        )
+
+    async def _met(self, told: Interaction, workspace: str) -> Met:
+        """Who acts, with what the interaction itself tells of them."""
+        channel = "" if told.where.place == "direct" else told.where.channel
+        met = await self._engine.chat.meet(Sighting(NAME, workspace, told.person, channel))
+        if told.member:
+            person = Person(told.name, is_full_member=True, is_admin=told.is_manager)
+            await self._engine.chat.learn_person(met, person)
+        return met
+
+    async def _on_completion(self, told: Interaction) -> None:
+        choices: list[Raw] = []
+        try:
+            async with asyncio.timeout(FORM_S):
+                workspace = await self._workspace(told)
+                caller = await self._engine.chat.caller(await self._met(told, workspace))
+                given = tree.read(told.data)
+                choices = await completion.choices(
+                    self._engine, caller, given, self.directory, workspace, told.member
+                )
+        except (EngineError, TimeoutError) as error:
+            log.info("nothing is completed: %s", error)
+        await self._call_back(told, CHOICES, {"choices": choices})

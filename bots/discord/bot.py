@@ -1,0 +1,124 @@
+"""The Discord bot as a running thing: its REST, gateway and app, for one open engine.
+
+`open_discord_bot` makes it; `run` works until it is told to stop. Of several processes with one token
+one holds the gateway, and all of them answer. The desk may be another bot's, where one process runs
+both platforms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bots.desk import Desk
+from bots.discord import tree
+from bots.discord.adapter import DiscordPlatform
+from bots.discord.app import DiscordApp
+from bots.discord.catching_up import CatchingUp
+from bots.discord.client import RECONNECT_S, Gateway, pause
+from bots.discord.rest import DiscordApi, DiscordTrouble, open_api
+from engine.engine import Engine
+from engine.errors import ConfigurationError, EngineError, Unavailable
+
+log = logging.getLogger(__name__)
+
+PURGE_S = 3600.0
+COMMANDS_LIFE_S = 365 * 24 * 3600.0  # how long it is remembered which commands Discord was told
+
+
+class DiscordBot:
+    """See the module. Get one from `open_discord_bot`. A desk that is given is run by its owner."""
+
+    def __init__(self, engine: Engine, api: DiscordApi, desk: Desk | None = None) -> None:
+        self._engine = engine
+        self._settings = engine.settings.discord
+        self.api = api
+        self.platform = DiscordPlatform(engine, api)
+        self._runs_desk = desk is None
+        self.desk = desk or Desk(engine, {})
+        self.desk.serve(self.platform)
+        self.app = DiscordApp(engine, self.platform, self.desk)
+        self.gateway = Gateway(engine, self._hear)
+        self.catching_up = CatchingUp(engine, self.platform, self.app)
+        self.platform.gateway = self.gateway.shared_state
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Connect, answer, and keep house, until `stop`."""
+        if not await self._introduced(stop):
+            return
+        async with asyncio.TaskGroup() as tasks:
+            if self._runs_desk:
+                tasks.create_task(self.desk.run(stop))
+            tasks.create_task(self.gateway.run(stop))
+            tasks.create_task(self.catching_up.run(stop))
+            tasks.create_task(self._keep_house(stop))
+        await self.app.aclose()
+
+    async def _introduced(self, stop: asyncio.Event) -> bool:
+        """Whether Discord was reached; it is tried until it is, or until `stop`."""
+        pause_s = RECONNECT_S[0]
+        while not stop.is_set():
+            try:
+                await self.introduce()
+            except Unavailable as error:
+                log.warning("%s Trying again", error, extra={"in_s": pause_s})
+                await pause(stop, pause_s)
+                pause_s = min(2 * pause_s, RECONNECT_S[1])
+            else:
+                return True
+        return False
+
+    async def introduce(self) -> None:
+        """See that the token is one, and tell Discord the commands where they changed."""
+        try:
+            await self.platform.me()
+        except DiscordTrouble as trouble:
+            if trouble.status == 401:
+                raise ConfigurationError(
+                    "discord.bot_token is refused by Discord: copy it anew from your application's"
+                    " Bot page, where Reset Token makes one."
+                ) from None
+            raise Unavailable("Discord can't be reached: check the network.") from None
+        try:
+            await self.sync_commands()
+        except (DiscordTrouble, EngineError) as error:
+            log.warning("Discord was not told of the commands, and keeps those it knows: %s", error)
+
+    async def sync_commands(self) -> bool:
+        """Tell Discord the commands, if they are not what it was told last; says whether."""
+        me = await self.platform.me()
+        application, server = me["application_id"], self._settings.development_server
+        place = f"applications/{application}" + (f"/guilds/{server}" if server else "")
+        commands = tree.payload()
+        key, digest = f"discord:commands:{place}", tree.digest(commands).encode()
+        if await self._engine.limits.get(key) == digest:
+            return False
+        await self.api.call("PUT", f"{place}/commands", commands)
+        await self._engine.limits.put(key, digest, ttl_s=COMMANDS_LIFE_S)
+        return True
+
+    def _hear(self, name: str, data: dict[str, Any]) -> None:
+        self.app.hear(name, data)
+        self.catching_up.hear(name, data)
+
+    async def _keep_house(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._engine.chat.purge_due()
+            except EngineError as error:
+                log.warning("what removed servers left was not purged: %s", error)
+            await pause(stop, PURGE_S)
+
+
+@asynccontextmanager
+async def open_discord_bot(engine: Engine, desk: Desk | None = None) -> AsyncIterator[DiscordBot]:
+    """The bot of an open engine; everything it holds is closed on exit."""
+    async with open_api(engine.settings.discord) as api:
+        bot = DiscordBot(engine, api, desk)
+        try:
+            yield bot
+        finally:
+            bot.desk.leave(bot.platform)

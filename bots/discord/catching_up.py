@@ -1,0 +1,126 @@
+"""What was said while nobody listened: read up after a session was lost, or the process was down.
+
+A short gap is closed by the gateway itself, which replays it (RESUME). For a longer one it is kept
+how far messages were heard, and when a session begins anew the channels and threads with newer ones
+are read from there. A message that was heard before is taken on once all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from bots.discord import payloads
+from bots.discord.adapter import DiscordPlatform
+from bots.discord.app import DiscordApp
+from bots.discord.client import pause
+from bots.discord.permissions import FORUMS, THREADS, server_of
+from bots.discord.rest import DiscordTrouble
+from engine import clock
+from engine.discord_access import may_read
+from engine.engine import Engine
+from engine.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+NOTE_S = 5.0  # how often it is kept how far messages were heard
+KEPT_S = 30 * 24 * 3600.0
+OVERLAP = timedelta(seconds=30)
+LATEST = timedelta(hours=12)  # what was asked longer ago nobody waits for any more
+PAGE, PAGES = 100, 10
+
+
+class CatchingUp:
+    """See the module."""
+
+    def __init__(self, engine: Engine, platform: DiscordPlatform, app: DiscordApp) -> None:
+        self._engine = engine
+        self._platform = platform
+        self._app = app
+        self._heard: dict[str, int] = {}  # the newest message by server
+        self._kept: dict[str, int] = {}
+        self._due: set[str] = set()  # servers that a new session is about to tell of
+
+    def hear(self, name: str, data: Mapping[str, Any]) -> None:
+        """Follow what the gateway tells."""
+        match name:
+            case "READY":
+                self._due |= {str(one.get("id")) for one in data.get("guilds") or ()}
+            case "GUILD_CREATE" if str(data.get("id")) in self._due:
+                self._due.discard(str(data.get("id")))
+                self._app.start(self.catch_up(data))
+            case "MESSAGE_CREATE" if data.get("guild_id"):
+                guild_id = str(data["guild_id"])
+                self._heard[guild_id] = max(self._heard.get(guild_id, 0), int(data["id"]))
+            case _:
+                pass
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep how far messages were heard, now and then and at the end."""
+        while not stop.is_set():
+            await pause(stop, NOTE_S)
+            try:
+                await self.note()
+            except EngineError as error:
+                log.warning("how far messages were heard was not kept: %s", error)
+
+    async def note(self) -> None:
+        """Keep how far messages were heard."""
+        for guild_id, newest in list(self._heard.items()):
+            if self._kept.get(guild_id) != newest and await self._app.onboarding.is_known(guild_id):
+                await self._engine.limits.put(_key(guild_id), str(newest).encode(), ttl_s=KEPT_S)
+                self._kept[guild_id] = newest
+
+    async def catch_up(self, guild: Mapping[str, Any]) -> int:
+        """Take on what was said on a server since it was heard last; how many messages were read."""
+        guild_id = str(guild.get("id"))
+        if not await self._app.onboarding.is_known(guild_id):
+            return 0
+        raw = await self._engine.limits.get(_key(guild_id))
+        newest = self._kept[guild_id] = int(raw) if raw else 0
+        self._heard[guild_id] = max(self._heard.get(guild_id, 0), newest)
+        if not newest:  # connected just now: what was said before was not said to the bot
+            return 0
+        since = max(
+            payloads.snowflake(payloads.posted_at(str(newest)) - OVERLAP),
+            payloads.snowflake(clock.now() - LATEST),
+        )
+        me: Mapping[str, Any] = next(iter(guild.get("members") or ()), {})
+        server, read = server_of(guild), 0
+        for channel in [*(guild.get("channels") or ()), *(guild.get("threads") or ())]:
+            last = int(channel.get("last_message_id") or 0)
+            if last <= since or channel.get("type") in FORUMS:
+                continue
+            if channel.get("type") not in THREADS and not may_read(server, channel, me):
+                continue
+            read += await self._read(guild_id, str(channel["id"]), since)
+        if read:
+            log.info("read what was said while nobody listened", extra={"messages": read})
+        return read
+
+    async def _read(self, guild_id: str, channel: str, after: int) -> int:
+        read = 0
+        for _ in range(PAGES):
+            query: dict[str, str | int] = {"limit": PAGE, "after": str(after)}
+            try:
+                path = f"channels/{channel}/messages"
+                page = await self._platform.api.call("GET", path, query=query)
+            except DiscordTrouble as trouble:
+                log.warning("a channel was not read up: %s", trouble)
+                return read
+            for message in sorted(page, key=lambda one: int(one["id"])):
+                after = int(message["id"])
+                self._heard[guild_id] = max(self._heard.get(guild_id, 0), after)
+                told = {**message, "guild_id": guild_id}
+                await self._app.on_message("MESSAGE_CREATE", told, late=True)
+                read += 1
+            if len(page) < PAGE:
+                return read
+        return read
+
+
+def _key(guild_id: str) -> str:
+    return f"discord:heard:{guild_id}"

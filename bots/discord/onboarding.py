@@ -1,0 +1,213 @@
+"""How a server comes to be connected, and what happens when the bot is taken away.
+
+A server belongs to nobody until somebody who manages it brings a key, or an operator names it: until
+then it gets an explanation, and nothing of it is kept. When the bot is removed its installation
+pauses, and what it left is purged later, as on every platform.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from bots.conversation import Joined
+from bots.discord.adapter import DiscordPlatform
+from bots.discord.directory import Directory, Target
+from bots.discord.payloads import NAME, Interaction
+from bots.discord.permissions import INVITE, SEND, TEXT, held
+from bots.discord.rest import DiscordApi, DiscordTrouble
+from bots.reception import Reception
+from bots.replies import Reply
+from engine import clock
+from engine.discord_access import VIEW
+from engine.engine import Engine
+from engine.errors import Forbidden, InvalidInput, NotFound
+from engine.workspaces import NewInstallation, Person, Sighting
+
+log = logging.getLogger(__name__)
+
+NEW = timedelta(hours=1)  # a server the bot came to so recently is told what it is
+TOLD_S = 30 * 24 * 3600.0
+EXPLAINED_EVERY_S, EXPLAINED_AT_ONCE = 600.0, 2.0
+HOMES_MAX = 20  # servers that are asked whether somebody is a member
+CACHED_S = 30.0
+INVITE_PAGE = "https://discord.com/oauth2/authorize"
+
+UNCONNECTED = (
+    "This server is not connected yet, so I answer nothing here and keep nothing. Somebody with"
+    " Manage Server says `/kb register` with a key from whoever runs me (`scrubjay bot"
+    " discord-key`); or they connect it themselves: `scrubjay bot register {guild}`."
+)
+UNKNOWN_PERSON = (
+    "I answer people from the servers I am connected to, and I know you from none of them. Ask me"
+    " there first."
+)
+
+
+class Onboarding:
+    """See the module."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        platform: DiscordPlatform,
+        directory: Directory,
+        reception: Reception,
+    ) -> None:
+        self._engine = engine
+        self._platform = platform
+        self._directory = directory
+        self._reception = reception
+        self._known: dict[str, float] = {}
+
+    async def is_known(self, guild_id: str) -> bool:
+        """Whether a server is connected; that it is is remembered for a while."""
+        if time.monotonic() - self._known.get(guild_id, -CACHED_S) < CACHED_S:
+            return True
+        try:
+            await self._engine.chat.find_installation(NAME, team_id=guild_id)
+        except NotFound:
+            self._known.pop(guild_id, None)
+            return False
+        self._known[guild_id] = time.monotonic()
+        return True
+
+    def explanation(self, guild_id: str) -> str:
+        """Why there is no answer, where a server or a person is not known."""
+        return UNCONNECTED.format(guild=guild_id) if guild_id else UNKNOWN_PERSON
+
+    async def explain(self, guild_id: str, channel: str) -> None:
+        """Say so where the bot was called; not to everyone who tries."""
+        wait_s = await self._engine.limits.take(
+            f"discord:explained:{guild_id or channel}",
+            rate_per_s=1 / EXPLAINED_EVERY_S,
+            burst=EXPLAINED_AT_ONCE,
+        )
+        if wait_s <= 0:
+            await self._platform.post(Target(channel), Reply(self.explanation(guild_id)))
+
+    # Connecting
+
+    async def register(self, told: Interaction, key: str) -> str:
+        """Connect the server an interaction came from; what to say of it."""
+        if not told.guild:
+            raise InvalidInput("Say this on the server that is to be connected.", field="key")
+        if not told.is_manager:
+            raise Forbidden("Connecting a server takes its Manage Server permission.")
+        tenant_id = await self._engine.chat.redeem_key(key, told.guild)
+        name = await install(
+            self._engine, self._platform.api, tenant_id, told.guild, by=told.person
+        )
+        met = await self._engine.chat.meet(Sighting(NAME, told.guild, told.person))
+        person = Person(told.name, is_full_member=True, is_admin=True)
+        await self._engine.chat.learn_person(met, person)
+        if told.where.place == "channel":
+            await self._reception.joined(Joined(NAME, told.guild, told.where.channel, told.person))
+        return (
+            f"**{name}** is connected. `/kb-admin setup` sets a channel up; `/kb help` says more."
+        )
+
+    async def find_home(self, person: str) -> str:
+        """A connected server that somebody is a member of; empty where there is none."""
+        asked = 0
+        for installed in await self._engine.chat.list_installations():
+            if installed.platform != NAME or installed.state != "active" or asked >= HOMES_MAX:
+                continue
+            asked += 1
+            try:
+                path = f"guilds/{installed.team_id}/members/{person}"
+                await self._platform.api.call("GET", path)
+            except DiscordTrouble:
+                continue
+            return installed.team_id
+        return ""
+
+    # Coming and going
+
+    async def arrived(self, guild: Mapping[str, Any]) -> None:
+        """The bot is on a server. One it has just come to, and that is not connected, is told how."""
+        id_ = str(guild.get("id"))
+        joined = str(guild.get("joined_at") or "")
+        if not joined or datetime.fromisoformat(joined) < clock.now() - NEW:
+            return
+        if await self.is_known(id_):
+            return
+        mine = await self._engine.limits.acquire(
+            f"discord:greeted:{id_}", joined[:19], lease_s=TOLD_S
+        )
+        channel = self._speaking_place(guild)
+        if mine and channel:
+            await self.explain(id_, channel)
+
+    def _speaking_place(self, guild: Mapping[str, Any]) -> str:
+        """A channel of a server that the bot may write in: the one for such messages first."""
+        me: Mapping[str, Any] = next(iter(guild.get("members") or ()), {})
+        chosen = str(guild.get("system_channel_id") or "")
+        channels = sorted(
+            (one for one in guild.get("channels") or () if one.get("type") == TEXT),
+            key=lambda one: (str(one.get("id")) != chosen, one.get("position") or 0),
+        )
+        needed = VIEW | SEND
+        return next(
+            (str(one["id"]) for one in channels if held(guild, one, me) & needed == needed), ""
+        )
+
+    async def left(self, guild_id: str) -> None:
+        """The bot was removed from a server."""
+        self._known.pop(guild_id, None)
+        await self._engine.chat.pause_installation(NAME, team_id=guild_id)
+
+    async def compare(self, ready: Mapping[str, Any]) -> None:
+        """At the beginning of a session: pause what the bot was removed from meanwhile."""
+        shard, shards = ready.get("shard") or (0, 1)
+        here = {str(one.get("id")) for one in ready.get("guilds") or ()}
+        for installed in await self._engine.chat.list_installations():
+            if installed.platform != NAME or installed.state != "active":
+                continue
+            mine = (int(installed.team_id) >> 22) % shards == shard
+            if mine and installed.team_id not in here:
+                log.warning("the bot is no longer on a server", extra={"server": installed.team_id})
+                await self.left(installed.team_id)
+
+
+async def install(
+    engine: Engine, api: DiscordApi, tenant_id: str, guild_id: str, *, by: str = ""
+) -> str:
+    """Connect a server the bot is on to a tenant; its name. `NotFound` where the bot is not there."""
+    try:
+        guild = await api.call("GET", f"guilds/{guild_id}")
+    except DiscordTrouble as trouble:
+        if trouble.status not in {403, 404}:
+            raise
+        raise NotFound(
+            f"The bot is not on a server {guild_id}: invite it there first"
+            " (`scrubjay bot discord-key` prints the link)."
+        ) from None
+    me = await api.call("GET", "users/@me")
+    name = str(guild.get("name") or guild_id)
+    new = NewInstallation(
+        platform=NAME,
+        team_id=guild_id,
+        token="",  # one for all servers, and in the settings
+        name=name,
+        url=f"https://discord.com/channels/{guild_id}",
+        bot_user_id=str(me["id"]),
+        installed_by=by,
+    )
+    await engine.chat.install(tenant_id, new)
+    return name
+
+
+async def invite_link(api: DiscordApi) -> str:
+    """The page on which somebody lets the bot onto a server, with the least it needs."""
+    told = await api.call("GET", "oauth2/applications/@me")
+    query = {
+        "client_id": str(told["id"]),
+        "scope": "bot applications.commands",
+        "permissions": str(INVITE),
+    }
+    return f"{INVITE_PAGE}?{urlencode(query)}"

@@ -1,0 +1,275 @@
+"""Discord's payloads as the core's values: messages, commands, menus, buttons, forms. Pure.
+
+An interaction carries where it happened, who acted with which permissions, and a token to reply
+with for fifteen minutes, which goes along in `details`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from bots.conversation import Inbound, Kind, Place, Pressed, Said
+from bots.discord import components, markup, tree
+from bots.discord.directory import Where
+from bots.discord.permissions import DIRECT, GROUP, THREADS, is_manager
+
+Payload = Mapping[str, Any]
+
+NAME = "discord"
+EPOCH_MS = 1_420_070_400_000
+TALK, REPLY, STARTER = 0, 19, 21  # types of messages that people write, and a thread's copy of one
+COMMAND, COMPONENT, COMPLETION, FORM = 2, 3, 4, 5  # types of interactions
+
+
+@dataclass(frozen=True, slots=True)
+class Us:
+    """Who the bot is: its account, and the role that Discord made for it on a server, if any."""
+
+    bot_id: str
+    role_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """What every interaction has: who acts, where, and how it is replied to."""
+
+    id: str
+    token: str
+    kind: int
+    guild: str
+    where: Where
+    person: str
+    member: Payload  # roles, resolved permissions; empty in direct messages
+    data: Payload
+    message: Payload
+    name: str = ""
+    locale: str = ""
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether who acts may set a server up."""
+        return is_manager(int(self.member.get("permissions") or 0))
+
+    @property
+    def action(self) -> str:
+        """Our name for a button, form or menu; empty for anything else."""
+        if self.kind == COMMAND:
+            return tree.MENUS.get(str(self.data.get("name")), "")
+        return components.pressed_action(str(self.data.get("custom_id", "")))[0]
+
+
+# Messages
+
+
+def read_message(
+    data: Payload,
+    where: Where,
+    workspace: str,
+    us: Us,
+    *,
+    now: datetime,
+    kind: Kind = "new",
+    channels: Mapping[str, str] | None = None,
+) -> Inbound | None:
+    """What a message asks for; None where an edit changed no words. `channels`: names by id."""
+    author = data.get("author") or {}
+    author_id = str(author.get("id") or "")
+    id_ = str(data.get("id", ""))
+    if not author_id or (kind == "edited" and not data.get("edited_timestamp")):
+        return None  # a link was unfurled
+    text, _, calls_others = _read(data, us, channels)
+    opens = where.in_forum and id_ == where.thread
+    if opens:  # a post in a forum: its title is the question, so it asks by its place
+        text = f"{where.title.rstrip('?!. ')}?\n\n{text}".strip()
+    return Inbound(
+        platform=NAME,
+        workspace=workspace,
+        channel=where.channel,
+        place=where.place,
+        message_id=id_,
+        author=author_id,
+        text=text,
+        kind=kind,
+        # A message that has become a thread's root stays one: both have the same id.
+        thread="" if opens or where.thread == id_ else where.thread,
+        calls_bot=calls_bot(data, us),
+        calls_others=calls_others,
+        by_bot=bool(author.get("bot")) or bool(data.get("webhook_id")),
+        by_us=author_id == us.bot_id,
+        is_notice=data.get("type", TALK) not in {TALK, REPLY},
+        age=now - posted_at(id_) if kind == "edited" else timedelta(0),
+    )
+
+
+def calls_bot(data: Payload, us: Us) -> bool:
+    """Whether a message mentions the bot or its role, or replies to a message of it."""
+    if any(str(one.get("id")) == us.bot_id for one in data.get("mentions") or ()):
+        return True
+    if us.role_id and us.role_id in map(str, data.get("mention_roles") or ()):
+        return True
+    answered = data.get("referenced_message") if data.get("type") == REPLY else None
+    by = (answered.get("author") or {}) if isinstance(answered, Mapping) else {}
+    # Without the content intent such a reply comes without its words, and asks nothing.
+    return str(by.get("id")) == us.bot_id and bool(data.get("content"))
+
+
+def read_text(
+    data: Payload, us: Us | None = None, channels: Mapping[str, str] | None = None
+) -> str:
+    """A message's words, mentions as names and the bot's own left out."""
+    return _read(data, us, channels)[0]
+
+
+def _read(
+    data: Payload, us: Us | None = None, channels: Mapping[str, str] | None = None
+) -> tuple[str, bool, bool]:
+    return markup.read_text(
+        str(data.get("content") or ""),
+        bot_user_id=us.bot_id if us is not None else "",
+        bot_role_ids=[us.role_id] if us is not None and us.role_id else [],
+        people={str(one.get("id")): name_of(one) for one in data.get("mentions") or ()},
+        channels=channels,
+    )
+
+
+def name_of(user: Payload, member: Payload | None = None) -> str:
+    """How somebody is called on a server."""
+    nick = (member or {}).get("nick")
+    return str(nick or user.get("global_name") or user.get("username") or user.get("id") or "")
+
+
+def posted_at(snowflake: str) -> datetime:
+    """The time that is in an id."""
+    ms = (int(snowflake or 0) >> 22) + EPOCH_MS
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def snowflake(at: datetime) -> int:
+    """The first id of a time."""
+    return max(0, int(at.timestamp() * 1000) - EPOCH_MS) << 22
+
+
+# Interactions
+
+
+def read_interaction(data: Payload) -> Interaction:
+    """An interaction, taken apart."""
+    member: Payload = data.get("member") or {}
+    user: Payload = member.get("user") or data.get("user") or {}
+    channel: Payload = data.get("channel") or {}
+    return Interaction(
+        id=str(data.get("id", "")),
+        token=str(data.get("token", "")),
+        kind=int(data.get("type") or 0),
+        guild=str(data.get("guild_id") or ""),
+        where=_where(channel, str(data.get("channel_id") or channel.get("id") or "")),
+        person=str(user.get("id", "")),
+        member=member,
+        data=data.get("data") or {},
+        message=data.get("message") or {},
+        name=name_of(user, member),
+        locale=str(data.get("locale") or ""),
+    )
+
+
+def _where(channel: Payload, id_: str) -> Where:
+    places: Mapping[object, Place] = {DIRECT: "direct", GROUP: "group"}
+    if channel.get("type") in THREADS:
+        return Where(str(channel.get("parent_id") or id_), id_)
+    return Where(id_, place=places.get(channel.get("type"), "channel"))
+
+
+def read_said(told: Interaction, given: tree.Given, workspace: str) -> Said:
+    """A slash command, as the line it stands for."""
+    return Said(
+        platform=NAME,
+        workspace=workspace,
+        channel=told.where.channel,
+        person=told.person,
+        line=given.line,
+        key=told.id,
+        place=told.where.place,
+        details=reply_details(told, "fill"),
+    )
+
+
+def read_menu(told: Interaction, workspace: str, us: Us) -> Pressed | None:
+    """A choice from a message's menu; None for none of ours."""
+    messages = (told.data.get("resolved") or {}).get("messages") or {}
+    message: Payload = messages.get(str(told.data.get("target_id")), {})
+    if not told.action or not message:
+        return None
+    author: Payload = message.get("author") or {}
+    id_ = str(message.get("id", ""))
+    url = (
+        f"https://discord.com/channels/{workspace}/{told.where.thread or told.where.channel}/{id_}"
+    )
+    text = read_text(message, us)
+    return Pressed(
+        platform=NAME,
+        workspace=workspace,
+        channel=told.where.channel,
+        person=told.person,
+        action=told.action,
+        key=told.id,
+        message_id=id_,
+        thread=told.where.thread or id_,
+        place=told.where.place,
+        details=reply_details(told, "fill")
+        | {
+            "text": text[:4000],
+            "author": str(author.get("id", "")),
+            "author_name": name_of(author),
+            "url": url,
+        },
+    )
+
+
+def read_press(told: Interaction, workspace: str, way: Literal["fill", "follow"]) -> Pressed | None:
+    """A pressed button, a choice made in a message, or a form that was sent; None for none of ours.
+
+    A form's fields go into `details` by their names.
+    """
+    action, value = components.pressed_action(str(told.data.get("custom_id", "")))
+    if not action:
+        return None
+    details = reply_details(told, way)
+    if told.kind == FORM:
+        details |= filled(told.data.get("components") or ())
+    return Pressed(
+        platform=NAME,
+        workspace=workspace,
+        channel=told.where.channel,
+        person=told.person,
+        action=action,
+        value=value,
+        key=told.id,
+        message_id=str(told.message.get("id") or ""),
+        thread=told.where.thread,
+        place=told.where.place,
+        details=details,
+    )
+
+
+def filled(fields: Sequence[Payload]) -> dict[str, str]:
+    """What a form was filled with, by its fields' ids, however deep they stand."""
+    found: dict[str, str] = {}
+    for one in fields:
+        inner = one.get("components") or ([one["component"]] if "component" in one else [])
+        found |= filled(inner)
+        if name := str(one.get("custom_id") or ""):
+            values = one.get("values") or []
+            value = one.get("value") or (values[0] if values else "")
+            found[name] = str(value)
+    return found
+
+
+def reply_details(told: Interaction, way: Literal["fill", "follow"]) -> dict[str, str]:
+    """How an interaction is replied to: its first reply is filled in, or new ones follow it."""
+    details = {"interaction": told.id, "token": told.token, "way": way}
+    if told.member:  # Discord has just said who they are: nobody has to ask
+        details |= {"who": told.name, "manages": "yes" if told.is_manager else ""}
+    return details

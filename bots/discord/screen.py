@@ -1,0 +1,238 @@
+"""One answer in Discord messages: plain text that grows by edits, at the end the whole reply.
+
+The id of the message is kept before more is shown, and it is posted under a nonce made from the
+post's id, so whoever takes over goes on in it. What an interaction asked for grows in the
+interaction's own reply while Discord takes that, and reaches who asked by direct message after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bots.discord import components, markup
+from bots.discord.directory import Target
+from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
+from bots.platform import Spot
+from bots.replies import Reply, one_line
+from engine.engine import Engine
+from engine.posts import PostInfo
+
+if TYPE_CHECKING:
+    from bots.discord.adapter import DiscordPlatform
+
+EDIT_S = 1.2  # between edits: a channel takes about five in five seconds, for all that is shown
+TYPING_S = 8.0  # a sign of writing lasts ten
+GROWING_MAX = 1_900  # characters; what is longer shows when it is complete
+CONTINUED_MAX = 10
+
+
+class DiscordScreen:
+    """See the module. `again`: an earlier attempt may have left a message it did not tell of."""
+
+    def __init__(
+        self,
+        platform: DiscordPlatform,
+        engine: Engine,
+        post: PostInfo,
+        spot: Spot,
+        *,
+        again: bool,
+    ) -> None:
+        self._platform = platform
+        self._api = platform.api
+        self._engine = engine
+        self._post = post
+        self._spot = spot
+        self._again = again
+        self._looks = again and not post.message_id
+        self._message_id = post.message_id
+        self._target: Target | None = None
+        self._text = ""
+        self._shown = ""
+        self._typed_at = -TYPING_S
+        # An answer that is there at once is one message, not one that is edited.
+        self._edited_at = time.monotonic()
+
+    @property
+    def _in_reply(self) -> bool:
+        """Whether the answer grows in the reply to an interaction.
+
+        A question tried in the set-up form does not: that reply says what was set.
+        """
+        details = self._spot.details
+        return details.get("way") == "fill" and "question" not in details
+
+    async def _where(self) -> Target:
+        if self._target is None:
+            name = one_line(self._post.question)[:90] or "Answer"
+            self._target = await self._platform.target(self._spot, thread_name=name)
+        return self._target
+
+    # While it comes about
+
+    async def step(self, title: str) -> None:
+        """That something is being written; Discord has no other words for it."""
+        del title
+        if self._post.surface == "private" or time.monotonic() - self._typed_at < TYPING_S:
+            return
+        self._typed_at = time.monotonic()
+        channel = self._spot.channel if self._spot.is_direct else self._platform.stands(self._spot)
+        with contextlib.suppress(DiscordTrouble):
+            await self._api.call("POST", f"channels/{channel}/typing")
+
+    async def grow(self, text: str) -> None:
+        """Shown by edits, as often as Discord takes them."""
+        self._text += text
+        due = time.monotonic() - self._edited_at >= EDIT_S
+        if not due or not self._text.strip() or len(self._text) > GROWING_MAX:
+            return
+        if self._post.surface == "private" and not self._in_reply:
+            return
+        shown = f"{markup.quieten(self._text).strip()} …"
+        if shown == self._shown:
+            return
+        self._edited_at = time.monotonic()
+        try:
+            await self._show(shown)
+            self._shown = shown
+        except DiscordTrouble as trouble:
+            if trouble.code in SHUT and self._post.surface != "private":
+                await self._tell_shut()
+                raise
+            if trouble.code == UNKNOWN_MESSAGE:
+                self._message_id = ""  # somebody deleted it; the whole answer comes anew
+
+    async def _show(self, content: str) -> None:
+        growing = components.Part({"content": content, "allowed_mentions": {"parse": []}})
+        if self._post.surface == "private":
+            me = await self._platform.me()
+            token = self._spot.details["token"]
+            path = f"webhooks/{me['application_id']}/{token}/messages/@original"
+            with contextlib.suppress(DiscordTrouble):
+                await self._api.call("PATCH", path, dict(growing.body))
+            return
+        await self._look()
+        if self._message_id:
+            await self._platform.edit((await self._where()).channel, self._message_id, growing)
+        else:
+            await asyncio.shield(self._begin(growing))
+
+    async def _begin(self, part: components.Part) -> None:
+        posted = await self._platform.send(await self._where(), part, nonce=self._nonce(0))
+        self._message_id = str(posted["id"])
+        await self._engine.chat.note_message(self._post.id, self._message_id)
+
+    def _nonce(self, n: int) -> str:
+        return f"{self._post.id.replace('-', '')[-20:]}-{n}"
+
+    # The end
+
+    async def finish(self, reply: Reply) -> str:
+        """The whole reply in the message that stands and those after it, or in new ones."""
+        if self._post.surface == "private":
+            await self._whisper(reply)
+            return ""
+        await self._look()
+        parts = self._platform.parts(reply)
+        try:
+            await self._put_first(parts[0])
+            await self._put_rest(parts[1:])
+        except DiscordTrouble as trouble:
+            if trouble.code in SHUT:
+                await self._tell_shut()
+            raise
+        await self._clear_sign()
+        return self._message_id
+
+    async def _put_first(self, part: components.Part) -> None:
+        target = await self._where()
+        if self._message_id:
+            try:
+                await self._platform.edit(target.channel, self._message_id, part)
+            except DiscordTrouble as trouble:
+                if trouble.code != UNKNOWN_MESSAGE:
+                    raise
+                self._message_id = ""  # somebody deleted it: whoever asked still gets the answer
+        if not self._message_id:
+            await asyncio.shield(self._begin(part))
+
+    async def _put_rest(self, parts: list[components.Part]) -> None:
+        """The messages after the first: those an earlier attempt left are made anew."""
+        if not parts:
+            return
+        channel = (await self._where()).channel
+        left = await self._left_after() if self._again else []
+        for n, part in enumerate(parts, start=1):
+            if left:
+                await self._platform.edit(channel, left.pop(0), part)
+            else:
+                await self._platform.send(Target(channel), part, nonce=self._nonce(n))
+
+    async def _left_after(self) -> list[str]:
+        me = await self._platform.me()
+        path = f"channels/{(await self._where()).channel}/messages"
+        query: dict[str, str | int] = {"limit": CONTINUED_MAX, "after": self._message_id}
+        page = await self._api.call("GET", path, query=query)
+        taken = await self._engine.chat.messages_in(
+            self._post.met, self._post.channel, self._post.thread
+        )
+        found: list[str] = []
+        for message in sorted(page, key=lambda one: int(one["id"])):
+            ours = str((message.get("author") or {}).get("id")) == str(me["id"])
+            if not ours or str(message["id"]) in taken:
+                break
+            found.append(str(message["id"]))
+            if components.has_buttons(message):
+                break
+        return found
+
+    async def _whisper(self, reply: Reply) -> None:
+        try:
+            spot = self._spot
+            if not self._in_reply and spot.details.get("way") == "fill":
+                spot = with_way(spot, "follow")
+            await self._platform.whisper(spot, reply)
+        except DiscordTrouble as trouble:
+            if trouble.code not in LAPSED:
+                raise
+            await self._platform.write_to(self._spot, reply)
+
+    async def _tell_shut(self) -> None:
+        """Where the bot may not speak, who asked is told so by direct message."""
+        said = Reply(
+            f"I may not answer in <#{self._spot.channel}>: an admin gives me View Channel, Send"
+            " Messages and Send Messages in Threads there. You can ask me here, or with `/ask`.",
+            kind="trouble",
+        )
+        with contextlib.suppress(DiscordTrouble):
+            await self._platform.write_to(self._spot, said)
+
+    async def abandon(self) -> None:
+        """Take away what stands, and the first sign."""
+        if self._message_id and self._post.surface != "private":
+            channel = (await self._where()).channel
+            with contextlib.suppress(DiscordTrouble):
+                await self._api.call("DELETE", f"channels/{channel}/messages/{self._message_id}")
+        await self._clear_sign()
+
+    async def _look(self) -> None:
+        """Find the message of an earlier attempt that did not come to keep its id."""
+        if self._looks:
+            self._looks = False
+            found = await self._platform.find_message(self._post, await self._where())
+            if found:
+                self._message_id = found
+                await self._engine.chat.note_message(self._post.id, found)
+
+    async def _clear_sign(self) -> None:
+        if self._post.surface == "channel" and self._post.question_id:
+            await self._platform.clear_seen(self._spot)
+
+
+def with_way(spot: Spot, way: str) -> Spot:
+    """The same, replied to in another way."""
+    return replace(spot, details={**spot.details, "way": way})

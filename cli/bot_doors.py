@@ -1,0 +1,62 @@
+"""The bots beside the server: those that are set up, over one desk.
+
+`serve.py` opens them; the libraries of a platform are loaded when its bot starts. One that can't run
+says why in the log, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute
+
+from cli.discord_door import DiscordDoor
+from cli.slack_door import SlackDoor
+
+if TYPE_CHECKING:
+    from bots.desk import Desk
+    from engine.engine import Engine
+    from engine.settings import Settings
+
+
+class BotDoors:
+    """See the module."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._desk: Desk | None = None
+        self._slack: SlackDoor | None = None
+        self._discord: DiscordDoor | None = None
+        if not (settings.slack.is_set_up or settings.discord.is_set_up):
+            return
+        from bots.desk import Desk
+
+        self._desk = Desk(engine, {})
+        if settings.slack.is_set_up:
+            self._slack = SlackDoor(engine, self._desk)
+        if settings.discord.is_set_up:
+            self._discord = DiscordDoor(engine, self._desk)
+
+    def routes(self) -> list[BaseRoute]:
+        """Where platforms reach their bots; Discord's comes to no route, for it keeps a socket."""
+        return self._slack.routes() if self._slack is not None else []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Run them for as long as the host runs. The desk ends first: it speaks through the bots."""
+        if self._desk is None:
+            yield
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            for door in (self._slack, self._discord):
+                if door is not None:
+                    await stack.enter_async_context(door.lifespan())
+            stop = asyncio.Event()
+            working = asyncio.create_task(self._desk.run(stop))
+            try:
+                yield
+            finally:
+                stop.set()
+                await working

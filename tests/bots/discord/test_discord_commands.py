@@ -1,0 +1,294 @@
+"""Slash commands, their completion, menus, buttons and forms, as Discord sends them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from bots.discord import screen, tree
+from bots.discord.bot import open_discord_bot
+from engine.commands import COMMANDS, Effect, Permission, parse
+from engine.documents import NewDocument
+from tests.fakes.discord import Fault, Interaction, Json, text_of
+from tests.fakes.discord_checks import check_commands
+from tests.fakes.discord_rooms import (
+    ADA,
+    BOB,
+    GUILD,
+    GUS,
+    HELP,
+    LEADS,
+    MANAGERS,
+    TEAM,
+    Answer,
+    path_of,
+)
+from tests.fakes.discord_world import SEND
+
+SICK = "How many hours of advanced sick leave can I request?"
+FILLED: dict[str, dict[str, object]] = {
+    "anonymous": {"switch": "off", "place": TEAM},
+    "ask": {"question": SICK},
+    "audit": {"number": 5},
+    "bind": {"channel": HELP, "kb": "notes"},
+    "create": {"name": "wiki of ours", "description": "what we wrote"},
+    "delete": {"kb": "board"},
+    "escalate-to": {"group": f"<@&{MANAGERS}>"},
+    "feedback": {"rating": "bad", "text": "it changed in May"},
+    "forget": {"what": f"<@{GUS}>"},
+    "grant": {"kb": "notes", "place": TEAM},
+    "help": {"command": "mode"},
+    "ingest add": {"channel": HELP, "since": "30d"},
+    "ingest pause": {"channel": HELP},
+    "ingest remove": {"channel": HELP},
+    "ingest resume": {"channel": HELP},
+    "language": {"language": "de", "place": TEAM},
+    "limits set": {"limit": "user", "number": 20},
+    "mode": {"mode": "auto", "place": TEAM},
+    "private": {"switch": "off", "place": TEAM},
+    "respond-to": {"people": f"<@{BOB}> <@{GUS}>"},
+    "retention": {"age": "365d"},
+    "revoke": {"kb": "notes", "place": TEAM},
+    "roles give": {"person": BOB, "role": "curator"},
+    "roles take": {"person": BOB},
+    "search": {"query": "sick leave"},
+    "source add": {"url": "https://docs.example/new"},
+    "source sync": {"url": "https://docs.example/leave"},
+    "threshold": {"percent": 80, "place": TEAM},
+}
+
+
+def test_the_commands_keep_to_what_discord_takes():
+    commands = tree.payload()
+    check_commands(commands)
+    paths = [tree.path_of(command) for command in COMMANDS]
+    assert len(set(paths)) == len(COMMANDS)
+    assert tree.digest(commands) == tree.digest(json.loads(json.dumps(commands)))
+
+
+def test_everything_in_the_table_can_be_filled_in_and_read_back():
+    for command in COMMANDS:
+        given = tree.Given("", command, FILLED.get(command.name, {}))
+        assert parse(given.line).command is command
+    gap = tree.Given("", parse("ingest add").command, {"since": "30d"})
+    assert parse(gap.line).values == {"channel": "", "since": 30}
+    quoted = tree.Given("", parse("create x").command, {"name": 'a "b" c'})
+    assert parse(quoted.line).text("name") == "a 'b' c"
+
+
+async def test_every_command_is_answered_for_who_said_it(room):
+    for channel in (HELP, TEAM):  # so that both are known
+        await room.say(ADA, f"{room.mention} hello", channel=channel)
+    for command in COMMANDS:
+        if command.name in {"setup", "ask"}:
+            continue
+        used = await room.slash(ADA, path_of(command.name), FILLED.get(command.name))
+        assert (used.kind, used.is_done, used.is_private) == (5, True, True), command.name
+        assert "went wrong" not in used.text, command.name
+        assert "There is no command" not in used.text, command.name
+        if command.effect is Effect.DESTROYS:
+            assert "Really" in used.text, command.name
+            done = await room.press(ADA, used.shown[-1], "No")
+            assert "Nothing was changed" in done.text
+
+
+async def test_what_is_for_admins_is_refused_to_others_and_hidden_from_them(room):
+    with pytest.raises(AssertionError, match="hidden"):
+        room.discord.interactions.slash(BOB, HELP, "kb-admin health")
+    for one in room.discord.interactions.commands[""]:  # a server's admins may show them
+        one.pop("default_member_permissions", None)
+    for command in COMMANDS:
+        if command.permission is Permission.ADMIN and command.name != "setup":
+            used = await room.slash(BOB, path_of(command.name), FILLED.get(command.name))
+            assert used.is_private
+            assert "for admins" in used.text, command.name
+
+
+async def test_a_question_is_answered_privately_in_place_of_thinking(room, monkeypatch):
+    monkeypatch.setattr(screen, "EDIT_S", 0.0)
+    room.write("You can request up to 240 hours of advanced sick leave [1]. Ask early [1].")
+    used = await room.slash(GUS, "ask", {"question": SICK})
+    assert used.kind == 5
+    assert used.is_private
+    assert "240 hours" in used.text
+    assert "Only you can see this" in used.text
+    grown = [one["content"] for one in used.edits if str(one.get("content")).endswith(" …")]
+    assert len(grown) > 1
+    assert room.shown() == []
+
+
+async def test_a_private_answer_is_shared_with_the_channel(room):
+    used = await room.slash(BOB, "ask", {"question": SICK})
+    await room.press(BOB, used.shown[-1], "Share with channel")
+    shown = Answer(room.shown())
+    assert shown.channel == HELP
+    assert "Shared by Bob" in shown.text
+    assert "240 hours" in shown.text
+
+
+async def test_what_not_all_may_read_is_not_shared(room):
+    used = await room.slash(ADA, "ask", {"question": "What is the salary of the gardener?"})
+    assert "81,000" in used.text
+    await room.press(ADA, used.shown[-1], "Share with channel")
+    assert not any("81,000" in text_of(one) for one in room.shown())
+
+
+async def test_an_answer_is_rated_explained_and_deleted(room):
+    shown = await room.answer_to(BOB, f"{room.mention} {SICK}")
+    rated = await room.press(GUS, shown.buttons, "👍")
+    assert rated.kind == 6
+    assert "Thank you" in rated.text
+    down = await room.press(GUS, shown.buttons, "👎")
+    assert down.modal is not None
+    sent = room.discord.interactions.submit(down, reason=["outdated"], text="It changed.")
+    await room.settle()
+    assert sent.is_private
+    assert "Thank you" in sent.text
+    before = len(room.shown())
+    await room.press(GUS, shown.buttons, "More detail")
+    assert len(room.shown()) > before
+    refused = await room.press(GUS, shown.buttons, "Delete")
+    assert "Only who asked" in refused.text
+    await room.press(BOB, shown.buttons, "Delete")
+    assert not [one for one in room.shown() if one in shown.messages]
+
+
+async def test_a_human_is_called_once_and_nobody_else(room):
+    await room.slash(ADA, "kb-admin escalate-to", {"group": f"<@&{MANAGERS}>"})
+    shown = await room.answer_to(BOB, f"{room.mention} {SICK}")
+    await room.press(GUS, shown.buttons, "Ask a human")
+    call = room.shown()[-1]
+    assert call["mention_roles"] == [MANAGERS]
+    again = await room.press(GUS, shown.buttons, "Ask a human")
+    assert "already" in again.text
+    await room.press(ADA, call, "Mark resolved")
+    assert "Resolved by" in text_of(room.discord.world.find_message(call["channel_id"], call["id"]))
+
+
+async def test_a_button_works_after_a_restart(room):
+    used = await room.slash(BOB, "ask", {"question": SICK})
+    await room.disconnect()
+    async with open_discord_bot(room.notes.engine) as other:
+        room.bot = other
+        await room.connect()
+        more = await room.press(BOB, used.shown[-1], "More detail")
+        assert "240 hours" in more.text
+        await room.disconnect()
+
+
+async def test_menus_on_a_message(room):
+    asked = room.discord.talk.say(HELP, GUS, SICK)
+    told = room.discord.talk.say(HELP, BOB, "It is 240 hours, says the handbook.")
+    await room.settle()
+
+    async def choose(user: str, name: str, message: Json) -> Interaction:
+        used = room.discord.interactions.choose(user, HELP, name, message["id"])
+        await room.settle()
+        assert used.is_private
+        return used
+
+    assert "240 hours" in (await choose(BOB, "Ask about this", asked)).text
+    assert "docs.example/leave" in (await choose(BOB, "Find similar", asked)).text
+    assert "240 hours" in (await choose(BOB, "Summarise thread", asked)).text
+    assert "for curators" in (await choose(GUS, "Save as answer", told)).text
+    await room.slash(ADA, "kb-admin bind", {"channel": HELP, "kb": "notes"})
+    assert "Saved in" in (await choose(ADA, "Save as answer", told)).text
+
+
+async def test_a_channel_is_set_up_by_a_form(room):
+    await room.say(ADA, f"{room.mention} hello")
+    opened = room.discord.interactions.slash(ADA, HELP, "kb-admin setup")
+    await room.settle()
+    assert opened.modal is not None
+    sent = room.discord.interactions.submit(opened, kb=["notes"], mode=["auto"], question=SICK)
+    await room.settle()
+    assert sent.is_private
+    assert "#help is answered from **notes**" in sent.text
+    assert "240 hours" in sent.text
+    for one in room.discord.interactions.commands[""]:
+        one.pop("default_member_permissions", None)
+    refused = await room.slash(BOB, "kb-admin setup")
+    assert refused.is_private
+    assert refused.modal is None
+
+
+async def test_what_is_typed_is_completed_from_what_one_may_see(room):
+    def complete(user: str, name: str, option: str, typed: str, **more: Any) -> Interaction:
+        return room.discord.interactions.complete(user, HELP, name, option, typed, **more)
+
+    await room.say(ADA, f"{room.mention} hello")
+    address = "https://docs.example/leave"
+    page = NewDocument(
+        data=b"# Leave\n\nAsk.", filename="leave.md", url=address, external_id=address
+    )
+    await room.notes.engine.add_document(room.notes.owner, "notes", page)
+    kbs = complete(ADA, "kb-admin bind", "kb", "", channel=HELP)
+    places = complete(ADA, "kb-admin mode", "place", "le", mode="auto")
+    pages = complete(ADA, "kb-admin source sync", "url", "leave")
+    helped = complete(GUS, "kb help", "command", "limits")
+    await room.settle()
+    assert {one["value"] for one in kbs.choices} == {"notes", "board"}
+    assert places.choices == [
+        {"name": "#leads", "value": LEADS},
+        {"name": "The whole server", "value": "workspace"},
+    ]
+    assert [one["value"] for one in pages.choices] == ["https://docs.example/leave"]
+    assert [one["value"] for one in helped.choices] == ["limits", "limits set"]
+    for one in room.discord.interactions.commands[""]:
+        one.pop("default_member_permissions", None)
+    his = complete(GUS, "kb-admin mode", "place", "le", mode="auto")
+    hidden = complete(GUS, "kb-admin base delete", "kb", "")
+    await room.settle()
+    assert LEADS not in {one["value"] for one in his.choices}
+    assert [one["value"] for one in hidden.choices] == ["notes"]
+
+
+async def test_a_late_answer_comes_by_direct_message(room):
+    room.discord.interactions.slash(BOB, HELP, "ask", question=SICK)
+    await room.discord.until(lambda: room.discord.rest.called("POST", "/interactions/*"))
+    room.discord.interactions.life_s = -1.0
+    await room.settle()
+    told = room.discord.shown(room.discord.dm(BOB))
+    assert "240 hours" in text_of(told[0])
+
+
+async def test_an_interaction_that_came_too_late_is_answered_all_the_same(room):
+    room.discord.interactions.deadline_s = -1.0
+    await room.slash(BOB, "ask", {"question": SICK})
+    told = room.discord.shown(room.discord.dm(BOB))
+    assert "240 hours" in text_of(told[0])
+
+
+@pytest.mark.parametrize("via", [True, False])
+async def test_rate_limits_and_faults_lose_nothing(room, via):
+    path = "/webhooks/*/*/messages/@original"
+    room.discord.rest.fail("PATCH", path, Fault(429, retry_after_s=0.2, via=via), times=1)
+    room.discord.rest.fail("POST", "/interactions/*", Fault(502), times=1)
+    room.discord.interactions.slash(BOB, HELP, "kb help")
+    [used] = room.discord.interactions.all.values()
+    async with asyncio.timeout(20):
+        while not used.is_done:
+            await room.settle()
+    assert "search" in used.text
+
+
+async def test_commands_are_told_to_discord_only_when_they_changed(room):
+    assert not await room.bot.sync_commands()
+    assert len(room.discord.rest.called("PUT", "/applications/*/commands")) == 1
+    room.discord.rest.fail("PUT", "/applications/*/commands", Fault(500), times=1)
+    await room.notes.engine.limits.forget(
+        f"discord:commands:applications/{room.discord.world.application_id}"
+    )
+    await room.bot.introduce()  # Discord's fault stops nobody
+    assert len(room.discord.rest.called("PUT", "/applications/*/commands")) == 2
+
+
+async def test_what_the_bot_lacks_is_named_by_health(room):
+    room.discord.talk.overwrite(TEAM, deny={GUILD: SEND})
+    used = await room.slash(ADA, "kb-admin health")
+    assert "#team" in used.text
+    assert "Send Messages" in used.text
+    assert "gateway" in used.text
