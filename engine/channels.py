@@ -411,7 +411,7 @@ async def put_channels(
             # Its name stands above every passage of it.
             await derive_anew(session, place.tenant_id, Message.channel_id == row.id)
         row.name = new.name[:200]
-        overtaken = at is not None and _unknown_since(workspace, row) > at
+        overtaken = at is not None and unknown_since(workspace, row) > at
         row.is_public = new.is_public and not overtaken
         row.kind = new.kind
         row.settings = {**row.settings, **new.settings}
@@ -455,7 +455,7 @@ async def set_members(
             for one in fresh
         ]
         await session.execute(insert(ChannelMember), rows)
-    channel.members_synced_at = at if _unknown_since(workspace, channel) <= at else None
+    channel.members_synced_at = at if unknown_since(workspace, channel) <= at else None
     await session.flush()
 
 
@@ -546,7 +546,7 @@ async def _note(session: AsyncSession, place: Place) -> Workspace:
     return workspace
 
 
-def _unknown_since(workspace: Workspace, channel: Channel) -> datetime:
+def unknown_since(workspace: Workspace, channel: Channel) -> datetime:
     """When a channel was last made unknown; long ago where it never was."""
     told = [str(one.settings.get("unknown_since") or "") for one in (workspace, channel)]
     return max(datetime.fromisoformat(one) if one else _NEVER for one in told)

@@ -222,8 +222,9 @@ class Chat:
         members: Collection[str],
         people: Mapping[str, Person],
         bots: Collection[str] = (),
+        asked_at: datetime | None = None,
     ) -> None:
-        """Keep what the platform says of the channel somebody writes in, and of all in it."""
+        """Keep what the platform, asked at `asked_at`, says of a channel and of all in it."""
         await self._db.run_write(
             lambda session: workspaces.learn_channel(
                 session,
@@ -233,6 +234,7 @@ class Chat:
                 members=members,
                 people=people,
                 bots=bots,
+                asked_at=asked_at,
             )
         )
 

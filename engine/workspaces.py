@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import access, clock, sources
+from engine.channels import unknown_since
 from engine.db.tables import (
     Channel,
     ChannelMember,
@@ -587,11 +588,13 @@ async def learn_channel(
     members: Collection[str],
     people: Mapping[str, Person],
     bots: Collection[str] = (),
+    asked_at: datetime | None = None,
 ) -> None:
-    """A channel as its platform tells of it now: all of its people but bots, and who they are.
+    """A channel as its platform tells of it: all of its people but bots, and who they are.
 
-    Its membership counts as fresh from here on, which is why each member has to be known: one who
-    is not raises `InvalidInput`, and the channel stays as it was.
+    Its membership counts as fresh from `asked_at` on, which is why each member has to be known: one
+    who is not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
+    since then leaves it so.
     """
     channel = await _channel(session, met, met.channel_id or "")
     workspace = await session.get_one(Workspace, met.workspace_id)
@@ -632,8 +635,10 @@ async def learn_channel(
         ChannelMember(channel_id=channel.id, identity_id=one, tenant_id=met.tenant_id)
         for one in sorted(wanted - present)
     )
-    channel.name, channel.is_public = name[:200], is_public
-    channel.members_synced_at = clock.now()
+    at = asked_at or clock.now()
+    counts = unknown_since(workspace, channel) <= at
+    channel.name, channel.is_public = name[:200], is_public and counts
+    channel.members_synced_at = at if counts else None
     await session.flush()
 
 

@@ -13,6 +13,7 @@ from bots.replies import Reply, Source, one_line, queued, quote
 from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
 from bots.slack.screen import BLOCKS_REFUSED, SlackScreen, metadata, whisper
+from engine import clock
 from engine.engine import Engine
 from engine.errors import NotFound
 from engine.posts import PostInfo
@@ -91,7 +92,7 @@ class SlackPlatform:
 
     async def learn_channel(self, spot: Spot) -> None:
         """A channel's name, whether it is public, and all of its people."""
-        met, channel = spot.met, spot.channel
+        met, channel, asked_at = spot.met, spot.channel, clock.now()
         info = (await self.call(met, "conversations.info", channel=channel)).get("channel") or {}
         members = await self._members(spot)
         if members is None:
@@ -105,6 +106,7 @@ class SlackPlatform:
             members=members,
             people={id_: person for id_, person in people.items() if person is not None},
             bots=[id_ for id_, person in people.items() if person is None],
+            asked_at=asked_at,
         )
 
     async def _members(self, spot: Spot) -> list[str] | None:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from engine import clock
+from engine.workspaces import Person, Sighting
 from tests.fakes.discord import PRIVATE_THREAD, FakeDiscord
 from tests.fakes.discord_scene import GUILD, READS, Scene, open_scene
 from tests.fakes.discord_world import HISTORY, USUAL, VIEW
@@ -217,21 +219,34 @@ async def test_roles_that_change_make_everything_unknown_but_colours_do_not(scen
 
 
 async def test_what_a_sync_read_before_an_event_does_not_undo_it(scene):
-    reader = scene.keeper._history
-    roster_of = await snapshot(scene, CREW)
+    keep = await snapshot(scene, CREW)
     scene.talk.change_member(GUILD, ADA, roles=[])
     await scene.hear()
-    await roster_of()  # Ada was in it when it was read
+    await keep()  # Ada was in it when it was read
     assert await scene.held(ADA) == {TALK, HELP}
-    roster_of = await snapshot(scene, TALK)
+    keep = await snapshot(scene, TALK)
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
     await scene.hear()
-    await roster_of()
+    await keep()
     assert not await scene.is_known(TALK)
     await scene.notes.drain()
     assert BROOK not in scene.readers(TALK)
     await agrees(scene)
-    assert reader is scene.engine.history
+
+
+async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(scene):
+    asked_at = clock.now()
+    seen = Sighting("discord", GUILD, ADA, TALK)
+    met = await scene.engine.chat.meet(seen)
+    scene.talk.overwrite(TALK, deny={BROOK: VIEW})
+    await scene.hear()
+    told = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
+    people = {one: Person(one, is_full_member=True) for one in (ADA, BROOK)}
+    await scene.engine.chat.learn_channel(met, **told, people=people, asked_at=asked_at)
+    assert not await scene.is_known(TALK)
+    assert TALK not in await scene.held(BROOK)
+    await scene.engine.chat.learn_channel(met, **told, people=people, asked_at=clock.now())
+    assert await scene.is_known(TALK)
 
 
 async def snapshot(scene: Scene, channel: str):
