@@ -199,6 +199,8 @@ async def install(
         installed_by=by,
     )
     await engine.chat.install(tenant_id, new)
+    # Its channels, and who reads them, are asked for: they can be named in commands then.
+    await engine.history.lost_all(await engine.history.place(NAME, guild_id))
     return name
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bots.discord import components, markup
+from bots.discord import components, markup, splitting
 from bots.discord.directory import Target
 from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
 from bots.platform import Spot
@@ -92,7 +93,8 @@ class DiscordScreen:
             return
         if self._post.surface == "private" and not self._in_reply:
             return
-        shown = f"{markup.quieten(self._text).strip()} …"
+        [first, *_] = splitting.split(markup.render(self._text)) or [""]
+        shown = f"{first.strip()} …"
         if shown == self._shown:
             return
         self._edited_at = time.monotonic()
@@ -167,12 +169,17 @@ class DiscordScreen:
         channel = (await self._where()).channel
         left = await self._left_after() if self._again else []
         for n, part in enumerate(parts, start=1):
-            if left:
-                await self._platform.edit(channel, left.pop(0), part)
-            else:
+            before = left.pop(0) if left else None
+            if before is None:
                 await self._platform.send(Target(channel), part, nonce=self._nonce(n))
+            elif components.is_v2(before) and not components.is_v2(part.body):
+                # Discord makes no plain message of such a one; it goes, and comes anew at the end.
+                await self._api.call("DELETE", f"channels/{channel}/messages/{before['id']}")
+                await self._platform.send(Target(channel), part)
+            else:
+                await self._platform.edit(channel, str(before["id"]), part)
 
-    async def _left_after(self) -> list[str]:
+    async def _left_after(self) -> list[Mapping[str, Any]]:
         me = await self._platform.me()
         path = f"channels/{(await self._where()).channel}/messages"
         query: dict[str, str | int] = {"limit": CONTINUED_MAX, "after": self._message_id}
@@ -180,12 +187,12 @@ class DiscordScreen:
         taken = await self._engine.chat.messages_in(
             self._post.met, self._post.channel, self._post.thread
         )
-        found: list[str] = []
+        found: list[Mapping[str, Any]] = []
         for message in sorted(page, key=lambda one: int(one["id"])):
             ours = str((message.get("author") or {}).get("id")) == str(me["id"])
             if not ours or str(message["id"]) in taken:
                 break
-            found.append(str(message["id"]))
+            found.append(message)
             if components.has_buttons(message):
                 break
         return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from engine.db.tables import Channel, Identity, Workspace
+from engine.db.tables import Channel, Identity, Job, Workspace
+from engine.sources import SYNC_WORKSPACE
 from tests.fakes.discord import text_of
 from tests.fakes.discord_rooms import BOB, GUILD, HELP
 from tests.fakes.discord_world import MANAGE_SERVER
@@ -56,6 +57,11 @@ async def test_a_key_connects_one_server_by_who_manages_it(room, other):
     assert "not valid" in bad.text
     done = await room.slash(TRENT, "kb register", {"key": key}, channel=THERE)
     assert "**Elsewhere** is connected" in done.text
+    async with room.notes.engine.db.read() as session:  # its channels are asked for
+        theirs = select(Workspace.id).where(Workspace.external_id == OTHER)
+        workspace_id = await session.scalar(theirs)
+        queued = await session.scalars(select(Job).where(Job.kind == SYNC_WORKSPACE))
+        assert [job.payload["workspace_id"] for job in queued].count(workspace_id) == 1
     hello = room.shown()[-1]
     assert hello["channel_id"] == THERE
     assert "Mention me with a question" in text_of(hello)
