@@ -1,7 +1,7 @@
 """What the gateway tells, handed on to the core: messages, commands, buttons, forms, servers.
 
 An interaction is deferred before anything else is done about it; then a job is written, and nothing
-slow happens here. Messages of one channel are taken on in their order. Forms are opened here too,
+slow happens here. What happens to one message is taken on in its order. Forms are opened here too,
 because Discord takes one only as the first reply, within three seconds.
 """
 
@@ -108,8 +108,11 @@ class DiscordApp:
     async def _in_line(
         self, work: Callable[[str, Raw], Awaitable[None]], name: str, data: Raw
     ) -> None:
-        line = self._lines.setdefault(str(data.get("channel_id")), asyncio.Lock())
-        async with line:
+        ids = sorted(str(one) for one in data.get("ids") or [data.get("id")])
+        lines = [self._lines.setdefault(id_, asyncio.Lock()) for id_ in ids]
+        async with contextlib.AsyncExitStack() as held:
+            for line in lines:
+                await held.enter_async_context(line)
             await work(name, data)
 
     # Messages
