@@ -35,6 +35,7 @@ from engine.documents import TITLE_MAX, children_of, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
 from engine.forgetting import queue_scrub, saved_from
+from engine.markup.credentials import without_credentials
 from engine.message_files import carried_over, queue_fetch
 from engine.models.cache import text_hash
 
@@ -212,7 +213,7 @@ def _row(place: Place, channel_id: str, new: NewMessage) -> dict[str, Any]:
         "kind": new.kind,
         "author": new.author[:100],
         "author_name": _clean(new.author_name)[:200],
-        "text": _clean(new.text),
+        "text": _words(new.text),
         "posted_at": posted_at(new.external_id),
         "edited_at": new.edited_at,
         "reactions": dict(new.reactions or {}),
@@ -234,7 +235,7 @@ def _update(row: Message, new: NewMessage) -> bool:
     elif _version(new.edited_at) < _version(row.edited_at):
         return False
     before = _content(row)
-    row.text = _clean(new.text)
+    row.text = _words(new.text)
     row.edited_at = new.edited_at
     row.thread = new.thread or row.thread
     row.reply_to = new.reply_to or row.reply_to
@@ -326,6 +327,11 @@ async def _mark_roots(
         )
         marked += len(result.all())
     return marked
+
+
+def _words(text: str) -> str:
+    """What is kept of a message: whoever reads the channel is not whoever may use its keys."""
+    return without_credentials(_clean(text))
 
 
 def _clean(text: str) -> str:

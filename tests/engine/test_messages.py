@@ -13,6 +13,7 @@ from engine import access, clock
 from engine.db.tables import Chunk, Embedding, Job, Message, RevisionText
 from engine.documents import INGEST
 from engine.errors import InvalidInput
+from engine.markup.credentials import REMOVED
 from engine.messages import Stored, position_of, posted_at
 from engine.origins import origins
 from tests.fakes.chats import START, ChatWorld, say, ts
@@ -56,6 +57,26 @@ async def test_threads_and_talk_become_documents_that_answer(world, fixed_clock)
     assert await world.answering() == {f"thread:{ts(0)}", f"window:{ts(100)}"}
     texts = await world.texts()
     assert "Brook" in texts[f"thread:{ts(0)}"]
+
+
+async def test_a_credential_is_kept_nowhere(world, fixed_clock):
+    """Neither of a message that comes nor of one that is edited."""
+    secret = "glpat-" + "a1B2c3D4" * 3
+    leak = replace(ANSWER, text=f"Use {secret} for the limit of neighbours.")
+    edited = replace(
+        leak, text=f"Or https://bob:{secret}@git.example/x", edited_at=START + timedelta(minutes=9)
+    )
+    for version in (leak, edited):
+        await world.history.store(world.place, "C1", [QUESTION, version])
+        await settle(world, fixed_clock)
+        async with world.db.read() as session:
+            rows = list(await session.scalars(select(Message)))
+            chunks = list(await session.scalars(select(Chunk.text)))
+        assert not any(secret in repr([row.text, row.raw, row.files]) for row in rows)
+        assert any(REMOVED in chunk for chunk in chunks)
+        assert not any(secret in chunk for chunk in chunks)
+        assert await world.history.store(world.place, "C1", [version]) == Stored(unchanged=1)
+    assert "https://bob:[credential removed]@git.example/x" in rows[1].text
 
 
 async def test_the_same_again_changes_nothing(world, fixed_clock):
