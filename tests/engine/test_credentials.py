@@ -25,7 +25,7 @@ CREDENTIALS = [
     "pypi-" + "AgEIcHlwaS5vcmc" * 5,
     "hf_" + "aBcDe" * 7,
     "sj_" + "aB3-_" * 8 + "abc",
-    "MTIz" + "NDU2" * 5 + "." + "GabCde" + "." + "aB3_" * 9,
+    "MTIx" + "NDU2" * 5 + "." + "GabCde" + "." + "aB3_" * 9,
     "eyJ" + "hbGciOi" * 3 + ".eyJ" + "zdWIiOi" * 4 + "." + "dGVzdA" * 6,
     PEM,
 ]
