@@ -230,19 +230,16 @@ class DiscordApp:
 
     async def _on_interaction(self, data: Raw) -> None:
         told = payloads.read_interaction(data)
-        match told.kind:
-            case _ if told.kind == COMPLETION:
-                await self._on_completion(told)
-            case _ if told.kind == COMMAND and told.action:
-                await self._on_menu(told)
-            case _ if told.kind == COMMAND:
-                await self._on_command(told)
-            case _ if told.kind == COMPONENT:
-                await self._on_press(told)
-            case _ if told.kind == FORM:
-                await self._on_form(told)
-            case _:
-                pass
+        if told.kind == COMPLETION:
+            await self._on_completion(told)
+        elif told.kind == COMMAND and told.action:
+            await self._on_menu(told)
+        elif told.kind == COMMAND:
+            await self._on_command(told)
+        elif told.kind == COMPONENT:
+            await self._on_press(told)
+        elif told.kind == FORM:
+            await self._on_form(told)
 
     async def _on_command(self, told: Interaction) -> None:
         given = tree.read(told.data)
