@@ -572,6 +572,12 @@ def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
     return (values[at : at + AT_A_TIME] for at in range(0, len(values), AT_A_TIME))
 
 
+async def is_resolved(session: AsyncSession, document_id: str) -> bool:
+    """Whether somebody marked what a conversation's document holds as settled."""
+    details = await session.scalar(select(Document.details).where(Document.id == document_id))
+    return bool((details or {}).get("solved"))
+
+
 async def outdated_contents(session: AsyncSession, document_id: str) -> list[str]:
     """Hashes of what talk, or an answer saved of it, said before and no revision says now.
 

@@ -10,6 +10,7 @@ from ingestion.components.indexer import Indexer
 from ingestion.components.language_detector import LanguageDetector
 from ingestion.components.parser import Parser
 from ingestion.components.quality_control import QualityControl
+from ingestion.components.question_answer import QuestionAnswer
 from ingestion.components.splitter import Splitter
 from ingestion.components.tokenizer import Tokenizer
 
@@ -22,6 +23,7 @@ COMPONENTS = (
     LanguageDetector,
     Parser,
     QualityControl,
+    QuestionAnswer,
     Splitter,
     Tokenizer,
 )

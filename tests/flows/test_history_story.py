@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,11 @@ from cli.exports import part
 from cli.inputs import Given
 from engine.channels import Place
 from engine.errors import InvalidInput
+from ingestion.pipelines import load_pipeline, open_registry
 from ingestion.sources.exports import is_export, open_export
 from tests.fakes.chats import say, ts
 from tests.fakes.installations import Installation
+from tests.fakes.language_models import ScriptedModel
 
 USERS = [
     {"id": "U1", "team_id": "T1", "name": "ada", "profile": {"display_name": "Ada"}},
@@ -234,6 +237,81 @@ async def test_a_discord_export_answers_with_a_link_into_the_thread(notes, tmp_p
         "https://discord.com/channels/1343693475589463271/1467229984284088776/1467230984284088776"
     ]
     assert not any("all day" in text for text in await notes.found("MAX_NEIGHBOURS"))
+
+
+SETTLED = json.dumps(
+    {
+        "components": [{"id": "p", "type": "Parser"}, {"id": "qa", "type": "QuestionAnswer"}],
+        "edges": [{"source": "p", "target": "qa"}],
+    }
+)
+PAIR = {"question": "How do I raise the limit of neighbours to 100?", "answers": [2, 9]}
+
+
+def unresolved() -> dict[str, Any]:
+    """The same conversation without its mark."""
+    export = json.loads(json.dumps(DISCORD))
+    export["messages"][1]["reactions"] = []
+    return export
+
+
+async def settled(notes: Installation, tmp_path: Path, *replies: object, export=DISCORD):
+    """The documents of an export whose knowledge base has what was settled kept."""
+    registry = open_registry(notes.engine.settings).registry
+
+    def check(dsl: str) -> object:
+        return load_pipeline(dsl, registry, offers={"language_model"})
+
+    notes.engine.model = ScriptedModel(*replies)
+    await notes.engine.save_flow(notes.owner, "settled", SETTLED, check=check, replace=True)
+    await notes.engine.update_kb(notes.owner, "notes", pipeline="settled")
+    path = tmp_path / "thread.json"
+    path.write_text(json.dumps(export), encoding="utf-8")
+    await bring_in(notes, path)
+    return (await notes.engine.list_documents(notes.owner)).documents
+
+
+async def test_what_a_conversation_settled_is_found_by_its_question(notes, tmp_path):
+    thread, pair = sorted(
+        await settled(notes, tmp_path, PAIR), key=lambda one: "attachment_of" in one.details
+    )
+    assert pair.details["attachment_of"] == thread.id
+    assert pair.url == thread.url
+    [prompt] = notes.engine.model.prompts
+    assert "[2] umber: Change MAX_NEIGHBOURS to 100" in prompt
+    assert "[1] Dusty: How do I raise the limit of neighbours?" in prompt
+    found = await notes.engine.search(notes.owner, "raise the limit of neighbours to 100")
+    assert pair.id in [hit.document_id for hit in found.hits]
+    answer = await notes.engine.answer(notes.owner, "How do I raise the limit to 100?")
+    assert "Change MAX_NEIGHBOURS to 100" in answer.text
+    assert {thread.state, pair.state} == {"ready"}
+
+
+async def test_a_pair_goes_when_its_conversation_is_resolved_no_longer(notes, tmp_path):
+    assert len(await settled(notes, tmp_path, PAIR)) == 2
+    [thread] = await settled(notes, tmp_path, export=unresolved())
+    assert "attachment_of" not in thread.details
+    found = await notes.engine.search(notes.owner, "raise the limit of neighbours to 100")
+    assert {hit.document_id for hit in found.hits} == {thread.id}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"question": "", "answers": []},
+        {"question": "How do I raise the limit of neighbours?", "answers": [7]},
+        {"question": "Which wallet pays for cheap bitcoin mining?", "answers": [2]},
+    ],
+    ids=["nothing", "no such turn", "asked by nobody"],
+)
+async def test_a_pair_that_the_conversation_does_not_bear_out_is_dropped(notes, tmp_path, reply):
+    [thread] = await settled(notes, tmp_path, reply)
+    assert thread.state == "ready"
+
+
+async def test_of_a_conversation_that_nobody_resolved_nothing_is_asked(notes, tmp_path):
+    [thread] = await settled(notes, tmp_path, export=unresolved())
+    assert (thread.state, notes.engine.model.prompts) == ("ready", [])
 
 
 def test_an_export_is_told_from_any_other_file(tmp_path):
