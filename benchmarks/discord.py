@@ -10,16 +10,14 @@ counts.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import write_results
+from benchmarks.reaction import measure_reaction
 from benchmarks.slack import at_share
 from engine.db.migrations import migrate
 from tests.fakes.discord import Interaction, open_discord
@@ -114,16 +112,7 @@ async def one_round(count: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--questions", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    rounds = [asyncio.run(one_round(given.questions)) for _ in range(given.rounds)]
-    for one in rounds:
-        print(json.dumps(one))
-    ordered = sorted(rounds, key=lambda one: float(str(one["defer_ms_max"])))
-    middle = ordered[len(ordered) // 2]
-    print(write_results("discord", {"reaction": {**middle, "rounds": rounds}}))
+    measure_reaction("discord", one_round, by="defer_ms_max", about=__doc__)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ load of the machine; the one in the middle counts.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -17,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.results import write_results
+from benchmarks.reaction import measure_reaction
 from engine.db.migrations import migrate
 from tests.fakes.slack import open_slack
 from tests.fakes.slack_rooms import SlackRoom, open_slack_room
@@ -85,16 +84,7 @@ async def one_round(count: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--questions", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    rounds = [asyncio.run(one_round(given.questions)) for _ in range(given.rounds)]
-    for one in rounds:
-        print(json.dumps(one))
-    ordered = sorted(rounds, key=lambda one: float(str(one["ack_ms_max"])))
-    middle = ordered[len(ordered) // 2]
-    print(write_results("slack", {"reaction": {**middle, "rounds": rounds}}))
+    measure_reaction("slack", one_round, by="ack_ms_max", about=__doc__)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from engine.errors import ConfigurationError, EngineError
+from cli.beside_server import beside_server
+from engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from bots.desk import Desk
     from bots.discord.bot import DiscordBot
     from engine.engine import Engine
-
-log = logging.getLogger(__name__)
 
 
 class DiscordDoor:
@@ -34,23 +32,13 @@ class DiscordDoor:
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
-        stop = asyncio.Event()
-        task = asyncio.create_task(self._run(stop))
-        try:
+        async with beside_server("Discord", self._run):
             yield
-        finally:
-            stop.set()
-            await task
 
     async def _run(self, stop: asyncio.Event) -> None:
-        try:
-            open_discord_bot = await anyio.to_thread.run_sync(load_discord)
-            async with open_discord_bot(self._engine, self._desk) as bot:
-                await bot.run(stop)
-        except* EngineError as group:
-            log.error("the Discord bot does not run: %s", group.exceptions[0])  # noqa: TRY400 (it says what to do)
-        except* Exception:
-            log.exception("the Discord bot stopped unexpectedly")
+        open_discord_bot = await anyio.to_thread.run_sync(load_discord)
+        async with open_discord_bot(self._engine, self._desk) as bot:
+            await bot.run(stop)
 
 
 def load_discord() -> Callable[..., contextlib.AbstractAsyncContextManager[DiscordBot]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
@@ -18,14 +17,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from engine.errors import ConfigurationError, EngineError, TooLarge, Unavailable
+from cli.beside_server import beside_server
+from engine.errors import ConfigurationError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from bots.desk import Desk
     from bots.slack.bot import SlackBot
     from engine.engine import Engine
-
-log = logging.getLogger(__name__)
 
 PATHS = ("/slack/events", "/slack/install", "/slack/oauth_redirect")
 BODY_MAX = 1_000_000  # bytes; Slack's events are a few thousand
@@ -46,13 +44,8 @@ class SlackDoor:
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
-        stop = asyncio.Event()
-        task = asyncio.create_task(self._run(stop))
-        try:
+        async with beside_server("Slack", self._run):
             yield
-        finally:
-            stop.set()
-            await task
 
     async def _run(self, stop: asyncio.Event) -> None:
         try:
@@ -60,10 +53,6 @@ class SlackDoor:
             async with open_slack_bot(self._engine, self._desk) as bot:
                 self._bot = bot
                 await bot.run(stop)
-        except* EngineError as group:
-            log.error("the Slack bot does not run: %s", group.exceptions[0])  # noqa: TRY400 (it says what to do)
-        except* Exception:
-            log.exception("the Slack bot stopped unexpectedly")
         finally:
             self._bot = None
 

@@ -478,7 +478,7 @@ class Discord(Section):
     members: bool = Field(
         default=True,
         description="Ask for the server members intent: who may read a channel follows from roles. "
-        "Where Discord refuses it the bot answers in channels from nothing but public documents.",
+        "Where Discord refuses it, a channel that is not for everyone is answered from itself alone.",
     )
     development_server: str = Field(
         default="",

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from bots import replies
+from bots.beside import Beside
 from bots.conversation import Ask, Inbound, Kind
 from bots.desk import Desk
 from bots.discord import completion, components, payloads, tree
@@ -25,7 +26,7 @@ from bots.discord.history import Keeper
 from bots.discord.onboarding import Onboarding
 from bots.discord.payloads import COMMAND, COMPLETION, COMPONENT, FORM, NAME, Interaction, Us
 from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
-from bots.platform import Spot, Undelivered
+from bots.platform import Spot
 from bots.reception import Reception
 from engine import clock
 from engine.clock import new_id
@@ -57,29 +58,29 @@ class DiscordApp:
         self.directory = Directory()
         self.onboarding = Onboarding(engine, platform, self.directory, self._reception)
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._beside: set[asyncio.Task[None]] = set()
+        self.beside = Beside()
         self._homes: dict[str, str] = {}
 
     def hear(self, name: str, data: Raw) -> None:
         """Take a gateway event in; nothing is awaited here, so that they keep their order."""
         self.directory.hear(name, data)
         if name not in MESSAGES:  # those are kept before they are answered, in their line
-            self.start(self._keeper.hear(name, data))
+            self.beside.start(self._keeper.hear(name, data))
         match name:
             case "INTERACTION_CREATE":
-                self.start(self._on_interaction(data))
+                self.beside.start(self._on_interaction(data))
             case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
-                self.start(self._in_line(self.on_message, name, data))
+                self.beside.start(self._in_line(self.on_message, name, data))
             case "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK":
-                self.start(self._in_line(self._on_deleted, name, data))
+                self.beside.start(self._in_line(self._on_deleted, name, data))
             case "THREAD_DELETE":
-                self.start(self._on_thread_deleted(data))
+                self.beside.start(self._on_thread_deleted(data))
             case "READY":
-                self.start(self.onboarding.compare(data))
+                self.beside.start(self.onboarding.compare(data))
             case "GUILD_CREATE":
-                self.start(self.onboarding.arrived(data))
+                self.beside.start(self.onboarding.arrived(data))
             case "GUILD_DELETE" if not data.get("unavailable"):
-                self.start(self.onboarding.left(str(data.get("id"))))
+                self.beside.start(self.onboarding.left(str(data.get("id"))))
             case _:
                 pass
         if name.startswith("GUILD_"):
@@ -87,23 +88,7 @@ class DiscordApp:
 
     async def aclose(self) -> None:
         """Let what runs beside end."""
-        if self._beside:
-            await asyncio.wait(self._beside, timeout=5)
-
-    def start(self, work: Awaitable[object]) -> None:
-        """Something of this process, whose failure is logged."""
-        task = asyncio.create_task(self._quietly(work))
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
-    @staticmethod
-    async def _quietly(work: Awaitable[object]) -> None:
-        try:
-            await work
-        except (EngineError, Undelivered) as error:
-            log.warning("beside the work: %s", error)
-        except Exception:  # the rim of what runs beside
-            log.exception("something beside the work failed")
+        await self.beside.aclose(within_s=5)
 
     async def _in_line(
         self, work: Callable[[str, Raw], Awaitable[None]], name: str, data: Raw

@@ -51,7 +51,7 @@ class CatchingUp:
                 self._due |= {str(one.get("id")) for one in data.get("guilds") or ()}
             case "GUILD_CREATE" if str(data.get("id")) in self._due:
                 self._due.discard(str(data.get("id")))
-                self._app.start(self.catch_up(data))
+                self._app.beside.start(self.catch_up(data))
             case "MESSAGE_CREATE" if data.get("guild_id"):
                 guild_id = str(data["guild_id"])
                 self._heard[guild_id] = max(self._heard.get(guild_id, 0), int(data["id"]))

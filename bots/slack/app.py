@@ -6,7 +6,6 @@ that it arrived is not lost. Forms are opened here too, because Slack gives thre
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
@@ -17,13 +16,13 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.authorization import AuthorizeResult
 
 from bots import replies
+from bots.beside import Beside
 from bots.conversation import Ask, Inbound, Joined, Pressed, Said
 from bots.desk import Desk
 from bots.platform import Spot
 from bots.reception import Reception
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
-from bots.slack.client import SlackTrouble
 from bots.slack.history import Keeper, channel_of, read_heard
 from bots.slack.payloads import Gone, Opened, Whose
 from engine import clock
@@ -49,7 +48,7 @@ class SlackApp:
         self._desk = desk
         self._reception = Reception(engine, desk.wake)
         self._keeper = Keeper(engine, self._learn_anew)
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside = Beside()
         self._installed: dict[tuple[str, str], tuple[float, Installed]] = {}
         self.last_event_at: float | None = None  # monotonic
         self.bolt = self._build()
@@ -118,23 +117,7 @@ class SlackApp:
 
     async def aclose(self) -> None:
         """Let what runs beside end."""
-        if self._beside:
-            await asyncio.wait(self._beside, timeout=2)
-
-    def _start(self, work: Awaitable[None]) -> None:
-        """Something that need not outlive the process: a first sign, a form, the home."""
-        task = asyncio.create_task(self._quietly(work))
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
-    @staticmethod
-    async def _quietly(work: Awaitable[None]) -> None:
-        try:
-            await work
-        except (EngineError, SlackTrouble) as error:
-            log.warning("beside the work: %s", error)
-        except Exception:  # the rim of what runs beside
-            log.exception("something beside the work failed")
+        await self._beside.aclose(within_s=2)
 
     # Listeners
 
@@ -143,7 +126,7 @@ class SlackApp:
         told = body.get("event") or {}
         following = await self._keeper.hear(told, whose)
         if following is not None:
-            self._start(following())
+            self._beside.start(following())
         heard = read_heard(told, whose)
         event = payloads.read_event(told, whose, now=clock.now())
         match event:
@@ -159,7 +142,7 @@ class SlackApp:
                 )
                 self.forget()
             case Opened():
-                self._start(self._show_home(event, whose))
+                self._beside.start(self._show_home(event, whose))
             case _:
                 pass
 
@@ -195,7 +178,7 @@ class SlackApp:
         said = payloads.read_command(body, _whose(context))
         if _is_setup(said) and (trigger := body.get("trigger_id")):
             await ack()
-            self._start(self._open_setup(said, str(trigger)))
+            self._beside.start(self._open_setup(said, str(trigger)))
             return
         accepted = await self._reception.said(said)
         # The first sign; the answer comes over the response_url.
@@ -211,10 +194,10 @@ class SlackApp:
         trigger = str(body.get("trigger_id", ""))
         if trigger and pressed.action == replies.RATE_DOWN:
             pressed.details["form"] = "yes"
-            self._start(self._open_view(pressed, trigger, self._reason_form(pressed)))
+            self._beside.start(self._open_view(pressed, trigger, self._reason_form(pressed)))
         if trigger and pressed.action == replies.BIND and body.get("type") == "block_actions":
             await ack()
-            self._start(self._open_setup(pressed, trigger))
+            self._beside.start(self._open_setup(pressed, trigger))
             return
         await self._reception.pressed(pressed)
         await ack()
