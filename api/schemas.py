@@ -1,6 +1,6 @@
 """What enters the REST API, as pydantic models, and how a body becomes one.
 
-What leaves is built in `engine/shapes.py`. A body that does not fit is refused with every field
+What leaves is built in `engine/serializers.py`. A body that does not fit is refused with every field
 that is wrong; the values themselves are never repeated.
 """
 

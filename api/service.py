@@ -18,7 +18,7 @@ from api.metrics import Metrics
 from api.rim import Drain
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
-from engine.links import Links
+from engine.search.links import Links
 from engine.settings import Settings
 
 

@@ -17,19 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import insert, select
 
-from engine import access, knowledge_bases, tenants
-from engine.ask import Asker
+from engine.access import gate
+from engine.answers.ask import Asker
 from engine.clock import new_id
 from engine.db.migrations import migrate
 from engine.db.session import Database, open_database
 from engine.db.tables import Chunk, Document, KnowledgeBase, Live, Revision, Source
+from engine.documents import knowledge_bases
 from engine.domain import MAIN, Principal
-from engine.evaluation import load_beir
 from engine.index.analysis import detect_language
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import MAX_CHUNKS_PER_PART, IndexChunk, IndexDocument
 from engine.models.local import LocalEmbedder
-from engine.retrieval import Retriever, SearchDefaults
+from engine.people import tenants
+from engine.search.evaluation import load_beir
+from engine.search.retrieval import Retriever, SearchDefaults
 from ingestion.chunking import Chunking, split
 from ingestion.convert.document import Converted
 from ingestion.convert.formats import convert
@@ -146,7 +148,7 @@ class Installation:
     async def _store(self, kb_id, converted, chunks, made) -> None:
         tenant_id = self.owner.tenant_id
         async with self.db.write() as session:
-            acl_id = await access.intern_acl(session, tenant_id, [access.kb_token(kb_id)])
+            acl_id = await gate.intern_acl(session, tenant_id, [gate.kb_token(kb_id)])
             source_id = await session.scalar(select(Source.id).where(Source.kb_id == kb_id))
             documents, position = [], 0
             for (text, document), spans in zip(converted, chunks, strict=True):
@@ -189,7 +191,7 @@ class Installation:
                 language = detect_language(document.text)
                 documents += [
                     IndexDocument(
-                        document_id, revision_id, part, kb_id, [access.kb_token(kb_id)], title,
+                        document_id, revision_id, part, kb_id, [gate.kb_token(kb_id)], title,
                         indexed[at : at + MAX_CHUNKS_PER_PART], language=language,
                     )
                     for part, at in enumerate(range(0, len(indexed), MAX_CHUNKS_PER_PART))
@@ -208,7 +210,7 @@ def _converted(text: Text) -> Converted:
 async def _owner(db: Database) -> Principal:
     tenant, member = await tenants.ensure_default(db)
     async with db.read() as session:
-        return await access.principal_of_user(session, tenant.id, member.user_id)
+        return await gate.principal_of_user(session, tenant.id, member.user_id)
 
 
 @asynccontextmanager

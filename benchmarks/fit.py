@@ -1,4 +1,4 @@
-"""Fits the numbers of `engine/confidence.py` and `engine/extraction.py`: `python -m benchmarks.fit`.
+"""Fits the numbers of `engine/search/confidence.py` and `engine/answers/extraction.py`: `python -m benchmarks.fit`.
 
 Labels come from xquad-en: each question asked with its paragraph there, and once more with it taken
 away, when the other paragraphs of the same article are all that is found. A hit is right when it is
@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.corpora import DATA, beir_texts, open_installation
-from engine import access
-from engine.confidence import evidence_features
-from engine.extraction import judge
-from engine.query import read_question
-from engine.scope import Narrowing
+from engine.access import gate
+from engine.access.search_scope import Narrowing
+from engine.answers.extraction import judge
+from engine.search.confidence import evidence_features
+from engine.search.query import read_question
 
 NAMES = "meaning in_sentence in_window in_passage elsewhere nowhere fits misses".split()  # noqa: SIM905
 
@@ -61,7 +61,7 @@ async def main() -> None:
         ) as inst:
             await inst.add("xquad", list(beir_texts(folder)))
             ids, retriever = await inst.external_ids("xquad"), inst.retriever()
-            audience = access.audience_of_asker(inst.owner)
+            audience = gate.audience_of_asker(inst.owner)
             for question in questions:
                 gold = set(question["gold"])
                 rest = [id_ for id_, external in ids.items() if external not in gold]

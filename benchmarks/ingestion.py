@@ -28,7 +28,7 @@ from benchmarks.results import write_results
 from benchmarks.workers import Home, large_files, open_home, pages
 from engine.db.session import open_database
 from engine.db.tables import Chunk, Live
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.models.local import LocalEmbedder
 
 LARGE_FILES, LARGE_BYTES = 20, 1_000_000

@@ -68,8 +68,8 @@ async def serve_door(home: str, port: int) -> None:
 
     from cli import serve
     from engine.config import load_settings
+    from engine.documents.knowledge_bases import KbInfo
     from engine.domain import Principal, Scope
-    from engine.knowledge_bases import KbInfo
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
     from tests.fakes.mcp_host import GENEROUS

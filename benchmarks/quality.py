@@ -29,10 +29,10 @@ from benchmarks.corpora import (
     open_installation,
 )
 from benchmarks.results import write_results
-from engine import access
+from engine.access import gate
 from engine.errors import Unavailable
-from engine.evaluation import evaluate, load_beir
 from engine.index.analysis import detect_language
+from engine.search.evaluation import evaluate, load_beir
 
 FOREIGN = 200
 # nDCG@10 of BM25 as the data's README gives it (bm25s, English stemmer or character bigrams).
@@ -54,7 +54,7 @@ async def rank(
 ) -> dict[str, list[str]]:
     """The external ids of the documents found for each query."""
     retriever, ids = installation.retriever(), await installation.external_ids(kb)
-    audience = access.audience_of_asker(installation.owner)
+    audience = gate.audience_of_asker(installation.owner)
     found = {}
     for query, text in queries.items():
         found[query] = []
@@ -92,7 +92,7 @@ async def measure_answers(
 ) -> dict[str, object]:
     """How often the gold page is in the first five, and cited by a grounded answer."""
     asker, ids = installation.asker(), await installation.external_ids(kb)
-    audience = access.audience_of_asker(installation.owner)
+    audience = gate.audience_of_asker(installation.owner)
     counts = dict.fromkeys(("answerable", "in_top_5", "grounded", "cited_gold"), 0)
     wrong, took = [], []
     unanswerable = grounded_without = 0
@@ -125,7 +125,7 @@ async def measure_answers(
 
 async def measure_foreign(installation: Installation, kb: str, questions: Sequence[str]) -> float:
     """The share of questions about something else that are answered all the same."""
-    asker, audience = installation.asker(), access.audience_of_asker(installation.owner)
+    asker, audience = installation.asker(), gate.audience_of_asker(installation.owner)
     answers = [
         await asker.answer(installation.owner, audience, text, kb_ids=[installation.kbs[kb]])
         for text in questions

@@ -34,7 +34,7 @@ from sqlalchemy import insert, select
 from benchmarks.index import BATCH_DOCUMENTS, KBS, World
 from benchmarks.results import write_results
 from benchmarks.workers import large_files, running_worker
-from engine import access
+from engine.access import gate
 from engine.clock import new_id
 from engine.config import load_settings
 from engine.db.session import Database, open_database
@@ -53,8 +53,8 @@ from engine.index import legs
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import IndexDocument, Space
 from engine.models.hashing import HashingEmbedder
-from engine.retrieval import Retriever
 from engine.runtime import open_engine
+from engine.search.retrieval import Retriever
 
 SPACE = HashingEmbedder.space
 TOKENS = (10, 100, 1000)
@@ -103,7 +103,7 @@ class Built:
         self.embedder.vectors[request.text] = request.vector
         held = frozenset(request.filter.tokens)
         principal = Principal(
-            self.tenant_id, None, "bench", Role.MEMBER, held, access.ROLE_SCOPES[Role.MEMBER]
+            self.tenant_id, None, "bench", Role.MEMBER, held, gate.ROLE_SCOPES[Role.MEMBER]
         )
         (kb,) = request.filter.kb_ids
         return Query(

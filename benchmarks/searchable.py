@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.results import write_results
 from benchmarks.workers import Home, large_files, open_home
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 
 SIZES = {"5 kB": 5_000, "100 kB": 100_000, "500 kB": 500_000}
 LONGEST_S = 300.0

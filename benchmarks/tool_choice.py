@@ -167,8 +167,8 @@ async def measure(home: Path | None) -> dict[str, Any]:
     from dataclasses import replace
 
     from engine.config import load_settings
-    from engine.links import Links
     from engine.runtime import build_language_model, open_engine
+    from engine.search.links import Links
     from mcp_server.buckets import Buckets, Rate
     from mcp_server.caller import Caller, Door
     from mcp_server.server import build_server

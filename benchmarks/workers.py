@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import load_settings
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.runtime import open_engine

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from engine.commands import find_command
-from engine.workspaces import Mode
+from engine.chats.workspaces import Mode
+from engine.commands.table import find_command
 
 RERUN_WITHIN = timedelta(minutes=2)  # after this an edited question is history
 QUESTION_MAX = 4_000  # characters of a message that are taken for a question

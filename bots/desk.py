@@ -20,15 +20,17 @@ from bots.alive import kept_alive
 from bots.errands import Errands
 from bots.platform import Platform, Screen, Spot, Undelivered
 from bots.showing import LONGER, Silence, show, show_passages, spot_of
-from engine import access, clock, jobs
+from engine import clock
+from engine.access import gate
+from engine.access.principals import FRESH
+from engine.chats.posts import PostInfo, PostState, answer_kind, errand_kind
+from engine.chats.workspaces import Behaviour, Caller
 from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
 from engine.errors import EngineError, LeaseLost, NotFound, RateLimited, Unavailable
-from engine.jobs import ClaimedJob
-from engine.posts import PostInfo, PostState, answer_kind, errand_kind
-from engine.principals import FRESH
-from engine.workspaces import Behaviour, Caller
+from engine.jobs import claims
+from engine.jobs.claims import ClaimedJob
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +150,7 @@ class Desk:
             if free <= 0 or not kinds:
                 continue
             try:
-                found = await jobs.claim(
+                found = await claims.claim(
                     self._engine.db, self.id, kinds=kinds, lease_s=self._lease_s, limit=free
                 )
             except Unavailable as error:
@@ -164,7 +166,7 @@ class Desk:
         while True:
             held = list(self._slots.running.values())
             try:
-                lost = await jobs.renew_all(
+                lost = await claims.renew_all(
                     self._engine.db, [one.job for one in held], lease_s=self._lease_s
                 )
             except Unavailable as error:
@@ -213,16 +215,16 @@ class Desk:
 
         with contextlib.suppress(EngineError):
             if running is not None and running.stopped:
-                await self._engine.db.run_write(lambda session: jobs.release(session, job))
+                await self._engine.db.run_write(lambda session: claims.release(session, job))
             else:
                 await self._engine.db.run_write(
-                    lambda session: jobs.finish(session, job, state=JobState.CANCELLED)
+                    lambda session: claims.finish(session, job, state=JobState.CANCELLED)
                 )
 
     async def _give_back(self, job: ClaimedJob, error: str, retry_in_s: float | None) -> None:
         try:
             await self._engine.db.run_write(
-                lambda session: jobs.fail(
+                lambda session: claims.fail(
                     session,
                     job,
                     error,
@@ -333,7 +335,7 @@ class Desk:
     async def _live(self, case: _Case) -> list[replies.Source]:
         """What the platform's own search finds, for eyes that may see it; nothing if it fails."""
         met = case.post.met
-        members = access.workspace_token(met.workspace_id) in case.audience.tokens
+        members = gate.workspace_token(met.workspace_id) in case.audience.tokens
         if case.post.surface == "channel" and not members:
             return []
         try:

@@ -15,14 +15,7 @@ from bots import replies
 from bots.conversation import Joined, Pressed, Said
 from bots.platform import Platform, Spot, Undelivered
 from bots.showing import LONGER, show_passages, spot_of
-from engine import administration
-from engine.clock import new_id
-from engine.commands import Effect, parse
-from engine.domain import SearchResult
-from engine.engine import Engine
-from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
-from engine.jobs import ClaimedJob
-from engine.posts import (
+from engine.chats.posts import (
     REASONS,
     NewQuestion,
     PostInfo,
@@ -30,7 +23,14 @@ from engine.posts import (
     finish_errand,
     met_of,
 )
-from engine.workspaces import Caller, Met
+from engine.chats.workspaces import Caller, Met
+from engine.clock import new_id
+from engine.commands import administration
+from engine.commands.table import Effect, parse
+from engine.domain import SearchResult
+from engine.engine import Engine
+from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
+from engine.jobs.claims import ClaimedJob
 
 log = logging.getLogger(__name__)
 

@@ -29,12 +29,12 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
-from engine.arrivals import Arrival, Arriving, Heard, NewErrand, Take
-from engine.commands import parse
+from engine.chats.arrivals import Arrival, Arriving, Heard, NewErrand, Take
+from engine.chats.posts import Accepted, NewQuestion, Surface
+from engine.chats.workspaces import Behaviour, Sighting
+from engine.commands.table import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
-from engine.posts import Accepted, NewQuestion, Surface
-from engine.workspaces import Behaviour, Sighting
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from engine.administration import Told
-from engine.answer import describe_unanswered
-from engine.commands import Command
+from engine.answers.answer import describe_unanswered
+from engine.chats.posts import REASONS, PostInfo, SourceFacts
+from engine.commands.administration import Told
+from engine.commands.table import Command
 from engine.domain import Answer, Citation, Hit, SearchResult
 from engine.errors import (
     EngineError,
@@ -29,7 +30,6 @@ from engine.errors import (
     Unavailable,
 )
 from engine.markup.plain import plain
-from engine.posts import REASONS, PostInfo, SourceFacts
 
 SOURCES_MAX = 5
 BRIEF_MAX = 900  # characters of an answer in a channel; the rest is behind "More detail"

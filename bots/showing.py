@@ -8,11 +8,11 @@ from dataclasses import replace
 from bots import replies
 from bots.platform import Platform, Spot
 from engine import clock
+from engine.chats.posts import PostInfo
+from engine.chats.workspaces import Caller
 from engine.domain import Answer, Audience
 from engine.engine import Engine
-from engine.jobs import ClaimedJob
-from engine.posts import PostInfo
-from engine.workspaces import Caller
+from engine.jobs.claims import ClaimedJob
 
 LONGER = "longer"  # in a spot's details: the turn that is to be answered in more detail
 PLEASE_DETAIL = 4_000  # characters of an answer with its passages

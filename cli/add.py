@@ -20,7 +20,7 @@ from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
 
 if TYPE_CHECKING:
     from cli.inputs import Given
-    from engine.documents import DocumentInfo, NewDocument
+    from engine.documents.documents import DocumentInfo, NewDocument
     from engine.domain import Principal
     from engine.engine import Engine
 
@@ -201,7 +201,7 @@ async def _accept_batch(
 
 
 def _document(given: Given, asked: Asked) -> NewDocument:
-    from engine.documents import NewDocument
+    from engine.documents.documents import NewDocument
 
     if given.path is not None:
         new = NewDocument(

@@ -45,7 +45,7 @@ async def _admin(
     as_json: bool,
 ) -> None:
     from cli import output, render
-    from engine.commands import Effect, Permission, parse
+    from engine.commands.table import Effect, Permission, parse
     from engine.errors import InvalidInput
 
     async with opened(ctx, as_user) as (engine, principal):

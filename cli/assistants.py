@@ -172,7 +172,7 @@ def _config(settings: Settings, client: Client, *, stdio: bool, link: bool, toke
 def _assistant(settings: Settings, client: Client, *, is_keyless: bool) -> Assistant:
     from api.connect import assistants, general
     from engine.errors import InvalidInput
-    from engine.links import address_of
+    from engine.search.links import address_of
 
     base = settings.server.public_url or address_of(settings.server)
     known = [

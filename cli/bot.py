@@ -145,10 +145,10 @@ async def _register(ctx: typer.Context, server: str, as_user: str) -> None:
         )
     async with opened(ctx, as_user) as (engine, principal), _discord_api(engine) as api:
         from bots.discord.onboarding import install
-        from engine import access
+        from engine.access import gate
         from engine.domain import Scope
 
-        access.require(principal, Scope.KB_ADMIN)
+        gate.require(principal, Scope.KB_ADMIN)
         name = await install(engine, api, principal.tenant_id, server)
         typer.echo(f"{name} is connected. `/kb-admin setup` there sets a channel up.")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bots.platform import Spot
     from bots.reception import Reception
     from bots.replies import Button, Reply, Source
-    from engine.posts import PostInfo
+    from engine.chats.posts import PostInfo
 
 COMMAND = "/kb"
 CHANNEL = "general"

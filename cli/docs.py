@@ -13,7 +13,7 @@ import typer
 from cli.context import As, Json, Kb, opened, run
 
 if TYPE_CHECKING:
-    from engine.documents import DocumentInfo
+    from engine.documents.documents import DocumentInfo
     from engine.domain import Principal
     from engine.engine import Engine
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.config import Settings
     from engine.domain import Principal
     from engine.engine import Engine
-    from engine.evaluation import Beir, Metrics
+    from engine.search.evaluation import Beir, Metrics
 
 MODES: Sequence[Literal["keyword", "semantic", "hybrid"]] = ("keyword", "semantic", "hybrid")
 DEPTH = 100  # hits asked for: what recall@100 needs
@@ -51,8 +51,8 @@ def evaluate(
 
 async def _evaluate(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
     from cli import output, render
-    from engine.evaluation import load_beir
     from engine.runtime import open_engine
+    from engine.search.evaluation import load_beir
 
     beir = load_beir(folder)
     with tempfile.TemporaryDirectory(prefix="scrubjay-eval-") as home:
@@ -99,7 +99,7 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
 async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
     """Metrics of each mode over a collection, loaded into a new knowledge base."""
     from cli import output
-    from engine.evaluation import evaluate as metrics_of
+    from engine.search.evaluation import evaluate as metrics_of
 
     kb = await engine.create_kb(await engine.owner(), "eval")
     principal = await engine.owner()  # anew: the knowledge base was granted just now
@@ -121,7 +121,7 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
 async def _load(engine: Engine, principal: Principal, kb: str, beir: Beir) -> dict[str, str]:
     """The collection's id of each document, by ours; empty documents can't be found anyway."""
     from cli.add import ingest
-    from engine.documents import NewDocument
+    from engine.documents.documents import NewDocument
 
     ids: dict[str, str] = {}
     filled = [(key, document) for key, document in beir.corpus.items() if document.text.strip()]

@@ -13,9 +13,9 @@ import typer
 from cli.context import opened
 
 if TYPE_CHECKING:
+    from engine.answers.toolbox import ExternalTool, Toolbox
     from engine.domain import Principal
     from engine.engine import Engine
-    from engine.toolbox import ExternalTool, Toolbox
     from mcp_server.client import McpTools
 
 
@@ -53,7 +53,7 @@ async def _approve(tool: ExternalTool, arguments: Mapping[str, Any]) -> bool:
 async def show_tools(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     """Every connected tool, and whether answers may use it."""
     from cli import output, render
-    from engine.toolbox import matching
+    from engine.answers.toolbox import matching
 
     async with opened(ctx, as_user) as (engine, principal):
         patterns = await engine.allowed_tools(principal)

@@ -13,10 +13,10 @@ from cli.kb import Name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from engine.documents.reindexing import Preview
     from engine.domain import Principal
     from engine.engine import Engine
     from engine.flow.graph import Graph
-    from engine.reindexing import Preview
 
 
 def register(app: typer.Typer) -> None:

@@ -11,9 +11,9 @@ import typer
 from cli.context import DONE, INCOMPLETE, Json, Yes, invocation_of, opened, run
 
 if TYPE_CHECKING:
-    from engine.backup import Manifest
     from engine.config import Settings
-    from engine.status import KbStatus, Status
+    from engine.operations.backup import Manifest
+    from engine.operations.status import KbStatus, Status
 
 
 def register(app: typer.Typer) -> None:
@@ -134,7 +134,7 @@ async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
 
 async def _backup(ctx: typer.Context, file: Path, *, with_key: bool, as_json: bool) -> None:
     from cli import output, render
-    from engine.backup import backup as write_backup
+    from engine.operations.backup import backup as write_backup
 
     async with opened(ctx) as (engine, _):
         settings = engine.settings
@@ -157,8 +157,8 @@ async def _restore(
 ) -> None:
     from cli import output, render
     from cli.add import finish_jobs
-    from engine.backup import restore as read_backup
     from engine.locks import hold
+    from engine.operations.backup import restore as read_backup
     from engine.runtime import build_blobs
 
     # Before the engine is opened, which would make a first tenant where there is none.

@@ -16,7 +16,7 @@ from typer.main import get_command
 from cli import licences, mcp_reference
 from cli.main import app
 from engine import errors
-from engine.commands import COMMANDS, Permission
+from engine.commands.table import COMMANDS, Permission
 from engine.config import allowed, fields, masked, variable
 from engine.db.describe import describe_tables
 from engine.settings import Settings

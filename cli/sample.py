@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.domain import Lane
 
 if TYPE_CHECKING:

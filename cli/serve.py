@@ -25,7 +25,7 @@ from api.service import Service
 from cli.bot_doors import BotDoors
 from cli.mcp_door import McpDoor
 from engine.errors import Unavailable
-from engine.links import address_of
+from engine.search.links import address_of
 
 if TYPE_CHECKING:
     from engine.engine import Engine

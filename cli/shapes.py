@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from engine.domain import Answer, SearchResult
-from engine.shapes import said_by
+from engine.serializers import said_by
 
 
 class Listed(Protocol):

@@ -67,7 +67,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             engine = await asyncio.shield(opened)
             # Loaded by now, as part of the engine or with it.
             from api.auth import LocalOwner
-            from engine.links import Links, address_of
+            from engine.search.links import Links, address_of
 
             base = settings.server.public_url or address_of(settings.server)
             owner = owner or LocalOwner(engine)

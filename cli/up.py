@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.config import Settings
     from engine.domain import Answer, Principal
     from engine.engine import Engine
-    from engine.status import KbStatus
+    from engine.operations.status import KbStatus
 
 FIRST_ANSWER_S = 30.0  # how long the first answer is waited for before the prompt goes on without
 

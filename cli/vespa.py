@@ -12,7 +12,7 @@ import typer
 from cli.context import DONE, REFUSED, Json, opened, run
 
 if TYPE_CHECKING:
-    from engine.vespa_admin import ClusterStatus, PlacedSpace
+    from engine.operations.vespa_admin import ClusterStatus, PlacedSpace
     from vespa_app.deploy import Action, Plan
 
 app = typer.Typer(name="vespa", help="The Vespa application: render, plan, deploy, look.")
@@ -87,7 +87,7 @@ async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
     from cli import output
     from cli import render as told
     from engine.errors import InvalidInput
-    from engine.vespa_admin import render_package
+    from engine.operations.vespa_admin import render_package
 
     async with opened(ctx) as (engine, _):
         package = await render_package(engine.settings, engine.db)
@@ -108,7 +108,7 @@ async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
 
 async def _plan(ctx: typer.Context, *, as_json: bool) -> int:
     from cli import output
-    from engine.vespa_admin import plan_deploy
+    from engine.operations.vespa_admin import plan_deploy
 
     with output.working("preparing"):
         async with opened(ctx) as (engine, _):
@@ -122,7 +122,7 @@ async def _plan(ctx: typer.Context, *, as_json: bool) -> int:
 
 async def _deploy(ctx: typer.Context, accept: list[Accepted], *, as_json: bool) -> None:
     from cli import output
-    from engine.vespa_admin import deploy as deploy_now
+    from engine.operations.vespa_admin import deploy as deploy_now
     from vespa_app.deploy import ActionKind
 
     kinds = [kind for kind in get_args(ActionKind) if kind in accept]
@@ -137,7 +137,7 @@ async def _deploy(ctx: typer.Context, accept: list[Accepted], *, as_json: bool) 
 
 async def _status(ctx: typer.Context, *, as_json: bool) -> int:
     from cli import output
-    from engine.vespa_admin import read_status
+    from engine.operations.vespa_admin import read_status
 
     async with opened(ctx) as (engine, _):
         found = await read_status(engine.settings, engine.db)

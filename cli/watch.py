@@ -14,7 +14,7 @@ from cli.context import DONE, INCOMPLETE, As, Kb, opened, run
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from engine.watching import Watched
+    from engine.documents.progress import Watched
 
 SHOWN = 20  # documents on the screen at a time
 Events = AsyncIterator[list["Watched"]]
@@ -73,13 +73,13 @@ async def _watch(
 
 
 async def _as_json(events: Events) -> dict[str, Watched]:
-    from engine import shapes
+    from engine import serializers
 
     latest: dict[str, Watched] = {}
     async for changed in events:
         for one in changed:
             latest[one.id] = one
-            line = shapes.watched(one) | {"log": list(one.entries)}
+            line = serializers.watched(one) | {"log": list(one.entries)}
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stdout.flush()
     return latest

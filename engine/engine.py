@@ -15,31 +15,30 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import (
-    access,
-    calls,
-    documents,
-    flows,
-    ingestions,
-    jobs,
-    knowledge_bases,
-    reading,
-    reconcile,
-    reembedding,
-    reindexing,
-    status,
-    subjects,
-    tenants,
-    toolbox,
-    watching,
-)
-from engine.ask import Asker
-from engine.blobs import BlobStore
-from engine.calls import Called, CallLog
-from engine.chat import Chat
+from engine.access import gate
+from engine.answers import toolbox
+from engine.answers.ask import Asker
+from engine.answers.toolbox import Approve, ExternalTools, Toolbox, matching
+from engine.blobs.store import BlobStore
+from engine.chats.chat import Chat
+from engine.chats.history import History
+from engine.chats.sources import CHANNEL_JOBS
 from engine.clock import now
 from engine.db.session import Database
-from engine.documents import Added, DocumentInfo, DocumentPage, NewDocument
+from engine.documents import (
+    documents,
+    ingestions,
+    knowledge_bases,
+    pipelines,
+    progress,
+    reembedding,
+    reindexing,
+)
+from engine.documents.documents import Added, DocumentInfo, DocumentPage, NewDocument
+from engine.documents.ingestions import Ingestion
+from engine.documents.knowledge_bases import KbInfo
+from engine.documents.pipelines import FlowInfo
+from engine.documents.reembedding import Reembedding
 from engine.domain import (
     Answer,
     Answered,
@@ -54,25 +53,23 @@ from engine.domain import (
     SearchResult,
 )
 from engine.errors import Forbidden
-from engine.flows import FlowInfo
-from engine.history import History
 from engine.index.port import SearchIndex
-from engine.ingestions import Ingestion
-from engine.knowledge_bases import KbInfo
+from engine.jobs import claims
 from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
-from engine.origins import Origin, origins
-from engine.reading import Page
-from engine.reconcile import Drift
-from engine.reembedding import Reembedding
-from engine.retrieval import Retriever
+from engine.operations import reconcile, status, tool_call_log
+from engine.operations.reconcile import Drift
+from engine.operations.status import Status
+from engine.operations.tool_call_log import Called, CallLog
+from engine.people import subjects, tenants
+from engine.people.subjects import Subject
+from engine.people.tenants import MemberInfo, TenantInfo, TokenInfo
+from engine.search import pages
+from engine.search.origins import Origin, origins
+from engine.search.pages import Page
+from engine.search.retrieval import Retriever
 from engine.secrets import Secrets
 from engine.settings import Settings
-from engine.sources import CHANNEL_JOBS
-from engine.status import Status
-from engine.subjects import Subject
-from engine.tenants import MemberInfo, TenantInfo, TokenInfo
-from engine.toolbox import Approve, ExternalTools, Toolbox, matching
 
 LINK_LIFE = timedelta(days=7)
 JOB_KINDS = (
@@ -136,7 +133,7 @@ class Engine:
         """The local owner of the default tenant: who the command line acts as."""
         tenant, member = await tenants.ensure_default(self.db)
         async with self.db.read() as session:
-            return await access.principal_of_user(session, tenant.id, member.user_id)
+            return await gate.principal_of_user(session, tenant.id, member.user_id)
 
     async def authenticate(self, secret: str) -> Principal:
         """Whoever an API token belongs to; `Unauthenticated` for any that does not hold."""
@@ -156,12 +153,12 @@ class Engine:
             raise Forbidden("Only an owner at the command line may act for somebody else.")
         async with self.db.read() as session:
             member = await tenants.find_member(session, principal.tenant_id, user)
-            return await access.principal_of_user(session, principal.tenant_id, member.user_id)
+            return await gate.principal_of_user(session, principal.tenant_id, member.user_id)
 
     @staticmethod
     def audience_of_asker(principal: Principal) -> Audience:
         """The audience of an answer that only the asker sees."""
-        return access.audience_of_asker(principal)
+        return gate.audience_of_asker(principal)
 
     # Knowledge bases
 
@@ -183,7 +180,7 @@ class Engine:
 
     async def list_kbs(self, principal: Principal) -> list[KbInfo]:
         """The knowledge bases the principal may read."""
-        access.require(principal, Scope.KB_READ)
+        gate.require(principal, Scope.KB_READ)
         async with self.db.read() as session:
             return await knowledge_bases.list_kbs(session, principal)
 
@@ -246,12 +243,12 @@ class Engine:
     async def list_flows(self, principal: Principal) -> list[FlowInfo]:
         """The templates that ship and the tenant's own pipelines."""
         async with self.db.read() as session:
-            return await flows.list_flows(session, principal)
+            return await pipelines.list_flows(session, principal)
 
     async def get_flow(self, principal: Principal, name: str) -> FlowInfo:
         """One pipeline by name; `NotFound` names those there are."""
         async with self.db.read() as session:
-            return await flows.get_flow(session, principal, name)
+            return await pipelines.get_flow(session, principal, name)
 
     async def save_flow(
         self,
@@ -259,19 +256,19 @@ class Engine:
         name: str,
         dsl: str,
         *,
-        check: flows.Check,
+        check: pipelines.Check,
         replace: bool = False,
     ) -> FlowInfo:
         """Store a pipeline; `check` raises `FlowError` where its DSL does not load."""
         return await self.db.run_write(
-            lambda session: flows.save_flow(
+            lambda session: pipelines.save_flow(
                 session, principal, name, dsl, check=check, replace=replace
             )
         )
 
     async def delete_flow(self, principal: Principal, name: str) -> None:
         """Forget a stored pipeline that no knowledge base names."""
-        await self.db.run_write(lambda session: flows.delete_flow(session, principal, name))
+        await self.db.run_write(lambda session: pipelines.delete_flow(session, principal, name))
 
     # Documents
 
@@ -342,7 +339,7 @@ class Engine:
         *,
         kb: str = "",
         every_s: float = 0.5,
-    ) -> AsyncIterator[list[watching.Watched]]:
+    ) -> AsyncIterator[list[progress.Watched]]:
         """What changes of these documents, or of all that are in work now, until each has ended."""
         ids = list(document_ids)
         for document_id in ids:
@@ -350,8 +347,8 @@ class Engine:
         if not ids:
             kb_id = (await self.get_kb(principal, kb)).id if kb else ""
             async with self.db.read() as session:
-                ids = await watching.in_work(session, principal, kb_id)
-        async for changed in watching.watch(self.db, principal, ids, every_s=every_s):
+                ids = await progress.in_work(session, principal, kb_id)
+        async for changed in progress.watch(self.db, principal, ids, every_s=every_s):
             yield changed
 
     # Finding and answering
@@ -367,10 +364,10 @@ class Engine:
         audience: Audience | None = None,
     ) -> SearchResult:
         """The best documents for a query, in one knowledge base or all that may be read."""
-        access.require(principal, Scope.KB_READ)
+        gate.require(principal, Scope.KB_READ)
         return await self._retriever.search(
             principal,
-            audience or access.audience_of_asker(principal),
+            audience or gate.audience_of_asker(principal),
             query,
             kb_ids=await self._kb_ids(principal, kb),
             limit=limit,
@@ -379,7 +376,7 @@ class Engine:
 
     async def origins(self, principal: Principal, hits: Sequence[Hit]) -> list[Origin | None]:
         """For each hit of the principal's own search the chat message its best passage stands in."""
-        access.require(principal, Scope.KB_READ)
+        gate.require(principal, Scope.KB_READ)
         spans = [(hit.revision_id, one.start, one.end) for hit in hits for one in hit.passages[:1]]
         async with self.db.read() as session:
             return await origins(session, principal.tenant_id, spans)
@@ -409,7 +406,7 @@ class Engine:
 
         `language` names the one a model is to answer in; empty: that of the question.
         """
-        access.require(principal, Scope.KB_ASK)
+        gate.require(principal, Scope.KB_ASK)
         async for event in self._asker.ask(
             principal,
             audience,
@@ -438,7 +435,7 @@ class Engine:
         language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
         """A given answer at more length, from the same sources; `Unavailable` where that fails."""
-        access.require(principal, Scope.KB_ASK)
+        gate.require(principal, Scope.KB_ASK)
         async for event in self._asker.elaborate(
             principal, audience, turn_id, door=door, language=language
         ):
@@ -448,7 +445,7 @@ class Engine:
         self, principal: Principal, question: str, *, kb: str = "", door: str = ""
     ) -> Answer:
         """The answer alone, for the asker's eyes."""
-        audience = access.audience_of_asker(principal)
+        audience = gate.audience_of_asker(principal)
         async for event in self.ask(principal, audience, question, kb=kb, door=door):
             if isinstance(event, Answered):
                 return event.answer
@@ -456,8 +453,8 @@ class Engine:
 
     async def fetch(self, principal: Principal, id: str) -> Page:  # noqa: A002 (the field's word)
         """A page of text by the id of a hit, a citation, a document or a next page."""
-        access.require(principal, Scope.KB_READ)
-        return await reading.read_page(self.db, principal.tenant_id, principal.tokens, id)
+        gate.require(principal, Scope.KB_READ)
+        return await pages.read_page(self.db, principal.tenant_id, principal.tokens, id)
 
     # Tools of other servers
 
@@ -465,7 +462,7 @@ class Engine:
         self, principal: Principal, external: ExternalTools, approve: Approve
     ) -> Toolbox:
         """What an answer for the principal alone may use; `approve` is asked before each call."""
-        access.require(principal, Scope.KB_ASK)
+        gate.require(principal, Scope.KB_ASK)
         patterns = await self.allowed_tools(principal)
         tools = matching(await external.list_tools(), patterns) if patterns else []
         return Toolbox(tools, external, approve)
@@ -495,7 +492,7 @@ class Engine:
         if who.startswith(("i-", "ch-")):  # for an account that nobody linked, or for a channel
             return await self.chat.open_link(tenant_id, who, id_)
         async with self.db.read() as session:
-            principal = await access.principal_of_user(session, tenant_id, who)
+            principal = await gate.principal_of_user(session, tenant_id, who)
         return await self.fetch(principal, id_)
 
     # Tenants and tokens
@@ -566,7 +563,7 @@ class Engine:
         """End a membership, named by e-mail address, name or id; their tokens end with it."""
 
         async def commit(session: AsyncSession) -> MemberInfo:
-            access.require(principal, Scope.KB_ADMIN)
+            gate.require(principal, Scope.KB_ADMIN)
             member = await tenants.find_member(session, principal.tenant_id, user)
             await tenants.remove_member(session, principal, member.user_id)
             return member
@@ -584,11 +581,11 @@ class Engine:
     async def list_calls(self, principal: Principal, *, limit: int = 100) -> list[Called]:
         """The newest calls of the tenant, for its admins."""
         async with self.db.read() as session:
-            return await calls.list_calls(session, principal, limit=limit)
+            return await tool_call_log.list_calls(session, principal, limit=limit)
 
     async def keep_call_text(self, principal: Principal, *, on: bool) -> None:
         """Whether what people ask tools for is kept with their calls."""
-        await self.db.run_write(lambda session: calls.keep_text(session, principal, on=on))
+        await self.db.run_write(lambda session: tool_call_log.keep_text(session, principal, on=on))
 
     # How it is doing
 
@@ -606,7 +603,7 @@ class Engine:
 
     async def next_job_due_at(self) -> datetime | None:
         """When a worker has something to do; None while nothing waits or runs."""
-        return await jobs.next_due_at(self.db, JOB_KINDS)
+        return await claims.next_due_at(self.db, JOB_KINDS)
 
     async def follow(
         self, principal: Principal, document_ids: Sequence[str], *, every_s: float = 0.2

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from engine import tenants
-from engine.agent import Budget
-from engine.ask import Asker
-from engine.blobs import BlobStore, FolderBlobs
-from engine.calls import CallLog
+from engine.access.search_scope import SearchDefaults
+from engine.answers.agent import Budget
+from engine.answers.ask import Asker
+from engine.blobs.store import BlobStore, FolderBlobs
 from engine.clock import now
 from engine.db.current import is_current
 from engine.db.session import Database, open_database
@@ -25,9 +24,10 @@ from engine.index.embedded import EmbeddedIndex
 from engine.index.port import SearchIndex
 from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
-from engine.querylog import QueryLog
-from engine.retrieval import Retriever
-from engine.scope import SearchDefaults
+from engine.operations.tool_call_log import CallLog
+from engine.people import tenants
+from engine.search.query_log import QueryLog
+from engine.search.retrieval import Retriever
 from engine.secrets import Secrets, load_key_file, parse_keys
 from engine.settings import Settings, secret_values
 from engine.telemetry import keep_secret
@@ -125,7 +125,7 @@ async def open_index(settings: Settings, db: Database) -> AsyncIterator[SearchIn
     deploying: asyncio.Task[None] | None = None
     try:
         if settings.search.engine == "vespa":
-            from engine.vespa_cluster import deploy_first
+            from engine.operations.vespa_cluster import deploy_first
 
             # Beside the work: it may take minutes, and whoever is told to stop must not wait for it.
             deploying = asyncio.create_task(deploy_first(settings, db, index))
@@ -141,7 +141,7 @@ def build_index(settings: Settings, db: Database) -> SearchIndex:
     """A folder of segments, or a Vespa cluster."""
     if settings.search.engine == "embedded":
         return EmbeddedIndex(settings.home / "index")
-    from engine import vespa_cluster
+    from engine.operations import vespa_cluster
 
     return vespa_cluster.build_index(settings, db)
 
@@ -191,7 +191,7 @@ def build_blobs(settings: Settings) -> BlobStore:
     chosen = settings.storage
     if chosen.type == "folder":
         return FolderBlobs(settings.blob_folder)
-    from engine.blobs_s3 import S3Blobs
+    from engine.blobs.s3 import S3Blobs
 
     return S3Blobs(
         chosen.bucket,

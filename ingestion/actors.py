@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import attachments, derived, jobs, reconcile, revisions
+from engine.chats import derived
 from engine.db.session import Database
-from engine.documents import CLEAN, DELETE_KB, INGEST
+from engine.documents import attachments, revisions
+from engine.documents.documents import CLEAN, DELETE_KB, INGEST
+from engine.documents.reembedding import REEMBED
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
 from engine.flow.checkpoints import SqlRunStore
@@ -20,9 +22,10 @@ from engine.flow.progress import RunLog
 from engine.flow.run import run_flow
 from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
-from engine.jobs import ClaimedJob
-from engine.reconcile import REBUILD, REINDEX, REMOVE
-from engine.reembedding import REEMBED
+from engine.jobs import claims
+from engine.jobs.claims import ClaimedJob
+from engine.operations import reconcile
+from engine.operations.reconcile import REBUILD, REINDEX, REMOVE
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
 from ingestion.pipelines import Pipelines
@@ -119,7 +122,7 @@ class _RunStore(SqlRunStore):
                 session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
             )
             await attachments.settle(session, run.work, run.attached, lane=self._job.lane)
-            await jobs.finish(session, self._job)
+            await claims.finish(session, self._job)
         elif change.state is RunState.RUNNING and change.progress is not None:
             await revisions.report_progress(
                 session, run.work.document_id, change.progress, change.message

@@ -15,16 +15,15 @@ from datetime import timedelta
 import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import channels, clock, derived, jobs, sources
-from engine.blobs import BlobStore
-from engine.channels import NewPerson, Place
-from engine.db.session import Database
-from engine.derivation import DERIVE
-from engine.derived import Changes, DerivedDocument
-from engine.errors import NotFound
-from engine.forgetting import SCRUB, scrub_turns
-from engine.jobs import ClaimedJob
-from engine.message_files import (
+from engine import clock
+from engine.access.principals import ACTIVE
+from engine.blobs.store import BlobStore
+from engine.chats import channels, derived, sources
+from engine.chats.channels import NewPerson, Place
+from engine.chats.derivation import DERIVE
+from engine.chats.derived import Changes, DerivedDocument
+from engine.chats.forgetting import SCRUB, scrub_turns
+from engine.chats.message_files import (
     FETCH,
     SIZE_MAX,
     TOGETHER_MAX,
@@ -33,8 +32,11 @@ from engine.message_files import (
     keep_file,
     load_posted,
 )
-from engine.principals import ACTIVE
-from engine.sources import BACKFILL, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE
+from engine.chats.sources import BACKFILL, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE
+from engine.db.session import Database
+from engine.errors import NotFound
+from engine.jobs import claims
+from engine.jobs.claims import ClaimedJob
 from ingestion import threads
 from ingestion.convert import document as documents
 from ingestion.convert.document import Attachment
@@ -163,7 +165,7 @@ class BackfillChannel(_Quiet):
             return True
 
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             await sources.commit_page(
                 session,
                 reading,
@@ -181,14 +183,14 @@ class BackfillChannel(_Quiet):
         """No attempt is spent on waiting, however long a platform has one wait."""
 
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             await sources.wait_page(session, source_id, wait.seconds, wait.reason)
 
         await self._db.run_write(commit)
 
     async def _stop(self, job: ClaimedJob, reading: sources.Reading, refusal: Refused) -> None:
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             told = refusal.message.replace(reading.channel, reading.channel_name)
             await sources.report_fault(session, reading.source_id, told, stop=True)
             if refusal.lost:
@@ -253,7 +255,7 @@ class SyncWorkspace(_OfWorkspace):
             return True
 
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             await channels.put_people(session, place, people, at=begun)
             subjects = {one.subject for one in people}
             await channels.only_people(session, place, subjects, at=begun)
@@ -272,7 +274,7 @@ class SyncWorkspace(_OfWorkspace):
 
     async def _again(self, job: ClaimedJob, place: Place, pause: timedelta) -> None:
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             at = clock.now() + pause
             await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
 
@@ -295,7 +297,7 @@ class SyncChannel(_OfWorkspace):
             seconds = wait.seconds
 
             async def later(session: AsyncSession) -> None:
-                await jobs.finish(session, job)
+                await claims.finish(session, job)
                 await sources.queue_channel_sync(
                     session,
                     place.tenant_id,
@@ -317,7 +319,7 @@ class SyncChannel(_OfWorkspace):
             known |= await channels.put_people(session, place, strangers)
             ids = set(known.values())
             await channels.set_members(session, place, channel_id, ids, at=roster.at)
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
 
         await self._db.run_write(commit)
         return True
@@ -352,7 +354,7 @@ class ExpireMessages(_Quiet):
             pass
 
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             await sources.expire_again(session, source_id)
 
         await self._db.run_write(commit)
@@ -425,7 +427,7 @@ class FetchFiles(_Quiet):
         at = clock.now() + timedelta(seconds=wait.seconds)
 
         async def commit(session: AsyncSession) -> None:
-            await jobs.finish(session, job)
+            await claims.finish(session, job)
             await fetch_later(session, job.tenant_id, job.payload, at)
 
         await self._db.run_write(commit)

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, create_model
 
+from engine.answers.prompts import load_prompt
 from engine.markup.links import sanitise
 from engine.models.port import LanguageModel
-from engine.prompts import load_prompt
 
 Mode = Literal["fields", "keywords", "questions", "summary", "text", "toc"]
 T = TypeVar("T", bound=BaseModel)

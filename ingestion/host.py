@@ -12,12 +12,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Any
 
-from engine import jobs
 from engine.engine import Engine
-from engine.fetching import fetch
 from engine.flow.progress import RingLog
+from engine.jobs import claims
 from engine.locks import hold
 from engine.models.batching import GROWTH, EmbeddingBatcher
+from engine.net.fetching import fetch
 from engine.settings import Settings
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
@@ -71,7 +71,7 @@ async def run_worker(
         known = handlers(services, pipelines, RingLog(), open_readers(engine))
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
-            await jobs.take_over_all(engine.db, kinds=list(known))
+            await claims.take_over_all(engine.db, kinds=list(known))
         worker = Worker(
             engine.db,
             broker,

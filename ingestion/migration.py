@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import reconcile, revisions
+from engine.documents import revisions
+from engine.documents.revisions import NewChunk
 from engine.engine import Engine
 from engine.errors import Cancelled
 from engine.index.port import RevisionRef, SearchIndex, Space
 from engine.models import cache
-from engine.revisions import NewChunk
+from engine.operations import reconcile
 from ingestion.components.embedder import embedded_text
 from ingestion.services import index_documents
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from engine import flows
 from engine.db.session import Database
+from engine.documents import pipelines
+from engine.documents.upload_options import AS_THE_PIPELINE_SAYS, UploadOptions
 from engine.errors import EngineError, FlowError
 from engine.flow.dsl import Dsl, parse_flow
 from engine.flow.graph import Graph
@@ -20,7 +21,6 @@ from engine.flow.templates import template_text
 from engine.models.port import LanguageModel
 from engine.plugins import Plugins, load_plugins
 from engine.settings import Settings
-from engine.upload_options import AS_THE_PIPELINE_SAYS, UploadOptions
 from ingestion.components import COMPONENTS
 from ingestion.upload_pipeline import pipeline_for
 
@@ -102,7 +102,7 @@ class Pipelines:
         text = template_text(name)
         if text is None:
             async with self._db.read() as session:
-                text = await flows.load_text(session, tenant_id, name)
+                text = await pipelines.load_text(session, tenant_id, name)
         known = self._graphs.get((text, options))
         if known is not None:
             return known

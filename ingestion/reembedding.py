@@ -1,6 +1,6 @@
 """The worker's side of a knowledge base's move to another embedding model.
 
-`engine/reembedding.py` says what the move is and makes the switch; here are the vectors. Texts come
+`engine/documents/reembedding.py` says what the move is and makes the switch; here are the vectors. Texts come
 from SQL, vectors that were made before from the cache, so a second attempt goes on where the first
 one was killed.
 """
@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import reembedding, revisions
+from engine.documents import reembedding, revisions
 from engine.errors import Cancelled, Conflict, EngineError
 from engine.index.port import RevisionRef, Space
-from engine.jobs import ClaimedJob
+from engine.jobs.claims import ClaimedJob
 from ingestion.components.embedder import embed_chunks
 from ingestion.services import Ingestion, Services
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from dramatiq import Broker, Message
 
-from engine import jobs
 from engine.db.session import Database
 from engine.errors import Unavailable
+from engine.jobs import claims
 from ingestion.broker import QUEUE
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Relay:
         if room <= 0:
             return 0
         # Asking for the hinted ones as well makes sure that new rows are among the answer.
-        rows = await jobs.claimable(self._db, kinds=self._kinds(), limit=room + len(self._hinted))
+        rows = await claims.claimable(self._db, kinds=self._kinds(), limit=room + len(self._hinted))
         fresh = [job for job in rows if job not in self._hinted][:room]
         for job in fresh:
             self._hinted[job] = now

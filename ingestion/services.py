@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import component_outputs, revisions
-from engine.attachments import Attached
-from engine.blobs import BlobStore
-from engine.component_outputs import Made
+from engine.blobs.store import BlobStore
 from engine.db.session import Database
+from engine.documents import component_outputs, revisions
+from engine.documents.attachments import Attached
+from engine.documents.component_outputs import Made
+from engine.documents.revisions import Content, NewChunk, Work
 from engine.domain import Lane, Vectors
 from engine.errors import EngineError
-from engine.fetching import Fetched
 from engine.flow.outputs import BlobRef
 from engine.index.port import IndexChunk, IndexDocument, SearchIndex
 from engine.models import cache
 from engine.models.port import Embedder, LanguageModel
-from engine.revisions import Content, NewChunk, Work
+from engine.net.fetching import Fetched
 from ingestion.convert.document import Converted
 from ingestion.parsing import ParsingPool
 

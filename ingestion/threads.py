@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from engine.crossposts import SAID, digests
-from engine.derived import GAP, MENTION, THREAD_MIME, Changes, Conversation, StoredMessage
-from engine.messages import is_solved
+from engine.chats.derived import GAP, MENTION, THREAD_MIME, Changes, Conversation, StoredMessage
+from engine.chats.messages import is_solved
+from engine.search.deduplication import SAID, digests
 from ingestion.convert.document import Block, BlockKind, Converted, clean
 
 LONGEST = timedelta(hours=2)  # of a stretch of talk

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.blobs import FolderBlobs
+from engine.blobs.store import FolderBlobs
 from engine.clock import new_id
+from engine.documents.revisions import NewChunk, Work
 from engine.engine import Engine
 from engine.errors import EngineError
-from engine.fetching import Fetched
 from engine.flow.context import RunIds
 from engine.flow.dsl import Dsl, load_dsl
 from engine.flow.pipeline import complete_pipeline
@@ -24,7 +24,7 @@ from engine.flow.registry import Registry
 from engine.flow.run import run_flow
 from engine.flow.store import LogEntry
 from engine.models.batching import EmbeddingBatcher
-from engine.revisions import NewChunk, Work
+from engine.net.fetching import Fetched
 from ingestion.host import chunking_of, open_parsers
 from ingestion.pipelines import load_pipeline, offers_of
 from ingestion.services import Ingestion, Services

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.documents.upload_options import ExtractionStrategy, UploadOptions
 from engine.flow.dsl import Dsl, load_dsl
 from engine.flow.pipeline import complete_pipeline, insert_stage
-from engine.upload_options import ExtractionStrategy, UploadOptions
 
 EVERYTHING = dict.fromkeys(("asides", "code_blocks", "formatting", "images", "tables"), True)
 # What is a fault in any document; more than that is for a pipeline to say.

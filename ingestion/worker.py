@@ -23,7 +23,6 @@ from typing import Protocol
 import dramatiq
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import jobs
 from engine.clock import new_id
 from engine.db.session import Database
 from engine.domain import JobState
@@ -39,7 +38,8 @@ from engine.errors import (
     RateLimited,
     Unavailable,
 )
-from engine.jobs import ClaimedJob
+from engine.jobs import claims
+from engine.jobs.claims import ClaimedJob
 from ingestion.broker import QUEUE
 from ingestion.floor import Floor
 from ingestion.relay import ACTOR, OUTAGE_PAUSE_S, Relay
@@ -176,13 +176,13 @@ class Worker:
                 await asyncio.wait(ending, timeout=STOP_GRACE_S)
             await asyncio.wait(tasks, timeout=STOP_GRACE_S)
             await asyncio.to_thread(threads.stop, int(STOP_GRACE_S * 1000))
-            await jobs.forget_worker(self._db, self.id)
+            await claims.forget_worker(self._db, self.id)
 
     async def _is_idle(self, idle_exit_s: float) -> bool:
         if self._running or time.monotonic() - self._busy_at < idle_exit_s:
             return False
         try:
-            return await jobs.next_due_at(self._db, kinds=list(self._handlers)) is None
+            return await claims.next_due_at(self._db, kinds=list(self._handlers)) is None
         except Unavailable:  # who can't see whether there is work has not seen that there is none
             return False
 
@@ -192,7 +192,7 @@ class Worker:
             held = list(self._running.values())
             try:
                 await self._beat()
-                lost = await jobs.renew_all(
+                lost = await claims.renew_all(
                     self._db, [job.claimed for job in held], lease_s=self._lease_s
                 )
             except Unavailable as error:  # whoever takes a job over meanwhile ends it for us
@@ -204,12 +204,12 @@ class Worker:
             await _pause(stop, min(self._lease_s / 3, RENEW_S))
 
     async def _beat(self) -> None:
-        await jobs.beat(
+        await claims.beat(
             self._db,
             self.id,
             host=socket.gethostname(),
             pid=os.getpid(),
-            state=jobs.INDEX_FULL if self._is_index_full else jobs.RUNNING,
+            state=claims.INDEX_FULL if self._is_index_full else claims.RUNNING,
             figures=self._figures(),
         )
 
@@ -218,7 +218,7 @@ class Worker:
         begun: list[_Running] = []
         try:
             if not self._floor.is_reserved:  # else the row waits for another hint
-                claimed = await jobs.claim(
+                claimed = await claims.claim(
                     self._db,
                     self.id,
                     kinds=self._kinds(),
@@ -288,7 +288,7 @@ class Worker:
             await self._failed(job, handler, reason, "internal", retry=True)
         else:
             if not finished:
-                await self._commit(lambda session: jobs.finish(session, job))
+                await self._commit(lambda session: claims.finish(session, job))
 
     async def _commit(self, ending: Callable[[AsyncSession], Awaitable[None]]) -> None:
         """Write how a job ended; whoever took it over writes that instead."""
@@ -301,13 +301,13 @@ class Worker:
     async def _stopped(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         if not self._stopping:
             await self._cancelled(session, job, handler)
-        elif await jobs.release(session, job) is JobState.CANCELLED:
+        elif await claims.release(session, job) is JobState.CANCELLED:
             await handler.cancelled(session, job)
         else:
             await handler.waiting(session, job, "The worker stopped; another one goes on.")
 
     async def _cancelled(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
-        await jobs.finish(session, job, state=JobState.CANCELLED)
+        await claims.finish(session, job, state=JobState.CANCELLED)
         await handler.cancelled(session, job)
 
     async def _blocked(self, job: ClaimedJob, handler: Handler, error: Blocked) -> None:
@@ -317,7 +317,7 @@ class Worker:
             self._full_until = time.monotonic() + (error.retry_after_s or FULL_PAUSE_S)
 
         async def commit(session: AsyncSession) -> None:
-            state = await jobs.hold(session, job, str(error), retry_in_s=error.retry_after_s)
+            state = await claims.hold(session, job, str(error), retry_in_s=error.retry_after_s)
             if state is JobState.QUEUED:
                 await handler.waiting(session, job, str(error))
             else:
@@ -336,7 +336,7 @@ class Worker:
         retry_in_s: float | None = None,
     ) -> None:
         async def commit(session: AsyncSession) -> None:
-            match await jobs.fail(session, job, error, retry=retry, retry_in_s=retry_in_s):
+            match await claims.fail(session, job, error, retry=retry, retry_in_s=retry_in_s):
                 case JobState.QUEUED:
                     await handler.waiting(session, job, error)
                 case JobState.FAILED:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the engine takes seconds to load, and on stdio `initialize`
 
     from engine.domain import Principal, Scope
     from engine.engine import Engine
-    from engine.links import Links
+    from engine.search.links import Links
 
 Profile = Literal["full", "chatgpt"]
 

@@ -26,9 +26,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engine.answers.toolbox import RESULT_CHARS, ExternalTool
 from engine.errors import ConfigurationError, EngineError, Unavailable
-from engine.guarded import GuardedTransport
-from engine.toolbox import RESULT_CHARS, ExternalTool
+from engine.net.ssrf import GuardedTransport
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from engine.domain import Principal
 from engine.domain import Scope as Permission
 from engine.engine import Engine
-from engine.links import Links
+from engine.search.links import Links
 from engine.settings import Settings
 from mcp_server.buckets import Buckets, Rate
 from mcp_server.caller import Caller, Door

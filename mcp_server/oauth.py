@@ -20,7 +20,7 @@ import jwt
 
 from engine.domain import Scope
 from engine.errors import Unauthenticated, Unavailable
-from engine.subjects import Subject
+from engine.people.subjects import Subject
 from mcp_server.metadata import ENDPOINTS
 
 if TYPE_CHECKING:

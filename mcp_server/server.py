@@ -182,8 +182,8 @@ class KnowledgeServer(MCPServer[Any]):
         return failure(text, code=code_of(error), incident=incident)
 
     def _note(self, call: Call, code: str, took_ms: float) -> None:
-        from engine.calls import Called  # noqa: PLC0415 (loaded with the engine by now)
         from engine.clock import now  # noqa: PLC0415
+        from engine.operations.tool_call_log import Called  # noqa: PLC0415 (loaded with the engine by now)
 
         principal = call.caller.principal
         call.caller.engine.note_call(

@@ -12,10 +12,10 @@ from starlette.routing import Route
 from api.schemas import AskBody, SearchBody, read_body
 from api.service import Service, last_answer, principal_of, service_of
 from api.streams import MEDIA_TYPE, event, failure, stream
-from engine import shapes
-from engine.access import require
+from engine import serializers
+from engine.access.gate import require
 from engine.domain import AnswerEvent, Scope
-from engine.links import Links
+from engine.search.links import Links
 
 
 async def ask(request: Request) -> Response:
@@ -39,7 +39,7 @@ async def ask(request: Request) -> Response:
         return stream(_as_events(service, events, links))
     with service.timed("ask"):
         answer = await last_answer(events)
-    return JSONResponse(shapes.answer(answer, links.url))
+    return JSONResponse(serializers.answer(answer, links.url))
 
 
 async def _as_events(
@@ -48,7 +48,7 @@ async def _as_events(
     try:
         with service.timed("ask"):
             async for item in events:
-                yield event(item.kind, shapes.answer_event(item, links.url))
+                yield event(item.kind, serializers.answer_event(item, links.url))
     except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
         yield failure(error)
 
@@ -63,7 +63,7 @@ async def search(request: Request) -> Response:
             principal, body.query, kb=body.kb, limit=body.limit, mode=body.mode
         )
     result = replace(result, hits=await service.engine.at_messages(principal, result.hits))
-    return JSONResponse(shapes.search(result, service.links(request, principal).url))
+    return JSONResponse(serializers.search(result, service.links(request, principal).url))
 
 
 async def fetch(request: Request) -> Response:
@@ -71,7 +71,7 @@ async def fetch(request: Request) -> Response:
     service = service_of(request)
     principal = await principal_of(request)
     page = await service.engine.fetch(principal, request.path_params["id"])
-    return JSONResponse(shapes.page(page, service.links(request, principal).url))
+    return JSONResponse(serializers.page(page, service.links(request, principal).url))
 
 
 async def knowledge_bases(request: Request) -> Response:
@@ -79,7 +79,7 @@ async def knowledge_bases(request: Request) -> Response:
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
     listed = await service_of(request).engine.list_kbs(principal)
-    return JSONResponse({"knowledge_bases": [shapes.knowledge_base(kb) for kb in listed]})
+    return JSONResponse({"knowledge_bases": [serializers.knowledge_base(kb) for kb in listed]})
 
 
 ROUTES = (

@@ -13,13 +13,13 @@ from api.schemas import DocumentsQuery, EventsQuery, read_query
 from api.service import principal_of, service_of
 from api.streams import COMMENT, event, failure, stream
 from api.uploads import open_form, read_documents
-from engine import shapes
-from engine.access import require
+from engine import serializers
+from engine.access.gate import require
+from engine.documents.progress import Watched
+from engine.documents.upload_options import KEY
 from engine.domain import Scope
 from engine.errors import InvalidInput
 from engine.telemetry import correlation_id
-from engine.upload_options import KEY
-from engine.watching import Watched
 
 STREAM_S = 600.0  # then a stream asks to be opened again: who may see what is decided anew
 
@@ -32,7 +32,7 @@ async def index(request: Request) -> Response:
     page = await service_of(request).engine.list_documents(
         principal, query.kb, state=query.state, limit=query.limit, cursor=query.cursor
     )
-    return JSONResponse(shapes.documents(page.documents) | {"next_cursor": page.next_cursor})
+    return JSONResponse(serializers.documents(page.documents) | {"next_cursor": page.next_cursor})
 
 
 async def add(request: Request) -> Response:
@@ -68,7 +68,7 @@ async def show(request: Request) -> Response:
     document = await engine.get_document(principal, request.path_params["id"])
     why = await engine.why_document(principal, document.id)
     asked = {"upload_options": document.details.get(KEY, {})}
-    known = shapes.document(document) | {"progress": document.progress, "message": why}
+    known = serializers.document(document) | {"progress": document.progress, "message": why}
     return JSONResponse(known | asked)
 
 
@@ -104,7 +104,7 @@ async def _as_events(watching: AsyncIterator[list[Watched]]) -> AsyncIterator[st
             for one in changed:
                 for entry in one.entries:
                     yield event("log", {"id": one.id, **entry})
-                yield event("document", shapes.watched(one))
+                yield event("document", serializers.watched(one))
         yield event("end", {})
     except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
         yield failure(error)
@@ -122,7 +122,7 @@ async def delete(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """Counts by knowledge base and the work in progress."""
     principal = await principal_of(request)
-    return JSONResponse(shapes.status(await service_of(request).engine.status(principal)))
+    return JSONResponse(serializers.status(await service_of(request).engine.status(principal)))
 
 
 ROUTES = (

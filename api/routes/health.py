@@ -10,9 +10,9 @@ from starlette.routing import Route
 
 from api.metrics import Sample
 from api.service import principal_of, service_of
-from engine.access import require
+from engine.access.gate import require
 from engine.domain import Scope
-from engine.status import Status
+from engine.operations.status import Status
 
 # What engine.health says besides its dependencies.
 NOT_A_DEPENDENCY = {"checked_at"}

@@ -18,10 +18,10 @@ from api.schemas import QUESTION_MAX
 from api.service import Service, base_url, last_answer, principal_of, service_of
 from api.streams import event, failure, stream
 from api.templates import MEDIA_TYPES, render, render_page, static_file
-from engine.access import require
+from engine.access.gate import require
 from engine.domain import Answer, Answered, Delta, Principal, Scope
 from engine.errors import EngineError, InvalidInput
-from engine.links import Links, is_web_address
+from engine.search.links import Links, is_web_address
 
 
 async def front(request: Request) -> Response:

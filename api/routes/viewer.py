@@ -15,9 +15,9 @@ from starlette.routing import Route
 from api.prose import Mark, render_prose
 from api.service import service_of
 from api.templates import render_page
-from engine import links
 from engine.errors import InvalidInput
-from engine.reading import PAGE_CHARS, Page
+from engine.search import links
+from engine.search.pages import PAGE_CHARS, Page
 
 _QUOTE = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
 

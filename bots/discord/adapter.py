@@ -28,11 +28,11 @@ from bots.discord.screen import DiscordScreen
 from bots.platform import Spot
 from bots.replies import Reply, Source
 from engine import clock
-from engine.channels import NewChannel, NewPerson
-from engine.discord_access import is_bot, is_public, may_read, subject_of
+from engine.access.discord_access import is_bot, is_public, may_read, subject_of
+from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.posts import PostInfo
+from engine.chats.workspaces import Person
 from engine.engine import Engine
-from engine.posts import PostInfo
-from engine.workspaces import Person
 
 log = logging.getLogger(__name__)
 

@@ -29,10 +29,10 @@ from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
 from bots.platform import Spot
 from bots.reception import Reception
 from engine import clock
+from engine.chats.workspaces import Met, Person, Sighting
 from engine.clock import new_id
 from engine.engine import Engine
 from engine.errors import EngineError, NotFound
-from engine.workspaces import Met, Person, Sighting
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from bots.discord.client import pause
 from bots.discord.permissions import FORUMS, THREADS, server_of
 from bots.discord.rest import DiscordTrouble
 from engine import clock
-from engine.discord_access import may_read
+from engine.access.discord_access import may_read
 from engine.engine import Engine
 from engine.errors import EngineError
 

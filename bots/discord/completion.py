@@ -8,11 +8,11 @@ from typing import Any
 from bots.discord import tree
 from bots.discord.directory import Directory
 from bots.discord.permissions import TALK, held
-from engine.commands import COMMANDS, WORKSPACE, Permission
-from engine.discord_access import VIEW
+from engine.access.discord_access import VIEW
+from engine.chats.workspaces import Caller
+from engine.commands.table import COMMANDS, WORKSPACE, Permission
 from engine.engine import Engine
-from engine.links import is_web_address
-from engine.workspaces import Caller
+from engine.search.links import is_web_address
 
 Json = dict[str, Any]
 DOCUMENTS_MAX = 200  # that are looked through

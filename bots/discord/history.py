@@ -16,8 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from engine.channels import NewChannel, NewPerson, Place
-from engine.discord_access import (
+from engine.access.discord_access import (
     DECISIVE,
     MANAGE_THREADS,
     PRIVATE_THREAD,
@@ -28,7 +27,8 @@ from engine.discord_access import (
     role_bits,
     subject_of,
 )
-from engine.discord_messages import (
+from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.discord_messages import (
     STARTER,
     from_gateway,
     is_kept,

@@ -23,10 +23,10 @@ from bots.discord.rest import DiscordApi, DiscordTrouble
 from bots.reception import Reception
 from bots.replies import Reply
 from engine import clock
-from engine.discord_access import VIEW
+from engine.access.discord_access import VIEW
+from engine.chats.workspaces import NewInstallation, Person, Sighting
 from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
-from engine.workspaces import NewInstallation, Person, Sighting
 
 log = logging.getLogger(__name__)
 

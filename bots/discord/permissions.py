@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine import discord_access
-from engine.discord_access import ADMINISTRATOR, HISTORY, VIEW, Server, role_bits
+from engine.access import discord_access
+from engine.access.discord_access import ADMINISTRATOR, HISTORY, VIEW, Server, role_bits
 
 Payload = Mapping[str, Any]
 

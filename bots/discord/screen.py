@@ -19,8 +19,8 @@ from bots.discord.directory import Target
 from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
 from bots.platform import Spot
 from bots.replies import Reply, one_line
+from engine.chats.posts import PostInfo
 from engine.engine import Engine
-from engine.posts import PostInfo
 
 if TYPE_CHECKING:
     from bots.discord.adapter import DiscordPlatform

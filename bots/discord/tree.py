@@ -17,7 +17,7 @@ from typing import Any
 
 from bots import replies
 from bots.discord.permissions import FORUM, MANAGE_GUILD, MEDIA, NEWS, STAGE, TEXT, VOICE
-from engine.commands import COMMANDS, Command, Parameter, Permission, find_command
+from engine.commands.table import COMMANDS, Command, Parameter, Permission, find_command
 
 Json = dict[str, Any]
 

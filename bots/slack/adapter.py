@@ -14,10 +14,10 @@ from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
 from bots.slack.screen import BLOCKS_REFUSED, SlackScreen, metadata, whisper
 from engine import clock
+from engine.chats.posts import PostInfo
+from engine.chats.workspaces import Installed, Met, Person
 from engine.engine import Engine
 from engine.errors import NotFound
-from engine.posts import PostInfo
-from engine.workspaces import Installed, Met, Person
 
 log = logging.getLogger(__name__)
 

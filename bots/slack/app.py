@@ -26,11 +26,11 @@ from bots.slack.adapter import SlackPlatform
 from bots.slack.history import Keeper, channel_of, read_heard
 from bots.slack.payloads import Gone, Opened, Whose
 from engine import clock
-from engine.arrivals import Heard
-from engine.commands import parse
+from engine.chats.arrivals import Heard
+from engine.chats.workspaces import Caller, Installed, Met, Sighting
+from engine.commands.table import parse
 from engine.engine import Engine
 from engine.errors import EngineError, InvalidInput, NotFound
-from engine.workspaces import Caller, Installed, Met, Sighting
 
 log = logging.getLogger(__name__)
 

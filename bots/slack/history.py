@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bots.slack.payloads import NAME, Whose
-from engine.arrivals import Heard
-from engine.channels import Place
+from engine.chats.arrivals import Heard
+from engine.chats.channels import Place
+from engine.chats.slack_messages import is_gone, to_message, to_person
 from engine.engine import Engine
 from engine.errors import NotFound
-from engine.slack_messages import is_gone, to_message, to_person
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 from bots.slack import manifest
 from bots.slack.client import SlackApi
+from engine.chats.workspaces import NewInstallation, Reading
 from engine.errors import InvalidInput
 from engine.settings import Settings
-from engine.workspaces import NewInstallation, Reading
 
 PLATFORM = "slack"
 

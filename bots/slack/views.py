@@ -12,7 +12,7 @@ from typing import Any
 
 from bots import replies
 from bots.slack import blocks, markup
-from engine.posts import REASONS, PostInfo
+from engine.chats.posts import REASONS, PostInfo
 
 View = dict[str, Any]
 FORM = f"{blocks.PREFIX}form:"

@@ -571,7 +571,7 @@ class Job(Base):
     """Durable work. A broker message is only a hint at a row here.
 
     `turn` makes claims fair: within a lane the lowest goes first, and a tenant's next job is
-    stamped one after its last, but never before the turn that is being served (`engine/outbox.py`).
+    stamped one after its last, but never before the turn that is being served (`engine/jobs/outbox.py`).
     """
 
     __tablename__ = "job"

@@ -1,7 +1,7 @@
 """The search index port: what an index stores, what it is asked, what it answers.
 
 `embedded.py` and `vespa.py` adapt it; `tests/contracts/search_index.py` is the suite both pass.
-The index is a derived copy: SQL decides what is visible (`engine/retrieval.py` joins every hit),
+The index is a derived copy: SQL decides what is visible (`engine/search/retrieval.py` joins every hit),
 so a late removal here leaks nothing, and losing the whole index loses nothing.
 `FILTERS.md` beside this file says what each filter field means, exactly.
 """

@@ -1,7 +1,7 @@
 """Any large language model, through pydantic-ai: complete, stream, extract to a schema.
 
 `open_language_model` reads "openai:gpt-…", "anthropic:claude-…" or "ollama:llama3.2"; with a base
-URL, "openai:…" is whatever speaks OpenAI's chat API there. `engine/agent.py` builds its tools on
+URL, "openai:…" is whatever speaks OpenAI's chat API there. `engine/answers/agent.py` builds its tools on
 `PydanticLanguageModel.load`. pydantic-ai takes seconds to import, so that happens in a thread when a
 model is first used. What a provider says in an error goes nowhere: it may quote the prompt or the key.
 """

@@ -15,12 +15,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import revisions
+from engine.documents import revisions
+from engine.documents.revisions import NewChunk
 from engine.errors import Blocked
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.models import cache
-from engine.revisions import NewChunk
 from ingestion.services import Ingestion
 
 OTHER_MODEL_WAIT_S = 120.0  # while a knowledge base is moved to another model

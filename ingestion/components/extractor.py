@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
-from engine.component_outputs import key_of
+from engine.answers.prompts import load_prompt
+from engine.documents.component_outputs import key_of
 from engine.errors import EngineError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
-from engine.prompts import load_prompt
 from ingestion.derived import Mode, Usage, Wanted, derive
 from ingestion.services import Ingestion
 

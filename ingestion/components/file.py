@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from engine.documents.revisions import Content, store_content
 from engine.errors import DocumentError
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.flow.outputs import BlobRef
-from engine.revisions import Content, store_content
 from ingestion.services import Ingestion
 
 

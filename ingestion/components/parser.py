@@ -15,14 +15,14 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.attachments import Attached
-from engine.component_outputs import key_of
-from engine.derived import THREAD_MIME
+from engine.chats.derived import THREAD_MIME
+from engine.documents.attachments import Attached
+from engine.documents.component_outputs import key_of
+from engine.documents.revisions import Content
 from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
 from engine.flow.outputs import BlobRef
-from engine.revisions import Content
 from ingestion import convert
 from ingestion.convert import document as documents
 from ingestion.convert.document import Converted

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-from engine.attachments import Attached
-from engine.component_outputs import key_of
-from engine.derived import THREAD_MIME, is_resolved
+from engine.answers.prompts import load_prompt
+from engine.chats.derived import THREAD_MIME, is_resolved
+from engine.documents.attachments import Attached
+from engine.documents.component_outputs import key_of
 from engine.errors import EngineError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
 from engine.markup.links import sanitise
 from engine.markup.matching import fold
 from engine.models.port import LanguageModel
-from engine.prompts import load_prompt
 from ingestion.convert.document import Converted
 from ingestion.services import Ingestion
 

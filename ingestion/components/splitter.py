@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.component_outputs import key_of
+from engine.documents.component_outputs import key_of
 from engine.errors import InvalidInput
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext

@@ -10,12 +10,12 @@ from typing import Any
 
 import anyio.to_thread
 
+from engine.documents.revisions import NewChunk
 from engine.errors import DocumentError
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.index.analysis import detect_language
 from engine.index.port import MAX_CHUNKS_PER_PART
-from engine.revisions import NewChunk
 from ingestion.languages import LanguageOf, Stretch
 from ingestion.services import Ingestion
 

@@ -20,8 +20,7 @@ from typing import Any
 import httpx2
 
 from engine import clock
-from engine.channels import CHANGED_AT, NewChannel, NewPerson, Place
-from engine.discord_access import (
+from engine.access.discord_access import (
     PRIVATE_THREAD,
     PUBLIC_THREADS,
     Server,
@@ -31,7 +30,8 @@ from engine.discord_access import (
     role_bits,
     subject_of,
 )
-from engine.discord_messages import (
+from engine.chats.channels import CHANGED_AT, NewChannel, NewPerson, Place
+from engine.chats.discord_messages import (
     STARTER,
     TALK,
     is_by_bot,
@@ -40,10 +40,10 @@ from engine.discord_messages import (
     to_person,
     to_thread,
 )
+from engine.chats.messages import DISCORD_EPOCH_MS, posted_at
+from engine.chats.sources import Reading, Whole
 from engine.errors import Unavailable
 from engine.limits import Limits
-from engine.messages import DISCORD_EPOCH_MS, posted_at
-from engine.sources import Reading, Whole
 from ingestion.sources.reader import Page, Refused, Roster, Wait
 
 API = "https://discord.com/api/v10"

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine import slack_messages
-from engine.channels import NewChannel, NewPerson, NewWorkspace
+from engine.chats import slack_messages
+from engine.chats.channels import NewChannel, NewPerson, NewWorkspace
+from engine.chats.messages import MessageKind, NewMessage, NewThread
 from engine.errors import InvalidInput
-from engine.messages import MessageKind, NewMessage, NewThread
 
 MEMBERS_MAX = 500_000  # files in a zip
 FILE_MAX_BYTES = 256 * 1024 * 1024  # of one unpacked

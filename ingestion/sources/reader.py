@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from engine.channels import NewChannel, NewPerson, Place
-from engine.messages import NewMessage, NewThread
-from engine.sources import Reading, Whole
+from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.messages import NewMessage, NewThread
+from engine.chats.sources import Reading, Whole
 
 
 class Wait(Exception):

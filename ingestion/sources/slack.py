@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from engine import clock
-from engine.channels import NewChannel, NewPerson, Place
+from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.messages import NewMessage, posted_at
+from engine.chats.slack_messages import is_gone, to_channel, to_message, to_person
+from engine.chats.sources import Reading, Whole
 from engine.errors import DocumentError, InvalidInput, Unavailable
-from engine.fetching import fetch
 from engine.limits import Limits
-from engine.messages import NewMessage, posted_at
-from engine.slack_messages import is_gone, to_channel, to_message, to_person
-from engine.sources import Reading, Whole
+from engine.net.fetching import fetch
 from ingestion.convert.formats import SUFFIXES
 from ingestion.sources.reader import Page, ReadFile, Refused, Roster, Wait
 

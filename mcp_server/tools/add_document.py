@@ -15,7 +15,7 @@ from mcp_server.tool import ADDING, KnowledgeTool
 from mcp_server.tools.get_ingestion import IngestionState
 
 if TYPE_CHECKING:
-    from engine.documents import NewDocument
+    from engine.documents.documents import NewDocument
 
 TEXT_MAX = 1_000_000  # characters; a body has at most 4 MiB
 
@@ -57,8 +57,8 @@ async def add_document(
 
 
 def _new_document(title: str, text: str, url: str) -> NewDocument:
-    from engine.documents import NewDocument  # noqa: PLC0415 (loaded with the engine by now)
-    from engine.fetching import check_url  # noqa: PLC0415
+    from engine.documents.documents import NewDocument  # noqa: PLC0415 (loaded with the engine by now)
+    from engine.net.fetching import check_url  # noqa: PLC0415
 
     if bool(text.strip()) == bool(url.strip()):
         raise InvalidInput("Give either text or url: one of them, not both.", field="text")

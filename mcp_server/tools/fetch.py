@@ -13,7 +13,7 @@ from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.tool import KnowledgeTool
 
 if TYPE_CHECKING:
-    from engine.reading import Page
+    from engine.search.pages import Page
 
 CHANGED = "This passage has changed since it was found; this is the document as it is now."
 

@@ -14,7 +14,7 @@ from mcp_server.render import SEARCH_BUDGET, page_within, snippet
 from mcp_server.tool import KnowledgeTool
 
 if TYPE_CHECKING:
-    from engine.origins import Origin
+    from engine.search.origins import Origin
 
 DEEPEST = 200  # hits; who has read so many needs another query, not another page
 

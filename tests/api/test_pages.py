@@ -65,7 +65,7 @@ async def test_a_link_that_is_not_ours_opens_nothing(client, engine: Engine) -> 
 async def test_a_long_document_is_turned_page_by_page(client, engine: Engine) -> None:
     import asyncio
 
-    from engine.documents import NewDocument
+    from engine.documents.documents import NewDocument
     from ingestion.host import run_worker
 
     owner = await engine.owner()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from engine.commands import COMMANDS, Permission
+from engine.commands.table import COMMANDS, Permission
 from engine.db.tables import AuditEvent
 from tests.fakes.chat import Room
 

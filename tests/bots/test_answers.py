@@ -11,10 +11,10 @@ from bots import replies
 from bots.conversation import Ask, Ignore
 from bots.platform import Undelivered
 from engine import clock
+from engine.chats.posts import PostState
+from engine.chats.workspaces import NewInstallation
 from engine.db.tables import Channel, Document, Feedback, Identity, Job, Post, Turn
 from engine.errors import IndexDamaged, NotFound, Unavailable
-from engine.posts import PostState
-from engine.workspaces import NewInstallation
 from tests.fakes.chat import Room, Shown
 from tests.fakes.language_models import ScriptedModel
 from tests.fakes.rooms import open_channel

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from engine.chats.workspaces import NewInstallation
 from engine.runtime import open_engine
-from engine.workspaces import NewInstallation
 from tests.fakes.homes import home_settings
 
 

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from engine import clock, jobs
+from engine import clock
 from engine.db.session import Database, open_database
 from engine.db.tables import Document, Event, Job
 from engine.domain import JobState, Lane
 from engine.errors import LeaseLost, NotFound
-from engine.outbox import append_event, enqueue
+from engine.jobs import claims
+from engine.jobs.outbox import append_event, enqueue
 
 KIND = "ingest_document"
 LEASE_S = 60
@@ -28,18 +29,18 @@ async def queue(database: Database, tenant_id: str = "acme", **wanted) -> str:
         return await enqueue(session, tenant_id=tenant_id, **options)
 
 
-async def claim(database: Database, owner: str = "w1", **options) -> list[jobs.ClaimedJob]:
-    return await jobs.claim(database, owner, **({"kinds": [KIND], "lease_s": LEASE_S} | options))
+async def claim(database: Database, owner: str = "w1", **options) -> list[claims.ClaimedJob]:
+    return await claims.claim(database, owner, **({"kinds": [KIND], "lease_s": LEASE_S} | options))
 
 
-async def claim_one(database: Database, owner: str = "w1") -> jobs.ClaimedJob:
+async def claim_one(database: Database, owner: str = "w1") -> claims.ClaimedJob:
     (job,) = await claim(database, owner)
     return job
 
 
-async def finish(database: Database, job: jobs.ClaimedJob, **outcome) -> None:
+async def finish(database: Database, job: claims.ClaimedJob, **outcome) -> None:
     async with database.write() as session:
-        await jobs.finish(session, job, **outcome)
+        await claims.finish(session, job, **outcome)
 
 
 async def state_of(database: Database, job_id: str) -> str:
@@ -135,7 +136,7 @@ async def test_a_job_taken_back_gives_no_tenant_an_old_turn(database, fixed_cloc
     for _ in range(10):
         await finish(database, await claim_one(database, "w2"))
     fixed_clock.advance(LEASE_S + 1)
-    await jobs.take_back_lapsed(database)
+    await claims.take_back_lapsed(database)
     for _ in range(10):
         await queue(database, "bolt")
     first, *rest = [await claim_one(database) for _ in range(9)]
@@ -146,7 +147,7 @@ async def test_a_job_taken_back_gives_no_tenant_an_old_turn(database, fixed_cloc
 async def test_a_delayed_job_waits_for_its_time(database, fixed_clock):
     await queue(database, run_at=clock.now() + timedelta(seconds=30))
     assert await claim(database) == []
-    assert await jobs.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=30)
+    assert await claims.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=30)
     fixed_clock.advance(30)
     assert len(await claim(database)) == 1
 
@@ -161,9 +162,9 @@ async def test_claimable_lists_ids_in_the_order_they_are_claimed(database):
     for tenant_id in ("acme", "acme", "acme", "bolt"):
         await queue(database, tenant_id)
     await queue(database, "cobb", lane=Lane.LIVE)
-    listed = await jobs.claimable(database, [KIND], 4)
+    listed = await claims.claimable(database, [KIND], 4)
     assert [job.id for job in await claim(database, limit=4)] == listed
-    assert len(await jobs.claimable(database, [KIND], 4)) == 1
+    assert len(await claims.claimable(database, [KIND], 4)) == 1
 
 
 async def test_a_hint_at_a_job_that_is_taken_or_gone_finds_nothing(database):
@@ -181,12 +182,12 @@ async def test_a_lapsed_lease_is_taken_over_and_the_first_worker_can_not_finish(
     fixed_clock.advance(LEASE_S + 1)
     taken = await claim_one(database, "w2")
     assert (taken.id, taken.attempt, taken.owner) == (lost.id, 2, "w2")
-    assert await jobs.renew(database, lost, lease_s=LEASE_S) == jobs.Lease(False, False)
+    assert await claims.renew(database, lost, lease_s=LEASE_S) == claims.Lease(False, False)
 
     async def finish_late() -> None:
         async with database.write() as session:
             await append_event(session, "acme", "document.processed", {})
-            await jobs.finish(session, lost)
+            await claims.finish(session, lost)
 
     with pytest.raises(LeaseLost):
         await finish_late()
@@ -211,7 +212,7 @@ async def test_a_renewed_lease_does_not_lapse(database, fixed_clock):
     job = await claim_one(database)
     for _ in range(4):
         fixed_clock.advance(LEASE_S - 1)
-        assert (await jobs.renew(database, job, lease_s=LEASE_S)).held
+        assert (await claims.renew(database, job, lease_s=LEASE_S)).held
         assert await claim(database, "w2") == []
 
 
@@ -232,9 +233,9 @@ async def test_a_failed_attempt_is_tried_again_later_and_later_until_none_is_lef
         job = await claim_one(database)
         assert job.attempt == attempt
         async with database.write() as session:
-            state = await jobs.fail(session, job, "The service is down.")
+            state = await claims.fail(session, job, "The service is down.")
         if attempt < 3:
-            due = await jobs.next_due_at(database, [KIND])
+            due = await claims.next_due_at(database, [KIND])
             delays.append((due - clock.now()).total_seconds())
             fixed_clock.advance(delays[-1])
     assert state == JobState.FAILED
@@ -248,15 +249,15 @@ async def test_retry_after_is_obeyed(database, fixed_clock):
     await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await jobs.fail(session, job, "Too many requests.", retry_in_s=333)
-    assert await jobs.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=333)
+        await claims.fail(session, job, "Too many requests.", retry_in_s=333)
+    assert await claims.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=333)
 
 
 async def test_a_fault_that_will_not_pass_is_not_retried(database):
     await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        assert await jobs.fail(session, job, "Encrypted.", retry=False) == JobState.FAILED
+        assert await claims.fail(session, job, "Encrypted.", retry=False) == JobState.FAILED
 
 
 async def test_a_released_job_keeps_its_attempts_and_is_next(database):
@@ -264,7 +265,7 @@ async def test_a_released_job_keeps_its_attempts_and_is_next(database):
         await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await jobs.release(session, job)
+        await claims.release(session, job)
     again = await claim_one(database, "w2")
     assert (again.id, again.attempt) == (job.id, 1)
 
@@ -275,27 +276,27 @@ async def test_a_held_job_waits_however_often(database, fixed_clock):
         job = await claim_one(database)
         assert job.attempt == attempt  # so that it resumes what it began
         async with database.write() as session:
-            assert await jobs.hold(session, job, "Full.", retry_in_s=60) == JobState.QUEUED
+            assert await claims.hold(session, job, "Full.", retry_in_s=60) == JobState.QUEUED
         assert await claim(database) == []
         fixed_clock.advance(61)
     job = await claim_one(database)
     async with database.write() as session:  # an error of its own still ends it
-        assert await jobs.fail(session, job, "Broken.") == JobState.FAILED
+        assert await claims.fail(session, job, "Broken.") == JobState.FAILED
 
 
 async def test_a_held_job_that_was_cancelled_ends(database):
     job_id = await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await jobs.cancel(session, "acme", job_id)
+        await claims.cancel(session, "acme", job_id)
     async with database.write() as session:
-        assert await jobs.hold(session, job, "Full.") == JobState.CANCELLED
+        assert await claims.hold(session, job, "Full.") == JobState.CANCELLED
 
 
 async def test_cancelling_a_waiting_job_ends_it(database):
     job_id = await queue(database)
     async with database.write() as session:
-        assert await jobs.cancel(session, "acme", job_id) == JobState.CANCELLED
+        assert await claims.cancel(session, "acme", job_id) == JobState.CANCELLED
     assert await claim(database) == []
 
 
@@ -303,10 +304,10 @@ async def test_cancelling_a_running_job_asks_its_worker(database):
     job_id = await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        assert await jobs.cancel(session, "acme", job_id) == JobState.RUNNING
-    assert await jobs.renew(database, job, lease_s=LEASE_S) == jobs.Lease(True, True)
+        assert await claims.cancel(session, "acme", job_id) == JobState.RUNNING
+    assert await claims.renew(database, job, lease_s=LEASE_S) == claims.Lease(True, True)
     async with database.write() as session:
-        assert await jobs.fail(session, job, "Stopped.") == JobState.CANCELLED
+        assert await claims.fail(session, job, "Stopped.") == JobState.CANCELLED
 
 
 @pytest.mark.parametrize("way", ["release", "lapse"])
@@ -314,10 +315,10 @@ async def test_a_cancelled_job_never_runs_again(database, fixed_clock, way):
     job_id = await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await jobs.cancel(session, "acme", job_id)
+        await claims.cancel(session, "acme", job_id)
     if way == "release":
         async with database.write() as session:
-            await jobs.release(session, job)
+            await claims.release(session, job)
     fixed_clock.advance(LEASE_S + 1)
     assert await claim(database) == []
     assert await state_of(database, job_id) == JobState.CANCELLED
@@ -325,7 +326,7 @@ async def test_a_cancelled_job_never_runs_again(database, fixed_clock, way):
 
 async def test_jobs_of_another_tenant_are_absent(database):
     job_id = await queue(database, "acme")
-    for verb in (jobs.cancel, jobs.retry):
+    for verb in (claims.cancel, claims.retry):
         with pytest.raises(NotFound):
             async with database.write() as session:
                 await verb(session, "bolt", job_id)
@@ -337,7 +338,7 @@ async def test_a_newer_revision_stops_the_older_jobs_of_its_document(database):
     waiting = await queue(database, document_id="d1")
     newest = await queue(database, document_id="d1")
     async with database.write() as session:
-        stopped = await jobs.cancel_document(session, "acme", "d1", except_job_id=newest)
+        stopped = await claims.cancel_document(session, "acme", "d1", except_job_id=newest)
     assert stopped == 2
     assert await state_of(database, waiting) == JobState.CANCELLED
     assert await state_of(database, newest) == JobState.QUEUED
@@ -349,9 +350,9 @@ async def test_a_failed_job_is_retried_with_all_its_attempts(database):
     job_id = await queue(database, max_attempts=1)
     job = await claim_one(database)
     async with database.write() as session:
-        await jobs.fail(session, job, "No.")
+        await claims.fail(session, job, "No.")
     async with database.write() as session:
-        assert await jobs.retry(session, "acme", job_id) == JobState.QUEUED
+        assert await claims.retry(session, "acme", job_id) == JobState.QUEUED
     assert (await claim_one(database)).attempt == 1
 
 
@@ -359,15 +360,15 @@ async def test_a_job_that_kills_its_workers_fails_with_its_document(
     database, fixed_clock, document
 ):
     job_id = await queue(database, document_id=document, max_attempts=2)
-    for lost in range(jobs.MAX_LOST):
+    for lost in range(claims.MAX_LOST):
         job = await claim_one(database)
-        assert (job.lost, job.is_suspect) == (lost, lost >= jobs.SUSPECT)
+        assert (job.lost, job.is_suspect) == (lost, lost >= claims.SUSPECT)
         fixed_clock.advance(LEASE_S + 1)
     assert await claim(database) == []
     async with database.read() as session:
         job, row = await session.get_one(Job, job_id), await session.get_one(Document, document)
     assert (job.state, row.state, row.error_code) == ("failed", "failed", "worker_lost")
-    assert job.error == row.error == jobs.WORKER_LOST.format(lost=jobs.MAX_LOST)
+    assert job.error == row.error == claims.WORKER_LOST.format(lost=claims.MAX_LOST)
     assert row.progress == -1
 
 
@@ -378,16 +379,16 @@ async def test_a_lost_worker_spends_no_attempt(database, fixed_clock):
         fixed_clock.advance(LEASE_S + 1)
     job = await claim_one(database)
     async with database.write() as session:
-        assert await jobs.fail(session, job, "The service is down.") == JobState.QUEUED
+        assert await claims.fail(session, job, "The service is down.") == JobState.QUEUED
 
 
 async def test_a_suspect_waits_behind_its_tenants_other_jobs(database, fixed_clock):
     suspect = await queue(database)
-    for _ in range(jobs.SUSPECT):
+    for _ in range(claims.SUSPECT):
         assert (await claim_one(database)).id == suspect
         fixed_clock.advance(LEASE_S + 1)
     other = await queue(database)
-    await jobs.take_back_lapsed(database)
+    await claims.take_back_lapsed(database)
     assert [(await claim_one(database)).id for _ in range(2)] == [other, suspect]
 
 
@@ -397,29 +398,29 @@ async def test_a_worker_renews_only_the_leases_it_still_knows(database, fixed_cl
     forgotten, kept = await claim_one(database), await claim_one(database)
     for _ in range(2):
         fixed_clock.advance(LEASE_S - 1)
-        assert await jobs.renew_all(database, [kept], lease_s=LEASE_S) == set()
+        assert await claims.renew_all(database, [kept], lease_s=LEASE_S) == set()
     assert (await claim_one(database, "w2")).id == forgotten.id
 
 
 async def test_a_job_given_up_leaves_the_document_to_a_newer_job(database, fixed_clock, document):
     await queue(database, document_id=document)
-    for _ in range(jobs.MAX_LOST):
+    for _ in range(claims.MAX_LOST):
         await claim_one(database)
         fixed_clock.advance(LEASE_S + 1)
     await queue(database, document_id=document)
-    await jobs.take_back_lapsed(database)
+    await claims.take_back_lapsed(database)
     async with database.read() as session:
         assert (await session.get_one(Document, document)).state == "pending"
 
 
 async def test_counts_and_due_times_say_what_is_left(database, fixed_clock):
-    assert await jobs.next_due_at(database, [KIND]) is None
+    assert await claims.next_due_at(database, [KIND]) is None
     await queue(database)
     await queue(database, "bolt", lane=Lane.LIVE)
     await claim(database)
     async with database.read() as session:
-        every = await jobs.pending_counts(session)
-        acme = await jobs.pending_counts(session, "acme")
+        every = await claims.pending_counts(session)
+        acme = await claims.pending_counts(session, "acme")
     assert every == {(Lane.BULK, JobState.QUEUED): 1, (Lane.LIVE, JobState.RUNNING): 1}
     assert acme == {(Lane.BULK, JobState.QUEUED): 1}
 
@@ -428,26 +429,26 @@ async def test_ended_jobs_are_forgotten_and_others_kept(database, fixed_clock):
     done, waiting = await queue(database), await queue(database)
     await finish(database, await claim_one(database))
     fixed_clock.advance(10)
-    assert await jobs.forget_ended(database, before=clock.now()) == 1
+    assert await claims.forget_ended(database, before=clock.now()) == 1
     async with database.read() as session:
         assert list(await session.scalars(select(Job.id))) == [waiting]
     assert done != waiting
 
 
 async def test_a_worker_is_live_while_its_heart_beats(database, fixed_clock):
-    await jobs.beat(database, "w1", host="h", pid=1)
+    await claims.beat(database, "w1", host="h", pid=1)
     fixed_clock.advance(20)
-    await jobs.beat(database, "w2", host="h", pid=2)
-    await jobs.beat(database, "w2", host="h", pid=2, state="stopping")
+    await claims.beat(database, "w2", host="h", pid=2)
+    await claims.beat(database, "w2", host="h", pid=2, state="stopping")
 
     async def live(within_s: float) -> list[tuple[str, str]]:
         async with database.read() as session:
-            found = await jobs.live_workers(session, within_s=within_s)
+            found = await claims.live_workers(session, within_s=within_s)
         return [(worker.id, worker.state) for worker in found]
 
     assert await live(30) == [("w1", "running"), ("w2", "stopping")]
     assert await live(10) == [("w2", "stopping")]
-    await jobs.forget_worker(database, "w2")
+    await claims.forget_worker(database, "w2")
     assert await live(10) == []
 
 
@@ -470,7 +471,7 @@ async def test_whatever_happens_every_job_is_held_by_one_or_waits_or_has_ended(
 ):
     async with database.write() as session:
         await session.execute(delete(Job))
-    held: dict[str, jobs.ClaimedJob] = {}
+    held: dict[str, claims.ClaimedJob] = {}
     finished: Counter[str] = Counter()
     queued = 0
     for step, tenant_id, lane in steps:
@@ -488,12 +489,12 @@ async def test_whatever_happens_every_job_is_held_by_one_or_waits_or_has_ended(
             _, job = held.popitem()
             async with database.write() as session:
                 if step == "finish":
-                    await jobs.finish(session, job)
+                    await claims.finish(session, job)
                     finished[job.id] += 1
                 elif step == "fail":
-                    await jobs.fail(session, job, "Again.", retry_in_s=0)
+                    await claims.fail(session, job, "Again.", retry_in_s=0)
                 else:
-                    await jobs.release(session, job)
+                    await claims.release(session, job)
     fixed_clock.advance(LEASE_S + 1)
     while claimed := await claim(database, limit=10):
         for job in claimed:
@@ -507,13 +508,13 @@ async def test_a_worker_renews_its_leases_together_and_learns_which_to_stop(data
     for _ in range(4):
         await queue(database)
     kept, cancelled, ended, other = [await claim_one(database, owner) for owner in "mmmo"]
-    assert await jobs.renew_all(database, [], lease_s=LEASE_S) == set()
+    assert await claims.renew_all(database, [], lease_s=LEASE_S) == set()
     async with database.write() as session:
-        await jobs.cancel(session, "acme", cancelled.id)
-        await jobs.finish(session, ended)
+        await claims.cancel(session, "acme", cancelled.id)
+        await claims.finish(session, ended)
     fixed_clock.advance(LEASE_S - 1)
     mine = [kept, cancelled, ended]
-    assert await jobs.renew_all(database, mine, lease_s=LEASE_S) == {cancelled.id, ended.id}
+    assert await claims.renew_all(database, mine, lease_s=LEASE_S) == {cancelled.id, ended.id}
     fixed_clock.advance(2)
     assert [job.id for job in await claim(database, "n", limit=9)] == [other.id]
 
@@ -523,7 +524,7 @@ async def test_a_lease_lost_to_another_is_not_renewed_with_the_rest(database, fi
     lost = await claim_one(database, "m")
     fixed_clock.advance(LEASE_S + 1)
     taken = await claim_one(database, "n")
-    assert await jobs.renew_all(database, [lost], lease_s=900) == {lost.id}
+    assert await claims.renew_all(database, [lost], lease_s=900) == {lost.id}
     fixed_clock.advance(LEASE_S + 1)
     assert (await claim_one(database, "p")).id == taken.id
 
@@ -531,13 +532,13 @@ async def test_a_lease_lost_to_another_is_not_renewed_with_the_rest(database, fi
 async def test_whoever_holds_the_folder_takes_over_every_lease_at_once(database, fixed_clock):
     await queue(database), await queue(database)
     dead, mine = await claim_one(database, "dead"), await claim_one(database, "me")
-    assert await jobs.take_over_all(database, except_owner="me") == 1
+    assert await claims.take_over_all(database, except_owner="me") == 1
     assert [job.id for job in await claim(database, "me", limit=9)] == [dead.id]
-    assert (await jobs.renew(database, mine, lease_s=LEASE_S)).held
+    assert (await claims.renew(database, mine, lease_s=LEASE_S)).held
 
 
 async def test_a_worker_that_takes_over_leaves_what_bots_are_doing(database, fixed_clock):
     await queue(database)
     held = await claim_one(database, "bot")
-    assert await jobs.take_over_all(database, kinds=["another"]) == 0
-    assert (await jobs.renew(database, held, lease_s=LEASE_S)).held
+    assert await claims.take_over_all(database, kinds=["another"]) == 0
+    assert (await claims.renew(database, held, lease_s=LEASE_S)).held

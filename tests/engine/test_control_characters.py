@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.runtime import open_engine
 from tests.fakes.homes import home_settings
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from api.prose import render_prose
-from engine.answer import quote_answer
+from engine.answers.answer import quote_answer
+from engine.answers.extraction import Candidate, Judged
 from engine.domain import Hit, Passage, ScoreParts
-from engine.extraction import Candidate, Judged
 from engine.markup.links import sanitise
 from engine.markup.matching import figures, find_quote, fold
 from engine.markup.plain import plain

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from bots import replies
 from bots.discord import tree
-from engine.commands import parse
+from engine.commands.table import parse
 from tests.fakes import discord_rooms
 from tests.fakes.discord import Interaction, text_of
 from tests.fakes.discord_rooms import DiscordRoom

@@ -11,9 +11,9 @@ from bots.desk import Desk
 from bots.platform import Spot
 from bots.reception import Reception
 from bots.replies import Reply, Source
+from engine.chats.posts import PostInfo
+from engine.chats.workspaces import Met, Person, Sighting
 from engine.engine import Engine
-from engine.posts import PostInfo
-from engine.workspaces import Met, Person, Sighting
 
 TEAM = "T1"
 

@@ -9,18 +9,21 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from engine import access, channels, clock, knowledge_bases
-from engine.blobs import FolderBlobs
-from engine.channels import NewChannel, NewPerson, NewWorkspace, Place
+from engine import clock
+from engine.access import gate
+from engine.blobs.store import FolderBlobs
+from engine.chats import channels
+from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
+from engine.chats.derivation import DERIVE
+from engine.chats.history import History
+from engine.chats.messages import NewMessage
 from engine.db.session import Database
 from engine.db.tables import Document, Job, Live, Membership, MessageSpan, Revision, User
-from engine.derivation import DERIVE
+from engine.documents import knowledge_bases
+from engine.documents.revisions import Content, NewChunk, Work, begin, make_live, store_content
 from engine.domain import MAIN, JobState, Lane, Principal, Role, Vectors
-from engine.history import History
 from engine.index.port import Space
-from engine.jobs import ClaimedJob
-from engine.messages import NewMessage
-from engine.revisions import Content, NewChunk, Work, begin, make_live, store_content
+from engine.jobs.claims import ClaimedJob
 from ingestion.channel_jobs import DeriveChannel
 from ingestion.convert import document as documents
 
@@ -92,7 +95,7 @@ class ChatWorld:
     @staticmethod
     async def _owner(db: Database, tenant_id: str) -> Principal:
         async with db.read() as session:
-            return await access.principal_of_user(session, tenant_id, f"{tenant_id}-owner")
+            return await gate.principal_of_user(session, tenant_id, f"{tenant_id}-owner")
 
     async def keep(
         self, external_id: str, name: str, *, is_public: bool, members: Sequence[str]
@@ -108,7 +111,7 @@ class ChatWorld:
         async with self.db.read() as session:
             identity_id = await channels.identity_id_of(session, self.place, subject)
             assert identity_id is not None
-            return await access.principal_of_identity(session, self.place.tenant_id, identity_id)
+            return await gate.principal_of_identity(session, self.place.tenant_id, identity_id)
 
     async def derive(self) -> int:
         """Run every queued derivation whose time has come; says how many ran."""

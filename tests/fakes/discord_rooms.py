@@ -12,11 +12,12 @@ from typing import Any
 from bots.discord import tree
 from bots.discord.bot import DiscordBot, open_discord_bot
 from bots.discord.onboarding import install
-from engine import access, knowledge_bases
-from engine.commands import find_command
+from engine.access import gate
+from engine.chats.workspaces import Sighting
+from engine.commands.table import find_command
 from engine.db.tables import Identity
-from engine.documents import NewDocument
-from engine.workspaces import Sighting
+from engine.documents import knowledge_bases
+from engine.documents.documents import NewDocument
 from tests.fakes.discord import FakeDiscord, Interaction, Json, text_of
 from tests.fakes.discord_world import MANAGE_SERVER, STARTER, VIEW, Guild
 from tests.fakes.installations import Installation, open_installation
@@ -196,9 +197,9 @@ async def _furnish(room: DiscordRoom) -> None:
     engine, owner = room.notes.engine, room.notes.owner
     met = await engine.chat.meet(Sighting("discord", GUILD, ADA, HELP))
     async with engine.db.write() as session:
-        workspace = access.workspace_token(met.workspace_id)
+        workspace = gate.workspace_token(met.workspace_id)
         await knowledge_bases.grant_kb(session, owner, "notes", workspace)
-        channel = access.channel_token(met.channel_id or "")
+        channel = gate.channel_token(met.channel_id or "")
         await knowledge_bases.grant_kb(session, owner, "notes", channel)
         (await session.get_one(Identity, met.identity_id)).user_id = owner.user_id
     await engine.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])

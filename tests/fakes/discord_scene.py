@@ -13,8 +13,9 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from bots.discord.history import Keeper
-from engine import access, channels, sources
-from engine.channels import NewWorkspace, Place
+from engine.access import gate
+from engine.chats import channels, sources
+from engine.chats.channels import NewWorkspace, Place
 from engine.db.tables import Channel, Identity, Message
 from engine.domain import Audience, Principal
 from tests.fakes.discord import FakeDiscord
@@ -125,13 +126,13 @@ class Scene:
         async with self.engine.db.read() as session:
             identity_id = await channels.identity_id_of(session, self.place, person)
             assert identity_id is not None, person
-            return await access.principal_of_identity(session, self.place.tenant_id, identity_id)
+            return await gate.principal_of_identity(session, self.place.tenant_id, identity_id)
 
     async def audience(self, channel: str) -> Audience:
         """Everyone who sees what is posted in a channel."""
         async with self.engine.db.read() as session:
             channel_id = await channels.channel_id_of(session, self.place, channel)
-            return await access.audience_of_channel(session, self.place.tenant_id, channel_id)
+            return await gate.audience_of_channel(session, self.place.tenant_id, channel_id)
 
     async def held(self, person: str) -> set[str]:
         """The channels whose token somebody holds, by the platform's ids."""
@@ -144,7 +145,7 @@ class Scene:
     async def _channels(self, tokens: frozenset[str]) -> set[str]:
         async with self.engine.db.read() as session:
             rows = await session.execute(select(Channel.external_id, Channel.id))
-            return {ext for ext, id_ in rows if access.channel_token(id_) in tokens}
+            return {ext for ext, id_ in rows if gate.channel_token(id_) in tokens}
 
     # The rules, by the fake's own permissions
 

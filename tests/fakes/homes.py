@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine import tenants
 from engine.config import load_settings
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.domain import Role, Scope
 from engine.engine import Engine
+from engine.people import tenants
 from engine.runtime import open_engine
 from engine.settings import Settings
 from ingestion.host import run_worker

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.config import load_settings
-from engine.documents import Added, DocumentInfo, NewDocument
+from engine.documents.documents import Added, DocumentInfo, NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import DocumentError

@@ -25,7 +25,7 @@ from sqlalchemy import func, select
 
 from engine.config import load_settings
 from engine.db.tables import Chunk, Document, Embedding, Job, KnowledgeBase, Live, Revision
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.index.manifest import read_manifest

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine import jobs
-from engine.blobs import FolderBlobs
+from engine.blobs.store import FolderBlobs
 from engine.db.session import Database, open_database
 from engine.errors import Unavailable
+from engine.jobs import claims
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.discord import DiscordAccess, DiscordReader
@@ -46,16 +46,16 @@ async def work(url: str, blobs: Path, platform_url: str, platform: str) -> None:
         readers = {platform: reader_of(platform, platform_url, db)}
         handlers = channel_handlers(db, FolderBlobs(blobs), readers)
         kinds = list(handlers)
-        while await jobs.next_due_at(db, kinds) is not None:
-            await jobs.take_back_lapsed(db)
-            for job in await jobs.claim(db, "killable", kinds=kinds, lease_s=LEASE_S):
+        while await claims.next_due_at(db, kinds) is not None:
+            await claims.take_back_lapsed(db)
+            for job in await claims.claim(db, "killable", kinds=kinds, lease_s=LEASE_S):
                 try:
                     ended = await handlers[job.kind].run(job)
                 except Unavailable:
                     continue  # its lease lapses, and it is taken up again
                 if not ended:
                     async with db.write() as session:
-                        await jobs.finish(session, job)
+                        await claims.finish(session, job)
             await asyncio.sleep(PAUSE_S)
 
 

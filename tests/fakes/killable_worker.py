@@ -18,10 +18,11 @@ from typing import Any
 import anyio
 
 from cli import work
-from engine import jobs, revisions
 from engine.config import load_settings
 from engine.db.session import Database
+from engine.documents import revisions
 from engine.index.embedded import EmbeddedIndex
+from engine.jobs import claims
 from engine.models.hashing import HashingEmbedder
 from ingestion.parsing import ParsingPool
 
@@ -79,7 +80,7 @@ def arm(state: str, strike: Executioner) -> None:
         _arm_switched(strike)
         return
     seams: dict[str, tuple[object, str]] = {
-        "claimed": (jobs, "claim"),
+        "claimed": (claims, "claim"),
         "parsed": (ParsingPool, "parse"),
         "fed": (EmbeddedIndex, "feed"),
         "switching": (revisions, "make_live"),  # inside the transaction, before it commits

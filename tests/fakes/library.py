@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import insert, update
 
-from engine import access
-from engine.ask import Asker
+from engine.access import gate
+from engine.answers.ask import Asker
 from engine.clock import new_id
 from engine.db.session import Database
 from engine.db.tables import (
@@ -27,8 +27,8 @@ from engine.index.embedded import EmbeddedIndex
 from engine.index.port import IndexChunk, IndexDocument
 from engine.models.hashing import HashingEmbedder
 from engine.models.port import Completion, LanguageModel, Reranker
-from engine.querylog import QueryLog
-from engine.retrieval import Retriever
+from engine.search.query_log import QueryLog
+from engine.search.retrieval import Retriever
 
 
 @dataclass
@@ -75,13 +75,13 @@ class Library:
     ) -> str:
         """The id of a new document; each of its paragraphs is a chunk."""
         document_id, revision_id, tenant_id = new_id(), new_id(), self.tenant_id
-        tokens = list(acl) or [access.kb_token(kb_id)]
+        tokens = list(acl) or [gate.kb_token(kb_id)]
         spans, position = [], 0
         for paragraph in text.split("\n\n"):
             spans.append((position, position + len(paragraph)))
             position += len(paragraph) + 2
         async with self.db.write() as session:
-            acl_id = await access.intern_acl(session, tenant_id, tokens)
+            acl_id = await gate.intern_acl(session, tenant_id, tokens)
             session.add(
                 Document(
                     id=document_id,
@@ -160,7 +160,7 @@ class Library:
 
     def reader(self, *kb_ids: str) -> tuple[Principal, Audience]:
         """A member who may read these knowledge bases, and the audience of them alone."""
-        principal = self.principal("tenant", *(access.kb_token(kb_id) for kb_id in kb_ids))
+        principal = self.principal("tenant", *(gate.kb_token(kb_id) for kb_id in kb_ids))
         return principal, Audience("u:ada", "Ada", principal.tokens)
 
     def retriever(

@@ -19,12 +19,12 @@ from typing import Any
 
 from bots import replies
 from bots.replies import Reply
-from engine.administration import Told
-from engine.commands import find_command
+from engine.chats.posts import PostInfo, PostState, SourceFacts
+from engine.chats.workspaces import Met
+from engine.commands.administration import Told
+from engine.commands.table import find_command
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
 from engine.errors import RateLimited
-from engine.posts import PostInfo, PostState, SourceFacts
-from engine.workspaces import Met
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]

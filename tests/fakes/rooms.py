@@ -6,10 +6,12 @@ from collections.abc import Collection
 
 from sqlalchemy import delete, select
 
-from engine import access, clock, knowledge_bases
+from engine import clock
+from engine.access import gate
+from engine.chats.workspaces import Met, Sighting
 from engine.db.tables import Channel, ChannelMember, Identity
-from engine.documents import NewDocument
-from engine.workspaces import Met, Sighting
+from engine.documents import knowledge_bases
+from engine.documents.documents import NewDocument
 from tests.fakes.chat import Room
 from tests.fakes.installations import Installation
 
@@ -28,7 +30,7 @@ async def furnish(room: Room, notes: Installation) -> None:
     await open_channel(room, "C1", "help", public=True, members=["ada", "bob", "gus"])
     await open_channel(room, "C2", "team", public=True, members=["ada", "bob"])
     await open_channel(room, "P1", "leads", public=False, members=["ada", "bob"])
-    workspace = access.workspace_token(ada.workspace_id)
+    workspace = gate.workspace_token(ada.workspace_id)
     await grant(notes, "notes", workspace, await channel_token(room, "C1"))
     await engine.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])
     owner = notes.owner = await engine.owner()
@@ -71,7 +73,7 @@ async def channel_token(room: Room, external_id: str) -> str:
     """The token of a channel."""
     async with room.engine.db.read() as session:
         id_ = await session.scalar(select(Channel.id).where(Channel.external_id == external_id))
-    return access.channel_token(str(id_))
+    return gate.channel_token(str(id_))
 
 
 async def grant(notes: Installation, kb: str, *tokens: str) -> None:

@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 from slack_sdk.signature import SignatureVerifier
 
 from bots.slack.bot import HttpAnswer, SlackBot, open_slack_bot
-from engine import access, knowledge_bases
+from engine.access import gate
 from engine.db.tables import Identity, Workspace
+from engine.documents import knowledge_bases
 from tests.fakes.installations import Installation, open_installation
 from tests.fakes.rooms import BACKUP, LEAVE, SALARY
 from tests.fakes.slack import FakeSlack, Json, Team, form
@@ -140,15 +141,15 @@ async def open_slack_room(
 
 
 async def _furnish(room: SlackRoom) -> None:
-    from engine.documents import NewDocument
-    from engine.workspaces import Sighting
+    from engine.chats.workspaces import Sighting
+    from engine.documents.documents import NewDocument
 
     engine, owner = room.notes.engine, room.notes.owner
     met = await engine.chat.meet(Sighting("slack", room.team.id, "UADA", "C1"))
     async with engine.db.write() as session:
-        workspace = access.workspace_token(met.workspace_id)
+        workspace = gate.workspace_token(met.workspace_id)
         await knowledge_bases.grant_kb(session, owner, "notes", workspace)
-        channel = access.channel_token(met.channel_id or "")
+        channel = gate.channel_token(met.channel_id or "")
         await knowledge_bases.grant_kb(session, owner, "notes", channel)
         (await session.get_one(Identity, met.identity_id)).user_id = owner.user_id
         assert (await session.get_one(Workspace, met.workspace_id)).external_id == room.team.id

@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from engine.config import load_settings
 from engine.db.tables import Chunk, Document, Embedding, Event, Job, KnowledgeBase, Live, Revision
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.index.port import Space
 from engine.runtime import open_engine
 from tests.fakes import files, pdfs

@@ -11,7 +11,7 @@ from engine.db.session import Database
 from engine.index.vespa import VespaIndex
 from engine.index.vespa_http import VespaHttp
 from engine.limits import SqlLimits
-from engine.placements import Policy, SqlPlaces
+from engine.operations.placements import Policy, SqlPlaces
 from tests.fakes.vespa_server import FakeVespa
 from vespa_app.package import Cluster, render
 from vespa_app.tenancy import Cells, Placement

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import access
+from engine.access import gate
 from engine.db import tables
 from engine.domain import MAIN, Role
 
@@ -170,7 +170,7 @@ def _draw_places(draw: st.DrawFn, world: World, tenant: str) -> None:
 
 def _draw_content(draw: st.DrawFn, world: World, tenant: str) -> None:
     grantees = [
-        access.TENANT,
+        gate.TENANT,
         *(f"u:{user.id}" for user in world.users),
         *(f"g:{group.id}" for group in world.groups if group.tenant == tenant),
         *(f"w:{place.id}" for place in world.workspaces if place.tenant == tenant),
@@ -315,7 +315,7 @@ async def add_document(session: AsyncSession, document: Doc, *, source_id: str =
             source_id=source_id or f"s-{document.kb}",
             external_id=document.id,
             title=document.id,
-            acl_id=await access.intern_acl(session, tenant, document.acl),
+            acl_id=await gate.intern_acl(session, tenant, document.acl),
             acl_all=sorted(document.acl_all),
             hidden=document.hidden,
             derived_from=list(document.derived_from),

@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import select
 
 from engine.db.tables import Document
-from engine.documents import DocumentInfo
+from engine.documents.documents import DocumentInfo
 from ingestion import host
 from ingestion.convert.document import Limits
 from tests.fakes.installations import Installation

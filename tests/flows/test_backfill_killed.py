@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine import sources
+from engine.chats import sources
 from engine.db.session import open_database
 from engine.db.tables import Document, Message, Tenant
 from tests.fakes.chats import ChatWorld

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from tests.fakes.installations import Installation, open_installation
 
 DOCS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "docs"

@@ -16,8 +16,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from engine import access, channels, clock
-from engine.channels import NewChannel, NewPerson, NewWorkspace, Place
+from engine import clock
+from engine.access import gate
+from engine.chats import channels
+from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
 from engine.db.tables import Identity
 from engine.domain import Audience, Principal
 from engine.engine import Engine
@@ -77,12 +79,12 @@ class Scene:
         async with self.engine.db.read() as session:
             identity_id = await channels.identity_id_of(session, self.place, person)
             assert identity_id is not None
-            return await access.principal_of_identity(session, self.place.tenant_id, identity_id)
+            return await gate.principal_of_identity(session, self.place.tenant_id, identity_id)
 
     async def audience(self, channel: str) -> Audience:
         async with self.engine.db.read() as session:
             channel_id = await channels.channel_id_of(session, self.place, channel)
-            return await access.audience_of_channel(session, self.place.tenant_id, channel_id)
+            return await gate.audience_of_channel(session, self.place.tenant_id, channel_id)
 
     # The rules, once more and slowly
 
@@ -252,7 +254,7 @@ async def test_the_channel_a_message_just_came_from_is_known_to_its_author(scene
     async with scene.engine.db.read() as session:
         channel_id = await channels.channel_id_of(session, scene.place, "staff")
         identity_id = await channels.identity_id_of(session, scene.place, "ada")
-        who = await access.principal_of_identity(
+        who = await gate.principal_of_identity(
             session, scene.place.tenant_id, identity_id, seen_in=channel_id
         )
     found = await scene.engine.search(who, "budget", mode="keyword")
@@ -315,7 +317,7 @@ async def test_another_tenant_finds_nothing_of_it(scene):
     async with scene.engine.db.read() as session:
         tenants_ = await scene.engine.list_tenants(owner)
         other = next(one for one in tenants_ if one.key == "bolt")
-        stranger = await access.principal_of_user(session, other.id, owner.user_id)
+        stranger = await gate.principal_of_user(session, other.id, owner.user_id)
     found = await scene.engine.search(stranger, "budget", mode="keyword")
     assert list(found.hits) == []
     for document_id in scene.documents.values():

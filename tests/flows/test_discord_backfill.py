@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine import channels, sources
-from engine.channels import NewWorkspace
+from engine.chats import channels, sources
+from engine.chats.channels import NewWorkspace
 from engine.db.session import open_database
 from engine.db.tables import Document, Message, Tenant
 from tests.fakes.chats import ChatWorld

@@ -11,7 +11,7 @@ import pytest
 
 from cli.exports import part
 from cli.inputs import Given
-from engine.channels import Place
+from engine.chats.channels import Place
 from engine.errors import InvalidInput
 from ingestion.pipelines import load_pipeline, open_registry
 from ingestion.sources.exports import is_export, open_export
@@ -93,14 +93,15 @@ async def test_private_channels_stay_with_their_members_and_direct_messages_out(
 
 
 async def test_a_member_with_the_address_of_the_export_is_who_they_were_there(notes, tmp_path):
-    from engine import access, tenants
+    from engine.access import gate
+    from engine.people import tenants
 
     async with notes.engine.db.write() as session:
         member = await tenants.add_member(session, notes.owner, email="ada@acme.example")
     users = [USERS[0] | {"profile": {"display_name": "Ada", "email": "Ada@acme.example"}}]
     await bring_in(notes, slack_zip(tmp_path, **{"users.json": [*users, *USERS[1:]]}))
     async with notes.engine.db.read() as session:
-        ada = await access.principal_of_user(session, notes.owner.tenant_id, member.user_id)
+        ada = await gate.principal_of_user(session, notes.owner.tenant_id, member.user_id)
     found = await notes.engine.search(ada, "salary round", mode="keyword")
     assert ["salary" in hit.text for hit in found.hits] == [True]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.errors import InvalidInput, NotFound, Unavailable
 from engine.index.port import RevisionRef
 from ingestion.components import embedder

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import clock, runtime
 from engine.config import load_settings
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import Conflict

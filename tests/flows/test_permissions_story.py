@@ -22,15 +22,16 @@ from mcp.client import Client
 from sqlalchemy import update
 
 from cli.serve import build_host
-from engine import clock, tenants
-from engine.access import audience_of_asker, principal_of_user
+from engine import clock
+from engine.access.gate import audience_of_asker, principal_of_user
 from engine.db.tables import Chunk, Document, KnowledgeBase, RevisionText
 from engine.domain import Answered, Principal, Role, Scope
 from engine.engine import Engine
 from engine.errors import NotFound, Unauthenticated
 from engine.index.port import IndexChunk, IndexDocument
-from engine.links import Links
+from engine.people import tenants
 from engine.runtime import open_engine
+from engine.search.links import Links
 from mcp_server.caller import Caller, Door
 from mcp_server.server import build_server
 from tests.fakes import worlds

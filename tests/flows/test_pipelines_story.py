@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from engine import revisions
+from engine.documents import revisions
+from engine.documents.revisions import NewChunk
 from engine.errors import Conflict, FlowError, Forbidden, InvalidInput, NotFound, Unavailable
 from engine.flow.registry import Registry
 from engine.flow.templates import TEMPLATES
-from engine.revisions import NewChunk
 from ingestion.components import COMPONENTS
 from ingestion.host import run_worker
 from ingestion.pipelines import load_pipeline

@@ -7,7 +7,7 @@ from sqlalchemy import delete, update
 
 from engine.db.tables import Document, Job, KnowledgeBase
 from engine.index.port import IndexChunk, IndexDocument, RevisionRef
-from engine.reconcile import Drift
+from engine.operations.reconcile import Drift
 from tests.fakes.installations import Installation
 
 LEAVE = "# Leave\n\nEverybody gets thirty days of leave, and a wombat on request.\n"

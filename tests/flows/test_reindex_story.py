@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import func, select
 
 from engine.db.tables import ComponentOutput
+from engine.documents.reindexing import busy_s
 from engine.engine import Engine
 from engine.errors import NotFound
-from engine.reindexing import busy_s
 from ingestion.convert.document import Converted
 from tests.fakes import installations
 from tests.fakes.installations import Installation

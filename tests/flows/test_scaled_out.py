@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import load_settings
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.runtime import open_engine
 from ingestion.host import run_worker
 from tests.fakes.databases import postgres_databases, service_url

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from ingestion.convert.ocr import is_installed
 from ingestion.host import run_worker
 from tests.fakes.installations import open_installation

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from engine import revisions
-from engine.knowledge_bases import KbChunking
-from engine.revisions import NewChunk
+from engine.documents import revisions
+from engine.documents.knowledge_bases import KbChunking
+from engine.documents.revisions import NewChunk
 from engine.settings import Processing
 from ingestion.chunking import Strategy
 from tests.fakes.installations import Installation

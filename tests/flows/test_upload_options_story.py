@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import revisions
-from engine.documents import Added
+from engine.documents import revisions
+from engine.documents.documents import Added
+from engine.documents.revisions import NewChunk
+from engine.documents.upload_options import KEY, UploadOptions, kept_options
 from engine.errors import InvalidInput
 from engine.flow.registry import Registry
-from engine.revisions import NewChunk
-from engine.upload_options import KEY, UploadOptions, kept_options
 from ingestion.components import COMPONENTS
 from ingestion.pipelines import load_pipeline
 from ingestion.upload_pipeline import pipeline_for

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from engine.config import load_settings
-from engine.documents import NewDocument
+from engine.documents.documents import NewDocument
 from engine.index import vespa_http
 from engine.runtime import open_engine
 from engine.settings import Settings

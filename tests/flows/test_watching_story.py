@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from engine.documents.progress import Watched
 from engine.errors import NotFound
-from engine.watching import Watched
 from ingestion.components import embedder
 from tests.fakes.installations import BOUND_S, Installation
 from tests.flows.test_pipelines_story import chain, use

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from engine import access, channels, clock, sources
-from engine.channels import NewWorkspace
+from engine import clock
+from engine.access import gate
+from engine.chats import channels, sources
+from engine.chats.channels import NewWorkspace
+from engine.chats.sources import BACKFILL
 from engine.db.session import open_database
 from engine.db.tables import Message, Tenant, Thread
 from engine.limits import SqlLimits
-from engine.sources import BACKFILL
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.discord import FORBIDDEN_MAX, DiscordAccess, DiscordReader
 from ingestion.sources.reader import Wait
@@ -124,7 +126,7 @@ async def test_who_may_read_follows_roles_and_overwrites(rig):
         for external_id in ("100", "200", "300"):
             ids[external_id] = await channels.channel_id_of(session, rig.world.place, external_id)
     held = {
-        name: {key for key, id_ in ids.items() if access.channel_token(id_) in who.tokens}
+        name: {key for key, id_ in ids.items() if gate.channel_token(id_) in who.tokens}
         for name, who in (("ada", ada), ("brook", brook))
     }
     assert held == {"ada": {"100", "200", "300"}, "brook": {"100", "200"}}
@@ -141,8 +143,8 @@ async def test_a_channel_that_is_denied_to_some_is_not_public(rig):
         ]
     assert not muted.is_public
     brook, ada = await rig.world.principal("12"), await rig.world.principal("11")
-    assert access.channel_token(muted.id) in brook.tokens
-    assert access.channel_token(muted.id) not in ada.tokens
+    assert gate.channel_token(muted.id) in brook.tokens
+    assert gate.channel_token(muted.id) not in ada.tokens
 
 
 async def test_a_forbidden_channel_stops_and_is_hidden(rig):
@@ -200,7 +202,7 @@ async def test_repair_finds_edits_deletes_and_new_replies(rig):
 
 
 async def test_a_killed_page_is_read_again(rig):
-    from engine import jobs
+    from engine.jobs import claims
 
     fill(rig.slack)
     await rig.add("talk")
@@ -210,7 +212,7 @@ async def test_a_killed_page_is_read_again(rig):
         reading = await sources.open_reading(session, lost.payload["source_id"])
     await rig.handlers[BACKFILL]._readers["discord"].read_page(reading)
     rig.time.at += timedelta(seconds=120)
-    await jobs.take_back_lapsed(rig.world.db)
+    await claims.take_back_lapsed(rig.world.db)
     await rig.work(BACKFILL)
     ids = [id_ for id_, _ in await rig.stored()]
     assert len(ids) == len(set(ids)) == 250

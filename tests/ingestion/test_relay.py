@@ -7,7 +7,7 @@ import json
 import pytest
 
 from engine.domain import Lane
-from engine.outbox import enqueue
+from engine.jobs.outbox import enqueue
 from ingestion import relay as relay_module
 from ingestion.broker import QUEUE, MemoryBroker
 from ingestion.relay import Relay

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from engine import access, channels, clock, sources
+from engine import clock
+from engine.access import gate
+from engine.chats import channels, sources
+from engine.chats.messages import Stored
+from engine.chats.sources import BACKFILL, SYNC_CHANNEL, SYNC_WORKSPACE
 from engine.db.tables import Channel, ChannelMember, Identity, Job, Message, Source
 from engine.domain import JobState
-from engine.jobs import ClaimedJob, claim
+from engine.jobs.claims import ClaimedJob, claim
 from engine.limits import SqlLimits
-from engine.messages import Stored
-from engine.sources import BACKFILL, SYNC_CHANNEL, SYNC_WORKSPACE
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.slack import SlackAccess, SlackReader
 from tests.fakes.chats import START, ChatWorld, ts
@@ -87,15 +89,15 @@ class Rig:
         raise AssertionError("the jobs never end")
 
     async def run(self, job: ClaimedJob) -> None:
-        from engine import jobs
         from engine.errors import Unavailable
+        from engine.jobs import claims
 
         self.ran.append(job.kind)
         try:
             finished = await self.handlers[job.kind].run(job)
         except Unavailable as error:
             async with self.world.db.write() as session:
-                state = await jobs.fail(session, job, str(error), retry=True)
+                state = await claims.fail(session, job, str(error), retry=True)
                 handler = self.handlers[job.kind]
                 if state is JobState.QUEUED:
                     await handler.waiting(session, job, str(error))
@@ -104,7 +106,7 @@ class Rig:
             return
         if not finished:
             async with self.world.db.write() as session:
-                await jobs.finish(session, job)
+                await claims.finish(session, job)
 
     async def _next_due(self, kinds):
         async with self.world.db.read() as session:
@@ -215,9 +217,9 @@ async def test_a_killed_worker_repeats_one_page_and_nothing_else(rig):
     reader = rig.handlers[BACKFILL]._readers["slack"]
     await reader.read_page(reading)
     rig.time.at += timedelta(seconds=120)  # the lease lapses
-    from engine import jobs
+    from engine.jobs import claims
 
-    assert await jobs.take_back_lapsed(rig.world.db) == 1
+    assert await claims.take_back_lapsed(rig.world.db) == 1
     await rig.work()
     report = await rig.coverage("general")
     assert (report.state, report.messages) == ("current", 1600)
@@ -231,9 +233,9 @@ async def test_two_workers_on_one_page_keep_it_once(rig):
     await rig.add("general")
     lost = await rig.claim()
     rig.time.at += timedelta(seconds=120)
-    from engine import jobs
+    from engine.jobs import claims
 
-    await jobs.take_back_lapsed(rig.world.db)
+    await claims.take_back_lapsed(rig.world.db)
     await rig.run(await rig.claim())
     with pytest.raises(LeaseLost):
         await rig.handlers[BACKFILL].run(lost)  # the first one wakes up again
@@ -300,11 +302,11 @@ async def test_losing_a_channel_hides_it_at_once(rig):
     await rig.work()
     await rig.world.derive()
     before = await rig.world.principal("U2")
-    assert access.channel_token(await channel_id(rig, "C1")) in before.tokens
+    assert gate.channel_token(await channel_id(rig, "C1")) in before.tokens
     rig.slack.channels["C1"]["is_member"] = False
     await rig.sync()
     after = await rig.world.principal("U2")
-    assert access.channel_token(await channel_id(rig, "C1")) not in after.tokens
+    assert gate.channel_token(await channel_id(rig, "C1")) not in after.tokens
 
 
 async def channel_id(rig: Rig, external_id: str) -> str:
@@ -441,7 +443,7 @@ async def test_the_next_sync_is_due_before_membership_is_stale(rig):
         due = await session.scalar(
             select(Job.run_at).where(Job.kind == SYNC_WORKSPACE, Job.state == JobState.QUEUED)
         )
-    assert rig.time.at < due < rig.time.at + access.FRESH
+    assert rig.time.at < due < rig.time.at + gate.FRESH
 
 
 async def test_a_revoked_token_hides_every_channel(rig):

@@ -18,8 +18,8 @@ from starlette.applications import Starlette
 from cli.serve import build_host
 from engine.domain import Principal, Scope
 from engine.engine import Engine
-from engine.links import Links
 from engine.runtime import open_engine
+from engine.search.links import Links
 from mcp_server.buckets import Buckets, Rate
 from mcp_server.caller import Caller, Door, Profile
 from mcp_server.server import build_server

@@ -13,14 +13,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.answer import Source
+from engine.answers.answer import Source
+from engine.answers.toolbox import RESULT_CHARS, ExternalTool, Toolbox, matching, parse_wanted
 from engine.db.session import Database, open_database
 from engine.domain import Answered, Audience
 from engine.engine import Engine
 from engine.errors import ConfigurationError, Forbidden, InvalidInput, Unavailable
-from engine.guarded import GuardedTransport
+from engine.net.ssrf import GuardedTransport
 from engine.runtime import open_engine
-from engine.toolbox import RESULT_CHARS, ExternalTool, Toolbox, matching, parse_wanted
 from mcp_server.client import FILE, McpTools, ServerEntry, load_servers
 from tests.fakes.databases import SqliteDatabases
 from tests.fakes.homes import home_settings, make_member_token
@@ -274,8 +274,8 @@ async def test_what_a_tool_says_stands_between_fences(library: Library) -> None:
 
 
 def test_sources_of_tools_are_no_chunks() -> None:
+    from engine.answers.toolbox import as_hit
     from engine.domain import parse_chunk_id
-    from engine.toolbox import as_hit
 
     hit = as_hit(0, "tracker/ticket_status", "x")
     assert parse_chunk_id(Source(1, hit, hit.passages[0]).passage.id) is None

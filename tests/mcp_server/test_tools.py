@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult
 
-from engine.channels import NewChannel, NewPerson, NewWorkspace
+from engine.chats.channels import NewChannel, NewPerson, NewWorkspace
 from engine.domain import Scope
 from engine.engine import Engine
 from engine.runtime import open_engine

@@ -10,8 +10,8 @@ import pytest
 
 from bots.discord import screen, tree
 from bots.discord.bot import open_discord_bot
-from engine.commands import COMMANDS, Effect, Permission, parse
-from engine.documents import NewDocument
+from engine.commands.table import COMMANDS, Effect, Permission, parse
+from engine.documents.documents import NewDocument
 from tests.fakes.discord import Fault, Interaction, Json, text_of
 from tests.fakes.discord_checks import check_commands
 from tests.fakes.discord_rooms import (

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine import clock
-from engine.workspaces import Person, Sighting
+from engine.chats.workspaces import Person, Sighting
 from tests.fakes.discord import PRIVATE_THREAD, FakeDiscord
 from tests.fakes.discord_scene import GUILD, READS, Scene, open_scene
 from tests.fakes.discord_world import HISTORY, USUAL, VIEW
@@ -251,7 +251,7 @@ async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(sce
 
 async def snapshot(scene: Scene, channel: str):
     """Read who is in a channel now; what comes back keeps that, later."""
-    from engine import channels
+    from engine.chats import channels
     from ingestion.sources.connected import open_readers
 
     reader = open_readers(scene.engine)["discord"]

@@ -10,7 +10,7 @@ from bots.discord import payloads, permissions
 from bots.discord.directory import Directory, Where
 from bots.discord.payloads import Us
 from engine import clock
-from engine.discord_access import ADMINISTRATOR
+from engine.access.discord_access import ADMINISTRATOR
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_world import HISTORY, MANAGE_SERVER, SEND, VIEW
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from engine.chats.message_files import SIZE_MAX
 from engine.db.tables import Document, Message
-from engine.message_files import SIZE_MAX
 from tests.bots.slack.test_slack_history import deletion, holding, keep
 from tests.fakes.slack_rooms import said
 

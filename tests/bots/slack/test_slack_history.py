@@ -11,8 +11,8 @@ from sqlalchemy import event, select
 
 from bots import replies
 from bots.slack import blocks
+from engine.chats.workspaces import RETENTION
 from engine.db.tables import Channel, Message
-from engine.workspaces import RETENTION
 from tests.fakes.slack import form
 from tests.fakes.slack_rooms import said
 

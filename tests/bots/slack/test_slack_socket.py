@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from bots.slack import bot as module
+from engine.chats.workspaces import RETENTION
 from engine.db.tables import Installation, Workspace
-from engine.workspaces import RETENTION
 from tests.fakes.installations import parse_inline
 from tests.fakes.slack_rooms import SlackRoom, open_slack_room, said, until
 

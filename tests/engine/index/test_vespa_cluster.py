@@ -18,7 +18,7 @@ from engine.config import load_settings
 from engine.db.session import Database, open_database
 from engine.db.tables import Tenant
 from engine.index.vespa import VespaIndex
-from engine.vespa_cluster import build_index, build_places
+from engine.operations.vespa_cluster import build_index, build_places
 from tests.contracts.search_index import SearchIndexContract
 from tests.fakes.databases import SqliteDatabases
 

@@ -1,0 +1,650 @@
+"""Who may see what: the one gate, for SQL and for the index.
+
+A document carries an ACL, a principal holds tokens, an audience holds the tokens all its people
+share. Whoever reads documents, chunks or live rows for someone builds the statement here, and
+every filter of the index is built here; a lint and property tests hold both. What is absent and
+what is forbidden look the same: `NotFound`.
+
+A document is visible to a set of tokens when all of these hold:
+
+- it is of the tenant, not deleted, and its knowledge base isn't either;
+- one token of its ACL is held, and every token of its `acl_all`;
+- everything it was derived from is visible too, and answering.
+
+It answers on a branch when, besides, it has a live revision there. `engine.acl` holds the tokens,
+`engine.principals` who holds them; both are handed on from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    String,
+    and_,
+    bindparam,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    true,
+    union,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from engine.access.acl import (
+    TENANT,
+    channel_token,
+    check_grantee,
+    check_token,
+    group_token,
+    intern_acl,
+    kb_token,
+    user_token,
+    workspace_token,
+)
+from engine.access.principals import (
+    FRESH,
+    ROLE_SCOPES,
+    audience_of_asker,
+    audience_of_channel,
+    principal_of_identity,
+    principal_of_user,
+    usable_tokens,
+)
+from engine.db.tables import (
+    Acl,
+    AclToken,
+    AuditEvent,
+    Chunk,
+    Document,
+    Json,
+    KnowledgeBase,
+    Live,
+    Revision,
+)
+from engine.domain import MAIN, Audience, Principal, Role, Scope
+from engine.errors import Forbidden, NotFound
+from engine.index.port import Filter
+
+__all__ = [
+    "FRESH",
+    "ROLE_SCOPES",
+    "TENANT",
+    "Counts",
+    "LiveDocument",
+    "answering",
+    "audience_of_asker",
+    "audience_of_channel",
+    "audit",
+    "can_grant",
+    "can_grant_role",
+    "channel_token",
+    "check_grantee",
+    "check_token",
+    "counters_tell",
+    "get_visible_document",
+    "get_visible_revision",
+    "get_writable_document",
+    "get_writable_kb",
+    "group_token",
+    "index_filter",
+    "intern_acl",
+    "join_live",
+    "kb_token",
+    "principal_of_identity",
+    "principal_of_user",
+    "readable_kbs",
+    "require",
+    "select_answering",
+    "select_chunks",
+    "select_documents",
+    "select_managed_kbs",
+    "usable_tokens",
+    "user_token",
+    "visible_counts",
+    "visible_document",
+    "workspace_token",
+]
+
+
+# What a principal may do
+
+
+def require(principal: Principal, *scopes: Scope) -> None:
+    """Return when the principal has every one of `scopes`, else raise `Forbidden`."""
+    missing = [scope for scope in scopes if scope not in principal.scopes]
+    if missing:
+        raise Forbidden(
+            f"This needs the scope {' and '.join(missing)}, which {principal.name} does not have"
+            f" (role {principal.role}). Ask an admin for a role or a token that has it.",
+            scopes=missing,
+        )
+
+
+def can_grant(principal: Principal, scopes: Collection[Scope]) -> bool:
+    """Whether the principal may hand these scopes on: never more than they have themselves."""
+    return principal.scopes.issuperset(scopes)
+
+
+def can_grant_role(principal: Principal, role: Role) -> bool:
+    """Whether the principal may give or take this role: admins all but owner, owners every one."""
+    if Scope.KB_ADMIN not in principal.scopes:
+        return False
+    if principal.role is Role.OWNER:
+        return True
+    return principal.role is Role.ADMIN and role is not Role.OWNER
+
+
+async def audit(
+    session: AsyncSession,
+    principal: Principal,
+    action: str,
+    target: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Append who changed what, in the transaction of the change."""
+    actor = principal.user_id or principal.identity_id or principal.name
+    session.add(
+        AuditEvent(
+            tenant_id=principal.tenant_id,
+            actor=actor,
+            action=action,
+            target=target,
+            detail=dict(detail or {}),
+        )
+    )
+    await session.flush()
+
+
+# The gate in SQL
+
+
+class json_items(GenericFunction[Any]):  # noqa: N801 (SQLAlchemy's way to name functions)
+    """The texts of a JSON array, one a row, in column `value`."""
+
+    name = "json_items"
+    inherit_cache = True
+
+
+@compiles(json_items, "sqlite")
+def _json_items_sqlite(element: json_items, compiler: SQLCompiler, **kw: object) -> str:
+    return f"json_each({compiler.process(element.clause_expr.element, **kw)})"
+
+
+@compiles(json_items, "postgresql")
+def _json_items_postgresql(element: json_items, compiler: SQLCompiler, **kw: object) -> str:
+    return f"jsonb_array_elements_text({compiler.process(element.clause_expr.element, **kw)})"
+
+
+def visible_document(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]:
+    """True for a `Document` that these tokens may see, whether or not it answers yet."""
+    return _visible(_text(tenant_id), _array(tokens))
+
+
+def _visible(tenant_id: BindParameter[str], tokens: BindParameter[Any]) -> ColumnElement[bool]:
+    origin, live = aliased(Document), aliased(Live)
+    derived = json_items(Document.derived_from).table_valued("value")
+    readable_origin = (
+        exists()
+        .where(
+            origin.id == derived.c.value,
+            live.document_id == origin.id,
+            live.branch == MAIN,
+            _meets(origin, tenant_id, tokens),
+        )
+        .correlate(derived)
+    )
+    return and_(
+        _meets(Document, tenant_id, tokens),
+        not_(exists().select_from(derived).where(not_(readable_origin)).correlate(Document)),
+    )
+
+
+def answering(
+    tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
+) -> tuple[ColumnElement[bool], ...]:
+    """The `where` of a statement over `Live` joined with `Document`: visible, and live there."""
+    return _answering(_text(tenant_id), _array(tokens), _text(branch))
+
+
+def _answering(
+    tenant_id: BindParameter[str], tokens: BindParameter[Any], branch: BindParameter[str]
+) -> tuple[ColumnElement[bool], ...]:
+    return (
+        _unindexed(Live.tenant_id) == tenant_id,
+        _unindexed(Live.branch) == branch,
+        _visible(tenant_id, tokens),
+    )
+
+
+def select_documents(principal: Principal) -> Select[Document]:
+    """Every document the principal may see, in any state: narrow and order it further."""
+    return select(Document).where(visible_document(principal.tenant_id, principal.tokens))
+
+
+def select_answering(
+    tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
+) -> Select[Document, str]:
+    """Visible documents with the id of the revision that answers on `branch`."""
+    return (
+        select(Document, Live.revision_id)
+        .join(Live, Live.document_id == Document.id)
+        .where(*answering(tenant_id, tokens, branch=branch))
+    )
+
+
+def select_chunks(tenant_id: str, tokens: Collection[str], *, branch: str = MAIN) -> Select[Chunk]:
+    """Chunks of the live revisions of visible documents: narrow it by revision and ordinal."""
+    return (
+        select(Chunk)
+        .join(Live, Live.revision_id == Chunk.revision_id)
+        .join(Document, Document.id == Live.document_id)
+        .where(Chunk.tenant_id == tenant_id, *answering(tenant_id, tokens, branch=branch))
+    )
+
+
+async def get_visible_document(
+    session: AsyncSession, principal: Principal, document_id: str
+) -> Document:
+    """The document, in any state; `NotFound` where it is absent or not for this principal."""
+    found = await session.scalar(select_documents(principal).where(Document.id == document_id))
+    if found is None:
+        raise NotFound(f"No document {document_id!r} that you may read.")
+    return found
+
+
+async def get_visible_revision(
+    session: AsyncSession,
+    tenant_id: str,
+    tokens: Collection[str],
+    revision_id: str,
+    *,
+    branch: str = MAIN,
+) -> tuple[Document, Revision, str | None]:
+    """A revision, its document, and the revision that answers now (None where none does).
+
+    For citations opened later: where the last differs from `revision_id`, the passage has changed
+    since it was cited and its old text is not to be shown.
+    """
+    row = (
+        await session.execute(
+            select(Document, Revision, Live.revision_id)
+            .join(Revision, Revision.document_id == Document.id)
+            .outerjoin(Live, and_(Live.document_id == Document.id, Live.branch == branch))
+            .where(Revision.id == revision_id, visible_document(tenant_id, tokens))
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"Nothing {revision_id!r} that you may read.")
+    return row[0], row[1], row[2]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDocument:
+    """What a hit needs of a document that passed the join."""
+
+    document_id: str
+    revision_id: str
+    kb_id: str
+    kb_name: str
+    title: str
+    url: str
+    language: str
+    updated_at: datetime | None
+    details: Mapping[str, Any]
+
+
+async def join_live(
+    session: AsyncSession,
+    tenant_id: str,
+    branch: str,
+    tokens: Collection[str],
+    revision_ids: Sequence[str],
+    *,
+    include_hidden: bool = False,
+) -> dict[str, LiveDocument]:
+    """Those of `revision_ids` that answer on `branch` and these tokens may see, by revision id.
+
+    Nothing found by the index counts before it has passed here.
+    """
+    rows = await session.execute(
+        _JOIN,
+        {
+            "tenant_id": tenant_id,
+            "branch": branch,
+            "tokens": sorted(tokens),
+            "revision_ids": list(revision_ids),
+            "include_hidden": include_hidden,
+        },
+    )
+    return {row[1]: LiveDocument(*row) for row in rows}
+
+
+async def readable_kbs(
+    session: AsyncSession, principal: Principal, audience: Audience | None = None
+) -> list[KnowledgeBase]:
+    """Knowledge bases the principal (and the audience) may know of, by name.
+
+    Known are those granted, and those that hold a visible document for another reason.
+    """
+    tokens = principal.tokens if audience is None else usable_tokens(principal, audience)
+    return list(await session.scalars(_READABLE_KBS, _readable_values(principal.tenant_id, tokens)))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much of a knowledge base answers for somebody."""
+
+    documents: int
+    chunks: int
+    tokens: int
+
+
+async def visible_counts(
+    session: AsyncSession, principal: Principal, kbs: Collection[KnowledgeBase]
+) -> dict[str, Counts]:
+    """What answers for the principal in each of `kbs`: a total would tell of what may not be read.
+
+    The counters of a KB say it where all of its documents are for whoever it is granted to; else
+    they are counted one by one.
+    """
+    return {
+        kb.id: Counts(kb.document_count, kb.chunk_count, kb.token_count)
+        if await counters_tell(session, kb, principal.tokens)
+        else await _count_visible(session, principal, kb)
+        for kb in kbs
+    }
+
+
+async def counters_tell(session: AsyncSession, kb: KnowledgeBase, tokens: Collection[str]) -> bool:
+    """Whether a KB's counters say how much of it these tokens may see: else they would tell more."""
+    return kb_token(kb.id) in tokens and not await _has_narrower(session, kb)
+
+
+async def _has_narrower(session: AsyncSession, kb: KnowledgeBase) -> bool:
+    """Whether a document asks for more than the KB's grant: each ACL is one probe of an index."""
+    inherits = exists().where(AclToken.acl_id == Acl.id, AclToken.token == kb_token(kb.id))
+    used = exists().where(Document.acl_id == Acl.id, Document.kb_id == kb.id)
+    own = select(Acl.id).where(Acl.tenant_id == kb.tenant_id, not_(inherits), used)
+    demanding = select(Document.id).where(Document.kb_id == kb.id, text("document.acl_all <> '[]'"))
+    for query in (own, demanding):
+        if await session.scalar(query.limit(1)) is not None:
+            return True
+    return False
+
+
+async def _count_visible(session: AsyncSession, principal: Principal, kb: KnowledgeBase) -> Counts:
+    row = (
+        await session.execute(
+            select(
+                func.count(),
+                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.token_count), 0),
+            )
+            .select_from(Live)
+            .join(Document, Document.id == Live.document_id)
+            .join(Revision, Revision.id == Live.revision_id)
+            .where(Live.kb_id == kb.id, *answering(principal.tenant_id, principal.tokens))
+        )
+    ).one()
+    return Counts(*(int(count) for count in row))
+
+
+def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
+    """All knowledge bases of the tenant that stand, for verbs that manage them.
+
+    Names, settings and grants only: what is in them is read by grant like everybody does.
+    """
+    require(principal, Scope.KB_ADMIN)
+    return select(KnowledgeBase).where(
+        KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
+    )
+
+
+async def get_writable_kb(session: AsyncSession, principal: Principal, kb_id: str) -> KnowledgeBase:
+    """The knowledge base, for a verb that adds to it; ask in the transaction that adds.
+
+    That takes the scope `kb:write` and a grant: seeing one document of it is not enough.
+    """
+    require(principal, Scope.KB_WRITE)
+    values = _readable_values(principal.tenant_id, principal.tokens)
+    found = await session.scalar(_READABLE_KB, {**values, "kb_id": kb_id})
+    if found is None:
+        raise NotFound(f"No knowledge base {kb_id!r} that you may read.")
+    if kb_token(kb_id) not in principal.tokens:
+        raise Forbidden(f"{found.name} is not granted to you. Ask an admin for a grant.")
+    return found
+
+
+async def get_writable_document(
+    session: AsyncSession, principal: Principal, document_id: str
+) -> Document:
+    """A document for a verb that changes it: seeing it is not enough, its KB must be granted."""
+    document = await get_visible_document(session, principal, document_id)
+    await get_writable_kb(session, principal, document.kb_id)
+    return document
+
+
+# The gate in the index
+
+
+async def index_filter(
+    session: AsyncSession,
+    principal: Principal,
+    audience: Audience,
+    *,
+    kb_ids: Collection[str] | None = None,
+    branch: str = MAIN,
+    document_ids: Collection[str] | None = None,
+    languages: Collection[str] | None = None,
+    sources: Collection[str] | None = None,
+    tags: Collection[str] | None = None,
+    updated_from: datetime | None = None,
+    updated_before: datetime | None = None,
+    include_hidden: bool = False,
+) -> Filter:
+    """What a search may find for this principal before this audience; `kb_ids` None = every KB.
+
+    The tokens are cut to those that some document of the KBs searched asks for (a person may hold
+    thousands), the KBs to those that stand in the tenant.
+    """
+    standing = select(KnowledgeBase.id).where(
+        KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
+    )
+    if kb_ids is not None:
+        standing = standing.where(KnowledgeBase.id.in_(select(_items(_array(kb_ids)))))
+    searched = frozenset(await session.scalars(standing))
+    occurring = await session.scalars(
+        _OCCURRING,
+        {
+            "tenant_id": principal.tenant_id,
+            "kb_ids": sorted(searched),
+            "tokens": sorted(usable_tokens(principal, audience)),
+        },
+    )
+    return Filter(
+        tokens=frozenset(occurring),
+        kb_ids=searched,
+        branch=branch,
+        document_ids=_frozen(document_ids),
+        languages=_frozen(languages),
+        sources=_frozen(sources),
+        tags=_frozen(tags),
+        updated_from=updated_from,
+        updated_before=updated_before,
+        include_hidden=include_hidden,
+    )
+
+
+def _frozen(values: Collection[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+# Conditions
+
+
+def _text(value: str) -> BindParameter[str]:
+    return bindparam(None, value, type_=String)
+
+
+def _array(values: Collection[str]) -> BindParameter[Any]:
+    """The values as one parameter, however many they are."""
+    return bindparam(None, sorted(values), type_=Json)
+
+
+def _items(array: BindParameter[Any]) -> ColumnElement[str]:
+    """The values of such a parameter as rows."""
+    return json_items(array).table_valued("value").c.value
+
+
+def _unindexed(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
+    """The column as an expression no index serves, for conditions that hold for nearly every row.
+
+    Without statistics SQLite takes any indexed equality for a rare one: it would walk all rows of
+    the tenant, or of a document's ACL seek each of a thousand held tokens, where the join starts
+    from a few ids.
+    """
+    return column.concat("")
+
+
+def _meets(
+    document: type[Document], tenant_id: BindParameter[str], tokens: BindParameter[Any]
+) -> ColumnElement[bool]:
+    """The document and its KB stand, one token of its ACL is held and all of its `acl_all`."""
+    needed = json_items(document.acl_all).table_valued("value")
+    return and_(
+        _unindexed(document.tenant_id) == tenant_id,
+        document.deleted_at.is_(None),
+        exists()
+        .where(
+            KnowledgeBase.id == document.kb_id,
+            _unindexed(KnowledgeBase.tenant_id) == tenant_id,
+            KnowledgeBase.deleted_at.is_(None),
+        )
+        .correlate(document),
+        exists()
+        .where(
+            AclToken.acl_id == document.acl_id,
+            _unindexed(AclToken.tenant_id) == tenant_id,
+            _unindexed(AclToken.token).in_(select(_items(tokens))),
+        )
+        .correlate(document),
+        not_(
+            exists()
+            .select_from(needed)
+            .where(needed.c.value.not_in(select(_items(tokens))))
+            .correlate(document)
+        ),
+    )
+
+
+def _readable_kb(
+    tenant_id: BindParameter[str], tokens: BindParameter[Any], granted: BindParameter[Any]
+) -> ColumnElement[bool]:
+    document = (
+        exists()
+        .where(
+            Document.kb_id == KnowledgeBase.id,
+            Document.acl_id.in_(
+                select(AclToken.acl_id).where(
+                    AclToken.tenant_id == tenant_id, AclToken.token.in_(select(_items(tokens)))
+                )
+            ),
+            _visible(tenant_id, tokens),
+        )
+        .correlate(KnowledgeBase)
+    )
+    return and_(
+        KnowledgeBase.tenant_id == tenant_id,
+        KnowledgeBase.deleted_at.is_(None),
+        KnowledgeBase.id.in_(select(_items(granted))) | document,
+    )
+
+
+def _readable_values(tenant_id: str, tokens: Collection[str]) -> dict[str, Any]:
+    granted = sorted(token[3:] for token in tokens if token.startswith("kb:"))
+    return {"tenant_id": tenant_id, "tokens": sorted(tokens), "granted": granted}
+
+
+def _occurring() -> CompoundSelect[str]:
+    """The held tokens that documents of these KBs ask for, in their ACL or their `acl_all`."""
+    held = select(_items(bindparam("tokens", type_=Json)))
+    searched = select(_items(bindparam("kb_ids", type_=Json)))
+    each = json_items(bindparam("tokens", type_=Json)).table_valued("value")
+    # Token by token, so that one held by thousands of documents is done with at the first.
+    listed = select(each.c.value).where(
+        exists()
+        .where(
+            AclToken.tenant_id == bindparam("tenant_id", type_=String),
+            AclToken.token == each.c.value,
+            Document.acl_id == AclToken.acl_id,
+            _unindexed(Document.kb_id).in_(searched),
+            Document.deleted_at.is_(None),
+        )
+        .correlate(each)
+    )
+    needed = json_items(Document.acl_all).table_valued("value")
+    required = (
+        select(needed.c.value)
+        # Document first: the function reads its column, which PostgreSQL takes in that order only.
+        .select_from(Document)
+        .join(needed, true())
+        .where(
+            Document.kb_id.in_(searched),
+            text("document.acl_all <> '[]'"),  # in the words of the index that serves it
+            needed.c.value.in_(held),
+        )
+    )
+    return union(listed, required)
+
+
+# Built once: composing them takes longer than the database takes to run them.
+_READABLE = select(KnowledgeBase).where(
+    _readable_kb(
+        bindparam("tenant_id", type_=String),
+        bindparam("tokens", type_=Json),
+        bindparam("granted", type_=Json),
+    )
+)
+_OCCURRING = _occurring()
+_READABLE_KBS = _READABLE.order_by(KnowledgeBase.name)
+_READABLE_KB = _READABLE.where(KnowledgeBase.id == bindparam("kb_id", type_=String))
+_JOIN = (
+    select(
+        Document.id,
+        Live.revision_id,
+        Document.kb_id,
+        KnowledgeBase.name,
+        Document.title,
+        Document.url,
+        Document.language,
+        Document.source_updated_at,
+        Document.details,
+    )
+    .join(Live, Live.document_id == Document.id)
+    .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
+    .where(
+        Live.revision_id.in_(select(_items(bindparam("revision_ids", type_=Json)))),
+        or_(Document.hidden.is_(False), bindparam("include_hidden", type_=Boolean)),
+        *_answering(
+            bindparam("tenant_id", type_=String),
+            bindparam("tokens", type_=Json),
+            bindparam("branch", type_=String),
+        ),
+    )
+)

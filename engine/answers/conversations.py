@@ -1,0 +1,218 @@
+"""Conversations: what was asked and answered before, and which of it may be used again.
+
+A stored turn keeps every source that entered its context. It enters a later prompt only when
+everyone who will see the new answer may read all of them, as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access.gate import join_live, usable_tokens
+from engine.clock import new_id, now
+from engine.db.tables import Conversation, Turn
+from engine.domain import MAIN, Answer, Audience, Principal, parse_chunk_id
+from engine.errors import NotFound
+
+TURNS = 6  # of a conversation that are read back
+
+
+@dataclass(frozen=True, slots=True)
+class PastTurn:
+    """A question and its answer that the present audience may know of, and what they rest on."""
+
+    question: str
+    answer: str
+    grounded: bool
+    sources: Sequence[str] = ()
+
+
+async def open_conversation(
+    session: AsyncSession, principal: Principal, *, door: str = "", external_id: str = ""
+) -> str:
+    """The id of the conversation a door calls `external_id`, or of a new one."""
+    if external_id:
+        known = await session.scalar(
+            select(Conversation.id).where(
+                Conversation.tenant_id == principal.tenant_id,
+                Conversation.door == door,
+                Conversation.external_id == external_id,
+            )
+        )
+        if known is not None:
+            return known
+    conversation_id = new_id()
+    # A channel's conversation (one with an outside name) belongs to nobody in particular.
+    owner = None if external_id else principal.user_id
+    await session.execute(
+        insert(Conversation).values(
+            id=conversation_id,
+            tenant_id=principal.tenant_id,
+            user_id=owner,
+            door=door,
+            external_id=external_id,
+            created_at=now(),
+        )
+    )
+    return conversation_id
+
+
+async def check_conversation(
+    session: AsyncSession, principal: Principal, conversation_id: str, *, door: str = ""
+) -> None:
+    """Return when the conversation is the principal's, or nobody's and of this `door`.
+
+    Else `NotFound`: a channel's conversation goes on in the channel, not for who learns its id.
+    """
+    row = (
+        await session.execute(
+            select(Conversation.user_id, Conversation.door).where(
+                Conversation.id == conversation_id,
+                Conversation.tenant_id == principal.tenant_id,
+            )
+        )
+    ).one_or_none()
+    is_theirs = row is not None and (
+        row.door == door if row.user_id is None else row.user_id == principal.user_id
+    )
+    if not is_theirs:
+        raise NotFound(f"No conversation {conversation_id!r} of yours.")
+
+
+async def admissible_turns(
+    session: AsyncSession,
+    principal: Principal,
+    audience: Audience,
+    conversation_id: str,
+    *,
+    door: str = "",
+) -> list[PastTurn]:
+    """The last turns all of whose sources this audience may read now, oldest first."""
+    await check_conversation(session, principal, conversation_id, door=door)
+    rows = (
+        await session.execute(
+            select(Turn.question, Turn.answer, Turn.grounded, Turn.sources, Turn.audience)
+            .where(Turn.conversation_id == conversation_id, Turn.tenant_id == principal.tenant_id)
+            .order_by(Turn.id.desc())
+            .limit(TURNS)
+        )
+    ).all()
+    revisions = {revision for row in rows for revision in _revisions(row.sources)}
+    readable: Collection[str] = ()
+    if revisions:
+        tokens = usable_tokens(principal, audience)
+        readable = await join_live(
+            session, principal.tenant_id, MAIN, tokens, sorted(revisions), include_hidden=True
+        )
+    return [
+        PastTurn(row.question, row.answer, row.grounded, row.sources)
+        for row in reversed(rows)
+        if _admissible(row.sources, row.audience, readable, audience)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """A stored turn with all that it takes to answer it in more detail."""
+
+    conversation_id: str
+    question: str
+    answer: str
+    grounded: bool
+    confidence: float
+    sources: Sequence[str]  # what it cites first
+
+
+async def given_answer(
+    session: AsyncSession, principal: Principal, audience: Audience, turn_id: str
+) -> GivenAnswer:
+    """A turn all of whose sources this audience may read now; else `NotFound`."""
+    row = await session.scalar(
+        select(Turn).where(Turn.id == turn_id, Turn.tenant_id == principal.tenant_id)
+    )
+    if row is None or not row.sources:
+        raise NotFound("This answer is not known any more.")
+    tokens = usable_tokens(principal, audience)
+    wanted = sorted(_revisions(row.sources))
+    readable = await join_live(
+        session, principal.tenant_id, MAIN, tokens, wanted, include_hidden=True
+    )
+    if not _admissible(row.sources, row.audience, readable, audience):
+        raise NotFound("This answer can't be shown here.")
+    cited = [str(citation["id"]) for citation in row.citations]
+    return GivenAnswer(
+        conversation_id=row.conversation_id,
+        question=row.question,
+        answer=row.answer,
+        grounded=row.grounded,
+        confidence=row.confidence,
+        sources=list(dict.fromkeys([*cited, *row.sources])),
+    )
+
+
+async def are_readable(
+    session: AsyncSession, principal: Principal, audience: Audience, sources: Sequence[str]
+) -> bool:
+    """Whether everyone in the audience may read all of these chunks, at this moment."""
+    wanted = _revisions(sources)
+    if not wanted:
+        return True
+    tokens = usable_tokens(principal, audience)
+    readable = await join_live(
+        session, principal.tenant_id, MAIN, tokens, sorted(wanted), include_hidden=True
+    )
+    return wanted <= set(readable)
+
+
+def _revisions(sources: Sequence[str]) -> set[str]:
+    parsed = (parse_chunk_id(source) for source in sources)
+    return {revision for revision, _ in filter(None, parsed)}
+
+
+def _admissible(
+    sources: Sequence[str], asked_for: str, readable: Collection[str], audience: Audience
+) -> bool:
+    # What rests on no source still repeats what somebody said to another audience.
+    if not sources:
+        return asked_for == audience.key
+    return _revisions(sources) <= set(readable) and all(map(parse_chunk_id, sources))
+
+
+async def store_turn(
+    session: AsyncSession,
+    principal: Principal,
+    audience: Audience,
+    conversation_id: str,
+    question: str,
+    answer: Answer,
+    *,
+    sources: Sequence[str],
+    took_ms: float,
+) -> str:
+    """Keep a turn with all that entered its context; returns its id."""
+    turn_id = new_id()
+    await session.execute(
+        insert(Turn).values(
+            id=turn_id,
+            tenant_id=principal.tenant_id,
+            conversation_id=conversation_id,
+            question=question,
+            answer=answer.text,
+            grounded=answer.grounded,
+            confidence=answer.confidence,
+            audience=audience.key,
+            sources=list(dict.fromkeys(sources)),
+            citations=[asdict(citation) for citation in answer.citations],
+            model=answer.model,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            took_ms=took_ms,
+            feedback=None,
+            created_at=now(),
+        )
+    )
+    return turn_id

@@ -1,0 +1,1 @@
+"""Bytes by hash: in a folder, or in an S3-compatible store."""

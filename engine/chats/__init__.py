@@ -1,0 +1,1 @@
+"""Workspaces, channels, messages, threads, and what a bot was asked and posted."""

@@ -1,0 +1,153 @@
+"""What Slack says of messages, people and channels, as the engine keeps it. Pure.
+
+The same shapes come in exports, in answers of the Web API and in events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.messages import MessageKind, NewMessage
+from engine.markup.slack_text import to_markdown
+
+TALK = frozenset({"", "file_comment", "file_share", "me_message", "thread_broadcast"})
+BOTS = frozenset({"bot_message", "assistant_app_thread"})
+GONE = "tombstone"  # the root of a thread that was deleted while it had replies
+# Of what Slack sends only this is kept: addresses of files carry tokens, previews are others' text.
+KEPT = (
+    "app_id",
+    "blocks",
+    "bot_id",
+    "client_msg_id",
+    "latest_reply",
+    "reply_count",
+    "subtype",
+    "team",
+)
+
+
+def to_message(raw: Mapping[str, Any]) -> NewMessage | None:
+    """A message; None where `raw` is none, or says that one is gone."""
+    ts = str(raw.get("ts") or "")
+    seconds, dot, fraction = ts.partition(".")
+    if not (dot and seconds.isdecimal() and fraction.isdecimal()):
+        return None
+    if raw.get("subtype") == GONE or raw.get("type", "message") != "message":
+        return None
+    author, name = _author(raw)
+    thread = str(raw.get("thread_ts") or "")
+    if not thread and raw.get("reply_count"):
+        thread = ts
+    return NewMessage(
+        external_id=ts,
+        text=to_markdown(raw),
+        author=author,
+        author_name=name,
+        thread=thread,
+        kind=_kind(raw),
+        edited_at=_edited_at(raw),
+        reactions=_reactions(raw),
+        files=_files(raw),
+        raw={key: raw[key] for key in KEPT if key in raw},
+    )
+
+
+def is_gone(raw: Mapping[str, Any]) -> bool:
+    """Whether this says that a message was deleted."""
+    return raw.get("subtype") == GONE
+
+
+def _kind(raw: Mapping[str, Any]) -> MessageKind:
+    subtype = str(raw.get("subtype") or "")
+    if subtype in BOTS or raw.get("bot_profile") or (raw.get("bot_id") and not raw.get("user")):
+        return "bot"
+    return "message" if subtype in TALK else "system"
+
+
+def _author(raw: Mapping[str, Any]) -> tuple[str, str]:
+    comment = raw.get("comment")
+    user = raw.get("user") or (comment.get("user") if isinstance(comment, Mapping) else "")
+    profile = raw.get("user_profile") or raw.get("bot_profile")
+    told = profile if isinstance(profile, Mapping) else {}
+    name = told.get("display_name") or told.get("real_name") or told.get("name")
+    return str(user or raw.get("bot_id") or ""), str(name or raw.get("username") or "")
+
+
+def _edited_at(raw: Mapping[str, Any]) -> datetime | None:
+    edited = raw.get("edited")
+    ts = str(edited.get("ts") or "") if isinstance(edited, Mapping) else ""
+    return _time(ts)
+
+
+def _time(ts: str) -> datetime | None:
+    seconds, _, fraction = ts.partition(".")
+    if not seconds.isdecimal() or len(seconds) > 11:
+        return None
+    micros = int(fraction.ljust(6, "0")[:6]) if fraction.isdecimal() else 0
+    return datetime.fromtimestamp(int(seconds), UTC).replace(microsecond=micros)
+
+
+def _reactions(raw: Mapping[str, Any]) -> dict[str, int]:
+    """How many people other than the author gave each."""
+    found: dict[str, int] = {}
+    for one in raw.get("reactions") or ():
+        if not isinstance(one, Mapping):
+            continue
+        people = one.get("users")
+        count = int(one.get("count") or 0)
+        if isinstance(people, list) and raw.get("user") in people:
+            count -= 1
+        if count > 0:
+            found[str(one.get("name") or "")] = count
+    return found
+
+
+def _files(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    given = raw.get("files") or ([raw["file"]] if isinstance(raw.get("file"), Mapping) else [])
+    return [
+        {
+            "id": str(one.get("id") or ""),
+            "name": str(one.get("title") or one.get("name") or ""),
+            "mime": str(one.get("mimetype") or ""),
+            "size_bytes": int(one.get("size") or 0),
+        }
+        for one in given
+        if isinstance(one, Mapping) and one.get("mode") != "tombstone"
+    ]
+
+
+def to_person(raw: Mapping[str, Any]) -> NewPerson:
+    """An account. Guests, strangers of other organisations, bots and the gone are no full members."""
+    profile = raw.get("profile")
+    told = profile if isinstance(profile, Mapping) else {}
+    name = told.get("display_name") or told.get("real_name") or raw.get("real_name")
+    outside = ("deleted", "is_bot", "is_restricted", "is_stranger", "is_ultra_restricted")
+    return NewPerson(
+        subject=str(raw.get("id") or ""),
+        name=str(name or raw.get("name") or raw.get("id") or ""),
+        is_full_member=not any(raw.get(flag) for flag in outside),
+        email=str(told.get("email") or ""),
+    )
+
+
+def to_channel(raw: Mapping[str, Any], *, is_public: bool | None = None) -> NewChannel:
+    """A channel; public only where Slack says so in so many words."""
+    if is_public is None:
+        is_public = (
+            raw.get("is_private") is False and not raw.get("is_im") and not raw.get("is_mpim")
+        )
+    settings: dict[str, Any] = {"archived": bool(raw.get("is_archived"))}
+    created = _time(str(raw.get("created") or ""))
+    if created is not None and created.timestamp() > 0:
+        settings["created"] = created.isoformat()
+    if raw.get("is_ext_shared"):
+        settings["shared"] = True
+    return NewChannel(
+        external_id=str(raw.get("id") or ""),
+        name=str(raw.get("name") or raw.get("id") or ""),
+        is_public=is_public,
+        settings=settings,
+    )

@@ -1,0 +1,1 @@
+"""Knowledge bases, documents, their revisions and pipelines: what ingestion writes."""

@@ -1,0 +1,352 @@
+"""Knowledge bases: create, list, change, grant, delete.
+
+Reading one needs a grant (or a document of it that is visible otherwise); managing one needs
+`kb:admin`, which reaches every knowledge base of the tenant but not what is in it. One that may
+not be read is not named: not in a list, not in an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import clock
+from engine.access import gate
+from engine.db.tables import (
+    Channel,
+    KbGrant,
+    KnowledgeBase,
+    Live,
+    Membership,
+    Revision,
+    Source,
+    UserGroup,
+    Workspace,
+)
+from engine.documents import pipelines
+from engine.documents.documents import DELETE_KB
+from engine.domain import MAIN, Lane, Principal, Scope
+from engine.errors import Conflict, InvalidInput, NotFound
+from engine.index.port import Space
+from engine.jobs.outbox import append_event, enqueue
+
+NAME_MAX = 100
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class KbSearchSettings(BaseModel):
+    """How a knowledge base is searched; None leaves a matter to the installation.
+
+    `weight` counts its hits more or less beside those of other knowledge bases;
+    `decay_half_life_s` 0 leaves dates out of the score; None too, but where channels' history is
+    searched alone: there two years take half of what age can take.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alpha: Share | None = None
+    title_weight: Share | None = None
+    fusion: Literal["linear", "rrf"] | None = None
+    top_k: Annotated[int, Field(ge=1, le=1000)] | None = None
+    confidence_threshold: Share | None = None
+    rerank: bool | None = None
+    weight: Positive | None = None
+    decay_half_life_s: Annotated[float, Field(ge=0)] | None = None
+    feature_weights: dict[str, float] | None = None
+
+
+class KbChunking(BaseModel):
+    """How its documents are cut, in tokens; None leaves a matter to the installation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: (
+        Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"] | None
+    ) = None
+    size: Annotated[int, Field(ge=16, le=8192)] | None = None
+    overlap: Annotated[int, Field(ge=0, le=4096)] | None = None
+
+    @model_validator(mode="after")
+    def _overlap_is_a_part(self) -> KbChunking:
+        if self.size is not None and self.overlap is not None and self.overlap * 2 > self.size:
+            raise ValueError("overlap is at most half of size")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class KbInfo:
+    """A knowledge base as people see it; counts are of documents that answer."""
+
+    id: str
+    name: str
+    description: str
+    document_count: int
+    chunk_count: int
+    token_count: int
+    space: str
+    search: Mapping[str, Any]
+    chunking: Mapping[str, Any]
+    pipeline: str
+    created_at: datetime
+    updated_at: datetime
+
+
+async def create_kb(
+    session: AsyncSession,
+    principal: Principal,
+    name: str,
+    *,
+    space: Space,
+    description: str = "",
+    grants: Collection[str] = (gate.TENANT,),
+    search: KbSearchSettings | Mapping[str, Any] | None = None,
+    chunking: KbChunking | Mapping[str, Any] | None = None,
+    pipeline: str = "general",
+) -> KbInfo:
+    """A new knowledge base with its upload source, readable for whoever holds one of `grants`."""
+    gate.require(principal, Scope.KB_ADMIN)
+    name = await _free_name(session, principal, name)
+    await pipelines.require_known(session, principal, pipeline)
+    kb = KnowledgeBase(
+        id=clock.new_id(),
+        tenant_id=principal.tenant_id,
+        name=name,
+        description=description,
+        space=space.name,
+        dimension=space.dimension,
+        search=_settings(KbSearchSettings, search),
+        chunking=_settings(KbChunking, chunking),
+        pipeline=pipeline,
+        document_count=0,
+        chunk_count=0,
+        token_count=0,
+    )
+    session.add(kb)
+    await session.flush()
+    session.add(Source(tenant_id=principal.tenant_id, kb_id=kb.id, kind="upload", name="upload"))
+    for token in sorted(set(grants)):
+        await _add_grant(session, principal, kb, token)
+    await gate.audit(
+        session, principal, "kb.create", kb.id, {"name": name, "grants": sorted(set(grants))}
+    )
+    return _info(kb)
+
+
+async def list_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
+    """Knowledge bases the principal may read, by name, with their counts."""
+    gate.require(principal, Scope.KB_READ)
+    kbs = await gate.readable_kbs(session, principal)
+    counts = await gate.visible_counts(session, principal, kbs)
+    return [_shown(kb, counts[kb.id]) for kb in kbs]
+
+
+async def list_managed_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
+    """All knowledge bases of the tenant, by name, for whoever manages them."""
+    gate.require(principal, Scope.KB_ADMIN)
+    rows = await session.scalars(gate.select_managed_kbs(principal).order_by(KnowledgeBase.name))
+    return [_info(kb) for kb in rows]
+
+
+async def get_kb(session: AsyncSession, principal: Principal, ref: str) -> KbInfo:
+    """A readable knowledge base by name or id."""
+    gate.require(principal, Scope.KB_READ)
+    kb = _named(await gate.readable_kbs(session, principal), ref)
+    counts = await gate.visible_counts(session, principal, [kb])
+    return _shown(kb, counts[kb.id])
+
+
+async def update_kb(
+    session: AsyncSession,
+    principal: Principal,
+    ref: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    search: KbSearchSettings | Mapping[str, Any] | None = None,
+    chunking: KbChunking | Mapping[str, Any] | None = None,
+    pipeline: str | None = None,
+) -> KbInfo:
+    """Change what is given. Chunking and pipeline hold for documents ingested from now on."""
+    kb = await _managed(session, principal, ref)
+    changed: dict[str, Any] = {}
+    if name is not None and name.strip() != kb.name:
+        changed["name"] = await _free_name(session, principal, name)
+    if description is not None:
+        changed["description"] = description
+    if search is not None:
+        changed["search"] = _settings(KbSearchSettings, search)
+    if chunking is not None:
+        changed["chunking"] = _settings(KbChunking, chunking)
+    if pipeline is not None:
+        await pipelines.require_known(session, principal, pipeline)
+        changed["pipeline"] = pipeline
+    for key, value in changed.items():
+        setattr(kb, key, value)
+    if changed:
+        kb.updated_at = clock.now()
+        await gate.audit(session, principal, "kb.update", kb.id, changed)
+    return _info(kb)
+
+
+async def delete_kb(session: AsyncSession, principal: Principal, ref: str) -> KbInfo:
+    """Take a knowledge base out of every answer from this instant; a job clears its rows later."""
+    kb = await _managed(session, principal, ref)
+    kb.deleted_at = kb.updated_at = clock.now()
+    await enqueue(
+        session,
+        tenant_id=principal.tenant_id,
+        kind=DELETE_KB,
+        payload={"kb_id": kb.id},
+        lane=Lane.BULK,
+        idempotency_key=f"{DELETE_KB}:{kb.id}",
+    )
+    await append_event(
+        session, principal.tenant_id, "knowledge_base.deleted", {"kb_id": kb.id, "name": kb.name}
+    )
+    await gate.audit(session, principal, "kb.delete", kb.id, {"name": kb.name})
+    return _info(kb)
+
+
+async def list_grants(session: AsyncSession, principal: Principal, ref: str) -> list[str]:
+    """The tokens a knowledge base is granted to, sorted."""
+    kb = await _managed(session, principal, ref)
+    return sorted(await session.scalars(select(KbGrant.token).where(KbGrant.kb_id == kb.id)))
+
+
+async def grant_kb(session: AsyncSession, principal: Principal, ref: str, token: str) -> None:
+    """Let whoever holds `token` read the knowledge base, at once; no effect where they do."""
+    kb = await _managed(session, principal, ref)
+    if await session.get(KbGrant, (kb.id, token)) is None:
+        await _add_grant(session, principal, kb, token)
+        await gate.audit(session, principal, "kb.grant", kb.id, {"token": token})
+
+
+async def revoke_kb(session: AsyncSession, principal: Principal, ref: str, token: str) -> None:
+    """Take a grant back, at once; no effect where there is none."""
+    kb = await _managed(session, principal, ref)
+    grant = await session.get(KbGrant, (kb.id, token))
+    if grant is not None:
+        await session.delete(grant)
+        await gate.audit(session, principal, "kb.revoke", kb.id, {"token": token})
+
+
+async def recount(session: AsyncSession, kb_id: str) -> tuple[int, int, int]:
+    """Set a knowledge base's counters from its live rows: documents, chunks, tokens."""
+    row = (
+        await session.execute(
+            select(
+                func.count(),
+                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.token_count), 0),
+            )
+            .select_from(Live)
+            .join(Revision, Revision.id == Live.revision_id)
+            .where(Live.kb_id == kb_id, Live.branch == MAIN)
+        )
+    ).one()
+    documents, chunks, tokens = (int(count) for count in row)
+    await session.execute(
+        update(KnowledgeBase)
+        .where(KnowledgeBase.id == kb_id)
+        .values(document_count=documents, chunk_count=chunks, token_count=tokens)
+    )
+    return documents, chunks, tokens
+
+
+def _named(kbs: Collection[KnowledgeBase], ref: str) -> KnowledgeBase:
+    for kb in kbs:
+        if ref in {kb.name, kb.id}:
+            return kb
+    names = ", ".join(kb.name for kb in kbs) or "none yet"
+    raise NotFound(f"No knowledge base {ref!r} that you may read. Available: {names}.")
+
+
+async def _managed(session: AsyncSession, principal: Principal, ref: str) -> KnowledgeBase:
+    gate.require(principal, Scope.KB_ADMIN)
+    rows = await session.scalars(gate.select_managed_kbs(principal).order_by(KnowledgeBase.name))
+    kbs = list(rows)
+    for kb in kbs:
+        if ref in {kb.name, kb.id}:
+            return kb
+    return _named(await gate.readable_kbs(session, principal), ref)
+
+
+async def _free_name(session: AsyncSession, principal: Principal, name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > NAME_MAX or not name.isprintable():
+        raise InvalidInput(
+            f"A knowledge base's name has 1 to {NAME_MAX} printable characters.", field="name"
+        )
+    if await session.scalar(gate.select_managed_kbs(principal).where(KnowledgeBase.name == name)):
+        raise Conflict(f"The knowledge base {name!r} exists already.")
+    return name
+
+
+_GRANTEES = {
+    "w": (Workspace.id, Workspace.tenant_id),
+    "u": (Membership.user_id, Membership.tenant_id),
+    "g": (UserGroup.id, UserGroup.tenant_id),
+    "ch": (Channel.id, Channel.tenant_id),
+}
+
+
+async def _add_grant(
+    session: AsyncSession, principal: Principal, kb: KnowledgeBase, token: str
+) -> None:
+    kind, _, id_ = gate.check_grantee(token).partition(":")
+    if kind in _GRANTEES:
+        column, tenant = _GRANTEES[kind]
+        if not await session.scalar(
+            select(column).where(column == id_, tenant == principal.tenant_id)
+        ):
+            raise InvalidInput(f"{token!r} names nothing in this tenant.", field="token")
+    session.add(KbGrant(kb_id=kb.id, token=token, tenant_id=kb.tenant_id))
+    await session.flush()
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _settings(model: type[Model], given: Model | Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is set, to be stored; `InvalidInput` names the field that is wrong."""
+    try:
+        checked = given if isinstance(given, model) else model.model_validate(dict(given or {}))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in fault["loc"])
+        raise InvalidInput(f"{field or 'settings'}: {fault['msg']}.", field=field) from None
+    return checked.model_dump(exclude_none=True)
+
+
+def _shown(kb: KnowledgeBase, counts: gate.Counts) -> KbInfo:
+    return replace(
+        _info(kb),
+        document_count=counts.documents,
+        chunk_count=counts.chunks,
+        token_count=counts.tokens,
+    )
+
+
+def _info(kb: KnowledgeBase) -> KbInfo:
+    return KbInfo(
+        id=kb.id,
+        name=kb.name,
+        description=kb.description,
+        document_count=kb.document_count,
+        chunk_count=kb.chunk_count,
+        token_count=kb.token_count,
+        space=kb.space,
+        search=kb.search,
+        chunking=kb.chunking,
+        pipeline=kb.pipeline,
+        created_at=kb.created_at,
+        updated_at=kb.updated_at,
+    )

@@ -1,0 +1,595 @@
+"""What a worker does to a revision in SQL: begin, store its chunks, make it live, fail, clean up.
+
+Called by `ingestion/` under the worker's own authority: a job row names the document, so there is
+no principal here. Every function is safe to call twice, because a job may run twice.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, String, bindparam, delete, exists, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.clock import now
+from engine.db.tables import (
+    Acl,
+    Base,
+    Chunk,
+    Document,
+    Job,
+    KnowledgeBase,
+    Live,
+    Revision,
+    RevisionText,
+    Run,
+    RunEvent,
+    RunNode,
+    Source,
+)
+from engine.documents import component_outputs, upload_options
+from engine.documents.documents import CLEAN, TITLE_MAX, retire, take_back
+from engine.documents.upload_options import UploadOptions
+from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
+from engine.errors import Cancelled, Conflict
+from engine.index.port import RevisionRef, Space
+from engine.jobs import claims
+from engine.jobs.outbox import append_event, enqueue
+
+CLEAN_AGAIN_S = 2.0  # for an ingestion to notice that it was cancelled
+
+_IN_WORK = (DocumentState.PENDING, DocumentState.RUNNING)
+_DOCUMENT = tuple(
+    Document.__table__.c[name]
+    for name in (
+        "id",
+        "tenant_id",
+        "kb_id",
+        "title",
+        "url",
+        "acl_all",
+        "hidden",
+        "details",
+        "source_updated_at",
+        "chunk_count",
+        "token_count",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything an ingestion needs to know of its revision, read once at the start."""
+
+    tenant_id: str
+    kb_id: str
+    document_id: str
+    revision_id: str
+    space: Space
+    pipeline: str
+    chunking: Mapping[str, Any]
+    acl: Sequence[str]
+    acl_all: Sequence[str]
+    title: str
+    url: str
+    filename: str
+    mime: str
+    blob_hash: str
+    source: str
+    hidden: bool
+    source_updated_at: datetime | None
+    is_first: bool  # no revision of the document answers yet
+    options: UploadOptions = upload_options.AS_THE_PIPELINE_SAYS
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A span of the revision's text, ready to be stored, fed and cited."""
+
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    context: str
+    tokens: int
+    page: int | None = None
+    language: str = ""
+    part: int = 0
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def begin(session: AsyncSession, document_id: str, revision_id: str) -> Work:
+    """What the ingestion of a revision needs, in one statement; nothing is written.
+
+    Raises `Cancelled` where the document is deleted or a newer revision came.
+    """
+    row = await _look(session, document_id, revision_id)
+    if row is None:
+        raise Cancelled("The document was deleted.")
+    if row.newest != revision_id:
+        raise Cancelled("A newer revision of the document took its place.")
+    return _work(row)
+
+
+async def look_up(session: AsyncSession, document_id: str, revision_id: str) -> Work:
+    """The same of a revision that answers already; `Cancelled` where it no longer does."""
+    row = await _look(session, document_id, revision_id)
+    if row is None or row.live_id != revision_id:
+        raise Cancelled("The revision no longer answers.")
+    return _work(row)
+
+
+def _look_statement() -> Select[Any]:
+    document_id = bindparam("document_id", type_=String)
+    revision_id = bindparam("revision_id", type_=String)
+    newest = (
+        select(Revision.id)
+        .where(Revision.document_id == document_id)
+        .order_by(Revision.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    live = (
+        select(Live.revision_id)
+        .where(Live.document_id == document_id, Live.branch == MAIN)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            *_DOCUMENT,
+            *(Revision.__table__.c[name] for name in ("filename", "mime", "blob_hash", "number")),
+            Revision.id.label("revision_id"),
+            Revision.chunk_count.label("new_chunks"),
+            Revision.token_count.label("new_tokens"),
+            Revision.language.label("new_language"),
+            KnowledgeBase.space,
+            KnowledgeBase.dimension,
+            KnowledgeBase.pipeline,
+            KnowledgeBase.chunking,
+            Source.kind,
+            Acl.tokens,
+            newest.label("newest"),
+            live.label("live_id"),
+        )
+        .join_from(Document, Revision, Revision.document_id == Document.id)
+        .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
+        .join(Source, Source.id == Document.source_id)
+        .join(Acl, Acl.id == Document.acl_id)
+        .where(
+            Document.id == document_id,
+            Revision.id == revision_id,
+            Document.deleted_at.is_(None),
+            KnowledgeBase.deleted_at.is_(None),
+        )
+    )
+
+
+def _replacing(table: type[Base], keys: Sequence[str], column: str) -> dict[str, Any]:
+    """An insert by dialect that, where the row is there, changes one column of it."""
+    inserts: dict[str, Any] = {
+        "postgresql": postgresql.insert(table),
+        "sqlite": sqlite.insert(table),
+    }
+    return {
+        name: new.on_conflict_do_update(
+            index_elements=list(keys), set_={column: new.excluded[column]}
+        )
+        for name, new in inserts.items()
+    }
+
+
+# What every ingestion begins and ends with, built once: putting a statement together takes longer
+# than the database does. An update sets the columns that its parameters name, `row` but for one.
+_ROW = bindparam("row", type_=String)
+_LOOK = _look_statement()
+# SQLite has no such clause, and its write lock.
+_LOOK_TO_CHANGE = _LOOK.with_for_update(of=Document)
+_CHANGE_DOCUMENT = update(Document).where(Document.id == _ROW)
+_CHANGE_REVISION = update(Revision).where(Revision.id == _ROW).returning(Revision.id)
+_REPORT = _CHANGE_DOCUMENT.where(Document.state.in_(_IN_WORK))
+_COUNT = (
+    update(KnowledgeBase)
+    .where(KnowledgeBase.id == _ROW)
+    .values(
+        document_count=KnowledgeBase.document_count + bindparam("documents"),
+        chunk_count=KnowledgeBase.chunk_count + bindparam("chunks"),
+        token_count=KnowledgeBase.token_count + bindparam("tokens"),
+        updated_at=bindparam("updated_at"),
+    )
+)
+_SET_TEXT = _replacing(RevisionText, ["revision_id"], "body")
+_SET_LIVE = _replacing(Live, ["branch", "document_id"], "revision_id")
+_ADD_CHUNKS = insert(Chunk)
+_DROP_CHUNKS = delete(Chunk).where(Chunk.revision_id == _ROW)
+
+
+async def _look(
+    session: AsyncSession, document_id: str, revision_id: str, *, to_change: bool = False
+) -> Any:  # noqa: ANN401 (a row)
+    """All of a revision that is not deleted, its document, base, source, ACL and live rival."""
+    values = {"document_id": document_id, "revision_id": revision_id}
+    statement = _LOOK_TO_CHANGE if to_change else _LOOK
+    return (await (await session.connection()).execute(statement, values)).one_or_none()
+
+
+def _work(row: Any) -> Work:  # noqa: ANN401 (a row)
+    return Work(
+        tenant_id=row.tenant_id,
+        kb_id=row.kb_id,
+        document_id=row.id,
+        revision_id=row.revision_id,
+        space=Space(row.space, row.dimension),
+        pipeline=row.pipeline,
+        chunking=row.chunking,
+        acl=sorted(row.tokens),
+        acl_all=sorted(row.acl_all),
+        title=row.title,
+        url=row.url,
+        filename=row.filename,
+        mime=row.mime,
+        blob_hash=row.blob_hash,
+        source=row.kind,
+        hidden=row.hidden,
+        source_updated_at=row.source_updated_at,
+        is_first=row.live_id is None or row.live_id == row.revision_id,
+        options=upload_options.kept_options(row.details),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What File and Parser found out; empty values leave what is there."""
+
+    blob_hash: str
+    mime: str = ""
+    size_bytes: int = 0
+    text: str = ""
+    title: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    updated_at: datetime | None = None
+
+
+async def store_content(
+    session: AsyncSession, work: Work, content: Content, chunks: Sequence[NewChunk] | None = None
+) -> None:
+    """Write a revision's text, facts and chunks, replacing what an earlier attempt left.
+
+    With `chunks` None only what was fetched is noted, so that a second attempt reads the same.
+    """
+    connection = await session.connection()
+    values: dict[str, Any] = {
+        "row": work.revision_id,
+        "blob_hash": content.blob_hash,
+        "mime": content.mime,
+        "size_bytes": content.size_bytes,
+    }
+    if chunks is not None:
+        values |= {
+            "chunk_count": len(chunks),
+            "token_count": sum(chunk.tokens for chunk in chunks),
+            "language": chunks[0].language if chunks else "",
+            "space": work.space.name,
+        }
+    if await connection.scalar(_CHANGE_REVISION, values) is None:
+        raise Cancelled("The document was deleted.")
+    if chunks is None:
+        return
+    body = zlib.compress(content.text.encode(), level=1)
+    text_row = {"revision_id": work.revision_id, "tenant_id": work.tenant_id, "body": body}
+    await connection.execute(_SET_TEXT[connection.dialect.name], text_row)
+    await connection.execute(_DROP_CHUNKS, {"row": work.revision_id})
+    if chunks:
+        await connection.execute(_ADD_CHUNKS, [_chunk_row(work, chunk) for chunk in chunks])
+
+
+def _chunk_row(work: Work, chunk: NewChunk) -> dict[str, Any]:
+    return {
+        "revision_id": work.revision_id,
+        "tenant_id": work.tenant_id,
+        "ordinal": chunk.ordinal,
+        "part": chunk.part,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page": chunk.page,
+        "text": chunk.text,
+        "context": chunk.context,
+        "tokens": chunk.tokens,
+        "language": chunk.language,
+        "meta": dict(chunk.meta),
+    }
+
+
+async def load_text(session: AsyncSession, revision_id: str) -> str | None:
+    """The canonical text of a revision, or None where it was never parsed."""
+    body = await session.scalar(
+        select(RevisionText.body).where(RevisionText.revision_id == revision_id)
+    )
+    return None if body is None else zlib.decompress(body).decode()
+
+
+async def load_chunks(session: AsyncSession, revision_id: str) -> list[NewChunk]:
+    """The stored chunks of a revision, in order."""
+    rows = await session.scalars(
+        select(Chunk).where(Chunk.revision_id == revision_id).order_by(Chunk.ordinal)
+    )
+    return [
+        NewChunk(
+            ordinal=row.ordinal,
+            start=row.start,
+            end=row.end,
+            text=row.text,
+            context=row.context,
+            tokens=row.tokens,
+            page=row.page,
+            language=row.language,
+            part=row.part,
+            meta=row.meta,
+        )
+        for row in rows
+    ]
+
+
+async def make_live(
+    session: AsyncSession,
+    work: Work,
+    vectors: Vectors,
+    *,
+    content: Content | None = None,
+    ready: str | None = None,
+) -> None:
+    """Let this revision answer: the switch is one row, its counters and clean-up beside it.
+
+    `ready` ends the document with that message; without it the words answer already and the
+    vectors follow. `content` brings what the parser found. Raises `Cancelled` where the document
+    is deleted or a newer revision came.
+    """
+    row = await _look(session, work.document_id, work.revision_id, to_change=True)
+    if row is None:
+        raise Cancelled("The document was deleted.")
+    if row.newest != work.revision_id:
+        raise Cancelled("A newer revision of the document took its place.")
+    if row.space != work.space.name:
+        raise Conflict(
+            "The knowledge base went to another embedding model meanwhile; the document is ingested"
+            " once more."
+        )
+    connection = await session.connection()
+    at = now()
+    if row.live_id != work.revision_id:
+        await _switch(session, work, is_only=row.number == 1)
+        counted = {
+            "documents": int(row.live_id is None),
+            "chunks": row.new_chunks - row.chunk_count,
+            "tokens": row.new_tokens - row.token_count,
+        }
+        await connection.execute(_COUNT, {"row": work.kb_id, "updated_at": at, **counted})
+    values: dict[str, Any] = {
+        "row": work.document_id,
+        "vectors": vectors,
+        "chunk_count": row.new_chunks,
+        "token_count": row.new_tokens,
+        "language": row.new_language,
+        "updated_at": at,
+    }
+    if content is not None:
+        values |= _facts(row, content)
+    if ready is None:
+        values["state"] = DocumentState.RUNNING
+    else:
+        values |= {"state": DocumentState.READY, "progress": 1.0, "message": ready}
+    await connection.execute(_CHANGE_DOCUMENT, values)
+    if ready is None:
+        return
+    await connection.execute(_CHANGE_REVISION, {"row": work.revision_id, "vectors": vectors})
+    payload = {"kb_id": work.kb_id, "chunks": row.new_chunks}
+    await append_event(session, work.tenant_id, "document.processed", _named(work) | payload)
+
+
+async def _switch(session: AsyncSession, work: Work, *, is_only: bool) -> None:
+    values = {
+        "branch": MAIN,
+        "document_id": work.document_id,
+        "revision_id": work.revision_id,
+        "kb_id": work.kb_id,
+        "tenant_id": work.tenant_id,
+    }
+    connection = await session.connection()
+    await connection.execute(_SET_LIVE[connection.dialect.name], values)
+    if not is_only:  # older ones may have been fed, also those that never answered
+        await _queue_clean(session, work.tenant_id, work.document_id)
+
+
+async def _queue_clean(
+    session: AsyncSession,
+    tenant_id: str,
+    document_id: str,
+    *,
+    lane: Lane = Lane.BULK,
+    run_at: datetime | None = None,
+) -> None:
+    await enqueue(
+        session,
+        tenant_id=tenant_id,
+        kind=CLEAN,
+        payload={"document_id": document_id},
+        lane=lane,
+        run_at=run_at,
+    )
+
+
+def _named(work: Work) -> dict[str, Any]:
+    return {"document_id": work.document_id, "revision_id": work.revision_id}
+
+
+def _facts(row: Any, content: Content) -> dict[str, Any]:  # noqa: ANN401 (a row)
+    facts: dict[str, Any] = {"size_bytes": content.size_bytes}
+    if content.title:
+        facts["title"] = content.title[:TITLE_MAX]
+    if content.details or "extracted" in row.details:
+        # What the present pipeline read out of it takes the place of all an earlier one did.
+        kept = {key: value for key, value in row.details.items() if key != "extracted"}
+        # What the upload asked for is not for the file to say.
+        found = {key: value for key, value in content.details.items() if key != upload_options.KEY}
+        facts["details"] = {**kept, **found}
+    if row.source_updated_at is None:
+        facts["source_updated_at"] = content.updated_at
+    return facts
+
+
+async def report_progress(
+    session: AsyncSession, document_id: str, progress: float, message: str
+) -> None:
+    """Show that a document is being worked on, and how far; an ended one is left alone."""
+    values = {"state": DocumentState.RUNNING, "progress": progress, "message": message}
+    await (await session.connection()).execute(_REPORT, {"row": document_id, **values})
+
+
+async def _current(session: AsyncSession, document_id: str, revision_id: str) -> Document | None:
+    """The document where this is still its newest revision, to be changed."""
+    document = await session.get(Document, document_id, with_for_update=True)
+    newest = await session.scalar(
+        select(Revision.id)
+        .where(Revision.document_id == document_id)
+        .order_by(Revision.number.desc())
+        .limit(1)
+    )
+    if document is None or document.deleted_at is not None or newest != revision_id:
+        return None
+    return document
+
+
+async def report_failure(
+    session: AsyncSession, document_id: str, revision_id: str, error: str, code: str
+) -> None:
+    """End a document `failed` with one sentence; its live revision, if any, goes on answering."""
+    document = await _current(session, document_id, revision_id)
+    if document is None:
+        return
+    document.state = DocumentState.FAILED
+    document.progress = -1.0
+    document.error = error
+    document.error_code = code
+    document.message = error
+    document.updated_at = now()
+    await append_event(
+        session,
+        document.tenant_id,
+        "document.processing_failed",
+        {"document_id": document_id, "kb_id": document.kb_id, "error": error, "code": code},
+    )
+
+
+async def report_waiting(session: AsyncSession, document_id: str, reason: str) -> None:
+    """Back to `pending` until the next attempt, with the reason of the delay."""
+    await session.execute(
+        update(Document)
+        .where(Document.id == document_id, Document.state.in_(_IN_WORK))
+        .values(state=DocumentState.PENDING, message=reason, updated_at=now())
+    )
+
+
+async def report_cancelled(session: AsyncSession, document_id: str, revision_id: str) -> None:
+    """End a document `cancelled`, unless a newer revision is on its way already."""
+    document = await _current(session, document_id, revision_id)
+    if document is None:
+        await _clean_after(session, document_id)
+        return
+    if document.state in _IN_WORK:
+        await take_back(session, document)
+        document.state = DocumentState.CANCELLED
+        document.message = "Cancelled."
+        document.updated_at = now()
+
+
+async def _clean_after(session: AsyncSession, document_id: str) -> None:
+    """What a revision that was overtaken has fed goes, also where the newer one fails."""
+    tenant_id = await session.scalar(select(Document.tenant_id).where(Document.id == document_id))
+    if tenant_id is not None:
+        await _queue_clean(session, tenant_id, document_id)
+
+
+async def is_being_stopped(session: AsyncSession, document_id: str) -> bool:
+    """Whether a job of the document was told to stop and has not ended yet."""
+    job = exists().where(
+        Job.document_id == document_id,
+        Job.state == JobState.RUNNING,
+        Job.cancel_requested.is_(True),
+    )
+    return bool(await session.scalar(select(job)))
+
+
+async def clean_later(session: AsyncSession, job: claims.ClaimedJob) -> None:
+    """End a clean-up that came too early, and queue it once more."""
+    await claims.finish(session, job)
+    await _queue_clean(
+        session,
+        job.tenant_id,
+        job.payload["document_id"],
+        lane=job.lane,
+        run_at=now() + timedelta(seconds=CLEAN_AGAIN_S),
+    )
+
+
+async def superseded(
+    session: AsyncSession, document_id: str
+) -> tuple[str, dict[Space, list[RevisionRef]]]:
+    """The tenant and, by space, the revisions that no branch shows and no job builds."""
+    document = await session.get(Document, document_id)
+    if document is None:
+        return "", {}
+    kb = await session.get(KnowledgeBase, document.kb_id)
+    dimension = kb.dimension if kb is not None else 0
+    rows = list(
+        await session.execute(
+            select(Revision.id, Revision.number, Revision.space).where(
+                Revision.document_id == document_id
+            )
+        )
+    )
+    live = select(Live.revision_id).where(Live.document_id == document_id)
+    keep = set(await session.scalars(live))
+    if document.deleted_at is None and rows:
+        keep.add(max(rows, key=lambda row: row.number).id)
+    found: dict[Space, list[RevisionRef]] = {}
+    for row in rows:
+        # One without a space stored no chunks, but may have been fed before its worker died.
+        name = row.space or (kb.space if kb is not None else "")
+        if row.id not in keep and name:
+            space = Space(name, dimension)
+            found.setdefault(space, []).append(RevisionRef(document_id, row.id))
+    return document.tenant_id, found
+
+
+async def retire_some(session: AsyncSession, kb_id: str, limit: int = 50) -> int:
+    """Delete up to `limit` documents of a deleted knowledge base; says how many."""
+    rows = list(
+        await session.scalars(
+            select(Document)
+            .where(Document.kb_id == kb_id, Document.deleted_at.is_(None))
+            .limit(limit)
+        )
+    )
+    for document in rows:
+        await retire(session, document)
+    return len(rows)
+
+
+async def forget_deleted(session: AsyncSession, document_id: str) -> None:
+    """Drop the texts, runs and revisions of a deleted document; its row stays as a tombstone."""
+    document = await session.get(Document, document_id)
+    if document is None or document.deleted_at is None:
+        return
+    await component_outputs.forget(session, document_id)
+    ids = select(Revision.id).where(Revision.document_id == document_id)
+    runs = select(Run.id).where(Run.document_id == document_id)
+    await session.execute(delete(Chunk).where(Chunk.revision_id.in_(ids)))
+    await session.execute(delete(RevisionText).where(RevisionText.revision_id.in_(ids)))
+    await session.execute(delete(RunNode).where(RunNode.run_id.in_(runs)))
+    await session.execute(delete(RunEvent).where(RunEvent.run_id.in_(runs)))
+    await session.execute(delete(Run).where(Run.document_id == document_id))
+    await session.execute(delete(Revision).where(Revision.document_id == document_id))

@@ -1,0 +1,1 @@
+"""Durable work: the outbox that accepts it, and claims with a lease."""

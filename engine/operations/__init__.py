@@ -1,0 +1,1 @@
+"""Status, probes, repair, backup, where a tenant's index is, and the log of tool calls."""

@@ -1,0 +1,271 @@
+"""Does the index hold what SQL says it should? Finds drift, and queues the jobs that repair it.
+
+SQL is the truth; the index is a copy that may lag behind after a crash, a lost folder or a restored
+backup. Repairing never asks a source again: texts come from `chunk`, vectors from the cache.
+A space that can't be read is dropped and made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import gate
+from engine.clock import now
+from engine.db.session import Database
+from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision
+from engine.documents.documents import CLEAN, INGEST
+from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
+from engine.errors import IndexDamaged
+from engine.index.port import RevisionRef, SearchIndex, Space
+from engine.jobs.outbox import enqueue
+
+REBUILD = "rebuild_space"
+REINDEX = "reindex_revision"
+REMOVE = "remove_revisions"
+BATCH = 500  # revisions a clean-up job names
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What was found, and whether repairs were queued. All zeros is as it should be."""
+
+    missing: int  # live revisions the index does not hold whole
+    orphaned: int  # revisions in the index that no document shows or builds
+    stranded: int  # documents that wait for a job that does not exist
+    miscounted: int  # knowledge bases whose counters were wrong
+    repaired: bool
+    damaged: int = 0  # spaces of the index that can't be read, whatever they hold
+
+    @property
+    def clean(self) -> bool:
+        """Nothing drifted."""
+        return not (
+            self.missing or self.orphaned or self.stranded or self.miscounted or self.damaged
+        )
+
+
+async def reconcile(
+    db: Database, index: SearchIndex, principal: Principal, *, repair: bool = True
+) -> Drift:
+    """Compare SQL with the index of the principal's tenant; with `repair`, queue what mends it."""
+    gate.require(principal, Scope.KB_ADMIN)
+    tenant_id = principal.tenant_id
+    async with db.read() as session:
+        spaces = await _spaces(session, tenant_id)
+    missing: list[RevisionRef] = []
+    orphaned: list[tuple[Space, RevisionRef]] = []
+    damaged: list[Space] = []
+    for space in spaces:
+        try:
+            if fault := await index.health(tenant_id, space):
+                raise IndexDamaged(fault)  # noqa: TRY301 (found in either way)
+            stored = await index.revisions(tenant_id, space)
+        except IndexDamaged:
+            damaged.append(space)
+            continue
+        async with db.read() as session:
+            expected, known = await _expected(session, tenant_id, space)
+        missing += [ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks]
+        orphaned += [(space, ref) for ref in stored if ref not in known]
+
+    async def mend(session: AsyncSession) -> tuple[int, int]:
+        stranded = await _stranded(session, tenant_id)
+        miscounted = await _recount(session, tenant_id, write=repair)
+        if not repair:
+            return len(stranded), miscounted
+        for space in damaged:
+            await enqueue(
+                session,
+                tenant_id=tenant_id,
+                kind=REBUILD,
+                payload={"space": space.name, "dimension": space.dimension},
+                lane=Lane.INTERACTIVE,
+            )
+        for ref in missing:
+            await queue_reindex(session, tenant_id, ref)
+        for document_id in await _uncleaned(session, tenant_id):
+            await enqueue(
+                session,
+                tenant_id=tenant_id,
+                kind=CLEAN,
+                payload={"document_id": document_id},
+                lane=Lane.BULK,
+            )
+        for start in range(0, len(orphaned), BATCH):
+            await enqueue(
+                session,
+                tenant_id=tenant_id,
+                kind=REMOVE,
+                payload={
+                    "revisions": [
+                        [space.name, space.dimension, ref.document_id, ref.revision_id]
+                        for space, ref in orphaned[start : start + BATCH]
+                    ]
+                },
+                lane=Lane.BULK,
+            )
+        for document_id, revision_id in stranded:
+            await _queue_once(
+                session, tenant_id, INGEST, {"document_id": document_id, "revision_id": revision_id}
+            )
+        return len(stranded), miscounted
+
+    stranded, miscounted = await db.run_write(mend)
+    return Drift(
+        len(missing), len(orphaned), stranded, miscounted, repaired=repair, damaged=len(damaged)
+    )
+
+
+async def live_revisions(session: AsyncSession, tenant_id: str, space: Space) -> list[RevisionRef]:
+    """What a space must hold, the newest documents first."""
+    live, _ = await _expected(session, tenant_id, space)
+    return sorted(live, key=lambda ref: ref.revision_id, reverse=True)
+
+
+async def live_chunks(
+    session: AsyncSession, tenant_id: str, space: Space
+) -> dict[RevisionRef, int]:
+    """What a space must hold, with each revision's number of chunks."""
+    live, _ = await _expected(session, tenant_id, space)
+    return live
+
+
+async def all_spaces(session: AsyncSession) -> list[tuple[str, Space]]:
+    """Every tenant's spaces that some knowledge base uses."""
+    rows = await session.execute(
+        select(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension)
+        .where(KnowledgeBase.deleted_at.is_(None))
+        .distinct()
+        .order_by(KnowledgeBase.tenant_id, KnowledgeBase.space)
+    )
+    return [(tenant_id, Space(name, dimension)) for tenant_id, name, dimension in rows]
+
+
+async def queue_reindex(session: AsyncSession, tenant_id: str, ref: RevisionRef) -> None:
+    """Queue a revision to be fed again, unless its document is being worked on."""
+    payload = {"document_id": ref.document_id, "revision_id": ref.revision_id}
+    await _queue_once(session, tenant_id, REINDEX, payload)
+
+
+async def _uncleaned(session: AsyncSession, tenant_id: str) -> Sequence[str]:
+    """Deleted documents whose texts are still there: their clean-up waits, or has failed."""
+    rows = await session.scalars(
+        select(Document.id)
+        .where(Document.tenant_id == tenant_id, Document.deleted_at.is_not(None))
+        .where(exists().where(Revision.document_id == Document.id))
+    )
+    return list(rows)
+
+
+async def _spaces(session: AsyncSession, tenant_id: str) -> Sequence[Space]:
+    rows = await session.execute(
+        select(KnowledgeBase.space, KnowledgeBase.dimension)
+        .where(KnowledgeBase.tenant_id == tenant_id)
+        .distinct()
+    )
+    return [Space(name, dimension) for name, dimension in rows]
+
+
+async def _expected(
+    session: AsyncSession, tenant_id: str, space: Space
+) -> tuple[dict[RevisionRef, int], set[RevisionRef]]:
+    """Live revisions with their chunks, and all revisions that may be in the index."""
+    rows = await session.execute(
+        select(Document.id, Revision.id, Revision.chunk_count, Live.branch)
+        .join(Revision, Revision.document_id == Document.id)
+        .outerjoin(Live, Live.revision_id == Revision.id)
+        .where(
+            Document.tenant_id == tenant_id,
+            Document.deleted_at.is_(None),
+            Revision.space == space.name,
+        )
+    )
+    live: dict[RevisionRef, int] = {}
+    building = {
+        RevisionRef(*row)
+        for row in await session.execute(
+            select(Revision.document_id, func.max(Revision.id))
+            .join(Document, Document.id == Revision.document_id)
+            .where(Revision.tenant_id == tenant_id, Document.deleted_at.is_(None))
+            .group_by(Revision.document_id)
+        )
+    }
+    for document_id, revision_id, chunks, branch in rows:
+        if branch is not None:
+            live[RevisionRef(document_id, revision_id)] = chunks
+    return live, live.keys() | building
+
+
+async def _stranded(session: AsyncSession, tenant_id: str) -> list[tuple[str, str]]:
+    waiting = [DocumentState.PENDING, DocumentState.RUNNING]
+    job = exists().where(
+        Job.document_id == Document.id, Job.state.in_([JobState.QUEUED, JobState.RUNNING])
+    )
+    rows = await session.execute(
+        select(Document.id, func.max(Revision.id))
+        .join(Revision, Revision.document_id == Document.id)
+        .where(
+            Document.tenant_id == tenant_id,
+            Document.deleted_at.is_(None),
+            Document.state.in_(waiting),
+            ~job,
+        )
+        .group_by(Document.id)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def _recount(session: AsyncSession, tenant_id: str, *, write: bool) -> int:
+    """How many knowledge bases' counters differ from what is live; with `write`, set right."""
+    truth = {
+        row[0]: tuple(row[1:])
+        for row in await session.execute(
+            select(
+                Live.kb_id,
+                func.count(),
+                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.token_count), 0),
+            )
+            .join(Revision, Revision.id == Live.revision_id)
+            .where(Live.tenant_id == tenant_id, Live.branch == MAIN)
+            .group_by(Live.kb_id)
+        )
+    }
+    wrong = 0
+    for kb in await session.scalars(
+        select(KnowledgeBase).where(KnowledgeBase.tenant_id == tenant_id)
+    ):
+        right = truth.get(kb.id, (0, 0, 0))
+        if (kb.document_count, kb.chunk_count, kb.token_count) != right:
+            wrong += 1
+            if write:
+                kb.document_count, kb.chunk_count, kb.token_count = (int(n) for n in right)
+                kb.updated_at = now()
+    return wrong
+
+
+async def _queue_once(
+    session: AsyncSession, tenant_id: str, kind: str, payload: dict[str, str]
+) -> None:
+    """Queue a job for a document unless one waits or runs already."""
+    busy = await session.scalar(
+        select(
+            exists().where(
+                Job.document_id == payload["document_id"],
+                Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+            )
+        )
+    )
+    if not busy:
+        await enqueue(
+            session,
+            tenant_id=tenant_id,
+            kind=kind,
+            payload=payload,
+            lane=Lane.BULK,
+            document_id=payload["document_id"],
+        )

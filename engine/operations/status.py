@@ -1,0 +1,142 @@
+"""How the installation is doing: counts for people, health by dependency for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import anyio.to_thread
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import gate
+from engine.db.session import Database
+from engine.db.tables import Document, Worker
+from engine.domain import Principal, Scope
+from engine.errors import EngineError, Unavailable
+from engine.index.port import SearchIndex, Space
+from engine.jobs import claims
+
+WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
+
+
+@dataclass(frozen=True, slots=True)
+class KbStatus:
+    """One knowledge base: what answers in it, and what is on its way."""
+
+    id: str
+    name: str
+    documents: int
+    chunks: int
+    tokens: int
+    index_size_bytes: int
+    updated_at: datetime
+    states: Mapping[str, int]  # documents by state
+    without_vectors: int  # live documents the semantic leg does not find yet
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `scrubjay status` shows."""
+
+    knowledge_bases: Sequence[KbStatus]
+    jobs: Mapping[str, Mapping[str, int]]  # by lane, then state
+    workers: Sequence[str]
+    is_index_full: bool  # a worker was told so a moment ago, and waits
+    figures: Mapping[str, Mapping[str, float]]  # what each worker has counted since its start
+
+    @property
+    def waiting(self) -> int:
+        """Documents that are pending or running."""
+        return sum(
+            kb.states.get("pending", 0) + kb.states.get("running", 0) for kb in self.knowledge_bases
+        )
+
+
+async def read_status(db: Database, index: SearchIndex, principal: Principal) -> Status:
+    """The status of what the principal may read."""
+    gate.require(principal, Scope.KB_READ)
+    async with db.read() as session:
+        kbs = await gate.readable_kbs(session, principal)
+        counts = await gate.visible_counts(session, principal, kbs)
+        states = await _states(session, principal)
+        pending = await claims.pending_counts(session, principal.tenant_id)
+        workers = await claims.live_workers(session, within_s=WORKER_ALIVE_S)
+    spaces = {Space(kb.space, kb.dimension) for kb in kbs}
+    sizes = {space.name: await _size_bytes(index, principal.tenant_id, space) for space in spaces}
+    by_lane: dict[str, dict[str, int]] = {}
+    for (lane, state), count in pending.items():
+        by_lane.setdefault(lane, {})[state] = count
+    return Status(
+        knowledge_bases=[
+            KbStatus(
+                id=kb.id,
+                name=kb.name,
+                documents=counts[kb.id].documents,
+                chunks=counts[kb.id].chunks,
+                tokens=counts[kb.id].tokens,
+                index_size_bytes=sizes[kb.space],
+                updated_at=kb.updated_at,
+                states=states.get(kb.id, ({}, 0))[0],
+                without_vectors=states.get(kb.id, ({}, 0))[1],
+            )
+            for kb in kbs
+        ],
+        jobs=by_lane,
+        workers=[_describe(worker) for worker in workers],
+        is_index_full=any(worker.state == claims.INDEX_FULL for worker in workers),
+        figures={worker.id: worker.figures for worker in workers if worker.figures},
+    )
+
+
+def _describe(worker: Worker) -> str:
+    waits = ", waits: the index is full" if worker.state == claims.INDEX_FULL else ""
+    return f"{worker.host} (process {worker.pid}{waits})"
+
+
+async def _size_bytes(index: SearchIndex, tenant_id: str, space: Space) -> int:
+    """0 where the folder can't be read: the rest of the status is wanted then all the more."""
+    try:
+        return (await index.stats(tenant_id, space)).size_bytes
+    except Unavailable:
+        return 0
+
+
+async def _states(
+    session: AsyncSession, principal: Principal
+) -> dict[str, tuple[dict[str, int], int]]:
+    rows = await session.execute(
+        select(Document.kb_id, Document.state, Document.vectors, func.count())
+        .where(gate.visible_document(principal.tenant_id, principal.tokens))
+        .group_by(Document.kb_id, Document.state, Document.vectors)
+    )
+    found: dict[str, tuple[dict[str, int], int]] = {}
+    for kb_id, state, vectors, count in rows:
+        states, missing = found.get(kb_id, ({}, 0))
+        states[state] = states.get(state, 0) + count
+        waiting = count if vectors != "complete" and state in {"pending", "running"} else 0
+        found[kb_id] = (states, missing + waiting)
+    return found
+
+
+async def read_health(
+    db: Database, index: SearchIndex, check_model: Callable[[], str]
+) -> dict[str, str]:
+    """Each dependency with an empty text when it is well, else what is wrong and what to do."""
+    health = {"database": await db.health()}
+    try:
+        health["index"] = await index.health() or await _fullness(db)
+    except EngineError as error:
+        health["index"] = str(error)
+    health["model"] = await anyio.to_thread.run_sync(check_model)
+    return health
+
+
+async def _fullness(db: Database) -> str:
+    """What a worker found that this process, which only reads, does not meet."""
+    async with db.read() as session:
+        workers = await claims.live_workers(session, within_s=WORKER_ALIVE_S)
+    if any(worker.state == claims.INDEX_FULL for worker in workers):
+        return "The index is full: give it room, or delete something; documents wait for it."
+    return ""

@@ -1,0 +1,1 @@
+"""Tenants, members, API tokens, and who an identity provider's subject is."""

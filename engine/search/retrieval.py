@@ -1,0 +1,420 @@
+"""From a query to hits: filter, search, fuse, join with SQL, rerank, widen.
+
+`Engine.search`, `ask` and the agent's tools come through `Retriever.retrieve`. The index proposes,
+SQL decides: a hit counts only when its document is live, not deleted and readable for everyone who
+will see it, at this moment. Which documents those are is `access.py`'s to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine.access.gate import usable_tokens
+from engine.access.search_scope import Kb, Narrowing, Ranking, Scope, SearchDefaults, load_scope
+from engine.clock import now
+from engine.db.session import Database
+from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
+from engine.errors import EngineError, InvalidInput, Unavailable
+from engine.index.analysis import detect_language
+from engine.index.port import (
+    IndexHit,
+    IndexResult,
+    SearchIndex,
+    SearchRequest,
+    Vector,
+)
+from engine.models.port import Embedder, Reranker
+from engine.search.confidence import CALIBRATED_SPACES, confidences
+from engine.search.deduplication import shown_once
+from engine.search.passages import Gate, load_hits
+from engine.search.query import QUERY_MAX, choose_mode, is_foreign
+from engine.search.query_log import QueryLog, Searched
+from engine.search.ranking import RRF_K
+
+PAGES = 5  # the first page and at most four more, each twice as large
+LIMIT_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A search result with what judging its sentences takes.
+
+    `term_weights` says what each term of the query weighs in what was searched; `vector` is the
+    query's, made by `embedder`, where there is one.
+    """
+
+    result: SearchResult
+    term_weights: Mapping[str, float] = field(default_factory=dict)
+    embedder: Embedder | None = None
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One query, ready to be sent. `vectors` are by space; a space without one has no meaning leg."""
+
+    tenant_id: str
+    query: str
+    language: str
+    mode: SearchMode
+    scope: Scope
+    vectors: Mapping[str, Vector]
+    passages: int
+    widen: int
+
+
+class Retriever:
+    """Searches for principals. `embedders` are by the name of their space."""
+
+    def __init__(
+        self,
+        db: Database,
+        index: SearchIndex,
+        embedders: Mapping[str, Embedder],
+        *,
+        defaults: SearchDefaults | None = None,
+        reranker: Reranker | None = None,
+        query_log: QueryLog | None = None,
+    ) -> None:
+        self._db = db
+        self._index = index
+        self._embedders = embedders
+        self._defaults = defaults or SearchDefaults()
+        self._reranker = reranker
+        self._query_log = query_log
+
+    async def search(
+        self,
+        principal: Principal,
+        audience: Audience,
+        query: str,
+        **options: Any,  # noqa: ANN401
+    ) -> SearchResult:
+        """`retrieve` for those who only want the hits; the options are the same."""
+        return (await self.retrieve(principal, audience, query, **options)).result
+
+    async def retrieve(
+        self,
+        principal: Principal,
+        audience: Audience,
+        query: str,
+        *,
+        kb_ids: Collection[str] | None = None,
+        limit: int | None = None,
+        mode: SearchMode = "hybrid",
+        narrowing: Narrowing | None = None,
+        branch: str = MAIN,
+        passages: int = 3,
+        widen: int = 0,
+        threshold: float | None = None,
+        rerank: bool = True,
+    ) -> Found:
+        """The best documents for `query` that everyone in `audience` may read, best first.
+
+        `kb_ids` None searches every knowledge base that is readable; naming one that is not raises
+        `NotFound`. `limit` and `threshold` None take the knowledge bases' own. A hit shows at most
+        `passages` chunks, then `widen` neighbours on each side of its best. Raises `InvalidInput`
+        for an empty query, `Unavailable` when the index is away, or when a purely semantic search
+        has no model.
+        """
+        started = time.perf_counter()
+        query = _checked(query, limit)
+        searched: SearchMode = choose_mode(query) if mode == "adaptive" else mode
+        found, code = Found(SearchResult((), query, searched, (), 0, 0.0)), ""
+        try:
+            plan, notices = await self._plan(
+                principal, audience, query, searched, kb_ids, narrowing or Narrowing(), branch
+            )
+            plan = replace(plan, passages=passages, widen=widen)
+            gate = Gate(
+                principal.tenant_id,
+                usable_tokens(principal, audience),
+                branch,
+                include_hidden=plan.scope.filter.include_hidden,
+            )
+            hits, weights, documents = await self._find(plan, gate, limit)
+            if rerank and self._reranker is not None and hits and plan.scope.reranks:
+                hits, fault = await self._reranked(self._reranker, query, hits)
+                notices.append(fault)
+            hits = [hit for hit in hits if hit.confidence >= self._least(plan, hit, threshold)]
+            if not hits:
+                notices.append(describe_nothing(plan.scope.names, documents))
+            result = SearchResult(
+                hits=hits,
+                query=query,
+                mode=searched,
+                searched_kbs=plan.scope.names,
+                searched_documents=documents,
+                took_ms=(time.perf_counter() - started) * 1000,
+                semantic=bool(plan.vectors),
+                notice=" ".join(filter(None, notices)),
+            )
+            space = next(iter(plan.vectors), "")
+            found = Found(result, weights, self._embedders.get(space), plan.vectors.get(space))
+        except EngineError as error:
+            code = error.code
+            raise
+        finally:
+            self._note(principal, found.result, kb_ids, started, code)
+        return found
+
+    def _note(
+        self,
+        principal: Principal,
+        result: SearchResult,
+        kb_ids: Collection[str] | None,
+        started: float,
+        error_code: str,
+    ) -> None:
+        if self._query_log is None:
+            return
+        self._query_log.note(
+            Searched(
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                kb_ids=sorted(kb_ids or {hit.kb_id for hit in result.hits}),
+                mode=result.mode,
+                text=result.query,
+                hits=len(result.hits),
+                confidence=max((hit.confidence for hit in result.hits), default=0.0),
+                took_ms=(time.perf_counter() - started) * 1000,
+                at=now(),
+                error_code=error_code,
+            )
+        )
+
+    # What to search, and with which vectors
+
+    async def _plan(
+        self,
+        principal: Principal,
+        audience: Audience,
+        query: str,
+        mode: SearchMode,
+        kb_ids: Collection[str] | None,
+        narrowing: Narrowing,
+        branch: str,
+    ) -> tuple[_Plan, list[str]]:
+        language = detect_language(query)
+        embedding: asyncio.Task[Vector | str] | None = None
+        if len(self._embedders) == 1 and mode != "keyword":
+            # Nearly every installation has one model: it works while SQL is asked.
+            only = next(iter(self._embedders.values()))
+            embedding = asyncio.create_task(_embed(only, query, language))
+        try:
+            async with self._db.read() as session:
+                scope = await load_scope(session, principal, audience, kb_ids, narrowing, branch)
+            made: dict[str, Vector | str] = {}
+            if mode != "keyword":
+                for name in dict.fromkeys(kb.space.name for kb in scope.kbs.values()):
+                    if name not in self._embedders:
+                        made[name] = f"the model that made the vectors ({name}) is not set up here"
+                    elif embedding is not None:
+                        made[name] = await embedding
+                    else:
+                        made[name] = await _embed(self._embedders[name], query, language)
+        finally:
+            if embedding is not None:
+                embedding.cancel()
+        vectors = {name: vector for name, vector in made.items() if not isinstance(vector, str)}
+        reasons = list(dict.fromkeys(why for why in made.values() if isinstance(why, str)))
+        if mode == "semantic" and reasons and not vectors:
+            raise Unavailable(
+                f"A semantic search is not possible: {reasons[0]}. Search with mode keyword."
+            )
+        notices = [f"Searched by words alone: {why}." for why in reasons]
+        plan = _Plan(principal.tenant_id, query, language, mode, scope, vectors, 0, 0)
+        return plan, notices
+
+    # Searching, page by page, until enough survive
+
+    async def _find(
+        self, plan: _Plan, gate: Gate, limit: int | None
+    ) -> tuple[list[Hit], Mapping[str, float], int]:
+        """Hits, what each term weighs, and how many documents were looked through."""
+        kbs = plan.scope.kbs
+        wanted = limit or max((kb.top_k(self._defaults) for kb in kbs.values()), default=0)
+        if not wanted:
+            return [], {}, 0
+        size, hits, weights = wanted, list[Hit](), dict[str, float]()
+        documents = plan.scope.documents
+        for _ in range(PAGES):
+            results = await self._search(plan, size)
+            if documents is None:
+                documents = sum(result.documents or 0 for result in results)
+            for result in results:
+                for term, weight in result.term_weights.items():
+                    weights[term] = max(weight, weights.get(term, 0.0))
+            ordered = self._capped(plan, _merge(results, kbs), limit)
+            async with self._db.read() as session:
+                hits = await load_hits(session, gate, ordered, limit=size, widen=plan.widen)
+            hits = shown_once(hits)[:wanted]
+            if len(hits) >= wanted or not any(result.more for result in results):
+                break
+            size *= 2
+        calibrated = plan.vectors.keys() <= CALIBRATED_SPACES
+        sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
+        hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
+        return hits, weights, documents or 0
+
+    async def _search(self, plan: _Plan, size: int) -> list[IndexResult]:
+        groups: dict[Ranking, set[str]] = defaultdict(set)
+        for kb_id in plan.scope.filter.kb_ids & plan.scope.kbs.keys():
+            groups[plan.scope.kbs[kb_id].ranking(self._defaults)].add(kb_id)
+        requests = [
+            self._request(plan, ranking, frozenset(kb_ids), size)
+            for ranking, kb_ids in sorted(groups.items(), key=lambda group: sorted(group[1]))
+            if plan.mode != "semantic" or ranking.space.name in plan.vectors
+        ]
+        if len(requests) == 1:
+            return [await self._index.search(requests[0])]
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._index.search(request)) for request in requests]
+        return [task.result() for task in running]
+
+    def _request(
+        self, plan: _Plan, ranking: Ranking, kb_ids: frozenset[str], size: int
+    ) -> SearchRequest:
+        # A semantic search still sends its words: their coverage is part of the confidence, and
+        # with alpha 1 they have no say in the order.
+        pure = plan.mode == "semantic"
+        return SearchRequest(
+            tenant_id=plan.tenant_id,
+            space=ranking.space,
+            filter=replace(plan.scope.filter, kb_ids=kb_ids),
+            text=plan.query,
+            vector=plan.vectors.get(ranking.space.name),
+            language=plan.language,
+            limit=size,
+            candidates=max(self._defaults.candidates, size),
+            passages=plan.passages,
+            fusion="linear" if pure else ranking.fusion,
+            alpha=1.0 if pure else ranking.alpha,
+            title_weight=ranking.title_weight,
+            decay_half_life_s=ranking.half_life_s,
+            feature_weights=dict(ranking.feature_weights),
+        )
+
+    def _capped(
+        self, plan: _Plan, ordered: Sequence[IndexHit], limit: int | None
+    ) -> Sequence[IndexHit]:
+        """Without a limit of the caller, a knowledge base shows no more than its own `top_k`."""
+        if limit is not None or len(plan.scope.kbs) < 2:
+            return ordered
+        shown: dict[str, int] = defaultdict(int)
+        kept = []
+        for hit in ordered:
+            shown[hit.kb_id] += 1
+            kb = plan.scope.kbs.get(hit.kb_id)
+            if kb is not None and shown[hit.kb_id] <= kb.top_k(self._defaults):
+                kept.append(hit)
+        return kept
+
+    def _least(self, plan: _Plan, hit: Hit, threshold: float | None) -> float:
+        if threshold is not None:
+            return threshold
+        kb = plan.scope.kbs.get(hit.kb_id)
+        return kb.threshold(self._defaults) if kb else self._defaults.confidence_threshold
+
+    async def _reranked(
+        self, reranker: Reranker, query: str, hits: Sequence[Hit]
+    ) -> tuple[list[Hit], str]:
+        """The hits in the reranker's order, or in their own and the reason why."""
+        head = hits[: self._defaults.rerank_candidates]
+        try:
+            async with asyncio.timeout(self._defaults.rerank_timeout_s):
+                scores = await reranker.rerank(query, [_rerank_text(hit) for hit in head])
+        except (Unavailable, TimeoutError):
+            return list(hits), "The reranker did not answer; hits are in their first order."
+        scored = [
+            replace(hit, scores=replace(hit.scores, rerank=score))
+            for hit, score in zip(head, scores, strict=True)
+        ]
+        scored.sort(key=lambda hit: -(hit.scores.rerank or 0.0))
+        return [*scored, *hits[len(head) :]], ""
+
+
+def _checked(query: str, limit: int | None) -> str:
+    query = query.replace("\0", " ").strip()  # which PostgreSQL can't keep
+    if not query:
+        raise InvalidInput("The query is empty: say what to look for.", field="query")
+    if limit is not None and not 1 <= limit <= LIMIT_MAX:
+        raise InvalidInput(f"limit is {limit}; allowed are 1 to {LIMIT_MAX}.", field="limit")
+    return query[:QUERY_MAX]
+
+
+async def _embed(embedder: Embedder, query: str, language: str) -> Vector | str:
+    """The query's vector, or why there is none."""
+    if is_foreign(query, language, embedder.languages):
+        return f"the embedding model does not know the language of the query ({language})"
+    try:
+        return await embedder.embed_query(query)
+    except Unavailable as error:
+        return f"the embedding model is away ({error})"
+
+
+def _merge(results: Sequence[IndexResult], kbs: Mapping[str, Kb]) -> list[IndexHit]:
+    """One order: by score where one search made them all, else by rank (RRF); KB weights count."""
+    if len(results) == 1:
+        weighted = [replace(hit, score=hit.score * _weight(hit, kbs)) for hit in results[0].hits]
+    else:
+        weighted = [
+            replace(hit, score=_weight(hit, kbs) / (RRF_K + rank))
+            for result in results
+            for rank, hit in enumerate(result.hits, start=1)
+        ]
+    return sorted(weighted, key=lambda hit: -hit.score)
+
+
+def _weight(hit: IndexHit, kbs: Mapping[str, Kb]) -> float:
+    return kbs[hit.kb_id].weight if hit.kb_id in kbs else 1.0
+
+
+def _rerank_text(hit: Hit) -> str:
+    best = hit.passages[0]
+    return f"{best.context}\n{best.text}" if best.context else best.text
+
+
+def describe_nothing(kbs: Sequence[str], documents: int) -> str:
+    """What was searched in vain, and what to try."""
+    if not kbs:
+        return "There is no knowledge base you may read: add documents, or ask for access."
+    names = ", ".join(kbs)
+    if not documents:
+        return f"{names} holds no documents yet: add some with `scrubjay add`."
+    noun = "document" if documents == 1 else "documents"
+    return (
+        f"Nothing was found in {names} ({documents} {noun}). Try other words, a shorter query, "
+        "or a wider choice of knowledge bases."
+    )
+
+
+def explain(hit: Hit) -> str:
+    """Every part of a hit's score in words."""
+    parts = hit.scores
+    meaning = (
+        "no vector to compare meanings"
+        if parts.cosine is None
+        else f"meaning {parts.cosine:.2f} (cosine of the question and its best passage)"
+    )
+    found = (
+        f"score {hit.score:.3f}: {meaning}; words {parts.lexical:.2f} (BM25: title "
+        f"{parts.bm25_title:.2f}, best passage {parts.bm25_chunk:.2f}); fused {parts.fused:.3f}"
+    )
+    sure = (
+        f"confidence {hit.confidence:.2f}: {parts.coverage:.0%} of what the query's words weigh "
+        "stands in the title or the best passage"
+    )
+    lines = [found, sure]
+    if parts.freshness != 1.0:
+        lines.append(f"multiplied by {parts.freshness:.2f} for its age")
+    if parts.features:
+        lines.append(f"features add {parts.features:.3f}")
+    if parts.rerank is not None:
+        lines.append(f"the reranker gave it {parts.rerank:.3f}, which decides the order")
+    return "; ".join(lines)

@@ -1,0 +1,163 @@
+"""What programs read: hits, answers and documents as JSON, the same at every door.
+
+The shapes are a promise: add, never rename. `url` says where a hit or citation is opened; a door
+that serves the viewer passes one that fills in what has no address of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from engine.documents.documents import DocumentInfo
+from engine.documents.knowledge_bases import KbInfo
+from engine.documents.progress import Watched
+from engine.domain import Answer, Answered, AnswerEvent, Citation, Delta, Hit, SearchResult
+from engine.operations.status import Status
+from engine.search.pages import Page
+
+UrlOf = Callable[[str, str], str]  # of a document's own address and the id of a passage
+
+
+def own_url(url: str, id: str) -> str:  # noqa: A002, ARG001 (the shape of a UrlOf)
+    """The document's own address, or nothing."""
+    return url
+
+
+def search(result: SearchResult, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """The hits of a search, best first, and what there is to say about it."""
+    return {"hits": [hit(item, url_of) for item in result.hits], "notice": result.notice}
+
+
+def hit(value: Hit, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """One hit with its best passage."""
+    return {
+        "id": value.id,
+        "document_id": value.document_id,
+        "title": value.title,
+        "url": url_of(value.url, value.id),
+        "where": value.passages[0].where,
+        "text": value.text,
+        "score": value.score,
+        "confidence": value.confidence,
+        "scores": asdict(value.scores),
+    }
+
+
+def answer(value: Answer, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """An answer and the quotes it rests on."""
+    return {
+        "answer": value.text,
+        "grounded": value.grounded,
+        "confidence": value.confidence,
+        "citations": [citation(item, url_of) for item in value.citations],
+    }
+
+
+def citation(value: Citation, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """One numbered quote."""
+    return {
+        "n": value.n,
+        "id": value.id,
+        "document_id": value.document_id,
+        "title": value.title,
+        "url": url_of(value.url, value.id),
+        "where": value.where,
+        "quote": value.quote,
+        **said_by(value),
+    }
+
+
+def said_by(value: Citation) -> dict[str, Any]:
+    """Who wrote a chat message and when; nothing for other documents."""
+    return {"author": value.author, "posted_at": value.posted_at} if value.author else {}
+
+
+def answer_event(event: AnswerEvent, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """What a stream of an answer sends; `answered` is last and authoritative."""
+    if isinstance(event, Answered):
+        return answer(event.answer, url_of)
+    if isinstance(event, Delta):
+        return {"text": event.text}
+    return {"query": event.query}
+
+
+def documents(listed: Sequence[DocumentInfo]) -> dict[str, Any]:
+    """Documents with their state."""
+    return {"documents": [document(item) for item in listed]}
+
+
+def document(value: DocumentInfo) -> dict[str, Any]:
+    """One document with its state."""
+    return {
+        "id": value.id,
+        "title": value.title,
+        "state": str(value.state),
+        "vectors": str(value.vectors),
+        "error": value.error,
+    }
+
+
+def watched(value: Watched) -> dict[str, Any]:
+    """A document on its way: how far it is, by component, and how long it may still take."""
+    return {
+        "id": value.id,
+        "title": value.title,
+        "state": value.state,
+        "vectors": value.vectors,
+        "progress": round(value.progress, 4),
+        "message": value.message,
+        "chunks": value.chunk_count,
+        "error": value.error,
+        "components": dict(value.components),
+        "left_s": value.left_s,
+    }
+
+
+def knowledge_base(value: KbInfo) -> dict[str, Any]:
+    """One knowledge base."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "description": value.description,
+        "documents": value.document_count,
+        "updated_at": value.updated_at.isoformat(timespec="seconds"),
+    }
+
+
+def page(value: Page, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """A page of a document's text; `next_id` fetches the one after it."""
+    return {
+        "id": value.id,
+        "document_id": value.document_id,
+        "title": value.title,
+        "url": url_of(value.url, value.id),
+        "where": value.where,
+        "text": value.text,
+        "knowledge_base": value.kb_name,
+        "updated_at": value.updated_at.isoformat(timespec="seconds") if value.updated_at else "",
+        "next_id": value.next_id,
+        "changed": value.changed,
+    }
+
+
+def status(value: Status) -> dict[str, Any]:
+    """Counts by knowledge base, work in progress, workers."""
+    return {
+        "knowledge_bases": [
+            {
+                "id": kb.id,
+                "name": kb.name,
+                "documents": kb.documents,
+                "chunks": kb.chunks,
+                "states": dict(kb.states),
+                "without_vectors": kb.without_vectors,
+                "updated_at": kb.updated_at.isoformat(timespec="seconds"),
+            }
+            for kb in value.knowledge_bases
+        ],
+        "jobs": {lane: dict(states) for lane, states in value.jobs.items()},
+        "workers": len(value.workers),
+        "waiting": value.waiting,
+    }

@@ -1,0 +1,137 @@
+"""No statement over tenant tables outside the engine, and inside it none around the gate.
+
+Static, over the source: whoever adds a way to rows has to come past here and give a reason.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.db import tables
+
+ROOT = Path(__file__).parents[3]
+DOORS = ("api", "bots", "cli", "ingestion", "mcp_server", "vespa_app")
+STATEMENTS = {"delete", "exists", "get", "insert", "scalar_subquery", "select", "text", "update"}
+GUARDED = {"Chunk", "Document", "Live", "Revision"}  # what an answer may rest on
+GATE = {
+    "answering",
+    "get_visible_document",
+    "get_writable_document",
+    "get_visible_revision",
+    "join_live",
+    "select_answering",
+    "select_chunks",
+    "select_documents",
+    "visible_document",
+}
+# Modules that read guarded rows for nobody in particular, or past the gate, and why they may.
+ALLOWED = {
+    "access/gate.py": "it is the gate",
+    "documents/attachments.py": "makes documents of a message's files for its job; shows nothing",
+    "operations/backup.py": "copies the whole database for the operator",
+    "db/tables.py": "defines them",
+    "chats/derived.py": "makes documents of messages for a job; shows nothing",
+    "chats/forgetting.py": "drops the words of what was deleted; shows nothing",
+    "jobs/claims.py": "ends the documents of jobs that gave up; shows nothing",
+    "documents/knowledge_bases.py": "counts live rows; shows no row",
+    "documents/component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",
+    "operations/reconcile.py": "compares and repairs for whoever holds kb:admin; shows ids and counts only",
+    "documents/reembedding.py": "the worker's: moves vectors for whoever holds kb:admin; shows counts only",
+    "documents/reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
+    "chats/messages.py": "drops the texts of deleted messages for a platform; shows nothing",
+    "chats/sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",
+    "documents/revisions.py": "the worker's: it acts for a job, not for a principal",
+    "documents/document_status.py": "says where a document stands that its caller was shown",
+}
+ALLOWED_FUNCTIONS = {
+    "documents/documents.py:_accept": "what an addition replaces goes by KB and external id, whoever reads it",
+}
+
+
+def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        yield str(path.relative_to(ROOT / folder)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_tables(tree: ast.Module) -> set[str]:
+    """Tables a module imports by name, and `*` where it imports all of them."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "engine.db.tables":
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module == "engine.db":
+            names |= {"*" for alias in node.names if alias.name == "tables"}
+        if isinstance(node, ast.Import):
+            names |= {"*" for alias in node.names if alias.name.startswith("engine.db.tables")}
+    return names
+
+
+def functions_around_the_gate(tree: ast.Module) -> list[str]:
+    """Top-level functions and methods that query guarded tables for a principal, unguarded.
+
+    A function that takes a principal and builds a statement over guarded tables must name the gate.
+    """
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        arguments = {arg.arg for arg in [*node.args.args, *node.args.kwonlyargs]}
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        names |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        queries = names & STATEMENTS and names & GUARDED
+        if "principal" in arguments and queries and not names & GATE:
+            found.append(node.name)
+    return found
+
+
+def test_doors_touch_no_table():
+    offenders = {
+        f"{door}/{name}"
+        for door in DOORS
+        for name, tree in modules(door)
+        if imported_tables(tree) & {*vars(tables), "*"}
+    }
+    assert offenders == set()
+
+
+def test_inside_the_engine_guarded_rows_are_read_through_the_gate_or_for_a_stated_reason():
+    offenders = set()
+    for name, tree in modules("engine"):
+        used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        used |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        if name in ALLOWED or not imported_tables(tree) & (GUARDED | {"*"}):
+            continue
+        if not used & GATE:
+            offenders.add(name)
+        offenders |= {f"{name}:{function}" for function in functions_around_the_gate(tree)}
+    assert offenders == set(ALLOWED_FUNCTIONS)
+
+
+def test_only_the_gate_builds_filters():
+    builders = {
+        name
+        for name, tree in modules("engine")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name | ast.Attribute)
+        and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) == "Filter"
+    }
+    assert builders == {"access/gate.py"}
+
+
+def test_every_exception_still_exists_and_gives_its_reason():
+    assert {name for name in ALLOWED if not (ROOT / "engine" / name).exists()} == set()
+    assert all(ALLOWED.values())
+
+
+def test_the_lint_sees_what_it_is_for():
+    around = ast.parse("async def show(session, principal): return select(Document)")
+    through = ast.parse(
+        "async def show(session, principal): return select(Document).where(visible_document())"
+    )
+    assert functions_around_the_gate(around) == ["show"]
+    assert functions_around_the_gate(through) == []
+    assert imported_tables(ast.parse("from engine.db.tables import Chunk")) == {"Chunk"}
+    assert imported_tables(ast.parse("from engine.db import tables")) == {"*"}
