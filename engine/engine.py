@@ -22,7 +22,6 @@ from engine.answers.toolbox import Approve, ExternalTools, Toolbox, matching
 from engine.blobs.store import BlobStore
 from engine.chats.chat import Chat
 from engine.chats.history import History
-from engine.chats.sources import CHANNEL_JOBS
 from engine.clock import now
 from engine.db.session import Database
 from engine.documents import (
@@ -55,6 +54,7 @@ from engine.domain import (
 from engine.errors import Forbidden
 from engine.index.port import SearchIndex
 from engine.jobs import claims
+from engine.jobs.kinds import JOB_KINDS
 from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
 from engine.operations import reconcile, status, tool_call_log
@@ -72,16 +72,6 @@ from engine.secrets import Secrets
 from engine.settings import Settings
 
 LINK_LIFE = timedelta(days=7)
-JOB_KINDS = (
-    documents.CLEAN,
-    documents.DELETE_KB,
-    documents.INGEST,
-    reconcile.REBUILD,
-    reconcile.REINDEX,
-    reconcile.REMOVE,
-    reembedding.REEMBED,
-    *CHANNEL_JOBS,
-)
 
 
 class Engine:

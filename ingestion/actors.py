@@ -12,8 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.chats import derived
 from engine.db.session import Database
 from engine.documents import attachments, revisions
-from engine.documents.documents import CLEAN, DELETE_KB, INGEST
-from engine.documents.reembedding import REEMBED
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
 from engine.flow.checkpoints import SqlRunStore
@@ -24,8 +22,8 @@ from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import claims
 from engine.jobs.claims import ClaimedJob
+from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REEMBED, REINDEX, REMOVE
 from engine.operations import reconcile
-from engine.operations.reconcile import REBUILD, REINDEX, REMOVE
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
 from ingestion.pipelines import Pipelines

@@ -20,11 +20,9 @@ from engine.access.principals import ACTIVE
 from engine.blobs.store import BlobStore
 from engine.chats import channels, derived, sources
 from engine.chats.channels import NewPerson, Place
-from engine.chats.derivation import DERIVE
 from engine.chats.derived import Changes, DerivedDocument
-from engine.chats.forgetting import SCRUB, scrub_turns
+from engine.chats.forgetting import scrub_turns
 from engine.chats.message_files import (
-    FETCH,
     SIZE_MAX,
     TOGETHER_MAX,
     Posted,
@@ -32,11 +30,20 @@ from engine.chats.message_files import (
     keep_file,
     load_posted,
 )
-from engine.chats.sources import BACKFILL, EXPIRE, PURGE, SYNC_CHANNEL, SYNC_WORKSPACE
 from engine.db.session import Database
 from engine.errors import NotFound
 from engine.jobs import claims
 from engine.jobs.claims import ClaimedJob
+from engine.jobs.kinds import (
+    BACKFILL,
+    DERIVE,
+    EXPIRE,
+    FETCH,
+    PURGE,
+    SCRUB,
+    SYNC_CHANNEL,
+    SYNC_WORKSPACE,
+)
 from ingestion import threads
 from ingestion.convert import document as documents
 from ingestion.convert.document import Attachment

@@ -16,6 +16,7 @@ from engine.access.search_scope import Narrowing
 from engine.answers.agent import Budget, Draft, Style, rewrite, write
 from engine.answers.answer import Checked, check_answer, describe_unanswered, quote_answer
 from engine.answers.conversations import (
+    GONE,
     PastTurn,
     admissible_turns,
     are_readable,
@@ -26,7 +27,6 @@ from engine.answers.conversations import (
 )
 from engine.answers.extraction import ANSWERS, Judged, judge
 from engine.answers.toolbox import Toolbox
-from engine.chats.forgetting import GONE
 from engine.db.session import Database
 from engine.domain import (
     MAIN,

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.db.tables import Channel, Message, Source
 from engine.domain import Lane
+from engine.jobs.kinds import DERIVE
 from engine.jobs.outbox import enqueue
 
-DERIVE = "derive_channel"
 AGAIN_S = 3.0  # a thread is derived at its first change at once, then at most this often
 LOST_AFTER = timedelta(minutes=2)  # a job queued so long ago was lost: another is queued
 STOPPED = ("removing",)  # states in which a source derives nothing

@@ -38,9 +38,10 @@ from engine.db.tables import (
     Thread,
     Workspace,
 )
-from engine.documents.documents import INGEST, TITLE_MAX, reset_state, retire
+from engine.documents.documents import TITLE_MAX, reset_state, retire
 from engine.domain import Lane
 from engine.jobs import claims
+from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 from engine.search.origins import permalink
 

@@ -13,13 +13,13 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine.answers.conversations import GONE
 from engine.db.session import Database
 from engine.db.tables import Document, Feedback, Identity, Post, Revision, Source, Turn
 from engine.domain import Lane, parse_chunk_id
+from engine.jobs.kinds import SCRUB
 from engine.jobs.outbox import enqueue
 
-SCRUB = "scrub_turns"
-GONE = "(What this answer rested on was deleted or changed.)"
 FORGOTTEN = "(forgotten)"
 SAVED = "answer:"  # what the external ids of saved answers begin with
 AT_A_TIME = 500  # turns looked at in a transaction, or ids in a statement

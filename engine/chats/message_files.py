@@ -20,9 +20,9 @@ from engine.chats.channels import Place, place_of
 from engine.chats.derivation import queue_derivation, source_of
 from engine.db.tables import Message
 from engine.domain import Lane
+from engine.jobs.kinds import FETCH
 from engine.jobs.outbox import enqueue
 
-FETCH = "fetch_files"
 SIZE_MAX = 20 * 1024 * 1024  # bytes of one file
 TOGETHER_MAX = 40 * 1024 * 1024  # bytes of all that one conversation takes along
 _SEEN, _HEARD = ("image/", "video/"), ("audio/",)  # nothing to read without a model for it

@@ -20,9 +20,7 @@ from engine.access import gate
 from engine.access.principals import IMPORTED
 from engine.chats import messages
 from engine.chats.channels import ChannelInfo, Place, find_channel, place_of
-from engine.chats.derivation import DERIVE
-from engine.chats.forgetting import SCRUB, queue_scrub
-from engine.chats.message_files import FETCH
+from engine.chats.forgetting import queue_scrub
 from engine.chats.messages import NewMessage, NewThread, Stored
 from engine.db.tables import (
     Channel,
@@ -34,17 +32,18 @@ from engine.db.tables import (
     Source,
     Workspace,
 )
-from engine.documents.documents import CLEAN
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
+from engine.jobs.kinds import (
+    BACKFILL,
+    CLEAN,
+    EXPIRE,
+    PURGE,
+    SYNC_CHANNEL,
+    SYNC_WORKSPACE,
+)
 from engine.jobs.outbox import enqueue
 
-BACKFILL = "backfill_channel"
-EXPIRE = "expire_messages"
-PURGE = "purge_channel"
-SYNC_CHANNEL = "sync_channel"
-SYNC_WORKSPACE = "sync_workspace"
-CHANNEL_JOBS = (BACKFILL, DERIVE, EXPIRE, FETCH, PURGE, SCRUB, SYNC_CHANNEL, SYNC_WORKSPACE)
 SYNC_EVERY = timedelta(hours=22)  # membership is fresh for 26
 EXPIRE_EVERY = timedelta(hours=24)
 AT_A_TIME = 200  # messages forgotten, or documents cleaned, in one transaction

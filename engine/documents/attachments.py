@@ -15,19 +15,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db.tables import Document, Live, Revision
-from engine.documents.documents import (
-    INGEST,
-    TITLE_MAX,
-    child_ids,
-    children_of,
-    reset_state,
-    retire,
-)
+from engine.documents.documents import TITLE_MAX, child_ids, children_of, reset_state, retire
 from engine.documents.revisions import Work
 from engine.documents.upload_options import details_of, kept_options
 from engine.domain import DocumentState, Lane
 from engine.index.port import RevisionRef
 from engine.jobs import claims
+from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 from engine.operations.reconcile import queue_reindex
 

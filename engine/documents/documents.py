@@ -47,12 +47,8 @@ from engine.documents.upload_options import (
 from engine.domain import DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.jobs import claims
+from engine.jobs.kinds import CLEAN, INGEST
 from engine.jobs.outbox import append_event, enqueue
-
-INGEST = "ingest_document"
-CLEAN = "clean_document"
-UPDATE_FIELDS = "update_fields"
-DELETE_KB = "delete_kb"
 
 EXTERNAL_ID_MAX = 2000  # characters, the column's width
 TITLE_MAX = 500

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.db.tables import Job
-from engine.documents.documents import INGEST
 from engine.domain import JobState, Principal, Scope
 from engine.errors import NotFound
+from engine.jobs.kinds import INGEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,10 @@ from engine.db.tables import (
     Workspace,
 )
 from engine.documents import pipelines
-from engine.documents.documents import DELETE_KB
 from engine.domain import MAIN, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound
 from engine.index.port import Space
+from engine.jobs.kinds import DELETE_KB
 from engine.jobs.outbox import append_event, enqueue
 
 NAME_MAX = 100

@@ -20,10 +20,9 @@ from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision
 from engine.domain import JobState, Lane, Principal, Vectors
 from engine.errors import Cancelled, Conflict, NotFound
 from engine.index.port import RevisionRef, Space
+from engine.jobs.kinds import REEMBED, REMOVE
 from engine.jobs.outbox import append_event, enqueue
-from engine.operations.reconcile import BATCH, REMOVE
-
-REEMBED = "reembed_kb"
+from engine.operations.reconcile import BATCH
 
 
 @dataclass(frozen=True, slots=True)

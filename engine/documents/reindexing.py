@@ -27,10 +27,11 @@ from engine.db.tables import (
     Run,
     Source,
 )
-from engine.documents.documents import INGEST, reset_state
+from engine.documents.documents import reset_state
 from engine.domain import MAIN, DocumentState, Lane, Principal, Scope
 from engine.errors import NotFound
 from engine.jobs import claims
+from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 
 BATCH = 50  # documents a transaction: others write meanwhile

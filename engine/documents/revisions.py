@@ -33,12 +33,13 @@ from engine.db.tables import (
     Source,
 )
 from engine.documents import component_outputs, upload_options
-from engine.documents.documents import CLEAN, TITLE_MAX, retire, take_back
+from engine.documents.documents import TITLE_MAX, retire, take_back
 from engine.documents.upload_options import UploadOptions
 from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
 from engine.errors import Cancelled, Conflict
 from engine.index.port import RevisionRef, Space
 from engine.jobs import claims
+from engine.jobs.kinds import CLEAN
 from engine.jobs.outbox import append_event, enqueue
 
 CLEAN_AGAIN_S = 2.0  # for an ingestion to notice that it was cancelled

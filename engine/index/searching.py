@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.domain import ScoreParts
+from engine.index import ranking
 from engine.index.legs import (
     Doubles,
     Floats,
@@ -28,7 +29,6 @@ from engine.index.legs import (
 from engine.index.port import IndexHit, IndexPassage, IndexResult, RevisionRef, SearchRequest
 from engine.index.postings import List
 from engine.index.snapshot import Snapshot
-from engine.search import ranking
 
 Member = tuple[Part, int]  # one part of a revision: whose share it is in, and its row there
 

@@ -24,7 +24,7 @@ import httpx2
 
 from engine import clock
 from engine.errors import ConfigurationError, IndexFull, TooLarge, Unavailable
-from engine.models.endpoint import is_loopback, parse_retry_after
+from engine.net.http import is_loopback, parse_retry_after
 
 log = logging.getLogger(__name__)
 

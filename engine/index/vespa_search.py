@@ -17,10 +17,10 @@ import numpy as np
 
 from engine import clock
 from engine.domain import ScoreParts
+from engine.index import ranking
 from engine.index.analysis import QueryTerm, analyse_query, detect_language
 from engine.index.port import Filter, IndexHit, IndexPassage, RevisionRef, SearchRequest
 from engine.index.vespa_yql import And, Between, In, Is, Meets, Near, Node, Or, Rank, Words, render
-from engine.search import ranking
 from vespa_app.fields import (
     EARLIEST,
     NEAREST,

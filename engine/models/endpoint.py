@@ -6,11 +6,8 @@ neither does the key: an upstream error may quote either.
 
 from __future__ import annotations
 
-import email.utils
-import ipaddress
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import anyio
@@ -18,35 +15,12 @@ import httpx2
 
 from engine.clock import now
 from engine.errors import ConfigurationError, InvalidInput, Unavailable
+from engine.net.http import is_loopback, parse_retry_after
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 20.0
 LONGEST_RETRY_AFTER_S = 60.0  # asked to wait longer, we give up and pass the wish on
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _REFUSED_INPUT = frozenset({400, 413, 422})
-
-
-def parse_retry_after(value: str | None, *, at: datetime) -> float | None:
-    """Seconds from `at` that a Retry-After header asks for: a number or an HTTP date, else None."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.replace(".", "", 1).isascii() and value.replace(".", "", 1).isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - at).total_seconds())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` names this machine: then no proxy of the environment applies."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 class Endpoint:

@@ -20,8 +20,8 @@ import httpx2
 
 from engine.clock import now
 from engine.errors import ConfigurationError, Unavailable
-from engine.models.endpoint import is_loopback, parse_retry_after
 from engine.models.port import Completion, Extraction, T
+from engine.net.http import is_loopback, parse_retry_after
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse

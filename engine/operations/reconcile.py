@@ -17,15 +17,12 @@ from engine.access import gate
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision
-from engine.documents.documents import CLEAN, INGEST
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import IndexDamaged
 from engine.index.port import RevisionRef, SearchIndex, Space
+from engine.jobs.kinds import CLEAN, INGEST, REBUILD, REINDEX, REMOVE
 from engine.jobs.outbox import enqueue
 
-REBUILD = "rebuild_space"
-REINDEX = "reindex_revision"
-REMOVE = "remove_revisions"
 BATCH = 500  # revisions a clean-up job names
 
 

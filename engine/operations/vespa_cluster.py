@@ -20,7 +20,7 @@ from engine.index.port import SearchIndex
 from engine.index.vespa import VespaIndex
 from engine.index.vespa_http import VespaHttp
 from engine.limits import SqlLimits
-from engine.models.endpoint import is_loopback
+from engine.net.http import is_loopback
 from engine.operations.placements import Deploy, SqlPlaces
 from engine.settings import Settings
 from vespa_app.deploy import Deployer, DeployRefused, DeployUnavailable

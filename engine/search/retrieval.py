@@ -28,13 +28,13 @@ from engine.index.port import (
     SearchRequest,
     Vector,
 )
+from engine.index.ranking import RRF_K
 from engine.models.port import Embedder, Reranker
 from engine.search.confidence import CALIBRATED_SPACES, confidences
 from engine.search.deduplication import shown_once
 from engine.search.passages import Gate, load_hits
 from engine.search.query import QUERY_MAX, choose_mode, is_foreign
 from engine.search.query_log import QueryLog, Searched
-from engine.search.ranking import RRF_K
 
 PAGES = 5  # the first page and at most four more, each twice as large
 LIMIT_MAX = 1_000

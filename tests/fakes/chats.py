@@ -14,7 +14,6 @@ from engine.access import gate
 from engine.blobs.store import FolderBlobs
 from engine.chats import channels
 from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
-from engine.chats.derivation import DERIVE
 from engine.chats.history import History
 from engine.chats.messages import NewMessage
 from engine.db.session import Database
@@ -24,6 +23,7 @@ from engine.documents.revisions import Content, NewChunk, Work, begin, make_live
 from engine.domain import MAIN, JobState, Lane, Principal, Role, Vectors
 from engine.index.port import Space
 from engine.jobs.claims import ClaimedJob
+from engine.jobs.kinds import DERIVE
 from ingestion.channel_jobs import DeriveChannel
 from ingestion.convert import document as documents
 

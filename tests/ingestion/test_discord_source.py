@@ -14,9 +14,9 @@ from engine import clock
 from engine.access import gate
 from engine.chats import channels, sources
 from engine.chats.channels import NewWorkspace
-from engine.chats.sources import BACKFILL
 from engine.db.session import open_database
 from engine.db.tables import Message, Tenant, Thread
+from engine.jobs.kinds import BACKFILL
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.discord import FORBIDDEN_MAX, DiscordAccess, DiscordReader

@@ -14,10 +14,10 @@ from engine import clock
 from engine.access import gate
 from engine.chats import channels, sources
 from engine.chats.messages import Stored
-from engine.chats.sources import BACKFILL, SYNC_CHANNEL, SYNC_WORKSPACE
 from engine.db.tables import Channel, ChannelMember, Identity, Job, Message, Source
 from engine.domain import JobState
 from engine.jobs.claims import ClaimedJob, claim
+from engine.jobs.kinds import BACKFILL, SYNC_CHANNEL, SYNC_WORKSPACE
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.slack import SlackAccess, SlackReader

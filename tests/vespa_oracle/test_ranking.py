@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.search import ranking
+from engine.index import ranking
 from tests.vespa_oracle.judge import Judge
 from tests.vespa_oracle.packages import package, tenants
 from vespa_app.fields import UNDATED, Profile

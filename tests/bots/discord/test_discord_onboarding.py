@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from engine.chats.sources import SYNC_WORKSPACE
 from engine.db.tables import Channel, Identity, Job, Workspace
+from engine.jobs.kinds import SYNC_WORKSPACE
 from tests.fakes.discord import text_of
 from tests.fakes.discord_rooms import BOB, GUILD, HELP
 from tests.fakes.discord_world import MANAGE_SERVER

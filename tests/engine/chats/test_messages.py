@@ -13,8 +13,8 @@ from engine import clock
 from engine.access import gate
 from engine.chats.messages import Stored, position_of, posted_at
 from engine.db.tables import Chunk, Embedding, Job, Message, RevisionText
-from engine.documents.documents import INGEST
 from engine.errors import InvalidInput
+from engine.jobs.kinds import INGEST
 from engine.markup.credentials import REMOVED
 from engine.search.origins import origins
 from tests.fakes.chats import START, ChatWorld, say, ts

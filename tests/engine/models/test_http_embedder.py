@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigurationError, InvalidInput, Unavailable
-from engine.models.endpoint import is_loopback, parse_retry_after
 from engine.models.http import HttpEmbedder, HttpReranker, space_name
 from engine.models.port import Embedder
+from engine.net.http import is_loopback, parse_retry_after
 from tests.contracts.embedder import EmbedderContract
 from tests.fakes.openai_server import KEY, Drop, Fault, Hang, OpenAIServer, Raw, open_server
 

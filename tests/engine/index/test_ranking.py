@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.search.ranking import (
+from engine.index.ranking import (
     best_first,
     feature_score,
     freshness,
