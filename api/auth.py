@@ -184,7 +184,7 @@ class Doorkeeper:
             scheme, _, secret = header.partition(" ")
             if scheme.lower() != "bearer" or not secret.strip():
                 raise Unauthenticated(SIGN_IN)
-            return await self._engine.authenticate(secret.strip())
+            return await self._engine.people.authenticate(secret.strip())
         if not self.is_keyless(connection):
             raise Unauthenticated(SIGN_IN)
         return await self._owner.now()
@@ -219,8 +219,8 @@ class LocalOwner:
         known = self._known
         if known is not None and known.user_id is not None:
             try:
-                return await self._engine.act_as(known, known.user_id)
+                return await self._engine.people.act_as(known, known.user_id)
             except (NotFound, Unauthenticated):
                 pass  # no longer a member: whoever owns it now
-        self._known = await self._engine.owner()
+        self._known = await self._engine.people.owner()
         return self._known

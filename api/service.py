@@ -45,7 +45,8 @@ class Service:
     def links(self, request: Request, principal: Principal) -> Links:
         """Addresses of passages for who asks, under the name they reached this server by."""
         return Links(
-            base_url(self.settings, request), lambda id_: self.engine.sign_link(principal, id_)
+            base_url(self.settings, request),
+            lambda id_: self.engine.search.sign_link(principal, id_),
         )
 
     @contextmanager

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from api.problems import Refusal
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.errors import InvalidInput, TooLarge
 
 FORM_OVERHEAD_BYTES = 1024 * 1024  # boundaries, headers and plain fields beside the files

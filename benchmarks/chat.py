@@ -61,14 +61,16 @@ async def open_set(name: str, home: Path) -> AsyncIterator[Opened]:
     file, url = SETS[name]
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     async with open_engine(load_settings(home, None, {}, environ={})) as engine:
-        owner = await engine.owner()
+        owner = await engine.people.owner()
         started = time.perf_counter()
-        if not [kb for kb in await engine.list_kbs(owner) if kb.name == "chat"]:
-            kb = await engine.create_kb(owner, "chat")
-            owner = await engine.owner()
+        if not [
+            kb for kb in await engine.knowledge_bases.list_readable(owner) if kb.name == "chat"
+        ]:
+            kb = await engine.knowledge_bases.create(owner, "chat")
+            owner = await engine.people.owner()
             imported = await bring_in(engine, owner, kb.id, DATA / name / file, url)
             await settle(engine, owner, [imported])
-        yield Opened(engine, await engine.owner(), time.perf_counter() - started)
+        yield Opened(engine, await engine.people.owner(), time.perf_counter() - started)
 
 
 async def gold_of(opened: Opened, question: dict[str, Any], files: dict[str, str]) -> set[str]:
@@ -123,7 +125,7 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
     for question in questions:
         gold = await gold_of(opened, question, {})
         started = time.perf_counter()
-        answer = await opened.engine.answer(opened.owner, question["question"], kb="chat")
+        answer = await opened.engine.answers.answer(opened.owner, question["question"], kb="chat")
         took.append((time.perf_counter() - started) * 1000)
         cited += len(answer.citations)
         resolved += sum([await resolves(opened, one) for one in answer.citations])
@@ -131,7 +133,9 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
             unanswerable += 1
             wrong += [question["_id"]] if answer.grounded else []
             continue
-        result = await opened.engine.search(opened.owner, question["question"], kb="chat", limit=10)
+        result = await opened.engine.search.find(
+            opened.owner, question["question"], kb="chat", limit=10
+        )
         ranks = [n for n, hit in enumerate(result.hits, start=1) if hit.document_id in gold]
         found = any(rank <= 5 for rank in ranks)
         reciprocal.append(1 / ranks[0] if ranks else 0.0)
@@ -144,7 +148,7 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
         counts["cited_gold"] += good
         if answer.grounded:
             answered.append((answer.confidence, good))
-    progress = await opened.engine.history.coverage(opened.owner)
+    progress = await opened.engine.chats.history.coverage(opened.owner)
     return {
         **counts,
         "mrr_at_10": round(statistics.mean(reciprocal), 3),
@@ -174,7 +178,7 @@ async def measure_foreign(opened: Opened, questions: Sequence[str]) -> list[floa
     """The confidence of each answer that was given although there is none."""
     given = []
     for question in questions:
-        answer = await opened.engine.answer(opened.owner, question, kb="chat")
+        answer = await opened.engine.answers.answer(opened.owner, question, kb="chat")
         if answer.grounded and answer.citations:
             given.append(answer.confidence)
     return given

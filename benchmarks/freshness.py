@@ -35,7 +35,7 @@ async def until_found(room: SlackRoom, word: str) -> None:
     """Search for the word until a passage with it is among the hits."""
     async with asyncio.timeout(LONGEST_S):
         while True:
-            result = await room.notes.engine.search(room.notes.owner, word, kb="notes")
+            result = await room.notes.engine.search.find(room.notes.owner, word, kb="notes")
             if any(word in passage.text for hit in result.hits for passage in hit.passages):
                 return
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -65,7 +65,9 @@ async def measure(room: SlackRoom, count: int) -> dict[str, object]:
 
     await room.command("UADA", f"bind <#{CHANNEL}> notes", channel=CHANNEL)
     await room.command("UADA", f"ingest add <#{CHANNEL}>", channel=CHANNEL)
-    room.notes.owner = await room.notes.engine.owner()  # who is Ada, and in the channel by now
+    room.notes.owner = (
+        await room.notes.engine.people.owner()
+    )  # who is Ada, and in the channel by now
     await say(room, "zyxwarm", "")
     await until_found(room, "zyxwarm")
     root = ""

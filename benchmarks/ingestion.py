@@ -28,7 +28,7 @@ from benchmarks.results import write_results
 from benchmarks.workers import Home, large_files, open_home, pages
 from engine.db.session import open_database
 from engine.db.tables import Chunk, Live
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.models.local import LocalEmbedder
 
 LARGE_FILES, LARGE_BYTES = 20, 1_000_000
@@ -65,7 +65,7 @@ async def model_round(documents: Sequence[NewDocument]) -> tuple[float, list[str
 
 
 async def embedded_texts(home: Home) -> list[str]:
-    documents = await home.engine.list_documents(home.owner, kb=home.kb_id, limit=1000)
+    documents = await home.engine.documents.page(home.owner, kb=home.kb_id, limit=1000)
     ours = {document.id for document in documents.documents}
     async with open_database(home.engine.settings.database_url) as db, db.read() as session:
         rows = await session.execute(

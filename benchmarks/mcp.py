@@ -87,7 +87,9 @@ async def serve_door(home: str, port: int) -> None:
             return []
 
         setattr(engine, "list_kbs", nothing)  # noqa: B010 (in this process only)
-        secret, _ = await engine.create_token(await engine.owner(), "bench", scopes=[Scope.KB_READ])
+        secret, _ = await engine.people.create_token(
+            await engine.people.owner(), "bench", scopes=[Scope.KB_READ]
+        )
         ready.add_done_callback(lambda _: print(secret, flush=True))
         await serve.serve(engine, settings, ready=ready, stop=stop)
 

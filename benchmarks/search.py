@@ -123,8 +123,10 @@ async def built(folder: Path, chunks: int) -> AsyncIterator[Built]:
     config.write_text('[embedding]\nmodel = "hashing"\n', encoding="utf-8")
     settings = load_settings(folder, config)
     async with open_engine(settings) as engine:
-        owner = await engine.owner()
-        kb_ids = [(await engine.create_kb(owner, f"kb{number}")).id for number in range(KBS)]
+        owner = await engine.people.owner()
+        kb_ids = [
+            (await engine.knowledge_bases.create(owner, f"kb{number}")).id for number in range(KBS)
+        ]
     world = World.of(7)
     index = EmbeddedIndex(folder / "index")
     try:
@@ -260,9 +262,9 @@ async def while_ingesting(built: Built, folder: Path, count: int) -> dict[str, o
     """p95 of searches while a worker takes in large files, and of the same before and after."""
     settings = load_settings(folder, folder / "bench.toml")
     async with open_engine(settings) as engine:
-        owner = await engine.owner()
-        kb = await engine.create_kb(owner, "bulk")
-        owner = await engine.owner()
+        owner = await engine.people.owner()
+        kb = await engine.knowledge_bases.create(owner, "bulk")
+        owner = await engine.people.owner()
 
         async def round_() -> list[float]:
             times, _ = await run(built, [built.query(100) for _ in range(count + WARM_UP)])
@@ -271,7 +273,7 @@ async def while_ingesting(built: Built, folder: Path, count: int) -> dict[str, o
         idle = await round_()
         busy: list[float] = []
         async with running_worker(folder, folder / "bench.toml", child=True):
-            await engine.add_documents(owner, kb.id, large_files(40, 1_000_000))
+            await engine.documents.add_many(owner, kb.id, large_files(40, 1_000_000))
             await working(engine, owner)
             while len(busy) < 5 * count and await engine_works(engine, owner):
                 busy += await round_()
@@ -287,7 +289,7 @@ async def while_ingesting(built: Built, folder: Path, count: int) -> dict[str, o
 
 
 async def engine_works(engine, owner) -> bool:
-    states = [kb.states for kb in (await engine.status(owner)).knowledge_bases]
+    states = [kb.states for kb in (await engine.operations.status(owner)).knowledge_bases]
     return any(state.keys() & {"pending", "running"} for state in states)
 
 
@@ -295,7 +297,7 @@ async def working(engine, owner) -> None:
     """Until the worker has finished its first file: from then on it does everything at once."""
     async with asyncio.timeout(120):
         while True:
-            status = await engine.status(owner)
+            status = await engine.operations.status(owner)
             bulk = next(kb for kb in status.knowledge_bases if kb.name == "bulk")
             if bulk.documents:
                 return

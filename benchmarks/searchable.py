@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.results import write_results
 from benchmarks.workers import Home, large_files, open_home
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 
 SIZES = {"5 kB": 5_000, "100 kB": 100_000, "500 kB": 500_000}
 LONGEST_S = 300.0
@@ -32,14 +32,14 @@ async def one_round(size: int, number: int) -> dict[str, float]:
         async with open_home(Path(folder), model="minilm") as home, asyncio.timeout(LONGEST_S):
             start = time.perf_counter()
             new = NewDocument(data=data, filename=made.filename, external_id=made.external_id)
-            added = await home.engine.add_document(home.owner, home.kb_id, new)
+            added = await home.engine.documents.add(home.owner, home.kb_id, new)
             while not await _found(home, word):  # noqa: ASYNC110 (a row tells nobody)
                 await asyncio.sleep(LOOK_AGAIN_S)
             words_s = time.perf_counter() - start
             await _ready(home, added.document_id)
             vectors_s = time.perf_counter() - start
             again_s = await _reindexed(home)
-            await home.engine.update_kb(home.owner, home.kb_id, chunking={"size": 200})
+            await home.engine.knowledge_bases.update(home.owner, home.kb_id, chunking={"size": 200})
             cut_s = await _reindexed(home)
             chunks = await home.chunks()
     return {
@@ -53,20 +53,22 @@ async def one_round(size: int, number: int) -> dict[str, float]:
 
 
 async def _found(home: Home, word: str) -> bool:
-    return bool((await home.engine.search(home.owner, word, kb=home.kb_id, mode="keyword")).hits)
+    return bool(
+        (await home.engine.search.find(home.owner, word, kb=home.kb_id, mode="keyword")).hits
+    )
 
 
 async def _ready(home: Home, document_id: str) -> None:
-    async for _ in home.engine.follow(home.owner, [document_id], every_s=LOOK_AGAIN_S):
+    async for _ in home.engine.documents.follow(home.owner, [document_id], every_s=LOOK_AGAIN_S):
         pass
-    document = await home.engine.get_document(home.owner, document_id)
+    document = await home.engine.documents.get(home.owner, document_id)
     if document.state != "ready":
         raise RuntimeError(f"the document was not ingested: {document.error}")
 
 
 async def _reindexed(home: Home) -> float:
     start = time.perf_counter()
-    for document_id in await home.engine.reindex_kb(home.owner, home.kb_id):
+    for document_id in await home.engine.knowledge_bases.reindex(home.owner, home.kb_id):
         await _ready(home, document_id)
     return time.perf_counter() - start
 

@@ -176,10 +176,10 @@ async def measure(home: Path | None) -> dict[str, Any]:
     settings = load_settings(home)
     tasks = load_tasks()
     async with open_engine(settings) as engine:
-        owner = replace(await engine.owner(), api_token_id="bench")
+        owner = replace(await engine.people.owner(), api_token_id="bench")
 
         async def caller(_: object) -> Caller:
-            links = Links("http://127.0.0.1:7337", lambda id_: engine.sign_link(owner, id_))
+            links = Links("http://127.0.0.1:7337", lambda id_: engine.search.sign_link(owner, id_))
             return Caller(engine, owner, links)
 
         plenty = Buckets(Rate(1_000_000, 100_000))

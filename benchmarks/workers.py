@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import load_settings
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.runtime import open_engine
@@ -37,7 +37,7 @@ class Home:
         ids = []
         for at in range(0, len(documents), BATCH):
             some = documents[at : at + BATCH]
-            added = await self.engine.add_documents(self.owner, self.kb_id, some)
+            added = await self.engine.documents.add_many(self.owner, self.kb_id, some)
             ids += [document.document_id for document in added]
         async with asyncio.timeout(LONGEST_S):
             await self.ready(len(ids))
@@ -46,7 +46,7 @@ class Home:
     async def ready(self, count: int) -> None:
         """Wait until nothing is pending; fails where one did not end `ready`."""
         while True:
-            status = await self.engine.status(self.owner)
+            status = await self.engine.operations.status(self.owner)
             states = next(kb.states for kb in status.knowledge_bases if kb.id == self.kb_id)
             if not states.keys() & {"pending", "running"}:
                 break
@@ -55,7 +55,7 @@ class Home:
             raise RuntimeError(f"not every document was ingested: {states}")
 
     async def chunks(self) -> int:
-        status = await self.engine.status(self.owner)
+        status = await self.engine.operations.status(self.owner)
         return next(kb.chunks for kb in status.knowledge_bases if kb.id == self.kb_id)
 
 
@@ -65,10 +65,10 @@ async def open_home(folder: Path, *, model: str) -> AsyncIterator[Home]:
     config = folder / "bench.toml"
     config.write_text(f'[embedding]\nmodel = "{model}"\n', encoding="utf-8")
     async with open_engine(load_settings(folder, config)) as engine:
-        owner = await engine.owner()
-        warm = await engine.create_kb(owner, "warm")
-        kb = await engine.create_kb(owner, "bench")
-        owner = await engine.owner()
+        owner = await engine.people.owner()
+        warm = await engine.knowledge_bases.create(owner, "warm")
+        kb = await engine.knowledge_bases.create(owner, "bench")
+        owner = await engine.people.owner()
         async with running_worker(folder, config):
             home = Home(engine, owner, warm.id)
             await home.ingest([NewDocument(data=b"# Warm\n\nA few words.\n", filename="warm.md")])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from engine.chats.workspaces import Mode
+from engine.chats.behaviour import Mode
 from engine.commands.table import find_command
 
 RERUN_WITHIN = timedelta(minutes=2)  # after this an edited question is history

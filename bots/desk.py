@@ -23,8 +23,9 @@ from bots.showing import LONGER, Silence, show, show_passages, spot_of
 from engine import clock
 from engine.access import gate
 from engine.access.principals import FRESH
-from engine.chats.posts import PostInfo, PostState, answer_kind, errand_kind
-from engine.chats.workspaces import Behaviour, Caller
+from engine.chats.behaviour import Behaviour
+from engine.chats.callers import Caller
+from engine.chats.post_rows import PostInfo, PostState, answer_kind, errand_kind
 from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
@@ -239,10 +240,10 @@ class Desk:
     # One answer
 
     async def _answer(self, job: ClaimedJob) -> None:
-        chat = self._engine.chat
-        post = await chat.post(job.tenant_id, job.payload["post_id"])
+        chat = self._engine.chats
+        post = await chat.posts.get(job.tenant_id, job.payload["post_id"])
         if post.state in {PostState.ENDED, PostState.SILENT, PostState.WITHDRAWN, PostState.FAILED}:
-            await chat.end_post(post.id, post.state, job=job)
+            await chat.posts.end(post.id, post.state, job=job)
             return
         platform = self._platforms[post.platform]
         spot = spot_of(post, job)
@@ -265,24 +266,24 @@ class Desk:
             await self._apologise(job, post, platform, screen, error)
             return
         if reply is None:
-            await chat.end_post(post.id, PostState.SILENT, job=job)
+            await chat.posts.end(post.id, PostState.SILENT, job=job)
             return
         message_id = await screen.finish(reply)
-        await chat.end_post(post.id, PostState.ENDED, job=job, message_id=message_id)
+        await chat.posts.end(post.id, PostState.ENDED, job=job, message_id=message_id)
 
     async def _open_case(
         self, job: ClaimedJob, post: PostInfo, spot: Spot, platform: Platform
     ) -> _Case:
-        chat = self._engine.chat
+        chat = self._engine.chats
         await platform.learn(spot)
         if job.attempt == 1:
-            await chat.spend_question(post.met, post.channel)
-        caller = await chat.caller(post.met)
-        behaviour = await chat.behaviour(post.met)
-        audience = await chat.audience(caller, post.surface)
+            await chat.question_limits.spend(post.met, post.channel)
+        caller = await chat.senders.caller(post.met)
+        behaviour = await chat.senders.behaviour(post.met)
+        audience = await chat.senders.audience(caller, post.surface)
         note = ""
         if post.surface == "channel":
-            channel = await chat.channel(post.met)
+            channel = await chat.senders.channel(post.met)
             synced = channel.members_synced_at if channel is not None else None
             if synced is None or synced <= clock.now() - FRESH:
                 note = replies.UNKNOWN_AUDIENCE
@@ -316,20 +317,20 @@ class Desk:
 
     async def _new(self, case: _Case, screen: Screen) -> Answer:
         """An answer that everyone who will see it may see, noted on the post."""
-        chat = self._engine.chat
+        chat = self._engine.chats
         answer = await self._ask(case, screen)
-        if not await chat.may_be_shown(case.caller, case.audience, answer):
+        if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
             # A source went away, or was closed to somebody, while it was written.
             answer = await self._ask(case, Silence(case.platform, case.spot))
-            if not await chat.may_be_shown(case.caller, case.audience, answer):
+            if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
                 raise Unavailable("the sources of an answer changed while it was written")
         if answer.turn_id:
-            await chat.note_turn(case.post.id, answer.turn_id)
+            await chat.posts.note_turn(case.post.id, answer.turn_id)
         return answer
 
     async def _passages(self, case: _Case, turn_id: str) -> replies.Reply:
         """More detail without a model's help."""
-        given = await self._engine.chat.stored_answer(case.caller, case.audience, turn_id)
+        given = await self._engine.chats.posts.stored_answer(case.caller, case.audience, turn_id)
         return await show_passages(self._engine, case.caller, case.audience, case.post, given)
 
     async def _live(self, case: _Case) -> list[replies.Source]:
@@ -354,14 +355,14 @@ class Desk:
         if case.post.turn_id is None:
             return None
         try:
-            return await self._engine.chat.stored_answer(
+            return await self._engine.chats.posts.stored_answer(
                 case.caller, case.audience, case.post.turn_id
             )
         except NotFound:
             return None
 
     async def _ask(self, case: _Case, screen: Screen) -> Answer:
-        chat = self._engine.chat
+        chat = self._engine.chats
         asked = False
         turn_id = case.spot.details.get(LONGER, "")
         if turn_id:
@@ -412,4 +413,6 @@ class Desk:
                 await screen.abandon()
             else:
                 message_id = await screen.finish(reply)
-        await self._engine.chat.end_post(post.id, PostState.FAILED, job=job, message_id=message_id)
+        await self._engine.chats.posts.end(
+            post.id, PostState.FAILED, job=job, message_id=message_id
+        )

@@ -15,15 +15,10 @@ from bots import replies
 from bots.conversation import Joined, Pressed, Said
 from bots.platform import Platform, Spot, Undelivered
 from bots.showing import LONGER, show_passages, spot_of
-from engine.chats.posts import (
-    REASONS,
-    NewQuestion,
-    PostInfo,
-    PostState,
-    finish_errand,
-    met_of,
-)
-from engine.chats.workspaces import Caller, Met
+from engine.chats.callers import Caller
+from engine.chats.feedback import REASONS
+from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_errand, met_of
+from engine.chats.sender_rows import Met
 from engine.clock import new_id
 from engine.commands import administration
 from engine.commands.table import Effect, parse
@@ -83,14 +78,14 @@ class Errands:
         await platform.say(spot, replies.onboarding(platform.command))
 
     async def _withdraw(self, _: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        chat = self._engine.chat
-        for post in await chat.posts_to(spot.met, spot.channel, spot.message_id):
-            await chat.withdraw(post.id, forget=True)
+        chat = self._engine.chats
+        for post in await chat.posts.answers_to(spot.met, spot.channel, spot.message_id):
+            await chat.posts.withdraw(post.id, forget=True)
             if post.message_id and post.surface != "private":
                 await platform.remove(spot_of(post), post.message_id)
 
     async def _rerun(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        posts = await self._engine.chat.posts_to(spot.met, spot.channel, spot.message_id)
+        posts = await self._engine.chats.posts.answers_to(spot.met, spot.channel, spot.message_id)
         live = [post for post in posts if post.state is not PostState.WITHDRAWN]
         if not live or live[0].question == payload["question"]:
             return
@@ -108,17 +103,17 @@ class Errands:
 
     async def _command(self, line: str, spot: Spot, platform: Platform) -> None:
         await platform.learn(spot)
-        caller = await self._engine.chat.caller(spot.met)
+        caller = await self._engine.chats.senders.caller(spot.met)
         parsed = parse(line)
         administration.require(caller, parsed.command)
         if parsed.command.effect is Effect.DESTROYS:
-            confirm_id = await self._engine.chat.ask_to_confirm(caller, line)
+            confirm_id = await self._engine.chats.confirmations.ask(caller, line)
             await platform.whisper(spot, replies.confirm(parsed.command, line, confirm_id))
             return
         await platform.whisper(spot, await self._told(caller, line, spot))
 
     async def _told(self, caller: Caller, line: str, spot: Spot | None = None) -> replies.Reply:
-        told = await self._engine.chat.run_command(caller, parse(line))
+        told = await administration.run(self._engine, caller, parse(line))
         if told.announce and spot is not None and not spot.is_direct:
             await self._platforms[spot.platform].say(
                 replace(spot, thread=""), replies.Reply(told.announce)
@@ -131,9 +126,9 @@ class Errands:
         return replies.told(told)
 
     def _urls(self, caller: Caller, found: SearchResult) -> dict[str, str]:
-        audience = self._engine.audience_of_asker(caller.principal)
+        audience = self._engine.people.audience_of_asker(caller.principal)
         return {
-            hit.id: self._engine.chat.link_to(caller, audience, hit.url, hit.id)
+            hit.id: self._engine.chats.link_to(caller, audience, hit.url, hit.id)
             for hit in found.hits
         }
 
@@ -145,11 +140,11 @@ class Errands:
         press = _PRESSES.get(pressed.action)
         if press is None:
             raise NotFound("This button is not known any more.")
-        caller = await self._engine.chat.caller(spot.met)
+        caller = await self._engine.chats.senders.caller(spot.met)
         await press(self, pressed, caller, spot)
 
     async def _post(self, pressed: Pressed, caller: Caller) -> PostInfo:
-        post = await self._engine.chat.post_for(caller.met, pressed.value.partition(":")[0])
+        post = await self._engine.chats.posts.get_for(caller.met, pressed.value.partition(":")[0])
         if post.surface != "channel" and post.met.identity_id != caller.met.identity_id:
             raise NotFound("This answer is not known any more.")
         return post
@@ -157,7 +152,7 @@ class Errands:
     async def _rate(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
         post = await self._post(pressed, caller)
         up = pressed.action == replies.RATE_UP
-        await self._engine.chat.rate(caller, post.id, 1 if up else -1)
+        await self._engine.chats.posts.rate(caller, post.id, 1 if up else -1)
         platform = self._platforms[spot.platform]
         if up:
             await platform.whisper(spot, replies.thanked())
@@ -170,18 +165,18 @@ class Errands:
         if reason not in REASONS:
             raise InvalidInput(f"Choose one of {', '.join(REASONS)}.", field="reason")
         text = pressed.details.get("text", "")
-        await self._engine.chat.rate(caller, post.id, -1, reason=reason, text=text)
+        await self._engine.chats.posts.rate(caller, post.id, -1, reason=reason, text=text)
         await self._platforms[spot.platform].whisper(spot, replies.thanked())
 
     async def _more(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
         """The answer at more length: written by the desk where a model can, else its passages."""
-        chat = self._engine.chat
+        chat = self._engine.chats
         post = await self._post(pressed, caller)
-        audience = await chat.audience(caller, post.surface)
+        audience = await chat.senders.audience(caller, post.surface)
         if post.turn_id is None:
             raise NotFound("This answer is not known any more.")
-        answer = await chat.stored_answer(caller, audience, post.turn_id)
-        if self._engine.writes and answer.citations:
+        answer = await chat.posts.stored_answer(caller, audience, post.turn_id)
+        if self._engine.answers.writes and answer.citations:
             await self._write_more(pressed, caller, spot, post)
             return
         reply = await show_passages(self._engine, caller, audience, post, answer)
@@ -196,7 +191,7 @@ class Errands:
     ) -> None:
         # What one person sees may be gone from their screen: they may want it again.
         again = f":{pressed.key}" if post.surface == "private" else ""
-        accepted = await self._engine.chat.accept(
+        accepted = await self._engine.chats.posts.accept(
             NewQuestion(
                 platform=spot.platform,
                 met=caller.met,
@@ -221,17 +216,17 @@ class Errands:
                 "Nobody else reads this conversation: ask in a channel where people can help.",
                 field="channel",
             )
-        if not await self._engine.chat.escalate(post.id):
+        if not await self._engine.chats.posts.escalate(post.id):
             await platform.whisper(spot, replies.Reply("A human was asked for this already."))
             return
-        behaviour = await self._engine.chat.behaviour(caller.met)
+        behaviour = await self._engine.chats.senders.behaviour(caller.met)
         await platform.say(
             spot_of(post), replies.escalated(post, post.question, behaviour.escalate_to)
         )
 
     async def _resolved(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
         post = await self._post(pressed, caller)
-        if await self._engine.chat.resolve(post.id):
+        if await self._engine.chats.posts.resolve(post.id):
             platform = self._platforms[spot.platform]
             done = replies.resolved(caller.principal.name)
             await platform.replace(spot, pressed.message_id, done)
@@ -242,11 +237,11 @@ class Errands:
         The desk checks that; otherwise it asks the question anew for the channel, and what comes
         of that all may read.
         """
-        chat = self._engine.chat
+        chat = self._engine.chats
         post = await self._post(pressed, caller)
         if post.met.channel_id is None or post.turn_id is None:
             raise NotFound("There is no channel to share this with.")
-        await chat.accept(
+        await chat.posts.accept(
             NewQuestion(
                 platform=spot.platform,
                 met=caller.met,
@@ -265,7 +260,7 @@ class Errands:
         post = await self._post(pressed, caller)
         if post.met.identity_id != caller.met.identity_id and not caller.is_admin:
             raise Forbidden("Only who asked, or an admin, may delete an answer.")
-        await self._engine.chat.withdraw(post.id)
+        await self._engine.chats.posts.withdraw(post.id)
         message_id = post.message_id or pressed.message_id
         await self._platforms[spot.platform].remove(spot_of(post), message_id)
 
@@ -278,10 +273,10 @@ class Errands:
         question = await self._engine.limits.get(key)
         if question is None:
             raise NotFound("That was a while ago: ask the question again.")
-        await self._engine.chat.withdraw(post.id)
+        await self._engine.chats.posts.withdraw(post.id)
         if post.message_id and post.surface != "private":
             await self._platforms[spot.platform].remove(spot_of(post), post.message_id)
-        await self._engine.chat.accept(
+        await self._engine.chats.posts.accept(
             NewQuestion(
                 platform=spot.platform,
                 met=post.met,
@@ -300,12 +295,12 @@ class Errands:
         """A button that declines: pressing it says all there is to say."""
 
     async def _confirm(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
-        line = await self._engine.chat.confirmed(caller, pressed.value)
+        line = await self._engine.chats.confirmations.take(caller, pressed.value)
         reply = await self._told(caller, line, spot)
         await self._platforms[spot.platform].whisper(spot, reply)
 
     async def _cancel(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
-        await self._engine.chat.confirmed(caller, pressed.value)
+        await self._engine.chats.confirmations.take(caller, pressed.value)
         await self._platforms[spot.platform].whisper(spot, replies.Reply("Nothing was changed."))
 
     async def _bind(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
@@ -346,10 +341,10 @@ class Errands:
         del pressed
         platform = self._platforms[spot.platform]
         said = await platform.read_thread(spot)
-        if (await self._engine.chat.behaviour(caller.met)).anonymous:
+        if (await self._engine.chats.senders.behaviour(caller.met)).anonymous:
             numbers = {name: n for n, name in enumerate(dict.fromkeys(n for n, _ in said), start=1)}
             said = [(f"Person {numbers[name]}", text) for name, text in said]
-        summary = await self._engine.chat.summarise(caller, said)
+        summary = await self._engine.chats.summarise(caller, said)
         await platform.whisper(spot, replies.Reply(summary, note="Only you can see this."))
 
     async def _save(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
@@ -357,12 +352,12 @@ class Errands:
         if not caller.is_curator:
             raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
         platform = self._platforms[spot.platform]
-        unnamed = (await self._engine.chat.behaviour(caller.met)).anonymous
+        unnamed = (await self._engine.chats.senders.behaviour(caller.met)).anonymous
         said = await platform.read_thread(spot)
         text = pressed.details.get("text", "").strip()
         if not said or not text:
             raise InvalidInput("This message has no words to save.", field="message")
-        name = await self._engine.chat.save_answer(
+        name = await self._engine.chats.save_answer(
             caller,
             question=said[0][1],
             answer=text,
@@ -378,7 +373,7 @@ class Errands:
     async def _ask_privately(
         self, question: str, caller: Caller, spot: Spot, pressed: Pressed
     ) -> None:
-        await self._engine.chat.accept(
+        await self._engine.chats.posts.accept(
             NewQuestion(
                 platform=spot.platform,
                 met=caller.met,

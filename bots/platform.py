@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bots.replies import Reply, Source
-from engine.chats.posts import PostInfo
-from engine.chats.workspaces import Met
+from engine.chats.post_rows import PostInfo
+from engine.chats.sender_rows import Met
 
 
 class Undelivered(Exception):

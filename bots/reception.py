@@ -30,8 +30,9 @@ from bots.conversation import (
     decide,
 )
 from engine.chats.arrivals import Arrival, Arriving, Heard, NewErrand, Take
-from engine.chats.posts import Accepted, NewQuestion, Surface
-from engine.chats.workspaces import Behaviour, Sighting
+from engine.chats.behaviour import Behaviour
+from engine.chats.post_rows import Accepted, NewQuestion, Surface
+from engine.chats.sender_rows import Sighting
 from engine.commands.table import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
@@ -67,7 +68,7 @@ class Reception:
             decision = decide(message, _known(arrival))
             return _taken(message, decision, arrival, details or {})
 
-        arrival, accepted = await self._engine.chat.receive(_arriving(message, heard), take)
+        arrival, accepted = await self._engine.chats.receive(_arriving(message, heard), take)
         decision = decide(message, _known(arrival))
         log.debug("decided", extra={"decision": type(decision).__name__})
         if not isinstance(decision, Ignore):
@@ -125,7 +126,7 @@ class Reception:
         await self._take_on(seen, lambda _: errand)
 
     async def _take_on(self, seen: Sighting, take: Take) -> Accepted | None:
-        _, accepted = await self._engine.chat.receive(Arriving(seen, seen.channel), take)
+        _, accepted = await self._engine.chats.receive(Arriving(seen, seen.channel), take)
         self._wake()
         return accepted
 

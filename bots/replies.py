@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from engine.answers.answer import describe_unanswered
-from engine.chats.posts import REASONS, PostInfo, SourceFacts
+from engine.chats.answer_rows import SourceFacts
+from engine.chats.feedback import REASONS
+from engine.chats.post_rows import PostInfo
 from engine.commands.administration import Told
 from engine.commands.table import Command
 from engine.domain import Answer, Citation, Hit, SearchResult

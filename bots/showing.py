@@ -8,8 +8,8 @@ from dataclasses import replace
 from bots import replies
 from bots.platform import Platform, Spot
 from engine import clock
-from engine.chats.posts import PostInfo
-from engine.chats.workspaces import Caller
+from engine.chats.callers import Caller
+from engine.chats.post_rows import PostInfo
 from engine.domain import Answer, Audience
 from engine.engine import Engine
 from engine.jobs.claims import ClaimedJob
@@ -61,16 +61,18 @@ async def show(
     engine: Engine, caller: Caller, audience: Audience, post: PostInfo, answer: Answer
 ) -> replies.Shown:
     """An answer with links and facts of its sources, for who will see it."""
-    chat = engine.chat
+    chat = engine.chats
     urls = {
         citation.n: chat.link_to(caller, audience, citation.url, citation.id)
         for citation in answer.citations
     }
     if not answer.citations:
-        answer = replace(answer, hits=await engine.at_messages(caller.principal, answer.hits))
+        answer = replace(
+            answer, hits=await engine.search.at_messages(caller.principal, answer.hits)
+        )
     for n, (url, id_) in replies.closest_ids(answer).items():
         urls[n] = chat.link_to(caller, audience, url, id_)
-    facts = await chat.facts_of(caller, audience, answer.citations)
+    facts = await chat.posts.facts_of(caller, audience, answer.citations)
     return replies.Shown(answer, post, urls, facts)
 
 
@@ -81,7 +83,7 @@ async def show_passages(
     shown = await show(engine, caller, audience, post, answer)
     passages = []
     for citation in list(answer.citations)[: replies.SOURCES_MAX]:
-        page = await engine.chat.read_page(caller, audience, citation.id)
+        page = await engine.chats.read_page(caller, audience, citation.id)
         start, end = page.highlight or (page.start, page.end)
         passages.append((citation, page.text[start - page.start : end - page.start]))
     return replies.detailed(shown, passages, now=clock.now(), limit=PLEASE_DETAIL)

@@ -20,7 +20,8 @@ from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
 
 if TYPE_CHECKING:
     from cli.inputs import Given
-    from engine.documents.documents import DocumentInfo, NewDocument
+    from engine.documents.adding import NewDocument
+    from engine.documents.documents import DocumentInfo
     from engine.domain import Principal
     from engine.engine import Engine
 
@@ -151,9 +152,9 @@ async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> st
     from engine.errors import NotFound
 
     try:
-        return (await engine.get_kb(principal, name)).id
+        return (await engine.knowledge_bases.get(principal, name)).id
     except NotFound:
-        made = await engine.create_kb(principal, name)
+        made = await engine.knowledge_bases.create(principal, name)
         output.note(f"created knowledge base {made.name}")
         return made.id
 
@@ -185,7 +186,7 @@ async def _accept_batch(
 
     try:
         new = [document for _, document in batch]
-        added = await engine.add_documents(principal, kb, new, correlation_id=correlation_id())
+        added = await engine.documents.add_many(principal, kb, new, correlation_id=correlation_id())
         return [one.document_id for one in added], []
     except (DocumentError, InvalidInput, TooLarge, OSError) as error:
         if len(batch) == 1:
@@ -201,7 +202,7 @@ async def _accept_batch(
 
 
 def _document(given: Given, asked: Asked) -> NewDocument:
-    from engine.documents.documents import NewDocument
+    from engine.documents.adding import NewDocument
 
     if given.path is not None:
         new = NewDocument(
@@ -255,7 +256,7 @@ async def work_while(engine: Engine, waiting: Coroutine[Any, Any, T]) -> T:
 
 async def finish_jobs(engine: Engine) -> None:
     """Wait until nothing is queued; be the worker meanwhile, where nobody else is."""
-    while await engine.next_job_due_at() is not None:
+    while await engine.operations.next_job_due_at() is not None:
         await _be_worker(engine, asyncio.Event())
         await asyncio.sleep(LOOK_AGAIN_S / 10)
 
@@ -279,7 +280,7 @@ async def _follow(
 
     documents: list[DocumentInfo] = []
     with output.Bar("indexing", len(document_ids)) as bar:
-        async for documents in engine.follow(principal, document_ids):
+        async for documents in engine.documents.follow(principal, document_ids):
             bar.advance_to(sum(1.0 if d.state in ENDED else d.progress for d in documents))
     return documents
 

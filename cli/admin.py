@@ -45,6 +45,7 @@ async def _admin(
     as_json: bool,
 ) -> None:
     from cli import output, render
+    from engine.commands import administration
     from engine.commands.table import Effect, Permission, parse
     from engine.errors import InvalidInput
 
@@ -52,10 +53,10 @@ async def _admin(
         parsed = parse(said)
         if parsed.command.permission is Permission.EVERYONE and parsed.command.name != "help":
             raise InvalidInput(f"`{parsed.command.name}` is said in a chat, by whom it is about.")
-        caller = await engine.chat.admin(principal, workspace, channel)
+        caller = await engine.chats.senders.admin(principal, workspace, channel)
         if parsed.command.effect is Effect.DESTROYS and not yes:
             typer.confirm(f"{parsed.command.help} Go on?", abort=True)
-        told = await engine.chat.run_command(caller, parsed)
+        told = await administration.run(engine, caller, parsed)
     if as_json:
         rows = [dict(zip(told.heads, row, strict=False)) for row in told.rows]
         output.show_json({"text": told.text, "rows": rows})

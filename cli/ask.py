@@ -80,8 +80,8 @@ async def _ask(
         toolbox = await open_toolbox(engine, principal) if tools else None
         # Where a person is asked between, nothing may draw over the question.
         with nullcontext() if tools else output.working("looking it up"):
-            audience = engine.audience_of_asker(principal)
-            async for event in engine.ask(
+            audience = engine.people.audience_of_asker(principal)
+            async for event in engine.answers.ask(
                 principal, audience, question, kb=kb, door="cli", toolbox=toolbox
             ):
                 if isinstance(event, Answered):
@@ -109,8 +109,8 @@ async def _search(
 
     async with opened(ctx, as_user) as (engine, principal):
         with output.working("searching"):
-            result = await engine.search(principal, query, kb=kb, limit=limit, mode=mode.value)
-            result = replace(result, hits=await engine.at_messages(principal, result.hits))
+            result = await engine.search.find(principal, query, kb=kb, limit=limit, mode=mode.value)
+            result = replace(result, hits=await engine.search.at_messages(principal, result.hits))
     if as_json:
         output.show_json(shapes.search(result))
     else:

@@ -196,9 +196,9 @@ async def _calls(
 
     async with opened(ctx, as_user) as (engine, principal):
         if keep_text is not None:
-            await engine.keep_call_text(principal, on=keep_text)
-        found = await engine.list_calls(principal, limit=limit)
-        names = {m.user_id: m.name for m in await engine.list_members(principal)}
+            await engine.operations.keep_call_text(principal, on=keep_text)
+        found = await engine.operations.list_calls(principal, limit=limit)
+        names = {m.user_id: m.name for m in await engine.people.list_members(principal)}
     if as_json:
         output.show_json({"calls": [asdict(call) for call in found]})
         return

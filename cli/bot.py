@@ -132,7 +132,7 @@ async def _discord_key(ctx: typer.Context, as_user: str) -> None:
 
         typer.echo(f"Invite the bot: {await invite_link(api)}")
         typer.echo("Then somebody with Manage Server says there, within an hour:")
-        typer.echo(f"/kb register key:{engine.chat.sign_key(principal)}")
+        typer.echo(f"/kb register key:{engine.chats.installations.sign_key(principal)}")
 
 
 async def _register(ctx: typer.Context, server: str, as_user: str) -> None:
@@ -186,13 +186,13 @@ async def _install_link(ctx: typer.Context, as_user: str) -> None:
                 "Installing by link needs slack.client_id, slack.client_secret and"
                 " server.public_url."
             )
-        state = engine.chat.sign_install(principal)
+        state = engine.chats.installations.sign_install(principal)
         typer.echo(f"{settings.server.public_url}{INSTALL_PATH}?{urlencode({'state': state})}")
 
 
 async def _link(ctx: typer.Context, code: str, as_user: str) -> None:
     async with opened(ctx, as_user) as (engine, principal):
-        name = await engine.chat.link(principal, code)
+        name = await engine.chats.senders.link(principal, code)
         typer.echo(f"{name} is linked to {principal.name}.")
 
 
@@ -202,7 +202,7 @@ async def _list(ctx: typer.Context, *, as_json: bool) -> None:
     async with opened(ctx) as (engine, principal):
         found = [
             one
-            for one in await engine.chat.list_installations()
+            for one in await engine.chats.installations.list_all()
             if one.tenant_id == principal.tenant_id
         ]
     if as_json:

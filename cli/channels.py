@@ -100,7 +100,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.history.coverage(principal)
+        found = await engine.chats.history.coverage(principal)
     if as_json:
         output.show_json({"channels": [asdict(one) for one in found]})
         return
@@ -131,7 +131,7 @@ async def _show(ctx: typer.Context, channel: str, as_user: str, *, as_json: bool
     from engine.errors import NotFound
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.history.coverage(principal, channel)
+        found = await engine.chats.history.coverage(principal, channel)
     if not found:
         raise NotFound(f"The history of {channel!r} is not kept, or not for you to see.")
     _report(found[0], as_json=as_json)
@@ -149,9 +149,9 @@ async def _add(
     from datetime import UTC
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.get_kb(principal, kb)
+        found = await engine.knowledge_bases.get(principal, kb)
         at = since.replace(tzinfo=UTC) if since is not None else None
-        report = await engine.history.add(principal, channel, found.id, since=at)
+        report = await engine.chats.history.add(principal, channel, found.id, since=at)
     _report(report, as_json=as_json)
 
 
@@ -159,7 +159,7 @@ async def _change(
     ctx: typer.Context, channel: str, verb: str, as_user: str, *, as_json: bool
 ) -> None:
     async with opened(ctx, as_user) as (engine, principal):
-        change = engine.history.pause if verb == "pause" else engine.history.resume
+        change = engine.chats.history.pause if verb == "pause" else engine.chats.history.resume
         report = await change(principal, channel)
     _report(report, as_json=as_json)
 
@@ -170,7 +170,7 @@ async def _keep(
     from cli.add import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
-        report = await engine.history.set_retention(principal, channel, days or None)
+        report = await engine.chats.history.set_retention(principal, channel, days or None)
         await finish_jobs(engine)
     _report(report, as_json=as_json)
 
@@ -182,10 +182,10 @@ async def _remove(
     from cli.add import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.history.find_channel(principal, channel)
+        found = await engine.chats.history.find_channel(principal, channel)
         if not yes:
             typer.confirm(f"Remove all that is kept of #{found.name}?", abort=True, err=True)
-        receipt = await engine.history.remove(principal, found.id)
+        receipt = await engine.chats.history.remove(principal, found.id)
         await finish_jobs(engine)
     if as_json:
         output.show_json(asdict(receipt))
@@ -200,10 +200,12 @@ async def _forget(
     from cli.add import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.history.find_person(principal, person)
+        found = await engine.chats.history.find_person(principal, person)
         if not yes:
             typer.confirm(f"Forget all that {found.name} wrote?", abort=True, err=True)
-        receipt = await engine.history.forget_person(principal, found.workspace_id, found.subject)
+        receipt = await engine.chats.history.forget_person(
+            principal, found.workspace_id, found.subject
+        )
         await finish_jobs(engine)
     if as_json:
         output.show_json(asdict(receipt))

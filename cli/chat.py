@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bots.platform import Spot
     from bots.reception import Reception
     from bots.replies import Button, Reply, Source
-    from engine.chats.posts import PostInfo
+    from engine.chats.post_rows import PostInfo
 
 COMMAND = "/kb"
 CHANNEL = "general"
@@ -65,7 +65,7 @@ async def _chat(ctx: typer.Context, seat: Seat, user: str) -> None:
         from engine.locks import hold
 
         channel = CHANNEL if seat is Seat.CHANNEL else ""
-        seen, _ = await engine.chat.open_terminal(principal, channel)
+        seen, _ = await engine.chats.senders.open_terminal(principal, channel)
         with hold(engine.settings.home, "chat", "scrubjay chat"):
             terminal = Terminal(people={seen.person: principal.name})
             desk = Desk(engine, {terminal.name: terminal})

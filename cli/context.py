@@ -99,5 +99,5 @@ async def opened(ctx: typer.Context, as_user: str = "") -> AsyncIterator[tuple[E
 
 async def principal_of(engine: Engine, as_user: str) -> Principal:
     """The owner or whoever `--as` names, with all they hold now: to be asked anew after a grant."""
-    owner = await engine.owner()
-    return await engine.act_as(owner, as_user) if as_user else owner
+    owner = await engine.people.owner()
+    return await engine.people.act_as(owner, as_user) if as_user else owner

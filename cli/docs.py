@@ -102,7 +102,7 @@ async def all_documents(
     cursor = ""
     while True:
         size = min(PAGE, limit - len(found)) if limit else PAGE
-        page = await engine.list_documents(principal, kb=kb, state=state, limit=size, cursor=cursor)
+        page = await engine.documents.page(principal, kb=kb, state=state, limit=size, cursor=cursor)
         found += page.documents
         cursor = page.next_cursor
         if not cursor or (limit and len(found) >= limit):
@@ -118,7 +118,7 @@ async def documents_of(
     found = []
     for document_id in document_ids:
         with contextlib.suppress(NotFound):
-            found.append(await engine.get_document(principal, document_id))
+            found.append(await engine.documents.get(principal, document_id))
     return found
 
 
@@ -149,8 +149,8 @@ async def _show(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) ->
 
     async with opened(ctx, as_user) as (engine, principal):
         if parse_chunk_id(id_) is not None:
-            id_ = (await engine.fetch(principal, id_)).document_id
-        document = await engine.get_document(principal, id_)
+            id_ = (await engine.search.fetch(principal, id_)).document_id
+        document = await engine.documents.get(principal, id_)
     if as_json:
         output.show_json(asdict(document))
     else:
@@ -163,9 +163,9 @@ async def _text(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) ->
     pages = []
     async with opened(ctx, as_user) as (engine, principal):
         # From the start: the id of a hit leads to the page it stands on.
-        document_id = next_id = (await engine.fetch(principal, id_)).document_id
+        document_id = next_id = (await engine.search.fetch(principal, id_)).document_id
         while next_id:
-            page = await engine.fetch(principal, next_id)
+            page = await engine.search.fetch(principal, next_id)
             pages.append(page.text)
             next_id = page.next_id
     if as_json:
@@ -178,7 +178,7 @@ async def _why(ctx: typer.Context, document_id: str, as_user: str, *, as_json: b
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        reason = await engine.why_document(principal, document_id)
+        reason = await engine.documents.explain(principal, document_id)
     if as_json:
         output.show_json({"id": document_id, "why": reason})
     else:
@@ -192,9 +192,9 @@ async def _each(
 
     async with opened(ctx, as_user) as (engine, principal):
         verbs = {
-            "deleted": engine.delete_document,
-            "queued": engine.retry_document,
-            "cancelled": engine.cancel_document,
+            "deleted": engine.documents.delete,
+            "queued": engine.documents.retry,
+            "cancelled": engine.documents.cancel,
         }
         for document_id in documents:
             await verbs[outcome](principal, document_id)

@@ -87,7 +87,7 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     try:
         async with opened(ctx) as (engine, principal):
             yield await _pipelines(engine, principal, plugins.registry)
-            for name, fault in (await engine.health()).items():
+            for name, fault in (await engine.operations.health()).items():
                 yield Check(name, "not well", fault) if fault else Check(name, "well")
     except EngineError as error:
         yield Check("engine", "does not open", str(error))
@@ -156,7 +156,7 @@ async def _pipelines(engine: Engine, principal: Principal, registry: Registry) -
     from engine.errors import FlowError
     from ingestion.pipelines import load_pipeline, offers_of
 
-    used = [flow for flow in await engine.list_flows(principal) if flow.knowledge_bases]
+    used = [flow for flow in await engine.pipelines.list_all(principal) if flow.knowledge_bases]
     for flow in used:
         try:
             load_pipeline(flow.dsl, registry, offers=offers_of(engine.model))

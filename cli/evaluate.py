@@ -101,8 +101,8 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
     from cli import output
     from engine.search.evaluation import evaluate as metrics_of
 
-    kb = await engine.create_kb(await engine.owner(), "eval")
-    principal = await engine.owner()  # anew: the knowledge base was granted just now
+    kb = await engine.knowledge_bases.create(await engine.people.owner(), "eval")
+    principal = await engine.people.owner()  # anew: the knowledge base was granted just now
     ids = await _load(engine, principal, kb.id, beir)
     found: dict[str, Metrics] = {}
     with output.Bar("searching", len(beir.queries) * len(MODES)) as bar:
@@ -110,7 +110,9 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
         for mode in MODES:
             rankings = {}
             for query_id, query in beir.queries.items():
-                result = await engine.search(principal, query, kb=kb.id, limit=DEPTH, mode=mode)
+                result = await engine.search.find(
+                    principal, query, kb=kb.id, limit=DEPTH, mode=mode
+                )
                 rankings[query_id] = [ids[hit.document_id] for hit in result.hits]
                 done += 1
                 bar.advance_to(done, f"searching: {mode}")
@@ -121,7 +123,7 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
 async def _load(engine: Engine, principal: Principal, kb: str, beir: Beir) -> dict[str, str]:
     """The collection's id of each document, by ours; empty documents can't be found anyway."""
     from cli.add import ingest
-    from engine.documents.documents import NewDocument
+    from engine.documents.adding import NewDocument
 
     ids: dict[str, str] = {}
     filled = [(key, document) for key, document in beir.corpus.items() if document.text.strip()]
@@ -136,7 +138,7 @@ async def _load(engine: Engine, principal: Principal, kb: str, beir: Beir) -> di
             )
             for number, (key, document) in enumerate(batch)
         ]
-        added = await engine.add_documents(principal, kb, new)
+        added = await engine.documents.add_many(principal, kb, new)
         ids |= {one.document_id: key for one, (key, _) in zip(added, batch, strict=True)}
     await ingest(engine, principal, list(ids))
     return ids

@@ -53,14 +53,14 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
     from ingestion.sources.exports import open_export
 
     export = await asyncio.to_thread(open_export, path, url=url)
-    place = await engine.history.begin_import(principal, export.workspace, export.people)
+    place = await engine.chats.history.begin_import(principal, export.workspace, export.people)
     ids: list[str] = []
     private = messages = added = 0
     while (one := await asyncio.to_thread(next, export.channels, None)) is not None:
-        channel_id = await engine.history.import_channel(
+        channel_id = await engine.chats.history.import_channel(
             principal, place, kb, one.channel, one.members
         )
-        stored = await engine.history.import_messages(
+        stored = await engine.chats.history.import_messages(
             place, one.channel.external_id, one.messages, threads=one.threads
         )
         ids.append(channel_id)
@@ -88,7 +88,7 @@ async def settle(engine: Engine, principal: Principal, imported: Sequence[Import
     async def wait() -> None:
         with output.Bar("indexing", 1) as bar:
             while True:
-                now = await engine.history.progress(principal, ids)
+                now = await engine.chats.history.progress(principal, ids)
                 if not now.waiting and now.ended == now.conversations:
                     bar.advance_to(1)
                     return
@@ -96,8 +96,8 @@ async def settle(engine: Engine, principal: Principal, imported: Sequence[Import
                 await asyncio.sleep(LOOK_S)
 
     await work_while(engine, wait())
-    principal = await engine.owner() if principal.user_id is None else principal
-    now = await engine.history.progress(principal, ids)
+    principal = await engine.people.owner() if principal.user_id is None else principal
+    now = await engine.chats.history.progress(principal, ids)
     output.note(
         f"{render.counted(now.ready, 'conversation')} ready, "
         f"{render.counted(now.passages, 'passage')}"

@@ -39,7 +39,7 @@ async def open_toolbox(engine: Engine, principal: Principal) -> Toolbox:
         )
     if not engine.settings.llm.model:
         raise InvalidInput("--tools needs a language model: set llm.model.", field="tools")
-    return await engine.open_toolbox(principal, _external(engine), _approve)
+    return await engine.answers.open_toolbox(principal, _external(engine), _approve)
 
 
 async def _approve(tool: ExternalTool, arguments: Mapping[str, Any]) -> bool:
@@ -56,7 +56,7 @@ async def show_tools(ctx: typer.Context, as_user: str, *, as_json: bool) -> None
     from engine.answers.toolbox import matching
 
     async with opened(ctx, as_user) as (engine, principal):
-        patterns = await engine.allowed_tools(principal)
+        patterns = await engine.answers.allowed_tools(principal)
         external = _external(engine)
         found = await external.list_tools()
     allowed = {tool.key for tool in matching(found, patterns)}
@@ -85,7 +85,7 @@ async def allow(ctx: typer.Context, pattern: str, as_user: str, *, on: bool, as_
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        patterns = await engine.allow_tools(principal, pattern, on=on)
+        patterns = await engine.answers.allow_tools(principal, pattern, on=on)
     if as_json:
         output.show_json({"allowed": patterns})
     else:

@@ -159,7 +159,7 @@ async def _text_of(engine: Engine, principal: Principal, flow: str) -> tuple[str
     if flow == "-":
         return "stdin", sys.stdin.read()
     if not {".", "/", "\\"} & set(flow):
-        found = await engine.get_flow(principal, flow)
+        found = await engine.pipelines.get(principal, flow)
         return found.name, found.dsl
     path = Path(flow)
     try:
@@ -181,7 +181,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.list_flows(principal)
+        found = await engine.pipelines.list_all(principal)
     if as_json:
         output.show_json({"flows": [asdict(flow) for flow in found]})
         return
@@ -203,7 +203,7 @@ async def _show(ctx: typer.Context, flow: str, as_user: str, *, as_json: bool) -
 
     async with opened(ctx, as_user) as (engine, principal):
         if as_json:
-            output.show_json(asdict(await engine.get_flow(principal, flow)))
+            output.show_json(asdict(await engine.pipelines.get(principal, flow)))
             return
         _, dsl = await _text_of(engine, principal, flow)
     output.show(dsl if dsl.endswith("\n") else dsl + "\n")
@@ -247,7 +247,7 @@ async def _import(
         if stem == "stdin" and not name:
             raise InvalidInput("Name what comes from stdin: --name NAME.", field="name")
         try:
-            saved = await engine.save_flow(
+            saved = await engine.pipelines.save(
                 principal,
                 name or stem,
                 dsl,
@@ -269,7 +269,7 @@ async def _export(ctx: typer.Context, flow: str, file: Path | None, as_user: str
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.get_flow(principal, flow)
+        found = await engine.pipelines.get(principal, flow)
     if file is None:
         sys.stdout.write(found.dsl)
     else:
@@ -281,7 +281,7 @@ async def _delete(ctx: typer.Context, name: str, as_user: str, *, as_json: bool)
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        await engine.delete_flow(principal, name)
+        await engine.pipelines.delete(principal, name)
     if as_json:
         output.show_json({"deleted": name})
     else:
@@ -300,7 +300,7 @@ async def _run(
         if not file.is_file():  # noqa: ASYNC240 (nothing else runs)
             raise InvalidInput(f"{file} is not a file.", field="file")
         name, dsl = await _text_of(engine, principal, flow)
-        chunking = (await engine.get_kb(principal, kb)).chunking if kb else {}
+        chunking = (await engine.knowledge_bases.get(principal, kb)).chunking if kb else {}
         trial = await run_trial(
             engine,
             name,

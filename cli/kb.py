@@ -57,7 +57,9 @@ async def _create(
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        made = await engine.create_kb(principal, name, description=description, pipeline=pipeline)
+        made = await engine.knowledge_bases.create(
+            principal, name, description=description, pipeline=pipeline
+        )
     if as_json:
         output.show_json(asdict(made))
     else:
@@ -68,7 +70,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.list_kbs(principal)
+        found = await engine.knowledge_bases.list_readable(principal)
     if as_json:
         output.show_json({"knowledge_bases": [asdict(kb) for kb in found]})
         return
@@ -85,7 +87,7 @@ async def _show(ctx: typer.Context, name: str, as_user: str, *, as_json: bool) -
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.get_kb(principal, name)
+        found = await engine.knowledge_bases.get(principal, name)
     if as_json:
         output.show_json(asdict(found))
         return
@@ -96,11 +98,11 @@ async def _delete(ctx: typer.Context, name: str, as_user: str, *, yes: bool, as_
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.get_kb(principal, name)
+        found = await engine.knowledge_bases.get(principal, name)
         held = render.counted(found.document_count, "document")
         if not yes:
             typer.confirm(f"Delete {found.name} with {held}?", abort=True, err=True)
-        await engine.delete_kb(principal, found.id)
+        await engine.knowledge_bases.delete(principal, found.id)
     if as_json:
         output.show_json({"deleted": found.id})
     else:

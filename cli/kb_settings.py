@@ -93,8 +93,8 @@ async def _set(
             "Say what to set: --pipeline, --strategy, --size or --overlap.", field="pipeline"
         )
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.get_kb(principal, name)
-        flow = await engine.get_flow(principal, pipeline or found.pipeline)
+        found = await engine.knowledge_bases.get(principal, name)
+        flow = await engine.pipelines.get(principal, pipeline or found.pipeline)
         graph = load_pipeline(
             flow.dsl,
             open_registry(engine.settings).registry,
@@ -104,7 +104,7 @@ async def _set(
         changes: dict[str, Any] = {"pipeline": pipeline}
         if chunking:
             changes["chunking"] = {**found.chunking, **chunking}
-        changed = await engine.update_kb(principal, found.id, **changes)
+        changed = await engine.knowledge_bases.update(principal, found.id, **changes)
     if as_json:
         output.show_json(asdict(changed))
         return
@@ -143,7 +143,7 @@ async def _reindex(
     from cli.docs import documents_of
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.preview_reindex(principal, name)
+        found = await engine.knowledge_bases.preview_reindex(principal, name)
         extractors = await _extractors(engine, principal, found.pipeline)
         if preview:
             if as_json:
@@ -154,7 +154,7 @@ async def _reindex(
         if found.documents and not yes:
             output.note(_cost(found, extractors))
             typer.confirm(f"Ingest {found.name} anew?", abort=True, err=True)
-        ids = await engine.reindex_kb(principal, found.kb_id)
+        ids = await engine.knowledge_bases.reindex(principal, found.kb_id)
         if wait:
             documents = await ingest(engine, principal, ids)
         else:
@@ -175,7 +175,7 @@ async def _extractors(engine: Engine, principal: Principal, pipeline: str) -> in
     """How many components of the pipeline ask the language model."""
     from ingestion.pipelines import load_pipeline, open_registry
 
-    flow = await engine.get_flow(principal, pipeline)
+    flow = await engine.pipelines.get(principal, pipeline)
     graph = load_pipeline(flow.dsl, open_registry(engine.settings).registry)
     return sum("language_model" in node.component.needs for node in graph.nodes.values())
 

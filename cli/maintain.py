@@ -72,7 +72,7 @@ async def _status(ctx: typer.Context, *, as_json: bool) -> None:
     from cli import output
 
     async with opened(ctx) as (engine, principal):
-        found = await engine.status(principal)
+        found = await engine.operations.status(principal)
     if as_json:
         output.show_json(asdict(found))
         return
@@ -115,7 +115,7 @@ async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
 
     async with opened(ctx) as (engine, principal):
         with output.working("comparing"):
-            drift = await engine.reconcile(principal, repair=repair)
+            drift = await engine.operations.reconcile(principal, repair=repair)
         if repair and not drift.clean:
             with output.working("repairing"):
                 await finish_jobs(engine)
@@ -176,7 +176,7 @@ async def _restore(
         )
     async with opened(ctx) as (engine, principal):
         with output.working("rebuilding the index"):
-            await engine.reconcile(principal, repair=True)
+            await engine.operations.reconcile(principal, repair=True)
             await finish_jobs(engine)
     if as_json:
         output.show_json(_told(restored))

@@ -54,7 +54,7 @@ async def _add(
     if role not in set(Role):
         raise InvalidInput(f"no role {role!r}; allowed are {', '.join(Role)}", field="role")
     async with opened(ctx, as_user) as (engine, principal):
-        member = await engine.add_member(principal, email, name=name, role=Role(role))
+        member = await engine.people.add_member(principal, email, name=name, role=Role(role))
     if as_json:
         output.show_json(asdict(member))
     else:
@@ -65,7 +65,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.list_members(principal)
+        found = await engine.people.list_members(principal)
     if as_json:
         output.show_json({"members": [asdict(member) for member in found]})
         return
@@ -77,7 +77,7 @@ async def _remove(ctx: typer.Context, member: str, as_user: str, *, as_json: boo
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        removed = await engine.remove_member(principal, member)
+        removed = await engine.people.remove_member(principal, member)
     if as_json:
         output.show_json({"removed": removed.user_id})
     else:

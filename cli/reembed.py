@@ -61,11 +61,11 @@ async def _reembed(
     from cli.add import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
-        queued = await engine.reembed_kb(principal, name)
+        queued = await engine.knowledge_bases.reembed(principal, name)
         if wait:
             with output.working(f"embedding {queued.name} with {queued.to_space}"):
                 await finish_jobs(engine)
-        found = await engine.get_kb(principal, queued.kb_id)
+        found = await engine.knowledge_bases.get(principal, queued.kb_id)
     if as_json:
         output.show_json(asdict(queued) | {"done": found.space == queued.to_space})
         return

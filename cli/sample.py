@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.domain import Lane
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def folder() -> Path | None:
 async def seed(engine: Engine, owner: Principal) -> int:
     """Make the sample knowledge base in an installation that has none; says how many pages."""
     root = folder()
-    if root is None or await engine.list_kbs(owner):
+    if root is None or await engine.knowledge_bases.list_readable(owner):
         return 0
-    kb = await engine.create_kb(owner, NAME, description=DESCRIPTION)
-    owner = await engine.owner()  # who now may read it
+    kb = await engine.knowledge_bases.create(owner, NAME, description=DESCRIPTION)
+    owner = await engine.people.owner()  # who now may read it
     pages = sorted(root.rglob("*.md"))
     new = [
         NewDocument(path=page, filename=page.name, external_id=page.relative_to(root).as_posix())
         for page in pages
     ]
     for start in range(0, len(new), BATCH):
-        await engine.add_documents(owner, kb.id, new[start : start + BATCH], lane=Lane.BULK)
+        await engine.documents.add_many(owner, kb.id, new[start : start + BATCH], lane=Lane.BULK)
     return len(new)

@@ -73,8 +73,8 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             owner = owner or LocalOwner(engine)
             principal = await owner.now()
             if as_user:
-                principal = await engine.act_as(principal, as_user)
-            links = Links(base, lambda id_: engine.sign_link(principal, id_))
+                principal = await engine.people.act_as(principal, as_user)
+            links = Links(base, lambda id_: engine.search.sign_link(principal, id_))
             return Caller(engine, principal, links)
 
         async def scopes(_: object) -> frozenset[Scope] | None:

@@ -78,7 +78,7 @@ class Supervisor:
 
     async def _is_work_due(self) -> bool:
         try:
-            due = await self._engine.next_job_due_at()
+            due = await self._engine.operations.next_job_due_at()
         except Unavailable as error:
             if not self._is_blind:
                 log.warning("whether there is work is not known: %s", error)

@@ -35,7 +35,7 @@ async def _create(ctx: typer.Context, key: str, name: str, *, as_json: bool) -> 
     from cli import output
 
     async with opened(ctx) as (engine, principal):
-        made = await engine.create_tenant(principal, key, name=name)
+        made = await engine.people.create_tenant(principal, key, name=name)
     if as_json:
         output.show_json(asdict(made))
     else:
@@ -46,7 +46,7 @@ async def _list(ctx: typer.Context, *, as_json: bool) -> None:
     from cli import output, render
 
     async with opened(ctx) as (engine, principal):
-        found = await engine.list_tenants(principal)
+        found = await engine.people.list_tenants(principal)
     if as_json:
         output.show_json({"tenants": [asdict(tenant) for tenant in found]})
     else:

@@ -66,7 +66,7 @@ async def _create(
         allowed = ", ".join(Scope)
         raise InvalidInput(f"no scope {unknown[0]!r}; allowed are {allowed}", field="scope")
     async with opened(ctx, as_user) as (engine, principal):
-        secret, made = await engine.create_token(
+        secret, made = await engine.people.create_token(
             principal,
             name,
             scopes=[Scope(scope) for scope in scopes],
@@ -83,7 +83,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
 
     async with opened(ctx, as_user) as (engine, principal):
-        found = await engine.list_tokens(principal)
+        found = await engine.people.list_tokens(principal)
     if as_json:
         output.show_json({"tokens": [asdict(token) for token in found]})
         return
@@ -108,7 +108,7 @@ async def _revoke(ctx: typer.Context, token: str, as_user: str, *, as_json: bool
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        await engine.revoke_token(principal, token)
+        await engine.people.revoke_token(principal, token)
     if as_json:
         output.show_json({"revoked": token})
     else:

@@ -49,7 +49,7 @@ async def _up(settings: Settings, *, with_sample: bool) -> int:
             loop.add_signal_handler(name, stop.set)
     with hold(settings.home, "server", "scrubjay up"):
         async with open_engine(settings) as engine:
-            owner = await engine.owner()
+            owner = await engine.people.owner()
             try:
                 await _run_together(engine, settings, owner, stop, with_sample=with_sample)
             except ExceptionGroup as group:
@@ -81,7 +81,7 @@ async def _greet(
     engine: Engine, owner: Principal, stop: asyncio.Event, *, with_sample: bool
 ) -> None:
     pages = await sample.seed(engine, owner) if with_sample else 0
-    owner = await engine.owner()  # who by now may read the sample
+    owner = await engine.people.owner()  # who by now may read the sample
     if pages:
         _say(f"Loading a sample knowledge base: {pages} pages of a real employee handbook.")
         answer = await _first_answer(engine, owner, stop)
@@ -99,14 +99,14 @@ async def _first_answer(engine: Engine, owner: Principal, stop: asyncio.Event) -
     while not stop.is_set() and time.monotonic() < deadline:
         kb = await _sample_status(engine, owner)
         if kb is not None and kb.documents == sum(kb.states.values()):
-            return await engine.answer(owner, sample.QUESTION, kb=sample.NAME, door="cli")
+            return await engine.answers.answer(owner, sample.QUESTION, kb=sample.NAME, door="cli")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.3)
     return None
 
 
 async def _sample_status(engine: Engine, owner: Principal) -> KbStatus | None:
-    status = await engine.status(owner)
+    status = await engine.operations.status(owner)
     return next((kb for kb in status.knowledge_bases if kb.name == sample.NAME), None)
 
 

@@ -60,7 +60,7 @@ async def _watch(
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        events = engine.watch(principal, documents, kb=kb)
+        events = engine.documents.watch(principal, documents, kb=kb)
         if as_json:
             latest = await _as_json(events)
         elif output.to_person() and not log:

@@ -117,7 +117,7 @@ async def run_trial(
 async def _work(
     engine: Engine, blobs: FolderBlobs, name: str, file: Path, chunking: Mapping[str, Any]
 ) -> Work:
-    tenant_id = (await engine.owner()).tenant_id
+    tenant_id = (await engine.people.owner()).tenant_id
     return Work(
         tenant_id=tenant_id,
         kb_id="",

@@ -58,7 +58,7 @@ class Credentials:
         self._access_tokens = access_tokens
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._revocations = engine.revocations
+        self._revocations = engine.people.revocations
         self._newest: datetime | None = None
         self._looked_at = float("-inf")
 
@@ -81,21 +81,21 @@ class Credentials:
     async def _verify(self, token: str) -> tuple[Principal, float]:
         """The principal and for how long the token surely lasts."""
         if token.startswith(OURS) and self._api_tokens:
-            return await self._engine.authenticate(token), REMEMBERED_S
+            return await self._engine.people.authenticate(token), REMEMBERED_S
         if token.startswith(OURS) or self._access_tokens is None:
             raise Unauthenticated(_REFUSED)
         principal, ends_at = await self._access_tokens.principal(token)
         return principal, REMEMBERED_S if ends_at is None else max(0.0, ends_at - time.time())
 
     async def _drop_revoked(self) -> None:
-        if self._engine.revocations != self._revocations:
-            self._revocations = self._engine.revocations
+        if self._engine.people.revocations != self._revocations:
+            self._revocations = self._engine.people.revocations
             self._known.clear()
         now = self._clock()
         if now - self._looked_at < LOOK_S:
             return
         self._looked_at = now
-        newest = await self._engine.newest_revocation()
+        newest = await self._engine.people.newest_revocation()
         if newest != self._newest:
             self._newest = newest
             self._known.clear()

@@ -93,7 +93,9 @@ def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
     async def caller(request: Request | None) -> Caller:
         assert request is not None  # noqa: S101 (only HTTP comes here)
         principal = _principal(request)
-        links = Links(base_url(settings, request), lambda id_: engine.sign_link(principal, id_))
+        links = Links(
+            base_url(settings, request), lambda id_: engine.search.sign_link(principal, id_)
+        )
         return Caller(engine, principal, links)
 
     async def scopes(request: Request | None) -> frozenset[Permission] | None:

@@ -106,7 +106,7 @@ class OAuth:
             email=email_of(claims, self._provider.email_claim),
             scopes=scopes_of(claims) | self._provider.scopes,
         )
-        principal = await self._engine.principal_of_subject(self._provider.tenant, who)
+        principal = await self._engine.people.principal_of_subject(self._provider.tenant, who)
         ends_at = claims.get("exp")
         return principal, float(ends_at) if isinstance(ends_at, int | float) else None
 

@@ -40,8 +40,10 @@ def uri_of(knowledge_base: str, document_id: str) -> str:
 
 async def listed_documents(caller: Caller) -> list[ListedResource]:
     """The newest documents that answer and that the caller may read."""
-    names = {kb.id: kb.name for kb in await caller.engine.list_kbs(caller.principal)}
-    page = await caller.engine.list_documents(caller.principal, state="ready", limit=LISTED)
+    names = {
+        kb.id: kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)
+    }
+    page = await caller.engine.documents.page(caller.principal, state="ready", limit=LISTED)
     return [
         ListedResource(
             uri=uri_of(names.get(document.kb_id, document.kb_id), document.id),
@@ -67,7 +69,7 @@ def add_resources(server: KnowledgeServer, door: Door) -> None:
         uri = uri_of(knowledge_base, id)
         try:
             caller = await door.caller(context.request_context.request)
-            page = await caller.engine.fetch(caller.principal, id)
+            page = await caller.engine.search.fetch(caller.principal, id)
         except (InvalidInput, NotFound):
             raise ResourceNotFoundError(f"Unknown resource: {uri}") from None
         except EngineError as error:
@@ -93,14 +95,14 @@ def add_resources(server: KnowledgeServer, door: Door) -> None:
 
 
 async def _names(caller: Caller, begun: str) -> list[str]:
-    names = [kb.name for kb in await caller.engine.list_kbs(caller.principal)]
+    names = [kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)]
     return [name for name in names if name.casefold().startswith(begun.casefold())]
 
 
 async def _ids(caller: Caller, knowledge_base: str, begun: str) -> list[str]:
     """Ids of documents that begin so, or whose title holds what was typed."""
     try:
-        page = await caller.engine.list_documents(
+        page = await caller.engine.documents.page(
             caller.principal, knowledge_base, state="ready", limit=LOOKED_THROUGH
         )
     except NotFound:

@@ -186,7 +186,7 @@ class KnowledgeServer(MCPServer[Any]):
         from engine.operations.tool_call_log import Called  # noqa: PLC0415 (loaded with the engine by now)
 
         principal = call.caller.principal
-        call.caller.engine.note_call(
+        call.caller.engine.operations.note_call(
             Called(
                 tenant_id=principal.tenant_id,
                 user_id=principal.user_id,

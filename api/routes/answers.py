@@ -25,11 +25,13 @@ async def ask(request: Request) -> Response:
     body = await read_body(request, AskBody)
     require(principal, Scope.KB_ASK)
     if body.kb:
-        await service.engine.get_kb(principal, body.kb)  # a wrong name is told before the stream
+        await service.engine.knowledge_bases.get(
+            principal, body.kb
+        )  # a wrong name is told before the stream
     links = service.links(request, principal)
-    events = service.engine.ask(
+    events = service.engine.answers.ask(
         principal,
-        service.engine.audience_of_asker(principal),
+        service.engine.people.audience_of_asker(principal),
         body.question,
         kb=body.kb,
         conversation_id=body.conversation_id,
@@ -59,10 +61,10 @@ async def search(request: Request) -> Response:
     principal = await principal_of(request)
     body = await read_body(request, SearchBody)
     with service.timed("search"):
-        result = await service.engine.search(
+        result = await service.engine.search.find(
             principal, body.query, kb=body.kb, limit=body.limit, mode=body.mode
         )
-    result = replace(result, hits=await service.engine.at_messages(principal, result.hits))
+    result = replace(result, hits=await service.engine.search.at_messages(principal, result.hits))
     return JSONResponse(serializers.search(result, service.links(request, principal).url))
 
 
@@ -70,7 +72,7 @@ async def fetch(request: Request) -> Response:
     """A page of text by the id of a hit, a citation, a document or a next page."""
     service = service_of(request)
     principal = await principal_of(request)
-    page = await service.engine.fetch(principal, request.path_params["id"])
+    page = await service.engine.search.fetch(principal, request.path_params["id"])
     return JSONResponse(serializers.page(page, service.links(request, principal).url))
 
 
@@ -78,7 +80,7 @@ async def knowledge_bases(request: Request) -> Response:
     """The knowledge bases the caller may read."""
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
-    listed = await service_of(request).engine.list_kbs(principal)
+    listed = await service_of(request).engine.knowledge_bases.list_readable(principal)
     return JSONResponse({"knowledge_bases": [serializers.knowledge_base(kb) for kb in listed]})
 
 

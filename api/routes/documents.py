@@ -29,7 +29,7 @@ async def index(request: Request) -> Response:
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
     query = read_query(request, DocumentsQuery)
-    page = await service_of(request).engine.list_documents(
+    page = await service_of(request).engine.documents.page(
         principal, query.kb, state=query.state, limit=query.limit, cursor=query.cursor
     )
     return JSONResponse(serializers.documents(page.documents) | {"next_cursor": page.next_cursor})
@@ -46,7 +46,9 @@ async def add(request: Request) -> Response:
         if not isinstance(kb, str) or not kb:
             raise InvalidInput("kb: name the knowledge base that takes the files.", field="kb")
         new = await read_documents(form)
-    added = await service.engine.add_documents(principal, kb, new, correlation_id=correlation_id())
+    added = await service.engine.documents.add_many(
+        principal, kb, new, correlation_id=correlation_id()
+    )
     handles = [
         {
             "id": item.document_id,
@@ -65,8 +67,8 @@ async def show(request: Request) -> Response:
     engine = service_of(request).engine
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
-    document = await engine.get_document(principal, request.path_params["id"])
-    why = await engine.why_document(principal, document.id)
+    document = await engine.documents.get(principal, request.path_params["id"])
+    why = await engine.documents.explain(principal, document.id)
     asked = {"upload_options": document.details.get(KEY, {})}
     known = serializers.document(document) | {"progress": document.progress, "message": why}
     return JSONResponse(known | asked)
@@ -77,8 +79,8 @@ async def events(request: Request) -> Response:
     engine = service_of(request).engine
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
-    document = await engine.get_document(principal, request.path_params["id"])
-    return stream(_as_events(engine.watch(principal, [document.id])))
+    document = await engine.documents.get(principal, request.path_params["id"])
+    return stream(_as_events(engine.documents.watch(principal, [document.id])))
 
 
 async def all_events(request: Request) -> Response:
@@ -88,8 +90,10 @@ async def all_events(request: Request) -> Response:
     require(principal, Scope.KB_READ)
     query = read_query(request, EventsQuery)
     if query.kb:
-        await engine.get_kb(principal, query.kb)  # a wrong name is told before the stream
-    return stream(_as_events(engine.watch(principal, kb=query.kb)))
+        await engine.knowledge_bases.get(
+            principal, query.kb
+        )  # a wrong name is told before the stream
+    return stream(_as_events(engine.documents.watch(principal, kb=query.kb)))
 
 
 async def _as_events(watching: AsyncIterator[list[Watched]]) -> AsyncIterator[str]:
@@ -113,7 +117,7 @@ async def _as_events(watching: AsyncIterator[list[Watched]]) -> AsyncIterator[st
 async def delete(request: Request) -> Response:
     """Take a document out of every answer from this instant."""
     principal = await principal_of(request)
-    document = await service_of(request).engine.delete_document(
+    document = await service_of(request).engine.documents.delete(
         principal, request.path_params["id"]
     )
     return JSONResponse({"deleted": True, "id": document.id})
@@ -122,7 +126,9 @@ async def delete(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """Counts by knowledge base and the work in progress."""
     principal = await principal_of(request)
-    return JSONResponse(serializers.status(await service_of(request).engine.status(principal)))
+    return JSONResponse(
+        serializers.status(await service_of(request).engine.operations.status(principal))
+    )
 
 
 ROUTES = (

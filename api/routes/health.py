@@ -20,7 +20,7 @@ NOT_A_DEPENDENCY = {"checked_at"}
 
 async def health(request: Request) -> Response:
     """Whether every dependency is well; which one is not is for the log and `doctor` to say."""
-    found = await service_of(request).engine.health()
+    found = await service_of(request).engine.operations.health()
     well = not any(text for name, text in found.items() if name not in NOT_A_DEPENDENCY)
     return _said(well=well)
 
@@ -46,7 +46,7 @@ async def metrics(request: Request) -> Response:
     gauges: list[Sample] = []
     counters = _counters("server", service.engine.index.figures())
     if Scope.KB_READ in principal.scopes:
-        status = await service.engine.status(principal)
+        status = await service.engine.operations.status(principal)
         gauges = _gauges(status)
         for worker, figures in sorted(status.figures.items()):
             counters += _counters(worker, figures)

@@ -44,7 +44,7 @@ async def front(request: Request) -> Response:
         question=question,
         kb=kb,
         answer=answer,
-        status=await service.engine.status(principal),
+        status=await service.engine.operations.status(principal),
         assistants=assistants(
             base_url(service.settings, request), service.settings.home, is_keyless=is_keyless
         ),
@@ -57,8 +57,8 @@ async def _answered(
 ) -> str:
     """The answer as HTML, or the reason why there is none."""
     require(principal, Scope.KB_ASK)
-    audience = service.engine.audience_of_asker(principal)
-    events = service.engine.ask(principal, audience, question, kb=kb, door="http")
+    audience = service.engine.people.audience_of_asker(principal)
+    events = service.engine.answers.ask(principal, audience, question, kb=kb, door="http")
     try:
         with service.timed("ask"):
             return render_answer(await last_answer(events), links)
@@ -82,10 +82,12 @@ async def ask(request: Request) -> Response:
 async def _events(
     service: Service, principal: Principal, links: Links, question: str, kb: str
 ) -> AsyncIterator[str]:
-    audience = service.engine.audience_of_asker(principal)
+    audience = service.engine.people.audience_of_asker(principal)
     try:
         with service.timed("ask"):
-            async for item in service.engine.ask(principal, audience, question, kb=kb, door="http"):
+            async for item in service.engine.answers.ask(
+                principal, audience, question, kb=kb, door="http"
+            ):
                 if isinstance(item, Answered):
                     yield event("answered", {"html": render_answer(item.answer, links)})
                 elif isinstance(item, Delta):
@@ -117,7 +119,7 @@ def render_answer(answer: Answer, links: Links) -> str:
 async def state(request: Request) -> Response:
     """The part of the page that shows ingestion; the script asks for it again and again."""
     principal = await principal_of(request)
-    status = await service_of(request).engine.status(principal)
+    status = await service_of(request).engine.operations.status(principal)
     return HTMLResponse(render("state.html", status=status))
 
 

@@ -26,10 +26,10 @@ async def view(request: Request) -> Response:
     """One page of a document."""
     engine = service_of(request).engine
     signed = request.path_params["signed"]
-    page = await engine.open_link(signed)
+    page = await engine.search.open_link(signed)
     at = request.query_params.get("at", "")
     if at:
-        page = await engine.open_link(links.turn(engine.secrets, signed, _page_id(page, at)))
+        page = await engine.search.open_link(links.turn(engine.secrets, signed, _page_id(page, at)))
     response = render_page(
         "viewer.html",
         page=page,

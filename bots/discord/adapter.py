@@ -30,8 +30,8 @@ from bots.replies import Reply, Source
 from engine import clock
 from engine.access.discord_access import is_bot, is_public, may_read, subject_of
 from engine.chats.channels import NewChannel, NewPerson
-from engine.chats.posts import PostInfo
-from engine.chats.workspaces import Person
+from engine.chats.post_rows import PostInfo
+from engine.chats.sender_rows import Person
 from engine.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -77,14 +77,16 @@ class DiscordPlatform:
 
     async def learn(self, spot: Spot) -> None:
         """Ask Discord for whom and what is not known since yesterday; what it refuses stays so."""
-        chat = self._engine.chat
+        chat = self._engine.chats
         if name := spot.details.get("who"):  # the interaction itself has told
             is_admin = bool(spot.details.get("manages"))
-            await chat.learn_person(spot.met, Person(name, is_full_member=True, is_admin=is_admin))
-        stale = await chat.stale(spot.met)
+            await chat.senders.learn_person(
+                spot.met, Person(name, is_full_member=True, is_admin=is_admin)
+            )
+        stale = await chat.senders.stale(spot.met)
         if stale.person:
             with contextlib.suppress(DiscordTrouble):
-                await chat.learn_person(spot.met, await self.person(spot))
+                await chat.senders.learn_person(spot.met, await self.person(spot))
         if stale.channel and spot.met.channel_id is not None:
             try:
                 await self.learn_channel(spot)
@@ -118,7 +120,7 @@ class DiscordPlatform:
             for member in ([] if public else await self._members(spot.workspace))
             if not is_bot(member) and may_read(server, channel, member)
         ]
-        history = self._engine.history
+        history = self._engine.chats.history
         place = await history.place(self.name, spot.workspace)
         told = NewChannel(spot.channel, str(channel.get("name") or spot.channel), is_public=public)
         await history.put_channels(place, [told], at=at)
@@ -403,7 +405,7 @@ class DiscordPlatform:
             if trouble.retry_in_s is not None:
                 raise
             return ""
-        taken = await self._engine.chat.messages_in(post.met, post.channel, post.thread)
+        taken = await self._engine.chats.posts.messages_in(post.met, post.channel, post.thread)
         for message in sorted(page, key=lambda one: int(one["id"])):
             ours = str((message.get("author") or {}).get("id")) == str(me["id"])
             if not ours or str(message["id"]) in taken:
@@ -426,7 +428,7 @@ class DiscordPlatform:
         except DiscordTrouble as trouble:
             rows[0] = ("Discord", str(trouble))
         if spot.met.channel_id is not None:
-            stale = await self._engine.chat.stale(spot.met)
+            stale = await self._engine.chats.senders.stale(spot.met)
             known = "asked of Discord at the next question" if stale.channel else "known"
             rows.append(("who may read this channel", known))
         return rows

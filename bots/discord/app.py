@@ -29,7 +29,7 @@ from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
 from bots.platform import Spot
 from bots.reception import Reception
 from engine import clock
-from engine.chats.workspaces import Met, Person, Sighting
+from engine.chats.sender_rows import Met, Person, Sighting
 from engine.clock import new_id
 from engine.engine import Engine
 from engine.errors import EngineError, NotFound
@@ -163,7 +163,7 @@ class DiscordApp:
         await self._withdraw(Where(str(data.get("parent_id"))), str(data.get("id")))
 
     async def _withdraw(self, where: Where, message_id: str) -> None:
-        whose = await self._engine.chat.whose_question(NAME, where.channel, message_id)
+        whose = await self._engine.chats.posts.whose_question(NAME, where.channel, message_id)
         if whose is None:
             return
         workspace, person = whose
@@ -207,7 +207,7 @@ class DiscordApp:
 
     async def _home(self, person: str) -> str:
         """The server a direct message belongs to: where its author was met last, else is a member."""
-        if homes := await self._engine.chat.homes_of(NAME, person):
+        if homes := await self._engine.chats.senders.homes_of(NAME, person):
             return homes[0]
         return await self.onboarding.find_home(person)
 
@@ -360,7 +360,7 @@ class DiscordApp:
         post_id = value.partition(":")[0]
         found = None
         if post_id:
-            found = await self._engine.chat.workspace_of_post(NAME, told.person, post_id)
+            found = await self._engine.chats.posts.workspace_of(NAME, told.person, post_id)
         workspace = found or await self._home(told.person)
         if not workspace:
             raise NotFound(self.onboarding.explanation(""))
@@ -381,12 +381,12 @@ class DiscordApp:
     async def _setup_form(self, told: Interaction) -> Raw:
         workspace = await self._workspace(told)
         met = await self._met(told, workspace)
-        caller = await self._engine.chat.caller(met)
-        kbs = await self._engine.chat.managed_kbs(caller)
-        channel = await self._engine.chat.channel(met)
+        caller = await self._engine.chats.senders.caller(met)
+        kbs = await self._engine.knowledge_bases.list_managed(caller.principal)
+        channel = await self._engine.chats.senders.channel(met)
         if channel is None:
             raise NotFound("Do this in the channel you want to set up.")
-        behaviour = await self._engine.chat.behaviour(met)
+        behaviour = await self._engine.chats.senders.behaviour(met)
         bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
         names = [kb.name for kb in kbs]
         if not names:
@@ -399,10 +399,10 @@ class DiscordApp:
     async def _met(self, told: Interaction, workspace: str) -> Met:
         """Who acts, with what the interaction itself tells of them."""
         channel = "" if told.where.place == "direct" else told.where.channel
-        met = await self._engine.chat.meet(Sighting(NAME, workspace, told.person, channel))
+        met = await self._engine.chats.senders.meet(Sighting(NAME, workspace, told.person, channel))
         if told.member:
             person = Person(told.name, is_full_member=True, is_admin=told.is_manager)
-            await self._engine.chat.learn_person(met, person)
+            await self._engine.chats.senders.learn_person(met, person)
         return met
 
     async def _on_completion(self, told: Interaction) -> None:
@@ -410,7 +410,7 @@ class DiscordApp:
         try:
             async with asyncio.timeout(FORM_S):
                 workspace = await self._workspace(told)
-                caller = await self._engine.chat.caller(await self._met(told, workspace))
+                caller = await self._engine.chats.senders.caller(await self._met(told, workspace))
                 given = tree.read(told.data)
                 choices = await completion.choices(
                     self._engine, caller, given, self.directory, workspace, told.member

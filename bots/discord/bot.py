@@ -106,7 +106,7 @@ class DiscordBot:
     async def _keep_house(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self._engine.chat.purge_due()
+                await self._engine.chats.installations.purge_due()
             except EngineError as error:
                 log.warning("what removed servers left was not purged: %s", error)
             await pause(stop, PURGE_S)

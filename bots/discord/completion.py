@@ -9,7 +9,7 @@ from bots.discord import tree
 from bots.discord.directory import Directory
 from bots.discord.permissions import TALK, held
 from engine.access.discord_access import VIEW
-from engine.chats.workspaces import Caller
+from engine.chats.callers import Caller
 from engine.commands.table import COMMANDS, WORKSPACE, Permission
 from engine.engine import Engine
 from engine.search.links import is_web_address
@@ -50,8 +50,8 @@ async def choices(
 
 async def _kbs(engine: Engine, caller: Caller, *, manages: bool) -> list[str]:
     if manages:
-        return [kb.name for kb in await engine.chat.managed_kbs(caller)]
-    return [kb.name for kb in await engine.list_kbs(caller.principal)]
+        return [kb.name for kb in await engine.knowledge_bases.list_managed(caller.principal)]
+    return [kb.name for kb in await engine.knowledge_bases.list_readable(caller.principal)]
 
 
 def _channels(
@@ -69,7 +69,7 @@ def _channels(
 
 async def _pages(engine: Engine, caller: Caller) -> list[tuple[str, str]]:
     """Documents by their web address, with their titles."""
-    page = await engine.list_documents(caller.principal, limit=DOCUMENTS_MAX)
+    page = await engine.documents.page(caller.principal, limit=DOCUMENTS_MAX)
     found = [(one.title, one.external_id) for one in page.documents]
     return [(f"{title} · {url}", url) for title, url in found if is_web_address(url)]
 

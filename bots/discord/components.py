@@ -16,7 +16,7 @@ from typing import Any
 from bots import replies
 from bots.discord import markup, splitting
 from bots.replies import Button, Reply, Source
-from engine.chats.posts import REASONS
+from engine.chats.feedback import REASONS
 
 Json = dict[str, Any]
 

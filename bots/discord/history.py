@@ -54,7 +54,7 @@ class Keeper:
     """See the module. `hear` may be called for events side by side: a server's keep their order."""
 
     def __init__(self, engine: Engine) -> None:
-        self._history = engine.history
+        self._history = engine.chats.history
         self._servers: dict[str, Server] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._us = ""

@@ -24,7 +24,8 @@ from bots.reception import Reception
 from bots.replies import Reply
 from engine import clock
 from engine.access.discord_access import VIEW
-from engine.chats.workspaces import NewInstallation, Person, Sighting
+from engine.chats.installation_rows import NewInstallation
+from engine.chats.sender_rows import Person, Sighting
 from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
 
@@ -69,7 +70,7 @@ class Onboarding:
         if time.monotonic() - self._known.get(guild_id, -CACHED_S) < CACHED_S:
             return True
         try:
-            await self._engine.chat.find_installation(NAME, team_id=guild_id)
+            await self._engine.chats.installations.find(NAME, team_id=guild_id)
         except NotFound:
             self._known.pop(guild_id, None)
             return False
@@ -98,13 +99,13 @@ class Onboarding:
             raise InvalidInput("Say this on the server that is to be connected.", field="key")
         if not told.is_manager:
             raise Forbidden("Connecting a server takes its Manage Server permission.")
-        tenant_id = await self._engine.chat.redeem_key(key, told.guild)
+        tenant_id = await self._engine.chats.installations.redeem_key(key, told.guild)
         name = await install(
             self._engine, self._platform.api, tenant_id, told.guild, by=told.person
         )
-        met = await self._engine.chat.meet(Sighting(NAME, told.guild, told.person))
+        met = await self._engine.chats.senders.meet(Sighting(NAME, told.guild, told.person))
         person = Person(told.name, is_full_member=True, is_admin=True)
-        await self._engine.chat.learn_person(met, person)
+        await self._engine.chats.senders.learn_person(met, person)
         if told.where.place == "channel":
             await self._reception.joined(Joined(NAME, told.guild, told.where.channel, told.person))
         return (
@@ -114,7 +115,7 @@ class Onboarding:
     async def find_home(self, person: str) -> str:
         """A connected server that somebody is a member of; empty where there is none."""
         asked = 0
-        for installed in await self._engine.chat.list_installations():
+        for installed in await self._engine.chats.installations.list_all():
             if installed.platform != NAME or installed.state != "active" or asked >= HOMES_MAX:
                 continue
             asked += 1
@@ -159,13 +160,13 @@ class Onboarding:
     async def left(self, guild_id: str) -> None:
         """The bot was removed from a server."""
         self._known.pop(guild_id, None)
-        await self._engine.chat.pause_installation(NAME, team_id=guild_id)
+        await self._engine.chats.installations.pause(NAME, team_id=guild_id)
 
     async def compare(self, ready: Mapping[str, Any]) -> None:
         """At the beginning of a session: pause what the bot was removed from meanwhile."""
         shard, shards = ready.get("shard") or (0, 1)
         here = {str(one.get("id")) for one in ready.get("guilds") or ()}
-        for installed in await self._engine.chat.list_installations():
+        for installed in await self._engine.chats.installations.list_all():
             if installed.platform != NAME or installed.state != "active":
                 continue
             mine = (int(installed.team_id) >> 22) % shards == shard
@@ -198,9 +199,9 @@ async def install(
         bot_user_id=str(me["id"]),
         installed_by=by,
     )
-    await engine.chat.install(tenant_id, new)
+    await engine.chats.installations.install(tenant_id, new)
     # Its channels, and who reads them, are asked for: they can be named in commands then.
-    await engine.history.lost_all(await engine.history.place(NAME, guild_id))
+    await engine.chats.history.lost_all(await engine.chats.history.place(NAME, guild_id))
     return name
 
 

@@ -19,7 +19,7 @@ from bots.discord.directory import Target
 from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
 from bots.platform import Spot
 from bots.replies import Reply, one_line
-from engine.chats.posts import PostInfo
+from engine.chats.post_rows import PostInfo
 from engine.engine import Engine
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class DiscordScreen:
     async def _begin(self, part: components.Part) -> None:
         posted = await self._platform.send(await self._where(), part, nonce=self._nonce(0))
         self._message_id = str(posted["id"])
-        await self._engine.chat.note_message(self._post.id, self._message_id)
+        await self._engine.chats.posts.note_message(self._post.id, self._message_id)
 
     def _nonce(self, n: int) -> str:
         return f"{self._post.id.replace('-', '')[-20:]}-{n}"
@@ -184,7 +184,7 @@ class DiscordScreen:
         path = f"channels/{(await self._where()).channel}/messages"
         query: dict[str, str | int] = {"limit": CONTINUED_MAX, "after": self._message_id}
         page = await self._api.call("GET", path, query=query)
-        taken = await self._engine.chat.messages_in(
+        taken = await self._engine.chats.posts.messages_in(
             self._post.met, self._post.channel, self._post.thread
         )
         found: list[Mapping[str, Any]] = []
@@ -233,7 +233,7 @@ class DiscordScreen:
             found = await self._platform.find_message(self._post, await self._where())
             if found:
                 self._message_id = found
-                await self._engine.chat.note_message(self._post.id, found)
+                await self._engine.chats.posts.note_message(self._post.id, found)
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:

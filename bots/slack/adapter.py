@@ -14,8 +14,9 @@ from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
 from bots.slack.screen import BLOCKS_REFUSED, SlackScreen, metadata, whisper
 from engine import clock
-from engine.chats.posts import PostInfo
-from engine.chats.workspaces import Installed, Met, Person
+from engine.chats.installation_rows import Installed
+from engine.chats.post_rows import PostInfo
+from engine.chats.sender_rows import Met, Person
 from engine.engine import Engine
 from engine.errors import NotFound
 
@@ -46,7 +47,7 @@ class SlackPlatform:
         if known is not None and time.monotonic() - known[0] < CACHED_S:
             return known[1]
         try:
-            found = await self._engine.chat.installation_of(met)
+            found = await self._engine.chats.installations.of(met)
         except NotFound as error:
             raise Undelivered(str(error)) from None
         self._known[met.workspace_id] = (time.monotonic(), found)
@@ -64,7 +65,7 @@ class SlackPlatform:
         except SlackTrouble as trouble:
             if trouble.code in REVOKED:
                 self.forget()
-                await self._engine.chat.pause_installation(
+                await self._engine.chats.installations.pause(
                     self.name, team_id=installed.team_id, enterprise_id=installed.enterprise_id
                 )
             raise
@@ -73,12 +74,12 @@ class SlackPlatform:
 
     async def learn(self, spot: Spot) -> None:
         """Ask Slack for whom and what is not known since yesterday; what it refuses stays unknown."""
-        stale = await self._engine.chat.stale(spot.met)
+        stale = await self._engine.chats.senders.stale(spot.met)
         with contextlib.suppress(SlackTrouble):
             if stale.person:
                 person = await self.person(spot)
                 if person is not None:
-                    await self._engine.chat.learn_person(spot.met, person)
+                    await self._engine.chats.senders.learn_person(spot.met, person)
         if stale.channel and spot.met.channel_id is not None:
             try:
                 await self.learn_channel(spot)
@@ -97,9 +98,9 @@ class SlackPlatform:
         members = await self._members(spot)
         if members is None:
             return
-        unknown = await self._engine.chat.unknown_people(met, members)
+        unknown = await self._engine.chats.senders.unknown_people(met, members)
         people = await self._people(spot, unknown)
-        await self._engine.chat.learn_channel(
+        await self._engine.chats.senders.learn_channel(
             met,
             name=str(info.get("name") or channel),
             is_public=bool(info.get("is_channel")) and not info.get("is_private"),
@@ -280,7 +281,7 @@ class SlackPlatform:
         if scopes := self.missing_scopes():
             rows.append(("scopes", f"missing: {', '.join(scopes)}; install the app again"))
         if spot.met.channel_id is not None:
-            stale = await self._engine.chat.stale(spot.met)
+            stale = await self._engine.chats.senders.stale(spot.met)
             known = "asked of Slack at the next question" if stale.channel else "known"
             rows.append(("who is in this channel", known))
         return rows
@@ -300,7 +301,7 @@ class SlackPlatform:
         )
         messages = [m for m in page.get("messages") or [] if m.get("text")]
         subjects = {str(m.get("user", "")) for m in messages}
-        names = await self._engine.chat.names_of(spot.met, subjects)
+        names = await self._engine.chats.senders.names_of(spot.met, subjects)
         said = []
         for message in messages:
             text, _, _ = markup.read_text(str(message["text"]))
@@ -325,7 +326,7 @@ class SlackPlatform:
             if trouble.retry_in_s is not None:
                 raise
             return ""
-        taken = await self._engine.chat.messages_in(spot.met, spot.channel, spot.thread)
+        taken = await self._engine.chats.posts.messages_in(spot.met, spot.channel, spot.thread)
         for message in page.get("messages") or []:
             if message.get("user") != installed.bot_user_id or message["ts"] in taken:
                 continue
@@ -350,10 +351,10 @@ class LateScreen:
     async def _opened(self) -> SlackScreen:
         if self._screen is None:
             installed = await self._platform.installed(self._post.met)
-            chat = self._platform._engine.chat  # noqa: SLF001 (its own platform)
+            chat = self._platform._engine.chats  # noqa: SLF001 (its own platform)
 
             async def note(message_id: str) -> None:
-                await chat.note_message(self._post.id, message_id)
+                await chat.posts.note_message(self._post.id, message_id)
 
             async def find() -> str:
                 return await self._platform.find_message(self._post, self._spot)

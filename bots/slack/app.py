@@ -27,7 +27,9 @@ from bots.slack.history import Keeper, channel_of, read_heard
 from bots.slack.payloads import Gone, Opened, Whose
 from engine import clock
 from engine.chats.arrivals import Heard
-from engine.chats.workspaces import Caller, Installed, Met, Sighting
+from engine.chats.callers import Caller
+from engine.chats.installation_rows import Installed
+from engine.chats.sender_rows import Met, Sighting
 from engine.commands.table import parse
 from engine.engine import Engine
 from engine.errors import EngineError, InvalidInput, NotFound
@@ -104,7 +106,7 @@ class SlackApp:
         known = self._installed.get(key)
         if known is not None and time.monotonic() - known[0] < CACHED_S:
             return known[1]
-        found = await self._engine.chat.find_installation(
+        found = await self._engine.chats.installations.find(
             payloads.NAME, team_id=team_id, enterprise_id=enterprise_id
         )
         self._installed[key] = (time.monotonic(), found)
@@ -137,7 +139,7 @@ class SlackApp:
             case Joined():
                 await self._reception.joined(event)
             case Gone():
-                await self._engine.chat.pause_installation(
+                await self._engine.chats.installations.pause(
                     payloads.NAME, team_id=event.team_id, enterprise_id=event.enterprise_id
                 )
                 self.forget()
@@ -148,7 +150,7 @@ class SlackApp:
 
     async def _learn_anew(self, whose: Whose, channel: str) -> None:
         """Ask Slack who is in a channel now."""
-        met = await self._engine.chat.meet(
+        met = await self._engine.chats.senders.meet(
             Sighting(payloads.NAME, whose.team_id, whose.bot_user_id, channel, whose.enterprise_id)
         )
         spot = Spot(payloads.NAME, whose.team_id, channel, whose.bot_user_id, met)
@@ -214,22 +216,22 @@ class SlackApp:
         view_id = str((opened.get("view") or {}).get("id", ""))
         spot = Spot(said.platform, said.workspace, said.channel, said.person, met)
         await self._platform.learn(spot)
-        caller = await self._engine.chat.caller(met)
+        caller = await self._engine.chats.senders.caller(met)
         view = await self._setup_form(caller, said.channel)
         await self._platform.api.call(installed.token, "views.update", view_id=view_id, view=view)
 
     async def _setup_form(self, caller: Caller, channel_id: str) -> views.View:
         view = views.loading("Set up")
         try:
-            kbs = await self._engine.chat.managed_kbs(caller)
+            kbs = await self._engine.knowledge_bases.list_managed(caller.principal)
         except EngineError:
             view["blocks"] = views.setup_refused()
             return view
-        channel = await self._engine.chat.channel(caller.met)
+        channel = await self._engine.chats.senders.channel(caller.met)
         if channel is None:
             view["blocks"] = views.setup_elsewhere()
             return view
-        behaviour = await self._engine.chat.behaviour(caller.met)
+        behaviour = await self._engine.chats.senders.behaviour(caller.met)
         names = [kb.name for kb in kbs]
         bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
         return views.setup_form(names, channel_id, channel.name, kb=bound, mode=behaviour.mode)
@@ -244,14 +246,14 @@ class SlackApp:
 
     async def _meet(self, said: Said | Pressed) -> Met:
         channel = "" if said.place == "direct" else said.channel
-        return await self._engine.chat.meet(
+        return await self._engine.chats.senders.meet(
             Sighting(said.platform, said.workspace, said.person, channel, said.enterprise)
         )
 
     # The home
 
     async def _show_home(self, opened: Opened, whose: Whose) -> None:
-        met = await self._engine.chat.meet(
+        met = await self._engine.chats.senders.meet(
             Sighting(payloads.NAME, whose.team_id, opened.person, "", whose.enterprise_id)
         )
         spot = Spot(payloads.NAME, whose.team_id, opened.channel, opened.person, met)
@@ -264,11 +266,11 @@ class SlackApp:
             )
             return
         await self._platform.learn(spot)
-        caller = await self._engine.chat.caller(met)
-        kbs = await self._engine.list_kbs(caller.principal)
+        caller = await self._engine.chats.senders.caller(met)
+        kbs = await self._engine.knowledge_bases.list_readable(caller.principal)
         health: list[tuple[str, str]] = []
         if caller.is_admin:
-            health = list((await self._engine.health()).items()) + self.health()
+            health = list((await self._engine.operations.health()).items()) + self.health()
         await self._platform.call(
             met,
             "views.publish",
@@ -276,9 +278,9 @@ class SlackApp:
             view=views.home(
                 views.Home(
                     name=caller.principal.name,
-                    linked_to=await self._engine.chat.linked_member(met),
+                    linked_to=await self._engine.chats.senders.linked_member(met),
                     kbs=[(kb.name, kb.document_count) for kb in kbs],
-                    recent=await self._engine.chat.recent_posts(met),
+                    recent=await self._engine.chats.posts.recent(met),
                     command=self._platform.command,
                     is_admin=caller.is_admin,
                     health=health,

@@ -102,8 +102,8 @@ class SlackBot:
                 f"slack.bot_token is refused by Slack ({trouble.code}): copy the Bot User OAuth"
                 " Token of your app anew."
             ) from None
-        owner = await self._engine.owner()
-        await self._engine.chat.install(owner.tenant_id, new)
+        owner = await self._engine.people.owner()
+        await self._engine.chats.installations.install(owner.tenant_id, new)
         missing = (
             sorted(set(manifest.scopes_of(self._settings.slack)) - set(new.scopes))
             if new.scopes
@@ -163,7 +163,7 @@ class SlackBot:
     async def _keep_house(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self._engine.chat.purge_due()
+                await self._engine.chats.installations.purge_due()
             except EngineError as error:
                 log.warning("what uninstalled workspaces left was not purged: %s", error)
             await _pause(stop, PURGE_S)
@@ -206,7 +206,7 @@ class SlackBot:
     def _handle_install(self, query: str) -> HttpAnswer:
         state = _parameter(query, "state")
         try:
-            self._engine.chat.verify_install(state)
+            self._engine.chats.installations.verify_install(state)
         except Unauthenticated as error:
             return _page(403, "This link is not valid any more", str(error))
         url = installing.authorize_url(self._settings, self.api, state)
@@ -216,12 +216,12 @@ class SlackBot:
         if _parameter(query, "error"):
             return _page(200, "Not installed", "Nothing was installed, as you chose.")
         try:
-            tenant_id = self._engine.chat.verify_install(_parameter(query, "state"))
+            tenant_id = self._engine.chats.installations.verify_install(_parameter(query, "state"))
             new = await installing.exchange(self._settings, self.api, _parameter(query, "code"))
             if new.team_id:  # what the exchange does not tell: the address, and the bot's own id
                 own = await installing.of_token(self._settings, self.api, new.token)
                 new = replace(new, url=own.url, bot_id=own.bot_id)
-            await self._engine.chat.install(tenant_id, new)
+            await self._engine.chats.installations.install(tenant_id, new)
         except SlackTrouble as trouble:
             log.warning("an install failed: %s", trouble)
             return _page(

@@ -52,7 +52,7 @@ class Keeper:
         }:
             return None
         try:
-            place = await self._engine.history.place(NAME, whose.team_id)
+            place = await self._engine.chats.history.place(NAME, whose.team_id)
             return await self._membership(kind, event, whose, place, channel)
         except NotFound:  # a channel nobody has spoken to the bot in
             return None
@@ -60,7 +60,7 @@ class Keeper:
     async def _membership(
         self, kind: str, event: Mapping[str, Any], whose: Whose, place: Place, channel: str
     ) -> Callable[[], Awaitable[None]] | None:
-        history = self._engine.history
+        history = self._engine.chats.history
         if kind in _LOST:
             await history.lost(place, channel)
             return None
@@ -87,17 +87,17 @@ class Keeper:
         if not isinstance(user, Mapping) or user.get("is_bot"):
             return
         try:
-            place = await self._engine.history.place(NAME, whose.team_id)
+            place = await self._engine.chats.history.place(NAME, whose.team_id)
         except NotFound:
             return
-        await self._engine.history.put_people(place, [to_person(user)])
+        await self._engine.chats.history.put_people(place, [to_person(user)])
 
     async def _converted(
         self, event: Mapping[str, Any], whose: Whose
     ) -> Callable[[], Awaitable[None]] | None:
         if event.get("subtype") not in {"channel_convert_to_private", "channel_convert_to_public"}:
             return None
-        channel, history = channel_of(event), self._engine.history
+        channel, history = channel_of(event), self._engine.chats.history
         try:
             place = await history.place(NAME, whose.team_id)
             await history.made_private(place, channel)
@@ -108,7 +108,7 @@ class Keeper:
 
     async def keep(self, heard: Heard, whose: Whose, channel: str) -> None:
         """Keep what asks nothing of the bot: a link that was unfurled, say."""
-        history = self._engine.history
+        history = self._engine.chats.history
         try:
             place = await history.kept_place(NAME, whose.team_id, channel)
             if place is None:

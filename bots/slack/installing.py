@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from bots.slack import manifest
 from bots.slack.client import SlackApi
-from engine.chats.workspaces import NewInstallation, Reading
+from engine.chats.installation_rows import NewInstallation, Reading
 from engine.errors import InvalidInput
 from engine.settings import Settings
 

@@ -18,7 +18,7 @@ from bots.platform import Spot
 from bots.replies import Reply
 from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
-from engine.chats.posts import PostInfo
+from engine.chats.post_rows import PostInfo
 
 FLUSH_S = 0.7  # between pieces of a stream: Tier 4 is 100 a minute, for all that is streamed
 UPDATE_S = 1.5  # between edits: Tier 3 is 50 a minute

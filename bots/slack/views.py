@@ -12,7 +12,8 @@ from typing import Any
 
 from bots import replies
 from bots.slack import blocks, markup
-from engine.chats.posts import REASONS, PostInfo
+from engine.chats.feedback import REASONS
+from engine.chats.post_rows import PostInfo
 
 View = dict[str, Any]
 FORM = f"{blocks.PREFIX}form:"

@@ -63,6 +63,7 @@ from engine.access.principals import (
     audience_of_asker,
     audience_of_channel,
     principal_of_identity,
+    principal_of_link,
     principal_of_user,
     usable_tokens,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "join_live",
     "kb_token",
     "principal_of_identity",
+    "principal_of_link",
     "principal_of_user",
     "readable_kbs",
     "require",

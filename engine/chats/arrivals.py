@@ -14,11 +14,12 @@ from sqlalchemy import and_, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access.principals import ACTIVE
-from engine.chats import messages, posts, workspaces
+from engine.chats import behaviour, messages, post_rows, sender_rows
+from engine.chats.behaviour import Behaviour
 from engine.chats.channels import Place
 from engine.chats.messages import NewMessage
-from engine.chats.posts import Accepted, NewQuestion, PostState
-from engine.chats.workspaces import Behaviour, Met, Sighting
+from engine.chats.post_rows import Accepted, NewQuestion, PostState
+from engine.chats.sender_rows import Met, Sighting
 from engine.db.tables import Channel, Identity, Source, Workspace
 from engine.errors import NotFound
 
@@ -119,13 +120,17 @@ async def look(session: AsyncSession, new: Arriving, *, default_threshold: int) 
         raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
     in_conversation = answered = False
     if new.thread:
-        in_conversation = await posts.is_in_conversation(session, row.id, new.channel, new.thread)
+        in_conversation = await post_rows.is_in_conversation(
+            session, row.id, new.channel, new.thread
+        )
     if new.question_id:
-        found = await posts.posts_to(session, row.tenant_id, row.id, new.channel, new.question_id)
+        found = await post_rows.posts_to(
+            session, row.tenant_id, row.id, new.channel, new.question_id
+        )
         answered = any(post.state is not PostState.WITHDRAWN for post in found)
     return Arrival(
         met=Met(row.tenant_id, row.id, row.identity_id or "", row.channel_id),
-        behaviour=workspaces.merge_behaviour(
+        behaviour=behaviour.merge_behaviour(
             row.settings, row.channel_settings or {}, default_threshold=default_threshold
         ),
         in_conversation=in_conversation,
@@ -164,19 +169,19 @@ async def receive(
     except NotFound:
         if not new.seen.enterprise:
             raise
-        await workspaces.introduce(session, new.seen)  # a team of an organisation, seen just now
+        await sender_rows.introduce(session, new.seen)  # a team of an organisation, seen just now
         arrival = await look(session, new, default_threshold=default_threshold)
     await _keep(session, arrival, new.heard)
     met = arrival.met
     is_known = bool(met.identity_id) and (met.channel_id is not None or not new.seen.channel)
     listens = new.addressed or arrival.in_conversation or arrival.behaviour.mode == "auto"
     if not is_known and listens:
-        arrival = replace(arrival, met=await workspaces.introduce(session, new.seen))
+        arrival = replace(arrival, met=await sender_rows.introduce(session, new.seen))
     match take(arrival):
         case NewQuestion() as question:
-            return arrival, await posts.accept(session, question)
+            return arrival, await post_rows.accept(session, question)
         case NewErrand(platform, payload, key):
-            await posts.accept_errand(session, platform, arrival.met, payload, key=key)
+            await post_rows.accept_errand(session, platform, arrival.met, payload, key=key)
         case None:
             pass
     return arrival, None

@@ -38,7 +38,7 @@ from engine.db.tables import (
     Thread,
     Workspace,
 )
-from engine.documents.documents import TITLE_MAX, reset_state, retire
+from engine.documents.lifecycle import TITLE_MAX, reset_state, retire
 from engine.domain import Lane
 from engine.jobs import claims
 from engine.jobs.kinds import INGEST

@@ -34,7 +34,7 @@ from engine.db.tables import (
     Thread,
 )
 from engine.documents import component_outputs
-from engine.documents.documents import TITLE_MAX, children_of, retire, take_off
+from engine.documents.lifecycle import TITLE_MAX, children_of, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
 from engine.jobs import claims

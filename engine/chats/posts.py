@@ -1,641 +1,139 @@
-"""Posts: what a bot was asked and what it shows for it, from the question's arrival on.
+"""What a bot was asked and what it posted. `Engine.chats.posts` is a `Posts`.
 
-A question is accepted in one transaction: its post and its `answer` job, once however often the
-platform delivers it. The bot's process claims the job and keeps here where its reply stands, so
-that whoever takes the job over goes on in the same message. Feedback on answers is kept here too.
+Each verb is one short transaction over `post_rows.py`, `answer_rows.py` and `feedback.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any, Literal
-
-from sqlalchemy import Select, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from engine import clock
-from engine.access import gate
-from engine.access.gate import join_live, usable_tokens
-from engine.chats.forgetting import scrub_post
-from engine.chats.workspaces import Caller, Met
-from engine.db.tables import Conversation, Document, Feedback, Identity, Job, Post, Turn, Workspace
-from engine.domain import (
-    MAIN,
-    Answer,
-    Audience,
-    Citation,
-    JobState,
-    Lane,
-    Principal,
-    Scope,
-    parse_chunk_id,
-)
-from engine.errors import InvalidInput, NotFound
-from engine.jobs.claims import ClaimedJob, finish
-from engine.jobs.outbox import enqueue
-
-ATTEMPTS = 6
-
-Surface = Literal["channel", "direct", "private"]
-REASONS = ("wrong", "outdated", "missing", "not for me")
-
-
-class PostState(StrEnum):
-    """pending → shown → ended | failed | silent | withdrawn."""
-
-    PENDING = "pending"  # nothing was shown yet
-    SHOWN = "shown"  # a message stands, its text is still coming
-    ENDED = "ended"  # the answer, or why there is none
-    FAILED = "failed"  # an apology
-    SILENT = "silent"  # overheard, and not sure enough to speak
-    WITHDRAWN = "withdrawn"  # the question or the reply was deleted
-
-
-def answer_kind(platform: str) -> str:
-    """The kind of a platform's `answer` jobs: a bot's process claims those it can reply to."""
-    return f"answer:{platform}"
-
-
-def errand_kind(platform: str) -> str:
-    """The kind of a platform's other jobs: commands, buttons, greetings."""
-    return f"errand:{platform}"
-
-
-@dataclass(frozen=True, slots=True)
-class NewQuestion:
-    """A question as it is accepted; ids of messages are the platform's."""
-
-    platform: str
-    met: Met
-    surface: Surface
-    channel: str
-    question: str
-    question_id: str = ""
-    thread: str = ""
-    addressed: bool = True
-    turn_id: str | None = None  # an answer there is already, to be shown if it may be
-    key: str = ""  # what makes it the same question when it is delivered again
-    details: Mapping[str, Any] | None = None  # what the platform's adapter needs to reply
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of a question: `is_new` is False for one that had come already."""
-
-    post_id: str
-    job_id: str
-    met: Met
-    is_new: bool
-    ahead: int  # questions of the installation that wait before it
-
-
-@dataclass(frozen=True, slots=True)
-class PostInfo:
-    """A post as the bot works on it."""
-
-    id: str
-    job_id: str
-    met: Met
-    platform: str
-    workspace: str
-    person: str
-    surface: Surface
-    channel: str
-    thread: str
-    question_id: str
-    message_id: str
-    question: str
-    addressed: bool
-    state: PostState
-    turn_id: str | None
-    escalated_at: datetime | None
-    resolved_at: datetime | None
-    created_at: datetime
-
-
-# The platform is acknowledged after these: built once, and no more of them than it takes.
-_LOOK = select(
-    select(Job.id)
-    .where(Job.tenant_id == bindparam("tenant_id"), Job.idempotency_key == bindparam("key"))
-    .scalar_subquery()
-    .label("known"),
-    select(func.count())
-    .where(Job.kind == bindparam("kind"), Job.state == JobState.QUEUED)
-    .scalar_subquery()
-    .label("ahead"),
-)
-_ADD_POST = {
-    name: dialect.insert(Post.__table__)
-    .on_conflict_do_nothing(index_elements=["job_id"])
-    .returning(Post.id)
-    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
-}
-
-
-async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
-    """Take a question on: its post and its job are there once the caller's transaction commits."""
-    tenant_id = new.met.tenant_id
-    kind = answer_kind(new.platform)
-    key = f"{kind}:{new.key}"[:200] if new.key else None
-    values = {"tenant_id": tenant_id, "kind": kind, "key": key}
-    looked = (await session.execute(_LOOK, values)).one()
-    if looked.known is not None:
-        known_id = await session.scalar(_post_of(looked.known))
-        if known_id is not None:
-            return Accepted(known_id, looked.known, new.met, is_new=False, ahead=0)
-    post_id = clock.new_id()
-    job_id = await enqueue(
-        session,
-        tenant_id=tenant_id,
-        kind=kind,
-        payload={"post_id": post_id, **(new.details or {})},
-        lane=Lane.LIVE,
-        idempotency_key=key,
-        max_attempts=ATTEMPTS,
-    )
-    row = {
-        "id": post_id,
-        "tenant_id": tenant_id,
-        "job_id": job_id,
-        "workspace_id": new.met.workspace_id,
-        "channel_id": new.met.channel_id,
-        "identity_id": new.met.identity_id,
-        "surface": new.surface,
-        "channel": new.channel,
-        "thread": new.thread,
-        "question_id": new.question_id,
-        "question": new.question,
-        "turn_id": new.turn_id,
-        "addressed": new.addressed,
-    }
-    if await session.scalar(_ADD_POST[session.get_bind().dialect.name], row) is None:
-        # Delivered twice at the same time, and the other was quicker.
-        known_id = (await session.scalars(_post_of(job_id))).one()
-        return Accepted(known_id, job_id, new.met, is_new=False, ahead=0)
-    return Accepted(post_id, job_id, new.met, is_new=True, ahead=looked.ahead)
-
-
-def _post_of(job_id: str) -> Select[str]:
-    return select(Post.id).where(Post.job_id == job_id)
-
-
-async def accept_errand(
-    session: AsyncSession, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
-) -> str:
-    """The id of a job for something else the bot is to do: a command, a greeting, a button."""
-    whose = {
-        "workspace_id": met.workspace_id,
-        "channel_id": met.channel_id,
-        "identity_id": met.identity_id,
-    }
-    return await enqueue(
-        session,
-        tenant_id=met.tenant_id,
-        kind=errand_kind(platform),
-        payload={**payload, "met": whose},
-        lane=Lane.LIVE,
-        idempotency_key=f"errand:{key}"[:200] if key else None,
-        max_attempts=ATTEMPTS,
-    )
-
-
-async def finish_errand(session: AsyncSession, job: ClaimedJob) -> None:
-    """The errand is done, and what somebody said for it need not be kept."""
-    await finish(session, job)
-    await session.execute(update(Job).where(Job.id == job.id).values(payload={}))
-
-
-def met_of(job: ClaimedJob) -> Met:
-    """Whom an errand is for."""
-    whose = job.payload["met"]
-    return Met(job.tenant_id, whose["workspace_id"], whose["identity_id"], whose["channel_id"])
-
-
-async def get_post(session: AsyncSession, tenant_id: str, post_id: str) -> PostInfo:
-    """One post of the tenant."""
-    found = await _posts(session, Post.id == post_id, Post.tenant_id == tenant_id)
-    if not found:
-        raise NotFound("This answer is not known any more.")
-    return found[0]
-
-
-async def post_for(session: AsyncSession, met: Met, post_id: str) -> PostInfo:
-    """A post for somebody of its workspace who pressed one of its buttons."""
-    found = await get_post(session, met.tenant_id, post_id)
-    if found.met.workspace_id != met.workspace_id:
-        raise NotFound("This answer is not known any more.")
-    return found
-
-
-async def posts_to(
-    session: AsyncSession, tenant_id: str, workspace_id: str, channel: str, question_id: str
-) -> list[PostInfo]:
-    """The posts that answer a message, newest first."""
-    return await _posts(
-        session,
-        Post.tenant_id == tenant_id,
-        Post.workspace_id == workspace_id,
-        Post.channel == channel,
-        Post.question_id == question_id,
-    )
-
-
-async def whose_question(
-    session: AsyncSession, platform: str, channel: str, message_id: str
-) -> tuple[str, str] | None:
-    """Workspace and person, in the platform's ids, of a message that was a question; else None.
-
-    For platforms that tell of a deleted message neither: `message_id` is unique among all of them.
-    """
-    found = await session.execute(
-        select(Workspace.external_id, Identity.subject)
-        .join(Post, Post.workspace_id == Workspace.id)
-        .join(Identity, Identity.id == Post.identity_id)
-        .where(
-            Workspace.platform == platform,
-            Post.channel == channel,
-            Post.question_id == message_id,
-        )
-        .limit(1)
-    )
-    row = found.one_or_none()
-    return (row[0], row[1]) if row is not None else None
-
-
-async def workspace_of_post(
-    session: AsyncSession, platform: str, person: str, post_id: str
-) -> str | None:
-    """The workspace, in the platform's id, of an answer to somebody; None for any other."""
-    return await session.scalar(
-        select(Workspace.external_id)
-        .join(Post, Post.workspace_id == Workspace.id)
-        .join(Identity, Identity.id == Post.identity_id)
-        .where(Workspace.platform == platform, Identity.subject == person, Post.id == post_id)
-    )
-
-
-async def is_in_conversation(
-    session: AsyncSession, workspace_id: str, channel: str, thread: str
-) -> bool:
-    """Whether the bot has been asked in a thread before, so that it listens there."""
-    found = await session.scalar(
-        select(Post.id)
-        .where(
-            Post.workspace_id == workspace_id,
-            Post.channel == channel,
-            Post.thread == thread,
-            Post.surface != "private",
-            Post.addressed.is_(True) | (Post.state == PostState.ENDED),
-        )
-        .limit(1)
-    )
-    return found is not None
-
-
-async def messages_in(
-    session: AsyncSession, workspace_id: str, channel: str, thread: str
-) -> set[str]:
-    """The platform's ids of messages in a thread that show an answer."""
-    found = await session.scalars(
-        select(Post.message_id).where(
-            Post.workspace_id == workspace_id,
-            Post.channel == channel,
-            Post.thread == thread,
-            Post.message_id != "",
-        )
-    )
-    return set(found)
-
-
-async def recent_posts(
-    session: AsyncSession, tenant_id: str, identity_id: str, *, limit: int = 5
-) -> list[PostInfo]:
-    """Somebody's own last questions that were answered, newest first."""
-    return await _posts(
-        session,
-        Post.tenant_id == tenant_id,
-        Post.identity_id == identity_id,
-        Post.state == PostState.ENDED,
-        limit=limit,
-    )
-
-
-async def _posts(session: AsyncSession, *where: Any, limit: int = 20) -> list[PostInfo]:  # noqa: ANN401
-    rows = await session.execute(
-        select(Post, Workspace.platform, Workspace.external_id, Identity.subject)
-        .join(Workspace, Workspace.id == Post.workspace_id)
-        .join(Identity, Identity.id == Post.identity_id)
-        .where(*where)
-        .order_by(Post.id.desc())
-        .limit(limit)
-    )
-    return [_info(post, platform, team, person) for post, platform, team, person in rows]
-
-
-def _info(row: Post, platform: str, workspace: str, person: str) -> PostInfo:
-    surface: Surface = "private"
-    if row.surface == "channel":
-        surface = "channel"
-    elif row.surface == "direct":
-        surface = "direct"
-    return PostInfo(
-        id=row.id,
-        job_id=row.job_id,
-        met=Met(row.tenant_id, row.workspace_id, row.identity_id, row.channel_id),
-        platform=platform,
-        workspace=workspace,
-        person=person,
-        surface=surface,
-        channel=row.channel,
-        thread=row.thread,
-        question_id=row.question_id,
-        message_id=row.message_id,
-        question=row.question,
-        addressed=row.addressed,
-        state=PostState(row.state),
-        turn_id=row.turn_id,
-        escalated_at=row.escalated_at,
-        resolved_at=row.resolved_at,
-        created_at=row.created_at,
-    )
-
-
-async def note_message(session: AsyncSession, post_id: str, message_id: str) -> None:
-    """A reply stands there from now on; kept before any more of it is shown."""
-    await session.execute(
-        update(Post)
-        .where(Post.id == post_id)
-        .values(message_id=message_id, state=PostState.SHOWN, updated_at=clock.now())
-    )
-
-
-async def note_turn(session: AsyncSession, post_id: str, turn_id: str) -> None:
-    """The answer exists: another attempt at showing it need not ask again."""
-    await session.execute(
-        update(Post)
-        .where(Post.id == post_id)
-        .values(turn_id=turn_id or None, updated_at=clock.now())
-    )
-
-
-async def end_post(
-    session: AsyncSession,
-    post_id: str,
-    state: PostState,
-    *,
-    job: ClaimedJob | None = None,
-    message_id: str | None = None,
-) -> None:
-    """What became of a post, and with it its job."""
-    values: dict[str, Any] = {"state": state, "updated_at": clock.now()}
-    if message_id is not None:
-        values["message_id"] = message_id
-    await session.execute(
-        update(Post).where(Post.id == post_id, Post.state != PostState.WITHDRAWN).values(**values)
-    )
-    if job is not None:
-        await finish(session, job)
-
-
-async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False) -> None:
-    """The question or the reply is gone; an answer on its way is not shown any more.
-
-    `forget`: who asked took the question back, and its words go too.
-    """
-    if forget:
-        await scrub_post(session, post_id)
-    job_id = await session.scalar(
-        update(Post)
-        .where(Post.id == post_id)
-        .values(state=PostState.WITHDRAWN, updated_at=clock.now())
-        .returning(Post.job_id)
-    )
-    await session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state == JobState.RUNNING)
-        .values(cancel_requested=True)
-    )
-    await session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED)
-        .values(state=JobState.CANCELLED)
-    )
-
-
-async def escalate(session: AsyncSession, post_id: str) -> bool:
-    """Somebody wants a person's help with it; False where that was asked before."""
-    done = await session.scalar(
-        update(Post)
-        .where(Post.id == post_id, Post.escalated_at.is_(None))
-        .values(escalated_at=clock.now())
-        .returning(Post.id)
-    )
-    return done is not None
-
-
-async def resolve(session: AsyncSession, post_id: str) -> bool:
-    """A person has helped; False where that was said before."""
-    done = await session.scalar(
-        update(Post)
-        .where(Post.id == post_id, Post.escalated_at.is_not(None), Post.resolved_at.is_(None))
-        .values(resolved_at=clock.now())
-        .returning(Post.id)
-    )
-    return done is not None
-
-
-# The answer of a post
-
-
-async def stored_answer(
-    session: AsyncSession, tenant_id: str, turn_id: str, audience: Audience, principal: Principal
-) -> Answer:
-    """An answer as it was given, if this audience may still read every source of it.
-
-    `NotFound` where a source was deleted, changed or narrowed since: then it is asked anew.
-    """
-    row = await session.scalar(select(Turn).where(Turn.id == turn_id, Turn.tenant_id == tenant_id))
-    if row is None or not await may_be_shown(session, principal, audience, row.sources):
-        raise NotFound("This answer can't be shown here.")
-    if not row.sources and row.audience != audience.key:
-        raise NotFound("This answer can't be shown here.")
-    return Answer(
-        text=row.answer,
-        grounded=row.grounded,
-        confidence=row.confidence,
-        citations=[Citation(**stored) for stored in row.citations],
-        searched_kbs=(),
-        model=row.model,
-        turn_id=row.id,
-    )
-
-
-async def may_be_shown(
-    session: AsyncSession, principal: Principal, audience: Audience, sources: Sequence[str]
-) -> bool:
-    """Whether everyone who will see an answer may read all of its sources, at this moment."""
-    parsed = [parse_chunk_id(source) for source in sources]
-    if not all(parsed):
-        return False
-    revisions = sorted({found[0] for found in parsed if found is not None})
-    if not revisions:
-        return True
-    readable = await join_live(
-        session,
-        principal.tenant_id,
-        MAIN,
-        usable_tokens(principal, audience),
-        revisions,
-        include_hidden=True,
-    )
-    return set(readable) == set(revisions)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFacts:
-    """What a reader wants to know of a source besides its title."""
-
-    author: str = ""
-    updated_at: datetime | None = None
-
-
-async def facts_of(
-    session: AsyncSession,
-    principal: Principal,
-    audience: Audience,
-    citations: Sequence[Citation],
-) -> dict[str, SourceFacts]:
-    """Author and age of cited documents, by document id; of those only that may be read."""
-    tokens = usable_tokens(principal, audience)
-    rows = await session.execute(
-        select(Document.id, Document.details, Document.source_updated_at).where(
-            Document.id.in_({citation.document_id for citation in citations}),
-            gate.visible_document(principal.tenant_id, tokens),
-        )
-    )
-    return {
-        id_: SourceFacts(str(details.get("author", ""))[:80], updated)
-        for id_, details, updated in rows
-    }
-
-
-# What people thought of it
-
-
-async def rate(
-    session: AsyncSession,
-    caller: Caller,
-    post_id: str,
-    rating: int,
-    *,
-    reason: str = "",
-    text: str = "",
-) -> None:
-    """Keep somebody's opinion of an answer; a later one of theirs replaces it."""
-    if rating not in {1, -1}:
-        raise InvalidInput("A rating is 1 or -1.", field="rating")
-    post = await post_for(session, caller.met, post_id)
-    if post.turn_id is None:
-        raise NotFound("This answer is not known any more.")
-    row = await session.scalar(
-        select(Feedback).where(
-            Feedback.turn_id == post.turn_id, Feedback.rater == caller.met.identity_id
-        )
-    )
-    if row is None:
-        row = Feedback(
-            id=clock.new_id(),
-            tenant_id=caller.met.tenant_id,
-            turn_id=post.turn_id,
-            rater=caller.met.identity_id,
-            rating=rating,
-        )
-        session.add(row)
-    row.rating, row.reason, row.text = rating, reason[:40], text[:2000]
-    await session.execute(update(Turn).where(Turn.id == post.turn_id).values(feedback=rating))
-    await session.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class Rated:
-    """A line of the report on feedback."""
-
-    question: str
-    rating: int
-    reason: str
-    text: str
-    at: datetime
-
-
-async def feedback_report(
-    session: AsyncSession, principal: Principal, *, limit: int = 10
-) -> tuple[int, int, list[Rated]]:
-    """How many were glad, how many not, and the last that were not.
-
-    Only of questions asked in front of others: what somebody asked in private stays theirs.
-    """
-    gate.require(principal, Scope.KB_ADMIN)
-    found = await session.execute(
-        select(Feedback.rating, func.count())
-        .where(Feedback.tenant_id == principal.tenant_id)
-        .group_by(Feedback.rating)
-    )
-    counts: dict[int, int] = {row[0]: row[1] for row in found}
-    rows = await session.execute(
-        select(Turn.question, Feedback.rating, Feedback.reason, Feedback.text, Feedback.created_at)
-        .join(Turn, Turn.id == Feedback.turn_id)
-        .where(
-            Feedback.tenant_id == principal.tenant_id,
-            Feedback.rating < 0,
-            Turn.audience.like("ch:%"),
-        )
-        .order_by(Feedback.id.desc())
-        .limit(limit)
-    )
-    return counts.get(1, 0), counts.get(-1, 0), [Rated(*row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the bots did in some days."""
-
-    questions: int
-    answered: int
-    people: int
-    input_tokens: int
-    output_tokens: int
-
-
-async def usage(session: AsyncSession, principal: Principal, since: datetime) -> Usage:
-    """Counts of the tenant's chat questions since a time."""
-    gate.require(principal, Scope.KB_ADMIN)
-    row = (
-        await session.execute(
-            select(
-                func.count(Post.id),
-                func.count(Turn.id).filter(Turn.grounded.is_(True)),
-                func.count(Post.identity_id.distinct()),
-                func.coalesce(func.sum(Turn.input_tokens), 0),
-                func.coalesce(func.sum(Turn.output_tokens), 0),
+from collections.abc import Sequence
+
+from engine.chats import answer_rows, feedback, post_rows
+from engine.chats.answer_rows import SourceFacts
+from engine.chats.callers import Caller
+from engine.chats.post_rows import Accepted, NewQuestion, PostInfo, PostState
+from engine.chats.sender_rows import Met
+from engine.db.session import Database
+from engine.domain import Answer, Audience, Citation
+from engine.jobs.claims import ClaimedJob
+
+
+class Posts:
+    """The verbs of questions and of the posts that answer them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def accept(self, new: NewQuestion) -> Accepted:
+        """Take a question on; the same one again is taken on once."""
+        return await self._db.run_write(lambda session: post_rows.accept(session, new))
+
+    async def get(self, tenant_id: str, post_id: str) -> PostInfo:
+        """One post."""
+        async with self._db.read() as session:
+            return await post_rows.get_post(session, tenant_id, post_id)
+
+    async def get_for(self, met: Met, post_id: str) -> PostInfo:
+        """A post for somebody who pressed one of its buttons."""
+        async with self._db.read() as session:
+            return await post_rows.post_for(session, met, post_id)
+
+    async def answers_to(self, met: Met, channel: str, question_id: str) -> list[PostInfo]:
+        """The posts that answer a message."""
+        async with self._db.read() as session:
+            return await post_rows.posts_to(
+                session, met.tenant_id, met.workspace_id, channel, question_id
             )
-            .outerjoin(Turn, Turn.id == Post.turn_id)
-            .where(Post.tenant_id == principal.tenant_id, Post.created_at >= since)
-        )
-    ).one()
-    return Usage(*(int(value) for value in row))
 
+    async def whose_question(
+        self, platform: str, channel: str, message_id: str
+    ) -> tuple[str, str] | None:
+        """Workspace and person of a message that was a question; None for any other message."""
+        async with self._db.read() as session:
+            return await post_rows.whose_question(session, platform, channel, message_id)
 
-async def tokens_spent(session: AsyncSession, tenant_id: str, since: datetime) -> int:
-    """Tokens a tenant's answers took since a time, at every door."""
-    return int(
-        await session.scalar(
-            select(func.coalesce(func.sum(Turn.input_tokens + Turn.output_tokens), 0))
-            .join(Conversation, Conversation.id == Turn.conversation_id)
-            .where(Turn.tenant_id == tenant_id, Turn.created_at >= since)
+    async def workspace_of(self, platform: str, person: str, post_id: str) -> str | None:
+        """The workspace of an answer to somebody; None for any other."""
+        async with self._db.read() as session:
+            return await post_rows.workspace_of_post(session, platform, person, post_id)
+
+    async def recent(self, met: Met, *, limit: int = 5) -> list[PostInfo]:
+        """Somebody's own last questions that were answered."""
+        async with self._db.read() as session:
+            return await post_rows.recent_posts(
+                session, met.tenant_id, met.identity_id, limit=limit
+            )
+
+    async def messages_in(self, met: Met, channel: str, thread: str) -> set[str]:
+        """The messages in a thread that are known to show an answer."""
+        async with self._db.read() as session:
+            return await post_rows.messages_in(session, met.workspace_id, channel, thread)
+
+    async def note_message(self, post_id: str, message_id: str) -> None:
+        """A reply stands there from now on."""
+        await self._db.run_write(
+            lambda session: post_rows.note_message(session, post_id, message_id)
         )
-        or 0
-    )
+
+    async def note_turn(self, post_id: str, turn_id: str) -> None:
+        """The answer of a post exists."""
+        await self._db.run_write(lambda session: post_rows.note_turn(session, post_id, turn_id))
+
+    async def end(
+        self,
+        post_id: str,
+        state: PostState,
+        *,
+        job: ClaimedJob | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """What became of a post, and with it of its job."""
+        await self._db.run_write(
+            lambda session: post_rows.end_post(
+                session, post_id, state, job=job, message_id=message_id
+            )
+        )
+
+    async def withdraw(self, post_id: str, *, forget: bool = False) -> None:
+        """The reply was deleted, or with `forget` the question: then its words go as well."""
+        await self._db.run_write(
+            lambda session: post_rows.withdraw(session, post_id, forget=forget)
+        )
+
+    async def escalate(self, post_id: str) -> bool:
+        """Somebody wants a person's help; False where that was asked before."""
+        return await self._db.run_write(lambda session: post_rows.escalate(session, post_id))
+
+    async def resolve(self, post_id: str) -> bool:
+        """A person has helped; False where that was said before."""
+        return await self._db.run_write(lambda session: post_rows.resolve(session, post_id))
+
+    async def rate(
+        self, caller: Caller, post_id: str, rating: int, *, reason: str = "", text: str = ""
+    ) -> None:
+        """Keep somebody's opinion of an answer."""
+        await self._db.run_write(
+            lambda session: feedback.rate(
+                session, caller, post_id, rating, reason=reason, text=text
+            )
+        )
+
+    async def stored_answer(self, caller: Caller, audience: Audience, turn_id: str) -> Answer:
+        """An answer that was given, if this audience may still read all it rests on."""
+        async with self._db.read() as session:
+            return await answer_rows.stored_answer(
+                session, caller.met.tenant_id, turn_id, audience, caller.principal
+            )
+
+    async def may_be_shown(self, caller: Caller, audience: Audience, answer: Answer) -> bool:
+        """Whether everyone who will see an answer may read what it cites, at this moment."""
+        async with self._db.read() as session:
+            return await answer_rows.may_be_shown(
+                session, caller.principal, audience, [one.id for one in answer.citations]
+            )
+
+    async def facts_of(
+        self, caller: Caller, audience: Audience, citations: Sequence[Citation]
+    ) -> dict[str, SourceFacts]:
+        """Author and age of what is cited, by document id."""
+        async with self._db.read() as session:
+            return await answer_rows.facts_of(session, caller.principal, audience, citations)

@@ -1,7 +1,6 @@
 """What each command of the table does: one short function a command, each through engine verbs.
 
-`Engine.chat.run_command` comes here for slash commands, and the command line for its admin
-commands. Permission is checked here, whatever a door has checked before; each change is audited by
+Bots call `run` for slash commands, and the command line for its admin commands. Permission is checked here, whatever a door has checked before; each change is audited by
 the verb that makes it. `ask` is not here: it is a question, and its door answers it.
 """
 
@@ -12,16 +11,17 @@ import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 
 from engine import clock
 from engine.access import gate
 from engine.answers.answer_languages import OF_THE_QUESTION, name_of, parse_language
-from engine.chats import posts, workspaces
+from engine.chats import behaviour, callers, feedback, linking, sender_rows
+from engine.chats.behaviour import Behaviour
+from engine.chats.callers import Caller
 from engine.chats.sources import Coverage
-from engine.chats.workspaces import Behaviour, Caller
 from engine.commands.table import (
     COMMANDS,
     EVERYBODY,
@@ -33,12 +33,10 @@ from engine.commands.table import (
 )
 from engine.db.tables import AuditEvent, Channel, Identity, Tenant, User, Workspace
 from engine.documents import knowledge_bases
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.domain import Role, SearchResult
+from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
-
-if TYPE_CHECKING:
-    from engine.engine import Engine
 
 SOURCES_SHOWN = 15
 SEARCH_HITS = 5
@@ -58,7 +56,7 @@ class Told:
 _PERSON = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 _MESSAGE = re.compile(r"https?://[^/\s]+/archives/([A-Z0-9]+)/p(\d{7,17})")
 
-Run = Callable[["Engine", Caller, Parsed], Awaitable[Told]]
+Run = Callable[[Engine, Caller, Parsed], Awaitable[Told]]
 
 
 async def run(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
@@ -85,18 +83,18 @@ def require(caller: Caller, command: Command) -> None:
 
 
 async def _search(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    behaviour = await engine.chat.behaviour(caller.met)
-    found = await engine.search(
+    behaviour = await engine.chats.senders.behaviour(caller.met)
+    found = await engine.search.find(
         caller.principal, parsed.text("query"), kb=behaviour.kb, limit=SEARCH_HITS
     )
-    found = replace(found, hits=await engine.at_messages(caller.principal, found.hits))
+    found = replace(found, hits=await engine.search.at_messages(caller.principal, found.hits))
     return Told(found.notice if not found.hits else "", found=found)
 
 
 async def _sources(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
-    behaviour = await engine.chat.behaviour(caller.met)
-    kbs = await engine.list_kbs(caller.principal)
+    behaviour = await engine.chats.senders.behaviour(caller.met)
+    kbs = await engine.knowledge_bases.list_readable(caller.principal)
     bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
     if not kbs:
         return Told("There is no knowledge base you may read here.")
@@ -139,8 +137,8 @@ def _help_on(asked: str) -> Told:
 
 async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
-    linked = await engine.chat.linked_member(caller.met)
-    behaviour = await engine.chat.behaviour(caller.met)
+    linked = await engine.chats.senders.linked_member(caller.met)
+    behaviour = await engine.chats.senders.behaviour(caller.met)
     unnamed = "Who wrote a message of this place is not named where I quote it.\n"
     unnamed = unnamed if behaviour.anonymous else ""
     who = f"your membership as {linked}" if linked else "this account alone; it is not linked"
@@ -157,10 +155,10 @@ async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _link(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
-    linked = await engine.chat.linked_member(caller.met)
+    linked = await engine.chats.senders.linked_member(caller.met)
     if linked:
         return Told(f"This account is linked to {linked}. `unlink` undoes it.")
-    code = workspaces.link_code(engine.secrets, caller.met)
+    code = linking.link_code(engine.secrets, caller.met)
     return Told(
         "Give this code to Scrubjay where it knows you, within ten minutes: "
         f"`scrubjay bot link {code} --as <your e-mail>`, or ask your admin to."
@@ -170,16 +168,16 @@ async def _link(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _unlink(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
-    undone = await engine.db.run_write(lambda s: workspaces.unlink_account(s, caller))
+    undone = await engine.db.run_write(lambda s: linking.unlink_account(s, caller))
     return Told("The link is undone." if undone else "This account was not linked.")
 
 
 async def _feedback(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    last = await engine.chat.recent_posts(caller.met, limit=1)
+    last = await engine.chats.posts.recent(caller.met, limit=1)
     if not last:
         raise NotFound("I have not answered you here yet.")
     rating = 1 if parsed.text("rating") == "good" else -1
-    await engine.chat.rate(caller, last[0].id, rating, text=parsed.text("text"))
+    await engine.chats.posts.rate(caller, last[0].id, rating, text=parsed.text("text"))
     return Told(f"Thank you: kept for my answer to “{_cut(last[0].question)}”.")
 
 
@@ -196,7 +194,7 @@ async def _list(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 
 async def _create(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    made = await engine.create_kb(
+    made = await engine.knowledge_bases.create(
         caller.principal, parsed.text("name"), description=parsed.text("description")
     )
     workspace = gate.workspace_token(caller.met.workspace_id)
@@ -210,7 +208,7 @@ async def _create(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 
 async def _delete(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    gone = await engine.delete_kb(caller.principal, parsed.text("kb"))
+    gone = await engine.knowledge_bases.delete(caller.principal, parsed.text("kb"))
     return Told(f"Deleted **{gone.name}**: it is out of every answer from now on.")
 
 
@@ -263,11 +261,11 @@ async def _unbind(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 async def _show(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     async with engine.db.read() as session:
-        met = workspaces.Met(
+        met = sender_rows.Met(
             caller.met.tenant_id, caller.met.workspace_id, caller.met.identity_id, channel_id
         )
         threshold = engine.settings.bots.auto_threshold
-        found = await workspaces.behaviour_of(session, met, default_threshold=threshold)
+        found = await behaviour.behaviour_of(session, met, default_threshold=threshold)
         kbs = await knowledge_bases.list_managed_kbs(session, caller.principal)
     names = {kb.id: kb.name for kb in kbs}
     return Told(f"Settings of {place}:", ("setting", "value", "set for"), _shown(found, names))
@@ -333,7 +331,9 @@ async def _anonymous(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     on = parsed.text("switch") == "on"
     await _change(engine, caller, {"anonymous": on}, channel_id)
-    await engine.history.rename_authors(caller.met.tenant_id, caller.met.workspace_id, channel_id)
+    await engine.chats.history.rename_authors(
+        caller.met.tenant_id, caller.met.workspace_id, channel_id
+    )
     if on:
         return Told(
             f"{place}: who wrote a message is not named where it is quoted from now on. What is"
@@ -347,7 +347,7 @@ async def _language(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     code = parse_language(parsed.text("language"))
     await _change(engine, caller, {"language": code}, channel_id)
     said = f"{place}: answers are in {name_of(code) or 'the language of their question'}."
-    if code and not engine.writes:
+    if code and not engine.answers.writes:
         said += " That takes a language model, and none is configured: answers are quoted."
     elif code:
         said += (
@@ -362,9 +362,9 @@ async def _place(engine: Engine, caller: Caller, ref: str) -> tuple[str | None, 
         return None, "The workspace"
     async with engine.db.read() as session:
         if ref:
-            channel = await workspaces.find_channel(session, caller.met, ref)
+            channel = await sender_rows.find_channel(session, caller.met, ref)
         else:
-            here = await workspaces.get_channel(session, caller.met)
+            here = await sender_rows.get_channel(session, caller.met)
             if here is None:
                 raise InvalidInput(
                     "Which channel? Name one with #, or say `workspace`.", field="channel"
@@ -377,7 +377,7 @@ async def _change(
     engine: Engine, caller: Caller, changes: Mapping[str, object], channel_id: str | None
 ) -> None:
     await engine.db.run_write(
-        lambda s: workspaces.change_behaviour(s, caller, changes, channel_id=channel_id)
+        lambda s: behaviour.change_behaviour(s, caller, changes, channel_id=channel_id)
     )
 
 
@@ -385,16 +385,16 @@ async def _change(
 
 
 async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    behaviour = await engine.chat.behaviour(caller.met)
+    behaviour = await engine.chats.senders.behaviour(caller.met)
     kb = parsed.text("kb") or behaviour.kb
     if not kb:
-        kbs = await engine.list_kbs(caller.principal)
+        kbs = await engine.knowledge_bases.list_readable(caller.principal)
         if len(kbs) != 1:
             names = ", ".join(one.name for one in kbs) or "none: `create` one first"
             raise InvalidInput(f"Into which knowledge base? There are: {names}.", field="kb")
         kb = kbs[0].id
     url = parsed.text("url")
-    added = await engine.add_document(caller.principal, kb, NewDocument(url=url, external_id=url))
+    added = await engine.documents.add(caller.principal, kb, NewDocument(url=url, external_id=url))
     if added.unchanged:
         return Told(f"{url} is there already, unchanged.")
     return Told(f"Added {url}. `source status` says when it answers.")
@@ -402,13 +402,13 @@ async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _source_sync(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     url = parsed.text("url")
-    for kb in await engine.list_kbs(caller.principal):
+    for kb in await engine.knowledge_bases.list_readable(caller.principal):
         cursor = ""
         while True:
-            page = await engine.list_documents(caller.principal, kb.id, cursor=cursor)
+            page = await engine.documents.page(caller.principal, kb.id, cursor=cursor)
             if any(document.external_id == url for document in page.documents):
                 new = NewDocument(url=url, external_id=url)
-                added = await engine.add_document(caller.principal, kb.id, new)
+                added = await engine.documents.add(caller.principal, kb.id, new)
                 return Told(f"{url} is " + ("unchanged." if added.unchanged else "on its way."))
             if not (cursor := page.next_cursor):
                 break
@@ -417,7 +417,7 @@ async def _source_sync(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _source_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
-    status = await engine.status(caller.principal)
+    status = await engine.operations.status(caller.principal)
     rows = [
         [
             kb.name,
@@ -437,7 +437,7 @@ async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     await _refuse_where_nothing_may_be_kept(engine, caller)
     there = replace(caller.met, channel_id=channel_id)
-    kb = (await engine.chat.behaviour(there)).kb
+    kb = (await engine.chats.senders.behaviour(there)).kb
     if not kb:
         raise InvalidInput(
             f"Into which knowledge base? `bind {place} <kb>` says which one answers {place}; its"
@@ -446,7 +446,7 @@ async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         )
     days = parsed.number("since")
     since = clock.now() - timedelta(days=days) if days else clock.now()
-    covered = await engine.history.add(caller.principal, channel_id or "", kb, since=since)
+    covered = await engine.chats.history.add(caller.principal, channel_id or "", kb, since=since)
     back = f"back to {since:%Y-%m-%d}" if days else "from now on"
     return Told(
         f"Messages of {place} are kept in **{covered.kb}** {back}. `ingest status` says how far"
@@ -458,7 +458,7 @@ async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _refuse_where_nothing_may_be_kept(engine: Engine, caller: Caller) -> None:
     try:
-        installed = await engine.chat.installation_of(caller.met)
+        installed = await engine.chats.installations.of(caller.met)
     except NotFound:  # the terminal's
         return
     if installed.reading == "live":
@@ -470,19 +470,19 @@ async def _refuse_where_nothing_may_be_kept(engine: Engine, caller: Caller) -> N
 
 async def _ingest_pause(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
-    await engine.history.pause(caller.principal, channel_id or "")
+    await engine.chats.history.pause(caller.principal, channel_id or "")
     return Told(f"{place} is not read any further; what is kept of it still answers.")
 
 
 async def _ingest_resume(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
-    await engine.history.resume(caller.principal, channel_id or "")
+    await engine.chats.history.resume(caller.principal, channel_id or "")
     return Told(f"{place} is read on from where it was.")
 
 
 async def _ingest_remove(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
-    gone = await engine.history.remove(caller.principal, channel_id or "")
+    gone = await engine.chats.history.remove(caller.principal, channel_id or "")
     return Told(
         f"{place} is kept no longer: {gone.messages:,} messages are out of every answer now.",
         announce="Messages of this channel are kept no longer, and what was kept is deleted.",
@@ -493,7 +493,7 @@ async def _ingest_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told
     channel_id = ""
     if parsed.text("channel"):
         channel_id = (await _place(engine, caller, parsed.text("channel")))[0] or ""
-    covered = await engine.history.coverage(caller.principal, channel_id)
+    covered = await engine.chats.history.coverage(caller.principal, channel_id)
     if not covered:
         return Told("No channel's messages are kept. `ingest add` begins with one.")
     rows = [
@@ -532,7 +532,7 @@ def _left(one: Coverage) -> str:
 async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     what = parsed.text("what")
     if found := _PERSON.fullmatch(what):
-        gone = await engine.history.forget_person(
+        gone = await engine.chats.history.forget_person(
             caller.principal, caller.met.workspace_id, found[1]
         )
         return Told(
@@ -541,13 +541,13 @@ async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     if found := _MESSAGE.search(what):
         channel_id, place = await _place(engine, caller, found[1])
         ts = f"{found[2][:-6]}.{found[2][-6:]}"
-        gone = await engine.history.forget_message(caller.principal, channel_id or "", ts)
+        gone = await engine.chats.history.forget_message(caller.principal, channel_id or "", ts)
         said = "Forgotten: it is in no answer any more." if gone.messages else "It was not kept."
         return Told(f"{place}: {said}")
     if what.startswith(("<#", "#")):
         ref = what.strip("<>").split("|")[0].lstrip("#")
         channel_id, place = await _place(engine, caller, ref)
-        gone = await engine.history.remove(caller.principal, channel_id or "")
+        gone = await engine.chats.history.remove(caller.principal, channel_id or "")
         return Told(f"Forgotten: {gone.messages:,} messages of {place}, which is kept no longer.")
     raise InvalidInput(
         "Forget what? Mention a person with @, link a channel with #, or paste a message's link.",
@@ -557,9 +557,9 @@ async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _retention(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     days = parsed.number("age") or None
-    covered = await engine.history.coverage(caller.principal)
+    covered = await engine.chats.history.coverage(caller.principal)
     for one in covered:
-        await engine.history.set_retention(caller.principal, one.channel_id, days)
+        await engine.chats.history.set_retention(caller.principal, one.channel_id, days)
     if not covered:
         return Told("No channel's messages are kept, so there is nothing to limit.")
     noun = "channel" if len(covered) == 1 else "channels"
@@ -574,7 +574,7 @@ async def _usage(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     days = parsed.number("days") or 7
     since = clock.now() - timedelta(days=days)
     async with engine.db.read() as session:
-        found = await posts.usage(session, caller.principal, since)
+        found = await feedback.usage(session, caller.principal, since)
     rows = [
         ["questions", f"{found.questions:,}"],
         ["answered from sources", f"{found.answered:,}"],
@@ -586,7 +586,7 @@ async def _usage(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 
 async def _limits(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
-    limits = await engine.chat.limits_of(caller.met.tenant_id)
+    limits = await engine.chats.question_limits.get(caller.met.tenant_id)
     what = {"tokens-a-day": "tokens of the model a day"}
     rows = [
         [name, f"{value:,}" if value else "none", what.get(name, "questions in five minutes")]
@@ -612,7 +612,7 @@ async def _limits_set(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 async def _feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
     async with engine.db.read() as session:
-        good, bad, rated = await posts.feedback_report(session, caller.principal)
+        good, bad, rated = await feedback.feedback_report(session, caller.principal)
     rows = [
         [f"{one.at:%Y-%m-%d}", _cut(one.question), " ".join([one.reason, one.text]).strip()]
         for one in rated
@@ -623,7 +623,7 @@ async def _feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> To
 
 async def _health(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del caller, parsed
-    found = await engine.health()
+    found = await engine.operations.health()
     rows = [[name, fault or "well"] for name, fault in found.items()]
     model = engine.settings.llm.model or "none: answers are quoted from the documents"
     rows.append(["language model", model])
@@ -662,7 +662,7 @@ def _detail(row: AuditEvent) -> str:
 async def _roles(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     del parsed
     async with engine.db.read() as session:
-        rows = await workspaces.list_roles(session, caller)
+        rows = await callers.list_roles(session, caller)
     said = "" if rows else "Nobody has a role here but whoever installed the bot."
     return Told(said, ("who", "role", "why") if rows else (), rows)
 
@@ -670,14 +670,14 @@ async def _roles(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
 async def _roles_give(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     role = Role(parsed.text("role"))
     name, given = await engine.db.run_write(
-        lambda s: workspaces.give_role(s, caller, parsed.text("person"), role)
+        lambda s: callers.give_role(s, caller, parsed.text("person"), role)
     )
     return Told(f"{name} is {given} here from now on. It changes nothing about what they may read.")
 
 
 async def _roles_take(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     name, _ = await engine.db.run_write(
-        lambda s: workspaces.give_role(s, caller, parsed.text("person"), None)
+        lambda s: callers.give_role(s, caller, parsed.text("person"), None)
     )
     return Told(f"{name} has no role of this workspace any more.")
 

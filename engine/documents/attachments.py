@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db.tables import Document, Live, Revision
-from engine.documents.documents import TITLE_MAX, child_ids, children_of, reset_state, retire
+from engine.documents.lifecycle import TITLE_MAX, child_ids, children_of, reset_state, retire
 from engine.documents.revisions import Work
 from engine.documents.upload_options import details_of, kept_options
 from engine.domain import DocumentState, Lane

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
+from engine.db.session import Database
 from engine.db.tables import (
     Channel,
     KbGrant,
@@ -29,7 +31,8 @@ from engine.db.tables import (
     UserGroup,
     Workspace,
 )
-from engine.documents import pipelines
+from engine.documents import pipelines, reembedding, reindexing
+from engine.documents.reembedding import Reembedding
 from engine.domain import MAIN, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound
 from engine.index.port import Space
@@ -350,3 +353,94 @@ def _info(kb: KnowledgeBase) -> KbInfo:
         created_at=kb.created_at,
         updated_at=kb.updated_at,
     )
+
+
+class KnowledgeBases:
+    """The verbs of knowledge bases. `space` is the embedding space that new ones get."""
+
+    def __init__(self, db: Database, space: Space) -> None:
+        self._db = db
+        self._space = space
+
+    async def create(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        description: str = "",
+        **settings: Any,  # noqa: ANN401
+    ) -> KbInfo:
+        """A new, empty knowledge base that all members may read unless `grants` says otherwise."""
+        return await self._db.run_write(
+            lambda session: create_kb(
+                session, principal, name, space=self._space, description=description, **settings
+            )
+        )
+
+    async def list_readable(self, principal: Principal) -> list[KbInfo]:
+        """The knowledge bases the principal may read."""
+        gate.require(principal, Scope.KB_READ)
+        return await self._db.run_read(lambda session: list_kbs(session, principal))
+
+    async def list_managed(self, principal: Principal) -> list[KbInfo]:
+        """All knowledge bases of the tenant, for those who manage them."""
+        return await self._db.run_read(lambda session: list_managed_kbs(session, principal))
+
+    async def get(self, principal: Principal, ref: str) -> KbInfo:
+        """One knowledge base by name or id; `NotFound` names those that may be read."""
+        return await self._db.run_read(lambda session: get_kb(session, principal, ref))
+
+    async def ids(self, principal: Principal, ref: str) -> list[str] | None:
+        """The id of the one that `ref` names, as a search takes it; None for all where it is empty."""
+        return [(await self.get(principal, ref)).id] if ref else None
+
+    async def update(self, principal: Principal, ref: str, **changes: Any) -> KbInfo:  # noqa: ANN401
+        """Rename or change settings."""
+        return await self._db.run_write(
+            lambda session: update_kb(session, principal, ref, **changes)
+        )
+
+    async def delete(self, principal: Principal, ref: str) -> KbInfo:
+        """Take a knowledge base out of every answer at once; its rows and bytes follow."""
+        return await self._db.run_write(lambda session: delete_kb(session, principal, ref))
+
+    async def grant(self, principal: Principal, ref: str, token: str) -> None:
+        """Let whoever holds a token of access read a knowledge base."""
+        await self._db.run_write(lambda session: grant_kb(session, principal, ref, token))
+
+    async def revoke(self, principal: Principal, ref: str, token: str) -> None:
+        """Remove such a grant."""
+        await self._db.run_write(lambda session: revoke_kb(session, principal, ref, token))
+
+    async def preview_reindex(self, principal: Principal, ref: str) -> reindexing.Preview:
+        """What ingesting a knowledge base again would come to."""
+        found = await self.get(principal, ref)
+        return await self._db.run_read(
+            lambda session: reindexing.preview(session, principal, found.id)
+        )
+
+    async def reindex(self, principal: Principal, ref: str) -> list[str]:
+        """Ingest its documents again through the pipeline it names now; their ids.
+
+        Each document answers from its present revision until the new one is complete.
+        """
+        found = await self.get(principal, ref)
+        queued: list[str] = []
+        after = ""
+        while True:
+            some, after = await self._db.run_write(
+                partial(reindexing.start, principal=principal, kb_id=found.id, after=after)
+            )
+            queued += some
+            if not after:
+                return queued
+
+    async def reembed(self, principal: Principal, ref: str) -> Reembedding:
+        """Move a knowledge base to the embedding model of these settings, in the background.
+
+        It answers with the vectors it has until all new ones are made.
+        """
+        found = await self.get(principal, ref)
+        return await self._db.run_write(
+            partial(reembedding.start, principal=principal, kb_id=found.id, space=self._space)
+        )

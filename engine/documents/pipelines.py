@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.clock import now
+from engine.db.session import Database
 from engine.db.tables import Flow, KnowledgeBase
 from engine.domain import Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound
@@ -159,3 +160,36 @@ def _template(name: str, used: Sequence[str]) -> FlowInfo:
 
 def _info(row: Flow, used: Sequence[str]) -> FlowInfo:
     return FlowInfo(row.name, "", False, row.dsl, sorted(used), row.updated_at)
+
+
+class Pipelines:
+    """The verbs of pipelines."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list_all(self, principal: Principal) -> list[FlowInfo]:
+        """The templates that ship and the tenant's own pipelines."""
+        return await self._db.run_read(lambda session: list_flows(session, principal))
+
+    async def get(self, principal: Principal, name: str) -> FlowInfo:
+        """One pipeline by name; `NotFound` names those there are."""
+        return await self._db.run_read(lambda session: get_flow(session, principal, name))
+
+    async def save(
+        self,
+        principal: Principal,
+        name: str,
+        dsl: str,
+        *,
+        check: Check,
+        replace: bool = False,
+    ) -> FlowInfo:
+        """Store a pipeline; `check` raises `FlowError` where its DSL does not load."""
+        return await self._db.run_write(
+            lambda session: save_flow(session, principal, name, dsl, check=check, replace=replace)
+        )
+
+    async def delete(self, principal: Principal, name: str) -> None:
+        """Delete a stored pipeline that no knowledge base names."""
+        await self._db.run_write(lambda session: delete_flow(session, principal, name))

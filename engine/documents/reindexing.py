@@ -27,7 +27,7 @@ from engine.db.tables import (
     Run,
     Source,
 )
-from engine.documents.documents import reset_state
+from engine.documents.lifecycle import reset_state
 from engine.domain import MAIN, DocumentState, Lane, Principal, Scope
 from engine.errors import NotFound
 from engine.jobs import claims

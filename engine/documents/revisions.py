@@ -33,7 +33,7 @@ from engine.db.tables import (
     Source,
 )
 from engine.documents import component_outputs, upload_options
-from engine.documents.documents import TITLE_MAX, retire, take_back
+from engine.documents.lifecycle import TITLE_MAX, retire, take_back
 from engine.documents.upload_options import UploadOptions
 from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
 from engine.errors import Cancelled, Conflict

@@ -28,7 +28,7 @@ def _slack(engine: Engine) -> SlackReader:
 
     async def access_of(place: Place) -> SlackAccess:
         try:
-            found = await engine.chat.find_installation(
+            found = await engine.chats.installations.find(
                 place.platform,
                 team_id=place.external_id,
                 enterprise_id=str(place.settings.get("enterprise_id", "")),

@@ -15,7 +15,7 @@ from mcp_server.tool import ADDING, KnowledgeTool
 from mcp_server.tools.get_ingestion import IngestionState
 
 if TYPE_CHECKING:
-    from engine.documents.documents import NewDocument
+    from engine.documents.adding import NewDocument
 
 TEXT_MAX = 1_000_000  # characters; a body has at most 4 MiB
 
@@ -38,15 +38,15 @@ async def add_document(
     """The handle of an accepted document."""
     call = current()
     caller = call.caller
-    added = await caller.engine.add_documents(
+    added = await caller.engine.documents.add_many(
         caller.principal,
         knowledge_base,
         [_new_document(title, text, url)],
         correlation_id=correlation_id(),
     )
     call.results = 1
-    found = await caller.engine.get_ingestion(caller.principal, added[0].document_id)
-    call.kb_ids = [(await caller.engine.get_document(caller.principal, found.document_id)).kb_id]
+    found = await caller.engine.documents.get_ingestion(caller.principal, added[0].document_id)
+    call.kb_ids = [(await caller.engine.documents.get(caller.principal, found.document_id)).kb_id]
     return IngestionState(
         job_id=found.job_id,
         document_id=found.document_id,
@@ -57,7 +57,7 @@ async def add_document(
 
 
 def _new_document(title: str, text: str, url: str) -> NewDocument:
-    from engine.documents.documents import NewDocument  # noqa: PLC0415 (loaded with the engine by now)
+    from engine.documents.adding import NewDocument  # noqa: PLC0415 (loaded with the engine by now)
     from engine.net.fetching import check_url  # noqa: PLC0415
 
     if bool(text.strip()) == bool(url.strip()):

@@ -47,9 +47,11 @@ async def ask(
     """The answer, for the asker's eyes."""
     call = current()
     caller = call.caller
-    audience = caller.engine.audience_of_asker(caller.principal)
+    audience = caller.engine.people.audience_of_asker(caller.principal)
     answer = None
-    events = caller.engine.ask(caller.principal, audience, question, kb=knowledge_base, door="mcp")
+    events = caller.engine.answers.ask(
+        caller.principal, audience, question, kb=knowledge_base, door="mcp"
+    )
     async for event in events:
         if isinstance(event, Answered):
             answer = event.answer

@@ -29,7 +29,7 @@ async def delete_document(
 ) -> Deleted:
     """What was deleted."""
     call = current()
-    document = await call.caller.engine.delete_document(call.caller.principal, document_id)
+    document = await call.caller.engine.documents.delete(call.caller.principal, document_id)
     call.kb_ids, call.results = [document.kb_id], 1
     return Deleted(deleted=True, document_id=document.id)
 

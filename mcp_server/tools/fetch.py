@@ -53,7 +53,7 @@ async def fetch(id: Id) -> FetchedPage:  # noqa: A002 (the field's word, and Cha
     """The page an id leads to, within its budget."""
     call = current()
     call.doing = "Reading"
-    page = await call.caller.engine.fetch(call.caller.principal, id)
+    page = await call.caller.engine.search.fetch(call.caller.principal, id)
     call.kb_ids, call.results = [page.kb_id], 1
     return _fetched(call.caller, page)
 

@@ -33,7 +33,7 @@ async def get_ingestion(
 ) -> IngestionState:
     """Where the ingestion stands now."""
     call = current()
-    found = await call.caller.engine.get_ingestion(call.caller.principal, job_id)
+    found = await call.caller.engine.documents.get_ingestion(call.caller.principal, job_id)
     call.results = 1
     return IngestionState(
         job_id=found.job_id,

@@ -50,7 +50,7 @@ async def list_documents(
     call = current()
     caller = call.caller
     after = position_of(caller, cursor, "documents", knowledge_base, status)
-    page = await caller.engine.list_documents(
+    page = await caller.engine.documents.page(
         caller.principal,
         knowledge_base,
         state="" if status == "any" else status,

@@ -52,7 +52,7 @@ async def list_knowledge_bases(
             documents=kb.document_count,
             updated_at=kb.updated_at.isoformat(timespec="seconds"),
         )
-        for kb in (await caller.engine.list_kbs(caller.principal))[offset:]
+        for kb in (await caller.engine.knowledge_bases.list_readable(caller.principal))[offset:]
     ]
     shown = listed[:PAGE]
     shown = shown[: page_within([kb.model_dump() for kb in shown], SEARCH_BUDGET)]

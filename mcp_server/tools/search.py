@@ -58,7 +58,7 @@ async def search(
     offset = int(position_of(caller, cursor, query, knowledge_base) or 0)
     found = await find(caller, query, knowledge_base, min(offset + limit + 1, DEEPEST))
     hits = found.hits[offset : offset + limit + 1]
-    said = await caller.engine.origins(caller.principal, hits)
+    said = await caller.engine.search.origins(caller.principal, hits)
     rest = [_found(caller, hit, origin) for hit, origin in zip(hits, said, strict=True)]
     shown = rest[:limit]
     shown = shown[: page_within([item.model_dump() for item in shown], SEARCH_BUDGET)]
@@ -77,7 +77,7 @@ async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> S
     """The engine's search, noted in the call."""
     call = current()
     call.doing = "Searching"
-    found = await caller.engine.search(caller.principal, query, kb=knowledge_base, limit=limit)
+    found = await caller.engine.search.find(caller.principal, query, kb=knowledge_base, limit=limit)
     call.kb_ids = sorted({hit.kb_id for hit in found.hits})
     call.results = len(found.hits)
     return found

@@ -29,7 +29,7 @@ async def test_health_says_no_more_than_ok_or_not(
     async def ill() -> dict[str, str]:
         return {"database": "the disk of /var/secret is full", "index": ""}
 
-    monkeypatch.setattr(engine, "health", ill)
+    monkeypatch.setattr(engine.operations, "health", ill)
     answer = await client.get("/health")
     assert answer.status_code == 503
     assert answer.json() == {"status": "unavailable"}
@@ -71,7 +71,7 @@ async def test_a_crash_shows_an_id_and_nothing_else(
     async def crash(*_: object, **__: object) -> None:
         raise KeyError("password of the database")
 
-    monkeypatch.setattr(engine, "list_kbs", crash)
+    monkeypatch.setattr(engine.knowledge_bases, "list_readable", crash)
     with caplog.at_level(logging.ERROR):
         answer = await client.get("/api/v1/knowledge_bases")
     assert answer.status_code == 500
@@ -101,7 +101,7 @@ async def test_the_server_stops_within_three_seconds_and_ends_open_streams(
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(engine, "ask", endless)
+    monkeypatch.setattr(engine.answers, "ask", endless)
     settings = home_settings(engine.settings.home, server__port=0)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()

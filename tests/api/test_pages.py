@@ -43,16 +43,16 @@ async def test_pages_hold_no_inline_script_or_style_and_forbid_both(client) -> N
 
 
 async def test_a_documents_html_is_shown_as_text(client, engine: Engine) -> None:
-    found = await engine.search(await engine.owner(), "lodging rate", kb="team")
-    owner = await engine.owner()
-    page = await client.get("/v/" + engine.sign_link(owner, found.hits[0].id))
+    found = await engine.search.find(await engine.people.owner(), "lodging rate", kb="team")
+    owner = await engine.people.owner()
+    page = await client.get("/v/" + engine.search.sign_link(owner, found.hits[0].id))
     assert "&lt;b&gt;Always.&lt;/b&gt;" in page.text
     assert "<em>" in page.text
 
 
 async def test_a_link_that_is_not_ours_opens_nothing(client, engine: Engine) -> None:
-    owner = await engine.owner()
-    signed = engine.sign_link(owner, "0" * 32)
+    owner = await engine.people.owner()
+    signed = engine.search.sign_link(owner, "0" * 32)
     forged = signed[:-2] + ("AA" if signed[-2:] != "AA" else "BB")
     browser = {"accept": "text/html"}
     absent = await client.get(f"/v/{signed}", headers=browser)
@@ -65,17 +65,17 @@ async def test_a_link_that_is_not_ours_opens_nothing(client, engine: Engine) -> 
 async def test_a_long_document_is_turned_page_by_page(client, engine: Engine) -> None:
     import asyncio
 
-    from engine.documents.documents import NewDocument
+    from engine.documents.adding import NewDocument
     from ingestion.host import run_worker
 
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     text = "# Long\n\n" + "\n\n".join(f"Paragraph {n} of the long story." for n in range(2000))
-    added = await engine.add_document(
+    added = await engine.documents.add(
         owner, "team", NewDocument(data=text.encode(), filename="l.md")
     )
     await run_worker(engine, asyncio.Event(), idle_exit_s=0)
     seen = ""
-    link = "/v/" + engine.sign_link(owner, added.document_id)
+    link = "/v/" + engine.search.sign_link(owner, added.document_id)
     for _ in range(10):
         page = (await client.get(link)).text
         seen += page
@@ -83,9 +83,9 @@ async def test_a_long_document_is_turned_page_by_page(client, engine: Engine) ->
         if following is None:
             break
         link = unescape(following[1])
-    found = await engine.search(owner, "Paragraph 1234 of the long story", mode="keyword")
-    passage = await engine.fetch(owner, found.hits[0].id)
-    await engine.delete_document(owner, added.document_id)
+    found = await engine.search.find(owner, "Paragraph 1234 of the long story", mode="keyword")
+    passage = await engine.search.fetch(owner, found.hits[0].id)
+    await engine.documents.delete(owner, added.document_id)
     assert passage.start > 0
     assert passage.text.startswith("Paragraph ")  # not amid a sentence
     missing = [n for n in range(2000) if f"Paragraph {n} of" not in seen]

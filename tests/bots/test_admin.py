@@ -134,7 +134,7 @@ async def test_nobody_becomes_owner_in_a_chat(room):
 async def test_an_account_is_linked_with_a_code_from_the_chat(room, notes):
     said = await room.command("link", by="bob")
     code = said.split("link ")[1].split(" ")[0]
-    assert await notes.engine.chat.link(notes.owner, code) == "Bob"
+    assert await notes.engine.chats.senders.link(notes.owner, code) == "Bob"
     await room.command("ask what is the salary of the chief gardener?", by="bob")
     assert "81,000 rupees" in room.chat.last.reply.text
     await room.command("unlink", by="bob")

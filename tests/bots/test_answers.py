@@ -11,8 +11,8 @@ from bots import replies
 from bots.conversation import Ask, Ignore
 from bots.platform import Undelivered
 from engine import clock
-from engine.chats.posts import PostState
-from engine.chats.workspaces import NewInstallation
+from engine.chats.installation_rows import NewInstallation
+from engine.chats.post_rows import PostState
 from engine.db.tables import Channel, Document, Feedback, Identity, Job, Post, Turn
 from engine.errors import IndexDamaged, NotFound, Unavailable
 from tests.fakes.chat import Room, Shown
@@ -125,16 +125,16 @@ async def test_a_conversation_in_private_does_not_enter_the_channel_and_back(roo
 
 
 async def test_an_answer_whose_source_is_closed_meanwhile_is_not_shown(room, notes, monkeypatch):
-    original = room.engine.chat.ask
+    original = room.engine.chats.ask
 
     async def closing(*args):
         async for event in original(*args):
-            for document in (await notes.engine.list_documents(notes.owner)).documents:
+            for document in (await notes.engine.documents.page(notes.owner)).documents:
                 if document.title == "Sick leave":
-                    await notes.engine.delete_document(notes.owner, document.id)
+                    await notes.engine.documents.delete(notes.owner, document.id)
             yield event
 
-    monkeypatch.setattr(room.engine.chat, "ask", closing)
+    monkeypatch.setattr(room.engine.chats, "ask", closing)
     [shown] = await room.say(SICK)
     assert "240 hours" not in everything([shown])
 
@@ -160,7 +160,7 @@ async def test_more_detail_shows_the_passages(room):
 
 def use_model(room: Room, *replies_: str | Exception) -> ScriptedModel:
     model = ScriptedModel(*replies_)
-    room.engine._asker._model = model
+    room.engine.answers._asker._model = model
     return model
 
 
@@ -301,7 +301,7 @@ async def test_whoever_asks_gets_an_apology_with_a_reason_and_no_internals(
         raise error
         yield
 
-    monkeypatch.setattr(room.engine, "ask", broken)
+    monkeypatch.setattr(room.engine.answers, "ask", broken)
     [shown] = await room.say(SICK)
     assert says in shown.reply.text
     assert not [w for w in ("10.0.0.7", "/srv", "stack trace", "KeyError") if w in repr(shown)]
@@ -315,8 +315,10 @@ async def test_an_answer_that_could_not_be_delivered_is_shown_later_and_not_aske
 ):
     room.chat.trouble = [Undelivered("429", retry_in_s=0.0)]
     asked = []
-    original = room.engine.ask
-    monkeypatch.setattr(room.engine, "ask", lambda *a, **k: asked.append(1) or original(*a, **k))
+    original = room.engine.answers.ask
+    monkeypatch.setattr(
+        room.engine.answers, "ask", lambda *a, **k: asked.append(1) or original(*a, **k)
+    )
     [shown] = await room.say(SICK)
     assert shown.reply.text == ANSWER
     assert asked == [1]
@@ -357,7 +359,7 @@ async def test_a_desk_that_stops_gives_its_work_back(room, monkeypatch):
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(room.engine, "ask", slow)
+        patch.setattr(room.engine.answers, "ask", slow)
         await room.reception.message(room.inbound(SICK))
         stop = asyncio.Event()
         running = asyncio.create_task(room.desk.run(stop))
@@ -394,15 +396,15 @@ async def test_who_says_nothing_to_the_bot_is_not_written_down(room):
 
 async def test_an_organisations_installation_speaks_in_each_of_its_teams(room, notes):
     new = NewInstallation("fake", "", "xoxb-org", enterprise_id="E1", name="Org")
-    await notes.engine.chat.install(notes.owner.tenant_id, new)
+    await notes.engine.chats.installations.install(notes.owner.tenant_id, new)
     grid = Room(notes.engine, notes.owner.tenant_id, team="T77")
     [shown] = await grid.say("hello", by="wanda", channel="D5", enterprise="E1")
     assert "Ask me anything" in shown.reply.text
-    found = await notes.engine.chat.find_installation("fake", team_id="T77", enterprise_id="E1")
+    found = await notes.engine.chats.installations.find("fake", team_id="T77", enterprise_id="E1")
     assert found.token == "xoxb-org"
     with pytest.raises(NotFound):
         await grid.say("hello", by="wanda", channel="D5", enterprise="E2", workspace="T78")
-    paused = await notes.engine.chat.pause_installation("fake", team_id="T1", enterprise_id="E1")
+    paused = await notes.engine.chats.installations.pause("fake", team_id="T1", enterprise_id="E1")
     assert len(paused) == 1
     with pytest.raises(NotFound):
         await grid.say("hello again", by="wanda", channel="D5", enterprise="E1")

@@ -14,7 +14,7 @@ IN_GERMAN = "Answer in German, whatever the language of the question."
 
 async def prompt(room: Room, channel: str = "C1") -> str:
     """What a model is told when it is asked there."""
-    room.engine._asker._model = model = ScriptedModel(WRITTEN)
+    room.engine.answers._asker._model = model = ScriptedModel(WRITTEN)
     await room.say(SICK, channel=channel)
     return model.prompts[0]
 
@@ -36,7 +36,7 @@ async def test_a_channel_overrules_its_workspace_and_can_go_back_to_the_question
 async def test_more_detail_is_in_that_language_too(room):
     await room.command("language German")
     await prompt(room)
-    room.engine._asker._model = model = ScriptedModel(WRITTEN)
+    room.engine.answers._asker._model = model = ScriptedModel(WRITTEN)
     await room.press("More detail")
     assert IN_GERMAN in model.prompts[0]
 
@@ -59,6 +59,6 @@ async def test_the_setting_is_shown_and_exported(room):
 async def test_what_cant_be_checked_against_its_source_is_said_to_be_so(room):
     await room.command("language Japanese")
     said = "病気休暇は240時間まで前借りできます [1]"
-    room.engine._asker._model = ScriptedModel(said)
+    room.engine.answers._asker._model = ScriptedModel(said)
     [shown] = await room.say(SICK)
     assert "Nothing in this answer is backed by a source: check it." in shown.reply.text

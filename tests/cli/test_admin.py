@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from engine.chats.workspaces import NewInstallation
+from engine.chats.installation_rows import NewInstallation
 from engine.runtime import open_engine
 from tests.fakes.homes import home_settings
 
@@ -19,9 +19,9 @@ def connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     async def connect() -> None:
         async with open_engine(home_settings(tmp_path)) as engine:
-            owner = await engine.owner()
+            owner = await engine.people.owner()
             new = NewInstallation("slack", "T1", "xoxb-very-secret", name="Acme")
-            await engine.chat.install(owner.tenant_id, new)
+            await engine.chats.installations.install(owner.tenant_id, new)
 
     asyncio.run(connect())
     return tmp_path

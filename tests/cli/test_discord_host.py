@@ -37,7 +37,7 @@ async def test_the_bot_answers_beside_the_server(tmp_path: Path) -> None:
                 discord.talk.say(HELP, ADA, f"{discord.mention} hello")
                 told = await discord.reply(HELP)
                 assert f"scrubjay bot register {GUILD}" in text_of(told)
-                key = engine.chat.sign_key(await engine.owner())
+                key = engine.chats.installations.sign_key(await engine.people.owner())
                 done = discord.interactions.slash(ADA, HELP, "kb register", key=key)
                 await discord.answered(done)
                 assert "is connected" in done.text

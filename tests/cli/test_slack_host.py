@@ -51,7 +51,7 @@ async def test_a_signed_event_is_answered_and_nothing_is_keyless_any_more(tmp_pa
                 event = slack.write(team, "DUADA", "UADA", "hello")
                 body = json.dumps(slack.envelope(team, event))
                 async with asyncio.timeout(30):
-                    while not (await engine.chat.list_installations()):  # noqa: ASYNC110
+                    while not (await engine.chats.installations.list_all()):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 answer = await client.post("/slack/events", content=body, headers=signed(body))
                 assert answer.status_code == 200

@@ -63,7 +63,7 @@ def place(home: Path) -> Callable[[str], None]:
     async def write(key: str, state: str) -> None:
         settings = load_settings(None, None, {})
         async with open_engine(settings) as engine:
-            tenant = await engine.create_tenant(await engine.owner(), key)
+            tenant = await engine.people.create_tenant(await engine.people.owner(), key)
         async with open_database(settings.database_url) as db, db.write() as session:
             session.add(
                 IndexPlacement(

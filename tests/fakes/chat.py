@@ -11,8 +11,8 @@ from bots.desk import Desk
 from bots.platform import Spot
 from bots.reception import Reception
 from bots.replies import Reply, Source
-from engine.chats.posts import PostInfo
-from engine.chats.workspaces import Met, Person, Sighting
+from engine.chats.post_rows import PostInfo
+from engine.chats.sender_rows import Met, Person, Sighting
 from engine.engine import Engine
 
 TEAM = "T1"
@@ -152,13 +152,15 @@ class Room:
 
     async def open(self) -> Room:
         """Bind the workspace."""
-        await self.engine.chat.bind_workspace(self.tenant_id, "fake", self.team, "Acme")
+        await self.engine.chats.installations.bind_workspace(
+            self.tenant_id, "fake", self.team, "Acme"
+        )
         return self
 
     async def person(self, name: str, *, full: bool = True, admin: bool = False) -> Met:
         """Somebody with an account there."""
-        met = await self.engine.chat.meet(Sighting("fake", self.team, name))
-        await self.engine.chat.learn_person(met, Person(name.capitalize(), full, admin))
+        met = await self.engine.chats.senders.meet(Sighting("fake", self.team, name))
+        await self.engine.chats.senders.learn_person(met, Person(name.capitalize(), full, admin))
         return met
 
     async def drain(self) -> None:

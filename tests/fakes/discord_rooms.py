@@ -13,11 +13,11 @@ from bots.discord import tree
 from bots.discord.bot import DiscordBot, open_discord_bot
 from bots.discord.onboarding import install
 from engine.access import gate
-from engine.chats.workspaces import Sighting
+from engine.chats.sender_rows import Sighting
 from engine.commands.table import find_command
 from engine.db.tables import Identity
 from engine.documents import knowledge_bases
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from tests.fakes.discord import FakeDiscord, Interaction, Json, text_of
 from tests.fakes.discord_world import MANAGE_SERVER, STARTER, VIEW, Guild
 from tests.fakes.installations import Installation, open_installation
@@ -109,7 +109,7 @@ class DiscordRoom:
 
     def write(self, *texts: str) -> None:
         """What the language model writes, in turn."""
-        setattr(self.notes.engine._asker, "_model", ScriptedModel(*texts))  # noqa: B010
+        setattr(self.notes.engine.answers._asker, "_model", ScriptedModel(*texts))  # noqa: B010
 
     def shown(self) -> list[Json]:
         """Everything the bot has said, oldest first."""
@@ -195,19 +195,19 @@ def settings_of(discord: FakeDiscord) -> dict[str, object]:
 
 async def _furnish(room: DiscordRoom) -> None:
     engine, owner = room.notes.engine, room.notes.owner
-    met = await engine.chat.meet(Sighting("discord", GUILD, ADA, HELP))
+    met = await engine.chats.senders.meet(Sighting("discord", GUILD, ADA, HELP))
     async with engine.db.write() as session:
         workspace = gate.workspace_token(met.workspace_id)
         await knowledge_bases.grant_kb(session, owner, "notes", workspace)
         channel = gate.channel_token(met.channel_id or "")
         await knowledge_bases.grant_kb(session, owner, "notes", channel)
         (await session.get_one(Identity, met.identity_id)).user_id = owner.user_id
-    await engine.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])
-    owner = room.notes.owner = await engine.owner()
+    await engine.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
+    owner = room.notes.owner = await engine.people.owner()
     await room.notes.add(LEAVE, "leave.md", url="https://docs.example/leave")
     await room.notes.add(BACKUP, "backup.md", url="https://docs.example/backup")
     secret = NewDocument(data=SALARY.encode(), filename="salaries.md")
-    await engine.add_document(owner, "board", secret)
+    await engine.documents.add(owner, "board", secret)
     await room.notes.drain()
 
 

@@ -83,10 +83,10 @@ class Scene:
 
     async def keep(self, *names: str) -> None:
         """Have the history of channels kept in notes."""
-        owner = await self.engine.owner()
-        kb = await self.engine.get_kb(owner, "notes")
+        owner = await self.engine.people.owner()
+        kb = await self.engine.knowledge_bases.get(owner, "notes")
         for name in names:
-            await self.engine.history.add(owner, name, kb.id)
+            await self.engine.chats.history.add(owner, name, kb.id)
         await self.notes.drain()
 
     async def link_owner(self, subject: str) -> None:
@@ -97,7 +97,7 @@ class Scene:
                 .where(Identity.provider == "discord", Identity.subject == subject)
                 .values(user_id=self.notes.owner.user_id)
             )
-        self.notes.owner = await self.engine.owner()
+        self.notes.owner = await self.engine.people.owner()
 
     async def stored(self) -> dict[str, str]:
         """The texts of messages that are kept and stand, by id."""
@@ -111,8 +111,8 @@ class Scene:
 
     async def texts(self, query: str) -> str:
         """All that a search of somebody who may read everything finds."""
-        owner = await self.engine.owner()
-        found = await self.engine.search(owner, query, mode="keyword", limit=20)
+        owner = await self.engine.people.owner()
+        found = await self.engine.search.find(owner, query, mode="keyword", limit=20)
         return "\n".join(hit.text for hit in found.hits)
 
     async def is_known(self, channel: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.config import load_settings
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.domain import Role, Scope
 from engine.engine import Engine
 from engine.people import tenants
@@ -33,19 +33,19 @@ def home_settings(home: Path, **overrides: object) -> Settings:
 async def fill(settings: Settings, pages: Mapping[str, str] = PAGES) -> None:
     """Ingest the pages into `team`, which all members read, and a secret one for the owner alone."""
     async with open_engine(settings) as engine:
-        owner = await engine.owner()
-        await engine.create_kb(owner, "team", description="What everyone needs.")
-        await engine.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])
-        owner = await engine.owner()
+        owner = await engine.people.owner()
+        await engine.knowledge_bases.create(owner, "team", description="What everyone needs.")
+        await engine.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
+        owner = await engine.people.owner()
         new = [
             NewDocument(data=text.encode(), filename=name, external_id=name)
             for name, text in pages.items()
         ]
-        await engine.add_documents(owner, "team", new)
+        await engine.documents.add_many(owner, "team", new)
         secret = NewDocument(data=SECRET_PAGE.encode(), filename="salaries.md")
-        await engine.add_document(owner, "board", secret)
+        await engine.documents.add(owner, "board", secret)
         await run_worker(engine, asyncio.Event(), idle_exit_s=0)
-        listed = (await engine.list_documents(owner)).documents
+        listed = (await engine.documents.page(owner)).documents
         states = {document.title: document.state for document in listed}
         if set(states.values()) != {"ready"}:
             raise RuntimeError(f"the pages were not ingested: {states}")
@@ -53,15 +53,15 @@ async def fill(settings: Settings, pages: Mapping[str, str] = PAGES) -> None:
 
 async def make_token(engine: Engine, *scopes: Scope) -> str:
     """A token of the local owner; reads and asks unless scopes are named."""
-    secret, _ = await engine.create_token(
-        await engine.owner(), "test", scopes=scopes or (Scope.KB_READ, Scope.KB_ASK)
+    secret, _ = await engine.people.create_token(
+        await engine.people.owner(), "test", scopes=scopes or (Scope.KB_READ, Scope.KB_ASK)
     )
     return secret
 
 
 async def make_member_token(engine: Engine, *scopes: Scope) -> str:
     """A token of a member who is not the owner and reads only what all members read."""
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     async with engine.db.write() as session:
         members = {m.email: m for m in await tenants.list_members(session, owner)}
         member = members.get(OTHER) or await tenants.add_member(

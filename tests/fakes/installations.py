@@ -18,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.config import load_settings
-from engine.documents.documents import Added, DocumentInfo, NewDocument
+from engine.documents.adding import Added, NewDocument
+from engine.documents.documents import DocumentInfo
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import DocumentError
@@ -102,17 +103,17 @@ class Installation:
         """Add one document; its name is its external id."""
         data = text.encode() if isinstance(text, str) else text
         new = NewDocument(data=data, filename=name, **({"external_id": name} | more))
-        return await self.engine.add_document(self.owner, "notes", new)
+        return await self.engine.documents.add(self.owner, "notes", new)
 
     async def get(self, added: Added) -> DocumentInfo:
-        return await self.engine.get_document(self.owner, added.document_id)
+        return await self.engine.documents.get(self.owner, added.document_id)
 
     async def why(self, added: Added) -> str:
-        return await self.engine.why_document(self.owner, added.document_id)
+        return await self.engine.documents.explain(self.owner, added.document_id)
 
     async def found(self, query: str, *, mode: Any = "keyword") -> list[str]:
         """The texts of the hits of a search."""
-        result = await self.engine.search(self.owner, query, mode=mode)
+        result = await self.engine.search.find(self.owner, query, mode=mode)
         return [hit.text for hit in result.hits]
 
     async def until(self, added: Added, condition: Callable[[DocumentInfo], bool]) -> DocumentInfo:
@@ -154,8 +155,8 @@ async def open_installation(
         embedder = HeldEmbedder()
         if chosen["embedding.model"] == "hashing":
             engine.embedder = embedder
-        owner = await engine.owner()
-        if "notes" not in {kb.name for kb in await engine.list_kbs(owner)}:
-            await engine.create_kb(owner, "notes")
-            owner = await engine.owner()
+        owner = await engine.people.owner()
+        if "notes" not in {kb.name for kb in await engine.knowledge_bases.list_readable(owner)}:
+            await engine.knowledge_bases.create(owner, "notes")
+            owner = await engine.people.owner()
         yield Installation(engine, owner, embedder)

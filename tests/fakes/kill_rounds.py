@@ -25,7 +25,7 @@ from sqlalchemy import func, select
 
 from engine.config import load_settings
 from engine.db.tables import Chunk, Document, Embedding, Job, KnowledgeBase, Live, Revision
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.index.manifest import read_manifest
@@ -110,23 +110,23 @@ async def prepare(home: Path) -> None:
     home.mkdir(parents=True)  # noqa: ASYNC240 (a test's loop serves nobody else)
     (home / "scrubjay.toml").write_text(SETTINGS, encoding="utf-8")
     async with open_engine(load_settings(home)) as engine:
-        owner = await engine.owner()
-        await engine.create_kb(owner, "corpus")
-        owner = await engine.owner()
-        await engine.add_documents(owner, "corpus", [document(n, 1) for n in OLD])
+        owner = await engine.people.owner()
+        await engine.knowledge_bases.create(owner, "corpus")
+        owner = await engine.people.owner()
+        await engine.documents.add_many(owner, "corpus", [document(n, 1) for n in OLD])
     await finish(home)
 
 
 async def change(home: Path) -> None:
     """Add, replace and delete, as a person does before everything is killed."""
     async with open_engine(load_settings(home)) as engine:
-        owner = await engine.owner()
-        listed = (await engine.list_documents(owner, "corpus")).documents
+        owner = await engine.people.owner()
+        listed = (await engine.documents.page(owner, "corpus")).documents
         ids = {item.external_id: item.id for item in listed}
-        await engine.add_documents(owner, "corpus", [document(n, 2) for n in REPLACED])
-        await engine.add_documents(owner, "corpus", [document(n, 1) for n in NEW])
+        await engine.documents.add_many(owner, "corpus", [document(n, 2) for n in REPLACED])
+        await engine.documents.add_many(owner, "corpus", [document(n, 1) for n in NEW])
         for number in DELETED:
-            await engine.delete_document(owner, ids[f"corpus/{number:03}"])
+            await engine.documents.delete(owner, ids[f"corpus/{number:03}"])
 
 
 class Process:
@@ -251,17 +251,17 @@ async def _kill_server(home: Path, arguments: Sequence[str], marker: Path) -> No
 
 async def _is_idle(home: Path) -> bool:
     async with open_engine(load_settings(home)) as engine:
-        return await engine.next_job_due_at() is None
+        return await engine.operations.next_job_due_at() is None
 
 
 async def examine(home: Path) -> dict[str, Any]:
     """Everything two runs must agree on; raises where a run disagrees with itself."""
     async with open_engine(load_settings(home)) as engine:
-        owner = await engine.owner()
+        owner = await engine.people.owner()
         found = await _read(engine, owner)
-        drift = await engine.reconcile(owner, repair=False)
+        drift = await engine.operations.reconcile(owner, repair=False)
         assert drift.clean, drift
-        health = await engine.health()
+        health = await engine.operations.health()
         assert health["index"] == health["database"] == "", health
         for number in (*OLD, *NEW):
             await _look_for(engine, owner, number)
@@ -326,7 +326,7 @@ async def _look_for(engine: Engine, owner: Principal, number: int) -> None:
     newest = 0 if number in DELETED else 2 if number in REPLACED else 1
     for version in (1, 2):
         word = unique_word(number, version)
-        hits = (await engine.search(owner, word, kb="corpus", mode="keyword")).hits
+        hits = (await engine.search.find(owner, word, kb="corpus", mode="keyword")).hits
         texts = [hit.text for hit in hits if word in hit.text]
         assert len(texts) == (version == newest), (number, version, texts)
 

@@ -59,7 +59,7 @@ async def work(home: Path, base_url: str, method: str) -> None:
     screen.FLUSH_S = screen.UPDATE_S = 0.0
     settings = {"slack.api_base_url": base_url, "jobs.lease_s": LEASE_S}
     async with open_installation(home, settings) as notes, open_slack_bot(notes.engine) as bot:
-        setattr(notes.engine._asker, "_model", SlowModel())  # noqa: B010 (there is no other seam)
+        setattr(notes.engine.answers._asker, "_model", SlowModel())  # noqa: B010 (there is no other seam)
         await bot.desk.run(asyncio.Event(), until_idle=True)
 
 

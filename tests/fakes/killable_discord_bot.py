@@ -53,7 +53,7 @@ async def work(home: Path, api_url: str, gateway_url: str, wanted: str) -> None:
         "jobs.lease_s": LEASE_S,
     }
     async with open_installation(home, settings) as notes, open_discord_bot(notes.engine) as bot:
-        setattr(notes.engine._asker, "_model", SlowModel())  # noqa: B010 (there is no other seam)
+        setattr(notes.engine.answers._asker, "_model", SlowModel())  # noqa: B010 (there is no other seam)
         await bot.desk.run(asyncio.Event(), until_idle=True)
 
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from bots import replies
 from bots.replies import Reply
-from engine.chats.posts import PostInfo, PostState, SourceFacts
-from engine.chats.workspaces import Met
+from engine.chats.answer_rows import SourceFacts
+from engine.chats.post_rows import PostInfo, PostState
+from engine.chats.sender_rows import Met
 from engine.commands.administration import Told
 from engine.commands.table import find_command
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult

@@ -8,10 +8,10 @@ from sqlalchemy import delete, select
 
 from engine import clock
 from engine.access import gate
-from engine.chats.workspaces import Met, Sighting
+from engine.chats.sender_rows import Met, Sighting
 from engine.db.tables import Channel, ChannelMember, Identity
 from engine.documents import knowledge_bases
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from tests.fakes.chat import Room
 from tests.fakes.installations import Installation
 
@@ -32,12 +32,12 @@ async def furnish(room: Room, notes: Installation) -> None:
     await open_channel(room, "P1", "leads", public=False, members=["ada", "bob"])
     workspace = gate.workspace_token(ada.workspace_id)
     await grant(notes, "notes", workspace, await channel_token(room, "C1"))
-    await engine.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])
-    owner = notes.owner = await engine.owner()
+    await engine.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
+    owner = notes.owner = await engine.people.owner()
     await notes.add(LEAVE, "leave.md")
     await notes.add(BACKUP, "backup.md")
     await notes.add(PRIVATE, "move.md", acl=[await channel_token(room, "P1")])
-    await engine.add_document(
+    await engine.documents.add(
         owner, "board", NewDocument(data=SALARY.encode(), filename="salaries.md")
     )
     await notes.drain()
@@ -50,7 +50,7 @@ async def open_channel(
     """The id of a channel whose members are known, as of now."""
     met = None
     for person in members:
-        met = await room.engine.chat.meet(Sighting("fake", room.team, person, external_id))
+        met = await room.engine.chats.senders.meet(Sighting("fake", room.team, person, external_id))
     assert met is not None
     assert met.channel_id is not None
     async with room.engine.db.write() as session:

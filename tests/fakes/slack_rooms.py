@@ -141,11 +141,11 @@ async def open_slack_room(
 
 
 async def _furnish(room: SlackRoom) -> None:
-    from engine.chats.workspaces import Sighting
-    from engine.documents.documents import NewDocument
+    from engine.chats.sender_rows import Sighting
+    from engine.documents.adding import NewDocument
 
     engine, owner = room.notes.engine, room.notes.owner
-    met = await engine.chat.meet(Sighting("slack", room.team.id, "UADA", "C1"))
+    met = await engine.chats.senders.meet(Sighting("slack", room.team.id, "UADA", "C1"))
     async with engine.db.write() as session:
         workspace = gate.workspace_token(met.workspace_id)
         await knowledge_bases.grant_kb(session, owner, "notes", workspace)
@@ -153,12 +153,12 @@ async def _furnish(room: SlackRoom) -> None:
         await knowledge_bases.grant_kb(session, owner, "notes", channel)
         (await session.get_one(Identity, met.identity_id)).user_id = owner.user_id
         assert (await session.get_one(Workspace, met.workspace_id)).external_id == room.team.id
-    await engine.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])
-    owner = room.notes.owner = await engine.owner()
+    await engine.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
+    owner = room.notes.owner = await engine.people.owner()
     await room.notes.add(LEAVE, "leave.md", url="https://docs.example/leave")
     await room.notes.add(BACKUP, "backup.md", url="https://docs.example/backup")
     secret = NewDocument(data=SALARY.encode(), filename="salaries.md")
-    await engine.add_document(owner, "board", secret)
+    await engine.documents.add(owner, "board", secret)
     await room.notes.drain()
 
 

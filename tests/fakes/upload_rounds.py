@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from engine.config import load_settings
 from engine.db.tables import Chunk, Document, Embedding, Event, Job, KnowledgeBase, Live, Revision
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.index.port import Space
 from engine.runtime import open_engine
 from tests.fakes import files, pdfs
@@ -107,20 +107,20 @@ async def prepare(home: Path) -> None:
     home.mkdir(parents=True)  # noqa: ASYNC240 (a test's loop serves nobody else)
     (home / "scrubjay.toml").write_text(SETTINGS, encoding="utf-8")
     async with open_engine(load_settings(home)) as engine:
-        await engine.create_kb(await engine.owner(), "corpus")
+        await engine.knowledge_bases.create(await engine.people.owner(), "corpus")
 
 
 async def upload(home: Path) -> None:
     """Add all documents at once."""
     async with open_engine(load_settings(home)) as engine:
-        await engine.add_documents(await engine.owner(), "corpus", uploaded())
+        await engine.documents.add_many(await engine.people.owner(), "corpus", uploaded())
 
 
 async def examine(home: Path) -> dict[str, Any]:
     """Everything two runs must agree on; raises where a run disagrees with itself."""
     async with open_engine(load_settings(home)) as engine:
-        owner = await engine.owner()
-        drift = await engine.reconcile(owner, repair=False)
+        owner = await engine.people.owner()
+        drift = await engine.operations.reconcile(owner, repair=False)
         assert drift.clean, drift
         async with engine.db.read() as session:
             rows = list(await session.scalars(select(Document)))

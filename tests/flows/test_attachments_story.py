@@ -28,7 +28,7 @@ def mail(body: str, *files: tuple[str, bytes], inner: EmailMessage | None = None
 
 
 async def listed(notes: Installation) -> dict[str, DocumentInfo]:
-    page = await notes.engine.list_documents(notes.owner, kb="notes")
+    page = await notes.engine.documents.page(notes.owner, kb="notes")
     return {document.title: document for document in page.documents}
 
 
@@ -51,7 +51,7 @@ async def test_attachments_become_documents_that_go_with_their_message(notes):
     assert (await notes.found("wombat")) == ["| item | price |\n| --- | --- |\n| wombat | 12 |"]
     assert "platypus" in (await notes.found("platypus"))[0]
 
-    await notes.engine.delete_document(notes.owner, added.document_id)
+    await notes.engine.documents.delete(notes.owner, added.document_id)
     assert await notes.found("wombat") == []
     assert await notes.found("platypus") == []
     assert await listed(notes) == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from tests.fakes.installations import Installation, open_installation
 
 DOCS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "docs"
@@ -72,7 +72,7 @@ async def strict(home: Path) -> AsyncIterator[Installation]:
 async def outcomes(notes: Installation, files: dict[str, bytes]) -> dict[str, tuple[str, str, str]]:
     """State, code and sentence of each file, once a worker has seen them all."""
     new = [NewDocument(data=data, filename=name, external_id=name) for name, data in files.items()]
-    added = await notes.engine.add_documents(notes.owner, "notes", new)
+    added = await notes.engine.documents.add_many(notes.owner, "notes", new)
     await notes.drain()
     found = {}
     for name, handle in zip(files, added, strict=True):
@@ -96,7 +96,7 @@ async def test_each_bad_file_fails_by_itself_and_says_what_to_do(strict):
     assert codes["locked.docx"] == codes["locked.pdf"] == "encrypted"
     assert codes["program.exe"] == codes["noise.dat"] == "unknown_type"
     assert len(await strict.found("wombat")) == 2
-    assert (await strict.engine.reconcile(strict.owner, repair=False)).clean
+    assert (await strict.engine.operations.reconcile(strict.owner, repair=False)).clean
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="the collection of difficult files is not here")
@@ -116,7 +116,7 @@ async def test_difficult_files_of_others_fail_or_are_read_by_what_they_are(home)
     ["http://127.0.0.1:9/secret", "http://[::ffff:10.0.0.1]/", "http://169.254.169.254/latest/"],
 )
 async def test_a_private_address_is_refused_with_what_to_do(notes, url):
-    added = await notes.engine.add_document(notes.owner, "notes", NewDocument(url=url))
+    added = await notes.engine.documents.add(notes.owner, "notes", NewDocument(url=url))
     await notes.drain()
     info = await notes.get(added)
     assert info.state == "failed"

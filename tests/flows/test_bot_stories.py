@@ -216,7 +216,7 @@ async def thrown_out_it_forgets_the_place(rig: Rig) -> None:
     await rig.say("bob", SICK, calls=True)
     await rig.remove_bot()
     room = rig.room  # type: ignore[attr-defined]  # both have one
-    [installed] = await room.notes.engine.chat.list_installations()
+    [installed] = await room.notes.engine.chats.installations.list_all()
     assert installed.state == "paused"
 
 

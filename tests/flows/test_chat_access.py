@@ -64,7 +64,7 @@ class Scene:
         """Let the platform say so."""
         self.full, self.public, self.stale = full, public, stale
         self.members = {channel: set(members.get(channel, ())) for channel in PLACES}
-        history = self.engine.history
+        history = self.engine.chats.history
         people = [NewPerson(one, one, is_full_member=one in full) for one in PEOPLE]
         await history.put_people(self.place, people)
         await history.put_channels(
@@ -124,7 +124,7 @@ class Scene:
 @pytest.fixture
 async def scene(notes: Installation) -> Scene:
     engine, owner = notes.engine, notes.owner
-    kb = await engine.get_kb(owner, "notes")
+    kb = await engine.knowledge_bases.get(owner, "notes")
     async with engine.db.write() as session:
         place = await channels.put_workspace(
             session,
@@ -140,12 +140,12 @@ async def scene(notes: Installation) -> Scene:
             .where(Identity.provider == "slack", Identity.subject == "owner")
             .values(user_id=owner.user_id)
         )
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     for number, channel in enumerate(PLACES):
-        await engine.history.add(owner, channel, kb.id)
-        await engine.history.store(place, channel, [say(number * 60, SAID[channel], "ada")])
+        await engine.chats.history.add(owner, channel, kb.id)
+        await engine.chats.history.store(place, channel, [say(number * 60, SAID[channel], "ada")])
     await notes.drain()
-    listed = await engine.list_documents(owner)
+    listed = await engine.documents.page(owner)
     made.documents = {
         channel: document.id
         for document in listed.documents
@@ -169,26 +169,26 @@ async def check_person(scene: Scene, person: str) -> None:
     """Nothing but what they may read, on every surface that only they see; and all of that."""
     who = await scene.principal(person)
     allowed = scene.may_read(person)
-    found = await scene.engine.search(who, "budget rupees", limit=10, mode="keyword")
+    found = await scene.engine.search.find(who, "budget rupees", limit=10, mode="keyword")
     assert {told for hit in found.hits for told in told_of(hit.text + hit.title)} == allowed
     assert {hit.metadata["channel"] for hit in found.hits} == allowed
     assert found.searched_documents == len(allowed)
-    answer = await scene.engine.answer(who, QUESTION)
+    answer = await scene.engine.answers.answer(who, QUESTION)
     assert told_of(answer.text) <= allowed
     assert {told for one in answer.citations for told in told_of(one.quote + one.title)} <= allowed
     assert {c for one in answer.citations for c in PLACES if f"/{c}/" in one.url} <= allowed
-    listed = await scene.engine.list_documents(who)
+    listed = await scene.engine.documents.page(who)
     assert {one.id for one in listed.documents} == {scene.documents[c] for c in allowed}
-    for kb in await scene.engine.list_kbs(who):
+    for kb in await scene.engine.knowledge_bases.list_readable(who):
         assert kb.document_count == len(allowed)
     for channel, document_id in scene.documents.items():
         if channel in allowed:
-            page = await scene.engine.fetch(who, document_id)
+            page = await scene.engine.search.fetch(who, document_id)
             assert told_of(page.text) == {channel}
             continue
         for id_ in (document_id, "0" * 32):  # absent and forbidden look the same
             with pytest.raises(NotFound) as refused:
-                await scene.engine.fetch(who, id_)
+                await scene.engine.search.fetch(who, id_)
             assert str(refused.value).replace(id_, "") == (
                 "No document or passage '' that you may read."
             )
@@ -199,9 +199,11 @@ async def check_channel(scene: Scene, person: str, channel: str) -> None:
     who = await scene.principal(person)
     audience = await scene.audience(channel)
     allowed = scene.may_read(person) & scene.may_be_shown_in(channel)
-    found = await scene.engine.search(who, "budget", limit=10, mode="keyword", audience=audience)
+    found = await scene.engine.search.find(
+        who, "budget", limit=10, mode="keyword", audience=audience
+    )
     assert {told for hit in found.hits for told in told_of(hit.text)} == allowed
-    async for event in scene.engine.ask(who, audience, QUESTION, door="slack"):
+    async for event in scene.engine.answers.ask(who, audience, QUESTION, door="slack"):
         if event.kind == "answered":
             answer = event.answer
             assert told_of(answer.text) <= allowed
@@ -257,14 +259,14 @@ async def test_the_channel_a_message_just_came_from_is_known_to_its_author(scene
         who = await gate.principal_of_identity(
             session, scene.place.tenant_id, identity_id, seen_in=channel_id
         )
-    found = await scene.engine.search(who, "budget", mode="keyword")
+    found = await scene.engine.search.find(who, "budget", mode="keyword")
     assert {told for hit in found.hits for told in told_of(hit.text)} == {"staff"}
 
 
 async def test_somebody_who_leaves_reads_nothing_more_from_that_instant(scene):
     await scene.arrange(full={"ada", "bob"}, public=set(), members={"staff": {"ada", "bob"}})
     await check_person(scene, "bob")
-    await scene.engine.history.left(scene.place, "staff", "bob")
+    await scene.engine.chats.history.left(scene.place, "staff", "bob")
     scene.members["staff"].remove("bob")
     await check_person(scene, "bob")
     await check_person(scene, "ada")
@@ -275,10 +277,10 @@ async def test_a_channel_made_private_or_lost_is_hidden_from_that_instant(scene)
         full={"ada", "bob"}, public={"general"}, members={"general": {"ada"}, "staff": {"ada"}}
     )
     await check_person(scene, "bob")
-    await scene.engine.history.made_private(scene.place, "general")
+    await scene.engine.chats.history.made_private(scene.place, "general")
     scene.public.discard("general")
     await check_person(scene, "bob")
-    await scene.engine.history.lost(scene.place, "staff")
+    await scene.engine.chats.history.lost(scene.place, "staff")
     scene.stale = {"staff"}
     await check_everything(scene)
 
@@ -287,8 +289,8 @@ async def test_coverage_of_a_private_channel_is_for_its_members(scene):
     await scene.arrange(
         full=set(PEOPLE), public={"general"}, members={"staff": {"owner"}, "board": {"ada"}}
     )
-    owner = await scene.engine.owner()
-    reports = await scene.engine.history.coverage(owner)
+    owner = await scene.engine.people.owner()
+    reports = await scene.engine.chats.history.coverage(owner)
     assert sorted(one.channel for one in reports) == ["general", "staff"]
 
 
@@ -312,14 +314,14 @@ async def test_no_world_of_memberships_leaks(scene):
 
 
 async def test_another_tenant_finds_nothing_of_it(scene):
-    owner = await scene.engine.owner()
-    await scene.engine.create_tenant(owner, "bolt")
+    owner = await scene.engine.people.owner()
+    await scene.engine.people.create_tenant(owner, "bolt")
     async with scene.engine.db.read() as session:
-        tenants_ = await scene.engine.list_tenants(owner)
+        tenants_ = await scene.engine.people.list_tenants(owner)
         other = next(one for one in tenants_ if one.key == "bolt")
         stranger = await gate.principal_of_user(session, other.id, owner.user_id)
-    found = await scene.engine.search(stranger, "budget", mode="keyword")
+    found = await scene.engine.search.find(stranger, "budget", mode="keyword")
     assert list(found.hits) == []
     for document_id in scene.documents.values():
         with pytest.raises(NotFound):
-            await scene.engine.fetch(stranger, document_id)
+            await scene.engine.search.fetch(stranger, document_id)

@@ -104,7 +104,7 @@ async def server(home, monkeypatch) -> AsyncIterator[Server]:
                 else:
                     discord.talk.say(id_, ADA, text)
             await scene.keep(*NAMES.values(), "hideout")
-            for document in (await scene.engine.list_documents(scene.notes.owner)).documents:
+            for document in (await scene.engine.documents.page(scene.notes.owner)).documents:
                 [channel] = made.told_of(document.title)
                 made.documents[channel] = document.id
             assert made.documents.keys() == made.words.keys()
@@ -115,35 +115,37 @@ async def check_person(server: Server, person: str) -> None:
     """Nothing but what they may read, on every surface that only they see; and all of that."""
     engine = server.scene.engine
     who, allowed = await server.scene.principal(person), server.may_read(person)
-    found = await engine.search(who, "budget rupees", limit=10, mode="keyword")
+    found = await engine.search.find(who, "budget rupees", limit=10, mode="keyword")
     assert {one for hit in found.hits for one in server.told_of(hit.text)} == allowed
     assert found.searched_documents == len(allowed)
-    answer = await engine.answer(who, QUESTION)
+    answer = await engine.answers.answer(who, QUESTION)
     assert server.told_of(answer.text) <= allowed
     for cited in answer.citations:
         assert server.told_of(cited.quote + cited.title) <= allowed
         assert any(f"/{one}" in cited.url or one == HELP for one in allowed)
-    listed = await engine.list_documents(who)
+    listed = await engine.documents.page(who)
     assert {one.id for one in listed.documents} == {server.documents[one] for one in allowed}
-    for kb in await engine.list_kbs(who):
+    for kb in await engine.knowledge_bases.list_readable(who):
         assert kb.document_count == len(allowed)
     for channel, document_id in server.documents.items():
         if channel in allowed:
-            assert server.told_of((await engine.fetch(who, document_id)).text) == {channel}
+            assert server.told_of((await engine.search.fetch(who, document_id)).text) == {channel}
         else:
             with pytest.raises(NotFound):
-                await engine.fetch(who, document_id)
+                await engine.search.fetch(who, document_id)
 
 
 async def check_channel(server: Server, who: Principal, person: str, channel: str) -> None:
     """An answer posted in a channel uses only what the asker and everyone there may read."""
     engine, audience = server.scene.engine, await server.scene.audience(channel)
     allowed = server.may_read(person) & server.may_be_shown_in(channel)
-    found = await engine.search(who, "budget rupees", limit=10, mode="keyword", audience=audience)
+    found = await engine.search.find(
+        who, "budget rupees", limit=10, mode="keyword", audience=audience
+    )
     assert {one for hit in found.hits for one in server.told_of(hit.text)} == allowed
     for reader in server.scene.readers(channel):
         assert allowed <= server.may_read(reader)
-    async for event in engine.ask(who, audience, QUESTION, door="discord"):
+    async for event in engine.answers.ask(who, audience, QUESTION, door="discord"):
         if event.kind == "answered":
             answer = event.answer
             assert server.told_of(answer.text) <= allowed
@@ -186,7 +188,9 @@ async def test_an_event_tightens_before_anything_is_asked(server):
     await server.scene.hear()  # the worker has learnt nothing yet
     for person in PEOPLE:
         who = await server.scene.principal(person)
-        found = await server.scene.engine.search(who, "budget rupees", limit=10, mode="keyword")
+        found = await server.scene.engine.search.find(
+            who, "budget rupees", limit=10, mode="keyword"
+        )
         told = {one for hit in found.hits for one in server.told_of(hit.text)}
         assert told <= server.may_read(person)
         assert told >= {HALL, HELP}

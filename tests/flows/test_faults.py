@@ -39,7 +39,7 @@ def disk_full_for(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> 
 async def test_a_disk_too_full_for_the_bytes_accepts_nothing(notes, monkeypatch):
     with disk_full_for(monkeypatch, os, "fsync"), pytest.raises(Unavailable, match="disk is full"):
         await notes.add(LEAVE)
-    assert (await notes.engine.list_documents(notes.owner)).documents == []
+    assert (await notes.engine.documents.page(notes.owner)).documents == []
     assert list((notes.engine.settings.blob_folder / ".incoming").iterdir()) == []
     await notes.add(LEAVE)
     await notes.drain()
@@ -56,7 +56,7 @@ async def test_a_disk_too_full_for_the_index_delays_the_document(notes, monkeypa
             assert "No space left on device" in await notes.why(added)
         await notes.until(added, lambda info: info.state == "ready")
     assert await notes.found("wombat") != []
-    assert (await notes.engine.reconcile(notes.owner, repair=False)).clean
+    assert (await notes.engine.operations.reconcile(notes.owner, repair=False)).clean
 
 
 async def limit_pages(notes: Installation, pages: int) -> None:
@@ -75,15 +75,15 @@ async def test_a_disk_too_full_for_the_database_loses_nothing(notes):
     await limit_pages(notes, 1_000_000)
     await notes.drain()
     assert (await notes.get(kept)).state == "ready"
-    states = {item.state for item in (await notes.engine.list_documents(notes.owner)).documents}
+    states = {item.state for item in (await notes.engine.documents.page(notes.owner)).documents}
     assert states == {"ready"}
 
 
 async def test_a_database_file_that_is_gone_is_named(notes):
-    assert (await notes.engine.health())["database"] == ""
+    assert (await notes.engine.operations.health())["database"] == ""
     file = notes.engine.settings.home / "scrubjay.db"
     file.rename(file.with_suffix(".moved"))
-    assert "scrubjay.db" in (await notes.engine.health())["database"]
+    assert "scrubjay.db" in (await notes.engine.operations.health())["database"]
     file.with_suffix(".moved").rename(file)
 
 
@@ -100,17 +100,17 @@ async def test_a_damaged_index_is_named_and_made_anew_from_the_database(home, mo
     async with open_installation(home) as notes:
         with pytest.raises(IndexDamaged, match="scrubjay reconcile"):
             await notes.found("wombat")
-        assert "scrubjay reconcile" in (await notes.engine.health())["index"]
-        assert (await notes.engine.status(notes.owner)).knowledge_bases[0].documents == 2
-        seen = await notes.engine.reconcile(notes.owner, repair=False)
+        assert "scrubjay reconcile" in (await notes.engine.operations.health())["index"]
+        assert (await notes.engine.operations.status(notes.owner)).knowledge_bases[0].documents == 2
+        seen = await notes.engine.operations.reconcile(notes.owner, repair=False)
         assert (seen.damaged, seen.clean, seen.repaired) == (1, False, False)
-        assert await notes.engine.next_job_due_at() is None
-        assert (await notes.engine.reconcile(notes.owner)).repaired
+        assert await notes.engine.operations.next_job_due_at() is None
+        assert (await notes.engine.operations.reconcile(notes.owner)).repaired
         await notes.drain()
-        assert (await notes.engine.health())["index"] == ""
+        assert (await notes.engine.operations.health())["index"] == ""
         assert await notes.found("wombat") != []
         assert await notes.found("platypus", mode="semantic") != []
-        assert (await notes.engine.reconcile(notes.owner, repair=False)).clean
+        assert (await notes.engine.operations.reconcile(notes.owner, repair=False)).clean
         assert notes.embedder.texts == 0  # vectors come from the cache
 
 
@@ -124,9 +124,9 @@ async def test_bytes_changed_inside_a_file_are_found_and_healed(home, monkeypatc
     data[-200:-100] = bytes(byte ^ 0xFF for byte in data[-200:-100])
     segment.write_bytes(data)
     async with open_installation(home) as notes:
-        assert (await notes.engine.reconcile(notes.owner)).damaged == 1
+        assert (await notes.engine.operations.reconcile(notes.owner)).damaged == 1
         await notes.drain()
-        assert (await notes.engine.reconcile(notes.owner, repair=False)).clean
+        assert (await notes.engine.operations.reconcile(notes.owner, repair=False)).clean
         assert await notes.found("wombat") != []
 
 
@@ -138,7 +138,7 @@ async def test_an_index_folder_that_is_gone_is_made_anew(home, monkeypatch):
     (home / "index").rename(home / "elsewhere")
     async with open_installation(home) as notes:
         assert await notes.found("wombat") == []
-        assert (await notes.engine.reconcile(notes.owner)).missing == 1
+        assert (await notes.engine.operations.reconcile(notes.owner)).missing == 1
         await notes.drain()
         assert await notes.found("wombat") != []
 

@@ -58,22 +58,22 @@ def slack_zip(folder: Path, **more: object) -> Path:
 async def bring_in(notes: Installation, path: Path) -> Place:
     """As `scrubjay add` does."""
     export = open_export(path, url="https://acme.slack.com/")
-    history = notes.engine.history
+    history = notes.engine.chats.history
     place = await history.begin_import(notes.owner, export.workspace, export.people)
-    kb = await notes.engine.get_kb(notes.owner, "notes")
+    kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
     for one in export.channels:
         await history.import_channel(notes.owner, place, kb.id, one.channel, one.members)
         await history.import_messages(
             place, one.channel.external_id, one.messages, threads=one.threads
         )
     await notes.drain()
-    notes.owner = await notes.engine.owner()
+    notes.owner = await notes.engine.people.owner()
     return place
 
 
 async def test_an_export_answers_and_cites_the_very_message(notes, tmp_path):
     await bring_in(notes, slack_zip(tmp_path))
-    answer = await notes.engine.answer(notes.owner, "Where is the spare key kept?")
+    answer = await notes.engine.answers.answer(notes.owner, "Where is the spare key kept?")
     assert answer.grounded
     assert "The spare key is kept in the blue <tool> box." in answer.citations[0].quote
     assert answer.citations[0].author == "Brook"
@@ -87,7 +87,7 @@ async def test_private_channels_stay_with_their_members_and_direct_messages_out(
     await bring_in(notes, slack_zip(tmp_path))
     assert await notes.found("salary") == []  # the importer is not a listed member
     assert not any("hate" in text for text in await notes.found("blue tool box"))
-    reports = await notes.engine.history.coverage(notes.owner)
+    reports = await notes.engine.chats.history.coverage(notes.owner)
     assert [one.channel for one in reports] == ["general"]
     assert reports[0].messages == 3
 
@@ -102,7 +102,7 @@ async def test_a_member_with_the_address_of_the_export_is_who_they_were_there(no
     await bring_in(notes, slack_zip(tmp_path, **{"users.json": [*users, *USERS[1:]]}))
     async with notes.engine.db.read() as session:
         ada = await gate.principal_of_user(session, notes.owner.tenant_id, member.user_id)
-    found = await notes.engine.search(ada, "salary round", mode="keyword")
+    found = await notes.engine.search.find(ada, "salary round", mode="keyword")
     assert ["salary" in hit.text for hit in found.hits] == [True]
 
 
@@ -110,13 +110,13 @@ async def test_the_same_export_again_adds_nothing(notes, tmp_path):
     place = await bring_in(notes, slack_zip(tmp_path))
     again = await bring_in(notes, slack_zip(tmp_path))
     assert again.workspace_id == place.workspace_id
-    listed = await notes.engine.list_documents(notes.owner)
+    listed = await notes.engine.documents.page(notes.owner)
     assert [document.external_id for document in listed.documents] == [f"thread:{ts(0)}"]
 
 
 async def test_an_edit_and_a_delete_reach_what_is_found(notes, tmp_path):
     place = await bring_in(notes, slack_zip(tmp_path))
-    await notes.engine.history.delete(place, "C1", [ts(2)])
+    await notes.engine.chats.history.delete(place, "C1", [ts(2)])
     assert not any("blue" in text for text in await notes.found("spare key"))
     await notes.drain()
     assert not any("blue" in text for text in await notes.found("spare key"))
@@ -127,14 +127,14 @@ async def test_an_edit_and_a_delete_reach_what_is_found(notes, tmp_path):
 
 async def test_somebody_forgotten_is_nowhere_and_not_kept_again(notes, tmp_path):
     place = await bring_in(notes, slack_zip(tmp_path))
-    receipt = await notes.engine.history.forget_person(notes.owner, place.workspace_id, "U2")
+    receipt = await notes.engine.chats.history.forget_person(notes.owner, place.workspace_id, "U2")
     assert (receipt.messages, receipt.documents) == (2, 1)
     await notes.drain()
     assert not any("blue" in text for text in await notes.found("spare key"))
-    place = await notes.engine.history.begin_import(
+    place = await notes.engine.chats.history.begin_import(
         notes.owner, open_export(slack_zip(tmp_path)).workspace, []
     )
-    stored = await notes.engine.history.store(place, "C1", [say(50, "I am back here.", "U2")])
+    stored = await notes.engine.chats.history.store(place, "C1", [say(50, "I am back here.", "U2")])
     assert stored.added == 0
 
 
@@ -145,22 +145,22 @@ async def test_of_two_threads_alike_the_newer_comes_first_while_only_talk_is_sea
     years = 60 * 24 * 365
     old = say(-3 * years, "The lost umbrella hangs in the hall.")
     new = say(30, "The lost umbrella hangs in the hall!")
-    await notes.engine.history.store(place, "C1", [old, new])
+    await notes.engine.chats.history.store(place, "C1", [old, new])
     await notes.drain()
 
     async def freshness() -> dict[str, float]:
-        kept = await notes.engine.search(notes.owner, "lost umbrella", kb="notes")
+        kept = await notes.engine.search.find(notes.owner, "lost umbrella", kb="notes")
         return {hit.url.rpartition("/")[2]: hit.scores.freshness for hit in kept.hits[:2]}
 
     newest, oldest = await freshness()
     assert (newest, oldest) == tuple(f"p{one.external_id.replace('.', '')}" for one in (new, old))
     assert min((await freshness()).values()) < 0.75
-    await notes.engine.update_kb(notes.owner, "notes", search={"decay_half_life_s": 0})
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", search={"decay_half_life_s": 0})
     assert set((await freshness()).values()) == {1.0}
-    await notes.engine.update_kb(notes.owner, "notes", search={})
-    await notes.engine.create_kb(notes.owner, "pages")
-    notes.owner = await notes.engine.owner()
-    both = await notes.engine.search(notes.owner, "lost umbrella")
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", search={})
+    await notes.engine.knowledge_bases.create(notes.owner, "pages")
+    notes.owner = await notes.engine.people.owner()
+    both = await notes.engine.search.find(notes.owner, "lost umbrella")
     assert {hit.scores.freshness for hit in both.hits} == {1.0}
 
 
@@ -176,20 +176,20 @@ async def test_what_was_said_in_several_channels_is_found_once_and_a_hidden_copy
         "random/2026-03-01.json": [news | {"ts": ts(902)}, thanks | {"ts": ts(903)}],
     }
     await bring_in(notes, slack_zip(tmp_path, **more))
-    found = await notes.engine.search(notes.owner, "dumplings in the canteen", kb="notes")
+    found = await notes.engine.search.find(notes.owner, "dumplings in the canteen", kb="notes")
     told = [hit for hit in found.hits if "dumplings" in hit.text]
     assert [hit.metadata["channel"] for hit in told] == ["random"]  # the one with a reply
 
 
 async def test_messages_older_than_a_channel_keeps_go(notes, tmp_path):
     await bring_in(notes, slack_zip(tmp_path))
-    await notes.engine.history.set_retention(notes.owner, "general", 1)
+    await notes.engine.chats.history.set_retention(notes.owner, "general", 1)
     await notes.drain()
     assert await notes.found("spare key") == []
-    [report] = await notes.engine.history.coverage(notes.owner)
+    [report] = await notes.engine.chats.history.coverage(notes.owner)
     assert (report.messages, report.retention_days) == (0, 1)
     with pytest.raises(InvalidInput, match="allowed are 1 to"):
-        await notes.engine.history.set_retention(notes.owner, "general", 0)
+        await notes.engine.chats.history.set_retention(notes.owner, "general", 0)
 
 
 DISCORD = {
@@ -230,10 +230,12 @@ async def test_a_discord_export_answers_with_a_link_into_the_thread(notes, tmp_p
     path = tmp_path / "thread.json"
     path.write_text(json.dumps(DISCORD), encoding="utf-8")
     await bring_in(notes, path)
-    [document] = (await notes.engine.list_documents(notes.owner)).documents
+    [document] = (await notes.engine.documents.page(notes.owner)).documents
     assert document.title == "Raise the limit"
     assert document.details["solved"] is True
-    answer = await notes.engine.answer(notes.owner, "How do I raise the limit of neighbours?")
+    answer = await notes.engine.answers.answer(
+        notes.owner, "How do I raise the limit of neighbours?"
+    )
     assert [one.url for one in answer.citations] == [
         "https://discord.com/channels/1343693475589463271/1467229984284088776/1467230984284088776"
     ]
@@ -264,12 +266,12 @@ async def settled(notes: Installation, tmp_path: Path, *replies: object, export=
         return load_pipeline(dsl, registry, offers={"language_model"})
 
     notes.engine.model = ScriptedModel(*replies)
-    await notes.engine.save_flow(notes.owner, "settled", SETTLED, check=check, replace=True)
-    await notes.engine.update_kb(notes.owner, "notes", pipeline="settled")
+    await notes.engine.pipelines.save(notes.owner, "settled", SETTLED, check=check, replace=True)
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline="settled")
     path = tmp_path / "thread.json"
     path.write_text(json.dumps(export), encoding="utf-8")
     await bring_in(notes, path)
-    return (await notes.engine.list_documents(notes.owner)).documents
+    return (await notes.engine.documents.page(notes.owner)).documents
 
 
 async def test_what_a_conversation_settled_is_found_by_its_question(notes, tmp_path):
@@ -281,9 +283,9 @@ async def test_what_a_conversation_settled_is_found_by_its_question(notes, tmp_p
     [prompt] = notes.engine.model.prompts
     assert "[2] umber: Change MAX_NEIGHBOURS to 100" in prompt
     assert "[1] Dusty: How do I raise the limit of neighbours?" in prompt
-    found = await notes.engine.search(notes.owner, "raise the limit of neighbours to 100")
+    found = await notes.engine.search.find(notes.owner, "raise the limit of neighbours to 100")
     assert pair.id in [hit.document_id for hit in found.hits]
-    answer = await notes.engine.answer(notes.owner, "How do I raise the limit to 100?")
+    answer = await notes.engine.answers.answer(notes.owner, "How do I raise the limit to 100?")
     assert "Change MAX_NEIGHBOURS to 100" in answer.text
     assert {thread.state, pair.state} == {"ready"}
 
@@ -292,7 +294,7 @@ async def test_a_pair_goes_when_its_conversation_is_resolved_no_longer(notes, tm
     assert len(await settled(notes, tmp_path, PAIR)) == 2
     [thread] = await settled(notes, tmp_path, export=unresolved())
     assert "attachment_of" not in thread.details
-    found = await notes.engine.search(notes.owner, "raise the limit of neighbours to 100")
+    found = await notes.engine.search.find(notes.owner, "raise the limit of neighbours to 100")
     assert {hit.document_id for hit in found.hits} == {thread.id}
 
 

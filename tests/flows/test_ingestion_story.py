@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.errors import InvalidInput, NotFound, Unavailable
 from engine.index.port import RevisionRef
 from ingestion.components import embedder
@@ -27,7 +27,7 @@ async def indexed(notes: Installation) -> set[RevisionRef]:
 
 
 async def counters(notes: Installation) -> tuple[int, int]:
-    kb = await notes.engine.get_kb(notes.owner, "notes")
+    kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
     return kb.document_count, kb.chunk_count
 
 
@@ -46,7 +46,9 @@ async def test_words_answer_before_vectors_do(notes):
     assert ready.error == ""
     assert (await notes.found("wombat", mode="semantic")) != []
     assert await notes.why(added) == "'Leave' is ready: 1 chunks, keyword and semantic search."
-    answer = await notes.engine.answer(notes.owner, "How many days of leave does everybody get?")
+    answer = await notes.engine.answers.answer(
+        notes.owner, "How many days of leave does everybody get?"
+    )
     assert "thirty days" in answer.text
 
 
@@ -89,7 +91,7 @@ async def test_a_failed_replacement_leaves_the_one_before_and_says_both(notes):
 async def test_a_deleted_document_is_gone_at_once_and_its_bytes_follow(notes):
     added = await notes.add(LEAVE)
     await notes.drain()
-    await notes.engine.delete_document(notes.owner, added.document_id)
+    await notes.engine.documents.delete(notes.owner, added.document_id)
     assert await notes.found("wombat") == []
     assert await counters(notes) == (0, 0)
     with pytest.raises(NotFound):
@@ -97,13 +99,13 @@ async def test_a_deleted_document_is_gone_at_once_and_its_bytes_follow(notes):
     assert await indexed(notes) != set()
     await notes.drain()
     assert await indexed(notes) == set()
-    assert (await notes.engine.reconcile(notes.owner, repair=False)).clean
+    assert (await notes.engine.operations.reconcile(notes.owner, repair=False)).clean
 
 
 async def test_a_deleted_document_may_come_again(notes):
     first = await notes.add(LEAVE)
     await notes.drain()
-    await notes.engine.delete_document(notes.owner, first.document_id)
+    await notes.engine.documents.delete(notes.owner, first.document_id)
     again = await notes.add(LEAVE)
     assert not again.unchanged
     await notes.drain()
@@ -118,7 +120,7 @@ async def test_deleting_while_ingesting_leaves_nothing(notes):
     async with notes.working():
         added = await notes.add(LEAVE)
         await notes.embedder.asked.wait()
-        await notes.engine.delete_document(notes.owner, added.document_id)
+        await notes.engine.documents.delete(notes.owner, added.document_id)
         assert await notes.found("wombat") == []
     await notes.drain()
     assert await indexed(notes) == set()
@@ -131,16 +133,16 @@ async def test_cancelled_nothing_is_found_and_a_retry_finds_it(notes):
         added = await notes.add(LEAVE)
         await notes.embedder.asked.wait()
         await notes.until(added, lambda info: info.chunk_count == 1)
-        assert (await notes.engine.cancel_document(notes.owner, added.document_id)).message
+        assert (await notes.engine.documents.cancel(notes.owner, added.document_id)).message
         assert await notes.found("wombat") == []
         info = await notes.until(added, lambda info: info.state == "cancelled")
         assert (info.chunk_count, info.vectors) == (0, "none")
         assert await counters(notes) == (0, 0)
         assert await notes.why(added) == ("'Leave' was cancelled; `docs retry` starts it again.")
         with pytest.raises(InvalidInput, match="nothing to cancel"):
-            await notes.engine.cancel_document(notes.owner, added.document_id)
+            await notes.engine.documents.cancel(notes.owner, added.document_id)
         notes.embedder.gate.set()
-        await notes.engine.retry_document(notes.owner, added.document_id)
+        await notes.engine.documents.retry(notes.owner, added.document_id)
         await notes.until(added, lambda info: info.state == "ready")
     assert await notes.found("wombat") != []
     assert await counters(notes) == (1, 1)
@@ -150,7 +152,7 @@ async def test_a_cancelled_replacement_leaves_the_one_before(notes):
     await notes.add(LEAVE)
     await notes.drain()
     second = await notes.add(LEAVE_2)
-    await notes.engine.cancel_document(notes.owner, second.document_id)
+    await notes.engine.documents.cancel(notes.owner, second.document_id)
     await notes.drain()
     assert (await notes.get(second)).state == "cancelled"
     assert await notes.found("wombat") != []
@@ -163,7 +165,7 @@ async def test_the_same_bytes_again_are_nothing_new(notes):
     texts = notes.embedder.texts
     again = await notes.add(LEAVE)
     assert (again.unchanged, again.revision_id) == (True, first.revision_id)
-    assert await notes.engine.next_job_due_at() is None
+    assert await notes.engine.operations.next_job_due_at() is None
     assert notes.embedder.texts == texts
 
 
@@ -224,19 +226,19 @@ async def test_a_replacement_that_goes_on_behind_the_parser_keeps_what_it_found(
     await notes.drain()
     info = await notes.get(second)
     assert (info.state, info.title) == ("ready", "Holidays")
-    hits = (await notes.engine.search(notes.owner, "platypus", mode="keyword")).hits
+    hits = (await notes.engine.search.find(notes.owner, "platypus", mode="keyword")).hits
     assert [hit.title for hit in hits] == ["Holidays"]
-    assert (await notes.engine.search(notes.owner, "holidays", mode="keyword")).hits != ()
+    assert (await notes.engine.search.find(notes.owner, "holidays", mode="keyword")).hits != ()
 
 
 async def test_a_deleted_knowledge_base_takes_its_documents_along(notes):
     await notes.add(LEAVE)
     await notes.drain()
-    await notes.engine.delete_kb(notes.owner, "notes")
+    await notes.engine.knowledge_bases.delete(notes.owner, "notes")
     assert await notes.found("wombat") == []
     await notes.drain()
     assert await indexed(notes) == set()
-    assert (await notes.engine.reconcile(notes.owner, repair=False)).clean
+    assert (await notes.engine.operations.reconcile(notes.owner, repair=False)).clean
 
 
 async def test_front_matter_alone_is_ready_with_nothing_to_find(notes):
@@ -253,11 +255,11 @@ async def test_one_bad_document_does_not_hold_up_the_others(notes):
         NewDocument(data=b"MZ\x00\x01\x02\x03" * 400, filename="program.exe"),
         NewDocument(data=LEAVE.encode(), filename="leave.md"),
     ]
-    added = await notes.engine.add_documents(notes.owner, "notes", new)
+    added = await notes.engine.documents.add_many(notes.owner, "notes", new)
     await notes.drain()
     states = [(await notes.get(item)).state for item in added]
     assert states == ["failed", "failed", "ready"]
-    status = await notes.engine.status(notes.owner)
+    status = await notes.engine.operations.status(notes.owner)
     assert status.knowledge_bases[0].states == {"failed": 2, "ready": 1}
     assert status.waiting == 0
 
@@ -267,4 +269,4 @@ async def test_every_step_of_a_long_queue_has_a_reason(notes):
     assert "next in line" in await notes.why(first)
     assert "behind 1 other" in await notes.why(second)
     await notes.drain()
-    assert (await notes.engine.status(notes.owner)).waiting == 0
+    assert (await notes.engine.operations.status(notes.owner)).waiting == 0

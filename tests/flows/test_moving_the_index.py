@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import clock, runtime
 from engine.config import load_settings
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import Conflict
@@ -56,7 +56,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
 async def opened(home: Path, **settings: object) -> AsyncIterator[tuple[Engine, Principal]]:
     chosen = load_settings(home, overrides={"embedding.model": "hashing", **settings}, environ={})
     async with open_engine(chosen) as engine:
-        yield engine, await engine.owner()
+        yield engine, await engine.people.owner()
 
 
 async def work(engine: Engine) -> None:
@@ -71,10 +71,10 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def fill(engine: Engine, owner: Principal) -> Principal:
-    kb = await engine.create_kb(owner, "office")
-    owner = await engine.owner()
+    kb = await engine.knowledge_bases.create(owner, "office")
+    owner = await engine.people.owner()
     for name, text in PAGES.items():
-        await engine.add_document(
+        await engine.documents.add(
             owner, kb.id, NewDocument(data=text, filename=name, external_id=name)
         )
     await work(engine)
@@ -82,7 +82,7 @@ async def fill(engine: Engine, owner: Principal) -> Principal:
 
 
 async def titles(engine: Engine, owner: Principal, query: str, **options: object) -> list[str]:
-    return [hit.title for hit in (await engine.search(owner, query, **options)).hits]  # type: ignore[arg-type]
+    return [hit.title for hit in (await engine.search.find(owner, query, **options)).hits]  # type: ignore[arg-type]
 
 
 async def test_a_knowledge_base_moves_to_another_model_in_one_step(
@@ -92,32 +92,32 @@ async def test_a_knowledge_base_moves_to_another_model_in_one_step(
         owner = await fill(engine, first_owner)
         first = engine.embedder.space
         with pytest.raises(Conflict, match="already"):
-            await engine.reembed_kb(owner, "office")
+            await engine.knowledge_bases.reembed(owner, "office")
     monkeypatch.setattr(runtime, "build_embedder", lambda _: OtherModel())
     async with opened(home) as (engine, owner):
-        before = await engine.search(owner, "garage")
+        before = await engine.search.find(owner, "garage")
         assert not before.semantic
         assert [hit.title for hit in before.hits] == ["Parking"]
 
-        queued = await engine.reembed_kb(owner, "office")
+        queued = await engine.knowledge_bases.reembed(owner, "office")
         assert (queued.from_space, queued.to_space) == (first.name, OTHER.name)
-        await engine.reembed_kb(owner, "office")  # asking again queues nothing more
+        await engine.knowledge_bases.reembed(owner, "office")  # asking again queues nothing more
         assert (await titles(engine, owner, "garage"))[0] == "Parking"
         await work(engine)
 
-        kb = await engine.get_kb(owner, "office")
+        kb = await engine.knowledge_bases.get(owner, "office")
         assert kb.space == OTHER.name
-        after = await engine.search(owner, "garage")
+        after = await engine.search.find(owner, "garage")
         assert after.semantic
         assert after.hits[0].title == "Parking"
         assert after.hits[0].scores.cosine is not None
         held = await engine.index.revisions(owner.tenant_id, OTHER)
         assert len(held) == len(PAGES)
         assert await engine.index.revisions(owner.tenant_id, first) == {}
-        assert (await engine.reconcile(owner, repair=False)).clean
+        assert (await engine.operations.reconcile(owner, repair=False)).clean
 
         more = NewDocument(data=b"# Lunch\n\nThe canteen serves soup.\n", filename="lunch.md")
-        await engine.add_document(owner, kb.id, more)
+        await engine.documents.add(owner, kb.id, more)
         await work(engine)
         assert (await titles(engine, owner, "soup"))[0] == "Lunch"
 
@@ -129,8 +129,8 @@ async def test_a_document_ingested_while_its_base_moves_ends_in_the_new_space(
         owner = await fill(engine, first_owner)
     monkeypatch.setattr(runtime, "build_embedder", lambda _: OtherModel())
     async with opened(home) as (engine, owner):
-        kb = await engine.get_kb(owner, "office")
-        added = await engine.add_document(
+        kb = await engine.knowledge_bases.get(owner, "office")
+        added = await engine.documents.add(
             owner,
             kb.id,
             NewDocument(data=b"# Lunch\n\nThe canteen serves soup.\n", filename="l.md"),
@@ -139,20 +139,20 @@ async def test_a_document_ingested_while_its_base_moves_ends_in_the_new_space(
         working = asyncio.create_task(run_worker(engine, stop))
 
         async def is_told() -> bool:
-            return "kb reembed" in await engine.why_document(owner, added.document_id)
+            return "kb reembed" in await engine.documents.explain(owner, added.document_id)
 
         async def has_moved() -> bool:
-            return (await engine.get_kb(owner, "office")).space == OTHER.name
+            return (await engine.knowledge_bases.get(owner, "office")).space == OTHER.name
 
         await until(is_told)
-        await engine.reembed_kb(owner, "office")
+        await engine.knowledge_bases.reembed(owner, "office")
         await until(has_moved)
         stop.set()
         await working
         monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + timedelta(minutes=10))
         await work(engine)
         assert (await titles(engine, owner, "soup"))[0] == "Lunch"
-        assert (await engine.reconcile(owner, repair=False)).clean
+        assert (await engine.operations.reconcile(owner, repair=False)).clean
 
 
 async def test_an_index_moves_to_vespa_and_back_without_its_sources(home: Path) -> None:
@@ -178,10 +178,10 @@ async def test_an_index_moves_to_vespa_and_back_without_its_sources(home: Path) 
                 await index.remove(owner.tenant_id, engine.embedder.space, [stray])
             there = {name: await _scores(engine, owner, name) for name in ("garage", "leave")}
         async with opened(home, **vespa) as (engine, owner):
-            assert (await engine.reconcile(owner, repair=False)).clean
+            assert (await engine.operations.reconcile(owner, repair=False)).clean
             for name, scores in there.items():
                 assert await _scores(engine, owner, name) == scores
-            added = await engine.add_document(
+            added = await engine.documents.add(
                 owner, "office", NewDocument(data=b"# Lunch\n\nSoup.\n", filename="lunch.md")
             )
             await work(engine)
@@ -189,7 +189,7 @@ async def test_an_index_moves_to_vespa_and_back_without_its_sources(home: Path) 
             async with open_index(back, engine.db) as index:
                 done = await fill_index(engine, index)
             assert (done.fed, done.kept) == (1, 2)
-            await engine.delete_document(owner, added.document_id)
+            await engine.documents.delete(owner, added.document_id)
             async with open_index(back, engine.db) as index:
                 assert (await fill_index(engine, index)).removed == 1
         async with opened(home) as (engine, owner):
@@ -198,5 +198,5 @@ async def test_an_index_moves_to_vespa_and_back_without_its_sources(home: Path) 
 
 async def _scores(engine: Engine, owner: Principal, query: str) -> list[tuple[str, float]]:
     """Titles and cosines, which both engines compute alike."""
-    hits = (await engine.search(owner, query)).hits
+    hits = (await engine.search.find(owner, query)).hits
     return [(hit.title, round(hit.scores.cosine or 0.0, 4)) for hit in hits]

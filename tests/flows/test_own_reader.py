@@ -36,10 +36,10 @@ async def test_a_plugin_reads_its_own_format_and_leaves_the_others_to_parser(
     chosen = {"processing.plugins": str(plugins)}
     registry = open_registry(load_settings(home, None, chosen, environ={})).registry
     async with open_installation(home, chosen) as notes:
-        await notes.engine.save_flow(
+        await notes.engine.pipelines.save(
             notes.owner, "meetings", FLOW, check=lambda dsl: load_pipeline(dsl, registry)
         )
-        await notes.engine.update_kb(notes.owner, "notes", pipeline="meetings")
+        await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline="meetings")
         meeting = await notes.add("Ada: We ship the quokka.\nBob: No.\n", "monday.meeting")
         page = await notes.add("# Page\n\nThe wombat sleeps.\n")
         broken = await notes.add("nobody says this", "tuesday.meeting")

@@ -143,32 +143,32 @@ class Visitor:
     async def through_the_engine(self) -> None:
         engine, principal = self.engine, self.principal
         for mode in ("hybrid", "keyword", "semantic"):
-            result = await engine.search(principal, QUESTION, limit=50, mode=mode)
+            result = await engine.search.find(principal, QUESTION, limit=50, mode=mode)
             assert {hit.document_id for hit in result.hits} <= self.found
             if mode == "keyword":
                 assert {hit.document_id for hit in result.hits} == self.found
             self.check([result.notice, list(result.searched_kbs)])
         audience = audience_of_asker(principal)
-        events = [event async for event in engine.ask(principal, audience, QUESTION)]
+        events = [event async for event in engine.answers.ask(principal, audience, QUESTION)]
         assert isinstance(events[-1], Answered)
         answer = events[-1].answer
         assert {citation.document_id for citation in answer.citations} <= self.found
         assert {hit.document_id for hit in answer.hits} <= self.found
         self.check(answer.text)
-        listed = (await engine.list_documents(principal)).documents
+        listed = (await engine.documents.page(principal)).documents
         assert {document.id for document in listed} == self.listed
         for doc in self.world.docs:
             for id_ in (doc.id, f"{doc.id}~0", f"{doc.revision}.0"):
                 try:
-                    read = (await engine.fetch(principal, id_)).text
+                    read = (await engine.search.fetch(principal, id_)).text
                 except NotFound as error:
                     assert doc.id not in self.answering
                     self.check(str(error))
                 else:
                     assert doc.id in self.answering
                     assert marker(doc) in read
-        self.check([str(kb) for kb in await engine.list_kbs(principal)])
-        self.check(str(await engine.status(principal)))
+        self.check([str(kb) for kb in await engine.knowledge_bases.list_readable(principal)])
+        self.check(str(await engine.operations.status(principal)))
 
     async def through_http(self, http: httpx2.AsyncClient, secret: str) -> None:
         http.headers = {"authorization": f"Bearer {secret}"}
@@ -187,7 +187,7 @@ class Visitor:
         for doc in self.world.docs:
             read = await http.get(f"/api/v1/fetch/{doc.revision}.0")
             shown = await http.get(f"/api/v1/documents/{doc.id}")
-            link = self.engine.sign_link(self.principal, f"{doc.revision}.0")
+            link = self.engine.search.sign_link(self.principal, f"{doc.revision}.0")
             viewed = await http.get(f"/v/{link}")
             expected = 200 if doc.id in self.answering else 404
             assert (read.status_code, viewed.status_code) == (expected, expected)
@@ -197,7 +197,7 @@ class Visitor:
 
     async def through_mcp(self) -> None:
         async def caller(_: object) -> Caller:
-            links = Links(BASE, lambda id_: self.engine.sign_link(self.principal, id_))
+            links = Links(BASE, lambda id_: self.engine.search.sign_link(self.principal, id_))
             return Caller(self.engine, self.principal, links)
 
         async with Client(build_server(Door(caller))) as client:

@@ -59,8 +59,8 @@ def check(dsl: str) -> object:
 
 
 async def use(notes: Installation, name: str, dsl: str) -> None:
-    await notes.engine.save_flow(notes.owner, name, dsl, check=check, replace=True)
-    await notes.engine.update_kb(notes.owner, "notes", pipeline=name)
+    await notes.engine.pipelines.save(notes.owner, name, dsl, check=check, replace=True)
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline=name)
 
 
 async def chunks_of(notes: Installation, revision_id: str) -> list[NewChunk]:
@@ -90,12 +90,12 @@ def test_the_example_is_the_same_from_text_and_from_a_dict() -> None:
 
 async def test_a_stored_pipeline_keeps_its_text_byte_for_byte(notes: Installation) -> None:
     dsl = '{ "components": [{"type": "Parser", "id": "p"}],\n\t"edges": [] }\n'
-    await notes.engine.save_flow(notes.owner, "mine", dsl, check=check)
-    found = await notes.engine.get_flow(notes.owner, "mine")
+    await notes.engine.pipelines.save(notes.owner, "mine", dsl, check=check)
+    found = await notes.engine.pipelines.get(notes.owner, "mine")
     assert (found.dsl, found.is_template, found.knowledge_bases) == (dsl, False, [])
-    await notes.engine.update_kb(notes.owner, "notes", pipeline="mine")
-    assert (await notes.engine.get_flow(notes.owner, "mine")).knowledge_bases == ["notes"]
-    names = [flow.name for flow in await notes.engine.list_flows(notes.owner)]
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline="mine")
+    assert (await notes.engine.pipelines.get(notes.owner, "mine")).knowledge_bases == ["notes"]
+    names = [flow.name for flow in await notes.engine.pipelines.list_all(notes.owner)]
     assert names == [*sorted(TEMPLATES), "mine"]
 
 
@@ -103,25 +103,25 @@ async def test_what_can_not_be_is_refused_with_what_to_do(notes: Installation) -
     engine, owner = notes.engine, notes.owner
     parser = chain({"id": "p", "type": "Parser"})
     with pytest.raises(Conflict, match="is a template"):
-        await engine.save_flow(owner, "general", parser, check=check)
+        await engine.pipelines.save(owner, "general", parser, check=check)
     with pytest.raises(InvalidInput, match="small letters"):
-        await engine.save_flow(owner, "Bad name", parser, check=check)
+        await engine.pipelines.save(owner, "Bad name", parser, check=check)
     with pytest.raises(FlowError, match="unknown type 'Parsr', did you mean 'Parser'"):
-        await engine.save_flow(owner, "mine", chain({"id": "p", "type": "Parsr"}), check=check)
-    await engine.save_flow(owner, "mine", parser, check=check)
+        await engine.pipelines.save(owner, "mine", chain({"id": "p", "type": "Parsr"}), check=check)
+    await engine.pipelines.save(owner, "mine", parser, check=check)
     with pytest.raises(Conflict, match="exists already"):
-        await engine.save_flow(owner, "mine", parser, check=check)
-    await engine.update_kb(owner, "notes", pipeline="mine")
+        await engine.pipelines.save(owner, "mine", parser, check=check)
+    await engine.knowledge_bases.update(owner, "notes", pipeline="mine")
     with pytest.raises(Conflict, match="pipeline of notes"):
-        await engine.delete_flow(owner, "mine")
+        await engine.pipelines.delete(owner, "mine")
     with pytest.raises(InvalidInput, match=r"no pipeline 'other'; there are: book, .*mine"):
-        await engine.update_kb(owner, "notes", pipeline="other")
+        await engine.knowledge_bases.update(owner, "notes", pipeline="other")
     with pytest.raises(InvalidInput, match="no pipeline"):
-        await engine.create_kb(owner, "more", pipeline="other")
-    await engine.update_kb(owner, "notes", pipeline="general")
-    await engine.delete_flow(owner, "mine")
+        await engine.knowledge_bases.create(owner, "more", pipeline="other")
+    await engine.knowledge_bases.update(owner, "notes", pipeline="general")
+    await engine.pipelines.delete(owner, "mine")
     with pytest.raises(NotFound):
-        await engine.get_flow(owner, "mine")
+        await engine.pipelines.get(owner, "mine")
 
 
 async def test_only_who_manages_knowledge_bases_changes_pipelines(notes: Installation) -> None:
@@ -131,12 +131,12 @@ async def test_only_who_manages_knowledge_bases_changes_pipelines(notes: Install
 
     reader = replace(notes.owner, scopes=frozenset({Scope.KB_READ, Scope.KB_WRITE}))
     with pytest.raises(Forbidden):
-        await notes.engine.save_flow(
+        await notes.engine.pipelines.save(
             reader, "mine", chain({"id": "p", "type": "Parser"}), check=check
         )
     with pytest.raises(Forbidden):
-        await notes.engine.delete_flow(reader, "mine")
-    assert await notes.engine.list_flows(reader)
+        await notes.engine.pipelines.delete(reader, "mine")
+    assert await notes.engine.pipelines.list_all(reader)
 
 
 async def test_a_pipeline_that_no_longer_loads_fails_its_documents_with_the_reason(
@@ -169,7 +169,7 @@ async def test_languages_are_kept_apart_and_told_of_each_chunk(notes: Installati
 async def test_an_outline_by_patterns_names_the_sections(notes: Installation) -> None:
     body = "What holds here holds for everyone who rents, whatever was said before it. " * 14
     text = f"CHAPTER 1 Rent\n\nArticle 1. Sum\n\n{body}\n\nCHAPTER 2 Keys\n\nArticle 2. Loss\n\n{body}\n"
-    await notes.engine.update_kb(notes.owner, "notes", pipeline="laws")
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline="laws")
     added = await notes.add(text, "law.txt")
     await notes.drain()
     chunks = await chunks_of(notes, added.revision_id)
@@ -280,7 +280,7 @@ async def test_words_answer_before_the_model_does_and_nothing_is_asked_twice(
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 async def test_every_template_ingests_a_page_and_a_sheet(notes: Installation, name: str) -> None:
-    await notes.engine.update_kb(notes.owner, "notes", pipeline=name)
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline=name)
     page = await notes.add(
         "# Chapter 1\n\nThe quokka sleeps.\n\n| q | a |\n| --- | --- |\n| x | y |\n"
     )

@@ -15,12 +15,12 @@ CLEAN = Drift(missing=0, orphaned=0, stranded=0, miscounted=0, repaired=False)
 
 
 async def drift_of(notes: Installation) -> Drift:
-    return await notes.engine.reconcile(notes.owner, repair=False)
+    return await notes.engine.operations.reconcile(notes.owner, repair=False)
 
 
 async def assert_mended(notes: Installation) -> None:
     """Repairing and working leaves nothing to repair, and everything to be found."""
-    assert (await notes.engine.reconcile(notes.owner)).repaired
+    assert (await notes.engine.operations.reconcile(notes.owner)).repaired
     await notes.drain()
     assert await drift_of(notes) == CLEAN
     assert await notes.found("wombat") != []
@@ -73,7 +73,7 @@ async def test_counters_are_set_right(notes):
         await session.execute(update(KnowledgeBase).values(document_count=7, chunk_count=0))
     assert (await drift_of(notes)).miscounted == 1
     await assert_mended(notes)
-    kb = await notes.engine.get_kb(notes.owner, "notes")
+    kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
     assert (kb.document_count, kb.chunk_count) == (1, 1)
 
 
@@ -82,7 +82,7 @@ async def test_what_a_deletion_left_is_cleared(notes, clean_up):
     added = await notes.add(LEAVE)
     kept = await notes.add(LEAVE.replace("Leave", "Holidays"), "kept.md")
     await notes.drain()
-    await notes.engine.delete_document(notes.owner, added.document_id)
+    await notes.engine.documents.delete(notes.owner, added.document_id)
     if clean_up == "never ran":
         async with notes.engine.db.write() as session:
             await session.execute(delete(Job))

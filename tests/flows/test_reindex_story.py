@@ -38,7 +38,7 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def reindex(notes: Installation) -> list[str]:
-    ids = await notes.engine.reindex_kb(notes.owner, "notes")
+    ids = await notes.engine.knowledge_bases.reindex(notes.owner, "notes")
     await notes.drain()
     return ids
 
@@ -85,7 +85,7 @@ async def test_unchanged_passages_keep_their_vectors(notes: Installation) -> Non
 
 
 async def test_subjects_found_once_are_not_looked_for_again(notes: Installation) -> None:
-    await notes.engine.update_kb(
+    await notes.engine.knowledge_bases.update(
         notes.owner, "notes", chunking={"strategy": "semantic", "size": 100}
     )
     await notes.add(TEXT)
@@ -101,10 +101,10 @@ async def test_what_answers_goes_on_answering_until_its_successor_is_whole(
     added = await notes.add(TEXT)
     await notes.drain()
     chunks = (await notes.get(added)).chunk_count
-    await notes.engine.update_kb(notes.owner, "notes", chunking={"size": 64})
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", chunking={"size": 64})
     notes.embedder.gate.clear()
     notes.embedder.asked.clear()
-    await notes.engine.reindex_kb(notes.owner, "notes")
+    await notes.engine.knowledge_bases.reindex(notes.owner, "notes")
     async with notes.working():
         await notes.embedder.asked.wait()
         meanwhile = await notes.until(added, lambda d: d.state == "running")
@@ -134,7 +134,7 @@ async def test_failed_documents_get_another_chance(notes: Installation) -> None:
     added = await notes.add(TEXT)
     await notes.drain()
     assert (await notes.get(added)).state == "failed"
-    preview = await notes.engine.preview_reindex(notes.owner, "notes")
+    preview = await notes.engine.knowledge_bases.preview_reindex(notes.owner, "notes")
     assert (preview.documents, preview.failed) == (1, 1)
     await use(notes, "mine", chain(PARSER))
     await reindex(notes)
@@ -147,22 +147,22 @@ async def test_a_preview_counts_what_is_read_anew_and_what_is_kept(notes: Instal
     await notes.add(TEXT)
     await notes.drain()
     await notes.add("# Later\n", "later.md")  # waits
-    found = await notes.engine.preview_reindex(notes.owner, "notes")
+    found = await notes.engine.knowledge_bases.preview_reindex(notes.owner, "notes")
     assert (found.documents, found.parsed, found.read_bytes) == (2, 1, len(TEXT))
     assert (found.failed, found.pending, found.pipeline) == (0, 1, "general")
-    infos = (await notes.engine.list_documents(notes.owner)).documents
+    infos = (await notes.engine.documents.page(notes.owner)).documents
     assert found.chunks == sum(info.chunk_count for info in infos)
     assert found.tokens == sum(info.token_count for info in infos)
     assert found.took_s is not None
     with pytest.raises(NotFound):
-        await notes.engine.preview_reindex(notes.owner, "nothing")
+        await notes.engine.knowledge_bases.preview_reindex(notes.owner, "nothing")
 
 
 async def test_what_was_made_of_a_document_goes_with_it(notes: Installation) -> None:
     added = await notes.add(one_page_pdf("Wombats dig burrows"), "wombat.pdf")
     await notes.drain()
     assert await outputs(notes.engine) == 1
-    await notes.engine.delete_document(notes.owner, added.document_id)
+    await notes.engine.documents.delete(notes.owner, added.document_id)
     await notes.drain()
     assert await outputs(notes.engine) == 0
 

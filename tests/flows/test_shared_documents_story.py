@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from ingestion.convert.ocr import is_installed
 from ingestion.host import run_worker
 from tests.fakes.installations import open_installation
@@ -52,11 +52,11 @@ async def test_all_shared_documents_at_once_end_as_their_manifest_says(home: Pat
     expected = FAILED if is_installed() else FAILED | PICTURES
     async with open_installation(home) as notes:
         new = [NewDocument(path=DOCS / name, filename=name, external_id=name) for name in names]
-        added = await notes.engine.add_documents(notes.owner, "notes", new)
+        added = await notes.engine.documents.add_many(notes.owner, "notes", new)
         assert len(added) == 51
         async with asyncio.timeout(550):
             await run_worker(notes.engine, asyncio.Event(), idle_exit_s=0)
-        page = await notes.engine.list_documents(notes.owner, kb="notes", limit=200)
+        page = await notes.engine.documents.page(notes.owner, kb="notes", limit=200)
         ended = {one.external_id: one for one in page.documents}
         failed = {name: ended[name].error for name in names if ended[name].state == "failed"}
         assert set(failed) == set(expected), failed
@@ -65,5 +65,5 @@ async def test_all_shared_documents_at_once_end_as_their_manifest_says(home: Pat
             assert reason in ended[name].error
         assert len(page.documents) == 52, "and the file attached to a message"
         for words, where in FOUND.items():
-            result = await notes.engine.search(notes.owner, words, mode="keyword")
+            result = await notes.engine.search.find(notes.owner, words, mode="keyword")
             assert result.hits[0].passages[0].where.startswith(where), words

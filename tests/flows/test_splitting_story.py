@@ -29,7 +29,7 @@ async def test_each_strategy_is_chosen_by_the_knowledge_base(
     notes: Installation, strategy: Strategy
 ) -> None:
     chunking = {"strategy": strategy, "size": 120, "overlap": 20}
-    await notes.engine.update_kb(notes.owner, "notes", chunking=chunking)
+    await notes.engine.knowledge_bases.update(notes.owner, "notes", chunking=chunking)
     added = await notes.add(TEXT)
     await notes.drain()
     assert (await notes.get(added)).error == ""

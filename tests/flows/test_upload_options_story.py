@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.documents import revisions
-from engine.documents.documents import Added
+from engine.documents.adding import Added
 from engine.documents.revisions import NewChunk
 from engine.documents.upload_options import KEY, UploadOptions, kept_options
 from engine.errors import InvalidInput
@@ -43,10 +43,10 @@ ASKED = {"extraction_strategy": "comprehensive", "quality_control": True}
 async def notes(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Installation]:
     parse_inline(monkeypatch)
     async with open_installation(home) as opened:
-        await opened.engine.save_flow(
+        await opened.engine.pipelines.save(
             opened.owner, "bare", BARE, check=lambda dsl: load_pipeline(dsl, REGISTRY)
         )
-        await opened.engine.update_kb(opened.owner, "notes", pipeline="bare")
+        await opened.engine.knowledge_bases.update(opened.owner, "notes", pipeline="bare")
         yield opened
 
 
@@ -103,7 +103,7 @@ async def test_attached_files_are_read_as_their_message_was_to_be(notes: Install
     message.add_attachment(PAGE.encode(), "text", "markdown", filename="report.md")
     await notes.add(message.as_bytes(), "mail.eml", **ASKED)
     await notes.drain()
-    listed = (await notes.engine.list_documents(notes.owner, kb="notes")).documents
+    listed = (await notes.engine.documents.page(notes.owner, kb="notes")).documents
     assert [document.details[KEY] for document in listed] == [ASKED, ASKED]
     assert any("Heliotrope" in text for text in await notes.found("Heliotrope"))
 
@@ -120,7 +120,7 @@ async def test_an_unknown_strategy_is_refused_before_anything_is_kept(notes: Ins
     with pytest.raises(InvalidInput, match=r"'all'\. Allowed: standard, comprehensive\.") as caught:
         await notes.add(PAGE, extraction_strategy="all")
     assert caught.value.field == "extraction_strategy"
-    assert (await notes.engine.list_documents(notes.owner, kb="notes")).documents == []
+    assert (await notes.engine.documents.page(notes.owner, kb="notes")).documents == []
 
 
 def test_a_pipelines_own_quality_control_stays_as_it_is() -> None:

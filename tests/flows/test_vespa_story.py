@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from engine.config import load_settings
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from engine.index import vespa_http
 from engine.runtime import open_engine
 from engine.settings import Settings
@@ -40,37 +40,40 @@ async def test_a_document_is_deployed_for_ingested_found_and_forgotten(tmp_path:
     async with running(server) as port:
         settings = settings_for(tmp_path, port)
         async with open_engine(settings) as engine:
-            assert "can't be reached" in (await engine.health())["index"] or server.generation == 0
-            owner = await engine.owner()
-            kb = await engine.create_kb(owner, "office")
-            owner = await engine.owner()
+            assert (
+                "can't be reached" in (await engine.operations.health())["index"]
+                or server.generation == 0
+            )
+            owner = await engine.people.owner()
+            kb = await engine.knowledge_bases.create(owner, "office")
+            owner = await engine.people.owner()
             new = NewDocument(data=TEXT, filename="parking.md", external_id="parking.md")
-            added = await engine.add_document(owner, kb.id, new)
+            added = await engine.documents.add(owner, kb.id, new)
             await run_worker(engine, asyncio.Event(), idle_exit_s=0)
 
-            document = await engine.get_document(owner, added.document_id)
+            document = await engine.documents.get(owner, added.document_id)
             assert (document.state, document.vectors) == ("ready", "complete")
-            assert (await engine.health())["index"] == ""
+            assert (await engine.operations.health())["index"] == ""
             assert {name for name in server.schemas if name.startswith("t_")} == {
                 f"t_default_{engine.embedder.space.name}"
             }
-            found = await engine.search(owner, "When does the garage open?")
+            found = await engine.search.find(owner, "When does the garage open?")
             assert [hit.title for hit in found.hits] == ["Parking"]
             assert found.hits[0].scores.coverage > 0.3
             assert found.searched_documents == 1
-            answer = await engine.answer(owner, "When does the garage open?")
+            answer = await engine.answers.answer(owner, "When does the garage open?")
             assert "06:30" in answer.text
             assert answer.citations
-            assert (await engine.reconcile(owner, repair=False)).clean
-            status = await engine.status(owner)
+            assert (await engine.operations.reconcile(owner, repair=False)).clean
+            status = await engine.operations.status(owner)
             assert status.knowledge_bases[0].index_size_bytes > 0
 
-            await engine.delete_document(owner, added.document_id)
-            assert not (await engine.search(owner, "garage")).hits
+            await engine.documents.delete(owner, added.document_id)
+            assert not (await engine.search.find(owner, "garage")).hits
             await run_worker(engine, asyncio.Event(), idle_exit_s=0)
             assert await engine.index.revisions(owner.tenant_id, engine.embedder.space) == {}
     async with open_engine(settings) as engine:
-        assert "can't be reached" in (await engine.health())["index"]
+        assert "can't be reached" in (await engine.operations.health())["index"]
 
 
 async def test_a_full_vespa_keeps_documents_waiting_and_then_takes_them(
@@ -92,12 +95,12 @@ async def test_a_full_vespa_keeps_documents_waiting_and_then_takes_them(
 
     server = FakeVespa()
     async with running(server) as port, open_engine(settings_for(tmp_path, port)) as engine:
-        owner = await engine.owner()
-        kb = await engine.create_kb(owner, "office")
-        owner = await engine.owner()
+        owner = await engine.people.owner()
+        kb = await engine.knowledge_bases.create(owner, "office")
+        owner = await engine.people.owner()
         server.faults.append(full)
         added = [
-            await engine.add_document(
+            await engine.documents.add(
                 owner, kb.id, NewDocument(data=TEXT + name.encode(), filename=f"{name}.md")
             )
             for name in ("parking", "bicycles")
@@ -105,5 +108,5 @@ async def test_a_full_vespa_keeps_documents_waiting_and_then_takes_them(
         async with asyncio.timeout(60):
             await run_worker(engine, asyncio.Event(), idle_exit_s=0)
         for one in added:
-            assert (await engine.get_document(owner, one.document_id)).state == "ready"
+            assert (await engine.documents.get(owner, one.document_id)).state == "ready"
         assert refused == 7

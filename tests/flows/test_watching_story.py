@@ -20,7 +20,7 @@ async def followed(notes: Installation, *ids: str) -> list[Watched]:
     """Everything that is said until all have ended."""
     said: list[Watched] = []
     async with asyncio.timeout(BOUND_S):
-        async for changed in notes.engine.watch(notes.owner, ids, every_s=0.02):
+        async for changed in notes.engine.documents.watch(notes.owner, ids, every_s=0.02):
             said += changed
     return said
 
@@ -53,7 +53,9 @@ async def test_words_come_first_and_both_steps_show(
     notes.embedder.gate.clear()
     steps = []
     async with notes.working(), asyncio.timeout(BOUND_S):
-        async for changed in notes.engine.watch(notes.owner, [added.document_id], every_s=0.02):
+        async for changed in notes.engine.documents.watch(
+            notes.owner, [added.document_id], every_s=0.02
+        ):
             for one in changed:
                 steps.append((one.state, one.vectors, one.chunk_count > 0))
                 if one.chunk_count and not notes.embedder.gate.is_set():
@@ -101,9 +103,9 @@ async def test_what_may_not_be_seen_may_not_be_watched(notes: Installation) -> N
     added = await notes.add(TEXT)
     stranger = replace(notes.owner, tokens=frozenset({"tenant"}))
     with pytest.raises(NotFound):
-        async for _ in notes.engine.watch(stranger, [added.document_id]):
+        async for _ in notes.engine.documents.watch(stranger, [added.document_id]):
             pass
-    seen = [changed async for changed in notes.engine.watch(stranger)]
+    seen = [changed async for changed in notes.engine.documents.watch(stranger)]
     assert seen == []
 
 

@@ -78,7 +78,7 @@ class Assistant:
         self, engine: Engine, principal: Principal, *, profile: Profile = "full", **door: Any
     ) -> None:
         async def caller(_: object) -> Caller:
-            links = Links(BASE, lambda id_: engine.sign_link(principal, id_))
+            links = Links(BASE, lambda id_: engine.search.sign_link(principal, id_))
             return Caller(engine, principal, links)
 
         async def scopes(_: object) -> frozenset[Scope]:
@@ -98,4 +98,4 @@ class Assistant:
 
 @pytest.fixture
 async def client(engine: Engine) -> Assistant:
-    return Assistant(engine, await engine.owner())
+    return Assistant(engine, await engine.people.owner())

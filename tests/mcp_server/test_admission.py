@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)
 async def test_the_list_shows_what_the_credential_may_call(engine: Engine) -> None:
     seen = {}
     for scope in (Scope.KB_READ, Scope.KB_ASK, Scope.KB_WRITE, Scope.KB_ADMIN):
-        principal = await engine.authenticate(await make_token(engine, scope))
+        principal = await engine.people.authenticate(await make_token(engine, scope))
         assistant = Assistant(engine, principal, write_tools=True)
         seen[scope] = [tool.name for tool in (await assistant.list_tools()).tools]
     assert seen == {
@@ -34,7 +34,7 @@ async def test_the_list_shows_what_the_credential_may_call(engine: Engine) -> No
 
 
 async def test_tools_can_be_narrowed_and_those_left_out_are_not_there(engine: Engine) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     assistant = Assistant(engine, owner, narrowed=lambda _: frozenset({"ask", "fetch"}))
     assert [tool.name for tool in (await assistant.list_tools()).tools] == ["fetch", "ask"]
     told = await error_of(assistant, "search", query="x")
@@ -51,7 +51,7 @@ async def test_an_unknown_tool_names_those_there_are(client: Assistant) -> None:
 async def test_a_rate_holds_for_one_tool_of_one_credential(engine: Engine) -> None:
     now = [0.0]
     calls = Buckets(Rate(per_minute=6, burst=2), clock=lambda: now[0])
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     one = Assistant(engine, replace(owner, api_token_id="one"), calls=calls)
     two = Assistant(engine, replace(owner, api_token_id="two"), calls=calls)
     for _ in range(2):
@@ -81,10 +81,10 @@ async def test_each_call_leaves_a_row_without_what_was_asked(
     await client.call_tool("search", {"query": "lodging rate"})
     await client.call_tool("search", {"query": "lodging rate", "top_k": 1})
     await client.call_tool("nothing", {"secret": "lodging rate"})
-    await engine._call_log.flush()
-    owner = await engine.owner()
-    newest = (await engine.list_calls(owner))[:3]
-    kbs = {kb.name: kb.id for kb in await engine.list_kbs(owner)}
+    await engine.operations._call_log.flush()
+    owner = await engine.people.owner()
+    newest = (await engine.operations.list_calls(owner))[:3]
+    kbs = {kb.name: kb.id for kb in await engine.knowledge_bases.list_readable(owner)}
     assert [(call.tool, call.code) for call in newest] == [
         ("(unknown)", "unknown_tool"),
         ("search", "unknown_argument"),
@@ -105,7 +105,7 @@ async def test_a_call_the_client_gave_up_is_written_down_as_such(
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(engine, "list_kbs", hang)
+    monkeypatch.setattr(engine.knowledge_bases, "list_readable", hang)
     task = asyncio.create_task(client.call_tool("list_knowledge_bases", {}))
     async with asyncio.timeout(10):
         await begun.wait()
@@ -113,8 +113,8 @@ async def test_a_call_the_client_gave_up_is_written_down_as_such(
     with pytest.raises(asyncio.CancelledError):
         await task
     monkeypatch.undo()
-    await engine._call_log.flush()
-    assert (await engine.list_calls(await engine.owner()))[0].code == "cancelled"
+    await engine.operations._call_log.flush()
+    assert (await engine.operations.list_calls(await engine.people.owner()))[0].code == "cancelled"
 
 
 async def test_a_tool_that_takes_too_long_says_what_to_do(
@@ -124,7 +124,7 @@ async def test_a_tool_that_takes_too_long_says_what_to_do(
         await asyncio.Event().wait()
 
     monkeypatch.setattr("mcp_server.tool.LONGEST_S", 0.05)
-    monkeypatch.setattr(engine, "search", hang)
+    monkeypatch.setattr(engine.search, "find", hang)
     result = await client.call_tool("search", {"query": "x"})
     assert text_of(result).startswith("search took longer than 0 s and was stopped.")
     assert result.meta is not None
@@ -132,7 +132,7 @@ async def test_a_tool_that_takes_too_long_says_what_to_do(
 
 
 async def test_cursors_of_another_tenant_are_refused(engine: Engine, client: Assistant) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     query = {"query": "sick leave hotels backup", "limit": 1}
     cursor = value_of(await client.call_tool("search", query))["next_cursor"]
     other = Assistant(engine, replace(owner, tenant_id="f" * 32))

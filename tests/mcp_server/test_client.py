@@ -122,17 +122,17 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 
 
 async def test_a_tenants_admin_says_which_tools_answers_may_use(engine: Engine) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     tools = [ExternalTool("tracker", name, "", {}) for name in ("ticket_status", "delete")]
-    assert matching(tools, await engine.allowed_tools(owner)) == []
-    await engine.allow_tools(owner, "tracker/ticket_*", on=True)
-    assert matching(tools, await engine.allowed_tools(owner)) == tools[:1]
-    assert await engine.allow_tools(owner, "tracker/ticket_*", on=False) == []
-    member = await engine.authenticate(await make_member_token(engine))
+    assert matching(tools, await engine.answers.allowed_tools(owner)) == []
+    await engine.answers.allow_tools(owner, "tracker/ticket_*", on=True)
+    assert matching(tools, await engine.answers.allowed_tools(owner)) == tools[:1]
+    assert await engine.answers.allow_tools(owner, "tracker/ticket_*", on=False) == []
+    member = await engine.people.authenticate(await make_member_token(engine))
     with pytest.raises(Forbidden):
-        await engine.allow_tools(member, "tracker/*", on=True)
+        await engine.answers.allow_tools(member, "tracker/*", on=True)
     with pytest.raises(InvalidInput, match="names no tools"):
-        await engine.allow_tools(owner, "everything", on=True)
+        await engine.answers.allow_tools(owner, "everything", on=True)
 
 
 @pytest.mark.parametrize(

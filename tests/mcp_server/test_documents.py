@@ -27,13 +27,13 @@ NOTE = {"knowledge_base": "notes", "title": "Wombats", "text": "A wombat digs *a
 async def writable(tmp_path: Path) -> AsyncIterator[Engine]:
     """An installation of its own, with an empty knowledge base."""
     async with open_engine(home_settings(tmp_path)) as opened:
-        await opened.create_kb(await opened.owner(), "notes")
+        await opened.knowledge_bases.create(await opened.people.owner(), "notes")
         yield opened
 
 
 @pytest.fixture
 async def writer(writable: Engine) -> Assistant:
-    return Assistant(writable, await writable.owner(), write_tools=True)
+    return Assistant(writable, await writable.people.owner(), write_tools=True)
 
 
 async def call(assistant: Assistant, name: str, **arguments: object) -> dict[str, Any]:
@@ -104,12 +104,14 @@ async def test_lists_go_on_where_the_cursor_says_and_nothing_is_said_to_be_nothi
 async def test_others_documents_can_be_neither_followed_nor_deleted(
     writable: Engine, writer: Assistant
 ) -> None:
-    owner = await writable.owner()
-    await writable.create_kb(owner, "board", grants=[f"u:{owner.user_id}"])
-    owned = Assistant(writable, await writable.owner(), write_tools=True)
+    owner = await writable.people.owner()
+    await writable.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
+    owned = Assistant(writable, await writable.people.owner(), write_tools=True)
     added = await call(owned, "add_document", **NOTE | {"knowledge_base": "board"})
-    member = await writable.add_member(owner, "cy@example.com", role="admin")
-    other = Assistant(writable, await writable.act_as(owner, member.user_id), write_tools=True)
+    member = await writable.people.add_member(owner, "cy@example.com", role="admin")
+    other = Assistant(
+        writable, await writable.people.act_as(owner, member.user_id), write_tools=True
+    )
     for tool, argument in (("delete_document", "document_id"), ("get_ingestion", "job_id")):
         theirs = await error_of(other, tool, **{argument: added["document_id"]})
         absent = await error_of(other, tool, **{argument: "0" * 32})
@@ -120,7 +122,7 @@ async def test_others_documents_can_be_neither_followed_nor_deleted(
 
 
 async def test_readers_see_no_tools_that_write(writable: Engine) -> None:
-    member = await writable.authenticate(await make_member_token(writable))
+    member = await writable.people.authenticate(await make_member_token(writable))
     assistant = Assistant(writable, member, write_tools=True)
     names = [tool.name for tool in (await assistant.list_tools()).tools]
     assert names == ["search", "fetch", "ask", "list_knowledge_bases", "list_documents"]
@@ -128,7 +130,7 @@ async def test_readers_see_no_tools_that_write(writable: Engine) -> None:
 
 
 async def test_without_the_setting_nothing_writes(writable: Engine) -> None:
-    assistant = Assistant(writable, await writable.owner())
+    assistant = Assistant(writable, await writable.people.owner())
     told = await error_of(assistant, "delete_document", document_id="0" * 32)
     assert told.startswith("No tool 'delete_document' here. There are: search, fetch, ask,")
 

@@ -256,7 +256,7 @@ async def test_who_hangs_up_ends_the_work_of_the_call(
         finally:
             ended.set()
 
-    monkeypatch.setattr(engine, "list_kbs", hang)
+    monkeypatch.setattr(engine.knowledge_bases, "list_readable", hang)
     body = json.dumps(call_of("list_knowledge_bases")).encode()
     headers = ACCEPT | headers_of(version) | {"content-length": str(len(body))}
     async with listening(host) as port:
@@ -271,8 +271,8 @@ async def test_who_hangs_up_ends_the_work_of_the_call(
         async with asyncio.timeout(1):
             await ended.wait()
     monkeypatch.undo()
-    await engine._call_log.flush()
-    assert (await engine.list_calls(await engine.owner()))[0].code == "cancelled"
+    await engine.operations._call_log.flush()
+    assert (await engine.operations.list_calls(await engine.people.owner()))[0].code == "cancelled"
 
 
 async def test_a_body_over_four_megabytes_is_refused(http: httpx2.AsyncClient) -> None:

@@ -69,7 +69,7 @@ def _opened(settings: Any) -> Any:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Site]:
         async with open_engine(settings) as engine:
-            await engine.add_member(await engine.owner(), "ada@example.com")
+            await engine.people.add_member(await engine.people.owner(), "ada@example.com")
             app = build_host(engine, settings)
             async with app.router.lifespan_context(app):
                 transport = httpx2.ASGITransport(app, client=("203.0.113.9", 40000))
@@ -252,13 +252,13 @@ async def test_a_revoked_token_is_out_at_once_and_a_good_one_is_not_asked_for_ag
     credentials = Credentials(engine, clock=lambda: now[0])
     secret = await make_token(engine, Scope.KB_READ)
     asked = []
-    authenticate = engine.authenticate
+    authenticate = engine.people.authenticate
 
     async def counted(given: str) -> Any:
         asked.append(given)
         return await authenticate(given)
 
-    monkeypatch.setattr(engine, "authenticate", counted)
+    monkeypatch.setattr(engine.people, "authenticate", counted)
     first = await credentials.principal(secret)
     now[0] += 4.9
     assert await credentials.principal(secret) is first
@@ -266,8 +266,10 @@ async def test_a_revoked_token_is_out_at_once_and_a_good_one_is_not_asked_for_ag
     now[0] += 0.2
     await credentials.principal(secret)
     assert len(asked) == 2
-    [token] = [t for t in await engine.list_tokens(await engine.owner()) if not t.revoked_at]
-    await engine.revoke_token(await engine.owner(), token.id)
+    [token] = [
+        t for t in await engine.people.list_tokens(await engine.people.owner()) if not t.revoked_at
+    ]
+    await engine.people.revoke_token(await engine.people.owner(), token.id)
     with pytest.raises(Exception, match="wrong, expired or revoked"):
         await credentials.principal(secret)
 
@@ -278,8 +280,8 @@ async def test_a_revocation_by_another_process_is_seen(site: Site, settings_of: 
     secret = await make_token(site.engine, Scope.KB_READ)
     await credentials.principal(secret)
     async with open_engine(settings_of()) as other:
-        [token] = await other.list_tokens(await other.owner())
-        await other.revoke_token(await other.owner(), token.id)
+        [token] = await other.people.list_tokens(await other.people.owner())
+        await other.people.revoke_token(await other.people.owner(), token.id)
     now[0] += 0.3
     with pytest.raises(Exception, match="wrong, expired or revoked"):
         await credentials.principal(secret)

@@ -47,7 +47,7 @@ def test_the_judge_tells_right_from_wrong() -> None:
 
 async def test_a_scripted_model_goes_through_all_of_it(engine: Engine) -> None:
     tasks = [task for task in load_tasks() if task.tools[0] != "add_document"][::8]
-    server = Assistant(engine, await engine.owner())._server
+    server = Assistant(engine, await engine.people.owner())._server
     verdicts = await run_tasks(scripted(tasks), server, tasks)
     found = report(verdicts)
     assert found["tasks"] == len(tasks)

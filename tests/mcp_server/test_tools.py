@@ -75,7 +75,7 @@ def size(tools: dict[str, dict[str, Any]]) -> int:
 
 async def test_each_definition_is_as_published(engine: Engine) -> None:
     """To change one on purpose: `SCRUBJAY_TEST_WRITE_GOLDEN=1 pytest` writes what is there."""
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     found = await published(Assistant(engine, owner, write_tools=True))
     found |= {
         f"chatgpt-{name}": tool
@@ -90,7 +90,7 @@ async def test_each_definition_is_as_published(engine: Engine) -> None:
 
 
 async def test_the_surface_stays_small(engine: Engine) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     reading = await published(Assistant(engine, owner))
     everything = await published(Assistant(engine, owner, write_tools=True))
     chatgpt = await published(Assistant(engine, owner, profile="chatgpt"))
@@ -105,7 +105,7 @@ async def test_the_surface_stays_small(engine: Engine) -> None:
 
 
 async def test_names_descriptions_and_hints_keep_to_what_clients_take(engine: Engine) -> None:
-    assistant = Assistant(engine, await engine.owner(), write_tools=True)
+    assistant = Assistant(engine, await engine.people.owner(), write_tools=True)
     hints = {}
     for tool in (await assistant.list_tools()).tools:
         assert len(tool.name) <= 24
@@ -169,16 +169,16 @@ async def test_what_was_said_in_a_chat_names_who_said_it_and_when(tmp_path: Path
     await fill(settings)
     message = "The zebra budget of the garden is 40 million rupees."
     async with open_engine(settings) as engine:
-        owner = await engine.owner()
-        team = await engine.get_kb(owner, "team")
+        owner = await engine.people.owner()
+        team = await engine.knowledge_bases.get(owner, "team")
         workspace = NewWorkspace("slack", "T1", "Acme", imported=True, url="https://acme.slack.com")
         people = [NewPerson("U1", "Ada", is_full_member=True)]
-        place = await engine.history.begin_import(owner, workspace, people)
+        place = await engine.chats.history.begin_import(owner, workspace, people)
         channel = NewChannel("C1", "general", is_public=True)
-        await engine.history.import_channel(owner, place, team.id, channel, ["U1"])
-        await engine.history.import_messages(place, "C1", [say(0, message)])
+        await engine.chats.history.import_channel(owner, place, team.id, channel, ["U1"])
+        await engine.chats.history.import_messages(place, "C1", [say(0, message)])
         await run_worker(engine, asyncio.Event(), idle_exit_s=0)
-        client = Assistant(engine, await engine.owner())
+        client = Assistant(engine, await engine.people.owner())
         found = value_of(await client.call_tool("search", {"query": "zebra budget sick leave"}))
         asked = value_of(
             await client.call_tool("ask", {"question": "What is the zebra budget of the garden?"})
@@ -204,14 +204,14 @@ async def test_a_result_says_where_in_its_document_it_stands(client: Assistant) 
 
 
 async def test_nothing_found_says_what_was_searched(engine: Engine) -> None:
-    owner = await engine.owner()
-    await engine.create_kb(owner, "attic")
-    client = Assistant(engine, await engine.owner())
+    owner = await engine.people.owner()
+    await engine.knowledge_bases.create(owner, "attic")
+    client = Assistant(engine, await engine.people.owner())
     try:
         arguments = {"query": "old maps", "knowledge_base": "attic"}
         found = value_of(await client.call_tool("search", arguments))
     finally:
-        await engine.delete_kb(owner, "attic")
+        await engine.knowledge_bases.delete(owner, "attic")
     asked = value_of(await client.call_tool("ask", {"question": "What is the zyxwvut of qwerty?"}))
     assert found["results"] == []
     assert "attic" in found["notice"]
@@ -272,7 +272,7 @@ async def test_what_another_may_not_read_reads_like_what_is_absent(
 ) -> None:
     found = value_of(await client.call_tool("search", {"query": "salary of the chief gardener"}))
     secret = found["results"][0]
-    other = await engine.authenticate(await make_member_token(engine))
+    other = await engine.people.authenticate(await make_member_token(engine))
     absent = "0" * 32 + ".0"
     theirs = Assistant(engine, other)
     forbidden_text = await error_of(theirs, "fetch", id=secret["id"])
@@ -288,7 +288,7 @@ async def test_what_another_may_not_read_reads_like_what_is_absent(
 
 
 async def test_a_missing_scope_is_told(engine: Engine) -> None:
-    reader = await engine.authenticate(await make_token(engine, Scope.KB_READ))
+    reader = await engine.people.authenticate(await make_token(engine, Scope.KB_READ))
     said = await error_of(Assistant(engine, reader), "ask", question="x")
     assert "kb:ask" in said
 
@@ -299,7 +299,7 @@ async def test_a_crash_tells_the_model_an_incident_and_nothing_else(
     async def crash(*_: object, **__: object) -> None:
         raise KeyError("password of the database")
 
-    monkeypatch.setattr(engine, "list_kbs", crash)
+    monkeypatch.setattr(engine.knowledge_bases, "list_readable", crash)
     result = await client.call_tool("list_knowledge_bases", {})
     assert result.is_error
     assert "password" not in text_of(result)

@@ -8,7 +8,7 @@ from bots import replies
 from bots.discord import screen
 from bots.discord.directory import Target
 from bots.platform import Spot
-from engine.chats.workspaces import Met
+from engine.chats.sender_rows import Met
 from tests.fakes.discord import Fault
 from tests.fakes.discord_rooms import ADA, BOB, FORUM, GUILD, GUS, HELP, LEADS, Answer, text_of
 from tests.fakes.discord_world import MANAGE_THREADS, USUAL

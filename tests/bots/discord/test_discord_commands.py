@@ -11,7 +11,7 @@ import pytest
 from bots.discord import screen, tree
 from bots.discord.bot import open_discord_bot
 from engine.commands.table import COMMANDS, Effect, Permission, parse
-from engine.documents.documents import NewDocument
+from engine.documents.adding import NewDocument
 from tests.fakes.discord import Fault, Interaction, Json, text_of
 from tests.fakes.discord_checks import check_commands
 from tests.fakes.discord_rooms import (
@@ -224,7 +224,7 @@ async def test_what_is_typed_is_completed_from_what_one_may_see(room):
     page = NewDocument(
         data=b"# Leave\n\nAsk.", filename="leave.md", url=address, external_id=address
     )
-    await room.notes.engine.add_document(room.notes.owner, "notes", page)
+    await room.notes.engine.documents.add(room.notes.owner, "notes", page)
     kbs = complete(ADA, "kb-admin bind", "kb", "", channel=HELP)
     places = complete(ADA, "kb-admin mode", "place", "le", mode="auto")
     pages = complete(ADA, "kb-admin source sync", "url", "leave")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine import clock
-from engine.chats.workspaces import Person, Sighting
+from engine.chats.sender_rows import Person, Sighting
 from tests.fakes.discord import PRIVATE_THREAD, FakeDiscord
 from tests.fakes.discord_scene import GUILD, READS, Scene, open_scene
 from tests.fakes.discord_world import HISTORY, USUAL, VIEW
@@ -115,7 +115,7 @@ async def test_tags_reactions_and_titles_follow_what_discord_says(scene):
     post = scene.talk.post(HELP, ADA, "Where is the ladder?", "Lost it.", tags=["build"])
     answer = scene.talk.say(post["id"], BROOK, "The ladder stands behind the boiler.")
     await scene.settle()
-    [document] = (await scene.engine.list_documents(scene.notes.owner)).documents
+    [document] = (await scene.engine.documents.page(scene.notes.owner)).documents
     assert (document.title, document.details["tags"]) == ("Where is the ladder?", ["build"])
     assert not document.details["solved"]
     scene.talk.react(post["id"], answer["id"], ADA, "✅")
@@ -132,7 +132,7 @@ async def test_tags_reactions_and_titles_follow_what_discord_says(scene):
 
 
 async def solved(scene: Scene) -> dict:
-    [document] = (await scene.engine.list_documents(scene.notes.owner)).documents
+    [document] = (await scene.engine.documents.page(scene.notes.owner)).documents
     return dict(document.details)
 
 
@@ -237,15 +237,15 @@ async def test_what_a_sync_read_before_an_event_does_not_undo_it(scene):
 async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(scene):
     asked_at = clock.now()
     seen = Sighting("discord", GUILD, ADA, TALK)
-    met = await scene.engine.chat.meet(seen)
+    met = await scene.engine.chats.senders.meet(seen)
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
     await scene.hear()
     told = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
     people = {one: Person(one, is_full_member=True) for one in (ADA, BROOK)}
-    await scene.engine.chat.learn_channel(met, **told, people=people, asked_at=asked_at)
+    await scene.engine.chats.senders.learn_channel(met, **told, people=people, asked_at=asked_at)
     assert not await scene.is_known(TALK)
     assert TALK not in await scene.held(BROOK)
-    await scene.engine.chat.learn_channel(met, **told, people=people, asked_at=clock.now())
+    await scene.engine.chats.senders.learn_channel(met, **told, people=people, asked_at=clock.now())
     assert await scene.is_known(TALK)
 
 
@@ -362,7 +362,7 @@ async def test_a_server_nobody_connected_and_a_channel_nobody_knows_are_passed_o
 async def test_what_could_not_be_kept_is_tried_again(scene, monkeypatch):
     from engine.errors import Unavailable
 
-    history, told = scene.engine.history, []
+    history, told = scene.engine.chats.history, []
 
     async def fails_twice(place, person, reads):
         told.append(person.subject)

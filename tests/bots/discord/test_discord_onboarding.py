@@ -50,7 +50,7 @@ async def test_a_new_server_is_told_once_and_nothing_of_it_is_kept(room, other):
 
 
 async def test_a_key_connects_one_server_by_who_manages_it(room, other):
-    key = room.notes.engine.chat.sign_key(room.notes.owner)
+    key = room.notes.engine.chats.installations.sign_key(room.notes.owner)
     refused = await room.slash(MALLORY, "kb register", {"key": key}, channel=THERE)
     assert "Manage Server" in refused.text
     bad = await room.slash(TRENT, "kb register", {"key": "nonsense"}, channel=THERE)
@@ -79,9 +79,9 @@ async def test_a_key_connects_one_server_by_who_manages_it(room, other):
 
 
 async def test_a_key_is_good_for_one_server(room, other):
-    chat = room.notes.engine.chat
-    key = chat.sign_key(room.notes.owner)
-    await chat.redeem_key(key, "12345")
+    chat = room.notes.engine.chats
+    key = chat.installations.sign_key(room.notes.owner)
+    await chat.installations.redeem_key(key, "12345")
     used = await room.slash(TRENT, "kb register", {"key": key}, channel=THERE)
     assert "used already" in used.text
 
@@ -89,7 +89,7 @@ async def test_a_key_is_good_for_one_server(room, other):
 async def test_a_server_that_throws_the_bot_out_pauses_and_needs_a_new_key(room):
     room.discord.talk.remove_bot(GUILD)
     await room.settle()
-    [installed] = await room.notes.engine.chat.list_installations()
+    [installed] = await room.notes.engine.chats.installations.list_all()
     assert installed.state == "paused"
     room.discord.talk.invite(GUILD, "Radio")
     await room.settle()
@@ -100,7 +100,7 @@ async def test_a_server_that_throws_the_bot_out_pauses_and_needs_a_new_key(room)
 async def test_an_outage_is_no_leaving(room):
     room.discord.talk.outage(GUILD)
     await room.settle()
-    [installed] = await room.notes.engine.chat.list_installations()
+    [installed] = await room.notes.engine.chats.installations.list_all()
     assert installed.state == "active"
 
 
@@ -109,13 +109,13 @@ async def test_a_server_that_threw_the_bot_out_while_it_was_down_pauses(room):
     room.discord.gateway.forget_sessions()
     room.discord.talk.remove_bot(GUILD)
     await room.connect()
-    [installed] = await room.notes.engine.chat.list_installations()
+    [installed] = await room.notes.engine.chats.installations.list_all()
     assert installed.state == "paused"
 
 
 async def test_an_admin_of_one_server_is_none_of_another(room, other):
     """The same account on both: what it may do here says nothing of there."""
-    key = room.notes.engine.chat.sign_key(room.notes.owner)
+    key = room.notes.engine.chats.installations.sign_key(room.notes.owner)
     await room.slash(TRENT, "kb register", {"key": key}, channel=THERE)
     room.discord.add_person(room.guild, TRENT, "Trent")
     for one in room.discord.interactions.commands[""]:

@@ -11,7 +11,7 @@ from sqlalchemy import event, select
 
 from bots import replies
 from bots.slack import blocks
-from engine.chats.workspaces import RETENTION
+from engine.chats.installation_rows import RETENTION
 from engine.db.tables import Channel, Message
 from tests.fakes.slack import form
 from tests.fakes.slack_rooms import said
@@ -126,7 +126,9 @@ async def test_a_distributed_app_refuses_to_keep_anything(place):
     new = await installing.of_token(engine.settings, place.bot.api, place.team.token)
     from dataclasses import replace
 
-    await engine.chat.install(place.notes.owner.tenant_id, replace(new, reading="live"))
+    await engine.chats.installations.install(
+        place.notes.owner.tenant_id, replace(new, reading="live")
+    )
     assert "let such an app keep no messages" in await keep(place)
     assert await stored(place) == []
 
@@ -138,7 +140,9 @@ async def test_a_distributed_app_answers_with_what_slacks_own_search_finds_and_k
 
     engine = place.notes.engine
     new = await installing.of_token(engine.settings, place.bot.api, place.team.token)
-    await engine.chat.install(place.notes.owner.tenant_id, replace(new, reading="live"))
+    await engine.chats.installations.install(
+        place.notes.owner.tenant_id, replace(new, reading="live")
+    )
     place.bot.app.forget()
     await talk(place)
     place.slack.write(place.team, "P1", "UADA", "the coffee budget is secret")
@@ -194,14 +198,14 @@ async def test_what_a_removed_bot_kept_is_hidden_at_once_and_gone_after_a_week(p
     await talk(place)
     engine = place.notes.engine
     await place.event({"type": "app_uninstalled"})
-    found = await engine.search(place.notes.owner, "coffee machine keys")
+    found = await engine.search.find(place.notes.owner, "coffee machine keys")
     assert TOLD not in said([hit.text for hit in found.hits])
     later = clock.now() + 2 * RETENTION
     with monkeypatch.context() as patch:
         patch.setattr(clock, "now", lambda: later)
-        assert await engine.chat.purge_due() == 0
+        assert await engine.chats.installations.purge_due() == 0
         await place.notes.drain()
-        assert await engine.chat.purge_due() == 1
+        assert await engine.chats.installations.purge_due() == 1
     assert await stored(place) == []
     async with engine.db.read() as session:
         titles = list(await session.scalars(select(Document.title)))

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from bots.slack import bot as module
-from engine.chats.workspaces import RETENTION
+from engine.chats.installation_rows import RETENTION
 from engine.db.tables import Installation, Workspace
 from tests.fakes.installations import parse_inline
 from tests.fakes.slack_rooms import SlackRoom, open_slack_room, said, until
@@ -94,7 +94,7 @@ async def test_a_workspace_is_installed_by_a_link_and_answered_without_a_restart
         slack.add_user(other, "UEVE", is_admin=True)
         slack.add_channel(other, "DUEVE", "", "UEVE")
         engine = place.notes.engine
-        state = engine.chat.sign_install(place.notes.owner)
+        state = engine.chats.installations.sign_install(place.notes.owner)
         started = await place.bot.handle(
             "GET", "/slack/install", {}, urlencode({"state": state}), b""
         )
@@ -133,14 +133,14 @@ async def test_nobody_installs_with_a_state_that_is_not_for_installing(place, st
 
 async def test_two_tenants_do_not_meet(place, slack):
     engine = place.notes.engine
-    other = await engine.create_tenant(place.notes.owner, "bolt")
+    other = await engine.people.create_tenant(place.notes.owner, "bolt")
     team = slack.add_team("T2", name="Bolt")
     slack.add_user(team, "UEVE", is_admin=True)
     slack.add_channel(team, "C1", "help", "UEVE")
     from bots.slack import installing
 
     new = await installing.of_token(engine.settings, place.bot.api, team.token)
-    await engine.chat.install(other.id, new)
+    await engine.chats.installations.install(other.id, new)
     first, place.team = place.team, team
     [shown] = await place.say("UEVE", f"{place.mention} {SICK}")
     assert "240 hours" not in said(shown)
@@ -150,7 +150,7 @@ async def test_two_tenants_do_not_meet(place, slack):
     from engine.errors import Conflict
 
     with pytest.raises(Conflict):
-        await engine.chat.install(
+        await engine.chats.installations.install(
             other.id, await installing.of_token(engine.settings, place.bot.api, first.token)
         )
 
@@ -163,12 +163,12 @@ async def test_uninstalling_hides_the_workspace_and_purges_it_a_week_later(
     await place.say("UBOB", f"{place.mention} {SICK}")
     await place.event({"type": kind, "tokens": {"bot": ["UBOT"]}})
     assert await place.say("UBOB", f"{place.mention} {SICK}") == []
-    assert await engine.chat.purge_due() == 0
+    assert await engine.chats.installations.purge_due() == 0
     from engine import clock
 
     later = clock.now() + RETENTION + RETENTION
     monkeypatch.setattr(clock, "now", lambda: later)
-    assert await engine.chat.purge_due() == 1
+    assert await engine.chats.installations.purge_due() == 1
     async with engine.db.read() as session:
         assert (
             await session.scalar(select(Workspace.id).where(Workspace.platform == "slack")) is None

@@ -29,7 +29,7 @@ def writes(place, monkeypatch):
     monkeypatch.setattr(screen, "UPDATE_S", 0.0)
 
     def use(*written: str | Exception) -> None:
-        place.notes.engine._asker._model = ScriptedModel(*written)
+        place.notes.engine.answers._asker._model = ScriptedModel(*written)
 
     return use
 
@@ -100,7 +100,7 @@ async def test_a_model_that_is_away_is_told_and_the_documents_still_answer(place
 
 
 async def test_an_apology_replaces_what_was_streamed(place, writes, monkeypatch):
-    original = place.notes.engine.ask
+    original = place.notes.engine.answers.ask
 
     async def breaking(*args, **more):
         async for event in original(*args, **more):
@@ -109,7 +109,7 @@ async def test_an_apology_replaces_what_was_streamed(place, writes, monkeypatch)
                 raise RuntimeError("secret internals")
 
     writes(WRITTEN)
-    monkeypatch.setattr(place.notes.engine, "ask", breaking)
+    monkeypatch.setattr(place.notes.engine.answers, "ask", breaking)
     [shown] = await place.say("UBOB", f"{place.mention} {SICK}")
     assert "something went wrong on my side" in said(shown)
     assert "240 hours" not in said(shown)
@@ -149,7 +149,7 @@ async def test_blocks_that_slack_refuses_are_left_out(place):
 async def test_a_revoked_token_pauses_the_workspace(place):
     place.team.revoked = True
     assert await place.say("UBOB", f"{place.mention} {SICK}") == []
-    [installed] = await place.notes.engine.chat.list_installations()
+    [installed] = await place.notes.engine.chats.installations.list_all()
     assert (installed.state, installed.token) == ("paused", "")
 
 
@@ -198,7 +198,7 @@ class SilentModel(ScriptedModel):
 async def test_a_silent_model_lets_neither_status_nor_stream_lapse(place, writes, monkeypatch):
     monkeypatch.setattr(alive, "SILENCE_S", 0.02)
     writes()
-    model = place.notes.engine._asker._model = SilentModel(WRITTEN)
+    model = place.notes.engine.answers._asker._model = SilentModel(WRITTEN)
     saying = asyncio.create_task(place.say("UBOB", f"{place.mention} {SICK}"))
 
     def told(method: str) -> list:

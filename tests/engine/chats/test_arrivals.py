@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from engine.chats import arrivals
 from engine.chats.arrivals import Arrival, Arriving, Heard
 from engine.chats.messages import NewMessage
-from engine.chats.posts import Accepted, NewQuestion
-from engine.chats.workspaces import Sighting
+from engine.chats.post_rows import Accepted, NewQuestion
+from engine.chats.sender_rows import Sighting
 from engine.db.session import Database
 from engine.db.tables import Identity, Message, Post
 from engine.errors import NotFound

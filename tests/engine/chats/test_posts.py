@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from engine.chats import posts
-from engine.chats.posts import Accepted, NewQuestion
-from engine.chats.workspaces import Met, Sighting, locate
+from engine.chats import post_rows
+from engine.chats.post_rows import Accepted, NewQuestion
+from engine.chats.sender_rows import Met, Sighting, locate
 from engine.db.session import Database
 from tests.fakes.chats import ChatWorld
 
@@ -21,7 +21,7 @@ async def met_in(database: Database, folder: Path) -> Met:
 
 async def accept(database: Database, met: Met, key: str) -> Accepted:
     new = NewQuestion("slack", met, "channel", "C1", "Who waters the garden?", key=key)
-    return await database.run_write(lambda session: posts.accept(session, new))
+    return await database.run_write(lambda session: post_rows.accept(session, new))
 
 
 async def test_a_question_is_told_how_many_wait_before_it(

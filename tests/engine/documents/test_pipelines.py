@@ -25,7 +25,8 @@ from engine.db.tables import (
 )
 from engine.documents import component_outputs, pipelines, progress, reindexing
 from engine.documents import knowledge_bases as kbs
-from engine.documents.documents import Documents, NewDocument
+from engine.documents.adding import NewDocument
+from engine.documents.documents import Documents
 from engine.domain import Principal
 from engine.errors import Conflict, NotFound
 from engine.index.port import Space

@@ -50,47 +50,49 @@ async def rows(engine: Engine) -> int:
 
 
 async def test_calls_are_on_disk_without_being_asked_for(engine: Engine) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     for _ in range(50):
-        engine.note_call(called(owner))
+        engine.operations.note_call(called(owner))
     async with asyncio.timeout(10):
         while await rows(engine) < 50:  # noqa: ASYNC110 (another task writes them)
             await asyncio.sleep(0.02)
-    [newest, *_] = await engine.list_calls(owner)
+    [newest, *_] = await engine.operations.list_calls(owner)
     assert (newest.tool, newest.results, newest.kb_ids) == ("search", 3, ["kb"])
 
 
 async def test_an_orderly_stop_writes_what_was_noted(tmp_path: Path) -> None:
     settings = home_settings(tmp_path)
     async with open_engine(settings) as engine:
-        engine.note_call(called(await engine.owner(), tool="fetch"))
+        engine.operations.note_call(called(await engine.people.owner(), tool="fetch"))
     async with open_engine(settings) as engine:
-        assert [call.tool for call in await engine.list_calls(await engine.owner())] == ["fetch"]
+        assert [
+            call.tool for call in await engine.operations.list_calls(await engine.people.owner())
+        ] == ["fetch"]
 
 
 async def test_what_was_asked_is_kept_only_where_the_tenant_wants_it(tmp_path: Path) -> None:
     settings = home_settings(tmp_path)
     async with open_engine(settings) as engine:
-        engine.note_call(called(await engine.owner(), text="before"))
+        engine.operations.note_call(called(await engine.people.owner(), text="before"))
     async with open_engine(settings) as engine:
-        await engine.keep_call_text(await engine.owner(), on=True)
-        engine.note_call(called(await engine.owner(), text="after"))
+        await engine.operations.keep_call_text(await engine.people.owner(), on=True)
+        engine.operations.note_call(called(await engine.people.owner(), text="after"))
     async with open_engine(settings) as engine:
-        kept = await engine.list_calls(await engine.owner())
+        kept = await engine.operations.list_calls(await engine.people.owner())
     assert [call.text for call in kept] == ["after", ""]
 
 
 async def test_only_admins_read_the_calls(engine: Engine) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     reader = replace(owner, scopes=frozenset({Scope.KB_READ, Scope.KB_ASK}))
     with pytest.raises(Forbidden):
-        await engine.list_calls(reader)
+        await engine.operations.list_calls(reader)
 
 
 async def test_calls_wait_while_the_database_is_away(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     log = CallLog(engine.db)
 
     async def away(*_: object) -> None:
@@ -105,7 +107,7 @@ async def test_calls_wait_while_the_database_is_away(
 
 
 async def test_two_who_write_at_once_write_each_call_once(engine: Engine) -> None:
-    owner = await engine.owner()
+    owner = await engine.people.owner()
     log = CallLog(engine.db)
     for _ in range(3):
         log.note(called(owner))

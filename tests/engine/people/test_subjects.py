@@ -23,17 +23,17 @@ READ = frozenset({Scope.KB_READ})
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     async with open_engine(home_settings(tmp_path)) as opened:
-        await opened.add_member(await opened.owner(), "ada@example.com")
+        await opened.people.add_member(await opened.people.owner(), "ada@example.com")
         yield opened
 
 
 async def test_a_verified_address_finds_its_member_once_and_the_subject_from_then_on(
     engine: Engine,
 ) -> None:
-    first = await engine.principal_of_subject(
+    first = await engine.people.principal_of_subject(
         "default", Subject(ISSUER, "sub-1", "Ada@example.com", READ)
     )
-    later = await engine.principal_of_subject("default", Subject(ISSUER, "sub-1", "", READ))
+    later = await engine.people.principal_of_subject("default", Subject(ISSUER, "sub-1", "", READ))
     assert (first.name, first.role, first.scopes) == ("ada", Role.MEMBER, READ)
     assert later == first
     async with engine.db.read() as session:
@@ -43,14 +43,14 @@ async def test_a_verified_address_finds_its_member_once_and_the_subject_from_the
 async def test_scopes_of_a_token_never_widen_the_role(engine: Engine) -> None:
     every = frozenset(Scope)
     who = Subject(ISSUER, "sub-1", "ada@example.com", every)
-    principal = await engine.principal_of_subject("default", who)
+    principal = await engine.people.principal_of_subject("default", who)
     assert principal.scopes == {Scope.KB_READ, Scope.KB_ASK}
 
 
 @pytest.mark.parametrize("email", ["", "eve@example.com", "Owner"])
 async def test_nobody_becomes_a_member_by_signing_in(engine: Engine, email: str) -> None:
     with pytest.raises(Forbidden, match="is not a member here"):
-        await engine.principal_of_subject("default", Subject(ISSUER, "sub-2", email, READ))
+        await engine.people.principal_of_subject("default", Subject(ISSUER, "sub-2", email, READ))
 
 
 async def test_a_name_that_looks_like_an_address_is_nobodys_address(engine: Engine) -> None:
@@ -58,25 +58,31 @@ async def test_a_name_that_looks_like_an_address_is_nobodys_address(engine: Engi
         ada = (await session.scalars(select(User).where(User.email == "ada@example.com"))).one()
         ada.name = "boss@example.com"
     with pytest.raises(Forbidden):
-        await engine.principal_of_subject(
+        await engine.people.principal_of_subject(
             "default", Subject(ISSUER, "sub-3", "boss@example.com", READ)
         )
 
 
 async def test_the_same_subject_of_another_issuer_is_somebody_else(engine: Engine) -> None:
-    await engine.principal_of_subject("default", Subject(ISSUER, "sub-1", "ada@example.com", READ))
+    await engine.people.principal_of_subject(
+        "default", Subject(ISSUER, "sub-1", "ada@example.com", READ)
+    )
     with pytest.raises(Forbidden):
-        await engine.principal_of_subject("default", Subject(ISSUER + "b", "sub-1", "", READ))
+        await engine.people.principal_of_subject(
+            "default", Subject(ISSUER + "b", "sub-1", "", READ)
+        )
 
 
 async def test_a_removed_member_stays_outside(engine: Engine) -> None:
     who = Subject(ISSUER, "sub-1", "ada@example.com", READ)
-    await engine.principal_of_subject("default", who)
-    await engine.remove_member(await engine.owner(), "ada@example.com")
+    await engine.people.principal_of_subject("default", who)
+    await engine.people.remove_member(await engine.people.owner(), "ada@example.com")
     with pytest.raises(Forbidden):
-        await engine.principal_of_subject("default", who)
+        await engine.people.principal_of_subject("default", who)
 
 
 async def test_a_token_without_a_subject_is_refused(engine: Engine) -> None:
     with pytest.raises(Unauthenticated):
-        await engine.principal_of_subject("default", Subject(ISSUER, "", "ada@example.com", READ))
+        await engine.people.principal_of_subject(
+            "default", Subject(ISSUER, "", "ada@example.com", READ)
+        )

@@ -1,0 +1,105 @@
+"""Answering, and the tools of other servers that an answer may use. `Engine.answers` is an `Answers`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from engine.access import gate
+from engine.answers import toolbox as toolboxes
+from engine.answers.ask import Asker
+from engine.answers.toolbox import Approve, ExternalTools, Toolbox, matching
+from engine.db.session import Database
+from engine.documents.knowledge_bases import KnowledgeBases
+from engine.domain import Answer, Answered, AnswerEvent, Audience, Principal, Scope, SearchMode
+
+
+class Answers:
+    """The verbs of questions."""
+
+    def __init__(self, db: Database, asker: Asker, knowledge_bases: KnowledgeBases) -> None:
+        self._db = db
+        self._asker = asker
+        self._knowledge_bases = knowledge_bases
+
+    async def ask(
+        self,
+        principal: Principal,
+        audience: Audience,
+        question: str,
+        *,
+        kb: str = "",
+        conversation_id: str = "",
+        door: str = "",
+        mode: SearchMode = "hybrid",
+        toolbox: Toolbox | None = None,
+        language: str = "",
+    ) -> AsyncIterator[AnswerEvent]:
+        """Answer from what everyone in `audience` may read; the last event is `Answered`.
+
+        `language` names the one a model is to answer in; empty: that of the question.
+        """
+        gate.require(principal, Scope.KB_ASK)
+        async for event in self._asker.ask(
+            principal,
+            audience,
+            question,
+            kb_ids=await self._knowledge_bases.ids(principal, kb),
+            conversation_id=conversation_id or None,
+            door=door,
+            mode=mode,
+            toolbox=toolbox,
+            language=language,
+        ):
+            yield event
+
+    @property
+    def writes(self) -> bool:
+        """Whether a language model writes the answers; else they are quoted."""
+        return self._asker.writes
+
+    async def elaborate(
+        self,
+        principal: Principal,
+        audience: Audience,
+        turn_id: str,
+        *,
+        door: str = "",
+        language: str = "",
+    ) -> AsyncIterator[AnswerEvent]:
+        """A given answer at more length, from the same sources; `Unavailable` where that fails."""
+        gate.require(principal, Scope.KB_ASK)
+        async for event in self._asker.elaborate(
+            principal, audience, turn_id, door=door, language=language
+        ):
+            yield event
+
+    async def answer(
+        self, principal: Principal, question: str, *, kb: str = "", door: str = ""
+    ) -> Answer:
+        """The answer alone, for the asker's eyes."""
+        audience = gate.audience_of_asker(principal)
+        async for event in self.ask(principal, audience, question, kb=kb, door=door):
+            if isinstance(event, Answered):
+                return event.answer
+        raise RuntimeError("the answer's events ended without an answer")
+
+    # Tools of other servers
+
+    async def open_toolbox(
+        self, principal: Principal, external: ExternalTools, approve: Approve
+    ) -> Toolbox:
+        """What an answer for the principal alone may use; `approve` is asked before each call."""
+        gate.require(principal, Scope.KB_ASK)
+        patterns = await self.allowed_tools(principal)
+        tools = matching(await external.list_tools(), patterns) if patterns else []
+        return Toolbox(tools, external, approve)
+
+    async def allowed_tools(self, principal: Principal) -> list[str]:
+        """The patterns of external tools the tenant allows."""
+        return await self._db.run_read(lambda session: toolboxes.allowed(session, principal))
+
+    async def allow_tools(self, principal: Principal, pattern: str, *, on: bool) -> list[str]:
+        """Allow external tools of a pattern, or no longer; the patterns then."""
+        return await self._db.run_write(
+            lambda session: toolboxes.allow(session, principal, pattern, on=on)
+        )

@@ -1,0 +1,221 @@
+"""What a bot does with a message. `Engine.chats` is a `Chats`.
+
+It knows no platform: ids of messages and channels are the platform's, kept as they came. Who sees
+an answer is decided here, from where it will be shown. Each verb is one short transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import gate
+from engine.answers.answer_languages import name_of
+from engine.answers.answers import Answers
+from engine.answers.conversations import open_conversation
+from engine.answers.summaries import summarise
+from engine.chats import arrivals
+from engine.chats.arrivals import Arrival, Arriving, Take
+from engine.chats.behaviour import Behaviour
+from engine.chats.callers import Caller
+from engine.chats.confirmations import Confirmations
+from engine.chats.forgetting import SAVED, saved_key
+from engine.chats.history import History
+from engine.chats.installations import Installations
+from engine.chats.post_rows import Accepted, PostInfo
+from engine.chats.posts import Posts
+from engine.chats.question_limits import QuestionLimits
+from engine.chats.senders import Senders
+from engine.db.session import Database
+from engine.documents.adding import NewDocument
+from engine.documents.documents import Documents
+from engine.documents.knowledge_bases import KnowledgeBases
+from engine.domain import AnswerEvent, Audience, Scope
+from engine.errors import NotFound
+from engine.limits import Limits
+from engine.models.port import LanguageModel
+from engine.search.links import is_web_address
+from engine.search.pages import Page
+from engine.search.search import Search
+from engine.secrets import Secrets
+from engine.settings import Bots
+
+
+class Chats:
+    """What the bots ask of the engine; what they ask about what is in one object each."""
+
+    def __init__(
+        self,
+        db: Database,
+        secrets: Secrets,
+        limits: Limits,
+        *,
+        search: Search,
+        answers: Answers,
+        documents: Documents,
+        knowledge_bases: KnowledgeBases,
+        model: LanguageModel | None,
+        settings: Bots,
+        public_url: str = "",
+    ) -> None:
+        self._db = db
+        self._search = search
+        self._answers = answers
+        self._documents = documents
+        self._knowledge_bases = knowledge_bases
+        self._model = model
+        self._threshold = settings.auto_threshold
+        self._public_url = public_url
+        self.installations = Installations(db, secrets, limits)
+        self.senders = Senders(db, secrets, default_threshold=settings.auto_threshold)
+        self.posts = Posts(db)
+        self.history = History(db)
+        self.question_limits = QuestionLimits(db, limits, settings)
+        self.confirmations = Confirmations(limits)
+        # Channels that were kept when last looked at: there a message is likely written, so it is
+        # not looked at first. What is true is asked in its transaction.
+        self._kept: set[tuple[str, str, str]] = set()
+
+    async def receive(self, new: Arriving, take: Take) -> tuple[Arrival, Accepted | None]:
+        """A message came: keep it where its channel is kept, and take on what `take` makes of it.
+
+        One transaction, shared with other messages that come at the same moment; a message that
+        asks nothing and is not kept is only looked at. `NotFound` in a workspace of nobody.
+        """
+        threshold = self._threshold
+        place = (new.seen.platform, new.seen.workspace, new.channel)
+        if not new.addressed and not (new.heard and place in self._kept):
+            with suppress(NotFound):
+                arrival = await self._db.run_read(
+                    lambda session: arrivals.look(session, new, default_threshold=threshold)
+                )
+                if arrivals.asks_nothing(arrival, new, take):
+                    return arrival, None
+        arrival, accepted = await self._db.run_grouped(
+            lambda session: arrivals.receive(session, new, take, default_threshold=threshold)
+        )
+        if arrival.kept_in is not None:
+            self._kept.add(place)
+        else:
+            self._kept.discard(place)
+        return arrival, accepted
+
+    async def ask(
+        self, caller: Caller, audience: Audience, post: PostInfo, behaviour: Behaviour
+    ) -> AsyncIterator[AnswerEvent]:
+        """The answer to a post, in the conversation of its thread, for who will see it."""
+        place = post.thread or post.question_id or post.id
+        key = f"{post.workspace}:{post.channel}:{place}"
+        if post.surface == "private":  # what one person sees is not part of the channel's talk
+            key += f":{post.person}"
+        door = post.platform
+
+        async def open_(session: AsyncSession) -> str:
+            return await open_conversation(session, caller.principal, door=door, external_id=key)
+
+        conversation_id = await self._db.run_write(open_)
+        async for event in self._answers.ask(
+            caller.principal,
+            audience,
+            post.question,
+            kb=behaviour.kb,
+            conversation_id=conversation_id,
+            door=door,
+            language=name_of(behaviour.language),
+        ):
+            yield event
+
+    async def elaborate(
+        self,
+        caller: Caller,
+        audience: Audience,
+        post: PostInfo,
+        turn_id: str,
+        behaviour: Behaviour,
+    ) -> AsyncIterator[AnswerEvent]:
+        """A given answer at more length, from the same sources, for who will see it."""
+        async for event in self._answers.elaborate(
+            caller.principal,
+            audience,
+            turn_id,
+            door=post.platform,
+            language=name_of(behaviour.language),
+        ):
+            yield event
+
+    async def read_page(self, caller: Caller, audience: Audience, id: str) -> Page:  # noqa: A002
+        """A page of text that everyone in the audience may read."""
+        tokens = gate.usable_tokens(caller.principal, audience)
+        return await self._search.fetch(replace(caller.principal, tokens=tokens), id)
+
+    def link_to(self, caller: Caller, audience: Audience, url: str, id: str) -> str:  # noqa: A002
+        """Where a citation is opened by whoever sees the answer; empty where nobody could.
+
+        A document's own web address, else the viewer's page, signed for the audience.
+        """
+        if is_web_address(url):
+            return url
+        base = self._public_url
+        if not base:
+            return ""
+        if audience.key.startswith("ch:"):
+            who = f"ch-{audience.key[3:]}"
+        else:
+            who = caller.principal.user_id or f"i-{caller.met.identity_id}"
+        return f"{base}/v/{self._search.sign_link_for(caller.met.tenant_id, who, id)}"
+
+    async def summarise(self, caller: Caller, said: Sequence[tuple[str, str]]) -> str:
+        """A thread in a few sentences, for who could read it themselves.
+
+        `said` is author and text of each message. Without a language model: its first message and
+        the sentences that say the most.
+        """
+        gate.require(caller.principal, Scope.KB_ASK)
+        return await summarise(self._model, said)
+
+    async def save_answer(
+        self,
+        caller: Caller,
+        *,
+        question: str,
+        answer: str,
+        by: str = "",
+        url: str = "",
+        message_id: str = "",
+        question_id: str = "",
+    ) -> str:
+        """Keep a question and its answer as a document that whoever sees the channel may read.
+
+        It goes into the knowledge base of the place, whose name is returned. Raises `NotFound`
+        where none is bound and `Forbidden` for who may not write there.
+        """
+        behaviour = await self.senders.behaviour(caller.met)
+        if not behaviour.kb or caller.met.channel_id is None:
+            raise NotFound(
+                "There is no knowledge base to save it in: an admin binds one to this channel."
+            )
+        kb = await self._knowledge_bases.get(caller.principal, behaviour.kb)
+        title = " ".join(question.split())[:120]
+        text = f"# {title}\n\nQuestion: {question.strip()}\n\nAnswer: {answer.strip()}\n"
+        new = NewDocument(
+            data=text.encode(),
+            filename="answer.md",
+            title=title,
+            url=url,
+            external_id=f"{SAVED}{caller.platform}:{caller.workspace}:{message_id or url}",
+            acl=[gate.channel_token(caller.met.channel_id)],
+            details={
+                "author": by,
+                "saved_by": "" if behaviour.anonymous else caller.principal.name,
+                "kind": "answer",
+                # Deleting one of these deletes it.
+                "messages": [
+                    saved_key(caller.channel, one) for one in (question_id, message_id) if one
+                ],
+            },
+        )
+        await self._documents.add(caller.principal, kb.id, new)
+        return kb.name

@@ -1,0 +1,392 @@
+"""Who wrote from where: the platform's ids of a sender, and the rows behind them.
+
+A sender is made known at the first message; what the platform says of people and channels is kept
+here for as long as it is fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import clock
+from engine.access.principals import ACTIVE
+from engine.chats.channels import unknown_since
+from engine.chats.installation_rows import bind_workspace
+from engine.db.tables import Channel, ChannelMember, Identity, Installation, Workspace
+from engine.domain import Principal
+from engine.errors import Forbidden, InvalidInput, NotFound
+
+ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the platform anew
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where a message came from, in the platform's ids. `channel` is empty in a direct message."""
+
+    platform: str
+    workspace: str
+    person: str
+    channel: str = ""
+    enterprise: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The same in ours."""
+
+    tenant_id: str
+    workspace_id: str
+    identity_id: str
+    channel_id: str | None
+    is_new: bool = False  # nothing is known of the person yet but their id
+
+
+async def locate(session: AsyncSession, seen: Sighting) -> Met:
+    """The rows of a sighting as far as they are there; an unknown person has an empty id.
+
+    Raises `NotFound` where the workspace is not connected.
+    """
+    workspace = await _workspace(session, seen, make=False)
+    identity_id = await session.scalar(
+        select(Identity.id).where(
+            Identity.tenant_id == workspace.tenant_id,
+            Identity.provider == seen.platform,
+            Identity.subject == seen.person,
+        )
+    )
+    channel_id = None
+    if seen.channel:
+        channel_id = await session.scalar(
+            select(Channel.id).where(
+                Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
+            )
+        )
+    return Met(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
+
+
+async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
+    """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
+    met = await locate(session, seen)
+    known = met.identity_id and (met.channel_id is not None or not seen.channel)
+    return met if known else None
+
+
+async def homes_of(session: AsyncSession, platform: str, person: str) -> list[str]:
+    """The workspaces somebody was met in, by the platform's ids, where they were met last first.
+
+    For platforms on which a direct message belongs to no workspace.
+    """
+    rows = await session.scalars(
+        select(Workspace.external_id)
+        .join(Identity, Identity.workspace_id == Workspace.id)
+        .where(
+            Identity.provider == platform,
+            Identity.subject == person,
+            Workspace.platform == platform,
+            Workspace.state == ACTIVE,
+        )
+        .order_by(Identity.seen_at.desc().nulls_last(), Identity.id.desc())
+    )
+    return list(rows)
+
+
+async def introduce(session: AsyncSession, seen: Sighting) -> Met:
+    """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
+    workspace = await _workspace(session, seen, make=True)
+    known = await meet(session, seen)
+    if known is not None:
+        return known
+    identity = await session.scalar(
+        select(Identity).where(
+            Identity.tenant_id == workspace.tenant_id,
+            Identity.provider == seen.platform,
+            Identity.subject == seen.person,
+        )
+    )
+    if identity is None:
+        identity = Identity(
+            id=clock.new_id(),
+            tenant_id=workspace.tenant_id,
+            workspace_id=workspace.id,
+            provider=seen.platform,
+            subject=seen.person,
+            name=seen.person,
+        )
+        session.add(identity)
+    channel_id = None
+    if seen.channel:
+        channel = await session.scalar(
+            select(Channel).where(
+                Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
+            )
+        )
+        if channel is None:
+            channel = Channel(
+                id=clock.new_id(),
+                tenant_id=workspace.tenant_id,
+                workspace_id=workspace.id,
+                external_id=seen.channel,
+                name=seen.channel,
+                settings={},
+            )
+            session.add(channel)
+        channel_id = channel.id
+    await session.flush()
+    return Met(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
+
+
+async def _workspace(session: AsyncSession, seen: Sighting, *, make: bool) -> Workspace:
+    found = await session.scalar(
+        select(Workspace).where(
+            Workspace.platform == seen.platform,
+            Workspace.external_id == seen.workspace,
+            Workspace.state == ACTIVE,
+        )
+    )
+    if found is not None:
+        return found
+    owner = await session.scalar(
+        select(Installation).where(
+            Installation.platform == seen.platform,
+            Installation.enterprise_id == seen.enterprise,
+            Installation.team_id == "",
+            Installation.state == ACTIVE,
+        )
+    )
+    if not seen.enterprise or owner is None or not make:
+        raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
+    # The organisation let the bot into all of its teams: this one is seen for the first time.
+    workspace = Workspace(
+        id=clock.new_id(),
+        tenant_id=owner.tenant_id,
+        platform=seen.platform,
+        external_id=seen.workspace,
+        name=seen.workspace,
+        settings={"enterprise_id": seen.enterprise},
+    )
+    session.add(workspace)
+    await session.flush()
+    return workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What a platform says of an account."""
+
+    name: str
+    is_full_member: bool  # no guest, and of this workspace
+    is_admin: bool = False
+
+
+async def learn_person(session: AsyncSession, met: Met, person: Person) -> None:
+    """Keep what the platform says of somebody, as of now."""
+    row = await session.get_one(Identity, met.identity_id)
+    row.name = person.name[:200] or row.name
+    row.is_full_member = person.is_full_member
+    row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
+    row.workspace_id = met.workspace_id
+    row.seen_at = clock.now()
+    await session.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What is known too long ago, or not at all."""
+
+    person: bool
+    channel: bool
+
+
+async def what_is_stale(session: AsyncSession, met: Met) -> Stale:
+    """Whether the person, and who is in the channel, should be asked about anew."""
+    before = clock.now() - ASK_AFTER
+    identity = await session.get_one(Identity, met.identity_id)
+    channel = await session.get(Channel, met.channel_id) if met.channel_id else None
+    elsewhere = identity.workspace_id != met.workspace_id  # one account may be in several
+    return Stale(
+        person=identity.seen_at is None or identity.seen_at < before or elsewhere,
+        channel=channel is not None
+        and (channel.members_synced_at is None or channel.members_synced_at < before),
+    )
+
+
+async def unknown_people(session: AsyncSession, met: Met, subjects: Collection[str]) -> list[str]:
+    """Those of `subjects` that nothing fresh is known of, in the order given."""
+    known = await _identities(session, met, subjects)
+    before = clock.now() - ASK_AFTER
+    fresh = {s for s, row in known.items() if row.seen_at is not None and row.seen_at >= before}
+    return [subject for subject in dict.fromkeys(subjects) if subject not in fresh]
+
+
+async def names_of(session: AsyncSession, met: Met, subjects: Collection[str]) -> dict[str, str]:
+    """Names by subject, of those that are known."""
+    return {s: row.name for s, row in (await _identities(session, met, subjects)).items()}
+
+
+async def _identities(
+    session: AsyncSession, met: Met, subjects: Collection[str]
+) -> dict[str, Identity]:
+    platform = await session.scalar(
+        select(Workspace.platform).where(Workspace.id == met.workspace_id)
+    )
+    wanted = sorted(set(subjects))
+    found: dict[str, Identity] = {}
+    for at in range(0, len(wanted), 500):
+        rows = await session.scalars(
+            select(Identity).where(
+                Identity.tenant_id == met.tenant_id,
+                Identity.provider == platform,
+                Identity.subject.in_(wanted[at : at + 500]),
+            )
+        )
+        found |= {row.subject: row for row in rows}
+    return found
+
+
+async def learn_channel(
+    session: AsyncSession,
+    met: Met,
+    *,
+    name: str,
+    is_public: bool,
+    members: Collection[str],
+    people: Mapping[str, Person],
+    bots: Collection[str] = (),
+    asked_at: datetime | None = None,
+) -> None:
+    """A channel as its platform tells of it: all of its people but bots, and who they are.
+
+    Its membership counts as fresh from `asked_at` on, which is why each member has to be known: one
+    who is not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
+    since then leaves it so.
+    """
+    channel = await _channel(session, met, met.channel_id or "")
+    workspace = await session.get_one(Workspace, met.workspace_id)
+    known = await _identities(session, met, members)
+    wanted: set[str] = set()
+    for subject in set(members) - set(bots):
+        person, row = people.get(subject), known.get(subject)
+        if person is None and (row is None or row.seen_at is None):
+            raise InvalidInput("A member of the channel is not known.", field="members")
+        if row is None:
+            row = Identity(
+                id=clock.new_id(),
+                tenant_id=met.tenant_id,
+                provider=workspace.platform,
+                subject=subject,
+                workspace_id=workspace.id,
+            )
+            session.add(row)
+        if person is not None:
+            row.name = person.name[:200] or subject
+            row.is_full_member = person.is_full_member
+            row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
+            row.workspace_id, row.seen_at = workspace.id, clock.now()
+        wanted.add(row.id)
+    await session.flush()
+    present = set(
+        await session.scalars(
+            select(ChannelMember.identity_id).where(ChannelMember.channel_id == channel.id)
+        )
+    )
+    for gone in sorted(present - wanted):
+        await session.execute(
+            delete(ChannelMember).where(
+                ChannelMember.channel_id == channel.id, ChannelMember.identity_id == gone
+            )
+        )
+    session.add_all(
+        ChannelMember(channel_id=channel.id, identity_id=one, tenant_id=met.tenant_id)
+        for one in sorted(wanted - present)
+    )
+    at = asked_at or clock.now()
+    counts = unknown_since(workspace, channel) <= at
+    channel.name, channel.is_public = name[:200], is_public and counts
+    channel.members_synced_at = at if counts else None
+    await session.flush()
+
+
+TERMINAL = "terminal"  # the platform of `scrubjay chat`
+
+
+async def open_terminal(
+    session: AsyncSession, principal: Principal, channel: str
+) -> tuple[Sighting, Met]:
+    """The workspace that `scrubjay chat` plays in, with one public channel that all members see.
+
+    Whoever opens it there is linked to the member they are anyway; nobody gains a token by it.
+    """
+    if principal.user_id is None:
+        raise Forbidden("The terminal's workspace is for members.")
+    name = f"local-{principal.tenant_id}"
+    workspace_id = await bind_workspace(session, principal.tenant_id, TERMINAL, name, "terminal")
+    workspace = await session.get_one(Workspace, workspace_id)
+    workspace.members_are_tenant = True
+    seen = Sighting(TERMINAL, name, principal.user_id, channel)
+    met = await introduce(session, seen)
+    identity = await session.get_one(Identity, met.identity_id)
+    identity.user_id, identity.name = principal.user_id, principal.name
+    identity.is_full_member = True
+    if met.channel_id is not None:
+        row = await session.get_one(Channel, met.channel_id)
+        row.is_public, row.members_synced_at = True, clock.now()
+    await session.flush()
+    return seen, met
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """A channel as commands name it."""
+
+    id: str
+    external_id: str
+    name: str
+    is_public: bool
+    members_synced_at: datetime | None
+
+
+async def find_channel(session: AsyncSession, met: Met, ref: str) -> ChannelInfo:
+    """A channel of the caller's workspace by the platform's id or its name, with or without #."""
+    name = ref.removeprefix("#")
+    rows = list(
+        await session.scalars(
+            select(Channel)
+            .where(Channel.workspace_id == met.workspace_id, Channel.tenant_id == met.tenant_id)
+            .where((Channel.external_id == ref) | (Channel.id == ref) | (Channel.name == name))
+            .limit(2)
+        )
+    )
+    if not rows:
+        raise NotFound(f"The bot knows no channel {ref!r} here: invite it there first.")
+    if len(rows) > 1:
+        raise InvalidInput(f"Several channels are called {ref!r}: link it with #.", field="channel")
+    return _channel_info(rows[0])
+
+
+async def get_channel(session: AsyncSession, met: Met) -> ChannelInfo | None:
+    """The channel somebody writes in; None in a direct message."""
+    if met.channel_id is None:
+        return None
+    return _channel_info(await _channel(session, met, met.channel_id))
+
+
+async def _channel(session: AsyncSession, met: Met, channel_id: str) -> Channel:
+    row = await session.scalar(
+        select(Channel).where(
+            Channel.id == channel_id,
+            Channel.workspace_id == met.workspace_id,
+            Channel.tenant_id == met.tenant_id,
+        )
+    )
+    if row is None:
+        raise NotFound("No such channel in this workspace.")
+    return row
+
+
+def _channel_info(row: Channel) -> ChannelInfo:
+    return ChannelInfo(row.id, row.external_id, row.name, row.is_public, row.members_synced_at)

@@ -1,0 +1,138 @@
+"""Who writes to a bot, from where, and who sees its answer. `Engine.chats.senders` is a `Senders`.
+
+Each verb is one short transaction over `sender_rows.py`, `callers.py`, `behaviour.py`, `linking.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from engine.access import gate
+from engine.chats import linking, sender_rows
+from engine.chats.behaviour import Behaviour, behaviour_of
+from engine.chats.callers import Caller, admin_caller, caller_of
+from engine.chats.post_rows import Surface
+from engine.chats.sender_rows import ChannelInfo, Met, Person, Sighting, Stale
+from engine.db.session import Database
+from engine.domain import Audience, Principal
+from engine.errors import NotFound
+from engine.secrets import Secrets
+
+
+class Senders:
+    """The verbs of people who write, and of the places they write in."""
+
+    def __init__(self, db: Database, secrets: Secrets, *, default_threshold: int) -> None:
+        self._db = db
+        self._secrets = secrets
+        self._default_threshold = default_threshold
+
+    async def homes_of(self, platform: str, person: str) -> list[str]:
+        """The workspaces somebody was met in, where they were met last first."""
+        async with self._db.read() as session:
+            return await sender_rows.homes_of(session, platform, person)
+
+    async def meet(self, seen: Sighting) -> Met:
+        """The rows of who wrote, and where, made where they are new."""
+        met = None
+        with suppress(NotFound):  # a team of an organisation, seen for the first time
+            async with self._db.read() as session:
+                met = await sender_rows.meet(session, seen)
+        if met is not None:
+            return met
+        return await self._db.run_write(lambda session: sender_rows.introduce(session, seen))
+
+    async def learn_person(self, met: Met, person: Person) -> None:
+        """Keep what the platform says of somebody."""
+        await self._db.run_write(lambda session: sender_rows.learn_person(session, met, person))
+
+    async def stale(self, met: Met) -> Stale:
+        """What the platform should be asked of anew before an answer rests on it."""
+        async with self._db.read() as session:
+            return await sender_rows.what_is_stale(session, met)
+
+    async def unknown_people(self, met: Met, subjects: Collection[str]) -> list[str]:
+        """Those of a channel's members that nothing, or nothing fresh, is known of."""
+        async with self._db.read() as session:
+            return await sender_rows.unknown_people(session, met, subjects)
+
+    async def names_of(self, met: Met, subjects: Collection[str]) -> dict[str, str]:
+        """Names by the platform's ids, of those that are known."""
+        async with self._db.read() as session:
+            return await sender_rows.names_of(session, met, subjects)
+
+    async def learn_channel(
+        self,
+        met: Met,
+        *,
+        name: str,
+        is_public: bool,
+        members: Collection[str],
+        people: Mapping[str, Person],
+        bots: Collection[str] = (),
+        asked_at: datetime | None = None,
+    ) -> None:
+        """Keep what the platform, asked at `asked_at`, says of a channel and of all in it."""
+        await self._db.run_write(
+            lambda session: sender_rows.learn_channel(
+                session,
+                met,
+                name=name,
+                is_public=is_public,
+                members=members,
+                people=people,
+                bots=bots,
+                asked_at=asked_at,
+            )
+        )
+
+    async def open_terminal(self, principal: Principal, channel: str) -> tuple[Sighting, Met]:
+        """The workspace that `scrubjay chat` plays in: all members of the tenant are in it."""
+        return await self._db.run_write(
+            lambda session: sender_rows.open_terminal(session, principal, channel)
+        )
+
+    async def caller(self, met: Met) -> Caller:
+        """Who somebody is now."""
+        async with self._db.read() as session:
+            return await caller_of(session, met)
+
+    async def admin(self, principal: Principal, workspace: str, channel: str = "") -> Caller:
+        """A member at the command line, as somebody who says commands in a workspace."""
+        async with self._db.read() as session:
+            return await admin_caller(session, principal, workspace, channel)
+
+    async def behaviour(self, met: Met) -> Behaviour:
+        """What is set for the place somebody writes in."""
+        threshold = self._default_threshold
+        async with self._db.read() as session:
+            return await behaviour_of(session, met, default_threshold=threshold)
+
+    async def channel(self, met: Met) -> ChannelInfo | None:
+        """The channel somebody writes in."""
+        async with self._db.read() as session:
+            return await sender_rows.get_channel(session, met)
+
+    async def audience(self, caller: Caller, surface: Surface) -> Audience:
+        """Who will see an answer there."""
+        met = caller.met
+        if surface != "channel":
+            return gate.audience_of_asker(caller.principal)
+        if met.channel_id is None:
+            raise NotFound("No such channel.")
+        async with self._db.read() as session:
+            return await gate.audience_of_channel(session, met.tenant_id, met.channel_id)
+
+    async def linked_member(self, met: Met) -> str:
+        """The name of the member an account is linked to, or an empty text."""
+        async with self._db.read() as session:
+            return await linking.linked_member(session, met)
+
+    async def link(self, principal: Principal, code: str) -> str:
+        """Link the account a code was made for to the principal; its name."""
+        secrets = self._secrets
+        return await self._db.run_write(
+            lambda session: linking.link_account(session, secrets, principal, code)
+        )

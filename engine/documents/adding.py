@@ -1,0 +1,346 @@
+"""Adding: what comes in is stored, then document, revision, job and event are committed together.
+
+`Documents` calls this and returns at once with a handle; the worker does the rest (`ingestion/`).
+What a worker reports back (progress, switch, failure) is in `revisions.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import acl, gate
+from engine.blobs.store import BlobStore
+from engine.db.session import Database
+from engine.db.tables import Document, Job, Revision, Source
+from engine.documents.lifecycle import EXTERNAL_ID_MAX, TITLE_MAX, acl_of, reset_state, take_off
+from engine.documents.upload_options import (
+    AS_THE_PIPELINE_SAYS,
+    UploadOptions,
+    details_of,
+    kept_options,
+    parse_options,
+)
+from engine.domain import DocumentState, Lane, Principal, Scope
+from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
+from engine.jobs import claims
+from engine.jobs.kinds import INGEST
+from engine.jobs.outbox import append_event, enqueue
+
+RECEIVED_AT_A_TIME = 8
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """What a door hands over: bytes (`data` or `path`), or a `url` to fetch.
+
+    `external_id` makes it unique in its source: the canonical URL or the path relative to the
+    source's root; without one, the content's hash. `acl` None inherits the KB's readers.
+    `extraction_strategy` (empty: standard) and `quality_control` as in `upload_options.py`.
+    """
+
+    data: bytes | None = None
+    path: Path | None = None
+    filename: str = ""
+    title: str = ""
+    url: str = ""
+    external_id: str = ""
+    acl: Sequence[str] | None = None
+    updated_at: datetime | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    extraction_strategy: str = ""
+    quality_control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The handle of an added document. `unchanged`: the same bytes were there already."""
+
+    document_id: str
+    revision_id: str
+    job_id: str
+    state: DocumentState
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A new document whose bytes are stored."""
+
+    new: NewDocument
+    external_id: str
+    title: str
+    blob_hash: str
+    size_bytes: int
+    options: UploadOptions = AS_THE_PIPELINE_SAYS
+    fault: str = ""  # why it can't be ingested, where that is plain already
+
+
+class Intake:
+    """Accepts documents into a knowledge base, over a database and a blob store."""
+
+    def __init__(
+        self, db: Database, blobs: BlobStore, *, max_file_size_bytes: int, max_attempts: int = 5
+    ) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._max = max_file_size_bytes
+        self._max_attempts = max_attempts
+
+    async def add(
+        self,
+        principal: Principal,
+        kb_id: str,
+        new: Sequence[NewDocument],
+        *,
+        lane: Lane = Lane.INTERACTIVE,
+        correlation_id: str = "",
+    ) -> list[Added]:
+        """Accept documents into a KB: all of them, or none where one is refused.
+
+        Adding the same external id again is a new revision; the same bytes again is nothing new.
+        A file over the size limit becomes a row too: `failed`, with the reason.
+        """
+        gate.require(principal, Scope.KB_WRITE)
+        for one in new:  # before anything is stored
+            _options_of(one)
+        received = await self._receive_all(principal, new)
+
+        async def commit(session: AsyncSession) -> list[Added]:
+            await gate.get_writable_kb(session, principal, kb_id)
+            source = await session.scalar(
+                select(Source).where(
+                    Source.tenant_id == principal.tenant_id,
+                    Source.kb_id == kb_id,
+                    Source.kind == "upload",
+                )
+            )
+            if source is None:
+                raise NotFound(f"No knowledge base {kb_id!r} that you may write to.")
+            return [
+                await self._accept(session, principal, source, item, lane, correlation_id)
+                for item in received
+            ]
+
+        return await self._db.run_write(commit)
+
+    async def _receive_all(
+        self, principal: Principal, new: Sequence[NewDocument]
+    ) -> list[_Received]:
+        """All of them stored, some at a time: each waits for the disk rather than the processor."""
+        room = asyncio.Semaphore(RECEIVED_AT_A_TIME)
+
+        async def receive(item: NewDocument) -> _Received:
+            async with room:
+                return await self._receive(principal, item)
+
+        stored = await asyncio.gather(*map(receive, new), return_exceptions=True)
+        for outcome in stored:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [outcome for outcome in stored if isinstance(outcome, _Received)]
+
+    async def _receive(self, principal: Principal, new: NewDocument) -> _Received:
+        if new.url and new.data is None and new.path is None:
+            if urlsplit(new.url).scheme not in {"http", "https"}:
+                raise InvalidInput(f"{new.url!r} is not an http or https URL.", field="url")
+            title = new.title or new.url
+            external_id = new.external_id or new.url
+            return self._checked(_Received(new, external_id, title[:TITLE_MAX], "", 0))
+        if new.data is None and new.path is None:
+            raise InvalidInput("A document needs content: a file, text or a URL.", field="data")
+        data, size = new.data, len(new.data or b"")
+        if data is None and new.path is not None:
+            size = (await anyio.to_thread.run_sync(new.path.stat)).st_size
+            # One too large is not even read.
+            data = b"" if size > self._max else await anyio.to_thread.run_sync(new.path.read_bytes)
+        data = data or b""
+        title = new.title or Path(new.filename or (new.path.name if new.path else "")).name
+        external_id = new.external_id or f"sha256:{hashlib.sha256(data).hexdigest()}"
+        title = (title or external_id)[:TITLE_MAX]
+        if size > self._max:
+            fault = (
+                f"{title} has {size:,} bytes and the limit is {self._max:,}: split it, or raise"
+                " processing.max_file_size."
+            )
+            return self._checked(_Received(new, external_id, title, "", size, fault=fault))
+        blob_hash = await self._blobs.put(principal.tenant_id, data)
+        return self._checked(_Received(new, external_id, title, blob_hash, len(data)))
+
+    @staticmethod
+    def _checked(received: _Received) -> _Received:
+        # A name comes from whoever made the file; PostgreSQL can't keep a NUL, a log no line end.
+        received = replace(
+            received,
+            new=replace(received.new, url=_encoded(received.new.url)),
+            options=_options_of(received.new),
+            title=_CONTROL.sub(" ", received.title),
+            external_id=_encoded(received.external_id),
+        )
+        if len(received.external_id) > EXTERNAL_ID_MAX:
+            raise InvalidInput(
+                f"The external id of {received.title!r} has {len(received.external_id)}"
+                f" characters; at most {EXTERNAL_ID_MAX} are allowed.",
+                field="external_id",
+            )
+        return received
+
+    async def _accept(
+        self,
+        session: AsyncSession,
+        principal: Principal,
+        source: Source,
+        item: _Received,
+        lane: Lane,
+        correlation_id: str,
+    ) -> Added:
+        new, tenant_id = item.new, principal.tenant_id
+        document = await session.scalar(
+            select(Document).where(
+                Document.kb_id == source.kb_id,
+                Document.source_id == source.id,
+                Document.external_id == item.external_id,
+            )
+        )
+        readers = [acl.kb_token(source.kb_id)] if new.acl is None else new.acl
+        acl_id = await acl.intern_acl(session, tenant_id, readers)
+        newest = None
+        if document is not None:
+            newest = await session.scalar(
+                select(Revision)
+                .where(Revision.document_id == document.id)
+                .order_by(Revision.number.desc())
+                .limit(1)
+            )
+            if document.acl_id == acl_id:
+                unchanged = await self._unchanged(session, document, newest, item)
+                if unchanged is not None:
+                    return unchanged
+        filename = new.filename or (new.path.name if new.path else "") or item.title
+        filename = filename.replace("\0", " ")
+        if document is None:
+            document = Document(
+                tenant_id=tenant_id,
+                kb_id=source.kb_id,
+                source_id=source.id,
+                external_id=item.external_id,
+                title=item.title,
+                acl_id=acl_id,
+            )
+            session.add(document)
+        else:
+            await claims.cancel_document(session, tenant_id, document.id)
+            if document.acl_id != acl_id and document.deleted_at is None:
+                await self._let_in(session, principal, document, readers)
+        document.title = item.title
+        document.url = new.url
+        document.acl_id = acl_id
+        document.details = {**new.details, **details_of(item.options)}
+        document.source_updated_at = new.updated_at
+        document.size_bytes = item.size_bytes
+        document.deleted_at = None
+        reset_state(document)
+        await session.flush()
+        if item.fault:
+            return await self._refuse(session, document, item.fault)
+        revision = Revision(
+            tenant_id=tenant_id,
+            document_id=document.id,
+            number=newest.number + 1 if newest else 1,
+            blob_hash=item.blob_hash,
+            filename=filename[:TITLE_MAX],
+            mime=mimetypes.guess_type(filename)[0] or "",
+            size_bytes=item.size_bytes,
+        )
+        session.add(revision)
+        await session.flush()
+        job_id = await enqueue(
+            session,
+            tenant_id=tenant_id,
+            kind=INGEST,
+            payload={"document_id": document.id, "revision_id": revision.id},
+            lane=lane,
+            document_id=document.id,
+            max_attempts=self._max_attempts,
+            correlation_id=correlation_id,
+        )
+        await append_event(
+            session,
+            tenant_id,
+            "document.updated" if newest else "document.uploaded",
+            {"document_id": document.id, "kb_id": source.kb_id, "revision_id": revision.id},
+        )
+        return Added(document.id, revision.id, job_id, DocumentState.PENDING)
+
+    @staticmethod
+    async def _let_in(
+        session: AsyncSession, principal: Principal, document: Document, readers: Sequence[str]
+    ) -> None:
+        """Before a document gets other readers: its present text is for the present ones alone."""
+        visible = gate.select_documents(principal).where(Document.id == document.id)
+        if await session.scalar(visible) is None:
+            raise Conflict(
+                f"The external id {document.external_id!r} is taken by a document that is not for"
+                " you to replace; give yours another."
+            )
+        if not set(readers) <= set(await acl_of(session, document)):
+            await take_off(session, document)
+
+    @staticmethod
+    async def _refuse(session: AsyncSession, document: Document, fault: str) -> Added:
+        """A row that says why the document can't be had; what answered before goes on answering."""
+        document.state = DocumentState.FAILED
+        document.progress = -1.0
+        document.error = document.message = fault
+        document.error_code = TooLarge.code
+        await append_event(
+            session,
+            document.tenant_id,
+            "document.processing_failed",
+            {"document_id": document.id, "kb_id": document.kb_id, "error": fault},
+        )
+        return Added(document.id, "", "", DocumentState.FAILED)
+
+    @staticmethod
+    async def _unchanged(
+        session: AsyncSession, document: Document, newest: Revision | None, item: _Received
+    ) -> Added | None:
+        """The handle of what is there where these bytes are indexed, or on their way, already."""
+        if newest is None or document.deleted_at is not None or not item.blob_hash:
+            return None
+        if newest.blob_hash != item.blob_hash or document.state in {"failed", "cancelled"}:
+            return None
+        if kept_options(document.details) != item.options:
+            return None  # read otherwise, the same bytes may be other chunks
+        job = await session.scalar(
+            select(Job.id)
+            .where(Job.document_id == document.id, Job.kind == INGEST)
+            .order_by(Job.id.desc())
+            .limit(1)
+        )
+        state = DocumentState(document.state)
+        return Added(document.id, newest.id, job or "", state, unchanged=True)
+
+
+def _options_of(new: NewDocument) -> UploadOptions:
+    return parse_options(new.extraction_strategy, quality_control=new.quality_control)
+
+
+def _encoded(name: str) -> str:
+    """Control characters as in a URL: two files whose names differ in them stay two."""
+    return _CONTROL.sub(lambda match: f"%{ord(match.group()):02X}", name)

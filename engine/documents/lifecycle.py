@@ -1,0 +1,127 @@
+"""What becomes of a document's rows: reset for a new ingestion, taken back, taken off, retired.
+
+Each function works on the caller's session, in the transaction of its cause; nothing here asks who
+may: the verbs that call it have.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.clock import now
+from engine.db.tables import Acl, Document, Job, KnowledgeBase, Live, Revision
+from engine.domain import DocumentState, JobState, Lane
+from engine.jobs import claims
+from engine.jobs.kinds import CLEAN
+from engine.jobs.outbox import append_event, enqueue
+
+EXTERNAL_ID_MAX = 2000  # characters, the column's width
+
+
+TITLE_MAX = 500
+
+
+CHILDREN = 100  # documents made of the files within one
+
+
+def reset_state(document: Document) -> None:
+    """Begin again: `pending`, no progress, no error."""
+    document.state = DocumentState.PENDING
+    document.progress = 0.0
+    document.message = ""
+    document.error = ""
+    document.error_code = ""
+    document.updated_at = now()
+
+
+async def take_back(session: AsyncSession, document: Document) -> None:
+    """Let a document's newest revision no longer answer where it does so by its words alone.
+
+    For one whose ingestion is cancelled: then nothing of it is found.
+    """
+    live = await session.scalar(select(Live.revision_id).where(Live.document_id == document.id))
+    if live is not None and live == await newest_revision_id(session, document.id):
+        await take_off(session, document)
+
+
+async def newest_revision_id(session: AsyncSession, document_id: str) -> str | None:
+    query = select(Revision.id).where(Revision.document_id == document_id)
+    return await session.scalar(query.order_by(Revision.number.desc()).limit(1))
+
+
+async def is_in_work(session: AsyncSession, document_id: str) -> bool:
+    running = exists().where(Job.document_id == document_id, Job.state == JobState.RUNNING)
+    return bool(await session.scalar(select(running)))
+
+
+async def take_off(session: AsyncSession, document: Document) -> None:
+    """Off every branch, and out of the counters."""
+    live = await session.scalar(
+        select(func.count()).select_from(Live).where(Live.document_id == document.id)
+    )
+    if live:
+        await session.execute(
+            update(KnowledgeBase)
+            .where(KnowledgeBase.id == document.kb_id)
+            .values(
+                document_count=KnowledgeBase.document_count - 1,
+                chunk_count=KnowledgeBase.chunk_count - document.chunk_count,
+                token_count=KnowledgeBase.token_count - document.token_count,
+                updated_at=now(),
+            )
+        )
+    await session.execute(delete(Live).where(Live.document_id == document.id))
+    document.chunk_count = 0
+    document.token_count = 0
+    document.vectors = "none"
+
+
+def child_ids(parent: Document) -> list[str]:
+    """The external ids that documents made of a document's files have, in order."""
+    return [f"attachment:{parent.id}:{number}" for number in range(CHILDREN)]
+
+
+async def children_of(session: AsyncSession, parent: Document) -> list[Document]:
+    """The documents made of a document's files (`attachments.py`), deleted ones too."""
+    found = await session.scalars(
+        select(Document).where(
+            Document.kb_id == parent.kb_id,
+            Document.source_id == parent.source_id,
+            Document.external_id.in_(child_ids(parent)),
+        )
+    )
+    return list(found)
+
+
+async def retire(session: AsyncSession, document: Document) -> None:
+    """Mark a document deleted, take it off every branch, and queue the clean-up of its bytes.
+
+    The documents made of its files go with it.
+    """
+    for child in await children_of(session, document):
+        if child.deleted_at is None:
+            await retire(session, child)
+    await claims.cancel_document(session, document.tenant_id, document.id)
+    await take_off(session, document)
+    document.deleted_at = now()
+    document.updated_at = now()
+    await enqueue(
+        session,
+        tenant_id=document.tenant_id,
+        kind=CLEAN,
+        payload={"document_id": document.id},
+        lane=Lane.INTERACTIVE,
+    )
+    await append_event(
+        session,
+        document.tenant_id,
+        "document.deleted",
+        {"document_id": document.id, "kb_id": document.kb_id},
+    )
+
+
+async def acl_of(session: AsyncSession, document: Document) -> list[str]:
+    """The ACL tokens of a document, sorted."""
+    tokens = await session.scalar(select(Acl.tokens).where(Acl.id == document.acl_id))
+    return sorted(tokens or [])

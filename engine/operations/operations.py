@@ -1,0 +1,65 @@
+"""How the installation is doing, and the log of tool calls. `Engine.operations` is an `Operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from engine.db.session import Database
+from engine.domain import Principal
+from engine.index.port import SearchIndex
+from engine.jobs import claims
+from engine.jobs.kinds import JOB_KINDS
+from engine.operations import reconcile, status, tool_call_log
+from engine.operations.reconcile import Drift
+from engine.operations.status import Status
+from engine.operations.tool_call_log import Called, CallLog
+
+
+class Operations:
+    """The verbs of whoever runs Scrubjay."""
+
+    def __init__(
+        self,
+        db: Database,
+        index: SearchIndex,
+        *,
+        call_log: CallLog,
+        check_model: Callable[[], str],
+    ) -> None:
+        self._db = db
+        self._index = index
+        self._call_log = call_log
+        self._check_model = check_model
+
+    async def status(self, principal: Principal) -> Status:
+        """Counts of what the principal may read, and of the work in progress."""
+        return await status.read_status(self._db, self._index, principal)
+
+    async def health(self) -> dict[str, str]:
+        """Each dependency: an empty text when it is well, else what to do."""
+        return await status.read_health(self._db, self._index, self._check_model)
+
+    async def reconcile(self, principal: Principal, *, repair: bool = True) -> Drift:
+        """Compare the index with SQL; with `repair`, queue the jobs that mend it."""
+        return await reconcile.reconcile(self._db, self._index, principal, repair=repair)
+
+    async def next_job_due_at(self) -> datetime | None:
+        """When a worker has something to do; None while nothing waits or runs."""
+        return await claims.next_due_at(self._db, JOB_KINDS)
+
+    # Calls of tools
+
+    def note_call(self, called: Called) -> None:
+        """Keep a row of a tool call; it is on disk within 200 ms."""
+        self._call_log.note(called)
+
+    async def list_calls(self, principal: Principal, *, limit: int = 100) -> list[Called]:
+        """The newest calls of the tenant, for its admins."""
+        return await self._db.run_read(
+            lambda session: tool_call_log.list_calls(session, principal, limit=limit)
+        )
+
+    async def keep_call_text(self, principal: Principal, *, on: bool) -> None:
+        """Whether what people ask tools for is kept with their calls."""
+        await self._db.run_write(lambda session: tool_call_log.keep_text(session, principal, on=on))

@@ -1,0 +1,139 @@
+"""Who asks, and who is in a tenant. `Engine.people` is a `People`.
+
+Doors turn a credential into a principal here; the rows are in `tenants.py` and `subjects.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.access import gate
+from engine.db.session import Database
+from engine.domain import Audience, Principal, Role, Scope
+from engine.errors import Forbidden
+from engine.people import subjects, tenants
+from engine.people.subjects import Subject
+from engine.people.tenants import MemberInfo, TenantInfo, TokenInfo
+
+
+class People:
+    """The verbs of tenants, members and API tokens."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.revocations = 0  # by this process; those of others are in `newest_revocation`
+
+    # Who asks
+
+    async def owner(self) -> Principal:
+        """The local owner of the default tenant: who the command line acts as."""
+        tenant, member = await tenants.ensure_default(self._db)
+        return await self._principal(tenant.id, member.user_id)
+
+    async def authenticate(self, secret: str) -> Principal:
+        """The principal an API token belongs to; `Unauthenticated` for any that is not valid."""
+        return await tenants.authenticate(self._db, secret)
+
+    async def principal_of_subject(self, tenant: str, who: Subject) -> Principal:
+        """The member behind a subject of an identity provider; `Forbidden` where there is none."""
+        return await subjects.principal_of_subject(self._db, tenant, who)
+
+    async def newest_revocation(self) -> datetime | None:
+        """When a credential was last revoked: what is remembered of earlier ones may be over."""
+        return await self._db.run_read(tenants.newest_revocation)
+
+    async def act_as(self, principal: Principal, user: str) -> Principal:
+        """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
+        if principal.role is not Role.OWNER or principal.api_token_id is not None:
+            raise Forbidden("Only an owner at the command line may act for somebody else.")
+        async with self._db.read() as session:
+            member = await tenants.find_member(session, principal.tenant_id, user)
+        return await self._principal(principal.tenant_id, member.user_id)
+
+    @staticmethod
+    def audience_of_asker(principal: Principal) -> Audience:
+        """The audience of an answer that only the asker sees."""
+        return gate.audience_of_asker(principal)
+
+    async def _principal(self, tenant_id: str, user_id: str) -> Principal:
+        async with self._db.read() as session:
+            return await gate.principal_of_user(session, tenant_id, user_id)
+
+    # Tenants
+
+    async def create_tenant(self, principal: Principal, key: str, *, name: str = "") -> TenantInfo:
+        """A new tenant; `key` never changes."""
+        return await self._db.run_write(
+            lambda session: tenants.create_tenant(session, principal, key, name=name)
+        )
+
+    async def list_tenants(self, principal: Principal) -> list[TenantInfo]:
+        """All tenants, for the operator of the installation; else one's own."""
+        return await self._db.run_read(lambda session: tenants.list_tenants(session, principal))
+
+    # API tokens
+
+    async def create_token(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        scopes: Collection[Scope],
+        expires_in: timedelta | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[str, TokenInfo]:
+        """A new API token: its secret, shown this once, and what is kept of it."""
+        return await self._db.run_write(
+            lambda session: tenants.create_token(
+                session,
+                principal,
+                name,
+                scopes=scopes,
+                expires_in=expires_in,
+                expires_at=expires_at,
+            )
+        )
+
+    async def list_tokens(self, principal: Principal) -> list[TokenInfo]:
+        """One's own tokens; an admin sees those of the tenant."""
+        return await self._db.run_read(lambda session: tenants.list_tokens(session, principal))
+
+    async def revoke_token(self, principal: Principal, ref: str) -> TokenInfo:
+        """End a token now, by id or prefix."""
+        revoked = await self._db.run_write(
+            lambda session: tenants.revoke_token(session, principal, ref)
+        )
+        self.revocations += 1
+        return revoked
+
+    # Members
+
+    async def add_member(
+        self, principal: Principal, email: str, *, name: str = "", role: Role = Role.MEMBER
+    ) -> MemberInfo:
+        """A new member, known by e-mail address."""
+        return await self._db.run_write(
+            lambda session: tenants.add_member(
+                session, principal, email=email, name=name, role=role
+            )
+        )
+
+    async def list_members(self, principal: Principal) -> list[MemberInfo]:
+        """Everyone in the tenant, by name."""
+        return await self._db.run_read(lambda session: tenants.list_members(session, principal))
+
+    async def remove_member(self, principal: Principal, user: str) -> MemberInfo:
+        """End a membership, named by e-mail address, name or id; their tokens end with it."""
+
+        async def commit(session: AsyncSession) -> MemberInfo:
+            gate.require(principal, Scope.KB_ADMIN)
+            member = await tenants.find_member(session, principal.tenant_id, user)
+            await tenants.remove_member(session, principal, member.user_id)
+            return member
+
+        removed = await self._db.run_write(commit)
+        self.revocations += 1
+        return removed
