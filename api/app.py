@@ -16,8 +16,8 @@ from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from api.auth import Gate
+from api.middleware import Draining, RequestMiddleware
 from api.problems import Problem, problem_of
-from api.rim import Draining, Rim
 from api.routes import answers, documents, health, pages, viewer
 from api.service import Service
 from api.templates import render_problem_page
@@ -45,7 +45,7 @@ def build_app(
         ],
         middleware=[
             Middleware(Draining, drain=service.drain),
-            Middleware(Rim, metrics=service.metrics, render=render_problem),
+            Middleware(RequestMiddleware, metrics=service.metrics, render=render_problem),
             Middleware(Gate, addresses=service.addresses),
         ],
         exception_handlers={HTTPException: _refused},

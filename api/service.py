@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from api.auth import Addresses, Doorkeeper
 from api.metrics import Metrics
-from api.rim import Drain
+from api.middleware import Drain
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
 from engine.search.links import Links

@@ -28,7 +28,7 @@ QUESTION = "How many hours of advanced sick leave can I request?"
 
 async def measure(room: DiscordRoom, count: int) -> dict[str, object]:
     stop = asyncio.Event()
-    working = asyncio.create_task(room.bot.desk.run(stop))
+    working = asyncio.create_task(room.bot.answer_worker.run(stop))
     try:
         measured = await _interactions(room, count) | await _mentions(room, count)
     finally:

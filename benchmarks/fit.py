@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.corpora import DATA, beir_texts, open_installation
 from engine.access import gate
-from engine.access.search_scope import Narrowing
+from engine.access.search_scope import SearchFilters
 from engine.answers.extraction import judge
 from engine.search.confidence import evidence_features
 from engine.search.query import read_question
@@ -65,9 +65,9 @@ async def main() -> None:
             for question in questions:
                 gold = set(question["gold"])
                 rest = [id_ for id_, external in ids.items() if external not in gold]
-                for narrowing in (None, Narrowing(document_ids=rest)):
+                for filters in (None, SearchFilters(document_ids=rest)):
                     found = await retriever.retrieve(
-                        inst.owner, audience, question["question"], limit=8, narrowing=narrowing
+                        inst.owner, audience, question["question"], limit=8, filters=filters
                     )
                     hits = found.result.hits
                     rows = evidence_features([hit.scores for hit in hits])

@@ -53,7 +53,7 @@ async def measure(room: SlackRoom, count: int) -> dict[str, object]:
 
     await room.command("UADA", "limits set user 0")
     stop = asyncio.Event()
-    working = asyncio.create_task(room.bot.desk.run(stop))
+    working = asyncio.create_task(room.bot.answer_worker.run(stop))
     await asyncio.gather(*(ask(number) for number in range(count)))
     while len(answers) < count:  # noqa: ASYNC110 (the fake tells nobody)
         await asyncio.sleep(0.02)

@@ -24,7 +24,7 @@ Kind = Literal["new", "edited", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
-class Inbound:
+class InboundMessage:
     """A message as its platform delivered it, in plain words; ids are the platform's.
 
     `text` is Markdown with the bot's own mention taken off; `calls_bot` says that it was there,
@@ -136,7 +136,7 @@ _WORD = re.compile(r"\w", re.UNICODE)
 _SPOKEN = frozenset({"help", "privacy", "sources"})
 
 
-def decide(message: Inbound, known: Known) -> Decision:  # noqa: PLR0911 (a return a rule)
+def decide(message: InboundMessage, known: Known) -> Decision:  # noqa: PLR0911 (a return a rule)
     """What a message asks of the bot."""
     if message.by_us:
         return Ignore("our own")
@@ -155,7 +155,7 @@ def decide(message: Inbound, known: Known) -> Decision:  # noqa: PLR0911 (a retu
     return _overheard(message, known, text)
 
 
-def _edited(message: Inbound, known: Known, text: str) -> Decision:
+def _edited(message: InboundMessage, known: Known, text: str) -> Decision:
     if not known.answered:
         return Ignore("edited, and not a question to us")
     if message.age > RERUN_WITHIN or not _WORD.search(text) or len(text) > QUESTION_MAX:
@@ -163,7 +163,7 @@ def _edited(message: Inbound, known: Known, text: str) -> Decision:
     return OfferRerun(text)
 
 
-def _addressed(message: Inbound, known: Known, text: str) -> Decision:  # noqa: PLR0911
+def _addressed(message: InboundMessage, known: Known, text: str) -> Decision:  # noqa: PLR0911
     if known.mode == "off" and message.place != "direct":
         return Refuse("off")
     if known.respond_to and message.author not in known.respond_to:
@@ -180,7 +180,7 @@ def _addressed(message: Inbound, known: Known, text: str) -> Decision:  # noqa: 
     return Ask(text)
 
 
-def _overheard(message: Inbound, known: Known, text: str) -> Decision:  # noqa: PLR0911
+def _overheard(message: InboundMessage, known: Known, text: str) -> Decision:  # noqa: PLR0911
     if known.mode == "off":
         return Ignore("off")
     if known.respond_to and message.author not in known.respond_to:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bots.replies import Reply, Source
 from engine.chats.post_rows import PostInfo
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 
 
 class Undelivered(Exception):
@@ -24,7 +24,7 @@ class Undelivered(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ReplyTarget:
     """Where something is said, and to whom; ids are the platform's.
 
     `details` is what the adapter itself put there when the message came.
@@ -34,14 +34,14 @@ class Spot:
     workspace: str
     channel: str
     person: str
-    met: Met
+    sender: Sender
     thread: str = ""
     message_id: str = ""
     is_direct: bool = False
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-class Screen(Protocol):
+class StreamingReply(Protocol):
     """One answer while it comes about, in one message that grows."""
 
     async def step(self, title: str) -> None:
@@ -63,35 +63,37 @@ class Platform(Protocol):
     name: str
     command: str  # how a command begins here: "/kb"
 
-    async def learn(self, spot: Spot) -> None:
+    async def learn(self, target: ReplyTarget) -> None:
         """See to it that what is known of who asks, and of the place, is fresh; else leave it."""
 
-    async def show_seen(self, spot: Spot, *, ahead: int) -> None:
+    async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """A first sign that a question arrived."""
 
-    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> Screen:
+    def open_streaming_reply(
+        self, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> StreamingReply:
         """The message an answer is shown in: the one that stands, where a post has one.
 
         `again`: an earlier attempt may have left one that it did not come to tell of.
         """
 
-    async def say(self, spot: Spot, reply: Reply) -> str:
+    async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """A message that everyone in the place sees; its id."""
 
-    async def whisper(self, spot: Spot, reply: Reply) -> None:
+    async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
         """A message for one person's eyes."""
 
-    async def replace(self, spot: Spot, message_id: str, reply: Reply) -> None:
+    async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
         """Other words in a message of ours."""
 
-    async def remove(self, spot: Spot, message_id: str) -> None:
+    async def remove(self, target: ReplyTarget, message_id: str) -> None:
         """Take a message of ours away; none there is no error."""
 
-    async def nod(self, spot: Spot, message_id: str) -> None:
+    async def nod(self, target: ReplyTarget, message_id: str) -> None:
         """A sign that needs no words."""
 
     async def search_live(
-        self, spot: Spot, question: str, *, all_are_members: bool
+        self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[Source]:
         """Messages the platform's own search finds for who asks, where none may be kept; else none.
 
@@ -99,8 +101,8 @@ class Platform(Protocol):
         stored.
         """
 
-    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+    async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """What there is to tell of the connection to the platform: its parts and their state."""
 
-    async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
+    async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Author and text of a thread's messages, oldest first."""

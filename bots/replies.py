@@ -17,7 +17,7 @@ from engine.answers.answer import describe_unanswered
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.feedback import REASONS
 from engine.chats.post_rows import PostInfo
-from engine.commands.administration import Told
+from engine.commands.administration import CommandResult
 from engine.commands.table import Command
 from engine.domain import Answer, Citation, Hit, SearchResult
 from engine.errors import (
@@ -66,7 +66,7 @@ class Reply:
 
     text: str
     sources: Sequence[Source] = ()
-    heads: Sequence[str] = ()
+    columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
     buttons: Sequence[Button] = ()
@@ -235,14 +235,14 @@ def closest_ids(answer: Answer) -> dict[int, tuple[str, str]]:
 
 def _buttons(post: PostInfo, *, more: bool) -> list[Button]:
     buttons = [Button(MORE, "More detail", post.id)] if more else []
-    if post.surface == "private" and post.met.channel_id is not None:
+    if post.surface == "private" and post.sender.channel_id is not None:
         buttons.insert(0, Button(SHARE, "Share with channel", post.id, "primary"))
     return buttons + _for_all(post)
 
 
 def _for_all(post: PostInfo) -> list[Button]:
     """What can be done with any reply to a question: in a direct message nobody else could help."""
-    buttons = [Button(HUMAN, "Ask a human", post.id)] if post.met.channel_id is not None else []
+    buttons = [Button(HUMAN, "Ask a human", post.id)] if post.sender.channel_id is not None else []
     if post.surface != "private":
         buttons.append(Button(DELETE, "Delete", post.id))
     return buttons
@@ -275,11 +275,11 @@ def quote(text: str) -> str:
 # Everything else
 
 
-def told(value: Told) -> Reply:
+def told(value: CommandResult) -> Reply:
     """What a command had to say."""
     if value.found is not None:
         return found(value.found)
-    return Reply(value.text, heads=value.heads, rows=value.rows)
+    return Reply(value.text, columns=value.columns, rows=value.rows)
 
 
 def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:

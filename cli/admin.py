@@ -58,10 +58,10 @@ async def _admin(
             typer.confirm(f"{parsed.command.help} Go on?", abort=True)
         told = await administration.run(engine, caller, parsed)
     if as_json:
-        rows = [dict(zip(told.heads, row, strict=False)) for row in told.rows]
+        rows = [dict(zip(told.columns, row, strict=False)) for row in told.rows]
         output.show_json({"text": told.text, "rows": rows})
         return
     if told.text:
         typer.echo(render.plain(told.text))
     if told.rows:
-        output.show(render.table(told.heads, told.rows, width=output.width()))
+        output.show(render.table(told.columns, told.rows, width=output.width()))

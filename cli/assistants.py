@@ -219,5 +219,5 @@ async def _calls(
         )
         for call in found
     ]
-    heads = ("at (UTC)", "who", "tool", "results", "took", "error", "asked")
-    output.show(render.table(heads, rows))
+    columns = ("at (UTC)", "who", "tool", "results", "took", "error", "asked")
+    output.show(render.table(columns, rows))

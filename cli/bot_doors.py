@@ -17,7 +17,7 @@ from cli.discord_door import DiscordDoor
 from cli.slack_door import SlackDoor
 
 if TYPE_CHECKING:
-    from bots.desk import Desk
+    from bots.answer_worker import AnswerWorker
     from engine.engine import Engine
     from engine.settings import Settings
 
@@ -26,18 +26,18 @@ class BotDoors:
     """See the module."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._desk: Desk | None = None
+        self._answer_worker: AnswerWorker | None = None
         self._slack: SlackDoor | None = None
         self._discord: DiscordDoor | None = None
         if not (settings.slack.is_set_up or settings.discord.is_set_up):
             return
-        from bots.desk import Desk
+        from bots.answer_worker import AnswerWorker
 
-        self._desk = Desk(engine, {})
+        self._answer_worker = AnswerWorker(engine, {})
         if settings.slack.is_set_up:
-            self._slack = SlackDoor(engine, self._desk)
+            self._slack = SlackDoor(engine, self._answer_worker)
         if settings.discord.is_set_up:
-            self._discord = DiscordDoor(engine, self._desk)
+            self._discord = DiscordDoor(engine, self._answer_worker)
 
     def routes(self) -> list[BaseRoute]:
         """Where platforms reach their bots; Discord's comes to no route, for it keeps a socket."""
@@ -46,7 +46,7 @@ class BotDoors:
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Run them for as long as the host runs. The desk ends first: it speaks through the bots."""
-        if self._desk is None:
+        if self._answer_worker is None:
             yield
             return
         async with contextlib.AsyncExitStack() as stack:
@@ -54,7 +54,7 @@ class BotDoors:
                 if door is not None:
                     await stack.enter_async_context(door.lifespan())
             stop = asyncio.Event()
-            working = asyncio.create_task(self._desk.run(stop))
+            working = asyncio.create_task(self._answer_worker.run(stop))
             try:
                 yield
             finally:

@@ -19,9 +19,9 @@ import typer
 from cli.context import opened, run
 
 if TYPE_CHECKING:
-    from bots.desk import Desk
-    from bots.platform import Spot
-    from bots.reception import Reception
+    from bots.answer_worker import AnswerWorker
+    from bots.inbound_handler import InboundHandler
+    from bots.platform import ReplyTarget
     from bots.replies import Button, Reply, Source
     from engine.chats.post_rows import PostInfo
 
@@ -60,17 +60,17 @@ def chat(
 
 async def _chat(ctx: typer.Context, seat: Seat, user: str) -> None:
     async with opened(ctx, user) as (engine, principal):
-        from bots.desk import Desk
-        from bots.reception import Reception
+        from bots.answer_worker import AnswerWorker
+        from bots.inbound_handler import InboundHandler
         from engine.locks import hold
 
         channel = CHANNEL if seat is Seat.CHANNEL else ""
         seen, _ = await engine.chats.senders.open_terminal(principal, channel)
         with hold(engine.settings.home, "chat", "scrubjay chat"):
             terminal = Terminal(people={seen.person: principal.name})
-            desk = Desk(engine, {terminal.name: terminal})
-            talk = Talk(seen.workspace, seen.person, channel, terminal, desk)
-            talk.reception = Reception(engine, desk.wake)
+            answer_worker = AnswerWorker(engine, {terminal.name: terminal})
+            talk = Talk(seen.workspace, seen.person, channel, terminal, answer_worker)
+            talk.inbound_handler = InboundHandler(engine, answer_worker.wake)
             if sys.stdin.isatty():
                 typer.echo(HINT[seat.value] + "\n", err=True)
             await talk.run()
@@ -84,7 +84,7 @@ class Terminal:
 
     def __init__(self, people: dict[str, str]) -> None:
         self.people = people
-        self.buttons: list[tuple[Button, Spot]] = []
+        self.buttons: list[tuple[Button, ReplyTarget]] = []
         self.messages = 0
         self.log: list[tuple[str, str, str]] = []  # thread, author, text
         self.thread = ""
@@ -94,71 +94,71 @@ class Terminal:
         self.messages += 1
         return str(self.messages)
 
-    async def learn(self, spot: Spot) -> None:
+    async def learn(self, target: ReplyTarget) -> None:
         """Everything is known."""
 
-    async def show_seen(self, spot: Spot, *, ahead: int) -> None:
+    async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """The answer follows at once."""
 
-    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> Page:
+    def open_streaming_reply(self, post: PostInfo, target: ReplyTarget, *, again: bool) -> Page:
         """A message that is printed when it is complete."""
         del again
-        return Page(self, spot, is_private=post.surface == "private")
+        return Page(self, target, is_private=post.surface == "private")
 
-    async def say(self, spot: Spot, reply: Reply) -> str:
+    async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """Print it."""
-        self.show(spot, reply)
-        self.thread = spot.thread or self.thread
-        self.log.append((spot.thread, "Scrubjay", reply.text))
+        self.show(target, reply)
+        self.thread = target.thread or self.thread
+        self.log.append((target.thread, "Scrubjay", reply.text))
         return self.next_id()
 
-    async def whisper(self, spot: Spot, reply: Reply) -> None:
+    async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
         """Print it, marked as for one person."""
-        self.show(spot, reply, mark="(only you see this) " if not spot.is_direct else "")
+        self.show(target, reply, mark="(only you see this) " if not target.is_direct else "")
 
-    async def replace(self, spot: Spot, message_id: str, reply: Reply) -> None:
+    async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
         """What was printed stays: the new words follow."""
         del message_id
-        self.show(spot, reply)
+        self.show(target, reply)
 
-    async def remove(self, spot: Spot, message_id: str) -> None:
+    async def remove(self, target: ReplyTarget, message_id: str) -> None:
         """What was printed stays: say that it is gone."""
-        del spot, message_id
+        del target, message_id
         _echo("(the answer is deleted)\n")
 
-    async def nod(self, spot: Spot, message_id: str) -> None:
+    async def nod(self, target: ReplyTarget, message_id: str) -> None:
         """A reaction."""
-        del spot, message_id
+        del target, message_id
         _echo("(reacts with 🙂)\n")
 
     async def search_live(
-        self, spot: Spot, question: str, *, all_are_members: bool
+        self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[Source]:
         """There is none."""
-        del spot, question, all_are_members
+        del target, question, all_are_members
         return []
 
-    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+    async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """There is no connection that could be down."""
-        del spot
+        del target
         return []
 
-    async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
+    async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """What was said in a thread here."""
-        return [(author, text) for thread, author, text in self.log if thread == spot.thread]
+        return [(author, text) for thread, author, text in self.log if thread == target.thread]
 
-    def show(self, spot: Spot, reply: Reply, *, mark: str = "") -> None:
+    def show(self, target: ReplyTarget, reply: Reply, *, mark: str = "") -> None:
         """Print a reply; its buttons are the ones that can be pressed from now on."""
-        self.buttons = [(button, spot) for button in _buttons(reply)]
+        self.buttons = [(button, target) for button in _buttons(reply)]
         _echo(render_reply(reply, mark=mark) + "\n")
 
 
 class Page:
     """An answer on its way to the terminal."""
 
-    def __init__(self, terminal: Terminal, spot: Spot, *, is_private: bool) -> None:
+    def __init__(self, terminal: Terminal, target: ReplyTarget, *, is_private: bool) -> None:
         self._terminal = terminal
-        self._spot = spot
+        self._target = target
         self._is_private = is_private
 
     async def step(self, title: str) -> None:
@@ -172,9 +172,9 @@ class Page:
     async def finish(self, reply: Reply) -> str:
         """Print it."""
         if self._is_private:
-            await self._terminal.whisper(self._spot, reply)
+            await self._terminal.whisper(self._target, reply)
             return ""
-        return await self._terminal.say(self._spot, reply)
+        return await self._terminal.say(self._target, reply)
 
     async def abandon(self) -> None:
         """Nothing was printed."""
@@ -183,16 +183,21 @@ class Page:
 class Talk:
     """Reads lines and hands them to the bot, one at a time."""
 
-    reception: Reception
+    inbound_handler: InboundHandler
 
     def __init__(
-        self, workspace: str, person: str, channel: str, terminal: Terminal, desk: Desk
+        self,
+        workspace: str,
+        person: str,
+        channel: str,
+        terminal: Terminal,
+        answer_worker: AnswerWorker,
     ) -> None:
         self._workspace = workspace
         self._person = person
         self._channel = channel
         self._terminal = terminal
-        self._desk = desk
+        self._answer_worker = answer_worker
 
     async def run(self) -> None:
         """Until the input ends."""
@@ -202,10 +207,10 @@ class Talk:
                 return
             if line.strip():
                 await self._say(line.strip())
-                await self._desk.run(asyncio.Event(), until_idle=True)
+                await self._answer_worker.run(asyncio.Event(), until_idle=True)
 
     async def _say(self, line: str) -> None:
-        from bots.conversation import Inbound, Said
+        from bots.conversation import InboundMessage, Said
 
         place = "channel" if self._channel else "direct"
         if line.isdecimal() and 0 < int(line) <= len(self._terminal.buttons):
@@ -219,7 +224,7 @@ class Talk:
                 line.removeprefix(COMMAND).strip(),
                 place=place,  # type: ignore[arg-type]
             )
-            await self.reception.said(said)
+            await self.inbound_handler.said(said)
         else:
             text, calls = line, False
             thread = ""
@@ -232,39 +237,39 @@ class Talk:
             root = thread or message_id
             author = self._terminal.people[self._person]
             self._terminal.log.append((root, author, text))
-            message = Inbound(
+            message = InboundMessage(
                 "terminal",
                 self._workspace,
                 self._channel or self._person,
                 place,  # type: ignore[arg-type]
                 # Of this session: another one's first message is another message.
-                f"{self._desk.id}-{message_id}",
+                f"{self._answer_worker.id}-{message_id}",
                 self._person,
                 text,
                 thread=thread,
                 calls_bot=calls,
                 age=timedelta(0),
             )
-            decision, _ = await self.reception.message(message)
+            decision, _ = await self.inbound_handler.message(message)
             if type(decision).__name__ == "Ignore":
                 _echo("(the bot stays silent)\n")
 
     async def _press(self, number: int) -> None:
         from bots.conversation import Pressed
 
-        button, spot = self._terminal.buttons[number - 1]
+        button, target = self._terminal.buttons[number - 1]
         details: dict[str, str] = {}
-        await self.reception.pressed(
+        await self.inbound_handler.pressed(
             Pressed(
                 "terminal",
-                spot.workspace,
-                spot.channel,
+                target.workspace,
+                target.channel,
                 self._person,
                 button.action,
                 button.value,
-                thread=spot.thread,
-                message_id=spot.message_id,
-                place="direct" if spot.is_direct else "channel",
+                thread=target.thread,
+                message_id=target.message_id,
+                place="direct" if target.is_direct else "channel",
                 details=details,
             )
         )
@@ -307,7 +312,7 @@ def render_reply(reply: Reply, *, mark: str = "", width: int = 80) -> str:
 
     lines = [textwrap.fill(line, width) for line in f"{mark}{reply.text}".split("\n")]
     if reply.rows:
-        lines += ["", table(reply.heads, reply.rows, width=width).plain.rstrip()]
+        lines += ["", table(reply.columns, reply.rows, width=width).plain.rstrip()]
     if reply.sources:
         lines.append("")
     for source in reply.sources:

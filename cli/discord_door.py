@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from cli.beside_server import beside_server
+from cli.alongside import run_alongside
 from engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from bots.desk import Desk
+    from bots.answer_worker import AnswerWorker
     from bots.discord.bot import DiscordBot
     from engine.engine import Engine
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 class DiscordDoor:
     """See the module."""
 
-    def __init__(self, engine: Engine, desk: Desk) -> None:
+    def __init__(self, engine: Engine, answer_worker: AnswerWorker) -> None:
         self._engine = engine
-        self._desk = desk
+        self._answer_worker = answer_worker
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
-        async with beside_server("Discord", self._run):
+        async with run_alongside("Discord", self._run):
             yield
 
     async def _run(self, stop: asyncio.Event) -> None:
         open_discord_bot = await anyio.to_thread.run_sync(load_discord)
-        async with open_discord_bot(self._engine, self._desk) as bot:
+        async with open_discord_bot(self._engine, self._answer_worker) as bot:
             await bot.run(stop)
 
 

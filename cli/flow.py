@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.flow.graph import Graph
     from engine.flow.store import LogEntry
-    from ingestion.trial import Trial
+    from ingestion.dry_run import DryRun
 
 app = typer.Typer(
     name="flow", help="Pipelines: list, show, validate, import, export, run, draw, components."
@@ -293,15 +293,15 @@ async def _run(
 ) -> None:
     from cli import output
     from engine.errors import InvalidInput
+    from ingestion.dry_run import run_dry
     from ingestion.pipelines import open_registry
-    from ingestion.trial import run_trial
 
     async with opened(ctx, as_user) as (engine, principal):
         if not file.is_file():  # noqa: ASYNC240 (nothing else runs)
             raise InvalidInput(f"{file} is not a file.", field="file")
         name, dsl = await _text_of(engine, principal, flow)
         chunking = (await engine.knowledge_bases.get(principal, kb)).chunking if kb else {}
-        trial = await run_trial(
+        dry_run = await run_dry(
             engine,
             name,
             dsl,
@@ -311,9 +311,9 @@ async def _run(
             watch=_tell if not as_json else lambda _: None,
         )
     if as_json:
-        output.show_json(_trial_json(trial))
+        output.show_json(_dry_run_json(dry_run))
     else:
-        _show_trial(trial)
+        _show_dry_run(dry_run)
 
 
 def _tell(entry: LogEntry) -> None:
@@ -325,14 +325,14 @@ def _tell(entry: LogEntry) -> None:
     output.note(f"{entry['component']:<16} {share:>6}  {render.one_line(entry['message'])}")
 
 
-def _trial_json(trial: Trial) -> dict[str, Any]:
+def _dry_run_json(dry_run: DryRun) -> dict[str, Any]:
     return {
-        "title": trial.title,
-        "characters": trial.characters,
-        "details": dict(trial.details),
-        "remarks": list(trial.remarks),
-        "elapsed_s": dict(trial.elapsed_s),
-        "rendered": trial.rendered,
+        "title": dry_run.title,
+        "characters": dry_run.characters,
+        "details": dict(dry_run.details),
+        "remarks": list(dry_run.remarks),
+        "elapsed_s": dict(dry_run.elapsed_s),
+        "rendered": dry_run.rendered,
         "chunks": [
             {
                 "start": chunk.start,
@@ -344,21 +344,21 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
                 "text": chunk.text,
                 **chunk.meta,
             }
-            for chunk in trial.chunks
+            for chunk in dry_run.chunks
         ],
     }
 
 
-def _show_trial(trial: Trial) -> None:
+def _show_dry_run(dry_run: DryRun) -> None:
     from cli import output, render
 
-    tokens = [chunk.tokens for chunk in trial.chunks] or [0]
+    tokens = [chunk.tokens for chunk in dry_run.chunks] or [0]
     facts = {
-        "title": trial.title,
-        "characters": f"{trial.characters:,}",
-        "chunks": f"{len(trial.chunks):,} of {min(tokens)} to {max(tokens)} tokens",
-        **{f"details.{key}": value for key, value in trial.details.items()},
-        "remarks": "; ".join(trial.remarks),
+        "title": dry_run.title,
+        "characters": f"{dry_run.characters:,}",
+        "chunks": f"{len(dry_run.chunks):,} of {min(tokens)} to {max(tokens)} tokens",
+        **{f"details.{key}": value for key, value in dry_run.details.items()},
+        "remarks": "; ".join(dry_run.remarks),
     }
     output.show(render.facts(facts))
     output.show("\n")
@@ -371,12 +371,12 @@ def _show_trial(trial: Trial) -> None:
             "; ".join(chunk.meta.get("flags", ())),
             chunk.text if output.to_person() else chunk.text[:80],
         )
-        for chunk in trial.chunks[:SHOWN]
+        for chunk in dry_run.chunks[:SHOWN]
     ]
     heads = ("n", "tokens", "in", "context", "flags", "text")
     output.show(render.table(heads, rows, width=output.columns()))
-    if len(trial.chunks) > SHOWN:
-        output.note(f"and {len(trial.chunks) - SHOWN:,} more; --json has them all")
+    if len(dry_run.chunks) > SHOWN:
+        output.note(f"and {len(dry_run.chunks) - SHOWN:,} more; --json has them all")
 
 
 async def _draw(

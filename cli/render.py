@@ -127,7 +127,9 @@ def searched(names: Sequence[str]) -> str:
     return ", ".join(one_line(name) for name in names) or "no knowledge base"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None) -> Text:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None
+) -> Text:
     """Columns as wide as their longest cell, heads dim; cells are single lines.
 
     With a `width`, cells are cut to `CELL_MAX` columns and the last one to what is left.
@@ -136,14 +138,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | N
     if width is not None:
         cells = [[*(_cut(cell, CELL_MAX) for cell in row[:-1]), row[-1]] for row in cells]
         taken = sum(
-            max(len(heads[i]), *(len(row[i]) for row in cells), 0) + 2
-            for i in range(len(heads) - 1)
+            max(len(columns[i]), *(len(row[i]) for row in cells), 0) + 2
+            for i in range(len(columns) - 1)
         )
         left = max(width - taken, LAST_CELL_MIN)
         cells = [[*row[:-1], _cut(row[-1], left)] for row in cells]
-    widths = [max(len(head), *(len(row[i]) for row in cells), 0) for i, head in enumerate(heads)]
+    widths = [max(len(head), *(len(row[i]) for row in cells), 0) for i, head in enumerate(columns)]
     out = Text()
-    out.append(_row(heads, widths), style="dim")
+    out.append(_row(columns, widths), style="dim")
     for row in cells:
         out.append(_row(row, widths))
     return out

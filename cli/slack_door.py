@@ -17,11 +17,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from cli.beside_server import beside_server
+from cli.alongside import run_alongside
 from engine.errors import ConfigurationError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
-    from bots.desk import Desk
+    from bots.answer_worker import AnswerWorker
     from bots.slack.bot import SlackBot
     from engine.engine import Engine
 
@@ -32,9 +32,9 @@ BODY_MAX = 1_000_000  # bytes; Slack's events are a few thousand
 class SlackDoor:
     """The Slack bot beside the server: its routes, and the task it works in."""
 
-    def __init__(self, engine: Engine, desk: Desk) -> None:
+    def __init__(self, engine: Engine, answer_worker: AnswerWorker) -> None:
         self._engine = engine
-        self._desk = desk
+        self._answer_worker = answer_worker
         self._bot: SlackBot | None = None
 
     def routes(self) -> list[BaseRoute]:
@@ -44,13 +44,13 @@ class SlackDoor:
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
-        async with beside_server("Slack", self._run):
+        async with run_alongside("Slack", self._run):
             yield
 
     async def _run(self, stop: asyncio.Event) -> None:
         try:
             open_slack_bot = await anyio.to_thread.run_sync(load_slack)
-            async with open_slack_bot(self._engine, self._desk) as bot:
+            async with open_slack_bot(self._engine, self._answer_worker) as bot:
                 self._bot = bot
                 await bot.run(stop)
         finally:

@@ -200,8 +200,8 @@ def _show_status(found: ClusterStatus) -> None:
 
     if found.spaces:
         rows = [_row(space) for space in found.spaces]
-        heads = ("tenant", "space", "dimension", "placement", "schema", "state")
-        output.show(told.table(heads, rows))
+        columns = ("tenant", "space", "dimension", "placement", "schema", "state")
+        output.show(told.table(columns, rows))
     else:
         output.note("no tenant's documents are placed in Vespa")
     for name in found.unknown:

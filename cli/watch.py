@@ -14,10 +14,10 @@ from cli.context import DONE, INCOMPLETE, As, Kb, opened, run
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from engine.documents.progress import Watched
+    from engine.documents.progress import DocumentProgress
 
 SHOWN = 20  # documents on the screen at a time
-Events = AsyncIterator[list["Watched"]]
+Events = AsyncIterator[list["DocumentProgress"]]
 
 
 def register(app: typer.Typer) -> None:
@@ -72,10 +72,10 @@ async def _watch(
     return INCOMPLETE if any(one.state != "ready" for one in latest.values()) else DONE
 
 
-async def _as_json(events: Events) -> dict[str, Watched]:
+async def _as_json(events: Events) -> dict[str, DocumentProgress]:
     from engine import serializers
 
-    latest: dict[str, Watched] = {}
+    latest: dict[str, DocumentProgress] = {}
     async for changed in events:
         for one in changed:
             latest[one.id] = one
@@ -85,11 +85,11 @@ async def _as_json(events: Events) -> dict[str, Watched]:
     return latest
 
 
-async def _line_by_line(events: Events, *, log: bool) -> dict[str, Watched]:
+async def _line_by_line(events: Events, *, log: bool) -> dict[str, DocumentProgress]:
     """A line when a document begins, can be found by its words, and ends; with `log` its run too."""
     from cli import output, render
 
-    latest: dict[str, Watched] = {}
+    latest: dict[str, DocumentProgress] = {}
     async for changed in events:
         for one in changed:
             before = latest.get(one.id)
@@ -106,12 +106,12 @@ async def _line_by_line(events: Events, *, log: bool) -> dict[str, Watched]:
     return latest
 
 
-async def _on_screen(events: Events) -> dict[str, Watched]:
+async def _on_screen(events: Events) -> dict[str, DocumentProgress]:
     """A table that changes in place; what ended stays above it."""
     from rich.console import Console
     from rich.live import Live
 
-    latest: dict[str, Watched] = {}
+    latest: dict[str, DocumentProgress] = {}
     console = Console(highlight=False)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         async for changed in events:
@@ -123,7 +123,7 @@ async def _on_screen(events: Events) -> dict[str, Watched]:
     return latest
 
 
-def step(one: Watched) -> str:
+def step(one: DocumentProgress) -> str:
     """Where a document is, in a word or two: also whether its words answer before its vectors."""
     if one.has_ended:
         return one.state
@@ -132,13 +132,13 @@ def step(one: Watched) -> str:
     return "waits" if one.state == "pending" else one.state
 
 
-def _detail(one: Watched) -> str:
+def _detail(one: DocumentProgress) -> str:
     if one.error:
         return f", {_plain(one.error)}"
     return f", {_plain(one.message)}" if one.message else ""
 
 
-def table(found: Sequence[Watched], width: int) -> Text:
+def table(found: Sequence[DocumentProgress], width: int) -> Text:
     """Those under way, then those that wait, as many as fit; a last line counts all."""
     from cli import render
 

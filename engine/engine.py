@@ -22,7 +22,7 @@ from engine.index.port import SearchIndex
 from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
 from engine.operations.operations import Operations
-from engine.operations.tool_call_log import CallLog
+from engine.operations.tool_call_log import ToolCallLog
 from engine.people.people import People
 from engine.search.retrieval import Retriever
 from engine.search.search import Search
@@ -47,7 +47,7 @@ class Engine:
         limits: Limits,
         retriever: Retriever,
         asker: Asker,
-        call_log: CallLog,
+        call_log: ToolCallLog,
         model: LanguageModel | None = None,
     ) -> None:
         # What the hosts of the engine (worker, server, bots) share with it

@@ -24,7 +24,7 @@ from engine.index.embedded import EmbeddedIndex
 from engine.index.port import SearchIndex
 from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
-from engine.operations.tool_call_log import CallLog
+from engine.operations.tool_call_log import ToolCallLog
 from engine.people import tenants
 from engine.search.query_log import QueryLog
 from engine.search.retrieval import Retriever
@@ -75,7 +75,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         writing = asyncio.create_task(query_log.run())
         stack.push_async_callback(query_log.flush)
         stack.callback(writing.cancel)
-        call_log = CallLog(db)
+        call_log = ToolCallLog(db)
         await stack.enter_async_context(call_log.writing())
         retriever = Retriever(
             db,

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.documents.documents import DocumentInfo
 from engine.documents.knowledge_bases import KbInfo
-from engine.documents.progress import Watched
+from engine.documents.progress import DocumentProgress
 from engine.domain import Answer, Answered, AnswerEvent, Citation, Delta, Hit, SearchResult
 from engine.operations.status import Status
 from engine.search.pages import Page
@@ -99,7 +99,7 @@ def document(value: DocumentInfo) -> dict[str, Any]:
     }
 
 
-def watched(value: Watched) -> dict[str, Any]:
+def watched(value: DocumentProgress) -> dict[str, Any]:
     """A document on its way: how far it is, by component, and how long it may still take."""
     return {
         "id": value.id,

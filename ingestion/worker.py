@@ -41,7 +41,7 @@ from engine.errors import (
 from engine.jobs import claims
 from engine.jobs.claims import ClaimedJob
 from ingestion.broker import QUEUE
-from ingestion.floor import Floor
+from ingestion.exclusive_lock import ExclusiveLock
 from ingestion.relay import ACTOR, OUTAGE_PAUSE_S, Relay
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Worker:
         self._running: dict[str, _Running] = {}
         self._figures = figures
         self._full_until = 0.0  # of the monotonic clock
-        self._floor = Floor()
+        self._exclusive_lock = ExclusiveLock()
         self._stopping = False
         self._busy_at = time.monotonic()
         self._relay = Relay(db, broker, kinds=self._kinds, free_slots=self._free_slots)
@@ -134,7 +134,7 @@ class Worker:
         return [kind for kind, handler in self._handlers.items() if not (full and handler.feeds)]
 
     def _free_slots(self) -> int:
-        if self._stopping or self._floor.is_reserved:
+        if self._stopping or self._exclusive_lock.is_reserved:
             return 0
         working = sum(not job.left_slot.is_set() for job in self._running.values())
         return min(self._slots - working, self._limit - len(self._running))
@@ -217,7 +217,7 @@ class Worker:
         """Claim one job and return when it ended or gave its slot back."""
         begun: list[_Running] = []
         try:
-            if not self._floor.is_reserved:  # else the row waits for another hint
+            if not self._exclusive_lock.is_reserved:  # else the row waits for another hint
                 claimed = await claims.claim(
                     self._db,
                     self.id,
@@ -247,7 +247,7 @@ class Worker:
     async def _do(self, job: ClaimedJob) -> bool:
         handler = self._handlers[job.kind]
         alone = handler.alone or job.is_suspect
-        async with self._floor.alone() if alone else self._floor.together():
+        async with self._exclusive_lock.alone() if alone else self._exclusive_lock.together():
             return await handler.run(job)
 
     async def _see_through(self, running: _Running) -> None:

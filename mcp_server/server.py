@@ -183,11 +183,11 @@ class KnowledgeServer(MCPServer[Any]):
 
     def _note(self, call: Call, code: str, took_ms: float) -> None:
         from engine.clock import now  # noqa: PLC0415
-        from engine.operations.tool_call_log import Called  # noqa: PLC0415 (loaded with the engine by now)
+        from engine.operations.tool_call_log import LoggedCall  # noqa: PLC0415 (loaded with the engine by now)
 
         principal = call.caller.principal
         call.caller.engine.operations.note_call(
-            Called(
+            LoggedCall(
                 tenant_id=principal.tenant_id,
                 user_id=principal.user_id,
                 api_token_id=principal.api_token_id,

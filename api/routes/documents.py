@@ -15,7 +15,7 @@ from api.streams import COMMENT, event, failure, stream
 from api.uploads import open_form, read_documents
 from engine import serializers
 from engine.access.gate import require
-from engine.documents.progress import Watched
+from engine.documents.progress import DocumentProgress
 from engine.documents.upload_options import KEY
 from engine.domain import Scope
 from engine.errors import InvalidInput
@@ -96,7 +96,7 @@ async def all_events(request: Request) -> Response:
     return stream(_as_events(engine.documents.watch(principal, kb=query.kb)))
 
 
-async def _as_events(watching: AsyncIterator[list[Watched]]) -> AsyncIterator[str]:
+async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIterator[str]:
     ends_at = time.monotonic() + STREAM_S
     try:
         async for changed in watching:

@@ -13,7 +13,7 @@ from typing import Any
 from bots import replies
 from bots.discord import components, payloads, tree
 from bots.discord.client import CONTENT, MEMBERS, GatewayState
-from bots.discord.directory import Target
+from bots.discord.directory import Destination
 from bots.discord.permissions import TALK, THREADS, held, is_manager, missing, server_of
 from bots.discord.rest import (
     CANNOT_DM,
@@ -24,8 +24,8 @@ from bots.discord.rest import (
     DiscordApi,
     DiscordTrouble,
 )
-from bots.discord.screen import DiscordScreen
-from bots.platform import Spot
+from bots.discord.streaming import DiscordStreamingReply
+from bots.platform import ReplyTarget
 from bots.replies import Reply, Source
 from engine import clock
 from engine.access.discord_access import is_bot, is_public, may_read, subject_of
@@ -75,56 +75,60 @@ class DiscordPlatform:
 
     # What is known of who asks, and where
 
-    async def learn(self, spot: Spot) -> None:
+    async def learn(self, target: ReplyTarget) -> None:
         """Ask Discord for whom and what is not known since yesterday; what it refuses stays so."""
         chat = self._engine.chats
-        if name := spot.details.get("who"):  # the interaction itself has told
-            is_admin = bool(spot.details.get("manages"))
+        if name := target.details.get("who"):  # the interaction itself has told
+            is_admin = bool(target.details.get("manages"))
             await chat.senders.learn_person(
-                spot.met, Person(name, is_full_member=True, is_admin=is_admin)
+                target.sender, Person(name, is_full_member=True, is_admin=is_admin)
             )
-        stale = await chat.senders.stale(spot.met)
+        stale = await chat.senders.stale(target.sender)
         if stale.person:
             with contextlib.suppress(DiscordTrouble):
-                await chat.senders.learn_person(spot.met, await self.person(spot))
-        if stale.channel and spot.met.channel_id is not None:
+                await chat.senders.learn_person(target.sender, await self.person(target))
+        if stale.channel and target.sender.channel_id is not None:
             try:
-                await self.learn_channel(spot)
+                await self.learn_channel(target)
             except DiscordTrouble as trouble:
                 log.warning("who may read a channel is unknown: %s", trouble)
 
-    async def person(self, spot: Spot) -> Person:
+    async def person(self, target: ReplyTarget) -> Person:
         """What Discord says of somebody on a server; whoever left it is no member."""
         try:
-            member = await self.api.call("GET", f"guilds/{spot.workspace}/members/{spot.person}")
+            member = await self.api.call(
+                "GET", f"guilds/{target.workspace}/members/{target.person}"
+            )
         except DiscordTrouble as trouble:
             if trouble.status != 404:
                 raise
             return Person("", is_full_member=False)
-        return read_person(await self.guild(spot.workspace), member)
+        return read_person(await self.guild(target.workspace), member)
 
-    async def learn_channel(self, spot: Spot) -> None:
+    async def learn_channel(self, target: ReplyTarget) -> None:
         """A channel's name, and who may read it by roles and overwrites, as they are asked here.
 
         One that everyone on the server may read needs no list: whoever joins reads it too. What
         the gateway tells meanwhile goes before it.
         """
         at = clock.now()
-        self.forget(spot.workspace)
-        guild = await self.guild(spot.workspace)
-        channel = await self.api.call("GET", f"channels/{spot.channel}")
+        self.forget(target.workspace)
+        guild = await self.guild(target.workspace)
+        channel = await self.api.call("GET", f"channels/{target.channel}")
         server = server_of(guild)
         public = is_public(server, channel)
         people = [
             NewPerson(subject_of(member), read_person(guild, member).name, is_full_member=True)
-            for member in ([] if public else await self._members(spot.workspace))
+            for member in ([] if public else await self._members(target.workspace))
             if not is_bot(member) and may_read(server, channel, member)
         ]
         history = self._engine.chats.history
-        place = await history.place(self.name, spot.workspace)
-        told = NewChannel(spot.channel, str(channel.get("name") or spot.channel), is_public=public)
+        place = await history.place(self.name, target.workspace)
+        told = NewChannel(
+            target.channel, str(channel.get("name") or target.channel), is_public=public
+        )
         await history.put_channels(place, [told], at=at)
-        await history.set_members(place, spot.channel, people, at=at)
+        await history.set_members(place, target.channel, people, at=at)
 
     async def guild(self, id_: str) -> Payload:
         """A server with its roles, remembered for a moment."""
@@ -155,45 +159,45 @@ class DiscordPlatform:
 
     # Where to speak
 
-    async def target(self, spot: Spot, *, thread_name: str = "") -> Target:
+    async def destination(self, target: ReplyTarget, *, thread_name: str = "") -> Destination:
         """Where a reply to something stands: its thread, made where it has none and is named.
 
         Where no thread can be had, the channel itself, as a reply.
         """
-        if spot.is_direct or not spot.thread:
-            return Target(spot.channel)
-        stands = spot.details.get("stands", "")
-        if (stands and stands != spot.channel) or spot.thread != spot.message_id:
-            return Target(stands or spot.thread)
+        if target.is_direct or not target.thread:
+            return Destination(target.channel)
+        stands = target.details.get("stands", "")
+        if (stands and stands != target.channel) or target.thread != target.message_id:
+            return Destination(stands or target.thread)
         is_new = (
             thread_name and stands
         )  # it came just now: a thread is made before one is looked for
-        if spot.thread in self._threads or (not is_new and await self._is_thread(spot.thread)):
-            return self._found(spot.thread)
+        if target.thread in self._threads or (not is_new and await self._is_thread(target.thread)):
+            return self._found(target.thread)
         if thread_name:
-            return await self._make_thread(spot, thread_name)
-        return Target(spot.channel, spot.message_id)
+            return await self._make_thread(target, thread_name)
+        return Destination(target.channel, target.message_id)
 
-    async def _make_thread(self, spot: Spot, name: str) -> Target:
-        path = f"channels/{spot.channel}/messages/{spot.message_id}/threads"
+    async def _make_thread(self, target: ReplyTarget, name: str) -> Destination:
+        path = f"channels/{target.channel}/messages/{target.message_id}/threads"
         body = {"name": name, "auto_archive_duration": ARCHIVE_AFTER_MIN}
         try:
             await self.api.call("POST", path, body)
         except DiscordTrouble as trouble:
             if trouble.code == THREAD_EXISTS:
-                return self._found(spot.thread)
+                return self._found(target.thread)
             if trouble.retry_in_s is not None:
                 raise
             # A channel without threads, or no right to make one; or the question is gone.
             gone = trouble.code == UNKNOWN_MESSAGE
-            return Target(spot.channel, "" if gone else spot.message_id)
-        return self._found(spot.thread)
+            return Destination(target.channel, "" if gone else target.message_id)
+        return self._found(target.thread)
 
-    def _found(self, thread: str) -> Target:
+    def _found(self, thread: str) -> Destination:
         if len(self._threads) > 5_000:
             self._threads.clear()
         self._threads.add(thread)
-        return Target(thread)
+        return Destination(thread)
 
     async def _is_thread(self, id_: str) -> bool:
         try:
@@ -204,88 +208,92 @@ class DiscordPlatform:
             return False
         return found.get("type") in THREADS
 
-    def stands(self, spot: Spot) -> str:
+    def stands(self, target: ReplyTarget) -> str:
         """The channel or thread a question's message is in."""
-        in_thread = spot.thread and spot.thread != spot.message_id
-        return spot.details.get("stands") or (spot.thread if in_thread else spot.channel)
+        in_thread = target.thread and target.thread != target.message_id
+        return target.details.get("stands") or (target.thread if in_thread else target.channel)
 
     # Saying things
 
-    async def show_seen(self, spot: Spot, *, ahead: int) -> None:
+    async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Eyes on the question, and that something is being written."""
         del ahead  # a bot has no status line here
-        if spot.message_id and not spot.is_direct:
-            await self._react(spot, SEEN)
-        await self.api.call("POST", f"channels/{self.stands(spot)}/typing")
+        if target.message_id and not target.is_direct:
+            await self._react(target, SEEN)
+        await self.api.call("POST", f"channels/{self.stands(target)}/typing")
 
-    async def clear_seen(self, spot: Spot) -> None:
+    async def clear_seen(self, target: ReplyTarget) -> None:
         """Take the eyes away."""
-        path = f"channels/{self.stands(spot)}/messages/{spot.message_id}/reactions/{SEEN}/@me"
+        path = f"channels/{self.stands(target)}/messages/{target.message_id}/reactions/{SEEN}/@me"
         with contextlib.suppress(DiscordTrouble):
             await self.api.call("DELETE", path)
 
-    async def _react(self, spot: Spot, emoji: str) -> None:
-        path = f"channels/{self.stands(spot)}/messages/{spot.message_id}/reactions/{emoji}/@me"
+    async def _react(self, target: ReplyTarget, emoji: str) -> None:
+        path = f"channels/{self.stands(target)}/messages/{target.message_id}/reactions/{emoji}/@me"
         with contextlib.suppress(DiscordTrouble):
             await self.api.call("PUT", path)
 
-    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> DiscordScreen:
+    def open_streaming_reply(
+        self, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> DiscordStreamingReply:
         """The message of an answer."""
-        return DiscordScreen(self, self._engine, post, spot, again=again)
+        return DiscordStreamingReply(self, self._engine, post, target, again=again)
 
-    async def say(self, spot: Spot, reply: Reply) -> str:
+    async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """A message where the question stands, or in its thread."""
-        target = await self.target(spot)
-        return await self.post(target, reply)
+        destination = await self.destination(target)
+        return await self.post(destination, reply)
 
-    async def post(self, target: Target, reply: Reply, *, nonce: str = "") -> str:
+    async def post(self, destination: Destination, reply: Reply, *, nonce: str = "") -> str:
         """A reply as new messages; the id of the first."""
         first = ""
         for n, part in enumerate(self.parts(reply)):
-            posted = await self.send(target, part, nonce=f"{nonce}-{n}"[-25:] if nonce else "")
+            posted = await self.send(destination, part, nonce=f"{nonce}-{n}"[-25:] if nonce else "")
             first = first or str(posted["id"])
-            target = Target(target.channel)
+            destination = Destination(destination.channel)
         return first
 
     async def send(
-        self, target: Target, part: components.Part, *, nonce: str = ""
+        self, destination: Destination, part: components.Part, *, nonce: str = ""
     ) -> dict[str, Any]:
         """One message. With a `nonce` the same again is the message that stands, for some minutes."""
         body = dict(part.body)
-        if target.reply_to:
+        if destination.reply_to:
             body["message_reference"] = {
-                "message_id": target.reply_to,
+                "message_id": destination.reply_to,
                 "fail_if_not_exists": False,
             }
         if nonce:
             body |= {"nonce": nonce, "enforce_nonce": True}
-        path = f"channels/{target.channel}/messages"
+        path = f"channels/{destination.channel}/messages"
         return dict(await self.api.call("POST", path, body, files=part.files))
 
     def parts(self, reply: Reply) -> list[components.Part]:
         """A reply as Discord's messages, with commands called as they are here."""
         return components.render(worded(reply))
 
-    async def whisper(self, spot: Spot, reply: Reply) -> None:
+    async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
         """For one person's eyes: as the interaction's reply, else in a direct message.
 
         A refusal holds nothing that others may not read, so it is said where it was asked.
         """
-        if spot.details.get("token") and await self.respond(spot, reply):
+        if target.details.get("token") and await self.respond(target, reply):
             return
         asks = any(button.action == replies.RERUN for button in reply.buttons)
-        if spot.is_direct or (not spot.details.get("token") and (reply.kind == "trouble" or asks)):
-            await self.say(spot, reply)
+        if target.is_direct or (
+            not target.details.get("token") and (reply.kind == "trouble" or asks)
+        ):
+            await self.say(target, reply)
             return
-        await self.write_to(spot, reply)
+        await self.write_to(target, reply)
 
-    async def respond(self, spot: Spot, reply: Reply) -> bool:
+    async def respond(self, target: ReplyTarget, reply: Reply) -> bool:
         """Answer an interaction for the eyes of who acted; False where its time is over."""
         me = await self.me()
-        webhook = f"webhooks/{me['application_id']}/{spot.details['token']}"
-        if is_over(spot):
+        webhook = f"webhooks/{me['application_id']}/{target.details['token']}"
+        if is_over(target):
             return False
-        fills = spot.details.get("way") == "fill"
+        fills = target.details.get("way") == "fill"
         try:
             for part in self.parts(reply):
                 if fills:
@@ -302,40 +310,40 @@ class DiscordPlatform:
             return False
         return True
 
-    async def write_to(self, spot: Spot, reply: Reply) -> None:
+    async def write_to(self, target: ReplyTarget, reply: Reply) -> None:
         """A direct message; where somebody takes none, they are told so where they asked."""
         try:
             channel = await self.api.call(
-                "POST", "users/@me/channels", {"recipient_id": spot.person}
+                "POST", "users/@me/channels", {"recipient_id": target.person}
             )
-            await self.post(Target(str(channel["id"])), reply)
+            await self.post(Destination(str(channel["id"])), reply)
         except DiscordTrouble as trouble:
             if trouble.code != CANNOT_DM:
                 raise
             said = Reply(
                 "I have a reply for your eyes only, but you take no direct messages from this"
                 " server's members. Allow them, or ask with `/ask`.",
-                calls=[f"<@{spot.person}>"],
+                calls=[f"<@{target.person}>"],
                 kind="trouble",
             )
-            await self.say(spot, said)
+            await self.say(target, said)
 
-    async def replace(self, spot: Spot, message_id: str, reply: Reply) -> None:
+    async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
         """Other words in a message of ours."""
         part, *_ = self.parts(reply)
-        await self.edit(spot.thread or spot.channel, message_id, part)
+        await self.edit(target.thread or target.channel, message_id, part)
 
     async def edit(self, channel: str, message_id: str, part: components.Part) -> None:
         """A message of ours, made anew."""
         path = f"channels/{channel}/messages/{message_id}"
         await self.api.call("PATCH", path, edited(part), files=part.files)
 
-    async def remove(self, spot: Spot, message_id: str) -> None:
+    async def remove(self, target: ReplyTarget, message_id: str) -> None:
         """Take a message of ours away, with those that go on where it ends."""
-        target = await self.target(spot)
-        for id_ in [message_id, *await self._continued(target.channel, message_id)]:
+        destination = await self.destination(target)
+        for id_ in [message_id, *await self._continued(destination.channel, message_id)]:
             try:
-                await self.api.call("DELETE", f"channels/{target.channel}/messages/{id_}")
+                await self.api.call("DELETE", f"channels/{destination.channel}/messages/{id_}")
             except DiscordTrouble as trouble:
                 if trouble.code not in {UNKNOWN_MESSAGE, UNKNOWN_CHANNEL}:
                     raise
@@ -360,29 +368,29 @@ class DiscordPlatform:
                 return found
         return []
 
-    async def nod(self, spot: Spot, message_id: str) -> None:
+    async def nod(self, target: ReplyTarget, message_id: str) -> None:
         """A reaction."""
         del message_id
-        await self._react(spot, NOD)
+        await self._react(target, NOD)
 
     async def search_live(
-        self, spot: Spot, question: str, *, all_are_members: bool
+        self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[Source]:
         """Discord lets messages be kept, so there is no second search."""
-        del spot, question, all_are_members
+        del target, question, all_are_members
         return []
 
-    async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
+    async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Author and text of a thread; outside one, of the messages around."""
-        thread = spot.thread or spot.message_id
+        thread = target.thread or target.message_id
         rows: list[Payload] = []
         if await self._is_thread(thread):
             rows = await self._messages(thread, after="0")
             with contextlib.suppress(DiscordTrouble):  # in a forum it is in the thread itself
-                path = f"channels/{spot.channel}/messages/{thread}"
+                path = f"channels/{target.channel}/messages/{thread}"
                 rows.append(await self.api.call("GET", path))
         else:
-            rows = await self._messages(spot.channel, around=spot.message_id)
+            rows = await self._messages(target.channel, around=target.message_id)
         said = []
         for row in sorted(rows, key=lambda one: int(one["id"])):
             text = payloads.read_text(row)
@@ -395,17 +403,17 @@ class DiscordPlatform:
         path = f"channels/{channel}/messages"
         return list(await self.api.call("GET", path, query={"limit": limit, **which}))
 
-    async def find_message(self, post: PostInfo, target: Target) -> str:
+    async def find_message(self, post: PostInfo, destination: Destination) -> str:
         """A reply of ours that an earlier attempt left: with its buttons, or still growing."""
         me = await self.me()
         after = post.question_id or str(payloads.snowflake(post.created_at))
         try:
-            page = await self._messages(target.channel, after=after)
+            page = await self._messages(destination.channel, after=after)
         except DiscordTrouble as trouble:
             if trouble.retry_in_s is not None:
                 raise
             return ""
-        taken = await self._engine.chats.posts.messages_in(post.met, post.channel, post.thread)
+        taken = await self._engine.chats.posts.messages_in(post.sender, post.channel, post.thread)
         for message in sorted(page, key=lambda one: int(one["id"])):
             ours = str((message.get("author") or {}).get("id")) == str(me["id"])
             if not ours or str(message["id"]) in taken:
@@ -416,7 +424,7 @@ class DiscordPlatform:
 
     # Health
 
-    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+    async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Token, gateway, intents, and what the bot may not do in which channel."""
         state = await self.gateway()
         rows = [("Discord", "well"), ("gateway", described(state))]
@@ -424,11 +432,11 @@ class DiscordPlatform:
             rows += [(name, WITHOUT[name]) for name in state.off]
         try:
             await self.api.call("GET", "users/@me")
-            rows += await self._lacking(spot.workspace)
+            rows += await self._lacking(target.workspace)
         except DiscordTrouble as trouble:
             rows[0] = ("Discord", str(trouble))
-        if spot.met.channel_id is not None:
-            stale = await self._engine.chats.senders.stale(spot.met)
+        if target.sender.channel_id is not None:
+            stale = await self._engine.chats.senders.stale(target.sender)
             known = "asked of Discord at the next question" if stale.channel else "known"
             rows.append(("who may read this channel", known))
         return rows
@@ -475,9 +483,9 @@ def read_person(guild: Payload, member: Payload) -> Person:
     )
 
 
-def is_over(spot: Spot) -> bool:
+def is_over(target: ReplyTarget) -> bool:
     """Whether an interaction can't be replied to any more."""
-    came_at = payloads.posted_at(spot.details.get("interaction", "0"))
+    came_at = payloads.posted_at(target.details.get("interaction", "0"))
     return (clock.now() - came_at).total_seconds() > TOKEN_LIFE_S
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from bots import replies
-from bots.beside import Beside
-from bots.conversation import Ask, Inbound, Kind
-from bots.desk import Desk
+from bots.answer_worker import AnswerWorker
+from bots.background import BackgroundTasks
+from bots.conversation import Ask, InboundMessage, Kind
 from bots.discord import completion, components, payloads, tree
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.directory import Directory, Where
@@ -26,10 +26,10 @@ from bots.discord.history import Keeper
 from bots.discord.onboarding import Onboarding
 from bots.discord.payloads import COMMAND, COMPLETION, COMPONENT, FORM, NAME, Interaction, Us
 from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
-from bots.platform import Spot
-from bots.reception import Reception
+from bots.inbound_handler import InboundHandler
+from bots.platform import ReplyTarget
 from engine import clock
-from engine.chats.sender_rows import Met, Person, Sighting
+from engine.chats.sender_rows import Person, Sender, SenderRef
 from engine.clock import new_id
 from engine.engine import Engine
 from engine.errors import EngineError, NotFound
@@ -49,38 +49,40 @@ Raw = dict[str, Any]
 class DiscordApp:
     """See the module. `hear` takes a gateway event; whatever follows runs beside it."""
 
-    def __init__(self, engine: Engine, platform: DiscordPlatform, desk: Desk) -> None:
+    def __init__(
+        self, engine: Engine, platform: DiscordPlatform, answer_worker: AnswerWorker
+    ) -> None:
         self._engine = engine
         self._platform = platform
-        self._desk = desk
-        self._reception = Reception(engine, desk.wake)
+        self._answer_worker = answer_worker
+        self._inbound_handler = InboundHandler(engine, answer_worker.wake)
         self._keeper = Keeper(engine)
         self.directory = Directory()
-        self.onboarding = Onboarding(engine, platform, self.directory, self._reception)
+        self.onboarding = Onboarding(engine, platform, self.directory, self._inbound_handler)
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.beside = Beside()
+        self.background = BackgroundTasks()
         self._homes: dict[str, str] = {}
 
     def hear(self, name: str, data: Raw) -> None:
         """Take a gateway event in; nothing is awaited here, so that they keep their order."""
         self.directory.hear(name, data)
         if name not in MESSAGES:  # those are kept before they are answered, in their line
-            self.beside.start(self._keeper.hear(name, data))
+            self.background.start(self._keeper.hear(name, data))
         match name:
             case "INTERACTION_CREATE":
-                self.beside.start(self._on_interaction(data))
+                self.background.start(self._on_interaction(data))
             case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
-                self.beside.start(self._in_line(self.on_message, name, data))
+                self.background.start(self._in_line(self.on_message, name, data))
             case "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK":
-                self.beside.start(self._in_line(self._on_deleted, name, data))
+                self.background.start(self._in_line(self._on_deleted, name, data))
             case "THREAD_DELETE":
-                self.beside.start(self._on_thread_deleted(data))
+                self.background.start(self._on_thread_deleted(data))
             case "READY":
-                self.beside.start(self.onboarding.compare(data))
+                self.background.start(self.onboarding.compare(data))
             case "GUILD_CREATE":
-                self.beside.start(self.onboarding.arrived(data))
+                self.background.start(self.onboarding.arrived(data))
             case "GUILD_DELETE" if not data.get("unavailable"):
-                self.beside.start(self.onboarding.left(str(data.get("id"))))
+                self.background.start(self.onboarding.left(str(data.get("id"))))
             case _:
                 pass
         if name.startswith("GUILD_"):
@@ -88,7 +90,7 @@ class DiscordApp:
 
     async def aclose(self) -> None:
         """Let what runs beside end."""
-        await self.beside.aclose(within_s=5)
+        await self.background.aclose(within_s=5)
 
     async def _in_line(
         self, work: Callable[[str, Raw], Awaitable[None]], name: str, data: Raw
@@ -128,27 +130,27 @@ class DiscordApp:
         if message is None or message.by_us or (late and not (message.calls_bot or message.thread)):
             return
         try:
-            await self._heard(message, str(data.get("channel_id")))
+            await self._keep(message, str(data.get("channel_id")))
         except NotFound:
             if message.calls_bot or message.place == "direct":
                 await self.onboarding.explain(workspace, str(data.get("channel_id")))
 
-    async def _heard(self, message: Inbound, stands: str) -> None:
+    async def _keep(self, message: InboundMessage, stands: str) -> None:
         details = {"stands": stands}
-        decision, accepted = await self._reception.message(message, details)
+        decision, accepted = await self._inbound_handler.message(message, details)
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
-            spot = Spot(
+            target = ReplyTarget(
                 message.platform,
                 message.workspace,
                 message.channel,
                 message.author,
-                accepted.met,
+                accepted.sender,
                 thread=message.thread or message.message_id,
                 message_id=message.message_id,
                 is_direct=message.place == "direct",
                 details=details,
             )
-            self._desk.show_seen(spot, ahead=accepted.ahead)
+            self._answer_worker.show_seen(target, ahead=accepted.ahead)
 
     async def _on_deleted(self, event: str, data: Raw) -> None:
         """Messages are gone; Discord tells neither what they said nor who wrote them."""
@@ -167,7 +169,7 @@ class DiscordApp:
         if whose is None:
             return
         workspace, person = whose
-        gone = Inbound(
+        gone = InboundMessage(
             platform=NAME,
             workspace=workspace,
             channel=where.channel,
@@ -178,7 +180,7 @@ class DiscordApp:
             kind="deleted",
             thread="" if where.thread == message_id else where.thread,
         )
-        await self._reception.message(gone)
+        await self._inbound_handler.message(gone)
 
     async def _where(self, data: Raw) -> Where:
         id_ = str(data.get("channel_id"))
@@ -238,7 +240,7 @@ class DiscordApp:
 
         async def take() -> None:
             workspace = await self._workspace(told)
-            await self._reception.said(payloads.read_said(told, given, workspace))
+            await self._inbound_handler.said(payloads.read_said(told, given, workspace))
 
         await self._guarded(told, take())
 
@@ -251,9 +253,9 @@ class DiscordApp:
         if told.action == replies.BIND and told.guild and told.where.place == "channel":
             # A channel that is set up before anybody asked in it is known by its id alone.
             with contextlib.suppress(NotFound):
-                met = await self._met(told, told.guild)
+                sender = await self._met(told, told.guild)
                 await self._platform.learn(
-                    Spot(NAME, told.guild, told.where.channel, told.person, met)
+                    ReplyTarget(NAME, told.guild, told.where.channel, told.person, sender)
                 )
         await self._take_press(told, "fill")
 
@@ -264,7 +266,7 @@ class DiscordApp:
             workspace = await self._workspace(told)
             pressed = payloads.read_menu(told, workspace, await self._us(told.guild))
             if pressed is not None:
-                await self._reception.pressed(pressed)
+                await self._inbound_handler.pressed(pressed)
 
         await self._guarded(told, take())
 
@@ -288,7 +290,7 @@ class DiscordApp:
             if pressed is None:
                 raise NotFound("This button is not known any more.")
             details = {**pressed.details, **more}
-            await self._reception.pressed(replace(pressed, details=details))
+            await self._inbound_handler.pressed(replace(pressed, details=details))
 
         await self._guarded(told, take())
 
@@ -346,10 +348,12 @@ class DiscordApp:
     async def _reply(self, told: Interaction, reply: replies.Reply) -> None:
         """A reply without a job behind it."""
         way = "fill" if told.kind in {COMMAND, FORM} else "follow"
-        met = Met("", "", "", None)
+        sender = Sender("", "", "", None)
         details = payloads.reply_details(told, way)  # type: ignore[arg-type]
-        spot = Spot(NAME, told.guild, told.where.channel, told.person, met, details=details)
-        if not await self._platform.respond(spot, reply):
+        target = ReplyTarget(
+            NAME, told.guild, told.where.channel, told.person, sender, details=details
+        )
+        if not await self._platform.respond(target, reply):
             log.info("an interaction could not be replied to any more")
 
     async def _workspace(self, told: Interaction) -> str:
@@ -380,13 +384,13 @@ class DiscordApp:
 
     async def _setup_form(self, told: Interaction) -> Raw:
         workspace = await self._workspace(told)
-        met = await self._met(told, workspace)
-        caller = await self._engine.chats.senders.caller(met)
+        sender = await self._met(told, workspace)
+        caller = await self._engine.chats.senders.caller(sender)
         kbs = await self._engine.knowledge_bases.list_managed(caller.principal)
-        channel = await self._engine.chats.senders.channel(met)
+        channel = await self._engine.chats.senders.channel(sender)
         if channel is None:
             raise NotFound("Do this in the channel you want to set up.")
-        behaviour = await self._engine.chats.senders.behaviour(met)
+        behaviour = await self._engine.chats.senders.behaviour(sender)
         bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
         names = [kb.name for kb in kbs]
         if not names:
@@ -396,14 +400,16 @@ class DiscordApp:
             names, self._channel_name(told.where.channel), kb=bound, mode=behaviour.mode
         )
 
-    async def _met(self, told: Interaction, workspace: str) -> Met:
+    async def _met(self, told: Interaction, workspace: str) -> Sender:
         """Who acts, with what the interaction itself tells of them."""
         channel = "" if told.where.place == "direct" else told.where.channel
-        met = await self._engine.chats.senders.meet(Sighting(NAME, workspace, told.person, channel))
+        sender = await self._engine.chats.senders.meet(
+            SenderRef(NAME, workspace, told.person, channel)
+        )
         if told.member:
             person = Person(told.name, is_full_member=True, is_admin=told.is_manager)
-            await self._engine.chats.senders.learn_person(met, person)
-        return met
+            await self._engine.chats.senders.learn_person(sender, person)
+        return sender
 
     async def _on_completion(self, told: Interaction) -> None:
         choices: list[Raw] = []

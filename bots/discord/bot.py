@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bots.desk import Desk
+from bots.answer_worker import AnswerWorker
 from bots.discord import tree
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.app import DiscordApp
@@ -32,15 +32,17 @@ COMMANDS_LIFE_S = 365 * 24 * 3600.0  # how long it is remembered which commands 
 class DiscordBot:
     """See the module. Get one from `open_discord_bot`. A desk that is given is run by its owner."""
 
-    def __init__(self, engine: Engine, api: DiscordApi, desk: Desk | None = None) -> None:
+    def __init__(
+        self, engine: Engine, api: DiscordApi, answer_worker: AnswerWorker | None = None
+    ) -> None:
         self._engine = engine
         self._settings = engine.settings.discord
         self.api = api
         self.platform = DiscordPlatform(engine, api)
-        self._runs_desk = desk is None
-        self.desk = desk or Desk(engine, {})
-        self.desk.serve(self.platform)
-        self.app = DiscordApp(engine, self.platform, self.desk)
+        self._runs_worker = answer_worker is None
+        self.answer_worker = answer_worker or AnswerWorker(engine, {})
+        self.answer_worker.serve(self.platform)
+        self.app = DiscordApp(engine, self.platform, self.answer_worker)
         self.gateway = Gateway(engine, self._hear)
         self.catching_up = CatchingUp(engine, self.platform, self.app)
         self.platform.gateway = self.gateway.shared_state
@@ -50,8 +52,8 @@ class DiscordBot:
         if not await self._introduced(stop):
             return
         async with asyncio.TaskGroup() as tasks:
-            if self._runs_desk:
-                tasks.create_task(self.desk.run(stop))
+            if self._runs_worker:
+                tasks.create_task(self.answer_worker.run(stop))
             tasks.create_task(self.gateway.run(stop))
             tasks.create_task(self.catching_up.run(stop))
             tasks.create_task(self._keep_house(stop))
@@ -113,12 +115,14 @@ class DiscordBot:
 
 
 @asynccontextmanager
-async def open_discord_bot(engine: Engine, desk: Desk | None = None) -> AsyncIterator[DiscordBot]:
+async def open_discord_bot(
+    engine: Engine, answer_worker: AnswerWorker | None = None
+) -> AsyncIterator[DiscordBot]:
     """The bot of an open engine; everything it holds is closed on exit."""
     async with open_api(engine.settings.discord) as api:
-        bot = DiscordBot(engine, api, desk)
+        bot = DiscordBot(engine, api, answer_worker)
         try:
             yield bot
         finally:
             await bot.app.aclose()
-            bot.desk.leave(bot.platform)
+            bot.answer_worker.leave(bot.platform)

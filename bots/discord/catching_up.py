@@ -40,7 +40,7 @@ class CatchingUp:
         self._engine = engine
         self._platform = platform
         self._app = app
-        self._heard: dict[str, int] = {}  # the newest message by server
+        self._keep: dict[str, int] = {}  # the newest message by server
         self._kept: dict[str, int] = {}
         self._due: set[str] = set()  # servers that a new session is about to tell of
 
@@ -51,10 +51,10 @@ class CatchingUp:
                 self._due |= {str(one.get("id")) for one in data.get("guilds") or ()}
             case "GUILD_CREATE" if str(data.get("id")) in self._due:
                 self._due.discard(str(data.get("id")))
-                self._app.beside.start(self.catch_up(data))
+                self._app.background.start(self.catch_up(data))
             case "MESSAGE_CREATE" if data.get("guild_id"):
                 guild_id = str(data["guild_id"])
-                self._heard[guild_id] = max(self._heard.get(guild_id, 0), int(data["id"]))
+                self._keep[guild_id] = max(self._keep.get(guild_id, 0), int(data["id"]))
             case _:
                 pass
 
@@ -69,7 +69,7 @@ class CatchingUp:
 
     async def note(self) -> None:
         """Keep how far messages were heard."""
-        for guild_id, newest in list(self._heard.items()):
+        for guild_id, newest in list(self._keep.items()):
             if self._kept.get(guild_id) != newest and await self._app.onboarding.is_known(guild_id):
                 await self._engine.limits.put(_key(guild_id), str(newest).encode(), ttl_s=KEPT_S)
                 self._kept[guild_id] = newest
@@ -81,7 +81,7 @@ class CatchingUp:
             return 0
         raw = await self._engine.limits.get(_key(guild_id))
         newest = self._kept[guild_id] = int(raw) if raw else 0
-        self._heard[guild_id] = max(self._heard.get(guild_id, 0), newest)
+        self._keep[guild_id] = max(self._keep.get(guild_id, 0), newest)
         if not newest:  # connected just now: what was said before was not said to the bot
             return 0
         since = max(
@@ -113,7 +113,7 @@ class CatchingUp:
                 return read
             for message in sorted(page, key=lambda one: int(one["id"])):
                 after = int(message["id"])
-                self._heard[guild_id] = max(self._heard.get(guild_id, 0), after)
+                self._keep[guild_id] = max(self._keep.get(guild_id, 0), after)
                 told = {**message, "guild_id": guild_id}
                 await self._app.on_message("MESSAGE_CREATE", told, late=True)
                 read += 1

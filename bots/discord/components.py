@@ -95,7 +95,7 @@ def _contents(reply: Reply, *, note: str = "") -> list[Part]:
 
 
 def _markdown(reply: Reply) -> str:
-    shown = markup.table(reply.heads, reply.rows) if reply.rows else ""
+    shown = markup.table(reply.columns, reply.rows) if reply.rows else ""
     return "\n\n".join(filter(None, [reply.text.strip(), shown]))
 
 

@@ -31,7 +31,7 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """Where messages go: a channel or thread, and the message they reply to, if any."""
 
     channel: str

@@ -59,7 +59,7 @@ class Keeper:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._us = ""
         # Each takes note of the event in memory, and says what is to be kept of it.
-        self._heard: dict[str, Callable[[str, Payload], Work | None]] = {
+        self._keep: dict[str, Callable[[str, Payload], Work | None]] = {
             "CHANNEL_CREATE": self._on_channel,
             "CHANNEL_DELETE": self._on_channel_gone,
             "CHANNEL_UPDATE": self._on_channel,
@@ -96,11 +96,11 @@ class Keeper:
         if name == "READY":
             self._us = _id_of(data.get("user"))
         guild = str((data.get("id") if name in _OF_ITSELF else data.get("guild_id")) or "")
-        heard = self._heard.get(name)
-        if heard is None or not guild:
+        history_update = self._keep.get(name)
+        if history_update is None or not guild:
             return
         async with self._turns[guild]:
-            work = heard(guild, data)
+            work = history_update(guild, data)
             if work is not None:
                 await _surely(name, work)
 

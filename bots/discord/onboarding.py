@@ -16,16 +16,16 @@ from urllib.parse import urlencode
 
 from bots.conversation import Joined
 from bots.discord.adapter import DiscordPlatform
-from bots.discord.directory import Directory, Target
+from bots.discord.directory import Destination, Directory
 from bots.discord.payloads import NAME, Interaction
 from bots.discord.permissions import INVITE, SEND, TEXT, held
 from bots.discord.rest import DiscordApi, DiscordTrouble
-from bots.reception import Reception
+from bots.inbound_handler import InboundHandler
 from bots.replies import Reply
 from engine import clock
 from engine.access.discord_access import VIEW
 from engine.chats.installation_rows import NewInstallation
-from engine.chats.sender_rows import Person, Sighting
+from engine.chats.sender_rows import Person, SenderRef
 from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
 
@@ -57,12 +57,12 @@ class Onboarding:
         engine: Engine,
         platform: DiscordPlatform,
         directory: Directory,
-        reception: Reception,
+        inbound_handler: InboundHandler,
     ) -> None:
         self._engine = engine
         self._platform = platform
         self._directory = directory
-        self._reception = reception
+        self._inbound_handler = inbound_handler
         self._known: dict[str, float] = {}
 
     async def is_known(self, guild_id: str) -> bool:
@@ -89,7 +89,7 @@ class Onboarding:
             burst=EXPLAINED_AT_ONCE,
         )
         if wait_s <= 0:
-            await self._platform.post(Target(channel), Reply(self.explanation(guild_id)))
+            await self._platform.post(Destination(channel), Reply(self.explanation(guild_id)))
 
     # Connecting
 
@@ -103,11 +103,13 @@ class Onboarding:
         name = await install(
             self._engine, self._platform.api, tenant_id, told.guild, by=told.person
         )
-        met = await self._engine.chats.senders.meet(Sighting(NAME, told.guild, told.person))
+        sender = await self._engine.chats.senders.meet(SenderRef(NAME, told.guild, told.person))
         person = Person(told.name, is_full_member=True, is_admin=True)
-        await self._engine.chats.senders.learn_person(met, person)
+        await self._engine.chats.senders.learn_person(sender, person)
         if told.where.place == "channel":
-            await self._reception.joined(Joined(NAME, told.guild, told.where.channel, told.person))
+            await self._inbound_handler.joined(
+                Joined(NAME, told.guild, told.where.channel, told.person)
+            )
         return (
             f"**{name}** is connected. `/kb-admin setup` sets a channel up; `/kb help` says more."
         )

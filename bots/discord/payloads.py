@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from bots.conversation import Inbound, Kind, Place, Pressed, Said
+from bots.conversation import InboundMessage, Kind, Place, Pressed, Said
 from bots.discord import components, markup, tree
 from bots.discord.directory import Where
 from bots.discord.permissions import DIRECT, GROUP, THREADS, is_manager
@@ -73,7 +73,7 @@ def read_message(
     now: datetime,
     kind: Kind = "new",
     channels: Mapping[str, str] | None = None,
-) -> Inbound | None:
+) -> InboundMessage | None:
     """What a message asks for; None where an edit changed no words. `channels`: names by id."""
     author = data.get("author") or {}
     author_id = str(author.get("id") or "")
@@ -84,7 +84,7 @@ def read_message(
     opens = where.in_forum and id_ == where.thread
     if opens:  # a post in a forum: its title is the question, so it asks by its place
         text = f"{where.title.rstrip('?!. ')}?\n\n{text}".strip()
-    return Inbound(
+    return InboundMessage(
         platform=NAME,
         workspace=workspace,
         channel=where.channel,

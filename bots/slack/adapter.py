@@ -8,15 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from bots.platform import Spot, Undelivered
+from bots.platform import ReplyTarget, Undelivered
 from bots.replies import Reply, Source, one_line, queued, quote
 from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
-from bots.slack.screen import BLOCKS_REFUSED, SlackScreen, metadata, whisper
+from bots.slack.streaming import BLOCKS_REFUSED, SlackStreamingReply, metadata, whisper
 from engine import clock
 from engine.chats.installation_rows import Installed
 from engine.chats.post_rows import PostInfo
-from engine.chats.sender_rows import Met, Person
+from engine.chats.sender_rows import Person, Sender
 from engine.engine import Engine
 from engine.errors import NotFound
 
@@ -41,25 +41,25 @@ class SlackPlatform:
         self._known: dict[str, tuple[float, Installed]] = {}
         self.connection: Callable[[], str] = lambda: "events come over HTTP"
 
-    async def installed(self, met: Met) -> Installed:
+    async def installed(self, sender: Sender) -> Installed:
         """The installation that speaks in a workspace; `Undelivered` where there is none any more."""
-        known = self._known.get(met.workspace_id)
+        known = self._known.get(sender.workspace_id)
         if known is not None and time.monotonic() - known[0] < CACHED_S:
             return known[1]
         try:
-            found = await self._engine.chats.installations.of(met)
+            found = await self._engine.chats.installations.of(sender)
         except NotFound as error:
             raise Undelivered(str(error)) from None
-        self._known[met.workspace_id] = (time.monotonic(), found)
+        self._known[sender.workspace_id] = (time.monotonic(), found)
         return found
 
     def forget(self) -> None:
         """An installation changed."""
         self._known.clear()
 
-    async def call(self, met: Met, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def call(self, sender: Sender, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
         """A call in a workspace; a token that was revoked pauses the installation."""
-        installed = await self.installed(met)
+        installed = await self.installed(sender)
         try:
             return await self.api.call(installed.token, method, **arguments)
         except SlackTrouble as trouble:
@@ -72,36 +72,36 @@ class SlackPlatform:
 
     # What is known of who asks, and where
 
-    async def learn(self, spot: Spot) -> None:
+    async def learn(self, target: ReplyTarget) -> None:
         """Ask Slack for whom and what is not known since yesterday; what it refuses stays unknown."""
-        stale = await self._engine.chats.senders.stale(spot.met)
+        stale = await self._engine.chats.senders.stale(target.sender)
         with contextlib.suppress(SlackTrouble):
             if stale.person:
-                person = await self.person(spot)
+                person = await self.person(target)
                 if person is not None:
-                    await self._engine.chats.senders.learn_person(spot.met, person)
-        if stale.channel and spot.met.channel_id is not None:
+                    await self._engine.chats.senders.learn_person(target.sender, person)
+        if stale.channel and target.sender.channel_id is not None:
             try:
-                await self.learn_channel(spot)
+                await self.learn_channel(target)
             except SlackTrouble as trouble:
                 log.warning("a channel's members are unknown: %s", trouble)
 
-    async def person(self, spot: Spot) -> Person | None:
+    async def person(self, target: ReplyTarget) -> Person | None:
         """What Slack says of who wrote."""
-        found = await self.call(spot.met, "users.info", user=spot.person)
-        return read_person(found.get("user") or {}, spot.workspace)
+        found = await self.call(target.sender, "users.info", user=target.person)
+        return read_person(found.get("user") or {}, target.workspace)
 
-    async def learn_channel(self, spot: Spot) -> None:
+    async def learn_channel(self, target: ReplyTarget) -> None:
         """A channel's name, whether it is public, and all of its people."""
-        met, channel, asked_at = spot.met, spot.channel, clock.now()
-        info = (await self.call(met, "conversations.info", channel=channel)).get("channel") or {}
-        members = await self._members(spot)
+        sender, channel, asked_at = target.sender, target.channel, clock.now()
+        info = (await self.call(sender, "conversations.info", channel=channel)).get("channel") or {}
+        members = await self._members(target)
         if members is None:
             return
-        unknown = await self._engine.chats.senders.unknown_people(met, members)
-        people = await self._people(spot, unknown)
+        unknown = await self._engine.chats.senders.unknown_people(sender, members)
+        people = await self._people(target, unknown)
         await self._engine.chats.senders.learn_channel(
-            met,
+            sender,
             name=str(info.get("name") or channel),
             is_public=bool(info.get("is_channel")) and not info.get("is_private"),
             members=members,
@@ -110,15 +110,15 @@ class SlackPlatform:
             asked_at=asked_at,
         )
 
-    async def _members(self, spot: Spot) -> list[str] | None:
+    async def _members(self, target: ReplyTarget) -> list[str] | None:
         """Everyone in a channel, or None where they are too many to know them all."""
         members: list[str] = []
         cursor = ""
         for _ in range(MEMBERS_PAGES):
             page = await self.call(
-                spot.met,
+                target.sender,
                 "conversations.members",
-                channel=spot.channel,
+                channel=target.channel,
                 limit=MEMBERS_PAGE,
                 cursor=cursor or None,
             )
@@ -129,63 +129,69 @@ class SlackPlatform:
         log.warning("a channel has more members than can be known")
         return None
 
-    async def _people(self, spot: Spot, wanted: list[str]) -> dict[str, Person | None]:
+    async def _people(self, target: ReplyTarget, wanted: list[str]) -> dict[str, Person | None]:
         """What Slack says of each; None for bots."""
         found: dict[str, Person | None] = {}
         cursor = ""
         while len(wanted) > ONE_BY_ONE:
             page = await self.call(
-                spot.met, "users.list", limit=200, cursor=cursor or None, team_id=spot.workspace
+                target.sender,
+                "users.list",
+                limit=200,
+                cursor=cursor or None,
+                team_id=target.workspace,
             )
             for user in page.get("members") or []:
                 if user.get("id") in wanted:
-                    found[user["id"]] = read_person(user, spot.workspace)
+                    found[user["id"]] = read_person(user, target.workspace)
             cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
                 break
         for id_ in wanted:
             if id_ not in found:  # people of other organisations are in no list
-                user = (await self.call(spot.met, "users.info", user=id_)).get("user") or {}
-                found[id_] = read_person(user, spot.workspace)
+                user = (await self.call(target.sender, "users.info", user=id_)).get("user") or {}
+                found[id_] = read_person(user, target.workspace)
         return found
 
     # Saying things
 
-    async def show_seen(self, spot: Spot, *, ahead: int) -> None:
+    async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Eyes on the question, and a status where the answer will be."""
-        if spot.message_id and not spot.is_direct:
+        if target.message_id and not target.is_direct:
             with contextlib.suppress(SlackTrouble):
                 await self.call(
-                    spot.met,
+                    target.sender,
                     "reactions.add",
-                    channel=spot.channel,
-                    timestamp=spot.message_id,
+                    channel=target.channel,
+                    timestamp=target.message_id,
                     name="eyes",
                 )
-        if spot.thread and (spot.is_direct or ahead):
+        if target.thread and (target.is_direct or ahead):
             status = queued(ahead) if ahead else "is looking it up…"
             await self.call(
-                spot.met,
+                target.sender,
                 "assistant.threads.setStatus",
-                channel_id=spot.channel,
-                thread_ts=spot.thread,
+                channel_id=target.channel,
+                thread_ts=target.thread,
                 status=status,
             )
 
-    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> LateScreen:
+    def open_streaming_reply(
+        self, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> LateStreamingReply:
         """The message of an answer."""
-        return LateScreen(self, post, spot, again=again)
+        return LateStreamingReply(self, post, target, again=again)
 
-    async def say(self, spot: Spot, reply: Reply) -> str:
+    async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """A message in the thread."""
         text, rendered = blocks.render(reply)
         posted = await self._with_blocks(
             rendered,
             lambda some: self.call(
-                spot.met,
+                target.sender,
                 "chat.postMessage",
-                channel=spot.channel,
-                thread_ts=spot.thread or None,
+                channel=target.channel,
+                thread_ts=target.thread or None,
                 text=text,
                 blocks=some or None,
                 unfurl_links=False,
@@ -195,21 +201,21 @@ class SlackPlatform:
         )
         return str(posted.get("ts", ""))
 
-    async def whisper(self, spot: Spot, reply: Reply) -> None:
+    async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
         """For one person's eyes."""
-        installed = await self.installed(spot.met)
+        installed = await self.installed(target.sender)
         text, rendered = blocks.render(reply)
-        await whisper(self.api, installed.token, spot, text, rendered)
+        await whisper(self.api, installed.token, target, text, rendered)
 
-    async def replace(self, spot: Spot, message_id: str, reply: Reply) -> None:
+    async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
         """Other words in a message of ours."""
         text, rendered = blocks.render(reply)
         await self._with_blocks(
             rendered,
             lambda some: self.call(
-                spot.met,
+                target.sender,
                 "chat.update",
-                channel=spot.channel,
+                channel=target.channel,
                 ts=message_id,
                 text=text,
                 blocks=some or None,
@@ -228,39 +234,39 @@ class SlackPlatform:
                 raise
             return await show([])
 
-    async def remove(self, spot: Spot, message_id: str) -> None:
+    async def remove(self, target: ReplyTarget, message_id: str) -> None:
         """Take a message of ours away."""
         try:
-            await self.call(spot.met, "chat.delete", channel=spot.channel, ts=message_id)
+            await self.call(target.sender, "chat.delete", channel=target.channel, ts=message_id)
         except SlackTrouble as trouble:
             if trouble.code != "message_not_found":
                 raise
 
-    async def nod(self, spot: Spot, message_id: str) -> None:
+    async def nod(self, target: ReplyTarget, message_id: str) -> None:
         """A reaction."""
         with contextlib.suppress(SlackTrouble):
             await self.call(
-                spot.met,
+                target.sender,
                 "reactions.add",
-                channel=spot.channel,
+                channel=target.channel,
                 timestamp=message_id,
                 name="slightly_smiling_face",
             )
 
     async def search_live(
-        self, spot: Spot, question: str, *, all_are_members: bool
+        self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[Source]:
         """Slack's Real-Time Search, where the app may keep no messages.
 
         It answers with what who asks may read, and only on the word of the event they wrote. What
         it finds in public channels every full member may read, so only those may be shown it.
         """
-        token = spot.details.get("action_token", "")
-        installed = await self.installed(spot.met)
+        token = target.details.get("action_token", "")
+        installed = await self.installed(target.sender)
         if installed.reading != "live" or not token or not all_are_members:
             return []
         answer = await self.call(
-            spot.met,
+            target.sender,
             "assistant.search.context",
             query=question[:500],
             action_token=token,
@@ -270,18 +276,18 @@ class SlackPlatform:
         )
         return read_found(answer)
 
-    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+    async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Token, scopes, connection, and whether it is known who is in the channel."""
         rows = [("Slack", "well"), ("events", self.connection())]
         try:
-            installed = await self.installed(spot.met)
+            installed = await self.installed(target.sender)
             await self.api.call(installed.token, "auth.test")
         except Undelivered as trouble:
             rows[0] = ("Slack", str(trouble))
         if scopes := self.missing_scopes():
             rows.append(("scopes", f"missing: {', '.join(scopes)}; install the app again"))
-        if spot.met.channel_id is not None:
-            stale = await self._engine.chats.senders.stale(spot.met)
+        if target.sender.channel_id is not None:
+            stale = await self._engine.chats.senders.stale(target.sender)
             known = "asked of Slack at the next question" if stale.channel else "known"
             rows.append(("who is in this channel", known))
         return rows
@@ -290,18 +296,18 @@ class SlackPlatform:
         """The scopes Slack has asked for since the start, and those the manifest has besides."""
         return sorted({s for needed in self.api.missing.values() for s in needed.split(",") if s})
 
-    async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
+    async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Author and text of a thread, with names where they are known."""
         page = await self.call(
-            spot.met,
+            target.sender,
             "conversations.replies",
-            channel=spot.channel,
-            ts=spot.thread,
+            channel=target.channel,
+            ts=target.thread,
             limit=THREAD_MESSAGES,
         )
         messages = [m for m in page.get("messages") or [] if m.get("text")]
         subjects = {str(m.get("user", "")) for m in messages}
-        names = await self._engine.chats.senders.names_of(spot.met, subjects)
+        names = await self._engine.chats.senders.names_of(target.sender, subjects)
         said = []
         for message in messages:
             text, _, _ = markup.read_text(str(message["text"]))
@@ -309,15 +315,15 @@ class SlackPlatform:
             said.append((names.get(user) or message.get("username") or user or "somebody", text))
         return said
 
-    async def find_message(self, post: PostInfo, spot: Spot) -> str:
+    async def find_message(self, post: PostInfo, target: ReplyTarget) -> str:
         """A reply of ours in the thread that an earlier attempt left: marked, or a stream."""
-        installed = await self.installed(spot.met)
+        installed = await self.installed(target.sender)
         try:
             page = await self.call(
-                spot.met,
+                target.sender,
                 "conversations.replies",
-                channel=spot.channel,
-                ts=spot.thread,
+                channel=target.channel,
+                ts=target.thread,
                 oldest=post.question_id or None,
                 limit=THREAD_MESSAGES,
                 include_all_metadata=True,
@@ -326,7 +332,9 @@ class SlackPlatform:
             if trouble.retry_in_s is not None:
                 raise
             return ""
-        taken = await self._engine.chats.posts.messages_in(spot.met, spot.channel, spot.thread)
+        taken = await self._engine.chats.posts.messages_in(
+            target.sender, target.channel, target.thread
+        )
         for message in page.get("messages") or []:
             if message.get("user") != installed.bot_user_id or message["ts"] in taken:
                 continue
@@ -338,36 +346,38 @@ class SlackPlatform:
         return ""
 
 
-class LateScreen:
+class LateStreamingReply:
     """A `SlackScreen` that looks its token up when it is first needed."""
 
-    def __init__(self, platform: SlackPlatform, post: PostInfo, spot: Spot, *, again: bool) -> None:
+    def __init__(
+        self, platform: SlackPlatform, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> None:
         self._platform = platform
         self._post = post
-        self._spot = spot
+        self._target = target
         self._again = again
-        self._screen: SlackScreen | None = None
+        self._streaming: SlackStreamingReply | None = None
 
-    async def _opened(self) -> SlackScreen:
-        if self._screen is None:
-            installed = await self._platform.installed(self._post.met)
+    async def _opened(self) -> SlackStreamingReply:
+        if self._streaming is None:
+            installed = await self._platform.installed(self._post.sender)
             chat = self._platform._engine.chats  # noqa: SLF001 (its own platform)
 
             async def note(message_id: str) -> None:
                 await chat.posts.note_message(self._post.id, message_id)
 
             async def find() -> str:
-                return await self._platform.find_message(self._post, self._spot)
+                return await self._platform.find_message(self._post, self._target)
 
-            self._screen = SlackScreen(
+            self._streaming = SlackStreamingReply(
                 self._platform.api,
                 installed.token,
                 self._post,
-                self._spot,
+                self._target,
                 note=note,
-                find=find if self._again and self._spot.thread else None,
+                find=find if self._again and self._target.thread else None,
             )
-        return self._screen
+        return self._streaming
 
     async def step(self, title: str) -> None:
         """See `Screen`."""

@@ -16,20 +16,20 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.authorization import AuthorizeResult
 
 from bots import replies
-from bots.beside import Beside
-from bots.conversation import Ask, Inbound, Joined, Pressed, Said
-from bots.desk import Desk
-from bots.platform import Spot
-from bots.reception import Reception
+from bots.answer_worker import AnswerWorker
+from bots.background import BackgroundTasks
+from bots.conversation import Ask, InboundMessage, Joined, Pressed, Said
+from bots.inbound_handler import InboundHandler
+from bots.platform import ReplyTarget
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
-from bots.slack.history import Keeper, channel_of, read_heard
+from bots.slack.history import Keeper, channel_of, read_history_update
 from bots.slack.payloads import Gone, Opened, Whose
 from engine import clock
-from engine.chats.arrivals import Heard
 from engine.chats.callers import Caller
+from engine.chats.inbound import HistoryUpdate
 from engine.chats.installation_rows import Installed
-from engine.chats.sender_rows import Met, Sighting
+from engine.chats.sender_rows import Sender, SenderRef
 from engine.commands.table import parse
 from engine.engine import Engine
 from engine.errors import EngineError, InvalidInput, NotFound
@@ -44,13 +44,15 @@ CACHED_S = 30.0
 class SlackApp:
     """Listeners over one engine. `bolt` is dispatched to by Socket Mode or by the HTTP host."""
 
-    def __init__(self, engine: Engine, platform: SlackPlatform, desk: Desk) -> None:
+    def __init__(
+        self, engine: Engine, platform: SlackPlatform, answer_worker: AnswerWorker
+    ) -> None:
         self._engine = engine
         self._platform = platform
-        self._desk = desk
-        self._reception = Reception(engine, desk.wake)
+        self._answer_worker = answer_worker
+        self._inbound_handler = InboundHandler(engine, answer_worker.wake)
         self._keeper = Keeper(engine, self._learn_anew)
-        self._beside = Beside()
+        self._background = BackgroundTasks()
         self._installed: dict[tuple[str, str], tuple[float, Installed]] = {}
         self.last_event_at: float | None = None  # monotonic
         self.bolt = self._build()
@@ -119,7 +121,7 @@ class SlackApp:
 
     async def aclose(self) -> None:
         """Let what runs beside end."""
-        await self._beside.aclose(within_s=2)
+        await self._background.aclose(within_s=2)
 
     # Listeners
 
@@ -128,51 +130,55 @@ class SlackApp:
         told = body.get("event") or {}
         following = await self._keeper.hear(told, whose)
         if following is not None:
-            self._beside.start(following())
-        heard = read_heard(told, whose)
+            self._background.start(following())
+        history_update = read_history_update(told, whose)
         event = payloads.read_event(told, whose, now=clock.now())
         match event:
-            case Inbound():
-                await self._heard(event, heard, payloads.read_action_token(told))
-            case None if heard:
-                await self._keeper.keep(heard, whose, channel_of(told))
+            case InboundMessage():
+                await self._keep(event, history_update, payloads.read_action_token(told))
+            case None if history_update:
+                await self._keeper.keep(history_update, whose, channel_of(told))
             case Joined():
-                await self._reception.joined(event)
+                await self._inbound_handler.joined(event)
             case Gone():
                 await self._engine.chats.installations.pause(
                     payloads.NAME, team_id=event.team_id, enterprise_id=event.enterprise_id
                 )
                 self.forget()
             case Opened():
-                self._beside.start(self._show_home(event, whose))
+                self._background.start(self._show_home(event, whose))
             case _:
                 pass
 
     async def _learn_anew(self, whose: Whose, channel: str) -> None:
         """Ask Slack who is in a channel now."""
-        met = await self._engine.chats.senders.meet(
-            Sighting(payloads.NAME, whose.team_id, whose.bot_user_id, channel, whose.enterprise_id)
+        sender = await self._engine.chats.senders.meet(
+            SenderRef(payloads.NAME, whose.team_id, whose.bot_user_id, channel, whose.enterprise_id)
         )
-        spot = Spot(payloads.NAME, whose.team_id, channel, whose.bot_user_id, met)
-        await self._platform.learn_channel(spot)
+        target = ReplyTarget(payloads.NAME, whose.team_id, channel, whose.bot_user_id, sender)
+        await self._platform.learn_channel(target)
 
-    async def _heard(self, message: Inbound, heard: Heard, action_token: str) -> None:
+    async def _keep(
+        self, message: InboundMessage, history_update: HistoryUpdate, action_token: str
+    ) -> None:
         details = {"author_team": message.author_team}
         if action_token:
             details["action_token"] = action_token
-        decision, accepted = await self._reception.message(message, details, heard=heard)
+        decision, accepted = await self._inbound_handler.message(
+            message, details, history_update=history_update
+        )
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
-            spot = Spot(
+            target = ReplyTarget(
                 message.platform,
                 message.workspace,
                 message.channel,
                 message.author,
-                accepted.met,
+                accepted.sender,
                 thread=message.thread or message.message_id,
                 message_id=message.message_id,
                 is_direct=message.place == "direct",
             )
-            self._desk.show_seen(spot, ahead=accepted.ahead)
+            self._answer_worker.show_seen(target, ahead=accepted.ahead)
 
     async def _on_command(
         self, ack: AsyncAck, body: dict[str, Any], context: AsyncBoltContext
@@ -180,9 +186,9 @@ class SlackApp:
         said = payloads.read_command(body, _whose(context))
         if _is_setup(said) and (trigger := body.get("trigger_id")):
             await ack()
-            self._beside.start(self._open_setup(said, str(trigger)))
+            self._background.start(self._open_setup(said, str(trigger)))
             return
-        accepted = await self._reception.said(said)
+        accepted = await self._inbound_handler.said(said)
         # The first sign; the answer comes over the response_url.
         await ack(LOOKING) if accepted is not None else await ack()
 
@@ -196,27 +202,27 @@ class SlackApp:
         trigger = str(body.get("trigger_id", ""))
         if trigger and pressed.action == replies.RATE_DOWN:
             pressed.details["form"] = "yes"
-            self._beside.start(self._open_view(pressed, trigger, self._reason_form(pressed)))
+            self._background.start(self._open_view(pressed, trigger, self._reason_form(pressed)))
         if trigger and pressed.action == replies.BIND and body.get("type") == "block_actions":
             await ack()
-            self._beside.start(self._open_setup(pressed, trigger))
+            self._background.start(self._open_setup(pressed, trigger))
             return
-        await self._reception.pressed(pressed)
+        await self._inbound_handler.pressed(pressed)
         await ack()
 
     # Forms
 
     async def _open_setup(self, said: Said | Pressed, trigger: str) -> None:
         """A form at once, filled when what goes into it is known; for admins only."""
-        met = await self._meet(said)
-        installed = await self._platform.installed(met)
+        sender = await self._meet(said)
+        installed = await self._platform.installed(sender)
         opened = await self._platform.api.call(
             installed.token, "views.open", trigger_id=trigger, view=views.loading("Set up")
         )
         view_id = str((opened.get("view") or {}).get("id", ""))
-        spot = Spot(said.platform, said.workspace, said.channel, said.person, met)
-        await self._platform.learn(spot)
-        caller = await self._engine.chats.senders.caller(met)
+        target = ReplyTarget(said.platform, said.workspace, said.channel, said.person, sender)
+        await self._platform.learn(target)
+        caller = await self._engine.chats.senders.caller(sender)
         view = await self._setup_form(caller, said.channel)
         await self._platform.api.call(installed.token, "views.update", view_id=view_id, view=view)
 
@@ -227,11 +233,11 @@ class SlackApp:
         except EngineError:
             view["blocks"] = views.setup_refused()
             return view
-        channel = await self._engine.chats.senders.channel(caller.met)
+        channel = await self._engine.chats.senders.channel(caller.sender)
         if channel is None:
             view["blocks"] = views.setup_elsewhere()
             return view
-        behaviour = await self._engine.chats.senders.behaviour(caller.met)
+        behaviour = await self._engine.chats.senders.behaviour(caller.sender)
         names = [kb.name for kb in kbs]
         bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
         return views.setup_form(names, channel_id, channel.name, kb=bound, mode=behaviour.mode)
@@ -244,43 +250,43 @@ class SlackApp:
         installed = await self._platform.installed(await self._meet(pressed))
         await self._platform.api.call(installed.token, "views.open", trigger_id=trigger, view=view)
 
-    async def _meet(self, said: Said | Pressed) -> Met:
+    async def _meet(self, said: Said | Pressed) -> Sender:
         channel = "" if said.place == "direct" else said.channel
         return await self._engine.chats.senders.meet(
-            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise)
+            SenderRef(said.platform, said.workspace, said.person, channel, said.enterprise)
         )
 
     # The home
 
     async def _show_home(self, opened: Opened, whose: Whose) -> None:
-        met = await self._engine.chats.senders.meet(
-            Sighting(payloads.NAME, whose.team_id, opened.person, "", whose.enterprise_id)
+        sender = await self._engine.chats.senders.meet(
+            SenderRef(payloads.NAME, whose.team_id, opened.person, "", whose.enterprise_id)
         )
-        spot = Spot(payloads.NAME, whose.team_id, opened.channel, opened.person, met)
+        target = ReplyTarget(payloads.NAME, whose.team_id, opened.channel, opened.person, sender)
         if opened.tab == "messages":
             await self._platform.call(
-                met,
+                sender,
                 "assistant.threads.setSuggestedPrompts",
                 channel_id=opened.channel,
                 prompts=views.prompts(),
             )
             return
-        await self._platform.learn(spot)
-        caller = await self._engine.chats.senders.caller(met)
+        await self._platform.learn(target)
+        caller = await self._engine.chats.senders.caller(sender)
         kbs = await self._engine.knowledge_bases.list_readable(caller.principal)
         health: list[tuple[str, str]] = []
         if caller.is_admin:
             health = list((await self._engine.operations.health()).items()) + self.health()
         await self._platform.call(
-            met,
+            sender,
             "views.publish",
             user_id=opened.person,
             view=views.home(
                 views.Home(
                     name=caller.principal.name,
-                    linked_to=await self._engine.chats.senders.linked_member(met),
+                    linked_to=await self._engine.chats.senders.linked_member(sender),
                     kbs=[(kb.name, kb.document_count) for kb in kbs],
-                    recent=await self._engine.chats.posts.recent(met),
+                    recent=await self._engine.chats.posts.recent(sender),
                     command=self._platform.command,
                     is_admin=caller.is_admin,
                     health=health,

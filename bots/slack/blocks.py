@@ -43,7 +43,7 @@ def render(reply: Reply) -> tuple[str, list[Block]]:
     elif text.strip():
         blocks.append({"type": "markdown", "text": text[:MARKDOWN_MAX]})
     if reply.rows:
-        blocks.append(_table(reply.heads, reply.rows))
+        blocks.append(_table(reply.columns, reply.rows))
     if reply.sources:
         blocks.append(_context(_source_lines(reply.sources)))
     if reply.note:
@@ -114,8 +114,8 @@ def _context(lines: Sequence[str]) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": "\n".join(lines)}]}
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
-    shown = [list(heads), *map(list, rows)] if any(heads) else [*map(list, rows)]
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
+    shown = [list(columns), *map(list, rows)] if any(columns) else [*map(list, rows)]
     return {
         "type": "table",
         "rows": [[_cell(value) for value in row] for row in shown[:ROWS_MAX]],

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.request.async_request import AsyncBoltRequest
 
-from bots.desk import Desk
+from bots.answer_worker import AnswerWorker
 from bots.slack import installing, manifest
 from bots.slack.adapter import SlackPlatform
 from bots.slack.app import SlackApp
@@ -53,15 +53,17 @@ class HttpAnswer:
 class SlackBot:
     """See the module. Get one from `open_slack_bot`. A desk that is given is run by its owner."""
 
-    def __init__(self, engine: Engine, api: SlackApi, desk: Desk | None = None) -> None:
+    def __init__(
+        self, engine: Engine, api: SlackApi, answer_worker: AnswerWorker | None = None
+    ) -> None:
         self._engine = engine
         self._settings = engine.settings
         self.api = api
         self.platform = SlackPlatform(engine, api)
-        self._runs_desk = desk is None
-        self.desk = desk or Desk(engine, {})
-        self.desk.serve(self.platform)
-        self.app = SlackApp(engine, self.platform, self.desk)
+        self._runs_worker = answer_worker is None
+        self.answer_worker = answer_worker or AnswerWorker(engine, {})
+        self.answer_worker.serve(self.platform)
+        self.app = SlackApp(engine, self.platform, self.answer_worker)
         self.connected = asyncio.Event()
         self.platform.connection = self._connection
         self._connected_since: float | None = None
@@ -70,8 +72,8 @@ class SlackBot:
         """Connect, answer, and keep house, until `stop`."""
         await self.introduce()
         async with asyncio.TaskGroup() as tasks:
-            if self._runs_desk:
-                tasks.create_task(self.desk.run(stop))
+            if self._runs_worker:
+                tasks.create_task(self.answer_worker.run(stop))
             tasks.create_task(self._keep_house(stop))
             if self._settings.slack.app_token.get_secret_value():
                 tasks.create_task(self._listen(stop))
@@ -252,11 +254,13 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def open_slack_bot(engine: Engine, desk: Desk | None = None) -> AsyncIterator[SlackBot]:
+async def open_slack_bot(
+    engine: Engine, answer_worker: AnswerWorker | None = None
+) -> AsyncIterator[SlackBot]:
     """The bot of an open engine; everything it holds is closed on exit."""
     async with open_api(engine.settings.slack) as api:
-        bot = SlackBot(engine, api, desk)
+        bot = SlackBot(engine, api, answer_worker)
         try:
             yield bot
         finally:
-            bot.desk.leave(bot.platform)
+            bot.answer_worker.leave(bot.platform)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bots.slack.payloads import NAME, Whose
-from engine.chats.arrivals import Heard
 from engine.chats.channels import Place
+from engine.chats.inbound import HistoryUpdate
 from engine.chats.slack_messages import is_gone, to_message, to_person
 from engine.engine import Engine
 from engine.errors import NotFound
@@ -106,41 +106,41 @@ class Keeper:
             return None
         return self._again(whose, channel)
 
-    async def keep(self, heard: Heard, whose: Whose, channel: str) -> None:
+    async def keep(self, history_update: HistoryUpdate, whose: Whose, channel: str) -> None:
         """Keep what asks nothing of the bot: a link that was unfurled, say."""
         history = self._engine.chats.history
         try:
             place = await history.kept_place(NAME, whose.team_id, channel)
             if place is None:
                 return
-            if heard.messages:
-                await history.store(place, channel, heard.messages)
-            if heard.deleted:
-                await history.delete(place, channel, heard.deleted)
+            if history_update.messages:
+                await history.store(place, channel, history_update.messages)
+            if history_update.deleted:
+                await history.delete(place, channel, history_update.deleted)
         except NotFound:
             pass
 
 
-def read_heard(event: Mapping[str, Any], whose: Whose) -> Heard:
+def read_history_update(event: Mapping[str, Any], whose: Whose) -> HistoryUpdate:
     """What a channel's history takes from a message's event, where it is kept."""
     is_talk = str(event.get("channel_type", "")) in _TALK and not channel_of(event).startswith("D")
     if event.get("type") != "message" or not is_talk:
-        return Heard()  # a mention comes as a message too
+        return HistoryUpdate()  # a mention comes as a message too
     subtype = str(event.get("subtype", ""))
     if subtype == "message_deleted":
         # `ts` is the event's own (dust #10296).
         return _gone(event.get("deleted_ts"))
     raw = event.get("message") if subtype == "message_changed" else event
     if not isinstance(raw, Mapping) or raw.get("user") == whose.bot_user_id:
-        return Heard()  # of our own nothing, or the bot would cite itself
+        return HistoryUpdate()  # of our own nothing, or the bot would cite itself
     if is_gone(raw):
         return _gone(raw.get("ts"))
     message = to_message(raw)
-    return Heard() if message is None else Heard([message])
+    return HistoryUpdate() if message is None else HistoryUpdate([message])
 
 
-def _gone(ts: object) -> Heard:
-    return Heard(deleted=[str(ts)]) if ts else Heard()
+def _gone(ts: object) -> HistoryUpdate:
+    return HistoryUpdate(deleted=[str(ts)]) if ts else HistoryUpdate()
 
 
 def channel_of(event: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from bots import replies
-from bots.conversation import Inbound, Joined, Kind, Place, Pressed, Said
+from bots.conversation import InboundMessage, Joined, Kind, Place, Pressed, Said
 from bots.slack import blocks, markup
 
 NAME = "slack"
@@ -44,7 +44,7 @@ class Opened:
     tab: Literal["home", "messages"]
 
 
-Event = Inbound | Joined | Gone | Opened
+Event = InboundMessage | Joined | Gone | Opened
 
 
 def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Event | None:
@@ -64,7 +64,7 @@ def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Even
             return None
 
 
-def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> Inbound | None:
+def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMessage | None:
     subtype = event.get("subtype")
     kind: Kind = "new"
     said: Mapping[str, Any] = event
@@ -86,7 +86,7 @@ def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> Inbound |
     text, calls_bot, calls_others = markup.read_text(
         str(said.get("text", "")), bot_user_id=whose.bot_user_id
     )
-    return Inbound(
+    return InboundMessage(
         platform=NAME,
         workspace=whose.team_id,
         channel=str(event.get("channel", "")),

@@ -43,7 +43,7 @@ class SearchDefaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class SearchFilters:
     """What the caller wants left out besides what may not be seen; None means no restriction."""
 
     document_ids: Collection[str] | None = None
@@ -136,7 +136,7 @@ async def load_scope(
     principal: Principal,
     audience: Audience,
     kb_ids: Collection[str] | None,
-    narrowing: Narrowing,
+    filters: SearchFilters,
     branch: str,
 ) -> Scope:
     """The knowledge bases a search covers and the filter it carries; `NotFound` for one it may not."""
@@ -151,13 +151,13 @@ async def load_scope(
         audience,
         kb_ids=list(chosen),
         branch=branch,
-        document_ids=narrowing.document_ids,
-        languages=narrowing.languages,
-        sources=narrowing.sources,
-        tags=narrowing.tags,
-        updated_from=narrowing.updated_from,
-        updated_before=narrowing.updated_before,
-        include_hidden=narrowing.include_hidden,
+        document_ids=filters.document_ids,
+        languages=filters.languages,
+        sources=filters.sources,
+        tags=filters.tags,
+        updated_from=filters.updated_from,
+        updated_before=filters.updated_before,
+        include_hidden=filters.include_hidden,
     )
     tokens = usable_tokens(principal, audience)
     decay = TALK_HALF_LIFE_S if await _are_of_talk(session, chosen) else None

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.access.gate import audience_of_asker, usable_tokens
-from engine.access.search_scope import Narrowing
+from engine.access.search_scope import SearchFilters
 from engine.answers.agent import Budget, Draft, Style, rewrite, write
 from engine.answers.answer import Checked, check_answer, describe_unanswered, quote_answer
 from engine.answers.conversations import (
@@ -68,7 +68,7 @@ class _Turn:
     past: Sequence[PastTurn]
     kb_ids: Collection[str] | None
     mode: SearchMode
-    narrowing: Narrowing | None
+    filters: SearchFilters | None
     toolbox: Toolbox | None = None
     style: Style = field(default_factory=Style)
 
@@ -104,7 +104,7 @@ class Asker:
         conversation_id: str | None = None,
         door: str = "",
         mode: SearchMode = "hybrid",
-        narrowing: Narrowing | None = None,
+        filters: SearchFilters | None = None,
         toolbox: Toolbox | None = None,
         language: str = "",
     ) -> AsyncIterator[AnswerEvent]:
@@ -133,7 +133,7 @@ class Asker:
         alone = toolbox if audience.key == audience_of_asker(principal).key else None
         style = Style(language=language)
         turn = _Turn(
-            principal, audience, question, query, past, kb_ids, mode, narrowing, alone, style
+            principal, audience, question, query, past, kb_ids, mode, filters, alone, style
         )
         yield Searching(query)
         found = await self._search(turn, query)
@@ -211,7 +211,7 @@ class Asker:
         conversation_id: str | None = None,
         door: str = "",
         mode: SearchMode = "hybrid",
-        narrowing: Narrowing | None = None,
+        filters: SearchFilters | None = None,
     ) -> Answer:
         """`ask` for those who only want its end."""
         events = self.ask(
@@ -222,7 +222,7 @@ class Asker:
             conversation_id=conversation_id,
             door=door,
             mode=mode,
-            narrowing=narrowing,
+            filters=filters,
         )
         last: Answer | None = None
         async for event in events:
@@ -250,7 +250,7 @@ class Asker:
             kb_ids=turn.kb_ids,
             limit=HITS,
             mode=turn.mode,
-            narrowing=turn.narrowing,
+            filters=turn.filters,
             passages=3,
             widen=1 if self._model is not None else 0,
         )

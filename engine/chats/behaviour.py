@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.chats.callers import Caller
-from engine.chats.sender_rows import Met, _channel
+from engine.chats.sender_rows import Sender, _channel
 from engine.db.tables import Channel, Workspace
 from engine.domain import Scope
 from engine.errors import InvalidInput
@@ -50,13 +50,13 @@ class Behaviour:
 
 
 async def behaviour_of(
-    session: AsyncSession, met: Met, *, default_threshold: int = 65
+    session: AsyncSession, sender: Sender, *, default_threshold: int = 65
 ) -> Behaviour:
     """What is set for a channel, else for its workspace, else by default."""
-    workspace = await session.get_one(Workspace, met.workspace_id)
+    workspace = await session.get_one(Workspace, sender.workspace_id)
     channel: Mapping[str, Any] = {}
-    if met.channel_id is not None:
-        channel = (await session.get_one(Channel, met.channel_id)).settings
+    if sender.channel_id is not None:
+        channel = (await session.get_one(Channel, sender.channel_id)).settings
     return merge_behaviour(workspace.settings, channel, default_threshold=default_threshold)
 
 
@@ -86,9 +86,9 @@ async def change_behaviour(
     gate.require(caller.principal, Scope.KB_ADMIN)
     row: Channel | Workspace
     if channel_id is None:
-        row = await session.get_one(Workspace, caller.met.workspace_id)
+        row = await session.get_one(Workspace, caller.sender.workspace_id)
     else:
-        row = await _channel(session, caller.met, channel_id)
+        row = await _channel(session, caller.sender, channel_id)
     before = dict(row.settings.get("bot", {}))
     wanted = {k: v for k, v in {**before, **changes}.items() if v is not None}
     try:

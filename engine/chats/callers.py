@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.access.principals import ACTIVE
-from engine.chats.sender_rows import TERMINAL, Met, find_channel
+from engine.chats.sender_rows import TERMINAL, Sender, find_channel
 from engine.db.tables import Channel, Identity, Installation, Membership, Workspace
 from engine.domain import Principal, Role, Scope
 from engine.errors import Forbidden, NotFound
@@ -21,7 +21,7 @@ class Caller:
     """Somebody in a chat: with the tokens they hold, and the role they have in their workspace."""
 
     principal: Principal
-    met: Met
+    sender: Sender
     platform: str = ""
     workspace: str = ""  # the platform's id
     channel: str = ""
@@ -38,7 +38,7 @@ class Caller:
         return self.principal.role in {Role.OWNER, Role.ADMIN}
 
 
-async def caller_of(session: AsyncSession, met: Met) -> Caller:
+async def caller_of(session: AsyncSession, sender: Sender) -> Caller:
     """Who somebody is now: their principal, with the role that is the strongest of what gives one.
 
     That is their membership, being an admin of the platform's workspace (unless that was turned
@@ -46,11 +46,11 @@ async def caller_of(session: AsyncSession, met: Met) -> Caller:
     do, never what they may read.
     """
     principal = await gate.principal_of_identity(
-        session, met.tenant_id, met.identity_id, seen_in=met.channel_id
+        session, sender.tenant_id, sender.identity_id, seen_in=sender.channel_id
     )
-    identity = await session.get_one(Identity, met.identity_id)
-    workspace = await session.get_one(Workspace, met.workspace_id)
-    channel = await session.get(Channel, met.channel_id) if met.channel_id else None
+    identity = await session.get_one(Identity, sender.identity_id)
+    workspace = await session.get_one(Workspace, sender.workspace_id)
+    channel = await session.get(Channel, sender.channel_id) if sender.channel_id else None
     settings = workspace.settings
     given = settings.get("roles", {}).get(identity.id, "")
     role = _stronger(principal.role, Role(given) if given else Role.GUEST)
@@ -60,7 +60,7 @@ async def caller_of(session: AsyncSession, met: Met) -> Caller:
         role = _stronger(role, Role.ADMIN)
     installer = await session.scalar(
         select(Installation.id).where(
-            Installation.tenant_id == met.tenant_id,
+            Installation.tenant_id == sender.tenant_id,
             Installation.platform == workspace.platform,
             Installation.team_id == workspace.external_id,
             Installation.installed_by == identity.subject,
@@ -72,7 +72,7 @@ async def caller_of(session: AsyncSession, met: Met) -> Caller:
     scopes = principal.scopes | gate.ROLE_SCOPES[role]
     return Caller(
         replace(principal, role=role, scopes=scopes),
-        met,
+        sender,
         platform=workspace.platform,
         workspace=workspace.external_id,
         channel=channel.external_id if channel else "",
@@ -103,10 +103,10 @@ async def admin_caller(
         names = ", ".join(sorted(row.name for row in rows)) or "none is connected"
         raise NotFound(f"Which workspace? Name one: {names}.")
     [row] = rows
-    met = Met(principal.tenant_id, row.id, "", None)
+    sender = Sender(principal.tenant_id, row.id, "", None)
     if channel:
-        met = replace(met, channel_id=(await find_channel(session, met, channel)).id)
-    return Caller(principal, met, row.platform, row.external_id)
+        sender = replace(sender, channel_id=(await find_channel(session, sender, channel)).id)
+    return Caller(principal, sender, row.platform, row.external_id)
 
 
 _STRENGTH = (Role.OWNER, Role.ADMIN, Role.CURATOR, Role.MEMBER, Role.GUEST)
@@ -123,10 +123,10 @@ async def give_role(
     gate.require(caller.principal, Scope.KB_ADMIN)
     if role is Role.OWNER:
         raise Forbidden("Owners are made at the command line, not in a chat.")
-    identity = await _person(session, caller.met, person)
+    identity = await _person(session, caller.sender, person)
     if role is not None and not identity.is_full_member and role is not Role.GUEST:
         raise Forbidden(f"{identity.name} is a guest here, and guests can't be given a role.")
-    workspace = await session.get_one(Workspace, caller.met.workspace_id)
+    workspace = await session.get_one(Workspace, caller.sender.workspace_id)
     roles = dict(workspace.settings.get("roles", {}))
     before = roles.pop(identity.id, "")
     if role is not None:
@@ -145,11 +145,11 @@ async def give_role(
 async def list_roles(session: AsyncSession, caller: Caller) -> list[tuple[str, str, str]]:
     """Name, role and why, of everybody who has one in this workspace."""
     gate.require(caller.principal, Scope.KB_ADMIN)
-    workspace = await session.get_one(Workspace, caller.met.workspace_id)
+    workspace = await session.get_one(Workspace, caller.sender.workspace_id)
     given: Mapping[str, str] = workspace.settings.get("roles", {})
     people = await session.scalars(
         select(Identity)
-        .where(Identity.tenant_id == caller.met.tenant_id, Identity.workspace_id == workspace.id)
+        .where(Identity.tenant_id == caller.sender.tenant_id, Identity.workspace_id == workspace.id)
         .where(Identity.id.in_(given) | (Identity.platform_role != ""))
         .order_by(Identity.name)
     )
@@ -163,7 +163,7 @@ async def list_roles(session: AsyncSession, caller: Caller) -> list[tuple[str, s
         select(Identity.name, Membership.role)
         .join(Membership, Membership.user_id == Identity.user_id)
         .where(
-            Membership.tenant_id == caller.met.tenant_id,
+            Membership.tenant_id == caller.sender.tenant_id,
             Identity.workspace_id == workspace.id,
             Membership.role.in_([Role.OWNER, Role.ADMIN, Role.CURATOR]),
         )
@@ -171,11 +171,13 @@ async def list_roles(session: AsyncSession, caller: Caller) -> list[tuple[str, s
     return found + [(name, role, "linked account") for name, role in members]
 
 
-async def _person(session: AsyncSession, met: Met, ref: str) -> Identity:
+async def _person(session: AsyncSession, sender: Sender, ref: str) -> Identity:
     rows = list(
         await session.scalars(
             select(Identity)
-            .where(Identity.tenant_id == met.tenant_id, Identity.workspace_id == met.workspace_id)
+            .where(
+                Identity.tenant_id == sender.tenant_id, Identity.workspace_id == sender.workspace_id
+            )
             .where((Identity.subject == ref) | (Identity.name == ref.removeprefix("@")))
             .limit(2)
         )

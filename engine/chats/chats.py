@@ -17,13 +17,13 @@ from engine.answers.answer_languages import name_of
 from engine.answers.answers import Answers
 from engine.answers.conversations import open_conversation
 from engine.answers.summaries import summarise
-from engine.chats import arrivals
-from engine.chats.arrivals import Arrival, Arriving, Take
+from engine.chats import inbound
 from engine.chats.behaviour import Behaviour
 from engine.chats.callers import Caller
 from engine.chats.confirmations import Confirmations
 from engine.chats.forgetting import SAVED, saved_key
 from engine.chats.history import History
+from engine.chats.inbound import InboundContext, NewInbound, Take
 from engine.chats.installations import Installations
 from engine.chats.post_rows import Accepted, PostInfo
 from engine.chats.posts import Posts
@@ -79,7 +79,7 @@ class Chats:
         # not looked at first. What is true is asked in its transaction.
         self._kept: set[tuple[str, str, str]] = set()
 
-    async def receive(self, new: Arriving, take: Take) -> tuple[Arrival, Accepted | None]:
+    async def receive(self, new: NewInbound, take: Take) -> tuple[InboundContext, Accepted | None]:
         """A message came: keep it where its channel is kept, and take on what `take` makes of it.
 
         One transaction, shared with other messages that come at the same moment; a message that
@@ -87,21 +87,21 @@ class Chats:
         """
         threshold = self._threshold
         place = (new.seen.platform, new.seen.workspace, new.channel)
-        if not new.addressed and not (new.heard and place in self._kept):
+        if not new.addressed and not (new.history_update and place in self._kept):
             with suppress(NotFound):
-                arrival = await self._db.run_read(
-                    lambda session: arrivals.look(session, new, default_threshold=threshold)
+                context = await self._db.run_read(
+                    lambda session: inbound.look(session, new, default_threshold=threshold)
                 )
-                if arrivals.asks_nothing(arrival, new, take):
-                    return arrival, None
-        arrival, accepted = await self._db.run_grouped(
-            lambda session: arrivals.receive(session, new, take, default_threshold=threshold)
+                if inbound.asks_nothing(context, new, take):
+                    return context, None
+        context, accepted = await self._db.run_grouped(
+            lambda session: inbound.receive(session, new, take, default_threshold=threshold)
         )
-        if arrival.kept_in is not None:
+        if context.kept_in is not None:
             self._kept.add(place)
         else:
             self._kept.discard(place)
-        return arrival, accepted
+        return context, accepted
 
     async def ask(
         self, caller: Caller, audience: Audience, post: PostInfo, behaviour: Behaviour
@@ -164,8 +164,8 @@ class Chats:
         if audience.key.startswith("ch:"):
             who = f"ch-{audience.key[3:]}"
         else:
-            who = caller.principal.user_id or f"i-{caller.met.identity_id}"
-        return f"{base}/v/{self._search.sign_link_for(caller.met.tenant_id, who, id)}"
+            who = caller.principal.user_id or f"i-{caller.sender.identity_id}"
+        return f"{base}/v/{self._search.sign_link_for(caller.sender.tenant_id, who, id)}"
 
     async def summarise(self, caller: Caller, said: Sequence[tuple[str, str]]) -> str:
         """A thread in a few sentences, for who could read it themselves.
@@ -192,8 +192,8 @@ class Chats:
         It goes into the knowledge base of the place, whose name is returned. Raises `NotFound`
         where none is bound and `Forbidden` for who may not write there.
         """
-        behaviour = await self.senders.behaviour(caller.met)
-        if not behaviour.kb or caller.met.channel_id is None:
+        behaviour = await self.senders.behaviour(caller.sender)
+        if not behaviour.kb or caller.sender.channel_id is None:
             raise NotFound(
                 "There is no knowledge base to save it in: an admin binds one to this channel."
             )
@@ -206,7 +206,7 @@ class Chats:
             title=title,
             url=url,
             external_id=f"{SAVED}{caller.platform}:{caller.workspace}:{message_id or url}",
-            acl=[gate.channel_token(caller.met.channel_id)],
+            acl=[gate.channel_token(caller.sender.channel_id)],
             details={
                 "author": by,
                 "saved_by": "" if behaviour.anonymous else caller.principal.name,

@@ -6,7 +6,7 @@ import json
 
 from engine import clock
 from engine.chats.callers import Caller
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 from engine.errors import NotFound
 from engine.limits import Limits
 
@@ -22,18 +22,18 @@ class Confirmations:
     async def ask(self, caller: Caller, line: str) -> str:
         """The id under which a command waits a minute for its confirmation by the same person."""
         confirm_id = clock.new_id()
-        stored = {"line": line, "identity": caller.met.identity_id, "channel": caller.channel}
+        stored = {"line": line, "identity": caller.sender.identity_id, "channel": caller.channel}
         await self._limits.put(
-            _key(caller.met, confirm_id), json.dumps(stored).encode(), ttl_s=CONFIRM_S
+            _key(caller.sender, confirm_id), json.dumps(stored).encode(), ttl_s=CONFIRM_S
         )
         return confirm_id
 
     async def take(self, caller: Caller, confirm_id: str) -> str:
         """The command that waits under an id; `NotFound` once its minute is over or for others."""
-        key = _key(caller.met, confirm_id)
+        key = _key(caller.sender, confirm_id)
         raw = await self._limits.get(key)
         stored = json.loads(raw) if raw is not None else {}
-        if stored.get("identity") != caller.met.identity_id:
+        if stored.get("identity") != caller.sender.identity_id:
             raise NotFound(
                 "There is nothing to confirm: only who asked for it can, within a minute."
             )
@@ -41,5 +41,5 @@ class Confirmations:
         return str(stored["line"])
 
 
-def _key(met: Met, confirm_id: str) -> str:
-    return f"{met.tenant_id}:confirm:{confirm_id}"
+def _key(sender: Sender, confirm_id: str) -> str:
+    return f"{sender.tenant_id}:confirm:{confirm_id}"

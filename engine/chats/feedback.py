@@ -31,20 +31,20 @@ async def rate(
     """Keep somebody's opinion of an answer; a later one of theirs replaces it."""
     if rating not in {1, -1}:
         raise InvalidInput("A rating is 1 or -1.", field="rating")
-    post = await post_for(session, caller.met, post_id)
+    post = await post_for(session, caller.sender, post_id)
     if post.turn_id is None:
         raise NotFound("This answer is not known any more.")
     row = await session.scalar(
         select(Feedback).where(
-            Feedback.turn_id == post.turn_id, Feedback.rater == caller.met.identity_id
+            Feedback.turn_id == post.turn_id, Feedback.rater == caller.sender.identity_id
         )
     )
     if row is None:
         row = Feedback(
             id=clock.new_id(),
-            tenant_id=caller.met.tenant_id,
+            tenant_id=caller.sender.tenant_id,
             turn_id=post.turn_id,
-            rater=caller.met.identity_id,
+            rater=caller.sender.identity_id,
             rating=rating,
         )
         session.add(row)

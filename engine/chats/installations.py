@@ -8,7 +8,7 @@ from engine import clock
 from engine.access import gate
 from engine.chats import installation_rows, linking
 from engine.chats.installation_rows import Installed, NewInstallation
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 from engine.db.session import Database
 from engine.domain import Principal, Scope
 from engine.errors import Unauthenticated
@@ -52,11 +52,11 @@ class Installations:
                 enterprise_id=enterprise_id,
             )
 
-    async def of(self, met: Met) -> Installed:
+    async def of(self, sender: Sender) -> Installed:
         """The installation that speaks in a workspace."""
         async with self._db.read() as session:
             return await installation_rows.installation_of(
-                session, self._secrets, met.tenant_id, met.workspace_id
+                session, self._secrets, sender.tenant_id, sender.workspace_id
             )
 
     async def list_all(self) -> list[Installed]:

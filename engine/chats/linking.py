@@ -10,16 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import gate
 from engine.chats.callers import Caller
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 from engine.db.tables import Identity, Tenant, User
 from engine.domain import Principal
 from engine.errors import Conflict, InvalidInput, NotFound
 from engine.secrets import Secrets
 
 
-def link_code(secrets: Secrets, met: Met) -> str:
+def link_code(secrets: Secrets, sender: Sender) -> str:
     """What somebody enters at a door where they are known, to link this account; ten minutes."""
-    payload = f"link:{met.tenant_id}:{met.identity_id}"
+    payload = f"link:{sender.tenant_id}:{sender.identity_id}"
     return secrets.sign("oauth-state", payload, expires_at=clock.now() + LINK_LIFE)
 
 
@@ -43,7 +43,7 @@ async def link_account(
 
 async def unlink_account(session: AsyncSession, caller: Caller) -> bool:
     """Unlink the caller's account; False where it was not linked."""
-    identity = await session.get_one(Identity, caller.met.identity_id)
+    identity = await session.get_one(Identity, caller.sender.identity_id)
     if identity.user_id is None:
         return False
     identity.user_id = None
@@ -51,13 +51,13 @@ async def unlink_account(session: AsyncSession, caller: Caller) -> bool:
     return True
 
 
-async def linked_member(session: AsyncSession, met: Met) -> str:
+async def linked_member(session: AsyncSession, sender: Sender) -> str:
     """The name of the member an account is linked to, or an empty text."""
     row = await session.scalar(
         select(User.name)
         .join(Identity, Identity.user_id == User.id)
         .join(Tenant, Tenant.id == Identity.tenant_id)
-        .where(Identity.id == met.identity_id, Identity.tenant_id == met.tenant_id)
+        .where(Identity.id == sender.identity_id, Identity.tenant_id == sender.tenant_id)
     )
     return row or ""
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.chats.forgetting import scrub_post
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 from engine.db.tables import Identity, Job, Post, Workspace
 from engine.domain import JobState, Lane
 from engine.errors import NotFound
@@ -47,7 +47,7 @@ def answer_kind(platform: str) -> str:
     return f"answer:{platform}"
 
 
-def errand_kind(platform: str) -> str:
+def interaction_kind(platform: str) -> str:
     """The kind of a platform's other jobs: commands, buttons, greetings."""
     return f"errand:{platform}"
 
@@ -57,7 +57,7 @@ class NewQuestion:
     """A question as it is accepted; ids of messages are the platform's."""
 
     platform: str
-    met: Met
+    sender: Sender
     surface: Surface
     channel: str
     question: str
@@ -75,7 +75,7 @@ class Accepted:
 
     post_id: str
     job_id: str
-    met: Met
+    sender: Sender
     is_new: bool
     ahead: int  # questions of the installation that wait before it
 
@@ -86,7 +86,7 @@ class PostInfo:
 
     id: str
     job_id: str
-    met: Met
+    sender: Sender
     platform: str
     workspace: str
     person: str
@@ -125,7 +125,7 @@ _ADD_POST = {
 
 async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     """Take a question on: its post and its job are there once the caller's transaction commits."""
-    tenant_id = new.met.tenant_id
+    tenant_id = new.sender.tenant_id
     kind = answer_kind(new.platform)
     key = f"{kind}:{new.key}"[:200] if new.key else None
     values = {"tenant_id": tenant_id, "kind": kind, "key": key}
@@ -133,7 +133,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     if looked.known is not None:
         known_id = await session.scalar(_post_of(looked.known))
         if known_id is not None:
-            return Accepted(known_id, looked.known, new.met, is_new=False, ahead=0)
+            return Accepted(known_id, looked.known, new.sender, is_new=False, ahead=0)
     post_id = clock.new_id()
     job_id = await enqueue(
         session,
@@ -148,9 +148,9 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
         "id": post_id,
         "tenant_id": tenant_id,
         "job_id": job_id,
-        "workspace_id": new.met.workspace_id,
-        "channel_id": new.met.channel_id,
-        "identity_id": new.met.identity_id,
+        "workspace_id": new.sender.workspace_id,
+        "channel_id": new.sender.channel_id,
+        "identity_id": new.sender.identity_id,
         "surface": new.surface,
         "channel": new.channel,
         "thread": new.thread,
@@ -162,27 +162,32 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     if await session.scalar(_ADD_POST[session.get_bind().dialect.name], row) is None:
         # Delivered twice at the same time, and the other was quicker.
         known_id = (await session.scalars(_post_of(job_id))).one()
-        return Accepted(known_id, job_id, new.met, is_new=False, ahead=0)
-    return Accepted(post_id, job_id, new.met, is_new=True, ahead=looked.ahead)
+        return Accepted(known_id, job_id, new.sender, is_new=False, ahead=0)
+    return Accepted(post_id, job_id, new.sender, is_new=True, ahead=looked.ahead)
 
 
 def _post_of(job_id: str) -> Select[str]:
     return select(Post.id).where(Post.job_id == job_id)
 
 
-async def accept_errand(
-    session: AsyncSession, platform: str, met: Met, payload: Mapping[str, object], *, key: str = ""
+async def accept_interaction(
+    session: AsyncSession,
+    platform: str,
+    sender: Sender,
+    payload: Mapping[str, object],
+    *,
+    key: str = "",
 ) -> str:
     """The id of a job for something else the bot is to do: a command, a greeting, a button."""
     whose = {
-        "workspace_id": met.workspace_id,
-        "channel_id": met.channel_id,
-        "identity_id": met.identity_id,
+        "workspace_id": sender.workspace_id,
+        "channel_id": sender.channel_id,
+        "identity_id": sender.identity_id,
     }
     return await enqueue(
         session,
-        tenant_id=met.tenant_id,
-        kind=errand_kind(platform),
+        tenant_id=sender.tenant_id,
+        kind=interaction_kind(platform),
         payload={**payload, "met": whose},
         lane=Lane.LIVE,
         idempotency_key=f"errand:{key}"[:200] if key else None,
@@ -190,16 +195,16 @@ async def accept_errand(
     )
 
 
-async def finish_errand(session: AsyncSession, job: ClaimedJob) -> None:
+async def finish_interaction(session: AsyncSession, job: ClaimedJob) -> None:
     """The errand is done, and what somebody said for it need not be kept."""
     await finish(session, job)
     await session.execute(update(Job).where(Job.id == job.id).values(payload={}))
 
 
-def met_of(job: ClaimedJob) -> Met:
+def sender_of(job: ClaimedJob) -> Sender:
     """Whom an errand is for."""
     whose = job.payload["met"]
-    return Met(job.tenant_id, whose["workspace_id"], whose["identity_id"], whose["channel_id"])
+    return Sender(job.tenant_id, whose["workspace_id"], whose["identity_id"], whose["channel_id"])
 
 
 async def get_post(session: AsyncSession, tenant_id: str, post_id: str) -> PostInfo:
@@ -210,10 +215,10 @@ async def get_post(session: AsyncSession, tenant_id: str, post_id: str) -> PostI
     return found[0]
 
 
-async def post_for(session: AsyncSession, met: Met, post_id: str) -> PostInfo:
+async def post_for(session: AsyncSession, sender: Sender, post_id: str) -> PostInfo:
     """A post for somebody of its workspace who pressed one of its buttons."""
-    found = await get_post(session, met.tenant_id, post_id)
-    if found.met.workspace_id != met.workspace_id:
+    found = await get_post(session, sender.tenant_id, post_id)
+    if found.sender.workspace_id != sender.workspace_id:
         raise NotFound("This answer is not known any more.")
     return found
 
@@ -332,7 +337,7 @@ def _info(row: Post, platform: str, workspace: str, person: str) -> PostInfo:
     return PostInfo(
         id=row.id,
         job_id=row.job_id,
-        met=Met(row.tenant_id, row.workspace_id, row.identity_id, row.channel_id),
+        sender=Sender(row.tenant_id, row.workspace_id, row.identity_id, row.channel_id),
         platform=platform,
         workspace=workspace,
         person=person,

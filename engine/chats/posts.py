@@ -11,7 +11,7 @@ from engine.chats import answer_rows, feedback, post_rows
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.callers import Caller
 from engine.chats.post_rows import Accepted, NewQuestion, PostInfo, PostState
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 from engine.db.session import Database
 from engine.domain import Answer, Audience, Citation
 from engine.jobs.claims import ClaimedJob
@@ -32,16 +32,16 @@ class Posts:
         async with self._db.read() as session:
             return await post_rows.get_post(session, tenant_id, post_id)
 
-    async def get_for(self, met: Met, post_id: str) -> PostInfo:
+    async def get_for(self, sender: Sender, post_id: str) -> PostInfo:
         """A post for somebody who pressed one of its buttons."""
         async with self._db.read() as session:
-            return await post_rows.post_for(session, met, post_id)
+            return await post_rows.post_for(session, sender, post_id)
 
-    async def answers_to(self, met: Met, channel: str, question_id: str) -> list[PostInfo]:
+    async def answers_to(self, sender: Sender, channel: str, question_id: str) -> list[PostInfo]:
         """The posts that answer a message."""
         async with self._db.read() as session:
             return await post_rows.posts_to(
-                session, met.tenant_id, met.workspace_id, channel, question_id
+                session, sender.tenant_id, sender.workspace_id, channel, question_id
             )
 
     async def whose_question(
@@ -56,17 +56,17 @@ class Posts:
         async with self._db.read() as session:
             return await post_rows.workspace_of_post(session, platform, person, post_id)
 
-    async def recent(self, met: Met, *, limit: int = 5) -> list[PostInfo]:
+    async def recent(self, sender: Sender, *, limit: int = 5) -> list[PostInfo]:
         """Somebody's own last questions that were answered."""
         async with self._db.read() as session:
             return await post_rows.recent_posts(
-                session, met.tenant_id, met.identity_id, limit=limit
+                session, sender.tenant_id, sender.identity_id, limit=limit
             )
 
-    async def messages_in(self, met: Met, channel: str, thread: str) -> set[str]:
+    async def messages_in(self, sender: Sender, channel: str, thread: str) -> set[str]:
         """The messages in a thread that are known to show an answer."""
         async with self._db.read() as session:
-            return await post_rows.messages_in(session, met.workspace_id, channel, thread)
+            return await post_rows.messages_in(session, sender.workspace_id, channel, thread)
 
     async def note_message(self, post_id: str, message_id: str) -> None:
         """A reply stands there from now on."""
@@ -121,7 +121,7 @@ class Posts:
         """An answer that was given, if this audience may still read all it rests on."""
         async with self._db.read() as session:
             return await answer_rows.stored_answer(
-                session, caller.met.tenant_id, turn_id, audience, caller.principal
+                session, caller.sender.tenant_id, turn_id, audience, caller.principal
             )
 
     async def may_be_shown(self, caller: Caller, audience: Audience, answer: Answer) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import gate
 from engine.chats import feedback
-from engine.chats.sender_rows import Met
+from engine.chats.sender_rows import Sender
 from engine.db.session import Database
 from engine.db.tables import Tenant
 from engine.domain import Principal
@@ -54,18 +54,23 @@ class QuestionLimits:
 
         await self._db.run_write(commit)
 
-    async def spend(self, met: Met, channel: str) -> None:
+    async def spend(self, sender: Sender, channel: str) -> None:
         """Count a question; `RateLimited` says whose limit is reached and when it is over."""
-        limits = await self.get(met.tenant_id)
-        if (budget := limits["tokens-a-day"]) and await self._spent_today(met.tenant_id) >= budget:
+        limits = await self.get(sender.tenant_id)
+        if (budget := limits["tokens-a-day"]) and await self._spent_today(
+            sender.tenant_id
+        ) >= budget:
             midnight = (24 * 3600) - (clock.now() - _today()).total_seconds()
             raise RateLimited(
                 "Your organisation's answers have used up today's tokens.", retry_after_s=midnight
             )
         whose = {
-            "user": (f"{met.tenant_id}:chat:i:{met.identity_id}", "You have"),
-            "channel": (f"{met.tenant_id}:chat:c:{met.workspace_id}:{channel}", "This channel has"),
-            "tenant": (f"{met.tenant_id}:chat", "Your organisation has"),
+            "user": (f"{sender.tenant_id}:chat:i:{sender.identity_id}", "You have"),
+            "channel": (
+                f"{sender.tenant_id}:chat:c:{sender.workspace_id}:{channel}",
+                "This channel has",
+            ),
+            "tenant": (f"{sender.tenant_id}:chat", "Your organisation has"),
         }
         for name, (key, who) in whose.items():
             limit = limits[name]

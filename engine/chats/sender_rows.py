@@ -25,7 +25,7 @@ ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the pla
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class SenderRef:
     """Where a message came from, in the platform's ids. `channel` is empty in a direct message."""
 
     platform: str
@@ -36,7 +36,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class Sender:
     """The same in ours."""
 
     tenant_id: str
@@ -46,7 +46,7 @@ class Met:
     is_new: bool = False  # nothing is known of the person yet but their id
 
 
-async def locate(session: AsyncSession, seen: Sighting) -> Met:
+async def locate(session: AsyncSession, seen: SenderRef) -> Sender:
     """The rows of a sighting as far as they are there; an unknown person has an empty id.
 
     Raises `NotFound` where the workspace is not connected.
@@ -66,14 +66,14 @@ async def locate(session: AsyncSession, seen: Sighting) -> Met:
                 Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
             )
         )
-    return Met(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
+    return Sender(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
 
 
-async def meet(session: AsyncSession, seen: Sighting) -> Met | None:
+async def meet(session: AsyncSession, seen: SenderRef) -> Sender | None:
     """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
-    met = await locate(session, seen)
-    known = met.identity_id and (met.channel_id is not None or not seen.channel)
-    return met if known else None
+    sender = await locate(session, seen)
+    known = sender.identity_id and (sender.channel_id is not None or not seen.channel)
+    return sender if known else None
 
 
 async def homes_of(session: AsyncSession, platform: str, person: str) -> list[str]:
@@ -95,7 +95,7 @@ async def homes_of(session: AsyncSession, platform: str, person: str) -> list[st
     return list(rows)
 
 
-async def introduce(session: AsyncSession, seen: Sighting) -> Met:
+async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
     """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
     workspace = await _workspace(session, seen, make=True)
     known = await meet(session, seen)
@@ -137,10 +137,10 @@ async def introduce(session: AsyncSession, seen: Sighting) -> Met:
             session.add(channel)
         channel_id = channel.id
     await session.flush()
-    return Met(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
+    return Sender(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
 
 
-async def _workspace(session: AsyncSession, seen: Sighting, *, make: bool) -> Workspace:
+async def _workspace(session: AsyncSession, seen: SenderRef, *, make: bool) -> Workspace:
     found = await session.scalar(
         select(Workspace).where(
             Workspace.platform == seen.platform,
@@ -183,13 +183,13 @@ class Person:
     is_admin: bool = False
 
 
-async def learn_person(session: AsyncSession, met: Met, person: Person) -> None:
+async def learn_person(session: AsyncSession, sender: Sender, person: Person) -> None:
     """Keep what the platform says of somebody, as of now."""
-    row = await session.get_one(Identity, met.identity_id)
+    row = await session.get_one(Identity, sender.identity_id)
     row.name = person.name[:200] or row.name
     row.is_full_member = person.is_full_member
     row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
-    row.workspace_id = met.workspace_id
+    row.workspace_id = sender.workspace_id
     row.seen_at = clock.now()
     await session.flush()
 
@@ -202,12 +202,12 @@ class Stale:
     channel: bool
 
 
-async def what_is_stale(session: AsyncSession, met: Met) -> Stale:
+async def what_is_stale(session: AsyncSession, sender: Sender) -> Stale:
     """Whether the person, and who is in the channel, should be asked about anew."""
     before = clock.now() - ASK_AFTER
-    identity = await session.get_one(Identity, met.identity_id)
-    channel = await session.get(Channel, met.channel_id) if met.channel_id else None
-    elsewhere = identity.workspace_id != met.workspace_id  # one account may be in several
+    identity = await session.get_one(Identity, sender.identity_id)
+    channel = await session.get(Channel, sender.channel_id) if sender.channel_id else None
+    elsewhere = identity.workspace_id != sender.workspace_id  # one account may be in several
     return Stale(
         person=identity.seen_at is None or identity.seen_at < before or elsewhere,
         channel=channel is not None
@@ -215,31 +215,35 @@ async def what_is_stale(session: AsyncSession, met: Met) -> Stale:
     )
 
 
-async def unknown_people(session: AsyncSession, met: Met, subjects: Collection[str]) -> list[str]:
+async def unknown_people(
+    session: AsyncSession, sender: Sender, subjects: Collection[str]
+) -> list[str]:
     """Those of `subjects` that nothing fresh is known of, in the order given."""
-    known = await _identities(session, met, subjects)
+    known = await _identities(session, sender, subjects)
     before = clock.now() - ASK_AFTER
     fresh = {s for s, row in known.items() if row.seen_at is not None and row.seen_at >= before}
     return [subject for subject in dict.fromkeys(subjects) if subject not in fresh]
 
 
-async def names_of(session: AsyncSession, met: Met, subjects: Collection[str]) -> dict[str, str]:
+async def names_of(
+    session: AsyncSession, sender: Sender, subjects: Collection[str]
+) -> dict[str, str]:
     """Names by subject, of those that are known."""
-    return {s: row.name for s, row in (await _identities(session, met, subjects)).items()}
+    return {s: row.name for s, row in (await _identities(session, sender, subjects)).items()}
 
 
 async def _identities(
-    session: AsyncSession, met: Met, subjects: Collection[str]
+    session: AsyncSession, sender: Sender, subjects: Collection[str]
 ) -> dict[str, Identity]:
     platform = await session.scalar(
-        select(Workspace.platform).where(Workspace.id == met.workspace_id)
+        select(Workspace.platform).where(Workspace.id == sender.workspace_id)
     )
     wanted = sorted(set(subjects))
     found: dict[str, Identity] = {}
     for at in range(0, len(wanted), 500):
         rows = await session.scalars(
             select(Identity).where(
-                Identity.tenant_id == met.tenant_id,
+                Identity.tenant_id == sender.tenant_id,
                 Identity.provider == platform,
                 Identity.subject.in_(wanted[at : at + 500]),
             )
@@ -250,7 +254,7 @@ async def _identities(
 
 async def learn_channel(
     session: AsyncSession,
-    met: Met,
+    sender: Sender,
     *,
     name: str,
     is_public: bool,
@@ -265,9 +269,9 @@ async def learn_channel(
     who is not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
     since then leaves it so.
     """
-    channel = await _channel(session, met, met.channel_id or "")
-    workspace = await session.get_one(Workspace, met.workspace_id)
-    known = await _identities(session, met, members)
+    channel = await _channel(session, sender, sender.channel_id or "")
+    workspace = await session.get_one(Workspace, sender.workspace_id)
+    known = await _identities(session, sender, members)
     wanted: set[str] = set()
     for subject in set(members) - set(bots):
         person, row = people.get(subject), known.get(subject)
@@ -276,7 +280,7 @@ async def learn_channel(
         if row is None:
             row = Identity(
                 id=clock.new_id(),
-                tenant_id=met.tenant_id,
+                tenant_id=sender.tenant_id,
                 provider=workspace.platform,
                 subject=subject,
                 workspace_id=workspace.id,
@@ -301,7 +305,7 @@ async def learn_channel(
             )
         )
     session.add_all(
-        ChannelMember(channel_id=channel.id, identity_id=one, tenant_id=met.tenant_id)
+        ChannelMember(channel_id=channel.id, identity_id=one, tenant_id=sender.tenant_id)
         for one in sorted(wanted - present)
     )
     at = asked_at or clock.now()
@@ -316,7 +320,7 @@ TERMINAL = "terminal"  # the platform of `scrubjay chat`
 
 async def open_terminal(
     session: AsyncSession, principal: Principal, channel: str
-) -> tuple[Sighting, Met]:
+) -> tuple[SenderRef, Sender]:
     """The workspace that `scrubjay chat` plays in, with one public channel that all members see.
 
     Whoever opens it there is linked to the member they are anyway; nobody gains a token by it.
@@ -327,16 +331,16 @@ async def open_terminal(
     workspace_id = await bind_workspace(session, principal.tenant_id, TERMINAL, name, "terminal")
     workspace = await session.get_one(Workspace, workspace_id)
     workspace.members_are_tenant = True
-    seen = Sighting(TERMINAL, name, principal.user_id, channel)
-    met = await introduce(session, seen)
-    identity = await session.get_one(Identity, met.identity_id)
+    seen = SenderRef(TERMINAL, name, principal.user_id, channel)
+    sender = await introduce(session, seen)
+    identity = await session.get_one(Identity, sender.identity_id)
     identity.user_id, identity.name = principal.user_id, principal.name
     identity.is_full_member = True
-    if met.channel_id is not None:
-        row = await session.get_one(Channel, met.channel_id)
+    if sender.channel_id is not None:
+        row = await session.get_one(Channel, sender.channel_id)
         row.is_public, row.members_synced_at = True, clock.now()
     await session.flush()
-    return seen, met
+    return seen, sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,13 +354,15 @@ class ChannelInfo:
     members_synced_at: datetime | None
 
 
-async def find_channel(session: AsyncSession, met: Met, ref: str) -> ChannelInfo:
+async def find_channel(session: AsyncSession, sender: Sender, ref: str) -> ChannelInfo:
     """A channel of the caller's workspace by the platform's id or its name, with or without #."""
     name = ref.removeprefix("#")
     rows = list(
         await session.scalars(
             select(Channel)
-            .where(Channel.workspace_id == met.workspace_id, Channel.tenant_id == met.tenant_id)
+            .where(
+                Channel.workspace_id == sender.workspace_id, Channel.tenant_id == sender.tenant_id
+            )
             .where((Channel.external_id == ref) | (Channel.id == ref) | (Channel.name == name))
             .limit(2)
         )
@@ -368,19 +374,19 @@ async def find_channel(session: AsyncSession, met: Met, ref: str) -> ChannelInfo
     return _channel_info(rows[0])
 
 
-async def get_channel(session: AsyncSession, met: Met) -> ChannelInfo | None:
+async def get_channel(session: AsyncSession, sender: Sender) -> ChannelInfo | None:
     """The channel somebody writes in; None in a direct message."""
-    if met.channel_id is None:
+    if sender.channel_id is None:
         return None
-    return _channel_info(await _channel(session, met, met.channel_id))
+    return _channel_info(await _channel(session, sender, sender.channel_id))
 
 
-async def _channel(session: AsyncSession, met: Met, channel_id: str) -> Channel:
+async def _channel(session: AsyncSession, sender: Sender, channel_id: str) -> Channel:
     row = await session.scalar(
         select(Channel).where(
             Channel.id == channel_id,
-            Channel.workspace_id == met.workspace_id,
-            Channel.tenant_id == met.tenant_id,
+            Channel.workspace_id == sender.workspace_id,
+            Channel.tenant_id == sender.tenant_id,
         )
     )
     if row is None:

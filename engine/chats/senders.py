@@ -14,7 +14,7 @@ from engine.chats import linking, sender_rows
 from engine.chats.behaviour import Behaviour, behaviour_of
 from engine.chats.callers import Caller, admin_caller, caller_of
 from engine.chats.post_rows import Surface
-from engine.chats.sender_rows import ChannelInfo, Met, Person, Sighting, Stale
+from engine.chats.sender_rows import ChannelInfo, Person, Sender, SenderRef, Stale
 from engine.db.session import Database
 from engine.domain import Audience, Principal
 from engine.errors import NotFound
@@ -34,38 +34,38 @@ class Senders:
         async with self._db.read() as session:
             return await sender_rows.homes_of(session, platform, person)
 
-    async def meet(self, seen: Sighting) -> Met:
+    async def meet(self, seen: SenderRef) -> Sender:
         """The rows of who wrote, and where, made where they are new."""
-        met = None
+        sender = None
         with suppress(NotFound):  # a team of an organisation, seen for the first time
             async with self._db.read() as session:
-                met = await sender_rows.meet(session, seen)
-        if met is not None:
-            return met
+                sender = await sender_rows.meet(session, seen)
+        if sender is not None:
+            return sender
         return await self._db.run_write(lambda session: sender_rows.introduce(session, seen))
 
-    async def learn_person(self, met: Met, person: Person) -> None:
+    async def learn_person(self, sender: Sender, person: Person) -> None:
         """Keep what the platform says of somebody."""
-        await self._db.run_write(lambda session: sender_rows.learn_person(session, met, person))
+        await self._db.run_write(lambda session: sender_rows.learn_person(session, sender, person))
 
-    async def stale(self, met: Met) -> Stale:
+    async def stale(self, sender: Sender) -> Stale:
         """What the platform should be asked of anew before an answer rests on it."""
         async with self._db.read() as session:
-            return await sender_rows.what_is_stale(session, met)
+            return await sender_rows.what_is_stale(session, sender)
 
-    async def unknown_people(self, met: Met, subjects: Collection[str]) -> list[str]:
+    async def unknown_people(self, sender: Sender, subjects: Collection[str]) -> list[str]:
         """Those of a channel's members that nothing, or nothing fresh, is known of."""
         async with self._db.read() as session:
-            return await sender_rows.unknown_people(session, met, subjects)
+            return await sender_rows.unknown_people(session, sender, subjects)
 
-    async def names_of(self, met: Met, subjects: Collection[str]) -> dict[str, str]:
+    async def names_of(self, sender: Sender, subjects: Collection[str]) -> dict[str, str]:
         """Names by the platform's ids, of those that are known."""
         async with self._db.read() as session:
-            return await sender_rows.names_of(session, met, subjects)
+            return await sender_rows.names_of(session, sender, subjects)
 
     async def learn_channel(
         self,
-        met: Met,
+        sender: Sender,
         *,
         name: str,
         is_public: bool,
@@ -78,7 +78,7 @@ class Senders:
         await self._db.run_write(
             lambda session: sender_rows.learn_channel(
                 session,
-                met,
+                sender,
                 name=name,
                 is_public=is_public,
                 members=members,
@@ -88,47 +88,47 @@ class Senders:
             )
         )
 
-    async def open_terminal(self, principal: Principal, channel: str) -> tuple[Sighting, Met]:
+    async def open_terminal(self, principal: Principal, channel: str) -> tuple[SenderRef, Sender]:
         """The workspace that `scrubjay chat` plays in: all members of the tenant are in it."""
         return await self._db.run_write(
             lambda session: sender_rows.open_terminal(session, principal, channel)
         )
 
-    async def caller(self, met: Met) -> Caller:
+    async def caller(self, sender: Sender) -> Caller:
         """Who somebody is now."""
         async with self._db.read() as session:
-            return await caller_of(session, met)
+            return await caller_of(session, sender)
 
     async def admin(self, principal: Principal, workspace: str, channel: str = "") -> Caller:
         """A member at the command line, as somebody who says commands in a workspace."""
         async with self._db.read() as session:
             return await admin_caller(session, principal, workspace, channel)
 
-    async def behaviour(self, met: Met) -> Behaviour:
+    async def behaviour(self, sender: Sender) -> Behaviour:
         """What is set for the place somebody writes in."""
         threshold = self._default_threshold
         async with self._db.read() as session:
-            return await behaviour_of(session, met, default_threshold=threshold)
+            return await behaviour_of(session, sender, default_threshold=threshold)
 
-    async def channel(self, met: Met) -> ChannelInfo | None:
+    async def channel(self, sender: Sender) -> ChannelInfo | None:
         """The channel somebody writes in."""
         async with self._db.read() as session:
-            return await sender_rows.get_channel(session, met)
+            return await sender_rows.get_channel(session, sender)
 
     async def audience(self, caller: Caller, surface: Surface) -> Audience:
         """Who will see an answer there."""
-        met = caller.met
+        sender = caller.sender
         if surface != "channel":
             return gate.audience_of_asker(caller.principal)
-        if met.channel_id is None:
+        if sender.channel_id is None:
             raise NotFound("No such channel.")
         async with self._db.read() as session:
-            return await gate.audience_of_channel(session, met.tenant_id, met.channel_id)
+            return await gate.audience_of_channel(session, sender.tenant_id, sender.channel_id)
 
-    async def linked_member(self, met: Met) -> str:
+    async def linked_member(self, sender: Sender) -> str:
         """The name of the member an account is linked to, or an empty text."""
         async with self._db.read() as session:
-            return await linking.linked_member(session, met)
+            return await linking.linked_member(session, sender)
 
     async def link(self, principal: Principal, code: str) -> str:
         """Link the account a code was made for to the principal; its name."""

@@ -43,23 +43,23 @@ SEARCH_HITS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CommandResult:
     """What a command has to say: Markdown, then a table or hits where it has some."""
 
     text: str
-    heads: Sequence[str] = ()
+    columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     found: SearchResult | None = None
-    announce: str = ""  # what everyone in the channel should know of it
+    announcement: str = ""  # what everyone in the channel should know of it
 
 
 _PERSON = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 _MESSAGE = re.compile(r"https?://[^/\s]+/archives/([A-Z0-9]+)/p(\d{7,17})")
 
-Run = Callable[[Engine, Caller, Parsed], Awaitable[Told]]
+Run = Callable[[Engine, Caller, Parsed], Awaitable[CommandResult]]
 
 
-async def run(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def run(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     """Do what a command says. Raises `Forbidden` for who may not, and what its verb raises."""
     require(caller, parsed.command)
     return await _RUNS[parsed.command.name](engine, caller, parsed)
@@ -82,31 +82,31 @@ def require(caller: Caller, command: Command) -> None:
 # For everyone
 
 
-async def _search(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    behaviour = await engine.chats.senders.behaviour(caller.met)
+async def _search(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    behaviour = await engine.chats.senders.behaviour(caller.sender)
     found = await engine.search.find(
         caller.principal, parsed.text("query"), kb=behaviour.kb, limit=SEARCH_HITS
     )
     found = replace(found, hits=await engine.search.at_messages(caller.principal, found.hits))
-    return Told(found.notice if not found.hits else "", found=found)
+    return CommandResult(found.notice if not found.hits else "", found=found)
 
 
-async def _sources(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _sources(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
-    behaviour = await engine.chats.senders.behaviour(caller.met)
+    behaviour = await engine.chats.senders.behaviour(caller.sender)
     kbs = await engine.knowledge_bases.list_readable(caller.principal)
     bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
     if not kbs:
-        return Told("There is no knowledge base you may read here.")
+        return CommandResult("There is no knowledge base you may read here.")
     rows = [
         [kb.name, f"{kb.document_count:,}", f"{kb.updated_at:%Y-%m-%d}", kb.description]
         for kb in kbs[:SOURCES_SHOWN]
     ]
     said = f"Questions here are answered from **{bound}**." if bound else "You may read these:"
-    return Told(said, ("knowledge base", "documents", "changed", "about"), rows)
+    return CommandResult(said, ("knowledge base", "documents", "changed", "about"), rows)
 
 
-async def _help(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _help(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del engine
     asked = parsed.text("command").strip().lower()
     if asked:
@@ -116,10 +116,12 @@ async def _help(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         "Mention me with a question, or write to me directly. I answer from what your team has"
         " written, and every answer links to the page or message it rests on."
     )
-    return Told(said, ("command", "what it does"), [[f"`{c.usage}`", c.help] for c in shown])
+    return CommandResult(
+        said, ("command", "what it does"), [[f"`{c.usage}`", c.help] for c in shown]
+    )
 
 
-def _help_on(asked: str) -> Told:
+def _help_on(asked: str) -> CommandResult:
     found = [c for c in COMMANDS if c.name == asked or c.name.startswith(asked + " ")]
     if not found:
         close = nearest(asked)
@@ -132,17 +134,17 @@ def _help_on(asked: str) -> Told:
         if command.example:
             lines.append(f"For example `{command.example}`")
         lines.append(f"For {command.permission}; {command.effect}.\n")
-    return Told("\n".join(lines).strip())
+    return CommandResult("\n".join(lines).strip())
 
 
-async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
-    linked = await engine.chats.senders.linked_member(caller.met)
-    behaviour = await engine.chats.senders.behaviour(caller.met)
+    linked = await engine.chats.senders.linked_member(caller.sender)
+    behaviour = await engine.chats.senders.behaviour(caller.sender)
     unnamed = "Who wrote a message of this place is not named where I quote it.\n"
     unnamed = unnamed if behaviour.anonymous else ""
     who = f"your membership as {linked}" if linked else "this account alone; it is not linked"
-    return Told(
+    return CommandResult(
         "**Who sees an answer decides what it may use.** In a channel I use only what everyone who"
         " can see it may read; in private, what you may read yourself.\n"
         "I keep your question, the answer and the passages it rests on, so that you can go on from"
@@ -153,85 +155,87 @@ async def _privacy(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     )
 
 
-async def _link(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _link(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
-    linked = await engine.chats.senders.linked_member(caller.met)
+    linked = await engine.chats.senders.linked_member(caller.sender)
     if linked:
-        return Told(f"This account is linked to {linked}. `unlink` undoes it.")
-    code = linking.link_code(engine.secrets, caller.met)
-    return Told(
+        return CommandResult(f"This account is linked to {linked}. `unlink` undoes it.")
+    code = linking.link_code(engine.secrets, caller.sender)
+    return CommandResult(
         "Give this code to Scrubjay where it knows you, within ten minutes: "
         f"`scrubjay bot link {code} --as <your e-mail>`, or ask your admin to."
         " Don't post it anywhere."
     )
 
 
-async def _unlink(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _unlink(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     undone = await engine.db.run_write(lambda s: linking.unlink_account(s, caller))
-    return Told("The link is undone." if undone else "This account was not linked.")
+    return CommandResult("The link is undone." if undone else "This account was not linked.")
 
 
-async def _feedback(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    last = await engine.chats.posts.recent(caller.met, limit=1)
+async def _feedback(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    last = await engine.chats.posts.recent(caller.sender, limit=1)
     if not last:
         raise NotFound("I have not answered you here yet.")
     rating = 1 if parsed.text("rating") == "good" else -1
     await engine.chats.posts.rate(caller, last[0].id, rating, text=parsed.text("text"))
-    return Told(f"Thank you: kept for my answer to “{_cut(last[0].question)}”.")
+    return CommandResult(f"Thank you: kept for my answer to “{_cut(last[0].question)}”.")
 
 
 # Knowledge bases and channels
 
 
-async def _list(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _list(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     async with engine.db.read() as session:
         kbs = await knowledge_bases.list_managed_kbs(session, caller.principal)
     rows = [[kb.name, kb.description, f"{kb.created_at:%Y-%m-%d}"] for kb in kbs]
     said = "All knowledge bases:" if rows else "There is no knowledge base yet: `create` one."
-    return Told(said, ("knowledge base", "about", "made"), rows)
+    return CommandResult(said, ("knowledge base", "about", "made"), rows)
 
 
-async def _create(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _create(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     made = await engine.knowledge_bases.create(
         caller.principal, parsed.text("name"), description=parsed.text("description")
     )
-    workspace = gate.workspace_token(caller.met.workspace_id)
+    workspace = gate.workspace_token(caller.sender.workspace_id)
     await engine.db.run_write(
         lambda s: knowledge_bases.grant_kb(s, caller.principal, made.id, workspace)
     )
-    return Told(
+    return CommandResult(
         f"Made **{made.name}**, which all members and this workspace's full members may read."
         f" Next: `source add <url> {_quoted(made.name)}`, or `bind` a channel to it."
     )
 
 
-async def _delete(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _delete(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     gone = await engine.knowledge_bases.delete(caller.principal, parsed.text("kb"))
-    return Told(f"Deleted **{gone.name}**: it is out of every answer from now on.")
+    return CommandResult(f"Deleted **{gone.name}**: it is out of every answer from now on.")
 
 
-async def _grant(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _grant(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await _managed_kb(engine, caller, parsed.text("kb"))
     token, who = await _grantee(engine, caller, parsed)
     await engine.db.run_write(lambda s: knowledge_bases.grant_kb(s, caller.principal, kb_id, token))
-    return Told(f"{who} may read **{name}** from now on.")
+    return CommandResult(f"{who} may read **{name}** from now on.")
 
 
-async def _revoke(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _revoke(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await _managed_kb(engine, caller, parsed.text("kb"))
     token, who = await _grantee(engine, caller, parsed)
     await engine.db.run_write(
         lambda s: knowledge_bases.revoke_kb(s, caller.principal, kb_id, token)
     )
-    return Told(f"{who} may not read **{name}** any more, unless something else lets them.")
+    return CommandResult(
+        f"{who} may not read **{name}** any more, unless something else lets them."
+    )
 
 
 async def _grantee(engine: Engine, caller: Caller, parsed: Parsed) -> tuple[str, str]:
     channel_id, place = await _place(engine, caller, parsed.text("place") or WORKSPACE)
     if channel_id is None:
-        return gate.workspace_token(caller.met.workspace_id), "The workspace's full members"
+        return gate.workspace_token(caller.sender.workspace_id), "The workspace's full members"
     return gate.channel_token(channel_id), f"The people of {place}"
 
 
@@ -245,30 +249,35 @@ async def _managed_kb(engine: Engine, caller: Caller, name: str) -> tuple[str, s
     raise NotFound(f"There is no knowledge base “{name[:60]}”. There are: {names}.")
 
 
-async def _bind(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _bind(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await _managed_kb(engine, caller, parsed.text("kb"))
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     await _change(engine, caller, {"kb": kb_id}, channel_id)
-    return Told(f"{place} is answered from **{name}** from now on.")
+    return CommandResult(f"{place} is answered from **{name}** from now on.")
 
 
-async def _unbind(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _unbind(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     await _change(engine, caller, {"kb": None}, channel_id)
-    return Told(f"{place} is answered from all that its people may read.")
+    return CommandResult(f"{place} is answered from all that its people may read.")
 
 
-async def _show(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _show(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     async with engine.db.read() as session:
-        met = sender_rows.Met(
-            caller.met.tenant_id, caller.met.workspace_id, caller.met.identity_id, channel_id
+        sender = sender_rows.Sender(
+            caller.sender.tenant_id,
+            caller.sender.workspace_id,
+            caller.sender.identity_id,
+            channel_id,
         )
         threshold = engine.settings.bots.auto_threshold
-        found = await behaviour.behaviour_of(session, met, default_threshold=threshold)
+        found = await behaviour.behaviour_of(session, sender, default_threshold=threshold)
         kbs = await knowledge_bases.list_managed_kbs(session, caller.principal)
     names = {kb.id: kb.name for kb in kbs}
-    return Told(f"Settings of {place}:", ("setting", "value", "set for"), _shown(found, names))
+    return CommandResult(
+        f"Settings of {place}:", ("setting", "value", "set for"), _shown(found, names)
+    )
 
 
 def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
@@ -285,7 +294,7 @@ def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
     return [[name.replace("_", "-"), value, found.origins[name]] for name, value in values.items()]
 
 
-async def _mode(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _mode(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     mode = parsed.text("mode")
     await _change(engine, caller, {"mode": mode}, channel_id)
@@ -294,55 +303,57 @@ async def _mode(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         "auto": "I answer when I am mentioned, and unasked where I am sure",
         "off": "I answer nobody",
     }
-    return Told(f"{place}: {meaning[mode]}.")
+    return CommandResult(f"{place}: {meaning[mode]}.")
 
 
-async def _threshold(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _threshold(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     percent = parsed.number("percent")
     await _change(engine, caller, {"threshold": percent}, channel_id)
-    return Told(f"{place}: unasked, I speak only when I am at least {percent} % sure.")
+    return CommandResult(f"{place}: unasked, I speak only when I am at least {percent} % sure.")
 
 
-async def _respond_to(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _respond_to(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, "")
     people = list(parsed.many("people"))
     await _change(engine, caller, {"respond_to": people or None}, channel_id)
     who = ", ".join(f"<@{one}>" for one in people) if people else EVERYBODY
-    return Told(f"{place}: I answer {who}.")
+    return CommandResult(f"{place}: I answer {who}.")
 
 
-async def _private(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _private(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     on = parsed.text("switch") == "on"
     await _change(engine, caller, {"private": on}, channel_id)
-    return Told(f"{place}: " + ("only the asker sees an answer." if on else "answers are public."))
+    return CommandResult(
+        f"{place}: " + ("only the asker sees an answer." if on else "answers are public.")
+    )
 
 
-async def _escalate_to(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _escalate_to(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     group = parsed.text("group")
     nobody = group.lower() in {"nobody", "none", "off"}
     await _change(engine, caller, {"escalate_to": None if nobody else group}, channel_id)
-    return Told(f"{place}: “Ask a human” calls {'nobody' if nobody else group}.")
+    return CommandResult(f"{place}: “Ask a human” calls {'nobody' if nobody else group}.")
 
 
-async def _anonymous(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _anonymous(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     on = parsed.text("switch") == "on"
     await _change(engine, caller, {"anonymous": on}, channel_id)
     await engine.chats.history.rename_authors(
-        caller.met.tenant_id, caller.met.workspace_id, channel_id
+        caller.sender.tenant_id, caller.sender.workspace_id, channel_id
     )
     if on:
-        return Told(
+        return CommandResult(
             f"{place}: who wrote a message is not named where it is quoted from now on. What is"
             " kept is made anew without the names; names within what people wrote stay."
         )
-    return Told(f"{place}: who wrote a message is named where it is quoted.")
+    return CommandResult(f"{place}: who wrote a message is named where it is quoted.")
 
 
-async def _language(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _language(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("place"))
     code = parse_language(parsed.text("language"))
     await _change(engine, caller, {"language": code}, channel_id)
@@ -353,7 +364,7 @@ async def _language(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         said += (
             " What is answered from documents in another language can't be checked, and says so."
         )
-    return Told(said)
+    return CommandResult(said)
 
 
 async def _place(engine: Engine, caller: Caller, ref: str) -> tuple[str | None, str]:
@@ -362,9 +373,9 @@ async def _place(engine: Engine, caller: Caller, ref: str) -> tuple[str | None, 
         return None, "The workspace"
     async with engine.db.read() as session:
         if ref:
-            channel = await sender_rows.find_channel(session, caller.met, ref)
+            channel = await sender_rows.find_channel(session, caller.sender, ref)
         else:
-            here = await sender_rows.get_channel(session, caller.met)
+            here = await sender_rows.get_channel(session, caller.sender)
             if here is None:
                 raise InvalidInput(
                     "Which channel? Name one with #, or say `workspace`.", field="channel"
@@ -384,8 +395,8 @@ async def _change(
 # Sources
 
 
-async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
-    behaviour = await engine.chats.senders.behaviour(caller.met)
+async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    behaviour = await engine.chats.senders.behaviour(caller.sender)
     kb = parsed.text("kb") or behaviour.kb
     if not kb:
         kbs = await engine.knowledge_bases.list_readable(caller.principal)
@@ -396,11 +407,11 @@ async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     url = parsed.text("url")
     added = await engine.documents.add(caller.principal, kb, NewDocument(url=url, external_id=url))
     if added.unchanged:
-        return Told(f"{url} is there already, unchanged.")
-    return Told(f"Added {url}. `source status` says when it answers.")
+        return CommandResult(f"{url} is there already, unchanged.")
+    return CommandResult(f"Added {url}. `source status` says when it answers.")
 
 
-async def _source_sync(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _source_sync(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     url = parsed.text("url")
     for kb in await engine.knowledge_bases.list_readable(caller.principal):
         cursor = ""
@@ -409,13 +420,15 @@ async def _source_sync(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
             if any(document.external_id == url for document in page.documents):
                 new = NewDocument(url=url, external_id=url)
                 added = await engine.documents.add(caller.principal, kb.id, new)
-                return Told(f"{url} is " + ("unchanged." if added.unchanged else "on its way."))
+                return CommandResult(
+                    f"{url} is " + ("unchanged." if added.unchanged else "on its way.")
+                )
             if not (cursor := page.next_cursor):
                 break
     raise NotFound(f"{url} was not added yet: `source add` it.")
 
 
-async def _source_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _source_status(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     status = await engine.operations.status(caller.principal)
     rows = [
@@ -427,16 +440,16 @@ async def _source_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told
         ]
         for kb in status.knowledge_bases
     ]
-    return Told("", ("knowledge base", "answer", "on their way", "failed"), rows)
+    return CommandResult("", ("knowledge base", "answer", "on their way", "failed"), rows)
 
 
 # Channel history
 
 
-async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     await _refuse_where_nothing_may_be_kept(engine, caller)
-    there = replace(caller.met, channel_id=channel_id)
+    there = replace(caller.sender, channel_id=channel_id)
     kb = (await engine.chats.senders.behaviour(there)).kb
     if not kb:
         raise InvalidInput(
@@ -448,17 +461,17 @@ async def _ingest_add(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     since = clock.now() - timedelta(days=days) if days else clock.now()
     covered = await engine.chats.history.add(caller.principal, channel_id or "", kb, since=since)
     back = f"back to {since:%Y-%m-%d}" if days else "from now on"
-    return Told(
+    return CommandResult(
         f"Messages of {place} are kept in **{covered.kb}** {back}. `ingest status` says how far"
         " that is.",
-        announce=f"Messages of this channel are kept {back}, so that I can answer from them. Who may"
+        announcement=f"Messages of this channel are kept {back}, so that I can answer from them. Who may"
         " read them here may read such an answer, nobody else. `ingest remove` ends it.",
     )
 
 
 async def _refuse_where_nothing_may_be_kept(engine: Engine, caller: Caller) -> None:
     try:
-        installed = await engine.chats.installations.of(caller.met)
+        installed = await engine.chats.installations.of(caller.sender)
     except NotFound:  # the terminal's
         return
     if installed.reading == "live":
@@ -468,34 +481,34 @@ async def _refuse_where_nothing_may_be_kept(engine: Engine, caller: Caller) -> N
         )
 
 
-async def _ingest_pause(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _ingest_pause(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     await engine.chats.history.pause(caller.principal, channel_id or "")
-    return Told(f"{place} is not read any further; what is kept of it still answers.")
+    return CommandResult(f"{place} is not read any further; what is kept of it still answers.")
 
 
-async def _ingest_resume(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _ingest_resume(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     await engine.chats.history.resume(caller.principal, channel_id or "")
-    return Told(f"{place} is read on from where it was.")
+    return CommandResult(f"{place} is read on from where it was.")
 
 
-async def _ingest_remove(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _ingest_remove(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await _place(engine, caller, parsed.text("channel"))
     gone = await engine.chats.history.remove(caller.principal, channel_id or "")
-    return Told(
+    return CommandResult(
         f"{place} is kept no longer: {gone.messages:,} messages are out of every answer now.",
-        announce="Messages of this channel are kept no longer, and what was kept is deleted.",
+        announcement="Messages of this channel are kept no longer, and what was kept is deleted.",
     )
 
 
-async def _ingest_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _ingest_status(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id = ""
     if parsed.text("channel"):
         channel_id = (await _place(engine, caller, parsed.text("channel")))[0] or ""
     covered = await engine.chats.history.coverage(caller.principal, channel_id)
     if not covered:
-        return Told("No channel's messages are kept. `ingest add` begins with one.")
+        return CommandResult("No channel's messages are kept. `ingest add` begins with one.")
     rows = [
         [
             f"#{one.channel}",
@@ -507,8 +520,8 @@ async def _ingest_status(engine: Engine, caller: Caller, parsed: Parsed) -> Told
         ]
         for one in covered
     ]
-    heads = ("channel", "state", "messages", "conversations found", "from – to", "left")  # noqa: RUF001
-    return Told("", heads, rows)
+    columns = ("channel", "state", "messages", "conversations found", "from – to", "left")  # noqa: RUF001
+    return CommandResult("", columns, rows)
 
 
 def _span(oldest: datetime | None, newest: datetime | None) -> str:
@@ -529,13 +542,13 @@ def _left(one: Coverage) -> str:
     return gaps or "–"  # noqa: RUF001
 
 
-async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     what = parsed.text("what")
     if found := _PERSON.fullmatch(what):
         gone = await engine.chats.history.forget_person(
-            caller.principal, caller.met.workspace_id, found[1]
+            caller.principal, caller.sender.workspace_id, found[1]
         )
-        return Told(
+        return CommandResult(
             f"Forgotten: {gone.messages:,} messages of theirs. Nothing more of them is kept."
         )
     if found := _MESSAGE.search(what):
@@ -543,34 +556,36 @@ async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         ts = f"{found[2][:-6]}.{found[2][-6:]}"
         gone = await engine.chats.history.forget_message(caller.principal, channel_id or "", ts)
         said = "Forgotten: it is in no answer any more." if gone.messages else "It was not kept."
-        return Told(f"{place}: {said}")
+        return CommandResult(f"{place}: {said}")
     if what.startswith(("<#", "#")):
         ref = what.strip("<>").split("|")[0].lstrip("#")
         channel_id, place = await _place(engine, caller, ref)
         gone = await engine.chats.history.remove(caller.principal, channel_id or "")
-        return Told(f"Forgotten: {gone.messages:,} messages of {place}, which is kept no longer.")
+        return CommandResult(
+            f"Forgotten: {gone.messages:,} messages of {place}, which is kept no longer."
+        )
     raise InvalidInput(
         "Forget what? Mention a person with @, link a channel with #, or paste a message's link.",
         field="what",
     )
 
 
-async def _retention(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _retention(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     days = parsed.number("age") or None
     covered = await engine.chats.history.coverage(caller.principal)
     for one in covered:
         await engine.chats.history.set_retention(caller.principal, one.channel_id, days)
     if not covered:
-        return Told("No channel's messages are kept, so there is nothing to limit.")
+        return CommandResult("No channel's messages are kept, so there is nothing to limit.")
     noun = "channel" if len(covered) == 1 else "channels"
     kept = f"are kept for {days} days" if days else "are kept without a limit"
-    return Told(f"Messages of {len(covered)} {noun} {kept}.")
+    return CommandResult(f"Messages of {len(covered)} {noun} {kept}.")
 
 
 # Running it
 
 
-async def _usage(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _usage(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     days = parsed.number("days") or 7
     since = clock.now() - timedelta(days=days)
     async with engine.db.read() as session:
@@ -581,35 +596,37 @@ async def _usage(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         ["people", f"{found.people:,}"],
         ["tokens read and written", f"{found.input_tokens:,} and {found.output_tokens:,}"],
     ]
-    return Told(f"The last {days} days:", ("", ""), rows)
+    return CommandResult(f"The last {days} days:", ("", ""), rows)
 
 
-async def _limits(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _limits(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
-    limits = await engine.chats.question_limits.get(caller.met.tenant_id)
+    limits = await engine.chats.question_limits.get(caller.sender.tenant_id)
     what = {"tokens-a-day": "tokens of the model a day"}
     rows = [
         [name, f"{value:,}" if value else "none", what.get(name, "questions in five minutes")]
         for name, value in limits.items()
     ]
-    return Told("Change one with `limits set`.", ("limit", "number", "of"), rows)
+    return CommandResult("Change one with `limits set`.", ("limit", "number", "of"), rows)
 
 
-async def _limits_set(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _limits_set(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     name, number = parsed.text("limit"), parsed.number("number")
 
     async def change(session: Any) -> None:  # noqa: ANN401 (run_write's)
-        tenant = await session.get_one(Tenant, caller.met.tenant_id)
+        tenant = await session.get_one(Tenant, caller.sender.tenant_id)
         before = dict(tenant.settings.get("bot_limits", {}))
         tenant.settings = {**tenant.settings, "bot_limits": {**before, name: number}}
         detail = {"limit": name, "from": before.get(name), "to": number}
         await gate.audit(session, caller.principal, "bot.limits", tenant.id, detail)
 
     await engine.db.run_write(change)
-    return Told(f"The limit {name} is {number:,} from now on." if number else f"No limit {name}.")
+    return CommandResult(
+        f"The limit {name} is {number:,} from now on." if number else f"No limit {name}."
+    )
 
 
-async def _feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     async with engine.db.read() as session:
         good, bad, rated = await feedback.feedback_report(session, caller.principal)
@@ -618,24 +635,24 @@ async def _feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> To
         for one in rated
     ]
     said = f"Helpful: {good}. Not helpful: {bad}."
-    return Told(said, ("day", "question", "what was wrong") if rows else (), rows)
+    return CommandResult(said, ("day", "question", "what was wrong") if rows else (), rows)
 
 
-async def _health(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _health(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del caller, parsed
     found = await engine.operations.health()
     rows = [[name, fault or "well"] for name, fault in found.items()]
     model = engine.settings.llm.model or "none: answers are quoted from the documents"
     rows.append(["language model", model])
-    return Told("", ("part", "state"), rows)
+    return CommandResult("", ("part", "state"), rows)
 
 
-async def _audit(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _audit(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     async with engine.db.read() as session:
         rows = list(
             await session.scalars(
                 select(AuditEvent)
-                .where(AuditEvent.tenant_id == caller.met.tenant_id)
+                .where(AuditEvent.tenant_id == caller.sender.tenant_id)
                 .order_by(AuditEvent.id.desc())
                 .limit(parsed.number("number") or 10)
             )
@@ -644,7 +661,7 @@ async def _audit(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         users = await session.execute(select(User.id, User.name).where(User.id.in_(actors)))
         accounts = await session.execute(
             select(Identity.id, Identity.name).where(
-                Identity.id.in_(actors), Identity.tenant_id == caller.met.tenant_id
+                Identity.id.in_(actors), Identity.tenant_id == caller.sender.tenant_id
             )
         )
         names: dict[str, str] = {row[0]: row[1] for row in [*users, *accounts]}
@@ -652,43 +669,45 @@ async def _audit(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
         [f"{row.at:%Y-%m-%d %H:%M}", names.get(row.actor, row.actor), row.action, _detail(row)]
         for row in rows
     ]
-    return Told("Times are UTC.", ("when", "who", "what", "details"), told)
+    return CommandResult("Times are UTC.", ("when", "who", "what", "details"), told)
 
 
 def _detail(row: AuditEvent) -> str:
     return _cut(", ".join(f"{k}: {v}" for k, v in row.detail.items() if v not in (None, "", {})))
 
 
-async def _roles(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _roles(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     async with engine.db.read() as session:
         rows = await callers.list_roles(session, caller)
     said = "" if rows else "Nobody has a role here but whoever installed the bot."
-    return Told(said, ("who", "role", "why") if rows else (), rows)
+    return CommandResult(said, ("who", "role", "why") if rows else (), rows)
 
 
-async def _roles_give(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _roles_give(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     role = Role(parsed.text("role"))
     name, given = await engine.db.run_write(
         lambda s: callers.give_role(s, caller, parsed.text("person"), role)
     )
-    return Told(f"{name} is {given} here from now on. It changes nothing about what they may read.")
+    return CommandResult(
+        f"{name} is {given} here from now on. It changes nothing about what they may read."
+    )
 
 
-async def _roles_take(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _roles_take(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     name, _ = await engine.db.run_write(
         lambda s: callers.give_role(s, caller, parsed.text("person"), None)
     )
-    return Told(f"{name} has no role of this workspace any more.")
+    return CommandResult(f"{name} has no role of this workspace any more.")
 
 
-async def _setup(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _setup(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     """What a door without forms says; where there are forms, the bot opens one instead."""
     del parsed
     async with engine.db.read() as session:
         kbs = await knowledge_bases.list_managed_kbs(session, caller.principal)
     names = ", ".join(f"`{kb.name}`" for kb in kbs) or "none yet; `create <name>` makes one"
-    return Told(
+    return CommandResult(
         f"1. Knowledge bases: {names}.\n"
         "2. `bind <#channel> <kb>` says which one answers a channel.\n"
         "3. `mode <mention|auto|off>` says when; `threshold` how sure an unasked answer must be.\n"
@@ -696,11 +715,11 @@ async def _setup(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     )
 
 
-async def _export(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
+async def _export(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     async with engine.db.read() as session:
         kbs = await knowledge_bases.list_managed_kbs(session, caller.principal)
-        workspace = await session.get_one(Workspace, caller.met.workspace_id)
+        workspace = await session.get_one(Workspace, caller.sender.workspace_id)
         channels = list(
             await session.scalars(
                 select(Channel).where(Channel.workspace_id == workspace.id).order_by(Channel.name)
@@ -711,8 +730,8 @@ async def _export(engine: Engine, caller: Caller, parsed: Parsed) -> Told:
     for channel in channels:
         lines += _as_commands(channel.settings.get("bot", {}), f"#{channel.name}", names)
     if not lines:
-        return Told("Nothing is set: every place has the defaults.")
-    return Told("```\n" + "\n".join(lines) + "\n```")
+        return CommandResult("Nothing is set: every place has the defaults.")
+    return CommandResult("```\n" + "\n".join(lines) + "\n```")
 
 
 def _as_commands(stored: Mapping[str, Any], place: str, names: Mapping[str, str]) -> list[str]:

@@ -26,7 +26,7 @@ from engine.documents.adding import Added, Intake, NewDocument
 from engine.documents.ingestions import Ingestion
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.documents.lifecycle import is_in_work, reset_state, retire, take_back
-from engine.documents.progress import Watched
+from engine.documents.progress import DocumentProgress
 from engine.domain import DocumentState, Lane, Principal, Scope
 from engine.errors import InvalidInput, NotFound
 from engine.jobs import claims
@@ -254,7 +254,7 @@ class Documents:
         *,
         kb: str = "",
         every_s: float = 0.5,
-    ) -> AsyncIterator[list[Watched]]:
+    ) -> AsyncIterator[list[DocumentProgress]]:
         """What changes of these documents, or of all that are in work now, until each has ended."""
         ids = list(document_ids)
         for document_id in ids:

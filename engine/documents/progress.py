@@ -29,7 +29,7 @@ QUIET_S = 15.0  # how long nothing need be said to who watches
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class DocumentProgress:
     """A document at one moment, and what its run's log said since the last one.
 
     `components` is how far each one of the run is (0 to 1, -1 failed), as far as it was heard of.
@@ -60,7 +60,7 @@ async def watch(
     document_ids: Sequence[str],
     *,
     every_s: float = 0.5,
-) -> AsyncIterator[list[Watched]]:
+) -> AsyncIterator[list[DocumentProgress]]:
     """What changed of the documents, again and again, until each has ended.
 
     The first list holds all that are visible; an empty one says, every `QUIET_S`, that nothing
@@ -68,7 +68,7 @@ async def watch(
     """
     gate.require(principal, Scope.KB_READ)
     eyes = _Eyes(principal)
-    told: dict[str, Watched] = {}
+    told: dict[str, DocumentProgress] = {}
     spoke_at = time.monotonic()
     while True:
         async with db.read() as session:
@@ -101,8 +101,10 @@ class _Eyes:
         self._ended: set[str] = set()  # runs whose log is read to its end
         self._components: dict[str, dict[str, float]] = {}  # by run
 
-    async def look(self, session: AsyncSession, document_ids: Sequence[str]) -> list[Watched]:
-        found: list[Watched] = []
+    async def look(
+        self, session: AsyncSession, document_ids: Sequence[str]
+    ) -> list[DocumentProgress]:
+        found: list[DocumentProgress] = []
         for start in range(0, len(document_ids), LOOK_UP):
             some = document_ids[start : start + LOOK_UP]
             rows = list(
@@ -133,7 +135,7 @@ class _Eyes:
 
     async def _watched(
         self, session: AsyncSession, row: Document, run: Run | None, message: str
-    ) -> Watched:
+    ) -> DocumentProgress:
         entries: list[LogEntry] = []
         # A run of an earlier attempt or revision says nothing of what is waiting now.
         if run is not None and row.state != "pending":
@@ -141,7 +143,7 @@ class _Eyes:
         left_s = None
         if row.state == "running" and run is not None:
             left_s = time_left_s(run.started_at, row.progress)
-        return Watched(
+        return DocumentProgress(
             id=row.id,
             title=row.title,
             state=row.state,

@@ -13,7 +13,7 @@ from engine.jobs.kinds import JOB_KINDS
 from engine.operations import reconcile, status, tool_call_log
 from engine.operations.reconcile import Drift
 from engine.operations.status import Status
-from engine.operations.tool_call_log import Called, CallLog
+from engine.operations.tool_call_log import LoggedCall, ToolCallLog
 
 
 class Operations:
@@ -24,7 +24,7 @@ class Operations:
         db: Database,
         index: SearchIndex,
         *,
-        call_log: CallLog,
+        call_log: ToolCallLog,
         check_model: Callable[[], str],
     ) -> None:
         self._db = db
@@ -50,11 +50,11 @@ class Operations:
 
     # Calls of tools
 
-    def note_call(self, called: Called) -> None:
+    def note_call(self, called: LoggedCall) -> None:
         """Keep a row of a tool call; it is on disk within 200 ms."""
         self._call_log.note(called)
 
-    async def list_calls(self, principal: Principal, *, limit: int = 100) -> list[Called]:
+    async def list_calls(self, principal: Principal, *, limit: int = 100) -> list[LoggedCall]:
         """The newest calls of the tenant, for its admins."""
         return await self._db.run_read(
             lambda session: tool_call_log.list_calls(session, principal, limit=limit)

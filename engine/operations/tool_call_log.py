@@ -38,7 +38,7 @@ TENANTS_LAST_S = 1.0  # what tenants want kept is read again after this
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class LoggedCall:
     """One call of a tool. `code` is that of its error; `text` is kept only where that is on."""
 
     tenant_id: str
@@ -54,19 +54,19 @@ class Called:
     text: str = ""
 
 
-class CallLog:
+class ToolCallLog:
     """Calls on their way to the table `tool_call`."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._waiting: deque[Called] = deque(maxlen=WAITING_MAX)
+        self._waiting: deque[LoggedCall] = deque(maxlen=WAITING_MAX)
         self._noted = asyncio.Event()
         self._flushing = asyncio.Lock()  # two at once would write the same calls twice
         self._closing = asyncio.Event()
         self._keeps: dict[str, bool] = {}  # by tenant: whether it keeps what was asked
         self._keeps_read_at = float("-inf")
 
-    def note(self, called: Called) -> None:
+    def note(self, called: LoggedCall) -> None:
         """Remember a call; returns at once."""
         self._waiting.append(called)
         self._noted.set()
@@ -112,14 +112,14 @@ class CallLog:
                 self._waiting.popleft()
         return True
 
-    async def _write(self, rows: Sequence[Called]) -> None:
+    async def _write(self, rows: Sequence[LoggedCall]) -> None:
         try:
             await self._insert(rows)
         except IntegrityError:  # a tenant went away since it was last read
             self._keeps_read_at = float("-inf")
             await self._insert(rows)
 
-    async def _insert(self, rows: Sequence[Called]) -> None:
+    async def _insert(self, rows: Sequence[LoggedCall]) -> None:
         wanted = {row.tenant_id for row in rows}
         async with self._db.write() as session:
             now = time.monotonic()
@@ -138,7 +138,7 @@ class CallLog:
                 await session.execute(insert(ToolCall), values)
 
 
-def _values(row: Called, keep_text: bool) -> dict[str, object]:
+def _values(row: LoggedCall, keep_text: bool) -> dict[str, object]:
     return {
         "id": new_id(),
         "tenant_id": row.tenant_id,
@@ -157,7 +157,7 @@ def _values(row: Called, keep_text: bool) -> dict[str, object]:
 
 async def list_calls(
     session: AsyncSession, principal: Principal, *, limit: int = 100
-) -> list[Called]:
+) -> list[LoggedCall]:
     """The newest calls of the principal's tenant; needs `kb:admin`."""
     gate.require(principal, Scope.KB_ADMIN)
     rows = await session.scalars(
@@ -167,7 +167,7 @@ async def list_calls(
         .limit(limit)
     )
     return [
-        Called(
+        LoggedCall(
             tenant_id=row.tenant_id,
             user_id=row.user_id,
             api_token_id=row.api_token_id,

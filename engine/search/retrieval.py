@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.access.gate import usable_tokens
-from engine.access.search_scope import Kb, Narrowing, Ranking, Scope, SearchDefaults, load_scope
+from engine.access.search_scope import Kb, Ranking, Scope, SearchDefaults, SearchFilters, load_scope
 from engine.clock import now
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
@@ -107,7 +107,7 @@ class Retriever:
         kb_ids: Collection[str] | None = None,
         limit: int | None = None,
         mode: SearchMode = "hybrid",
-        narrowing: Narrowing | None = None,
+        filters: SearchFilters | None = None,
         branch: str = MAIN,
         passages: int = 3,
         widen: int = 0,
@@ -128,7 +128,7 @@ class Retriever:
         found, code = Found(SearchResult((), query, searched, (), 0, 0.0)), ""
         try:
             plan, notices = await self._plan(
-                principal, audience, query, searched, kb_ids, narrowing or Narrowing(), branch
+                principal, audience, query, searched, kb_ids, filters or SearchFilters(), branch
             )
             plan = replace(plan, passages=passages, widen=widen)
             gate = Gate(
@@ -197,7 +197,7 @@ class Retriever:
         query: str,
         mode: SearchMode,
         kb_ids: Collection[str] | None,
-        narrowing: Narrowing,
+        filters: SearchFilters,
         branch: str,
     ) -> tuple[_Plan, list[str]]:
         language = detect_language(query)
@@ -208,7 +208,7 @@ class Retriever:
             embedding = asyncio.create_task(_embed(only, query, language))
         try:
             async with self._db.read() as session:
-                scope = await load_scope(session, principal, audience, kb_ids, narrowing, branch)
+                scope = await load_scope(session, principal, audience, kb_ids, filters, branch)
             made: dict[str, Vector | str] = {}
             if mode != "keyword":
                 for name in dict.fromkeys(kb.space.name for kb in scope.kbs.values()):

@@ -131,8 +131,8 @@ class DiscordReader:
         rows = await self._messages(reading, reading.channel, cursor.before)
         if not rows and not cursor.before:
             await self._check_readable(reading)
-        kept = [row for row in rows if _id(row) >= cursor.floor]
-        whole = _whole(rows, kept, cursor.floor, cursor.before)
+        kept = [row for row in rows if _id(row) >= cursor.lower_bound]
+        whole = _whole(rows, kept, cursor.lower_bound, cursor.before)
         cursor.pages += 1
         if rows:
             cursor.before = str(min(map(_id, rows)))
@@ -167,7 +167,7 @@ class DiscordReader:
         archived = _list(answer, "threads")
         found += [one for one in archived if _is_in(one, reading.channel)]
         parent = await self._parent(reading) if found else None
-        changed = [one for one in found if _last(one) >= cursor.floor]
+        changed = [one for one in found if _last(one) >= cursor.lower_bound]
         known = {one for one, _ in cursor.threads}
         cursor.threads += [[str(one["id"]), ""] for one in changed if str(one["id"]) not in known]
         more = bool(answer.get("has_more")) and bool(archived)
@@ -201,7 +201,7 @@ class DiscordReader:
             cursor.forbidden += isinstance(refusal, _Forbidden)
             if not refusal.lost or cursor.forbidden >= FORBIDDEN_MAX:
                 raise
-        kept = [row for row in rows if _id(row) >= cursor.floor or not cursor.repairing]
+        kept = [row for row in rows if _id(row) >= cursor.lower_bound or not cursor.repairing]
         if len(rows) < PAGE or len(kept) < len(rows):
             if not before and rows and len(rows) < PAGE:
                 standing = {str(row["id"]) for row in rows} | {thread}
@@ -424,13 +424,16 @@ def _archived_at(row: Mapping[str, Any]) -> str:
 
 
 def _whole(
-    rows: Sequence[Mapping[str, Any]], kept: Sequence[Mapping[str, Any]], floor: int, before: str
+    rows: Sequence[Mapping[str, Any]],
+    kept: Sequence[Mapping[str, Any]],
+    lower_bound: int,
+    before: str,
 ) -> list[Whole]:
     """The stretch of a channel that a page covers, from one end to the other."""
     if not rows:
         return []
     ids = list(map(_id, rows))
-    low = floor if len(kept) < len(rows) else (min(ids) if len(rows) == PAGE else floor)
+    low = lower_bound if len(kept) < len(rows) else (min(ids) if len(rows) == PAGE else lower_bound)
     settled = snowflake(clock.now() - SETTLED)
     high = int(before) - 1 if before else max(*ids, settled)
     return [Whole(frozenset(str(row["id"]) for row in rows), low=str(low), high=str(high))]
@@ -456,7 +459,7 @@ class _Cursor:
     done: bool = False
     repairing: bool = False
     repaired: str = ""
-    floor: int = 0
+    lower_bound: int = 0
     forbidden: int = 0  # threads in a row
 
     @classmethod
@@ -464,19 +467,19 @@ class _Cursor:
         known = {key: reading.cursor[key] for key in cls.__slots__ if key in reading.cursor}
         cursor = cls(**{"started": clock.now().isoformat(), **known})
         if not known and reading.since is not None:
-            cursor.floor = snowflake(reading.since)
+            cursor.lower_bound = snowflake(reading.since)
         if cursor.done and not cursor.repairing and reading.repair_at > cursor.repaired:
             cursor._begin_repair(reading)
         return cursor
 
     def _begin_repair(self, reading: Reading) -> None:
         """Read again from a day before the newest known, thirty days at least."""
-        floor = clock.now() - REPAIRED
+        lower_bound = clock.now() - REPAIRED
         if reading.newest is not None:
-            floor = min(floor, reading.newest - OVERLAP)
+            lower_bound = min(lower_bound, reading.newest - OVERLAP)
         if reading.since is not None:
-            floor = max(floor, reading.since)
-        self.floor, self.before, self.archived_before = snowflake(floor), "", ""
+            lower_bound = max(lower_bound, reading.since)
+        self.lower_bound, self.before, self.archived_before = snowflake(lower_bound), "", ""
         self.own_done = self.listed = False
         self.forbidden = 0
         self.threads, self.repairing = [], True

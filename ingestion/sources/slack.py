@@ -174,8 +174,8 @@ class SlackReader:
         wholes = []
         if rows:
             standing = frozenset(str(row["ts"]) for row in rows if not is_gone(row))
-            floor = low if more else repair["floor"]
-            wholes = [Whole(low=floor, high=high, standing=standing)]
+            lower_bound = low if more else repair["floor"]
+            wholes = [Whole(low=lower_bound, high=high, standing=standing)]
         if more:
             cursor.repair = {**repair, "before": low}
         else:
@@ -387,13 +387,13 @@ def _repair_from(reading: Reading, cursor: _Cursor) -> dict[str, str]:
 
     Of the threads in it those that were replied to since the last time, or begun lately.
     """
-    floor = clock.now() - REPAIRED
+    lower_bound = clock.now() - REPAIRED
     if reading.newest is not None:
-        floor = min(floor, reading.newest - OVERLAP)
+        lower_bound = min(lower_bound, reading.newest - OVERLAP)
     if reading.since is not None:
-        floor = max(floor, reading.since)
+        lower_bound = max(lower_bound, reading.since)
     last = datetime.fromisoformat(cursor.repaired or cursor.started) - OVERLAP
-    return {"floor": f"{floor.timestamp():.6f}", "last": f"{last.timestamp():.6f}"}
+    return {"floor": f"{lower_bound.timestamp():.6f}", "last": f"{last.timestamp():.6f}"}
 
 
 def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

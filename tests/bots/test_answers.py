@@ -44,7 +44,7 @@ async def test_a_mention_is_answered_in_its_thread_with_its_source(room):
 
 async def test_a_message_that_comes_twice_is_answered_once(room):
     message = room.inbound(SICK)
-    accepted = [await room.reception.message(message) for _ in range(3)]
+    accepted = [await room.inbound_handler.message(message) for _ in range(3)]
     assert [found.is_new for _, found in accepted if found] == [True, False, False]
     await room.drain()
     assert room.chat.texts() == [ANSWER]
@@ -253,7 +253,7 @@ async def test_only_who_asked_or_an_admin_deletes_an_answer(room):
 
 async def test_a_deleted_question_takes_its_answer_along(room):
     question = room.inbound(SICK)
-    await room.reception.message(question)
+    await room.inbound_handler.message(question)
     await room.drain()
     answer = room.chat.last
     await room.say("", message_id=question.message_id, kind="deleted")
@@ -262,7 +262,7 @@ async def test_a_deleted_question_takes_its_answer_along(room):
 
 async def test_an_edited_question_is_answered_anew_when_that_is_wanted(room):
     question = room.inbound(SICK)
-    await room.reception.message(question)
+    await room.inbound_handler.message(question)
     await room.drain()
     old = room.chat.last
     edit = "@bot when does the backup of the shop run?"
@@ -344,7 +344,7 @@ async def test_a_bound_knowledge_base_that_is_not_open_to_the_asker_is_said_so(r
 
 async def test_twenty_questions_at_once_are_all_answered(room):
     for n in range(20):
-        await room.reception.message(room.inbound(SICK, by="bob", message_id=f"b{n}"))
+        await room.inbound_handler.message(room.inbound(SICK, by="bob", message_id=f"b{n}"))
     await room.command("limits set user 0")
     await room.drain()
     assert sorted(await states(room)) == sorted([PostState.ENDED] * 20)
@@ -360,9 +360,9 @@ async def test_a_desk_that_stops_gives_its_work_back(room, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(room.engine.answers, "ask", slow)
-        await room.reception.message(room.inbound(SICK))
+        await room.inbound_handler.message(room.inbound(SICK))
         stop = asyncio.Event()
-        running = asyncio.create_task(room.desk.run(stop))
+        running = asyncio.create_task(room.answer_worker.run(stop))
         async with asyncio.timeout(10):
             await begun.wait()
             stop.set()
@@ -375,10 +375,10 @@ async def test_a_desk_that_stops_gives_its_work_back(room, monkeypatch):
 
 
 async def test_decisions_are_told_to_who_calls(room):
-    decision, accepted = await room.reception.message(room.inbound(SICK))
+    decision, accepted = await room.inbound_handler.message(room.inbound(SICK))
     assert isinstance(decision, Ask)
     assert accepted is not None
-    decision, accepted = await room.reception.message(room.inbound("nothing to see"))
+    decision, accepted = await room.inbound_handler.message(room.inbound("nothing to see"))
     assert isinstance(decision, Ignore)
     assert accepted is None
 

@@ -9,7 +9,7 @@ from bots.conversation import (
     Ask,
     Greet,
     Ignore,
-    Inbound,
+    InboundMessage,
     Known,
     Nod,
     OfferRerun,
@@ -19,7 +19,7 @@ from bots.conversation import (
     decide,
 )
 
-HEARD = Inbound("slack", "T1", "C1", "channel", "1.0", "U1", "how do I rotate the key?")
+HEARD = InboundMessage("slack", "T1", "C1", "channel", "1.0", "U1", "how do I rotate the key?")
 CALLED = replace(HEARD, calls_bot=True)
 DIRECT = replace(HEARD, place="direct")
 REPLY = replace(HEARD, thread="0.9")
@@ -28,7 +28,7 @@ OURS = Known(in_conversation=True)
 ASKED = "how do I rotate the key?"
 
 
-def saying(message: Inbound, text: str) -> Inbound:
+def saying(message: InboundMessage, text: str) -> InboundMessage:
     return replace(message, text=text)
 
 

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Told:
+class CommandResult:
     """What the bot said in reply to something: for all to see, and for one person's eyes."""
 
     public: str = ""
@@ -48,34 +48,34 @@ class Rig(Protocol):
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
-    ) -> Told:
+    ) -> CommandResult:
         """Somebody writes; `calls` mentions the bot."""
 
-    async def command(self, who: str, line: str, place: str = "help") -> Told:
+    async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
         """A slash command, as a line of the table."""
 
-    async def press(self, who: str, told: Told, action: str) -> Told:
+    async def press(self, who: str, told: CommandResult, action: str) -> CommandResult:
         """Press a button of what was told, by our name for it."""
 
-    async def edit(self, told: Told, text: str) -> Told:
+    async def edit(self, told: CommandResult, text: str) -> CommandResult:
         """The question is rewritten."""
 
-    async def delete(self, told: Told) -> None:
+    async def delete(self, told: CommandResult) -> None:
         """The question is deleted."""
 
-    async def choose(self, who: str, action: str, asked: Json) -> Told:
+    async def choose(self, who: str, action: str, asked: Json) -> CommandResult:
         """Choose from the menu of a message in #help."""
 
-    async def set_up(self, who: str, **fields: str) -> Told:
+    async def set_up(self, who: str, **fields: str) -> CommandResult:
         """Open the set-up form in #help and send it; nothing where it is not offered."""
 
-    async def explain(self, who: str, told: Told, reason: str, text: str) -> Told:
+    async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
         """A thumb down, and the form that asks why."""
 
     async def remove_bot(self) -> None:
         """The bot is thrown out of the workspace."""
 
-    def stands(self, told: Told) -> bool:
+    def stands(self, told: CommandResult) -> bool:
         """Whether what was told is there still."""
 
 
@@ -116,12 +116,12 @@ class SlackRig:
     def _shown(self, channel: str) -> list[Json]:
         return self.slack.shown(self.team, channel)
 
-    def _told(self, before: tuple[set[str], int, int], asked: Json | None = None) -> Told:
+    def _told(self, before: tuple[set[str], int, int], asked: Json | None = None) -> CommandResult:
         seen, responses, ephemerals = before
         every = (m for channel in list(self.team.messages) for m in self._shown(channel))
         new = [m for m in every if m["ts"] not in seen]
         private = self.slack.responses[responses:] + self.slack.ephemerals[ephemerals:]
-        return Told(
+        return CommandResult(
             public="\n".join(map(said, new)),
             private="\n".join(map(said, private)),
             thread=str(new[0].get("thread_ts", "")) if new else "",
@@ -131,7 +131,7 @@ class SlackRig:
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
-    ) -> Told:
+    ) -> CommandResult:
         """See `Rig`."""
         before, channel = self._seen(), self._channel(place)
         more = {"thread_ts": thread} if thread else {}
@@ -141,13 +141,13 @@ class SlackRig:
         await self.room.drain()
         return self._told(before, event)
 
-    async def command(self, who: str, line: str, place: str = "help") -> Told:
+    async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         await self.room.command(f"U{who.upper()}", line, channel=self._channel(place))
         return self._told(before)
 
-    async def press(self, who: str, told: Told, action: str) -> Told:
+    async def press(self, who: str, told: CommandResult, action: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         label = LABELS["slack"].get(action) or SAME[action]
@@ -162,7 +162,7 @@ class SlackRig:
                 return channel
         return "C1"
 
-    async def edit(self, told: Told, text: str) -> Told:
+    async def edit(self, told: CommandResult, text: str) -> CommandResult:
         """See `Rig`."""
         before, asked = self._seen(), told.asked
         words = f"{self.room.mention} {text}"
@@ -170,7 +170,7 @@ class SlackRig:
         await self._change(asked, "message_changed", message=new, previous_message=asked)
         return self._told(before, asked)
 
-    async def delete(self, told: Told) -> None:
+    async def delete(self, told: CommandResult) -> None:
         """See `Rig`."""
         asked = told.asked
         await self._change(asked, "message_deleted", deleted_ts=asked["ts"], previous_message=asked)
@@ -188,7 +188,7 @@ class SlackRig:
         )
         await self.room.drain()
 
-    async def choose(self, who: str, action: str, asked: Json) -> Told:
+    async def choose(self, who: str, action: str, asked: Json) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         body = {
@@ -206,7 +206,7 @@ class SlackRig:
         await self.room.drain()
         return self._told(before)
 
-    async def set_up(self, who: str, **fields: str) -> Told:
+    async def set_up(self, who: str, **fields: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         said_ = self.slack.command(self.team, f"U{who.upper()}", "C1", "setup")
@@ -214,7 +214,7 @@ class SlackRig:
         await self.room.drain()
         return await self._submit(who, before, fields)
 
-    async def explain(self, who: str, told: Told, reason: str, text: str) -> Told:
+    async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         await self.press(who, told, replies.RATE_DOWN)
@@ -222,10 +222,10 @@ class SlackRig:
 
     async def _submit(
         self, who: str, before: tuple[set[str], int, int], fields: Mapping[str, str]
-    ) -> Told:
+    ) -> CommandResult:
         *_, view = self.slack.views.values()
         if not any(block["type"] == "input" for block in view["blocks"]):
-            return Told(private=said(view))
+            return CommandResult(private=said(view))
         state = {
             name: {name: {"selected_option": {"value": value}, "value": value}}
             for name, value in fields.items()
@@ -245,7 +245,7 @@ class SlackRig:
         await self.room.event({"type": "app_uninstalled"})
         await self.room.drain()
 
-    def stands(self, told: Told) -> bool:
+    def stands(self, told: CommandResult) -> bool:
         """See `Rig`."""
         ts = {one["ts"] for one in told.messages}
         return any(m["ts"] in ts for channel in self.team.messages for m in self._shown(channel))
@@ -275,14 +275,14 @@ class DiscordRig:
 
     def _told(
         self, before: set[str], asked: Json | None = None, used: Interaction | None = None
-    ) -> Told:
+    ) -> CommandResult:
         new = [one for one in self.room.shown() if one["id"] not in before]
         shown = used.shown if used is not None else []
         direct = {str(one["id"]) for one in self.discord.world.dms.values()}
         here = str((asked or {}).get("channel_id", ""))
         whispered = [m for m in new if m["channel_id"] in direct - {here}]
         public = [m for m in new if m not in whispered]
-        return Told(
+        return CommandResult(
             public="\n".join(map(text_of, public)),
             private="\n".join(map(text_of, [*shown, *whispered])),
             thread=str(public[0]["channel_id"]) if public else "",
@@ -295,7 +295,7 @@ class DiscordRig:
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
-    ) -> Told:
+    ) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         words = f"{self.room.mention} {text}" if calls else text
@@ -304,7 +304,7 @@ class DiscordRig:
         await self.room.settle()
         return self._told(before, asked)
 
-    async def command(self, who: str, line: str, place: str = "help") -> Told:
+    async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
         """See `Rig`. Discord's client shows what admins say to nobody else; that is opened here."""
         for one in self.discord.interactions.commands[""]:
             one.pop("default_member_permissions", None)
@@ -326,7 +326,7 @@ class DiscordRig:
             return self._places.get(str(value).removeprefix("#"), value)
         return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
-    async def press(self, who: str, told: Told, action: str) -> Told:
+    async def press(self, who: str, told: CommandResult, action: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         label = LABELS["discord"].get(action) or SAME[action]
@@ -334,7 +334,7 @@ class DiscordRig:
         used = await self.room.press(self._people[who], message, label)
         return self._told(before, used=used)
 
-    async def edit(self, told: Told, text: str) -> Told:
+    async def edit(self, told: CommandResult, text: str) -> CommandResult:
         """See `Rig`."""
         before, asked = self._seen(), told.asked
         words = f"{self.room.mention} {text}"
@@ -342,12 +342,12 @@ class DiscordRig:
         await self.room.settle()
         return self._told(before, asked)
 
-    async def delete(self, told: Told) -> None:
+    async def delete(self, told: CommandResult) -> None:
         """See `Rig`."""
         self.discord.talk.delete(told.asked["channel_id"], told.asked["id"])
         await self.room.settle()
 
-    async def choose(self, who: str, action: str, asked: Json) -> Told:
+    async def choose(self, who: str, action: str, asked: Json) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         name = next(name for name, one in tree.MENUS.items() if one == action)
@@ -357,7 +357,7 @@ class DiscordRig:
         await self.room.settle()
         return self._told(before, used=used)
 
-    async def set_up(self, who: str, **fields: str) -> Told:
+    async def set_up(self, who: str, **fields: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         for one in self.discord.interactions.commands[""]:
@@ -365,7 +365,7 @@ class DiscordRig:
         opened = await self.room.slash(self._people[who], "kb-admin setup")
         return await self._submit(before, opened, fields)
 
-    async def explain(self, who: str, told: Told, reason: str, text: str) -> Told:
+    async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
         message = next(one for one in told.messages if "👎" in str(one["components"]))
@@ -374,7 +374,7 @@ class DiscordRig:
 
     async def _submit(
         self, before: set[str], opened: Interaction, fields: Mapping[str, str]
-    ) -> Told:
+    ) -> CommandResult:
         if opened.modal is None:
             return self._told(before, used=opened)
         menus = {"kb", "mode", "reason"}
@@ -388,6 +388,6 @@ class DiscordRig:
         self.discord.talk.remove_bot(discord_rooms.GUILD)
         await self.room.settle()
 
-    def stands(self, told: Told) -> bool:
+    def stands(self, told: CommandResult) -> bool:
         """See `Rig`."""
         return any(one["id"] in self._seen() for one in told.messages)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bots.conversation import Inbound, Pressed, Said
-from bots.desk import Desk
-from bots.platform import Spot
-from bots.reception import Reception
+from bots.answer_worker import AnswerWorker
+from bots.conversation import InboundMessage, Pressed, Said
+from bots.inbound_handler import InboundHandler
+from bots.platform import ReplyTarget
 from bots.replies import Reply, Source
 from engine.chats.post_rows import PostInfo
-from engine.chats.sender_rows import Met, Person, Sighting
+from engine.chats.sender_rows import Person, Sender, SenderRef
 from engine.engine import Engine
 
 TEAM = "T1"
@@ -49,51 +49,53 @@ class FakeChat:
         if self.trouble:
             raise self.trouble.pop(0)
 
-    async def learn(self, spot: Spot) -> None:
+    async def learn(self, target: ReplyTarget) -> None:
         """Tests say what is known."""
 
-    async def show_seen(self, spot: Spot, *, ahead: int) -> None:
+    async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Keep that it was shown."""
         self.seen.append(ahead)
 
-    def open_screen(self, post: PostInfo, spot: Spot, *, again: bool) -> FakeScreen:
+    def open_streaming_reply(
+        self, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> FakeStreamingReply:
         """A screen whose message is kept when it is finished."""
-        return FakeScreen(self, post, spot)
+        return FakeStreamingReply(self, post, target)
 
-    async def say(self, spot: Spot, reply: Reply) -> str:
+    async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """Keep it."""
         self._fail()
-        self.shown.append(Shown(spot.channel, spot.thread, reply, id=f"m{len(self.shown)}"))
+        self.shown.append(Shown(target.channel, target.thread, reply, id=f"m{len(self.shown)}"))
         return self.shown[-1].id
 
-    async def whisper(self, spot: Spot, reply: Reply) -> None:
+    async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
         """Keep it, with whose it is."""
         self._fail()
-        self.shown.append(Shown(spot.channel, spot.thread, reply, whom=spot.person))
+        self.shown.append(Shown(target.channel, target.thread, reply, whom=target.person))
 
-    async def replace(self, spot: Spot, message_id: str, reply: Reply) -> None:
+    async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
         """Keep the new words."""
-        self.shown.append(Shown(spot.channel, spot.thread, reply, id=message_id))
+        self.shown.append(Shown(target.channel, target.thread, reply, id=message_id))
 
-    async def remove(self, spot: Spot, message_id: str) -> None:
+    async def remove(self, target: ReplyTarget, message_id: str) -> None:
         """Keep that it went."""
         self.removed.append(message_id)
 
-    async def nod(self, spot: Spot, message_id: str) -> None:
+    async def nod(self, target: ReplyTarget, message_id: str) -> None:
         """Keep that it was seen."""
         self.nods.append(message_id)
 
     async def search_live(
-        self, spot: Spot, question: str, *, all_are_members: bool
+        self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[Source]:
         """There is none."""
         return []
 
-    async def health(self, spot: Spot) -> list[tuple[str, str]]:
+    async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """All is well here."""
         return [("fake", "well")]
 
-    async def read_thread(self, spot: Spot) -> list[tuple[str, str]]:
+    async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """What the test put there."""
         return self.thread
 
@@ -107,13 +109,13 @@ class FakeChat:
         return [one.reply.text for one in self.shown if whom is None or one.whom == whom]
 
 
-class FakeScreen:
+class FakeStreamingReply:
     """See `FakeChat`."""
 
-    def __init__(self, chat: FakeChat, post: PostInfo, spot: Spot) -> None:
+    def __init__(self, chat: FakeChat, post: PostInfo, target: ReplyTarget) -> None:
         self._chat = chat
         self._post = post
-        self._spot = spot
+        self._target = target
         self._grown: list[str] = []
 
     async def step(self, title: str) -> None:
@@ -127,8 +129,8 @@ class FakeScreen:
     async def finish(self, reply: Reply) -> str:
         """Keep it."""
         self._chat._fail()
-        whom = self._spot.person if self._post.surface == "private" else ""
-        shown = Shown(self._spot.channel, self._spot.thread, reply, whom, self._grown)
+        whom = self._target.person if self._post.surface == "private" else ""
+        shown = Shown(self._target.channel, self._target.thread, reply, whom, self._grown)
         shown.id = f"m{len(self._chat.shown)}"
         self._chat.shown.append(shown)
         return shown.id
@@ -146,8 +148,8 @@ class Room:
         self.tenant_id = tenant_id
         self.team = team
         self.chat = FakeChat()
-        self.desk = Desk(engine, {"fake": self.chat})
-        self.reception = Reception(engine, self.desk.wake)
+        self.answer_worker = AnswerWorker(engine, {"fake": self.chat})
+        self.inbound_handler = InboundHandler(engine, self.answer_worker.wake)
         self.messages = 0
 
     async def open(self) -> Room:
@@ -157,16 +159,16 @@ class Room:
         )
         return self
 
-    async def person(self, name: str, *, full: bool = True, admin: bool = False) -> Met:
+    async def person(self, name: str, *, full: bool = True, admin: bool = False) -> Sender:
         """Somebody with an account there."""
-        met = await self.engine.chats.senders.meet(Sighting("fake", self.team, name))
-        await self.engine.chats.senders.learn_person(met, Person(name.capitalize(), full, admin))
-        return met
+        sender = await self.engine.chats.senders.meet(SenderRef("fake", self.team, name))
+        await self.engine.chats.senders.learn_person(sender, Person(name.capitalize(), full, admin))
+        return sender
 
     async def drain(self) -> None:
         """Let the desk do all there is."""
         async with asyncio.timeout(20):
-            await self.desk.run(asyncio.Event(), until_idle=True)
+            await self.answer_worker.run(asyncio.Event(), until_idle=True)
 
     async def say(
         self,
@@ -179,13 +181,13 @@ class Room:
     ) -> Sequence[Shown]:
         """Write a message and let the bot react; what it showed then."""
         before = len(self.chat.shown)
-        await self.reception.message(self.inbound(text, by, channel, thread, **more))
+        await self.inbound_handler.message(self.inbound(text, by, channel, thread, **more))
         await self.drain()
         return self.chat.shown[before:]
 
     def inbound(
         self, text: str, by: str = "ada", channel: str = "C1", thread: str = "", **more: object
-    ) -> Inbound:
+    ) -> InboundMessage:
         """A message; one that begins with @bot calls the bot."""
         self.messages += 1
         calls = text.startswith("@bot")
@@ -200,13 +202,13 @@ class Room:
             "thread": thread,
             "calls_bot": calls,
         }
-        return Inbound(**(values | more))  # type: ignore[arg-type]
+        return InboundMessage(**(values | more))  # type: ignore[arg-type]
 
     async def command(self, line: str, *, by: str = "ada", channel: str = "C1") -> str:
         """Say a slash command; the text of what came of it."""
         before = len(self.chat.shown)
         place = "direct" if channel.startswith("D") else "channel"
-        await self.reception.said(Said("fake", self.team, channel, by, line, place=place))  # type: ignore[arg-type]
+        await self.inbound_handler.said(Said("fake", self.team, channel, by, line, place=place))  # type: ignore[arg-type]
         await self.drain()
         return "\n".join(one.reply.text for one in self.chat.shown[before:])
 
@@ -217,7 +219,7 @@ class Room:
         shown = on or self.chat.last
         action, value = _button(shown.reply, label)
         before = len(self.chat.shown)
-        await self.reception.pressed(
+        await self.inbound_handler.pressed(
             Pressed(
                 "fake",
                 self.team,

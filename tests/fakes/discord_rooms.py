@@ -13,7 +13,7 @@ from bots.discord import tree
 from bots.discord.bot import DiscordBot, open_discord_bot
 from bots.discord.onboarding import install
 from engine.access import gate
-from engine.chats.sender_rows import Sighting
+from engine.chats.sender_rows import SenderRef
 from engine.commands.table import find_command
 from engine.db.tables import Identity
 from engine.documents import knowledge_bases
@@ -94,9 +94,9 @@ class DiscordRoom:
             quiet = 0
             while quiet < 2:
                 told = self.told()
-                await self.discord.until(lambda: self._heard() >= self.told())
+                await self.discord.until(lambda: self._keep() >= self.told())
                 await self.bot.app.aclose()
-                await self.bot.desk.run(asyncio.Event(), until_idle=True)
+                await self.bot.answer_worker.run(asyncio.Event(), until_idle=True)
                 await self.bot.app.aclose()
                 quiet = quiet + 1 if self.told() == told else 0
 
@@ -104,7 +104,7 @@ class DiscordRoom:
         """Events of the sessions that stand; those that were replayed are heard twice at most."""
         return sum(len(one.log) for one in self.discord.gateway.connected)
 
-    def _heard(self) -> int:
+    def _keep(self) -> int:
         return self.bot.gateway.state.events
 
     def write(self, *texts: str) -> None:
@@ -195,13 +195,13 @@ def settings_of(discord: FakeDiscord) -> dict[str, object]:
 
 async def _furnish(room: DiscordRoom) -> None:
     engine, owner = room.notes.engine, room.notes.owner
-    met = await engine.chats.senders.meet(Sighting("discord", GUILD, ADA, HELP))
+    sender = await engine.chats.senders.meet(SenderRef("discord", GUILD, ADA, HELP))
     async with engine.db.write() as session:
-        workspace = gate.workspace_token(met.workspace_id)
+        workspace = gate.workspace_token(sender.workspace_id)
         await knowledge_bases.grant_kb(session, owner, "notes", workspace)
-        channel = gate.channel_token(met.channel_id or "")
+        channel = gate.channel_token(sender.channel_id or "")
         await knowledge_bases.grant_kb(session, owner, "notes", channel)
-        (await session.get_one(Identity, met.identity_id)).user_id = owner.user_id
+        (await session.get_one(Identity, sender.identity_id)).user_id = owner.user_id
     await engine.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
     owner = room.notes.owner = await engine.people.owner()
     await room.notes.add(LEAVE, "leave.md", url="https://docs.example/leave")

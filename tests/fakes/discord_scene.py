@@ -54,20 +54,20 @@ class Scene:
         self.place = place
         self.keeper = Keeper(notes.engine)
         self.session: Session = discord.gateway.open_session(0, 1, INTENTS)
-        self._heard = 0
+        self._keep = 0
 
     def reconnect(self, intents: int = INTENTS) -> None:
         """The bot was away, for longer than a session lasts."""
         self.keeper = Keeper(self.engine)
         self.discord.gateway.sessions.pop(self.session.id, None)
         self.session = self.discord.gateway.open_session(0, 1, intents)
-        self._heard = 0
+        self._keep = 0
 
     async def hear(self) -> None:
         """Hand on what the gateway has told since."""
-        while self._heard < len(self.session.log):
-            told = self.session.log[self._heard]
-            self._heard += 1
+        while self._keep < len(self.session.log):
+            told = self.session.log[self._keep]
+            self._keep += 1
             await self.keeper.hear(told["t"], told["d"])
 
     async def settle(self) -> None:

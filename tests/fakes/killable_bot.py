@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from bots.slack import screen
+from bots.slack import streaming
 from bots.slack.bot import open_slack_bot
 from bots.slack.client import SlackApi
 from engine.models.port import Completion
@@ -56,11 +56,11 @@ async def work(home: Path, base_url: str, method: str) -> None:
     """Answer what waits."""
     if method:
         arm(method)
-    screen.FLUSH_S = screen.UPDATE_S = 0.0
+    streaming.FLUSH_S = streaming.UPDATE_S = 0.0
     settings = {"slack.api_base_url": base_url, "jobs.lease_s": LEASE_S}
     async with open_installation(home, settings) as notes, open_slack_bot(notes.engine) as bot:
         setattr(notes.engine.answers._asker, "_model", SlowModel())  # noqa: B010 (there is no other seam)
-        await bot.desk.run(asyncio.Event(), until_idle=True)
+        await bot.answer_worker.run(asyncio.Event(), until_idle=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bots.discord import screen
+from bots.discord import streaming
 from bots.discord.bot import open_discord_bot
 from bots.discord.rest import DiscordApi
 from tests.fakes.discord import TOKEN
@@ -45,7 +45,7 @@ async def work(home: Path, api_url: str, gateway_url: str, wanted: str) -> None:
     """Answer what waits."""
     if wanted:
         arm(wanted)
-    screen.EDIT_S = 0.0
+    streaming.EDIT_S = 0.0
     settings = {
         "discord.bot_token": TOKEN,
         "discord.api_base_url": api_url,
@@ -54,7 +54,7 @@ async def work(home: Path, api_url: str, gateway_url: str, wanted: str) -> None:
     }
     async with open_installation(home, settings) as notes, open_discord_bot(notes.engine) as bot:
         setattr(notes.engine.answers._asker, "_model", SlowModel())  # noqa: B010 (there is no other seam)
-        await bot.desk.run(asyncio.Event(), until_idle=True)
+        await bot.answer_worker.run(asyncio.Event(), until_idle=True)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from bots import replies
 from bots.replies import Reply
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.post_rows import PostInfo, PostState
-from engine.chats.sender_rows import Met
-from engine.commands.administration import Told
+from engine.chats.sender_rows import Sender
+from engine.commands.administration import CommandResult
 from engine.commands.table import find_command
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
 from engine.errors import RateLimited
@@ -72,11 +72,11 @@ def post(
     surface: str = "channel", question: str = "How much sick leave can I get early?"
 ) -> PostInfo:
     """A post as the desk has it."""
-    met = Met("t", "w", "i", None if surface == "direct" else "c")
+    sender = Sender("t", "w", "i", None if surface == "direct" else "c")
     return PostInfo(
         id="0000000000000000000000000000p0st",
         job_id="j",
-        met=met,
+        sender=sender,
         platform="slack",
         workspace="T1",
         person="U1",
@@ -164,7 +164,7 @@ def samples(idiom: Idiom) -> dict[str, Reply]:
         "Before something is destroyed": replies.confirm(delete, "delete old-wiki", "c0nf1rm"),
         "The question was edited": replies.rerun(post()),
         "What a command says": replies.told(
-            Told("Settings of #help:", ("setting", "value", "set for"), rows)
+            CommandResult("Settings of #help:", ("setting", "value", "set for"), rows)
         ),
         "What must not call anybody": replies.answered(
             replies.Shown(hostile, post(), urls, {}), now=NOW

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from engine import clock
 from engine.access import gate
-from engine.chats.sender_rows import Met, Sighting
+from engine.chats.sender_rows import Sender, SenderRef
 from engine.db.tables import Channel, ChannelMember, Identity
 from engine.documents import knowledge_bases
 from engine.documents.adding import NewDocument
@@ -48,13 +48,15 @@ async def open_channel(
     room: Room, external_id: str, name: str, *, public: bool, members: Collection[str]
 ) -> str:
     """The id of a channel whose members are known, as of now."""
-    met = None
+    sender = None
     for person in members:
-        met = await room.engine.chats.senders.meet(Sighting("fake", room.team, person, external_id))
-    assert met is not None
-    assert met.channel_id is not None
+        sender = await room.engine.chats.senders.meet(
+            SenderRef("fake", room.team, person, external_id)
+        )
+    assert sender is not None
+    assert sender.channel_id is not None
     async with room.engine.db.write() as session:
-        channel = await session.get_one(Channel, met.channel_id)
+        channel = await session.get_one(Channel, sender.channel_id)
         channel.name, channel.is_public, channel.members_synced_at = name, public, clock.now()
         await session.execute(delete(ChannelMember).where(ChannelMember.channel_id == channel.id))
         ids = await session.scalars(
@@ -66,7 +68,7 @@ async def open_channel(
             ChannelMember(channel_id=channel.id, identity_id=id_, tenant_id=room.tenant_id)
             for id_ in ids
         )
-    return met.channel_id
+    return sender.channel_id
 
 
 async def channel_token(room: Room, external_id: str) -> str:
@@ -83,7 +85,7 @@ async def grant(notes: Installation, kb: str, *tokens: str) -> None:
             await knowledge_bases.grant_kb(session, notes.owner, kb, token)
 
 
-async def link(room: Room, met: Met, user_id: str) -> None:
+async def link(room: Room, sender: Sender, user_id: str) -> None:
     """Link an account to a member."""
     async with room.engine.db.write() as session:
-        (await session.get_one(Identity, met.identity_id)).user_id = user_id
+        (await session.get_one(Identity, sender.identity_id)).user_id = user_id

@@ -39,7 +39,7 @@ class SlackRoom:
     async def drain(self) -> None:
         """Let the desk do all there is."""
         async with asyncio.timeout(30):
-            await self.bot.desk.run(asyncio.Event(), until_idle=True)
+            await self.bot.answer_worker.run(asyncio.Event(), until_idle=True)
         await self.bot.app.aclose()
 
     async def post(self, body: str, **headers: str) -> HttpAnswer:
@@ -141,18 +141,18 @@ async def open_slack_room(
 
 
 async def _furnish(room: SlackRoom) -> None:
-    from engine.chats.sender_rows import Sighting
+    from engine.chats.sender_rows import SenderRef
     from engine.documents.adding import NewDocument
 
     engine, owner = room.notes.engine, room.notes.owner
-    met = await engine.chats.senders.meet(Sighting("slack", room.team.id, "UADA", "C1"))
+    sender = await engine.chats.senders.meet(SenderRef("slack", room.team.id, "UADA", "C1"))
     async with engine.db.write() as session:
-        workspace = gate.workspace_token(met.workspace_id)
+        workspace = gate.workspace_token(sender.workspace_id)
         await knowledge_bases.grant_kb(session, owner, "notes", workspace)
-        channel = gate.channel_token(met.channel_id or "")
+        channel = gate.channel_token(sender.channel_id or "")
         await knowledge_bases.grant_kb(session, owner, "notes", channel)
-        (await session.get_one(Identity, met.identity_id)).user_id = owner.user_id
-        assert (await session.get_one(Workspace, met.workspace_id)).external_id == room.team.id
+        (await session.get_one(Identity, sender.identity_id)).user_id = owner.user_id
+        assert (await session.get_one(Workspace, sender.workspace_id)).external_id == room.team.id
     await engine.knowledge_bases.create(owner, "board", grants=[f"u:{owner.user_id}"])
     owner = room.notes.owner = await engine.people.owner()
     await room.notes.add(LEAVE, "leave.md", url="https://docs.example/leave")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.documents.progress import Watched
+from engine.documents.progress import DocumentProgress
 from engine.errors import NotFound
 from ingestion.components import embedder
 from tests.fakes.installations import BOUND_S, Installation
@@ -16,9 +16,9 @@ from tests.flows.test_pipelines_story import chain, use
 TEXT = "# Wombats\n\n" + "Wombats dig long burrows in soft ground. " * 40
 
 
-async def followed(notes: Installation, *ids: str) -> list[Watched]:
+async def followed(notes: Installation, *ids: str) -> list[DocumentProgress]:
     """Everything that is said until all have ended."""
-    said: list[Watched] = []
+    said: list[DocumentProgress] = []
     async with asyncio.timeout(BOUND_S):
         async for changed in notes.engine.documents.watch(notes.owner, ids, every_s=0.02):
             said += changed

@@ -16,10 +16,10 @@ from ingestion.components import COMPONENTS
 from ingestion.components.parser import Parser
 from ingestion.convert.document import Limits
 from ingestion.convert.formats import convert
+from ingestion.dry_run import run_dry
 from ingestion.pipelines import load_pipeline
 from ingestion.rendition import render
 from ingestion.selection import Selection, select
-from ingestion.trial import run_trial
 from tests.fakes import files
 from tests.fakes.installations import open_installation, parse_inline
 
@@ -130,7 +130,7 @@ async def test_each_format_is_rendered_as_its_setup_says(
         for name, text in texts.items():
             file = tmp_path / name
             file.write_text(text, encoding="utf-8")
-            trial = await run_trial(
+            dry_run = await run_dry(
                 notes.engine,
                 "mine",
                 flow,
@@ -139,7 +139,7 @@ async def test_each_format_is_rendered_as_its_setup_says(
                 chunking={},
                 watch=lambda _: None,
             )
-            assert trial.rendered.startswith(begins[name])
+            assert dry_run.rendered.startswith(begins[name])
 
 
 def test_without_an_output_format_nothing_is_rendered() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bots import replies
-from bots.discord import screen
-from bots.discord.directory import Target
-from bots.platform import Spot
-from engine.chats.sender_rows import Met
+from bots.discord import streaming
+from bots.discord.directory import Destination
+from bots.platform import ReplyTarget
+from engine.chats.sender_rows import Sender
 from tests.fakes.discord import Fault
 from tests.fakes.discord_rooms import ADA, BOB, FORUM, GUILD, GUS, HELP, LEADS, Answer, text_of
 from tests.fakes.discord_world import MANAGE_THREADS, USUAL
@@ -133,7 +133,7 @@ async def test_the_answer_to_a_deleted_question_goes(room, purge):
 
 
 async def test_an_answer_grows_by_edits_and_ends_whole(room, monkeypatch):
-    monkeypatch.setattr(screen, "EDIT_S", 0.0)
+    monkeypatch.setattr(streaming, "EDIT_S", 0.0)
     room.write("You can request up to 240 hours of advanced sick leave [1]. Ask early [1].")
     shown = await room.answer_to(BOB, f"{room.mention} {SICK}")
     path = f"/channels/{shown.channel}/messages/{shown.messages[0]['id']}"
@@ -212,11 +212,11 @@ async def test_a_reply_of_any_length_is_shown_and_taken_away_whole(room, words):
     platform = room.bot.platform
     button = replies.Button(replies.MORE, "More detail", "1")
     reply = replies.Reply("word " * words, note="That is all.", buttons=[button])
-    first = await platform.post(Target(HELP), reply)
+    first = await platform.post(Destination(HELP), reply)
     shown = room.discord.shown(HELP)
     assert shown[0]["id"] == first
     assert 1 <= len(shown) <= 6
-    met = Met("", "", "", None)
-    await platform.remove(Spot("discord", GUILD, HELP, BOB, met), first)
+    sender = Sender("", "", "", None)
+    await platform.remove(ReplyTarget("discord", GUILD, HELP, BOB, sender), first)
     assert room.discord.shown(HELP) == []
     await room.settle()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord import screen, tree
+from bots.discord import streaming, tree
 from bots.discord.bot import open_discord_bot
 from engine.commands.table import COMMANDS, Effect, Permission, parse
 from engine.documents.adding import NewDocument
@@ -108,7 +108,7 @@ async def test_what_is_for_admins_is_refused_to_others_and_hidden_from_them(room
 
 
 async def test_a_question_is_answered_privately_in_place_of_thinking(room, monkeypatch):
-    monkeypatch.setattr(screen, "EDIT_S", 0.0)
+    monkeypatch.setattr(streaming, "EDIT_S", 0.0)
     room.write("You can request up to 240 hours of advanced sick leave [1]. Ask early [1].")
     used = await room.slash(GUS, "ask", {"question": SICK})
     assert used.kind == 5

@@ -38,7 +38,7 @@ REPLIES = st.builds(
         ),
         max_size=8,
     ),
-    heads=st.just(("a", "b")),
+    columns=st.just(("a", "b")),
     rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=30),
     note=TEXTS,
     buttons=st.lists(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine import clock
-from engine.chats.sender_rows import Person, Sighting
+from engine.chats.sender_rows import Person, SenderRef
 from tests.fakes.discord import PRIVATE_THREAD, FakeDiscord
 from tests.fakes.discord_scene import GUILD, READS, Scene, open_scene
 from tests.fakes.discord_world import HISTORY, USUAL, VIEW
@@ -236,16 +236,18 @@ async def test_what_a_sync_read_before_an_event_does_not_undo_it(scene):
 
 async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(scene):
     asked_at = clock.now()
-    seen = Sighting("discord", GUILD, ADA, TALK)
-    met = await scene.engine.chats.senders.meet(seen)
+    seen = SenderRef("discord", GUILD, ADA, TALK)
+    sender = await scene.engine.chats.senders.meet(seen)
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
     await scene.hear()
     told = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
     people = {one: Person(one, is_full_member=True) for one in (ADA, BROOK)}
-    await scene.engine.chats.senders.learn_channel(met, **told, people=people, asked_at=asked_at)
+    await scene.engine.chats.senders.learn_channel(sender, **told, people=people, asked_at=asked_at)
     assert not await scene.is_known(TALK)
     assert TALK not in await scene.held(BROOK)
-    await scene.engine.chats.senders.learn_channel(met, **told, people=people, asked_at=clock.now())
+    await scene.engine.chats.senders.learn_channel(
+        sender, **told, people=people, asked_at=clock.now()
+    )
     assert await scene.is_known(TALK)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from random import Random
 
-from bots.conversation import Inbound
+from bots.conversation import InboundMessage
 from bots.discord import payloads, permissions
 from bots.discord.directory import Directory, Where
 from bots.discord.payloads import Us
@@ -24,7 +24,7 @@ def message(content: str, **more: object) -> dict[str, object]:
     return {"id": id_, "content": content, "author": author, "type": 0} | more
 
 
-def read(data: dict[str, object], where: Where = HERE, **more: object) -> Inbound:
+def read(data: dict[str, object], where: Where = HERE, **more: object) -> InboundMessage:
     found = payloads.read_message(data, where, "700", US, now=clock.now(), **more)
     assert found is not None
     return found

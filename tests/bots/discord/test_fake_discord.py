@@ -77,7 +77,7 @@ class Client(dpy.AutoShardedClient):
         if told["op"] == 0:
             self.events.append((told["t"], told["d"]))
 
-    def heard(self, event: str) -> list[Json]:
+    def received(self, event: str) -> list[Json]:
         return [data for name, data in self.events if name == event]
 
 
@@ -123,10 +123,10 @@ async def test_a_dropped_socket_is_resumed_and_what_was_missed_is_replayed(fake)
         first = fake.gateway.connected[0]
         await fake.gateway.drop()
         missed = [fake.talk.say(TALK, ADA, f"missed {number}")["id"] for number in range(3)]
-        await fake.until(lambda: client.heard("RESUMED"))
+        await fake.until(lambda: client.received("RESUMED"))
         fake.talk.say(TALK, ADA, "and on")
-        await fake.until(lambda: len(client.heard("MESSAGE_CREATE")) == 4)
-        assert [one["id"] for one in client.heard("MESSAGE_CREATE")][:3] == missed
+        await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 4)
+        assert [one["id"] for one in client.received("MESSAGE_CREATE")][:3] == missed
         assert fake.gateway.resumed[0]["session_id"] == first.id
         assert len(fake.gateway.identified) == 1
 
@@ -134,7 +134,7 @@ async def test_a_dropped_socket_is_resumed_and_what_was_missed_is_replayed(fake)
 async def test_reconnect_is_obeyed_and_an_invalid_session_begins_anew(fake):
     async with connected(fake) as client:
         await fake.gateway.ask_to_reconnect()
-        await fake.until(lambda: client.heard("RESUMED"))
+        await fake.until(lambda: client.received("RESUMED"))
         old = fake.gateway.connected[0].id
         fake.gateway.sessions.clear()
         await next(iter(client.shards.values()))._parent.ws.close(code=4000)
@@ -151,10 +151,10 @@ async def test_two_shards_have_their_own_servers(fake):
         fake.add_channel(fake.world.guilds[str(1 << 22)], "8100", "over there")
         fake.add_person(fake.world.guilds[str(1 << 22)], "13", "Cleo")
         fake.talk.say("8100", "13", "hello from the second")
-        await fake.until(lambda: client.heard("MESSAGE_CREATE"))
+        await fake.until(lambda: client.received("MESSAGE_CREATE"))
         await fake.gateway.drop(1)
         fake.talk.say("8100", "13", "while you were away")
-        await fake.until(lambda: len(client.heard("MESSAGE_CREATE")) == 2)
+        await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 2)
         assert fake.gateway.resumed[0]["session_id"] != fake.gateway.connected[0].id
 
 
@@ -185,8 +185,8 @@ async def test_without_the_intent_content_comes_only_where_the_bot_is_meant(fake
         fake.talk.say(fake.dm(ADA), ADA, "in private")
         own = await client.get_channel(int(TALK)).send("from me")
         fake.talk.say(TALK, ADA, "a reply to you", reply_to=str(own.id))
-        await fake.until(lambda: len(client.heard("MESSAGE_CREATE")) == 5)
-        texts = [one["content"] for one in client.heard("MESSAGE_CREATE")]
+        await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 5)
+        texts = [one["content"] for one in client.received("MESSAGE_CREATE")]
         assert texts == ["", f"{fake.mention} can you help?", "in private", "from me", texts[4]]
         assert texts[4] == "a reply to you"
 
@@ -198,12 +198,12 @@ async def test_what_the_bot_may_not_see_it_is_not_told(fake):
         hidden = fake.talk.start_thread(TALK, ADA, "between two", PRIVATE_THREAD)
         fake.talk.say(hidden["id"], ADA, "secret too")
         fake.talk.say(TALK, ADA, "open")
-        await fake.until(lambda: client.heard("MESSAGE_CREATE"))
-        assert [one["content"] for one in client.heard("MESSAGE_CREATE")] == ["open"]
-        assert client.heard("THREAD_CREATE") == []
+        await fake.until(lambda: client.received("MESSAGE_CREATE"))
+        assert [one["content"] for one in client.received("MESSAGE_CREATE")] == ["open"]
+        assert client.received("THREAD_CREATE") == []
         fake.talk.add_to_thread(hidden["id"], fake.bot_id)
         fake.talk.say(hidden["id"], ADA, "now with you")
-        await fake.until(lambda: len(client.heard("MESSAGE_CREATE")) == 2)
+        await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 2)
 
 
 async def test_events_of_messages_nobody_cached(fake):
@@ -216,15 +216,15 @@ async def test_events_of_messages_nobody_cached(fake):
         fake.talk.unreact(TALK, old["id"], BROOK, "✅")
         fake.talk.delete(TALK, old["id"])
         fake.talk.delete_many(TALK, rest)
-        await fake.until(lambda: client.heard("MESSAGE_DELETE_BULK"))
-        edited, unfurled = client.heard("MESSAGE_UPDATE")
+        await fake.until(lambda: client.received("MESSAGE_DELETE_BULK"))
+        edited, unfurled = client.received("MESSAGE_UPDATE")
         assert (edited["content"], edited["guild_id"]) == ("written anew", GUILD)
         assert (unfurled["content"], len(unfurled["embeds"])) == ("written anew", 1)
         assert unfurled["edited_timestamp"] == edited["edited_timestamp"]
-        assert client.heard("MESSAGE_REACTION_ADD")[0]["message_id"] == old["id"]
-        assert client.heard("MESSAGE_REACTION_REMOVE")[0]["user_id"] == BROOK
-        assert client.heard("MESSAGE_DELETE")[0]["id"] == old["id"]
-        assert client.heard("MESSAGE_DELETE_BULK")[0]["ids"] == rest
+        assert client.received("MESSAGE_REACTION_ADD")[0]["message_id"] == old["id"]
+        assert client.received("MESSAGE_REACTION_REMOVE")[0]["user_id"] == BROOK
+        assert client.received("MESSAGE_DELETE")[0]["id"] == old["id"]
+        assert client.received("MESSAGE_DELETE_BULK")[0]["ids"] == rest
 
 
 async def test_members_roles_channels_and_threads_are_followed(fake):
@@ -238,17 +238,17 @@ async def test_members_roles_channels_and_threads_are_followed(fake):
         fake.talk.change_channel("7400", name="newer")
         post = fake.talk.post(HELP, ADA, "How do I build?", "It fails.", tags=["build"])
         fake.talk.change_thread(post["id"], archived=True)
-        await fake.until(lambda: client.heard("THREAD_UPDATE"))
+        await fake.until(lambda: client.received("THREAD_UPDATE"))
         member = guild.get_member(13)
         assert (member.nick, [one.name for one in member.roles][1:]) == ("Cle", ["crew"])
         assert guild.get_channel(7400).name == "newer"
         assert guild.get_role(51).permissions.view_channel
-        assert client.heard("MESSAGE_CREATE")[0]["id"] == post["id"]
+        assert client.received("MESSAGE_CREATE")[0]["id"] == post["id"]
         fake.talk.leave(GUILD, "13")
         fake.talk.delete_role(GUILD, "51")
         fake.talk.delete_channel("7400")
         fake.talk.delete_thread(post["id"])
-        await fake.until(lambda: client.heard("THREAD_DELETE"))
+        await fake.until(lambda: client.received("THREAD_DELETE"))
         assert guild.get_member(13) is None
         assert guild.get_role(51) is None
         assert guild.get_channel(7400) is None
@@ -260,8 +260,8 @@ async def test_thread_members_come_whole_only_with_the_members_intent(fake):
     async with connected(fake, Client(intents(members=False))) as client:
         fake.talk.add_to_thread(thread["id"], BROOK)
         fake.talk.remove_from_thread(thread["id"], fake.bot_id)
-        await fake.until(lambda: client.heard("THREAD_MEMBERS_UPDATE"))
-        [told] = client.heard("THREAD_MEMBERS_UPDATE")
+        await fake.until(lambda: client.received("THREAD_MEMBERS_UPDATE"))
+        [told] = client.received("THREAD_MEMBERS_UPDATE")
         assert told["removed_member_ids"] == [fake.bot_id]
 
 
@@ -547,7 +547,7 @@ async def test_who_may_read_agrees_with_discord_py(fake, client):
 
 async def test_a_message_grows_a_thread(fake, client):
     asked = fake.talk.say(TALK, ADA, "help me")
-    await fake.until(lambda: client.heard("MESSAGE_CREATE"))
+    await fake.until(lambda: client.received("MESSAGE_CREATE"))
     message = await client.get_channel(int(TALK)).fetch_message(int(asked["id"]))
     thread = await message.create_thread(name="Answer")
     async with thread.typing():

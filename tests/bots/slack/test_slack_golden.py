@@ -28,7 +28,7 @@ REPLIES = st.builds(
         ),
         max_size=8,
     ),
-    heads=st.just(("a", "b")),
+    columns=st.just(("a", "b")),
     rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=120),
     note=TEXTS.filter(str.strip) | st.just(""),
     buttons=st.lists(

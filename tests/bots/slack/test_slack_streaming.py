@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from bots import alive
-from bots.slack import screen
+from bots import keepalive
+from bots.slack import streaming
 from engine.errors import Unavailable
 from tests.fakes.library import ScriptedModel
 from tests.fakes.slack import Fault
@@ -25,8 +25,8 @@ WRITTEN = (
 @pytest.fixture
 def writes(place, monkeypatch):
     """Let a model write, and each piece be shown at once."""
-    monkeypatch.setattr(screen, "FLUSH_S", 0.0)
-    monkeypatch.setattr(screen, "UPDATE_S", 0.0)
+    monkeypatch.setattr(streaming, "FLUSH_S", 0.0)
+    monkeypatch.setattr(streaming, "UPDATE_S", 0.0)
 
     def use(*written: str | Exception) -> None:
         place.notes.engine.answers._asker._model = ScriptedModel(*written)
@@ -196,7 +196,7 @@ class SilentModel(ScriptedModel):
 
 
 async def test_a_silent_model_lets_neither_status_nor_stream_lapse(place, writes, monkeypatch):
-    monkeypatch.setattr(alive, "SILENCE_S", 0.02)
+    monkeypatch.setattr(keepalive, "SILENCE_S", 0.02)
     writes()
     model = place.notes.engine.answers._asker._model = SilentModel(WRITTEN)
     saying = asyncio.create_task(place.say("UBOB", f"{place.mention} {SICK}"))
@@ -205,7 +205,7 @@ async def test_a_silent_model_lets_neither_status_nor_stream_lapse(place, writes
         return [
             c
             for c in place.slack.called(method)
-            if alive.STILL in json.dumps(c, ensure_ascii=False)
+            if keepalive.STILL in json.dumps(c, ensure_ascii=False)
         ]
 
     await until(lambda: len(told("assistant.threads.setStatus")) >= 2)
@@ -213,7 +213,7 @@ async def test_a_silent_model_lets_neither_status_nor_stream_lapse(place, writes
     await until(lambda: len(told("chat.appendStream")) >= 2)
     model.on.set()
     [shown] = await saying
-    assert alive.STILL not in json.dumps(shown["blocks"], ensure_ascii=False)
+    assert keepalive.STILL not in json.dumps(shown["blocks"], ensure_ascii=False)
     assert "240 hours" in said(shown)
     tasks = {json.dumps(c["chunks"]) for c in told("chat.appendStream")}
     assert len(tasks) == 1  # one task that lives on, not one a sign

@@ -7,28 +7,28 @@ from pathlib import Path
 
 from engine.chats import post_rows
 from engine.chats.post_rows import Accepted, NewQuestion
-from engine.chats.sender_rows import Met, Sighting, locate
+from engine.chats.sender_rows import Sender, SenderRef, locate
 from engine.db.session import Database
 from tests.fakes.chats import ChatWorld
 
 
-async def met_in(database: Database, folder: Path) -> Met:
+async def sender_in(database: Database, folder: Path) -> Sender:
     world = await ChatWorld.create(database, folder, imported=False)
     await world.keep("C1", "general", is_public=True, members=["U1"])
     async with database.read() as session:
-        return await locate(session, Sighting("slack", "T-acme", "U1", "C1"))
+        return await locate(session, SenderRef("slack", "T-acme", "U1", "C1"))
 
 
-async def accept(database: Database, met: Met, key: str) -> Accepted:
-    new = NewQuestion("slack", met, "channel", "C1", "Who waters the garden?", key=key)
+async def accept(database: Database, sender: Sender, key: str) -> Accepted:
+    new = NewQuestion("slack", sender, "channel", "C1", "Who waters the garden?", key=key)
     return await database.run_write(lambda session: post_rows.accept(session, new))
 
 
 async def test_a_question_is_told_how_many_wait_before_it(
     database: Database, tmp_path: Path
 ) -> None:
-    met = await met_in(database, tmp_path)
-    one, again, two, unkeyed = [await accept(database, met, key) for key in ("1", "1", "2", "")]
+    sender = await sender_in(database, tmp_path)
+    one, again, two, unkeyed = [await accept(database, sender, key) for key in ("1", "1", "2", "")]
     assert [(it.is_new, it.ahead) for it in (one, two, unkeyed)] == [
         (True, 0),
         (True, 1),
@@ -40,7 +40,7 @@ async def test_a_question_is_told_how_many_wait_before_it(
 async def test_a_question_delivered_many_times_at_once_is_taken_on_once(
     database: Database, tmp_path: Path
 ) -> None:
-    met = await met_in(database, tmp_path)
-    took = await asyncio.gather(*(accept(database, met, "same") for _ in range(8)))
+    sender = await sender_in(database, tmp_path)
+    took = await asyncio.gather(*(accept(database, sender, "same") for _ in range(8)))
     assert [it.is_new for it in took].count(True) == 1
     assert len({it.post_id for it in took}) == 1

@@ -17,7 +17,7 @@ from engine.domain import Principal, Scope
 from engine.engine import Engine
 from engine.errors import Forbidden, Unavailable
 from engine.operations import tool_call_log
-from engine.operations.tool_call_log import Called, CallLog
+from engine.operations.tool_call_log import LoggedCall, ToolCallLog
 from engine.runtime import open_engine
 from tests.fakes.homes import home_settings
 
@@ -28,8 +28,8 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
         yield opened
 
 
-def called(owner: Principal, tool: str = "search", text: str = "salaries") -> Called:
-    return Called(
+def called(owner: Principal, tool: str = "search", text: str = "salaries") -> LoggedCall:
+    return LoggedCall(
         tenant_id=owner.tenant_id,
         user_id=owner.user_id,
         api_token_id=None,
@@ -93,7 +93,7 @@ async def test_calls_wait_while_the_database_is_away(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await engine.people.owner()
-    log = CallLog(engine.db)
+    log = ToolCallLog(engine.db)
 
     async def away(*_: object) -> None:
         raise Unavailable("The database can't be reached.")
@@ -108,7 +108,7 @@ async def test_calls_wait_while_the_database_is_away(
 
 async def test_two_who_write_at_once_write_each_call_once(engine: Engine) -> None:
     owner = await engine.people.owner()
-    log = CallLog(engine.db)
+    log = ToolCallLog(engine.db)
     for _ in range(3):
         log.note(called(owner))
     assert await asyncio.gather(log.flush(), log.flush()) == [True, True]
@@ -120,7 +120,7 @@ async def test_a_tenant_that_went_away_does_not_take_the_others_rows_along(
 ) -> None:
     async with open_database(database_url) as db:
         tenant = await _tenant(db)
-        log = CallLog(db)
+        log = ToolCallLog(db)
         gone = new_id()
         async with db.write() as session:
             session.add(Tenant(id=gone, key="gone", name="Gone"))
@@ -139,7 +139,7 @@ async def test_a_tenant_that_went_away_does_not_take_the_others_rows_along(
 async def test_rows_go_to_either_database(database_url: str, tmp_path: Path) -> None:
     async with open_database(database_url) as db:
         tenant = await _tenant(db)
-        log = CallLog(db)
+        log = ToolCallLog(db)
         log.note(replace(called(tenant), kb_ids=("a", "b")))
         assert await log.flush()
         listed = await db.run_read(lambda session: tool_call_log.list_calls(session, tenant))

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from engine.access.search_scope import Narrowing
+from engine.access.search_scope import SearchFilters
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Live, QueryLog, Tenant
@@ -209,7 +209,7 @@ async def test_a_search_can_be_narrowed_to_documents(library):
     await library.add(kb, "Leave", LEAVE)
     other = await library.add(kb, "Other leave", "Leave of another kind.")
     result = await library.retriever().search(
-        *library.reader(kb), "leave", narrowing=Narrowing(document_ids=[other])
+        *library.reader(kb), "leave", filters=SearchFilters(document_ids=[other])
     )
     assert titles(result) == ["Other leave"]
 

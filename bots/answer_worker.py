@@ -16,16 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bots import replies
-from bots.alive import kept_alive
-from bots.errands import Errands
-from bots.platform import Platform, Screen, Spot, Undelivered
-from bots.showing import LONGER, Silence, show, show_passages, spot_of
+from bots.interactions import Interactions
+from bots.keepalive import with_keepalive
+from bots.platform import Platform, ReplyTarget, StreamingReply, Undelivered
+from bots.presenting import LONGER, Silence, show, show_passages, target_of
 from engine import clock
 from engine.access import gate
 from engine.access.principals import FRESH
 from engine.chats.behaviour import Behaviour
 from engine.chats.callers import Caller
-from engine.chats.post_rows import PostInfo, PostState, answer_kind, errand_kind
+from engine.chats.post_rows import PostInfo, PostState, answer_kind, interaction_kind
 from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5  # how soon work that another process took on is noticed
 RENEW_S = 1.0
 STOP_GRACE_S = 4.0
-ERRANDS_AT_ONCE = 8  # commands and buttons don't wait behind answers
+INTERACTIONS_AT_ONCE = 8  # commands and buttons don't wait behind answers
 RETRY_FIRST_S = 2.0
 
 
@@ -55,7 +55,7 @@ class _Case:
 
     job: ClaimedJob
     post: PostInfo
-    spot: Spot
+    target: ReplyTarget
     platform: Platform
     caller: Caller
     behaviour: Behaviour
@@ -66,26 +66,26 @@ class _Case:
 @dataclass(slots=True)
 class _Slots:
     answers: int
-    errands: int = ERRANDS_AT_ONCE
+    interactions: int = INTERACTIONS_AT_ONCE
     running: dict[str, _Running] = field(default_factory=dict)
 
     def free(self, *, answers: bool) -> int:
         busy = sum(_is_answer(one.job) is answers for one in self.running.values())
-        return (self.answers if answers else self.errands) - busy
+        return (self.answers if answers else self.interactions) - busy
 
 
 def _is_answer(job: ClaimedJob) -> bool:
     return job.kind.startswith("answer:")
 
 
-class Desk:
+class AnswerWorker:
     """Answers and errands for the workspaces of `platforms`, by name."""
 
     def __init__(self, engine: Engine, platforms: Mapping[str, Platform]) -> None:
         self.id = f"bot-{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         self._engine = engine
         self._platforms = dict(platforms)
-        self._errands = Errands(engine, self._platforms, self.wake)
+        self._interactions = Interactions(engine, self._platforms, self.wake)
         self._slots = _Slots(engine.settings.bots.answers_at_once)
         self._lease_s = engine.settings.jobs.lease_s
         self._work = asyncio.Event()
@@ -104,16 +104,16 @@ class Desk:
         """There is work."""
         self._work.set()
 
-    def show_seen(self, spot: Spot, *, ahead: int) -> None:
+    def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Give a question's first sign, beside everything else; that it fails is no matter."""
-        task = asyncio.create_task(self._show_seen(spot, ahead))
+        task = asyncio.create_task(self._show_seen(target, ahead))
         self._signs.add(task)
         task.add_done_callback(self._signs.discard)
 
-    async def _show_seen(self, spot: Spot, ahead: int) -> None:
+    async def _show_seen(self, target: ReplyTarget, ahead: int) -> None:
         with contextlib.suppress(Undelivered, EngineError):
             waits = max(0, ahead - self._slots.answers + 1)
-            await self._platforms[spot.platform].show_seen(spot, ahead=waits)
+            await self._platforms[target.platform].show_seen(target, ahead=waits)
 
     # The loop
 
@@ -146,7 +146,9 @@ class Desk:
     async def _claim(self) -> bool:
         some = False
         for answers in (True, False):
-            kinds = [(answer_kind if answers else errand_kind)(name) for name in self._platforms]
+            kinds = [
+                (answer_kind if answers else interaction_kind)(name) for name in self._platforms
+            ]
             free = self._slots.free(answers=answers)
             if free <= 0 or not kinds:
                 continue
@@ -193,7 +195,7 @@ class Desk:
             if _is_answer(job):
                 await self._answer(job)
             else:
-                await self._errands.run(job)
+                await self._interactions.run(job)
         except asyncio.CancelledError:
             await self._settle_cancelled(job)
         except Undelivered as error:
@@ -246,55 +248,55 @@ class Desk:
             await chat.posts.end(post.id, post.state, job=job)
             return
         platform = self._platforms[post.platform]
-        spot = spot_of(post, job)
-        screen: Screen = Silence(platform, spot)
+        target = target_of(post, job)
+        streaming: StreamingReply = Silence(platform, target)
         if post.addressed:
             again = job.attempt > 1 or job.lost > 0
-            screen = platform.open_screen(post, spot, again=again)
+            streaming = platform.open_streaming_reply(post, target, again=again)
         try:
-            case = await self._open_case(job, post, spot, platform)
-            reply = await self._reply(case, screen)
+            case = await self._open_case(job, post, target, platform)
+            reply = await self._reply(case, streaming)
         except asyncio.CancelledError:
             running = self._slots.running.get(job.id)
             if running is None or not running.stopped:
                 with contextlib.suppress(Undelivered):
-                    await screen.abandon()
+                    await streaming.abandon()
             raise
         except (Undelivered, LeaseLost):
             raise
         except Exception as error:  # noqa: BLE001 (whoever asked gets a reason)
-            await self._apologise(job, post, platform, screen, error)
+            await self._apologise(job, post, platform, streaming, error)
             return
         if reply is None:
             await chat.posts.end(post.id, PostState.SILENT, job=job)
             return
-        message_id = await screen.finish(reply)
+        message_id = await streaming.finish(reply)
         await chat.posts.end(post.id, PostState.ENDED, job=job, message_id=message_id)
 
     async def _open_case(
-        self, job: ClaimedJob, post: PostInfo, spot: Spot, platform: Platform
+        self, job: ClaimedJob, post: PostInfo, target: ReplyTarget, platform: Platform
     ) -> _Case:
         chat = self._engine.chats
-        await platform.learn(spot)
+        await platform.learn(target)
         if job.attempt == 1:
-            await chat.question_limits.spend(post.met, post.channel)
-        caller = await chat.senders.caller(post.met)
-        behaviour = await chat.senders.behaviour(post.met)
+            await chat.question_limits.spend(post.sender, post.channel)
+        caller = await chat.senders.caller(post.sender)
+        behaviour = await chat.senders.behaviour(post.sender)
         audience = await chat.senders.audience(caller, post.surface)
         note = ""
         if post.surface == "channel":
-            channel = await chat.senders.channel(post.met)
+            channel = await chat.senders.channel(post.sender)
             synced = channel.members_synced_at if channel is not None else None
             if synced is None or synced <= clock.now() - FRESH:
                 note = replies.UNKNOWN_AUDIENCE
-        return _Case(job, post, spot, platform, caller, behaviour, audience, note)
+        return _Case(job, post, target, platform, caller, behaviour, audience, note)
 
-    async def _reply(self, case: _Case, screen: Screen) -> replies.Reply | None:
+    async def _reply(self, case: _Case, streaming: StreamingReply) -> replies.Reply | None:
         """The reply to show, or None where an overheard question is better left alone."""
-        turn_id = case.spot.details.get(LONGER, "")
+        turn_id = case.target.details.get(LONGER, "")
         answer = await self._stored(case)
         try:
-            answer = answer or await self._new(case, screen)
+            answer = answer or await self._new(case, streaming)
         except (Unavailable, TimeoutError) as error:
             if not turn_id:
                 raise
@@ -309,19 +311,19 @@ class Desk:
         reply = replies.answered(shown, now=clock.now(), detailed=bool(turn_id))
         if case.post.addressed and not turn_id:
             reply = replies.with_live(reply, await self._live(case))
-        if by := case.spot.details.get("shared_by"):
+        if by := case.target.details.get("shared_by"):
             reply = replies.shared(reply, case.post.question, by)
         if case.note:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
 
-    async def _new(self, case: _Case, screen: Screen) -> Answer:
+    async def _new(self, case: _Case, streaming: StreamingReply) -> Answer:
         """An answer that everyone who will see it may see, noted on the post."""
         chat = self._engine.chats
-        answer = await self._ask(case, screen)
+        answer = await self._ask(case, streaming)
         if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
             # A source went away, or was closed to somebody, while it was written.
-            answer = await self._ask(case, Silence(case.platform, case.spot))
+            answer = await self._ask(case, Silence(case.platform, case.target))
             if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
                 raise Unavailable("the sources of an answer changed while it was written")
         if answer.turn_id:
@@ -335,13 +337,13 @@ class Desk:
 
     async def _live(self, case: _Case) -> list[replies.Source]:
         """What the platform's own search finds, for eyes that may see it; nothing if it fails."""
-        met = case.post.met
-        members = gate.workspace_token(met.workspace_id) in case.audience.tokens
+        sender = case.post.sender
+        members = gate.workspace_token(sender.workspace_id) in case.audience.tokens
         if case.post.surface == "channel" and not members:
             return []
         try:
             found = await case.platform.search_live(
-                case.spot, case.post.question, all_are_members=members
+                case.target, case.post.question, all_are_members=members
             )
         except Undelivered as trouble:
             log.warning("the platform's own search did not answer: %s", trouble)
@@ -361,16 +363,16 @@ class Desk:
         except NotFound:
             return None
 
-    async def _ask(self, case: _Case, screen: Screen) -> Answer:
+    async def _ask(self, case: _Case, streaming: StreamingReply) -> Answer:
         chat = self._engine.chats
         asked = False
-        turn_id = case.spot.details.get(LONGER, "")
+        turn_id = case.target.details.get(LONGER, "")
         if turn_id:
             events = chat.elaborate(case.caller, case.audience, case.post, turn_id, case.behaviour)
         else:
             events = chat.ask(case.caller, case.audience, case.post, case.behaviour)
         try:
-            async with kept_alive(screen) as shown:
+            async with with_keepalive(streaming) as shown:
                 async for event in events:
                     asked = True
                     match event:
@@ -391,7 +393,7 @@ class Desk:
         job: ClaimedJob,
         post: PostInfo,
         platform: Platform,
-        screen: Screen,
+        streaming: StreamingReply,
         error: Exception,
     ) -> None:
         incident = new_id()[-8:]
@@ -409,10 +411,10 @@ class Desk:
             reply = replies.apology(error, incident, platform.command)
             if isinstance(error, RateLimited) and post.surface == "channel":
                 # A limit is between the bot and who reached it.
-                await platform.whisper(spot_of(post, job), reply)
-                await screen.abandon()
+                await platform.whisper(target_of(post, job), reply)
+                await streaming.abandon()
             else:
-                message_id = await screen.finish(reply)
+                message_id = await streaming.finish(reply)
         await self._engine.chats.posts.end(
             post.id, PostState.FAILED, job=job, message_id=message_id
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bots import replies
-from bots.platform import Platform, Spot
+from bots.platform import Platform, ReplyTarget
 from engine import clock
 from engine.chats.callers import Caller
 from engine.chats.post_rows import PostInfo
@@ -21,9 +21,9 @@ PLEASE_DETAIL = 4_000  # characters of an answer with its passages
 class Silence:
     """A screen on which nothing shows until there is something worth saying."""
 
-    def __init__(self, platform: Platform, spot: Spot) -> None:
+    def __init__(self, platform: Platform, target: ReplyTarget) -> None:
         self._platform = platform
-        self._spot = spot
+        self._target = target
 
     async def step(self, title: str) -> None:
         """Not shown."""
@@ -33,26 +33,26 @@ class Silence:
 
     async def finish(self, reply: replies.Reply) -> str:
         """Said at once."""
-        return await self._platform.say(self._spot, reply)
+        return await self._platform.say(self._target, reply)
 
     async def abandon(self) -> None:
         """There is nothing to take away."""
 
 
-def spot_of(post: PostInfo, job: ClaimedJob | None = None) -> Spot:
+def target_of(post: PostInfo, job: ClaimedJob | None = None) -> ReplyTarget:
     """Where a post is replied to."""
     details: Mapping[str, str] = {}
     if job is not None:
         details = job.payload.get("details") or {}
-    return Spot(
+    return ReplyTarget(
         platform=post.platform,
         workspace=post.workspace,
         channel=post.channel,
         person=post.person,
-        met=post.met,
+        sender=post.sender,
         thread=post.thread,
         message_id=post.question_id,
-        is_direct=post.surface == "direct" or post.met.channel_id is None,
+        is_direct=post.surface == "direct" or post.sender.channel_id is None,
         details=details,
     )
 

@@ -17,7 +17,7 @@ from bots.conversation import (
     Decision,
     Greet,
     Ignore,
-    Inbound,
+    InboundMessage,
     Joined,
     Known,
     Nod,
@@ -29,10 +29,10 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
-from engine.chats.arrivals import Arrival, Arriving, Heard, NewErrand, Take
 from engine.chats.behaviour import Behaviour
+from engine.chats.inbound import HistoryUpdate, InboundContext, NewInbound, NewInteraction, Take
 from engine.chats.post_rows import Accepted, NewQuestion, Surface
-from engine.chats.sender_rows import Sighting
+from engine.chats.sender_rows import SenderRef
 from engine.commands.table import parse
 from engine.engine import Engine
 from engine.errors import InvalidInput
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 Wake = Callable[[], None]
 
 
-class Reception:
+class InboundHandler:
     """Takes on what comes from the platforms. `wake` tells the desk that there is work."""
 
     def __init__(self, engine: Engine, wake: Wake) -> None:
@@ -51,25 +51,27 @@ class Reception:
 
     async def message(
         self,
-        message: Inbound,
+        message: InboundMessage,
         details: Mapping[str, str] | None = None,
         *,
-        heard: Heard | None = None,
+        history_update: HistoryUpdate | None = None,
     ) -> tuple[Decision, Accepted | None]:
         """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody.
 
         `heard` is what of it goes into the history of its channel, if that is kept.
         """
-        heard = heard or Heard()
-        if not heard and (message.by_us or (message.is_notice and message.kind == "new")):
+        history_update = history_update or HistoryUpdate()
+        if not history_update and (message.by_us or (message.is_notice and message.kind == "new")):
             return decide(message, Known()), None
 
-        def take(arrival: Arrival) -> NewQuestion | NewErrand | None:
-            decision = decide(message, _known(arrival))
-            return _taken(message, decision, arrival, details or {})
+        def take(context: InboundContext) -> NewQuestion | NewInteraction | None:
+            decision = decide(message, _known(context))
+            return _taken(message, decision, context, details or {})
 
-        arrival, accepted = await self._engine.chats.receive(_arriving(message, heard), take)
-        decision = decide(message, _known(arrival))
+        context, accepted = await self._engine.chats.receive(
+            _new_inbound(message, history_update), take
+        )
+        decision = decide(message, _known(context))
         log.debug("decided", extra={"decision": type(decision).__name__})
         if not isinstance(decision, Ignore):
             self._wake()
@@ -83,12 +85,12 @@ class Reception:
             parsed = None  # the errand says what is wrong with it
         key = f"said:{said.key}" if said.key else ""
 
-        def take(arrival: Arrival) -> NewQuestion | NewErrand:
+        def take(context: InboundContext) -> NewQuestion | NewInteraction:
             if parsed is None or parsed.command.name != "ask":
-                return NewErrand(said.platform, {"do": "command", "said": asdict(said)}, key)
+                return NewInteraction(said.platform, {"do": "command", "said": asdict(said)}, key)
             return NewQuestion(
                 platform=said.platform,
-                met=arrival.met,
+                sender=context.sender,
                 surface="private",
                 channel=said.channel,
                 question=parsed.text("question"),
@@ -98,18 +100,18 @@ class Reception:
 
         channel = "" if said.place == "direct" else said.channel
         return await self._take_on(
-            Sighting(said.platform, said.workspace, said.person, channel, said.enterprise), take
+            SenderRef(said.platform, said.workspace, said.person, channel, said.enterprise), take
         )
 
     async def pressed(self, pressed: Pressed) -> None:
         """Take a button, a shortcut or a form on."""
         channel = "" if pressed.place == "direct" else pressed.channel
-        errand = NewErrand(
+        errand = NewInteraction(
             pressed.platform,
             {"do": "press", "pressed": asdict(pressed)},
             f"press:{pressed.key}" if pressed.key else "",
         )
-        seen = Sighting(
+        seen = SenderRef(
             pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
         )
         await self._take_on(seen, lambda _: errand)
@@ -117,21 +119,21 @@ class Reception:
     async def joined(self, joined: Joined) -> None:
         """The bot was let into a channel."""
         place = f"{joined.platform}:{joined.workspace}:{joined.channel}"
-        errand = NewErrand(
+        errand = NewInteraction(
             joined.platform, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
-        seen = Sighting(
+        seen = SenderRef(
             joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
         )
         await self._take_on(seen, lambda _: errand)
 
-    async def _take_on(self, seen: Sighting, take: Take) -> Accepted | None:
-        _, accepted = await self._engine.chats.receive(Arriving(seen, seen.channel), take)
+    async def _take_on(self, seen: SenderRef, take: Take) -> Accepted | None:
+        _, accepted = await self._engine.chats.receive(NewInbound(seen, seen.channel), take)
         self._wake()
         return accepted
 
 
-_ERRANDS: Mapping[type, str] = {
+_INTERACTIONS: Mapping[type, str] = {
     Greet: "greet",
     Nod: "nod",
     OfferRerun: "rerun",
@@ -141,12 +143,12 @@ _ERRANDS: Mapping[type, str] = {
 }
 
 
-def _arriving(message: Inbound, heard: Heard) -> Arriving:
+def _new_inbound(message: InboundMessage, history_update: HistoryUpdate) -> NewInbound:
     is_direct = message.place == "direct"
     passed_by = message.by_us or message.by_bot or message.is_notice
     listens = message.kind == "new" and not message.calls_bot and not is_direct and not passed_by
-    return Arriving(
-        seen=Sighting(
+    return NewInbound(
+        seen=SenderRef(
             message.platform,
             message.workspace,
             message.author,
@@ -157,22 +159,22 @@ def _arriving(message: Inbound, heard: Heard) -> Arriving:
         thread=message.thread if listens else "",
         question_id=message.message_id if message.kind != "new" else "",
         addressed=(message.calls_bot or is_direct) and not passed_by,
-        heard=heard,
+        history_update=history_update,
     )
 
 
-def _known(arrival: Arrival) -> Known:
+def _known(context: InboundContext) -> Known:
     return Known(
-        mode=arrival.behaviour.mode,
-        respond_to=arrival.behaviour.respond_to,
-        in_conversation=arrival.in_conversation,
-        answered=arrival.answered,
+        mode=context.behaviour.mode,
+        respond_to=context.behaviour.respond_to,
+        in_conversation=context.in_conversation,
+        answered=context.answered,
     )
 
 
 def _taken(
-    message: Inbound, decision: Decision, arrival: Arrival, details: Mapping[str, str]
-) -> NewQuestion | NewErrand | None:
+    message: InboundMessage, decision: Decision, context: InboundContext, details: Mapping[str, str]
+) -> NewQuestion | NewInteraction | None:
     """What a decision leaves to be done."""
     key = _key(message)
     match decision:
@@ -181,8 +183,8 @@ def _taken(
         case Ask(question, addressed):
             return NewQuestion(
                 platform=message.platform,
-                met=arrival.met,
-                surface=_surface(message, arrival.behaviour),
+                sender=context.sender,
+                surface=_surface(message, context.behaviour),
                 channel=message.channel,
                 question=question,
                 question_id=message.message_id,
@@ -192,7 +194,7 @@ def _taken(
                 key=key,
                 details={"details": dict(details)},
             )
-    payload: dict[str, Any] = {"do": _ERRANDS[type(decision)], "inbound": _plain(message)}
+    payload: dict[str, Any] = {"do": _INTERACTIONS[type(decision)], "inbound": _plain(message)}
     match decision:
         case Run(line):
             payload["line"] = line
@@ -203,16 +205,16 @@ def _taken(
         case _:
             pass
     payload["details"] = dict(details)
-    return NewErrand(message.platform, payload, f"{payload['do']}:{key}")
+    return NewInteraction(message.platform, payload, f"{payload['do']}:{key}")
 
 
-def _surface(message: Inbound, behaviour: Behaviour) -> Surface:
+def _surface(message: InboundMessage, behaviour: Behaviour) -> Surface:
     if message.place == "direct":
         return "direct"
     return "private" if behaviour.private else "channel"
 
 
-def _key(message: Inbound) -> str:
+def _key(message: InboundMessage) -> str:
     """The same for every delivery of a message: a mention comes as two events."""
     said = f"{message.platform}:{message.workspace}:{message.channel}:{message.message_id}"
     if message.kind == "new":
@@ -227,7 +229,7 @@ def hash_of(text: str) -> str:
     return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def _plain(message: Inbound) -> dict[str, Any]:
+def _plain(message: InboundMessage) -> dict[str, Any]:
     """What an errand needs of a message, as JSON."""
     return {
         "platform": message.platform,

@@ -9,32 +9,34 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from engine.chats import arrivals
-from engine.chats.arrivals import Arrival, Arriving, Heard
+from engine.chats import inbound
+from engine.chats.inbound import HistoryUpdate, InboundContext, NewInbound
 from engine.chats.messages import NewMessage
 from engine.chats.post_rows import Accepted, NewQuestion
-from engine.chats.sender_rows import Sighting
+from engine.chats.sender_rows import SenderRef
 from engine.db.session import Database
 from engine.db.tables import Identity, Message, Post
 from engine.errors import NotFound
 from tests.fakes.chats import ChatWorld
 
 
-def asks(question_id: str, arrival: Arrival) -> NewQuestion:
+def asks(question_id: str, context: InboundContext) -> NewQuestion:
     return NewQuestion(
-        "slack", arrival.met, "channel", "C1", "Who waters it?", question_id, key=question_id
+        "slack", context.sender, "channel", "C1", "Who waters it?", question_id, key=question_id
     )
 
 
-def arriving(person: str, text: str, ts: str, **more) -> Arriving:
+def new_inbound(person: str, text: str, ts: str, **more) -> NewInbound:
     message = NewMessage(ts, text, author=person)
-    seen = Sighting("slack", "T-acme", person, "C1")
-    return Arriving(seen, "C1", heard=Heard([message]), **more)
+    seen = SenderRef("slack", "T-acme", person, "C1")
+    return NewInbound(seen, "C1", history_update=HistoryUpdate([message]), **more)
 
 
-async def receive(database: Database, new: Arriving, take) -> tuple[Arrival, Accepted | None]:
+async def receive(
+    database: Database, new: NewInbound, take
+) -> tuple[InboundContext, Accepted | None]:
     return await database.run_grouped(
-        lambda session: arrivals.receive(session, new, take, default_threshold=65)
+        lambda session: inbound.receive(session, new, take, default_threshold=65)
     )
 
 
@@ -55,36 +57,36 @@ async def test_what_comes_at_once_is_kept_and_taken_on_once_each(
 ) -> None:
     before = await count(database, Message)
     ids = [f"1700000{n:03}.000100" for n in range(20)]
-    new = [(arriving(f"U{n % 5}", "Who waters it?", ts), ts) for n, ts in enumerate(ids)]
+    new = [(new_inbound(f"U{n % 5}", "Who waters it?", ts), ts) for n, ts in enumerate(ids)]
     took = await asyncio.gather(
         *(receive(database, one, partial(asks, ts)) for one, ts in new + new)
     )
     assert [accepted.is_new for _, accepted in took if accepted].count(True) == 20
     assert await count(database, Message) == before + 20
     assert await count(database, Post) == 20
-    assert all(arrival.kept_in for arrival, _ in took)
+    assert all(context.kept_in for context, _ in took)
 
 
 async def test_who_only_talks_where_nothing_is_kept_is_not_written_down(
     database: Database, world: ChatWorld
 ) -> None:
     before = await count(database, Identity)
-    new = Arriving(Sighting("slack", "T-acme", "U77", "C2"), "C2", addressed=False)
-    arrival, accepted = await receive(database, new, lambda _: None)
-    assert (arrival.met.identity_id, arrival.kept_in, accepted) == ("", None, None)
+    new = NewInbound(SenderRef("slack", "T-acme", "U77", "C2"), "C2", addressed=False)
+    context, accepted = await receive(database, new, lambda _: None)
+    assert (context.sender.identity_id, context.kept_in, accepted) == ("", None, None)
     assert await count(database, Identity) == before
-    asked = Arriving(Sighting("slack", "T-acme", "U77", "C2"), "C2")
-    arrival, accepted = await receive(database, asked, partial(asks, "q"))
+    asked = NewInbound(SenderRef("slack", "T-acme", "U77", "C2"), "C2")
+    context, accepted = await receive(database, asked, partial(asks, "q"))
     assert accepted is not None
-    assert arrival.met.identity_id
+    assert context.sender.identity_id
     assert await count(database, Identity) == before + 1
 
 
 async def test_one_of_nobodys_workspace_fails_and_those_beside_it_do_not(
     database: Database, world: ChatWorld
 ) -> None:
-    stranger = Arriving(Sighting("slack", "T-nobody", "U1", "C1"), "C1")
-    good = arriving("U1", "Who waters it?", "1700000902.000100")
+    stranger = NewInbound(SenderRef("slack", "T-nobody", "U1", "C1"), "C1")
+    good = new_inbound("U1", "Who waters it?", "1700000902.000100")
     outcomes = await asyncio.gather(
         receive(database, good, partial(asks, "good")),
         receive(database, stranger, partial(asks, "stranger")),

@@ -7,51 +7,51 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bots.platform import Screen, Undelivered
+from bots.platform import StreamingReply, Undelivered
 
 SILENCE_S = 50.0  # Slack's status lapses after two minutes, its streams after five
 STILL = "Still working on it…"
 
 
-class Alive:
+class Keepalive:
     """What is shown of an answer on its way, one thing at a time."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, streaming: StreamingReply) -> None:
+        self._streaming = streaming
         self._turn = asyncio.Lock()
         self.shown = asyncio.Event()
 
     async def step(self, title: str) -> None:
         """As the screen's."""
         async with self._turn:
-            await self._screen.step(title)
+            await self._streaming.step(title)
         self.shown.set()
 
     async def grow(self, text: str) -> None:
         """As the screen's."""
         async with self._turn:
-            await self._screen.grow(text)
+            await self._streaming.grow(text)
         self.shown.set()
 
 
 @asynccontextmanager
-async def kept_alive(screen: Screen) -> AsyncIterator[Alive]:
+async def with_keepalive(streaming: StreamingReply) -> AsyncIterator[Keepalive]:
     """The screen, on which a step is shown whenever nothing else was for a while."""
-    alive = Alive(screen)
-    ticking = asyncio.create_task(_tick(alive))
+    keepalive = Keepalive(streaming)
+    ticking = asyncio.create_task(_tick(keepalive))
     try:
-        yield alive
+        yield keepalive
     finally:
         ticking.cancel()
         await asyncio.wait([ticking])
 
 
-async def _tick(alive: Alive) -> None:
+async def _tick(keepalive: Keepalive) -> None:
     while True:
-        alive.shown.clear()
+        keepalive.shown.clear()
         try:
             async with asyncio.timeout(SILENCE_S):
-                await alive.shown.wait()
+                await keepalive.shown.wait()
         except TimeoutError:
             with contextlib.suppress(Undelivered):  # who writes meets it too, and deals with it
-                await alive.step(STILL)
+                await keepalive.step(STILL)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from bots.platform import Spot
+from bots.platform import ReplyTarget
 from bots.replies import Reply
 from bots.slack import blocks, markup
 from bots.slack.client import REVOKED, SlackApi, SlackTrouble
@@ -41,7 +41,7 @@ BLOCKS_REFUSED = frozenset(
 Note = Callable[[str], Awaitable[None]]
 
 
-class SlackScreen:
+class SlackStreamingReply:
     """See the module. `note` keeps the id of the message; `find` looks for one that stands."""
 
     def __init__(
@@ -49,7 +49,7 @@ class SlackScreen:
         api: SlackApi,
         token: str,
         post: PostInfo,
-        spot: Spot,
+        target: ReplyTarget,
         *,
         note: Note,
         find: Callable[[], Awaitable[str]] | None,
@@ -57,7 +57,7 @@ class SlackScreen:
         self._api = api
         self._token = token
         self._post = post
-        self._spot = spot
+        self._target = target
         self._note = note
         self._find = find
         self._message_id = post.message_id
@@ -122,10 +122,10 @@ class SlackScreen:
             begun = await self._api.call(
                 self._token,
                 "chat.startStream",
-                channel=self._spot.channel,
-                thread_ts=self._spot.thread,
-                recipient_team_id=self._spot.details.get("author_team") or self._spot.workspace,
-                recipient_user_id=self._spot.person,
+                channel=self._target.channel,
+                thread_ts=self._target.thread,
+                recipient_team_id=self._target.details.get("author_team") or self._target.workspace,
+                recipient_user_id=self._target.person,
                 markdown_text=piece,
             )
             self._streaming, self._started_at = True, time.monotonic()
@@ -142,7 +142,7 @@ class SlackScreen:
             await self._api.call(
                 self._token,
                 "chat.appendStream",
-                channel=self._spot.channel,
+                channel=self._target.channel,
                 ts=self._message_id,
                 **what,
             )
@@ -157,7 +157,7 @@ class SlackScreen:
         self._streaming, self._edited = False, True
         with contextlib.suppress(SlackTrouble):
             await self._api.call(
-                self._token, "chat.stopStream", channel=self._spot.channel, ts=self._message_id
+                self._token, "chat.stopStream", channel=self._target.channel, ts=self._message_id
             )
 
     # The end
@@ -226,7 +226,7 @@ class SlackScreen:
             self._api.call,
             self._token,
             "chat.update",
-            channel=self._spot.channel,
+            channel=self._target.channel,
             ts=self._message_id,
             text=text[: blocks.FALLBACK_MAX],
             blocks=some or None,
@@ -244,8 +244,8 @@ class SlackScreen:
         return await self._api.call(
             self._token,
             "chat.postMessage",
-            channel=self._spot.channel,
-            thread_ts=self._spot.thread or None,
+            channel=self._target.channel,
+            thread_ts=self._target.thread or None,
             text=text[: blocks.FALLBACK_MAX],
             blocks=some or None,
             metadata=metadata(self._post.id),
@@ -254,7 +254,7 @@ class SlackScreen:
         )
 
     async def _whisper(self, text: str, rendered: list[blocks.Block]) -> None:
-        await whisper(self._api, self._token, self._spot, text, rendered)
+        await whisper(self._api, self._token, self._target, text, rendered)
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:
@@ -264,11 +264,11 @@ class SlackScreen:
 
     async def _quietly(self, method: str, *, thread: bool = True, **arguments: Any) -> None:  # noqa: ANN401
         """A call whose failure is no matter."""
-        channel = {"channel": self._spot.channel}
+        channel = {"channel": self._target.channel}
         if method.startswith("assistant."):
-            channel = {"channel_id": self._spot.channel}
+            channel = {"channel_id": self._target.channel}
             if thread:
-                arguments["thread_ts"] = self._spot.thread
+                arguments["thread_ts"] = self._target.thread
         with contextlib.suppress(SlackTrouble):
             await self._api.call(self._token, method, **channel, **arguments)
 
@@ -279,14 +279,14 @@ def metadata(post_id: str) -> dict[str, Any]:
 
 
 async def whisper(
-    api: SlackApi, token: str, spot: Spot, text: str, rendered: list[blocks.Block]
+    api: SlackApi, token: str, target: ReplyTarget, text: str, rendered: list[blocks.Block]
 ) -> None:
     """Say something for one person's eyes: where they pressed or typed, else in the channel.
 
     A direct message is for their eyes anyway.
     """
     known = [block for block in rendered if block["type"] not in {"context_actions", "table"}]
-    url = spot.details.get("response_url", "")
+    url = target.details.get("response_url", "")
     for some in (rendered, known, []):
         body: dict[str, Any] = {"text": text}
         if some:
@@ -296,12 +296,12 @@ async def whisper(
         ):
             return
         try:
-            if spot.is_direct:
+            if target.is_direct:
                 await api.call(
                     token,
                     "chat.postMessage",
-                    channel=spot.channel,
-                    thread_ts=spot.thread or None,
+                    channel=target.channel,
+                    thread_ts=target.thread or None,
                     unfurl_links=False,
                     unfurl_media=False,
                     metadata=metadata(""),
@@ -311,9 +311,9 @@ async def whisper(
                 await api.call(
                     token,
                     "chat.postEphemeral",
-                    channel=spot.channel,
-                    user=spot.person,
-                    thread_ts=spot.thread or None,
+                    channel=target.channel,
+                    user=target.person,
+                    thread_ts=target.thread or None,
                     **body,
                 )
         except SlackTrouble as trouble:

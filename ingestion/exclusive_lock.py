@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
-class Floor:
+class ExclusiveLock:
     """Belongs to one event loop. Whoever wants it alone keeps newcomers off until they are done."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from engine.errors import EngineError
 log = logging.getLogger(__name__)
 
 
-class Beside:
+class BackgroundTasks:
     """Starts work and keeps it until it ends; that something failed is logged, and no more."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def beside_server(
+async def run_alongside(
     name: str, run: Callable[[asyncio.Event], Awaitable[None]]
 ) -> AsyncIterator[None]:
     """Run until the host ends, then set `run`'s event; that it can't is logged, and serves on."""

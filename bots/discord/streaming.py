@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bots.discord import components, markup, splitting
-from bots.discord.directory import Target
+from bots.discord.directory import Destination
 from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
-from bots.platform import Spot
+from bots.platform import ReplyTarget
 from bots.replies import Reply, one_line
 from engine.chats.post_rows import PostInfo
 from engine.engine import Engine
@@ -31,7 +31,7 @@ GROWING_MAX = 1_900  # characters; what is longer shows when it is complete
 CONTINUED_MAX = 10
 
 
-class DiscordScreen:
+class DiscordStreamingReply:
     """See the module. `again`: an earlier attempt may have left a message it did not tell of."""
 
     def __init__(
@@ -39,7 +39,7 @@ class DiscordScreen:
         platform: DiscordPlatform,
         engine: Engine,
         post: PostInfo,
-        spot: Spot,
+        target: ReplyTarget,
         *,
         again: bool,
     ) -> None:
@@ -47,11 +47,11 @@ class DiscordScreen:
         self._api = platform.api
         self._engine = engine
         self._post = post
-        self._spot = spot
+        self._target = target
         self._again = again
         self._looks = again and not post.message_id
         self._message_id = post.message_id
-        self._target: Target | None = None
+        self._destination: Destination | None = None
         self._text = ""
         self._shown = ""
         self._typed_at = -TYPING_S
@@ -64,14 +64,14 @@ class DiscordScreen:
 
         A question tried in the set-up form does not: that reply says what was set.
         """
-        details = self._spot.details
+        details = self._target.details
         return details.get("way") == "fill" and "question" not in details
 
-    async def _where(self) -> Target:
-        if self._target is None:
+    async def _where(self) -> Destination:
+        if self._destination is None:
             name = one_line(self._post.question)[:90] or "Answer"
-            self._target = await self._platform.target(self._spot, thread_name=name)
-        return self._target
+            self._destination = await self._platform.destination(self._target, thread_name=name)
+        return self._destination
 
     # While it comes about
 
@@ -81,7 +81,9 @@ class DiscordScreen:
         if self._post.surface == "private" or time.monotonic() - self._typed_at < TYPING_S:
             return
         self._typed_at = time.monotonic()
-        channel = self._spot.channel if self._spot.is_direct else self._platform.stands(self._spot)
+        channel = (
+            self._target.channel if self._target.is_direct else self._platform.stands(self._target)
+        )
         with contextlib.suppress(DiscordTrouble):
             await self._api.call("POST", f"channels/{channel}/typing")
 
@@ -112,7 +114,7 @@ class DiscordScreen:
         growing = components.Part({"content": content, "allowed_mentions": {"parse": []}})
         if self._post.surface == "private":
             me = await self._platform.me()
-            token = self._spot.details["token"]
+            token = self._target.details["token"]
             path = f"webhooks/{me['application_id']}/{token}/messages/@original"
             with contextlib.suppress(DiscordTrouble):
                 await self._api.call("PATCH", path, dict(growing.body))
@@ -151,10 +153,10 @@ class DiscordScreen:
         return self._message_id
 
     async def _put_first(self, part: components.Part) -> None:
-        target = await self._where()
+        destination = await self._where()
         if self._message_id:
             try:
-                await self._platform.edit(target.channel, self._message_id, part)
+                await self._platform.edit(destination.channel, self._message_id, part)
             except DiscordTrouble as trouble:
                 if trouble.code != UNKNOWN_MESSAGE:
                     raise
@@ -171,11 +173,11 @@ class DiscordScreen:
         for n, part in enumerate(parts, start=1):
             before = left.pop(0) if left else None
             if before is None:
-                await self._platform.send(Target(channel), part, nonce=self._nonce(n))
+                await self._platform.send(Destination(channel), part, nonce=self._nonce(n))
             elif components.is_v2(before) and not components.is_v2(part.body):
                 # Discord makes no plain message of such a one; it goes, and comes anew at the end.
                 await self._api.call("DELETE", f"channels/{channel}/messages/{before['id']}")
-                await self._platform.send(Target(channel), part)
+                await self._platform.send(Destination(channel), part)
             else:
                 await self._platform.edit(channel, str(before["id"]), part)
 
@@ -185,7 +187,7 @@ class DiscordScreen:
         query: dict[str, str | int] = {"limit": CONTINUED_MAX, "after": self._message_id}
         page = await self._api.call("GET", path, query=query)
         taken = await self._engine.chats.posts.messages_in(
-            self._post.met, self._post.channel, self._post.thread
+            self._post.sender, self._post.channel, self._post.thread
         )
         found: list[Mapping[str, Any]] = []
         for message in sorted(page, key=lambda one: int(one["id"])):
@@ -199,24 +201,24 @@ class DiscordScreen:
 
     async def _whisper(self, reply: Reply) -> None:
         try:
-            spot = self._spot
-            if not self._in_reply and spot.details.get("way") == "fill":
-                spot = with_way(spot, "follow")
-            await self._platform.whisper(spot, reply)
+            target = self._target
+            if not self._in_reply and target.details.get("way") == "fill":
+                target = with_way(target, "follow")
+            await self._platform.whisper(target, reply)
         except DiscordTrouble as trouble:
             if trouble.code not in LAPSED:
                 raise
-            await self._platform.write_to(self._spot, reply)
+            await self._platform.write_to(self._target, reply)
 
     async def _tell_shut(self) -> None:
         """Where the bot may not speak, who asked is told so by direct message."""
         said = Reply(
-            f"I may not answer in <#{self._spot.channel}>: an admin gives me View Channel, Send"
+            f"I may not answer in <#{self._target.channel}>: an admin gives me View Channel, Send"
             " Messages and Send Messages in Threads there. You can ask me here, or with `/ask`.",
             kind="trouble",
         )
         with contextlib.suppress(DiscordTrouble):
-            await self._platform.write_to(self._spot, said)
+            await self._platform.write_to(self._target, said)
 
     async def abandon(self) -> None:
         """Take away what stands, and the first sign."""
@@ -237,9 +239,9 @@ class DiscordScreen:
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:
-            await self._platform.clear_seen(self._spot)
+            await self._platform.clear_seen(self._target)
 
 
-def with_way(spot: Spot, way: str) -> Spot:
+def with_way(target: ReplyTarget, way: str) -> ReplyTarget:
     """The same, replied to in another way."""
-    return replace(spot, details={**spot.details, "way": way})
+    return replace(target, details={**target.details, "way": way})

@@ -19,13 +19,13 @@ from engine.chats.behaviour import Behaviour
 from engine.chats.channels import Place
 from engine.chats.messages import NewMessage
 from engine.chats.post_rows import Accepted, NewQuestion, PostState
-from engine.chats.sender_rows import Met, Sighting
+from engine.chats.sender_rows import Sender, SenderRef
 from engine.db.tables import Channel, Identity, Source, Workspace
 from engine.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HistoryUpdate:
     """What a kept channel's history takes from an event: messages that stand, ids of deleted ones."""
 
     messages: Sequence[NewMessage] = ()
@@ -36,7 +36,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Arriving:
+class NewInbound:
     """A message at the door; ids are the platform's.
 
     Of a `thread` it is looked up whether the bot was asked in it, of a `question_id` whether it is
@@ -44,19 +44,19 @@ class Arriving:
     down, unless the place is one where it may answer that.
     """
 
-    seen: Sighting
+    seen: SenderRef
     channel: str
     thread: str = ""
     question_id: str = ""
     addressed: bool = True
-    heard: Heard = field(default_factory=Heard)
+    history_update: HistoryUpdate = field(default_factory=HistoryUpdate)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class InboundContext:
     """What is known when a message arrives."""
 
-    met: Met
+    sender: Sender
     behaviour: Behaviour
     in_conversation: bool = False
     answered: bool = False
@@ -64,7 +64,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class NewErrand:
+class NewInteraction:
     """Something else the bot is to do for a message."""
 
     platform: str
@@ -73,7 +73,7 @@ class NewErrand:
 
 
 # What a message asks of the bot. Pure: it may be asked more than once.
-Take = Callable[[Arrival], NewQuestion | NewErrand | None]
+Take = Callable[[InboundContext], NewQuestion | NewInteraction | None]
 
 _LOOK = (
     select(
@@ -106,7 +106,7 @@ _LOOK = (
 )
 
 
-async def look(session: AsyncSession, new: Arriving, *, default_threshold: int) -> Arrival:
+async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int) -> InboundContext:
     """What is known of a message's place; `NotFound` where its workspace is not connected."""
     seen = new.seen
     values = {
@@ -128,8 +128,8 @@ async def look(session: AsyncSession, new: Arriving, *, default_threshold: int) 
             session, row.tenant_id, row.id, new.channel, new.question_id
         )
         answered = any(post.state is not PostState.WITHDRAWN for post in found)
-    return Arrival(
-        met=Met(row.tenant_id, row.id, row.identity_id or "", row.channel_id),
+    return InboundContext(
+        sender=Sender(row.tenant_id, row.id, row.identity_id or "", row.channel_id),
         behaviour=behaviour.merge_behaviour(
             row.settings, row.channel_settings or {}, default_threshold=default_threshold
         ),
@@ -142,7 +142,7 @@ async def look(session: AsyncSession, new: Arriving, *, default_threshold: int) 
 
 
 def _place(
-    seen: Sighting, tenant_id: str, workspace_id: str, name: str, settings: Mapping[str, object]
+    seen: SenderRef, tenant_id: str, workspace_id: str, name: str, settings: Mapping[str, object]
 ) -> Place:
     return Place(
         tenant_id=tenant_id,
@@ -155,43 +155,45 @@ def _place(
     )
 
 
-def asks_nothing(arrival: Arrival, new: Arriving, take: Take) -> bool:
+def asks_nothing(context: InboundContext, new: NewInbound, take: Take) -> bool:
     """Whether nothing is to be written for a message."""
-    return not (arrival.kept_in and new.heard) and take(arrival) is None
+    return not (context.kept_in and new.history_update) and take(context) is None
 
 
 async def receive(
-    session: AsyncSession, new: Arriving, take: Take, *, default_threshold: int
-) -> tuple[Arrival, Accepted | None]:
+    session: AsyncSession, new: NewInbound, take: Take, *, default_threshold: int
+) -> tuple[InboundContext, Accepted | None]:
     """Keep a message where its channel's history is kept, and take on what it asks of the bot."""
     try:
-        arrival = await look(session, new, default_threshold=default_threshold)
+        context = await look(session, new, default_threshold=default_threshold)
     except NotFound:
         if not new.seen.enterprise:
             raise
         await sender_rows.introduce(session, new.seen)  # a team of an organisation, seen just now
-        arrival = await look(session, new, default_threshold=default_threshold)
-    await _keep(session, arrival, new.heard)
-    met = arrival.met
-    is_known = bool(met.identity_id) and (met.channel_id is not None or not new.seen.channel)
-    listens = new.addressed or arrival.in_conversation or arrival.behaviour.mode == "auto"
+        context = await look(session, new, default_threshold=default_threshold)
+    await _keep(session, context, new.history_update)
+    sender = context.sender
+    is_known = bool(sender.identity_id) and (sender.channel_id is not None or not new.seen.channel)
+    listens = new.addressed or context.in_conversation or context.behaviour.mode == "auto"
     if not is_known and listens:
-        arrival = replace(arrival, met=await sender_rows.introduce(session, new.seen))
-    match take(arrival):
+        context = replace(context, sender=await sender_rows.introduce(session, new.seen))
+    match take(context):
         case NewQuestion() as question:
-            return arrival, await post_rows.accept(session, question)
-        case NewErrand(platform, payload, key):
-            await post_rows.accept_errand(session, platform, arrival.met, payload, key=key)
+            return context, await post_rows.accept(session, question)
+        case NewInteraction(platform, payload, key):
+            await post_rows.accept_interaction(session, platform, context.sender, payload, key=key)
         case None:
             pass
-    return arrival, None
+    return context, None
 
 
-async def _keep(session: AsyncSession, arrival: Arrival, heard: Heard) -> None:
-    place, channel_id = arrival.kept_in, arrival.met.channel_id
+async def _keep(
+    session: AsyncSession, context: InboundContext, history_update: HistoryUpdate
+) -> None:
+    place, channel_id = context.kept_in, context.sender.channel_id
     if place is None or channel_id is None:
         return
-    if heard.messages:
-        await messages.store_messages(session, place, channel_id, heard.messages)
-    if heard.deleted:
-        await messages.delete_messages(session, place, channel_id, heard.deleted)
+    if history_update.messages:
+        await messages.store_messages(session, place, channel_id, history_update.messages)
+    if history_update.deleted:
+        await messages.delete_messages(session, place, channel_id, history_update.deleted)

@@ -13,12 +13,12 @@ from typing import Any
 
 from bots import replies
 from bots.conversation import Joined, Pressed, Said
-from bots.platform import Platform, Spot, Undelivered
-from bots.showing import LONGER, show_passages, spot_of
+from bots.platform import Platform, ReplyTarget, Undelivered
+from bots.presenting import LONGER, show_passages, target_of
 from engine.chats.callers import Caller
 from engine.chats.feedback import REASONS
-from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_errand, met_of
-from engine.chats.sender_rows import Met
+from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
+from engine.chats.sender_rows import Sender
 from engine.clock import new_id
 from engine.commands import administration
 from engine.commands.table import Effect, parse
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 THREAD_CHARS = 12_000  # of a thread that is saved
 
-Press = Callable[["Errands", Pressed, Caller, Spot], Awaitable[None]]
+Press = Callable[["Interactions", Pressed, Caller, ReplyTarget], Awaitable[None]]
 
 
-class Errands:
+class Interactions:
     """Runs the bots' jobs that are no answers. `wake` tells the desk of a question they took on."""
 
     def __init__(
@@ -46,80 +46,96 @@ class Errands:
 
     async def run(self, job: ClaimedJob) -> None:
         """Do one errand and finish its job; whoever wanted it hears of an error."""
-        met = met_of(job)
+        sender = sender_of(job)
         payload = job.payload
-        spot = _spot(payload, met)
-        platform = self._platforms[spot.platform]
+        target = _target(payload, sender)
+        platform = self._platforms[target.platform]
         try:
-            await _ERRANDS[payload["do"]](self, payload, spot, platform)
+            await _INTERACTIONS[payload["do"]](self, payload, target, platform)
         except (LeaseLost, Undelivered):
             raise
         except Exception as error:
             incident = new_id()[-8:]
             if not isinstance(error, EngineError):
                 log.exception("an errand failed, incident %s", incident)
-            await platform.whisper(spot, replies.apology(error, incident, platform.command))
-        await self._engine.db.run_write(lambda session: finish_errand(session, job))
+            await platform.whisper(target, replies.apology(error, incident, platform.command))
+        await self._engine.db.run_write(lambda session: finish_interaction(session, job))
 
     # Messages
 
-    async def _greet(self, _: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        await platform.say(spot, replies.greeting(platform.command))
+    async def _greet(self, _: Mapping[str, Any], target: ReplyTarget, platform: Platform) -> None:
+        await platform.say(target, replies.greeting(platform.command))
 
-    async def _nod(self, _: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        await platform.nod(spot, spot.message_id)
+    async def _nod(self, _: Mapping[str, Any], target: ReplyTarget, platform: Platform) -> None:
+        await platform.nod(target, target.message_id)
 
-    async def _refuse(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        await platform.whisper(spot, replies.refused(payload["why"], platform.command))
+    async def _refuse(
+        self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
+        await platform.whisper(target, replies.refused(payload["why"], platform.command))
 
-    async def _onboard(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
+    async def _onboard(
+        self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
         del payload
-        await platform.learn(spot)
-        await platform.say(spot, replies.onboarding(platform.command))
+        await platform.learn(target)
+        await platform.say(target, replies.onboarding(platform.command))
 
-    async def _withdraw(self, _: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
+    async def _withdraw(
+        self, _: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
         chat = self._engine.chats
-        for post in await chat.posts.answers_to(spot.met, spot.channel, spot.message_id):
+        for post in await chat.posts.answers_to(target.sender, target.channel, target.message_id):
             await chat.posts.withdraw(post.id, forget=True)
             if post.message_id and post.surface != "private":
-                await platform.remove(spot_of(post), post.message_id)
+                await platform.remove(target_of(post), post.message_id)
 
-    async def _rerun(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        posts = await self._engine.chats.posts.answers_to(spot.met, spot.channel, spot.message_id)
+    async def _rerun(
+        self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
+        posts = await self._engine.chats.posts.answers_to(
+            target.sender, target.channel, target.message_id
+        )
         live = [post for post in posts if post.state is not PostState.WITHDRAWN]
         if not live or live[0].question == payload["question"]:
             return
-        key = f"{spot.met.tenant_id}:edited:{live[0].id}"
+        key = f"{target.sender.tenant_id}:edited:{live[0].id}"
         await self._engine.limits.put(key, payload["question"].encode(), ttl_s=3600)
-        await platform.whisper(spot, replies.rerun(live[0]))
+        await platform.whisper(target, replies.rerun(live[0]))
 
     # Commands
 
-    async def _run_words(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        await self._command(payload["line"], spot, platform)
+    async def _run_words(
+        self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
+        await self._command(payload["line"], target, platform)
 
-    async def _run_said(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
-        await self._command(payload["said"]["line"], spot, platform)
+    async def _run_said(
+        self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
+        await self._command(payload["said"]["line"], target, platform)
 
-    async def _command(self, line: str, spot: Spot, platform: Platform) -> None:
-        await platform.learn(spot)
-        caller = await self._engine.chats.senders.caller(spot.met)
+    async def _command(self, line: str, target: ReplyTarget, platform: Platform) -> None:
+        await platform.learn(target)
+        caller = await self._engine.chats.senders.caller(target.sender)
         parsed = parse(line)
         administration.require(caller, parsed.command)
         if parsed.command.effect is Effect.DESTROYS:
             confirm_id = await self._engine.chats.confirmations.ask(caller, line)
-            await platform.whisper(spot, replies.confirm(parsed.command, line, confirm_id))
+            await platform.whisper(target, replies.confirm(parsed.command, line, confirm_id))
             return
-        await platform.whisper(spot, await self._told(caller, line, spot))
+        await platform.whisper(target, await self._told(caller, line, target))
 
-    async def _told(self, caller: Caller, line: str, spot: Spot | None = None) -> replies.Reply:
+    async def _told(
+        self, caller: Caller, line: str, target: ReplyTarget | None = None
+    ) -> replies.Reply:
         told = await administration.run(self._engine, caller, parse(line))
-        if told.announce and spot is not None and not spot.is_direct:
-            await self._platforms[spot.platform].say(
-                replace(spot, thread=""), replies.Reply(told.announce)
+        if told.announcement and target is not None and not target.is_direct:
+            await self._platforms[target.platform].say(
+                replace(target, thread=""), replies.Reply(told.announcement)
             )
-        if spot is not None and parse(line).command.name == "health":
-            rows = await self._platforms[spot.platform].health(spot)
+        if target is not None and parse(line).command.name == "health":
+            rows = await self._platforms[target.platform].health(target)
             told = replace(told, rows=[*told.rows, *map(list, rows)])
         if told.found is not None:
             return replies.found(told.found, self._urls(caller, told.found))
@@ -134,41 +150,45 @@ class Errands:
 
     # Buttons
 
-    async def _press(self, payload: Mapping[str, Any], spot: Spot, platform: Platform) -> None:
+    async def _press(
+        self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
+    ) -> None:
         del platform
         pressed = Pressed(**payload["pressed"])
         press = _PRESSES.get(pressed.action)
         if press is None:
             raise NotFound("This button is not known any more.")
-        caller = await self._engine.chats.senders.caller(spot.met)
-        await press(self, pressed, caller, spot)
+        caller = await self._engine.chats.senders.caller(target.sender)
+        await press(self, pressed, caller, target)
 
     async def _post(self, pressed: Pressed, caller: Caller) -> PostInfo:
-        post = await self._engine.chats.posts.get_for(caller.met, pressed.value.partition(":")[0])
-        if post.surface != "channel" and post.met.identity_id != caller.met.identity_id:
+        post = await self._engine.chats.posts.get_for(
+            caller.sender, pressed.value.partition(":")[0]
+        )
+        if post.surface != "channel" and post.sender.identity_id != caller.sender.identity_id:
             raise NotFound("This answer is not known any more.")
         return post
 
-    async def _rate(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _rate(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
         up = pressed.action == replies.RATE_UP
         await self._engine.chats.posts.rate(caller, post.id, 1 if up else -1)
-        platform = self._platforms[spot.platform]
+        platform = self._platforms[target.platform]
         if up:
-            await platform.whisper(spot, replies.thanked())
+            await platform.whisper(target, replies.thanked())
         elif not pressed.details.get("form"):  # else the platform has opened a form that asks
-            await platform.whisper(spot, replies.rated_down(post.id))
+            await platform.whisper(target, replies.rated_down(post.id))
 
-    async def _reason(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _reason(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
         reason = pressed.details.get("reason") or pressed.value.partition(":")[2]
         if reason not in REASONS:
             raise InvalidInput(f"Choose one of {', '.join(REASONS)}.", field="reason")
         text = pressed.details.get("text", "")
         await self._engine.chats.posts.rate(caller, post.id, -1, reason=reason, text=text)
-        await self._platforms[spot.platform].whisper(spot, replies.thanked())
+        await self._platforms[target.platform].whisper(target, replies.thanked())
 
-    async def _more(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _more(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """The answer at more length: written by the desk where a model can, else its passages."""
         chat = self._engine.chats
         post = await self._post(pressed, caller)
@@ -177,61 +197,61 @@ class Errands:
             raise NotFound("This answer is not known any more.")
         answer = await chat.posts.stored_answer(caller, audience, post.turn_id)
         if self._engine.answers.writes and answer.citations:
-            await self._write_more(pressed, caller, spot, post)
+            await self._write_more(pressed, caller, target, post)
             return
         reply = await show_passages(self._engine, caller, audience, post, answer)
-        platform = self._platforms[spot.platform]
+        platform = self._platforms[target.platform]
         if post.surface == "private":
-            await platform.whisper(spot, reply)
+            await platform.whisper(target, reply)
         else:
-            await platform.say(spot_of(post), reply)
+            await platform.say(target_of(post), reply)
 
     async def _write_more(
-        self, pressed: Pressed, caller: Caller, spot: Spot, post: PostInfo
+        self, pressed: Pressed, caller: Caller, target: ReplyTarget, post: PostInfo
     ) -> None:
         # What one person sees may be gone from their screen: they may want it again.
         again = f":{pressed.key}" if post.surface == "private" else ""
         accepted = await self._engine.chats.posts.accept(
             NewQuestion(
-                platform=spot.platform,
-                met=caller.met,
+                platform=target.platform,
+                sender=caller.sender,
                 surface=post.surface,
                 channel=post.channel,
                 question=post.question,
                 thread=post.thread,
                 key=f"longer:{post.id}{again}",
-                details={"details": {**spot.details, LONGER: post.turn_id}},
+                details={"details": {**target.details, LONGER: post.turn_id}},
             )
         )
         if not accepted.is_new:
             told = replies.Reply("More detail was asked for already: it stands in this thread.")
-            await self._platforms[spot.platform].whisper(spot, told)
+            await self._platforms[target.platform].whisper(target, told)
         self._wake()
 
-    async def _human(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _human(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
-        platform = self._platforms[spot.platform]
-        if post.met.channel_id is None:
+        platform = self._platforms[target.platform]
+        if post.sender.channel_id is None:
             raise InvalidInput(
                 "Nobody else reads this conversation: ask in a channel where people can help.",
                 field="channel",
             )
         if not await self._engine.chats.posts.escalate(post.id):
-            await platform.whisper(spot, replies.Reply("A human was asked for this already."))
+            await platform.whisper(target, replies.Reply("A human was asked for this already."))
             return
-        behaviour = await self._engine.chats.senders.behaviour(caller.met)
+        behaviour = await self._engine.chats.senders.behaviour(caller.sender)
         await platform.say(
-            spot_of(post), replies.escalated(post, post.question, behaviour.escalate_to)
+            target_of(post), replies.escalated(post, post.question, behaviour.escalate_to)
         )
 
-    async def _resolved(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _resolved(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
         if await self._engine.chats.posts.resolve(post.id):
-            platform = self._platforms[spot.platform]
+            platform = self._platforms[target.platform]
             done = replies.resolved(caller.principal.name)
-            await platform.replace(spot, pressed.message_id, done)
+            await platform.replace(target, pressed.message_id, done)
 
-    async def _share(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _share(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """Show a private answer to its channel, if everyone there may read all it rests on.
 
         The desk checks that; otherwise it asks the question anew for the channel, and what comes
@@ -239,12 +259,12 @@ class Errands:
         """
         chat = self._engine.chats
         post = await self._post(pressed, caller)
-        if post.met.channel_id is None or post.turn_id is None:
+        if post.sender.channel_id is None or post.turn_id is None:
             raise NotFound("There is no channel to share this with.")
         await chat.posts.accept(
             NewQuestion(
-                platform=spot.platform,
-                met=caller.met,
+                platform=target.platform,
+                sender=caller.sender,
                 surface="channel",
                 channel=post.channel,
                 question=post.question,
@@ -256,104 +276,106 @@ class Errands:
         )
         self._wake()
 
-    async def _delete(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _delete(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
-        if post.met.identity_id != caller.met.identity_id and not caller.is_admin:
+        if post.sender.identity_id != caller.sender.identity_id and not caller.is_admin:
             raise Forbidden("Only who asked, or an admin, may delete an answer.")
         await self._engine.chats.posts.withdraw(post.id)
         message_id = post.message_id or pressed.message_id
-        await self._platforms[spot.platform].remove(spot_of(post), message_id)
+        await self._platforms[target.platform].remove(target_of(post), message_id)
 
-    async def _again(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _again(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """Answer an edited question: the old answer goes."""
         post = await self._post(pressed, caller)
-        if post.met.identity_id != caller.met.identity_id:
+        if post.sender.identity_id != caller.sender.identity_id:
             raise Forbidden("Only who asked may have it answered again.")
-        key = f"{caller.met.tenant_id}:edited:{post.id}"
+        key = f"{caller.sender.tenant_id}:edited:{post.id}"
         question = await self._engine.limits.get(key)
         if question is None:
             raise NotFound("That was a while ago: ask the question again.")
         await self._engine.chats.posts.withdraw(post.id)
         if post.message_id and post.surface != "private":
-            await self._platforms[spot.platform].remove(spot_of(post), post.message_id)
+            await self._platforms[target.platform].remove(target_of(post), post.message_id)
         await self._engine.chats.posts.accept(
             NewQuestion(
-                platform=spot.platform,
-                met=post.met,
+                platform=target.platform,
+                sender=post.sender,
                 surface=post.surface,
                 channel=post.channel,
                 question=question.decode(),
                 question_id=post.question_id,
                 thread=post.thread,
                 key=f"again:{post.id}",
-                details={"details": dict(spot.details)},
+                details={"details": dict(target.details)},
             )
         )
         self._wake()
 
-    async def _nothing(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _nothing(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """A button that declines: pressing it says all there is to say."""
 
-    async def _confirm(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _confirm(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         line = await self._engine.chats.confirmations.take(caller, pressed.value)
-        reply = await self._told(caller, line, spot)
-        await self._platforms[spot.platform].whisper(spot, reply)
+        reply = await self._told(caller, line, target)
+        await self._platforms[target.platform].whisper(target, reply)
 
-    async def _cancel(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _cancel(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         await self._engine.chats.confirmations.take(caller, pressed.value)
-        await self._platforms[spot.platform].whisper(spot, replies.Reply("Nothing was changed."))
+        await self._platforms[target.platform].whisper(
+            target, replies.Reply("Nothing was changed.")
+        )
 
-    async def _bind(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _bind(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """The form's values, or without a form what can be typed."""
-        platform = self._platforms[spot.platform]
+        platform = self._platforms[target.platform]
         kb, mode = pressed.details.get("kb", ""), pressed.details.get("mode", "")
         if not kb:
-            await platform.whisper(spot, await self._told(caller, "setup"))
+            await platform.whisper(target, await self._told(caller, "setup"))
             return
-        channel = pressed.details.get("channel") or spot.channel
+        channel = pressed.details.get("channel") or target.channel
         said = [await self._told(caller, f'bind {channel} "{kb}"')]
         if mode:
             said.append(await self._told(caller, f"mode {mode} {channel}"))
-        await platform.whisper(spot, replies.Reply("\n".join(reply.text for reply in said)))
+        await platform.whisper(target, replies.Reply("\n".join(reply.text for reply in said)))
         if question := pressed.details.get("question", "").strip():
-            await self._ask_privately(question, caller, spot, pressed)
+            await self._ask_privately(question, caller, target, pressed)
 
-    async def _mention(self, _: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _mention(self, _: Pressed, caller: Caller, target: ReplyTarget) -> None:
         del caller
-        await self._platforms[spot.platform].whisper(
-            spot, replies.Reply("Fine: I answer here when I am mentioned.")
+        await self._platforms[target.platform].whisper(
+            target, replies.Reply("Fine: I answer here when I am mentioned.")
         )
 
     # Shortcuts on a message
 
-    async def _about(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _about(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         text = pressed.details.get("text", "").strip()
         if not text:
             raise InvalidInput("This message has no words I could look up.", field="message")
-        await self._ask_privately(text[:4000], caller, spot, pressed)
+        await self._ask_privately(text[:4000], caller, target, pressed)
 
-    async def _similar(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _similar(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         text = pressed.details.get("text", "").strip()
         reply = await self._told(caller, f"search {text[:400]}" if text else "search")
-        await self._platforms[spot.platform].whisper(spot, reply)
+        await self._platforms[target.platform].whisper(target, reply)
 
-    async def _summarise(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _summarise(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         del pressed
-        platform = self._platforms[spot.platform]
-        said = await platform.read_thread(spot)
-        if (await self._engine.chats.senders.behaviour(caller.met)).anonymous:
+        platform = self._platforms[target.platform]
+        said = await platform.read_thread(target)
+        if (await self._engine.chats.senders.behaviour(caller.sender)).anonymous:
             numbers = {name: n for n, name in enumerate(dict.fromkeys(n for n, _ in said), start=1)}
             said = [(f"Person {numbers[name]}", text) for name, text in said]
         summary = await self._engine.chats.summarise(caller, said)
-        await platform.whisper(spot, replies.Reply(summary, note="Only you can see this."))
+        await platform.whisper(target, replies.Reply(summary, note="Only you can see this."))
 
-    async def _save(self, pressed: Pressed, caller: Caller, spot: Spot) -> None:
+    async def _save(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """Keep a thread's question and the message that answers it, readable where it was said."""
         if not caller.is_curator:
             raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
-        platform = self._platforms[spot.platform]
-        unnamed = (await self._engine.chats.senders.behaviour(caller.met)).anonymous
-        said = await platform.read_thread(spot)
+        platform = self._platforms[target.platform]
+        unnamed = (await self._engine.chats.senders.behaviour(caller.sender)).anonymous
+        said = await platform.read_thread(target)
         text = pressed.details.get("text", "").strip()
         if not said or not text:
             raise InvalidInput("This message has no words to save.", field="message")
@@ -367,48 +389,48 @@ class Errands:
             question_id=pressed.thread,
         )
         await platform.whisper(
-            spot, replies.Reply(f"Saved in **{name}**: I answer from it within a minute.")
+            target, replies.Reply(f"Saved in **{name}**: I answer from it within a minute.")
         )
 
     async def _ask_privately(
-        self, question: str, caller: Caller, spot: Spot, pressed: Pressed
+        self, question: str, caller: Caller, target: ReplyTarget, pressed: Pressed
     ) -> None:
         await self._engine.chats.posts.accept(
             NewQuestion(
-                platform=spot.platform,
-                met=caller.met,
+                platform=target.platform,
+                sender=caller.sender,
                 surface="private",
-                channel=spot.channel,
+                channel=target.channel,
                 question=question,
-                thread=spot.thread,
+                thread=target.thread,
                 key=f"private:{pressed.key}" if pressed.key else "",
-                details={"details": dict(spot.details)},
+                details={"details": dict(target.details)},
             )
         )
         self._wake()
 
 
-def _spot(payload: Mapping[str, Any], met: Met) -> Spot:
+def _target(payload: Mapping[str, Any], sender: Sender) -> ReplyTarget:
     """Where an errand's outcome is said."""
     if "said" in payload:
         said = Said(**payload["said"])
-        return Spot(
+        return ReplyTarget(
             said.platform,
             said.workspace,
             said.channel,
             said.person,
-            met,
+            sender,
             is_direct=said.place == "direct",
             details=said.details,
         )
     if "pressed" in payload:
         pressed = Pressed(**payload["pressed"])
-        return Spot(
+        return ReplyTarget(
             pressed.platform,
             pressed.workspace,
             pressed.channel,
             pressed.person,
-            met,
+            sender,
             thread=pressed.thread,
             message_id=pressed.message_id,
             is_direct=pressed.place == "direct",
@@ -416,14 +438,14 @@ def _spot(payload: Mapping[str, Any], met: Met) -> Spot:
         )
     if "joined" in payload:
         joined = Joined(**payload["joined"])
-        return Spot(joined.platform, joined.workspace, joined.channel, joined.by, met)
+        return ReplyTarget(joined.platform, joined.workspace, joined.channel, joined.by, sender)
     inbound = payload["inbound"]
-    return Spot(
+    return ReplyTarget(
         inbound["platform"],
         inbound["workspace"],
         inbound["channel"],
         inbound["author"],
-        met,
+        sender,
         thread=inbound["thread"] or ("" if inbound["place"] == "direct" else inbound["message_id"]),
         message_id=inbound["message_id"],
         is_direct=inbound["place"] == "direct",
@@ -431,34 +453,34 @@ def _spot(payload: Mapping[str, Any], met: Met) -> Spot:
     )
 
 
-_ERRANDS: Mapping[str, Callable[..., Awaitable[None]]] = {
-    "command": Errands._run_said,  # noqa: SLF001 (its own table)
-    "greet": Errands._greet,  # noqa: SLF001
-    "nod": Errands._nod,  # noqa: SLF001
-    "onboard": Errands._onboard,  # noqa: SLF001
-    "press": Errands._press,  # noqa: SLF001
-    "refuse": Errands._refuse,  # noqa: SLF001
-    "rerun": Errands._rerun,  # noqa: SLF001
-    "run": Errands._run_words,  # noqa: SLF001
-    "withdraw": Errands._withdraw,  # noqa: SLF001
+_INTERACTIONS: Mapping[str, Callable[..., Awaitable[None]]] = {
+    "command": Interactions._run_said,  # noqa: SLF001 (its own table)
+    "greet": Interactions._greet,  # noqa: SLF001
+    "nod": Interactions._nod,  # noqa: SLF001
+    "onboard": Interactions._onboard,  # noqa: SLF001
+    "press": Interactions._press,  # noqa: SLF001
+    "refuse": Interactions._refuse,  # noqa: SLF001
+    "rerun": Interactions._rerun,  # noqa: SLF001
+    "run": Interactions._run_words,  # noqa: SLF001
+    "withdraw": Interactions._withdraw,  # noqa: SLF001
 }
 _PRESSES: Mapping[str, Press] = {
-    replies.ABOUT: Errands._about,  # noqa: SLF001
-    replies.BIND: Errands._bind,  # noqa: SLF001
-    replies.CANCEL: Errands._cancel,  # noqa: SLF001
-    replies.CONFIRM: Errands._confirm,  # noqa: SLF001
-    replies.DELETE: Errands._delete,  # noqa: SLF001
-    replies.HUMAN: Errands._human,  # noqa: SLF001
-    replies.KEEP: Errands._nothing,  # noqa: SLF001
-    replies.MENTION: Errands._mention,  # noqa: SLF001
-    replies.MORE: Errands._more,  # noqa: SLF001
-    replies.RATE_DOWN: Errands._rate,  # noqa: SLF001
-    replies.RATE_UP: Errands._rate,  # noqa: SLF001
-    replies.REASON: Errands._reason,  # noqa: SLF001
-    replies.RERUN: Errands._again,  # noqa: SLF001
-    replies.RESOLVED: Errands._resolved,  # noqa: SLF001
-    replies.SAVE: Errands._save,  # noqa: SLF001
-    replies.SHARE: Errands._share,  # noqa: SLF001
-    replies.SIMILAR: Errands._similar,  # noqa: SLF001
-    replies.SUMMARISE: Errands._summarise,  # noqa: SLF001
+    replies.ABOUT: Interactions._about,  # noqa: SLF001
+    replies.BIND: Interactions._bind,  # noqa: SLF001
+    replies.CANCEL: Interactions._cancel,  # noqa: SLF001
+    replies.CONFIRM: Interactions._confirm,  # noqa: SLF001
+    replies.DELETE: Interactions._delete,  # noqa: SLF001
+    replies.HUMAN: Interactions._human,  # noqa: SLF001
+    replies.KEEP: Interactions._nothing,  # noqa: SLF001
+    replies.MENTION: Interactions._mention,  # noqa: SLF001
+    replies.MORE: Interactions._more,  # noqa: SLF001
+    replies.RATE_DOWN: Interactions._rate,  # noqa: SLF001
+    replies.RATE_UP: Interactions._rate,  # noqa: SLF001
+    replies.REASON: Interactions._reason,  # noqa: SLF001
+    replies.RERUN: Interactions._again,  # noqa: SLF001
+    replies.RESOLVED: Interactions._resolved,  # noqa: SLF001
+    replies.SAVE: Interactions._save,  # noqa: SLF001
+    replies.SHARE: Interactions._share,  # noqa: SLF001
+    replies.SIMILAR: Interactions._similar,  # noqa: SLF001
+    replies.SUMMARISE: Interactions._summarise,  # noqa: SLF001
 }

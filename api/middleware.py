@@ -45,7 +45,7 @@ QUIET = {"/health", "/metrics", "/ready", "/state", "/static/{name}"}
 RenderProblem = Callable[[Request, Problem], Response]
 
 
-class Rim:
+class RequestMiddleware:
     """Correlation, log, metrics, headers and the broad catch, around the whole application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, render: RenderProblem) -> None:

@@ -33,7 +33,7 @@ LEFT_OUT = frozenset({"Embedder", "Indexer"})
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class DryRun:
     """What became of the file: chunks, what was found out, and seconds by component."""
 
     title: str
@@ -54,7 +54,7 @@ def without_index(dsl: Dsl) -> dict[str, Any]:
     return {"components": kept, "edges": edges}
 
 
-async def run_trial(
+async def run_dry(
     engine: Engine,
     name: str,
     dsl: Dsl,
@@ -63,7 +63,7 @@ async def run_trial(
     registry: Registry,
     chunking: Mapping[str, Any],
     watch: Callable[[LogEntry], None],
-) -> Trial:
+) -> DryRun:
     """Run the pipeline over a file; raises `FlowError`, or what the document would fail with.
 
     `watch` is told every line of the run's log as it comes.
@@ -103,7 +103,7 @@ async def run_trial(
     if run.chunks is None:
         raise EngineError(f"The pipeline {name!r} made no chunks: {result.message}.")
     run.keep_extracted(record.output for record in result.nodes.values())
-    return Trial(
+    return DryRun(
         title=run.work.title,
         characters=len(run.document.text),
         chunks=run.chunks,
