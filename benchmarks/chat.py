@@ -84,7 +84,7 @@ async def gold_of(opened: Opened, question: dict[str, Any], files: dict[str, str
                 query = query.join(Channel, Channel.id == Message.channel_id).where(
                     Channel.name == gold["channel"]
                 )
-            found |= {one for one in await session.scalars(query) if one}
+            found |= {row for row in await session.scalars(query) if row}
     return found
 
 
@@ -128,7 +128,7 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
         answer = await opened.engine.answers.answer(opened.owner, question["question"], kb="chat")
         took.append((time.perf_counter() - started) * 1000)
         cited += len(answer.citations)
-        resolved += sum([await resolves(opened, one) for one in answer.citations])
+        resolved += sum([await resolves(opened, citation) for citation in answer.citations])
         if not question["gold"]:
             unanswerable += 1
             wrong += [question["_id"]] if answer.grounded else []
@@ -144,7 +144,9 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
         counts["answerable"] += 1
         counts["found"] += found
         counts["grounded"] += answer.grounded
-        good = answer.grounded and any(one.document_id in gold for one in answer.citations)
+        good = answer.grounded and any(
+            citation.document_id in gold for citation in answer.citations
+        )
         counts["cited_gold"] += good
         if answer.grounded:
             answered.append((answer.confidence, good))
@@ -160,8 +162,8 @@ async def measure_set(opened: Opened, name: str) -> tuple[dict[str, Any], list[t
         "citations_resolved": resolved,
         "ms_p50": round(statistics.median(took)),
         "channels": len(progress),
-        "messages": sum(one.messages for one in progress),
-        "conversations": sum(one.conversations for one in progress),
+        "messages": sum(item.messages for item in progress),
+        "conversations": sum(item.conversations for item in progress),
         "import_s": round(opened.import_s, 1),
     }, answered
 
@@ -170,7 +172,7 @@ def foreign_questions() -> list[str]:
     """Questions that no chat of these answers: 200 of xquad-en, the handbook's."""
     with gzip.open(DATA / "xquad" / "en" / "qa.jsonl.gz", "rt", encoding="utf-8") as lines:
         asked = [json.loads(line)["question"] for line in lines]
-    handbook = [one["question"] for one in jsonl(DATA / "handbook" / "questions.jsonl")]
+    handbook = [item["question"] for item in jsonl(DATA / "handbook" / "questions.jsonl")]
     return random.Random(1).sample(asked, FOREIGN) + handbook
 
 

@@ -77,12 +77,12 @@ async def main() -> None:
                         read_question(question["question"]), hits, found.term_weights,
                         embedder=found.embedder, vector=found.vector,
                     )  # fmt: skip
-                    for one in judged:
-                        right = ids[one.candidate.hit.document_id] in gold and any(
-                            answer.lower() in one.candidate.words.lower()
+                    for item in judged:
+                        right = ids[item.candidate.hit.document_id] in gold and any(
+                            answer.lower() in item.candidate.words.lower()
                             for answer in question["answers"]
                         )
-                        said_x.append(one.candidate.features)
+                        said_x.append(item.candidate.features)
                         said_y.append(float(right))
     weights = fit_logistic(np.array(hits_x), np.array(hits_y))
     print(

@@ -163,7 +163,7 @@ def rounded(times: list[float]) -> dict[str, object]:
     return {
         "median_s": round(statistics.median(times), 2),
         "best_s": round(min(times), 2),
-        "rounds_s": [round(one, 2) for one in times],
+        "rounds_s": [round(item, 2) for item in times],
     }
 
 

@@ -51,7 +51,7 @@ async def free_round(documents: Sequence[NewDocument]) -> dict[str, float]:
 
 async def free(documents: Sequence[NewDocument], rounds: int) -> dict[str, object]:
     measured = [await free_round(documents) for _ in range(rounds)]
-    return {**min(measured, key=lambda one: one["seconds"]), "rounds": measured}
+    return {**min(measured, key=lambda item: item["seconds"]), "rounds": measured}
 
 
 async def model_round(documents: Sequence[NewDocument]) -> tuple[float, list[str], Path, int]:

@@ -25,5 +25,5 @@ def measure_reaction(
     rounds = [asyncio.run(run()) for _ in range(given.rounds)]
     for one in rounds:
         print(json.dumps(one))
-    middle = sorted(rounds, key=lambda one: float(str(one[by])))[len(rounds) // 2]
+    middle = sorted(rounds, key=lambda item: float(str(item[by])))[len(rounds) // 2]
     print(write_results(name, {"reaction": {**middle, "rounds": rounds}}))

@@ -250,7 +250,7 @@ async def latencies(built: Built, count: int, rounds: int) -> dict[str, object]:
             if all_
         ]
         result[str(tokens)] = {
-            **min(measured, key=lambda one: one["p95_ms"]),
+            **min(measured, key=lambda item: item["p95_ms"]),
             "recall@10": round(float(np.mean(shares)), 4),
             "hits": round(float(np.mean([len(some) for some in found])), 2),
             "rounds": measured,

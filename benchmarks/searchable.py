@@ -80,7 +80,7 @@ def main() -> None:
     results: dict[str, object] = {}
     for name, size in SIZES.items():
         measured = [asyncio.run(one_round(size, number)) for number in range(rounds)]
-        best = {key: min(one[key] for one in measured) for key in measured[0]}
+        best = {key: min(item[key] for item in measured) for key in measured[0]}
         results[name] = {**best, "rounds": measured}
         print(name, best)
     print(write_results("searchable", results))

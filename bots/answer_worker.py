@@ -70,7 +70,7 @@ class _Slots:
     running: dict[str, _Running] = field(default_factory=dict)
 
     def free(self, *, answers: bool) -> int:
-        busy = sum(_is_answer(one.job) is answers for one in self.running.values())
+        busy = sum(_is_answer(item.job) is answers for item in self.running.values())
         return (self.answers if answers else self.interactions) - busy
 
 
@@ -170,22 +170,22 @@ class AnswerWorker:
             held = list(self._slots.running.values())
             try:
                 lost = await claims.renew_all(
-                    self._engine.db, [one.job for one in held], lease_s=self._lease_s
+                    self._engine.db, [item.job for item in held], lease_s=self._lease_s
                 )
             except Unavailable as error:
                 log.warning("leases were not renewed: %s", error)
                 lost = set()
-            for one in held:
-                if one.job.id in lost:
-                    one.task.cancel()
+            for item in held:
+                if item.job.id in lost:
+                    item.task.cancel()
             await asyncio.sleep(min(self._lease_s / 3, RENEW_S))
 
     async def _close(self) -> None:
         running = list(self._slots.running.values())
-        for one in running:
-            one.stopped = True
-            one.task.cancel()
-        tasks = [one.task for one in running] + list(self._signs)
+        for item in running:
+            item.stopped = True
+            item.task.cancel()
+        tasks = [item.task for item in running] + list(self._signs)
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_GRACE_S)
 

@@ -169,7 +169,7 @@ async def _accept(
     refused: list[Refused] = []
     with output.Bar("reading", len(given)) as bar:
         for start in range(0, len(given), BATCH):
-            batch = [(one, _document(one, asked)) for one in given[start : start + BATCH]]
+            batch = [(item, _document(item, asked)) for item in given[start : start + BATCH]]
             accepted, faults = await _accept_batch(engine, principal, kb, batch)
             ids += accepted
             refused += faults
@@ -187,15 +187,15 @@ async def _accept_batch(
     try:
         new = [document for _, document in batch]
         added = await engine.documents.add_many(principal, kb, new, correlation_id=correlation_id())
-        return [one.document_id for one in added], []
+        return [item.document_id for item in added], []
     except (DocumentError, InvalidInput, TooLarge, OSError) as error:
         if len(batch) == 1:
             reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
             return [], [Refused(batch[0][0].label, str(reason))]
     ids: list[str] = []
     refused: list[Refused] = []
-    for one in batch:
-        accepted, faults = await _accept_batch(engine, principal, kb, [one])
+    for item in batch:
+        accepted, faults = await _accept_batch(engine, principal, kb, [item])
         ids += accepted
         refused += faults
     return ids, refused
@@ -302,7 +302,7 @@ def _summarise(
             )
     bad = [d for d in documents if wait and d.state != "ready"]
     faults = [(d.title, d.error or f"is {d.state}") for d in bad]
-    _tell_faults([*faults, *((one.title, one.error) for one in refused)])
+    _tell_faults([*faults, *((item.title, item.error) for item in refused)])
 
 
 def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:

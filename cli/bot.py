@@ -201,24 +201,24 @@ async def _list(ctx: typer.Context, *, as_json: bool) -> None:
 
     async with opened(ctx) as (engine, principal):
         found = [
-            one
-            for one in await engine.chats.installations.list_all()
-            if one.tenant_id == principal.tenant_id
+            item
+            for item in await engine.chats.installations.list_all()
+            if item.tenant_id == principal.tenant_id
         ]
     if as_json:
         output.show_json(
             [
                 {
-                    "platform": one.platform,
-                    "team": one.team_id,
-                    "enterprise": one.enterprise_id,
-                    "name": one.name,
-                    "state": one.state,
-                    "reading": one.reading,
+                    "platform": item.platform,
+                    "team": item.team_id,
+                    "enterprise": item.enterprise_id,
+                    "name": item.name,
+                    "state": item.state,
+                    "reading": item.reading,
                 }
-                for one in found
+                for item in found
             ]
         )
         return
-    rows = [[one.platform, one.name, one.team_id, one.state, one.reading] for one in found]
+    rows = [[item.platform, item.name, item.team_id, item.state, item.reading] for item in found]
     output.show(render.table(("platform", "workspace", "id", "state", "reading"), rows))

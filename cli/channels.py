@@ -102,7 +102,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.chats.history.coverage(principal)
     if as_json:
-        output.show_json({"channels": [asdict(one) for one in found]})
+        output.show_json({"channels": [asdict(item) for item in found]})
         return
     if not found:
         output.note("no channel's history is kept; add an export with `scrubjay add export.zip`")
@@ -110,15 +110,15 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     heads = ("channel", "state", "messages", "conversations", "from", "to", "what to do")
     rows = [
         (
-            f"#{one.channel}",
-            one.state,
-            f"{one.messages:,}",
-            f"{one.conversations:,}",
-            _day(one.oldest),
-            _day(one.newest),
-            render.one_line(one.error),
+            f"#{item.channel}",
+            item.state,
+            f"{item.messages:,}",
+            f"{item.conversations:,}",
+            _day(item.oldest),
+            _day(item.newest),
+            render.one_line(item.error),
         )
-        for one in found
+        for item in found
     ]
     output.show(render.table(heads, rows, width=output.columns()))
 

@@ -147,7 +147,9 @@ def _plugins(plugins: Plugins) -> Iterator[Check]:
     for refusal in plugins.refused:
         yield Check("plugin", f"{refusal.name} ({refusal.origin}) is not in use", refusal.reason)
     if plugins.loaded:
-        names = ", ".join(f"{one.metadata.name} {one.metadata.version}" for one in plugins.loaded)
+        names = ", ".join(
+            f"{item.metadata.name} {item.metadata.version}" for item in plugins.loaded
+        )
         yield Check("plugins", names)
 
 

@@ -38,12 +38,12 @@ def part(given: Sequence[Given]) -> tuple[list[Path], list[Given]]:
 
     chats: list[Path] = []
     others: list[Given] = []
-    for one in given:
-        may_be = one.path is not None and one.path.suffix.lower() in {".json", ".zip"}
-        if may_be and one.path is not None and is_export(one.path):
-            chats.append(one.path)
+    for item in given:
+        may_be = item.path is not None and item.path.suffix.lower() in {".json", ".zip"}
+        if may_be and item.path is not None and is_export(item.path):
+            chats.append(item.path)
         else:
-            others.append(one)
+            others.append(item)
     return chats, others
 
 
@@ -83,7 +83,7 @@ async def settle(engine: Engine, principal: Principal, imported: Sequence[Import
     from cli import output, render
     from cli.add import work_while
 
-    ids = [channel_id for one in imported for channel_id in one.channel_ids]
+    ids = [channel_id for item in imported for channel_id in item.channel_ids]
 
     async def wait() -> None:
         with output.Bar("indexing", 1) as bar:

@@ -138,13 +138,13 @@ def components(ctx: typer.Context, as_json: Json = False) -> None:
         return
     rows = [
         (
-            one["type"],
-            ", ".join([*one["reads"], *(f"[{key}]" for key in one["optional"])]),
-            ", ".join(one["writes"]),
-            ", ".join(key for key in one["param"].get("properties", {}) if key != "timeout_s"),
-            one["description"],
+            item["type"],
+            ", ".join([*item["reads"], *(f"[{key}]" for key in item["optional"])]),
+            ", ".join(item["writes"]),
+            ", ".join(key for key in item["param"].get("properties", {}) if key != "timeout_s"),
+            item["description"],
         )
-        for one in found
+        for item in found
     ]
     heads = ("type", "reads", "writes", "takes", "what it does")
     output.show(render.table(heads, rows, width=output.columns()))

@@ -72,8 +72,12 @@ def _licence(installed: Distribution) -> str:
     metadata = installed.metadata
     if expressions := metadata.get_all("License-Expression"):
         return str(expressions[0])
-    classifiers = [str(one) for one in metadata.get_all("Classifier") or []]
-    said = [one.split(" :: ")[-1] for one in classifiers if one.startswith("License ::")]
+    classifiers = [str(item) for item in metadata.get_all("Classifier") or []]
+    said = [
+        classifier.split(" :: ")[-1]
+        for classifier in classifiers
+        if classifier.startswith("License ::")
+    ]
     return (
         "; ".join(said) or str((metadata.get_all("License") or ["not stated"])[0]).splitlines()[0]
     )
@@ -83,7 +87,7 @@ def _required(installed: Distribution, extras: Sequence[str]) -> list[tuple[str,
     environments = [{"extra": extra} for extra in ("", *extras)]
     wanted = [Requirement(text) for text in installed.requires or ()]
     return [
-        (one.name, tuple(one.extras))
-        for one in wanted
-        if one.marker is None or any(one.marker.evaluate(each) for each in environments)
+        (item.name, tuple(item.extras))
+        for item in wanted
+        if item.marker is None or any(item.marker.evaluate(each) for each in environments)
     ]

@@ -69,7 +69,7 @@ async def _watch(
             latest = await _line_by_line(events, log=log)
     if not latest and not as_json:
         output.note("nothing is in work")
-    return INCOMPLETE if any(one.state != "ready" for one in latest.values()) else DONE
+    return INCOMPLETE if any(item.state != "ready" for item in latest.values()) else DONE
 
 
 async def _as_json(events: Events) -> dict[str, DocumentProgress]:
@@ -77,9 +77,9 @@ async def _as_json(events: Events) -> dict[str, DocumentProgress]:
 
     latest: dict[str, DocumentProgress] = {}
     async for changed in events:
-        for one in changed:
-            latest[one.id] = one
-            line = serializers.watched(one) | {"log": list(one.entries)}
+        for item in changed:
+            latest[item.id] = item
+            line = serializers.watched(item) | {"log": list(item.entries)}
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stdout.flush()
     return latest
@@ -91,17 +91,17 @@ async def _line_by_line(events: Events, *, log: bool) -> dict[str, DocumentProgr
 
     latest: dict[str, DocumentProgress] = {}
     async for changed in events:
-        for one in changed:
-            before = latest.get(one.id)
-            latest[one.id] = one
-            title = render.one_line(one.title)
-            for entry in one.entries if log else ():
+        for item in changed:
+            before = latest.get(item.id)
+            latest[item.id] = item
+            title = render.one_line(item.title)
+            for entry in item.entries if log else ():
                 share = "failed" if entry["progress"] < 0 else f"{entry['progress']:.0%}"
                 said = render.one_line(entry["message"])
                 at = entry["datetime"][11:19]
                 output.show(f"{at}  {title}  {entry['component']} {share}  {said}\n")
-            if before is None or step(before) != step(one):
-                output.show(f"{title}: {step(one)}{_detail(one)}\n")
+            if before is None or step(before) != step(item):
+                output.show(f"{title}: {step(item)}{_detail(item)}\n")
         sys.stdout.flush()
     return latest
 
@@ -115,10 +115,12 @@ async def _on_screen(events: Events) -> dict[str, DocumentProgress]:
     console = Console(highlight=False)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         async for changed in events:
-            for one in changed:
-                if one.has_ended and (one.id not in latest or not latest[one.id].has_ended):
-                    console.print(f"{_plain(one.title)}: {step(one)}{_detail(one)}", markup=False)
-                latest[one.id] = one
+            for item in changed:
+                if item.has_ended and (item.id not in latest or not latest[item.id].has_ended):
+                    console.print(
+                        f"{_plain(item.title)}: {step(item)}{_detail(item)}", markup=False
+                    )
+                latest[item.id] = item
             live.update(table(list(latest.values()), console.width))
     return latest
 
@@ -142,17 +144,17 @@ def table(found: Sequence[DocumentProgress], width: int) -> Text:
     """Those under way, then those that wait, as many as fit; a last line counts all."""
     from cli import render
 
-    working = [one for one in found if one.state == "running"]
-    waiting = [one for one in found if one.state == "pending"]
+    working = [item for item in found if item.state == "running"]
+    waiting = [item for item in found if item.state == "pending"]
     rows = [
         (
-            one.title,
-            step(one),
-            f"{one.progress:.0%}",
-            "" if one.left_s is None else render.duration(one.left_s),
-            one.message,
+            item.title,
+            step(item),
+            f"{item.progress:.0%}",
+            "" if item.left_s is None else render.duration(item.left_s),
+            item.message,
         )
-        for one in [*working, *waiting][:SHOWN]
+        for item in [*working, *waiting][:SHOWN]
     ]
     out = render.table(("title", "step", "done", "left", "what"), rows, width=width)
     ended = len(found) - len(working) - len(waiting)

@@ -92,7 +92,7 @@ class DeriveChannel(_Quiet):
             if changes is None:
                 return False
             made = await anyio.to_thread.run_sync(threads.derive, changes)
-            stored = [await self._store(changes, one) for one in made]
+            stored = [await self._store(changes, item) for item in made]
             if await self._commit(changes, stored, job):
                 return False
         await self._db.run_write(lambda session: derived.derive_later(session, source_id, job.lane))
@@ -264,13 +264,13 @@ class SyncWorkspace(_OfWorkspace):
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
             await channels.put_people(session, place, people, at=begun)
-            subjects = {one.subject for one in people}
+            subjects = {person.subject for person in people}
             await channels.only_people(session, place, subjects, at=begun)
             await channels.put_channels(session, place, seen, at=begun)
-            await channels.lose_all(session, place, but={one.external_id for one in seen})
-            for one in seen:
+            await channels.lose_all(session, place, but={item.external_id for item in seen})
+            for item in seen:
                 await sources.queue_channel_sync(
-                    session, place.tenant_id, place.workspace_id, one.external_id
+                    session, place.tenant_id, place.workspace_id, item.external_id
                 )
             await sources.ask_for_repair(session, place.workspace_id)
             at = clock.now() + sources.SYNC_EVERY
@@ -322,7 +322,9 @@ class SyncChannel(_OfWorkspace):
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
             known = await channels.identity_ids_of(session, place, roster.subjects)
-            strangers = [NewPerson(one, one) for one in roster.subjects if one not in known]
+            strangers = [
+                NewPerson(subject, subject) for subject in roster.subjects if subject not in known
+            ]
             known |= await channels.put_people(session, place, strangers)
             ids = set(known.values())
             await channels.set_members(session, place, channel_id, ids, at=roster.at)
@@ -413,15 +415,15 @@ class FetchFiles(_Quiet):
         reader = self._readers.get(place.platform)
         if not isinstance(reader, FileReader):
             return False
-        for one in posted:
+        for item in posted:
             try:
-                got = await reader.read_file(place, one.id, max_bytes=SIZE_MAX)
+                got = await reader.read_file(place, item.id, max_bytes=SIZE_MAX)
             except Wait as wait:
                 await self._later(job, wait)
                 return True
             except Refused as refusal:
                 got = refusal.message
-            await self._keep(job.tenant_id, one, got)
+            await self._keep(job.tenant_id, item, got)
         return False
 
     async def _keep(self, tenant_id: str, posted: Posted, got: ReadFile | str) -> None:

@@ -469,9 +469,9 @@ class _Places:
 
     def of(self, chunk: Sequence[_Unit], start: int, end: int) -> str:
         """The place of `chunk`, which spans from `start` to `end`, or nothing."""
-        unit = next((one for one in chunk if one.block.place is not None), None)
+        unit = next((part for part in chunk if part.block.place is not None), None)
         if unit is None:
-            pages = [one.block.page for one in chunk if one.block.page]
+            pages = [part.block.page for part in chunk if part.block.page]
             return f"pages {pages[0]}\u2013{pages[-1]}" if pages and pages[0] < pages[-1] else ""
         first, last = unit.block, chunk[-1].block
         begin = self._narrow(first, max(start, first.start), min(end, first.end))
@@ -524,7 +524,7 @@ def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
 
 def _elsewhere(chunk: Sequence[_Unit], unit: _Unit) -> bool:
     """Whether a unit stands on another slide or sheet than a chunk: a citation names one."""
-    before = next((one.block.place for one in reversed(chunk) if one.block.place), None)
+    before = next((item.block.place for item in reversed(chunk) if item.block.place), None)
     after = unit.block.place
     if before is None or after is None:
         return False

@@ -114,7 +114,7 @@ def _table(text: str) -> str:
     for number, line in enumerate(rows):
         cell = "th" if has_head and number == 0 else "td"
         cells = _CELLS.split(line.removeprefix("|").removesuffix("|"))
-        words = [escape(one.strip().replace(r"\|", "|")) for one in cells]
+        words = [escape(cell.strip().replace(r"\|", "|")) for cell in cells]
         written.append("<tr>" + "".join(f"<{cell}>{w}</{cell}>" for w in words) + "</tr>")
     return f"<table>{''.join(written)}</table>"
 

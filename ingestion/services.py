@@ -143,14 +143,14 @@ class Ingestion:
             "details": dict(found.details),
             "updated_at": found.updated_at.isoformat() if found.updated_at else None,
             "remarks": self.remarks,
-            "attached": [asdict(one) for one in self.attached],
+            "attached": [asdict(item) for item in self.attached],
         }
 
     def unpack_facts(self, facts: Mapping[str, Any]) -> None:
         """Know what an earlier attempt found, as if this one had parsed."""
         own = dict(facts)
         remarks = own.pop("remarks", ())
-        self.attached = [Attached(**one) for one in own.pop("attached", ())]
+        self.attached = [Attached(**item) for item in own.pop("attached", ())]
         at = own["updated_at"]
         updated_at = datetime.fromisoformat(at) if at else None
         self.content = Content(**{**own, "updated_at": updated_at})

@@ -149,10 +149,10 @@ def _document(
 
 def _kept_files(message: StoredMessage) -> list[tuple[str, str]]:
     kept = []
-    for one in message.files:
-        if one.get("blob"):
-            name, suffix = str(one.get("name") or "file"), str(one.get("suffix") or "")
-            kept.append((name if name.lower().endswith(suffix) else name + suffix, one["blob"]))
+    for file in message.files:
+        if file.get("blob"):
+            name, suffix = str(file.get("name") or "file"), str(file.get("suffix") or "")
+            kept.append((name if name.lower().endswith(suffix) else name + suffix, file["blob"]))
     return kept
 
 
@@ -226,7 +226,7 @@ def body(message: StoredMessage, names: Mapping[str, str], *, named: bool = True
     text = MENTION.sub(lambda match: _mention(match, names) if named else " ", clean(message.text))
     text = _EMOJI.sub(r"\1", text)
     text = _FENCED.sub(_fence, text)
-    files = [str(one.get("name") or "") for one in message.files]
+    files = [str(file.get("name") or "") for file in message.files]
     listed = "\n".join(f"[file: {' '.join(name.split())}]" for name in files if name.strip())
     text = _BLANK.sub("\n\n", text).strip()
     return f"{text}\n\n{listed}".strip()

@@ -24,8 +24,8 @@ def pipeline_for(dsl: Dsl, options: UploadOptions) -> Dsl:
     """
     _, flow = load_dsl(complete_pipeline(dsl))
     if options.extraction_strategy is ExtractionStrategy.COMPREHENSIVE:
-        flow = {**flow, "components": [_taking_all(one) for one in flow["components"]]}
-    types = {one["type"] for one in flow["components"]}
+        flow = {**flow, "components": [_taking_all(item) for item in flow["components"]]}
+    types = {item["type"] for item in flow["components"]}
     if options.quality_control and "QualityControl" not in types:
         return insert_stage(flow, "QualityControl", before="Tokenizer", param=CHECKS)
     return flow

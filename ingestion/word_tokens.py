@@ -80,5 +80,5 @@ class _WordOffsets:
         for at in range(0, len(words), _BATCH):
             batch = words[at : at + _BATCH]
             encoded = self._tokenizer.encode_batch(batch, add_special_tokens=False)
-            self._known.update(zip(batch, (one.offsets for one in encoded), strict=True))
+            self._known.update(zip(batch, (item.offsets for item in encoded), strict=True))
         self._letters += sum(map(len, words))

@@ -192,7 +192,7 @@ class OAuth:
             log.warning("the provider can't be asked", extra={"reason": type(error).__name__})
             raise _away() from None
         named = claims.get("aud")
-        audiences = {str(one) for one in named} if isinstance(named, list) else {str(named)}
+        audiences = {str(item) for item in named} if isinstance(named, list) else {str(named)}
         issuer = claims.get("iss")
         ends_at, begins_at = claims.get("exp"), claims.get("nbf")
         now = time.time()
@@ -219,7 +219,7 @@ def scopes_of(claims: Mapping[str, Any]) -> frozenset[Scope]:
         if isinstance(value, str):
             named += value.split()
         elif isinstance(value, list):
-            named += [one for one in value if isinstance(one, str)]
+            named += [item for item in value if isinstance(item, str)]
     plain = {name.rpartition("/")[2].replace(".", ":") for name in named}
     return frozenset(scope for scope in Scope if scope in plain)
 

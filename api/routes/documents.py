@@ -105,10 +105,10 @@ async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIt
                 return
             if not changed:
                 yield COMMENT
-            for one in changed:
-                for entry in one.entries:
-                    yield event("log", {"id": one.id, **entry})
-                yield event("document", serializers.watched(one))
+            for item in changed:
+                for entry in item.entries:
+                    yield event("log", {"id": item.id, **entry})
+                yield event("document", serializers.watched(item))
         yield event("end", {})
     except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
         yield failure(error)

@@ -154,7 +154,7 @@ class DiscordPlatform:
             members += page
             if len(page) < MEMBERS_PAGE:
                 return members
-            after = str(max(int(subject_of(one)) for one in page))
+            after = str(max(int(subject_of(line)) for line in page))
         raise DiscordTrouble(0, 0, call="GET members", said="(more members than can be known)")
 
     # Where to speak
@@ -360,7 +360,7 @@ class DiscordPlatform:
         except DiscordTrouble:
             return []
         found: list[str] = []
-        for message in sorted(page, key=lambda one: int(one["id"])):
+        for message in sorted(page, key=lambda item: int(item["id"])):
             if str((message.get("author") or {}).get("id")) != str(me["id"]):
                 return []
             found.append(str(message["id"]))
@@ -392,7 +392,7 @@ class DiscordPlatform:
         else:
             rows = await self._messages(target.channel, around=target.message_id)
         said = []
-        for row in sorted(rows, key=lambda one: int(one["id"])):
+        for row in sorted(rows, key=lambda item: int(item["id"])):
             text = payloads.read_text(row)
             if text:
                 said.append((payloads.name_of(row.get("author") or {}), text))
@@ -414,7 +414,7 @@ class DiscordPlatform:
                 raise
             return ""
         taken = await self._engine.chats.posts.messages_in(post.sender, post.channel, post.thread)
-        for message in sorted(page, key=lambda one: int(one["id"])):
+        for message in sorted(page, key=lambda item: int(item["id"])):
             ours = str((message.get("author") or {}).get("id")) == str(me["id"])
             if not ours or str(message["id"]) in taken:
                 continue

@@ -95,7 +95,7 @@ class DiscordApp:
     async def _in_line(
         self, work: Callable[[str, Raw], Awaitable[None]], name: str, data: Raw
     ) -> None:
-        ids = sorted(str(one) for one in data.get("ids") or [data.get("id")])
+        ids = sorted(str(item) for item in data.get("ids") or [data.get("id")])
         lines = [self._lines.setdefault(id_, asyncio.Lock()) for id_ in ids]
         async with contextlib.AsyncExitStack() as held:
             for line in lines:
@@ -155,7 +155,7 @@ class DiscordApp:
     async def _on_deleted(self, event: str, data: Raw) -> None:
         """Messages are gone; Discord tells neither what they said nor who wrote them."""
         await self._keeper.hear(event, data)
-        ids = [str(one) for one in data.get("ids") or ([data["id"]] if "id" in data else [])]
+        ids = [str(item) for item in data.get("ids") or ([data["id"]] if "id" in data else [])]
         where = await self._where(data)
         for id_ in ids:
             await self._withdraw(where, id_)
@@ -298,7 +298,7 @@ class DiscordApp:
         """Give a forum's post the tag that says so, where the forum has one."""
         parent = self.directory.channel(where.channel) or {}
         thread = self.directory.channel(where.thread) or {}
-        tags = [str(one) for one in thread.get("applied_tags") or ()]
+        tags = [str(item) for item in thread.get("applied_tags") or ()]
         for tag in parent.get("available_tags") or ():
             if str(tag.get("name")).lower() in SOLVED and str(tag.get("id")) not in tags:
                 applied = [*tags, str(tag["id"])][:5]

@@ -48,7 +48,7 @@ class CatchingUp:
         """Follow what the gateway tells."""
         match name:
             case "READY":
-                self._due |= {str(one.get("id")) for one in data.get("guilds") or ()}
+                self._due |= {str(item.get("id")) for item in data.get("guilds") or ()}
             case "GUILD_CREATE" if str(data.get("id")) in self._due:
                 self._due.discard(str(data.get("id")))
                 self._app.background.start(self.catch_up(data))
@@ -111,7 +111,7 @@ class CatchingUp:
             except DiscordTrouble as trouble:
                 log.warning("a channel was not read up: %s", trouble)
                 return read
-            for message in sorted(page, key=lambda one: int(one["id"])):
+            for message in sorted(page, key=lambda item: int(item["id"])):
                 after = int(message["id"])
                 self._keep[guild_id] = max(self._keep.get(guild_id, 0), after)
                 told = {**message, "guild_id": guild_id}

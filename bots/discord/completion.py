@@ -29,7 +29,9 @@ async def choices(
     """At most 25 choices for the parameter that is being typed."""
     typed = str(given.values.get(given.focused) or "")
     parameters = given.command.parameters if given.command is not None else ()
-    parameter = next((one for one in parameters if one.name == given.focused), None)
+    parameter = next(
+        (parameter for parameter in parameters if parameter.name == given.focused), None
+    )
     if parameter is None:
         return []
     if parameter.name == "command":
@@ -70,7 +72,7 @@ def _channels(
 async def _pages(engine: Engine, caller: Caller) -> list[tuple[str, str]]:
     """Documents by their web address, with their titles."""
     page = await engine.documents.page(caller.principal, limit=DOCUMENTS_MAX)
-    found = [(one.title, one.external_id) for one in page.documents]
+    found = [(document.title, document.external_id) for document in page.documents]
     return [(f"{title} · {url}", url) for title, url in found if is_web_address(url)]
 
 
@@ -82,7 +84,7 @@ def _matching(typed: str, known: Iterable[tuple[str, str]]) -> list[Json]:
         for name, value in known
         if word in name.lower() and len(value) <= tree.CHOICE_MAX
     ]
-    found.sort(key=lambda one: one[0])
+    found.sort(key=lambda item: item[0])
     return [choice for _, choice in found][: tree.CHOICES_MAX]
 
 

@@ -181,9 +181,9 @@ def _thumbs(post_id: str) -> list[Json]:
 def displayed(components: Sequence[Mapping[str, Any]]) -> int:
     """Characters that components show; labels of buttons are counted too, to be safe."""
     return sum(
-        splitting.size(str(one.get("content") or one.get("label") or ""))
-        + displayed(one.get("components") or ())
-        for one in components
+        splitting.size(str(component.get("content") or component.get("label") or ""))
+        + displayed(component.get("components") or ())
+        for component in components
     )
 
 
@@ -224,11 +224,11 @@ def is_v2(message: Mapping[str, Any]) -> bool:
 
 
 def _pressable(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for one in message.get("components") or ():
-        action, value = pressed_action(str(one.get("custom_id") or ""))
+    for item in message.get("components") or ():
+        action, value = pressed_action(str(item.get("custom_id") or ""))
         if action:
             yield action, value
-        yield from _pressable(one)
+        yield from _pressable(item)
 
 
 # Forms

@@ -76,9 +76,9 @@ class Directory:
     def channels_of(self, guild_id: str) -> list[Payload]:
         """The channels of a server, threads left out."""
         return [
-            one
-            for one in self._channels.values()
-            if str(one.get("guild_id")) == guild_id and one.get("type") not in THREADS
+            item
+            for item in self._channels.values()
+            if str(item.get("guild_id")) == guild_id and item.get("type") not in THREADS
         ]
 
     def names_of(self, guild_id: str) -> dict[str, str]:
@@ -129,7 +129,7 @@ class Directory:
         if guild is None:
             return
         role = data.get("role") or {"id": data.get("role_id")}
-        others = [one for one in guild.get("roles") or () if one.get("id") != role.get("id")]
+        others = [item for item in guild.get("roles") or () if item.get("id") != role.get("id")]
         guild["roles"] = others if name == "GUILD_ROLE_DELETE" else [*others, role]
 
     def _forget(self, guild_id: str) -> None:

@@ -121,7 +121,7 @@ class Keeper:
         return work
 
     def _on_deleted(self, guild: str, data: Payload) -> Work:
-        ids = [str(one) for one in data.get("ids") or [data.get("id")]]
+        ids = [str(item) for item in data.get("ids") or [data.get("id")]]
 
         async def work() -> None:
             home = await self._history.kept_home(NAME, guild, str(data.get("channel_id")))
@@ -169,11 +169,11 @@ class Keeper:
         return self._put(guild, told) if known else self._put_unknown(guild, told)
 
     def _on_threads(self, guild: str, data: Payload) -> Work:
-        works = [self._on_thread(guild, one) for one in data.get("threads") or ()]
+        works = [self._on_thread(guild, item) for item in data.get("threads") or ()]
 
         async def work() -> None:
-            for one in works:
-                await one()
+            for item in works:
+                await item()
 
         return work
 
@@ -251,8 +251,8 @@ class Keeper:
             return self._ask_all(guild)  # what the bot sees decides what is known at all
         if not isinstance(user, Mapping) or user.get("bot"):
             return None
-        roles = [str(one) for one in data.get("roles") or ()]
-        if server is None or any(one not in server.roles for one in roles):
+        roles = [str(item) for item in data.get("roles") or ()]
+        if server is None or any(role not in server.roles for role in roles):
             return self._ask_all(guild)
         return self._placed(guild, to_person(data), _reads(server, data))
 
@@ -267,13 +267,13 @@ class Keeper:
         """A server comes: the bot connected, was invited, or Discord's trouble is over."""
         if data.get("unavailable"):
             return None
-        threads = [one for one in data.get("threads") or () if one.get("type") == PRIVATE_THREAD]
+        threads = [item for item in data.get("threads") or () if item.get("type") == PRIVATE_THREAD]
         self._servers[guild] = Server(
             guild,
             owner=str(data.get("owner_id") or ""),
             roles=role_bits(data.get("roles") or ()),
-            channels={str(one["id"]): one for one in data.get("channels") or ()},
-            threads={str(one["id"]): one for one in threads},
+            channels={str(item["id"]): item for item in data.get("channels") or ()},
+            threads={str(thread["id"]): thread for thread in threads},
         )
         return self._ask_all(guild)
 
@@ -323,9 +323,9 @@ class Keeper:
     ) -> Work:
         async def work() -> None:
             place = await self._place(guild)
-            for one in channels:
+            for channel in channels:
                 try:
-                    await verb(place, one)
+                    await verb(place, channel)
                 except NotFound:  # a channel that was never told of
                     continue
 
@@ -371,7 +371,9 @@ def _decisive(roles: Mapping[str, int]) -> dict[str, int]:
 
 
 def _without(role: str, channel: Payload) -> Payload:
-    written = [one for one in channel.get("permission_overwrites") or () if one.get("id") != role]
+    written = [
+        item for item in channel.get("permission_overwrites") or () if item.get("id") != role
+    ]
     return {**channel, "permission_overwrites": written}
 
 

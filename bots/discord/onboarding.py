@@ -151,12 +151,17 @@ class Onboarding:
         me: Mapping[str, Any] = next(iter(guild.get("members") or ()), {})
         chosen = str(guild.get("system_channel_id") or "")
         channels = sorted(
-            (one for one in guild.get("channels") or () if one.get("type") == TEXT),
-            key=lambda one: (str(one.get("id")) != chosen, one.get("position") or 0),
+            (item for item in guild.get("channels") or () if item.get("type") == TEXT),
+            key=lambda item: (str(item.get("id")) != chosen, item.get("position") or 0),
         )
         needed = VIEW | SEND
         return next(
-            (str(one["id"]) for one in channels if held(guild, one, me) & needed == needed), ""
+            (
+                str(channel["id"])
+                for channel in channels
+                if held(guild, channel, me) & needed == needed
+            ),
+            "",
         )
 
     async def left(self, guild_id: str) -> None:
@@ -167,7 +172,7 @@ class Onboarding:
     async def compare(self, ready: Mapping[str, Any]) -> None:
         """At the beginning of a session: pause what the bot was removed from meanwhile."""
         shard, shards = ready.get("shard") or (0, 1)
-        here = {str(one.get("id")) for one in ready.get("guilds") or ()}
+        here = {str(item.get("id")) for item in ready.get("guilds") or ()}
         for installed in await self._engine.chats.installations.list_all():
             if installed.platform != NAME or installed.state != "active":
                 continue

@@ -106,7 +106,7 @@ def read_message(
 
 def calls_bot(data: Payload, us: Us) -> bool:
     """Whether a message mentions the bot or its role, or replies to a message of it."""
-    if any(str(one.get("id")) == us.bot_id for one in data.get("mentions") or ()):
+    if any(str(item.get("id")) == us.bot_id for item in data.get("mentions") or ()):
         return True
     if us.role_id and us.role_id in map(str, data.get("mention_roles") or ()):
         return True
@@ -130,7 +130,7 @@ def _read(
         str(data.get("content") or ""),
         bot_user_id=us.bot_id if us is not None else "",
         bot_role_ids=[us.role_id] if us is not None and us.role_id else [],
-        people={str(one.get("id")): name_of(one) for one in data.get("mentions") or ()},
+        people={str(item.get("id")): name_of(item) for item in data.get("mentions") or ()},
         channels=channels,
     )
 
@@ -257,12 +257,12 @@ def read_press(told: Interaction, workspace: str, way: Literal["fill", "follow"]
 def filled(fields: Sequence[Payload]) -> dict[str, str]:
     """What a form was filled with, by its fields' ids, however deep they stand."""
     found: dict[str, str] = {}
-    for one in fields:
-        inner = one.get("components") or ([one["component"]] if "component" in one else [])
+    for field in fields:
+        inner = field.get("components") or ([field["component"]] if "component" in field else [])
         found |= filled(inner)
-        if name := str(one.get("custom_id") or ""):
-            values = one.get("values") or []
-            value = one.get("value") or (values[0] if values else "")
+        if name := str(field.get("custom_id") or ""):
+            values = field.get("values") or []
+            value = field.get("value") or (values[0] if values else "")
             found[name] = str(value)
     return found
 

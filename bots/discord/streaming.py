@@ -190,7 +190,7 @@ class DiscordStreamingReply:
             self._post.sender, self._post.channel, self._post.thread
         )
         found: list[Mapping[str, Any]] = []
-        for message in sorted(page, key=lambda one: int(one["id"])):
+        for message in sorted(page, key=lambda item: int(item["id"])):
             ours = str((message.get("author") or {}).get("id")) == str(me["id"])
             if not ours or str(message["id"]) in taken:
                 break

@@ -147,7 +147,7 @@ def _option(parameter: Parameter) -> Json:
         "required": parameter.required,
     }
     if parameter.choices:
-        made["choices"] = [{"name": one, "value": one} for one in parameter.choices]
+        made["choices"] = [{"name": choice, "value": choice} for choice in parameter.choices]
     elif parameter.kind == "number":
         made |= {"type": INTEGER, "min_value": parameter.low, "max_value": parameter.high}
     elif parameter.kind == "channel":
@@ -196,8 +196,8 @@ def read(data: Mapping[str, Any]) -> Given:
     while len(options) == 1 and options[0].get("type") in {SUBCOMMAND, GROUP}:
         path.append(str(options[0].get("name", "")))
         options = options[0].get("options") or ()
-    values = {str(one.get("name")): one.get("value") for one in options}
-    focused = next((str(one.get("name")) for one in options if one.get("focused")), "")
+    values = {str(option.get("name")): option.get("value") for option in options}
+    focused = next((str(option.get("name")) for option in options if option.get("focused")), "")
     said = " ".join(path)
     return Given(said, _BY_PATH.get(f"/{said}"), values, focused)
 

@@ -95,9 +95,9 @@ def setup_form(
         ]
         return view
     options = [_option(name, name) for name in kbs[:OPTIONS_MAX]]
-    chosen = next((one for one in options if one["value"] == kb[:75]), options[0])
+    chosen = next((option for option in options if option["value"] == kb[:75]), options[0])
     modes = [_option(label, name) for name, label in MODES.items()]
-    now = next(one for one in modes if one["value"] == mode)
+    now = next(item for item in modes if item["value"] == mode)
     return {
         "type": "modal",
         "callback_id": FORM + replies.BIND,

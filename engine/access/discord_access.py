@@ -52,9 +52,9 @@ def held(server: Server, channel: Payload, member: Payload) -> int:
         bits |= server.roles.get(role, 0)
     if subject == server.owner or bits & ADMINISTRATOR:
         return EVERYTHING
-    written = {str(one.get("id")): one for one in overwrites_of(channel)}
+    written = {str(item.get("id")): item for item in overwrites_of(channel)}
     for layer in ([server.id], own, [subject]):
-        bits = _overwritten(bits, [written[one] for one in layer if one in written])
+        bits = _overwritten(bits, [written[item] for item in layer if item in written])
     return bits
 
 
@@ -79,26 +79,26 @@ def is_public(server: Server, channel: Payload) -> bool:
     """@everyone may read, and no overwrite takes that from some."""
     needed = _needed(channel)
     written = overwrites_of(channel)
-    everyone = [one for one in written if str(one.get("id")) == server.id]
-    others = [one for one in written if str(one.get("id")) != server.id]
+    everyone = [item for item in written if str(item.get("id")) == server.id]
+    others = [item for item in written if str(item.get("id")) != server.id]
     bits = _overwritten(server.roles.get(server.id, 0), everyone)
-    denied = any(_bits(one, "deny") & needed for one in others)
+    denied = any(_bits(other, "deny") & needed for other in others)
     return bits & needed == needed and not denied
 
 
 def overwrites_of(channel: Payload) -> list[Payload]:
     """A channel's overwrites."""
     told = channel.get("permission_overwrites")
-    return [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    return [item for item in told if isinstance(item, Mapping)] if isinstance(told, list) else []
 
 
 def decides(channel: Payload) -> tuple[object, ...]:
     """What of a channel decides who reads it: two that are equal here have the same readers."""
     written = (
-        (str(one.get("id")), _bits(one, "allow") & DECISIVE, _bits(one, "deny") & DECISIVE)
-        for one in overwrites_of(channel)
+        (str(item.get("id")), _bits(item, "allow") & DECISIVE, _bits(item, "deny") & DECISIVE)
+        for item in overwrites_of(channel)
     )
-    return (channel.get("type"), *sorted(one for one in written if one[1] or one[2]))
+    return (channel.get("type"), *sorted(item for item in written if item[1] or item[2]))
 
 
 def subject_of(member: Payload) -> str:
@@ -115,7 +115,7 @@ def is_bot(member: Payload) -> bool:
 
 def role_bits(roles: Sequence[Payload]) -> dict[str, int]:
     """Permission bits by role."""
-    return {str(one.get("id")): _bits(one, "permissions") for one in roles}
+    return {str(role.get("id")): _bits(role, "permissions") for role in roles}
 
 
 def _needed(channel: Payload) -> int:
@@ -130,9 +130,9 @@ def _reads(channel: Payload, bits: int) -> bool:
 def _overwritten(bits: int, overwrites: Sequence[Payload]) -> int:
     """Bits after some overwrites that count together."""
     deny = allow = 0
-    for one in overwrites:
-        deny |= _bits(one, "deny")
-        allow |= _bits(one, "allow")
+    for overwrite in overwrites:
+        deny |= _bits(overwrite, "deny")
+        allow |= _bits(overwrite, "allow")
     return (bits & ~deny) | allow
 
 

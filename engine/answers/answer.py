@@ -65,19 +65,19 @@ def quote_answer(judged: Sequence[Judged]) -> Checked:
 def _choose(judged: Sequence[Judged]) -> list[Judged]:
     """The best sentence, then the best of other documents that say something else."""
     chosen: list[Judged] = []
-    for one in judged:
+    for item in judged:
         if len(chosen) == SENTENCES or (
-            chosen and one.probability < FURTHER * chosen[0].probability
+            chosen and item.probability < FURTHER * chosen[0].probability
         ):
             break
-        said = fold(one.candidate.words)[0]
+        said = fold(item.candidate.words)[0]
         repeats = any(
-            one.candidate.hit.document_id == other.candidate.hit.document_id
+            item.candidate.hit.document_id == other.candidate.hit.document_id
             or fold(other.candidate.words)[0] == said
             for other in chosen
         )
-        if not repeats and (not chosen or one.candidate.fits):
-            chosen.append(one)
+        if not repeats and (not chosen or item.candidate.fits):
+            chosen.append(item)
     return chosen
 
 
@@ -254,7 +254,7 @@ def carrying_span(words: str, passage: str) -> tuple[int, int] | None:
 
 def _share(asked: Sequence[set[str]], text: str) -> float:
     terms = set(analyse(text, "en"))
-    return sum(not terms.isdisjoint(one) for one in asked) / len(asked)
+    return sum(not terms.isdisjoint(item) for item in asked) / len(asked)
 
 
 def _is_factual(words: str) -> bool:

@@ -320,7 +320,9 @@ class Asker:
         """Citations of chats lead to the message they quote, and name who wrote it and when."""
         if not answer.citations:
             return answer
-        spans = [(one.revision_id, one.start, one.end) for one in answer.citations]
+        spans = [
+            (citation.revision_id, citation.start, citation.end) for citation in answer.citations
+        ]
         async with self._db.read() as session:
             found = await origins(session, turn.principal.tenant_id, spans)
         cited = [

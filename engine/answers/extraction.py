@@ -121,8 +121,10 @@ def propose(
         for hit in hits[:HITS]
         for passage in hit.passages[:PASSAGES]
     ]
-    known = set[str]().union(*(one.whole for one in read))
-    found = [candidate for one in read for candidate in one.candidates(question.kind, asked, known)]
+    known = set[str]().union(*(item.whole for item in read))
+    found = [
+        candidate for item in read for candidate in item.candidates(question.kind, asked, known)
+    ]
     return sorted(found, key=lambda candidate: -candidate.promise)
 
 
@@ -143,7 +145,7 @@ async def judge(
     if embedder is not None and vector is not None and embedder.space.name in CALIBRATED_SPACES:
         candidates = await _with_meaning(candidates, embedder, vector)
     judged = [Judged(candidate, _probability(candidate)) for candidate in candidates]
-    return sorted(judged, key=lambda one: -one.probability)
+    return sorted(judged, key=lambda item: -item.probability)
 
 
 def _probability(candidate: Candidate) -> float:
@@ -159,7 +161,7 @@ async def _with_meaning(
 ) -> list[Candidate]:
     if not candidates:
         return []
-    texts = [f"{one.lead} {one.words}".strip() for one in candidates]
+    texts = [f"{candidate.lead} {candidate.words}".strip() for candidate in candidates]
     sizes = embedder.count_tokens(texts)
     fitting = [place for place, size in enumerate(sizes) if size <= embedder.max_tokens]
     try:
@@ -242,7 +244,7 @@ class _Read:
     @classmethod
     def of(cls, hit: Hit, passage: Passage, language: str) -> _Read:
         sentences = split_sentences(passage.text)
-        words = [plain(passage.text[one.start : one.end]) for one in sentences]
+        words = [plain(passage.text[sentence.start : sentence.end]) for sentence in sentences]
         terms = [set(analyse(said, language)) for said in words]
         around = set(analyse(f"{hit.title} {passage.context}", language))
         whole = around.union(*terms)
@@ -253,7 +255,7 @@ class _Read:
     ) -> Iterator[Candidate]:
         """Its sentences that may answer; `known` are the terms of all passages found."""
         in_passage = _share(asked, self.whole)
-        absent = [one for one in asked if one.is_name and self.whole.isdisjoint(one.terms)]
+        absent = [item for item in asked if item.is_name and self.whole.isdisjoint(item.terms)]
         elsewhere = _against_heaviest(asked, [a for a in absent if not known.isdisjoint(a.terms)])
         nowhere = _against_heaviest(asked, [a for a in absent if known.isdisjoint(a.terms)])
         near = max(0.0, self.passage.cosine or 0.0)
@@ -281,7 +283,7 @@ class _Read:
                 elsewhere=elsewhere,
                 nowhere=nowhere,
                 fits=fits,
-                misses=any(one.is_focus and own.isdisjoint(one.terms) for one in asked),
+                misses=any(item.is_focus and own.isdisjoint(item.terms) for item in asked),
                 promise=in_sentence + in_window / 2 + near + 0.3 * fits + 0.7 * self.hit.score,
                 opens=sentence.start < opened,
             )
@@ -308,14 +310,14 @@ def _lead(sentences: Sequence[Sentence], words: Sequence[str], place: int) -> st
 
 
 def _share(asked: Sequence[_Asked], terms: set[str]) -> float:
-    mass = sum(one.weight for one in asked)
-    found = sum(one.weight for one in asked if not terms.isdisjoint(one.terms))
+    mass = sum(item.weight for item in asked)
+    found = sum(item.weight for item in asked if not terms.isdisjoint(item.terms))
     return found / mass if mass else 0.0
 
 
 def _against_heaviest(asked: Sequence[_Asked], missing: Sequence[_Asked]) -> float:
-    heaviest = max((one.weight for one in asked), default=0.0)
-    return min(1.0, sum(one.weight for one in missing) / heaviest) if heaviest else 0.0
+    heaviest = max((item.weight for item in asked), default=0.0)
+    return min(1.0, sum(item.weight for item in missing) / heaviest) if heaviest else 0.0
 
 
 # Whether a sentence holds the kind of thing that was asked for

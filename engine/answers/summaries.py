@@ -52,9 +52,9 @@ def picked_out(said: Sequence[tuple[str, str]]) -> str:
             terms = set(analyse(words, "en"))
             counts.update(terms)
             sentences.append((place, author, words, terms))
-    later = [one for one in sentences if one[0] > 0 and len(one[3]) > 2]
-    later.sort(key=lambda one: -sum(counts[term] - 1 for term in one[3]) / len(one[3]) ** 0.5)
-    chosen = sorted(later[:POINTS], key=lambda one: one[0])
+    later = [sentence for sentence in sentences if sentence[0] > 0 and len(sentence[3]) > 2]
+    later.sort(key=lambda item: -sum(counts[term] - 1 for term in item[3]) / len(item[3]) ** 0.5)
+    chosen = sorted(later[:POINTS], key=lambda item: item[0])
     first_author, first = said[0]
     noun = "reply" if len(said) == 2 else "replies"
     out = [f"**{first_author}**: {_cut(first)}", f"{len(said) - 1} {noun}; what stands out:"]

@@ -80,7 +80,7 @@ class Toolbox:
 
     async def use(self, wanted: Wanted) -> str:
         """What the tool said, or why it was not asked; always text for the model."""
-        tool = next((one for one in self.tools if one.key == wanted.key), None)
+        tool = next((tool for tool in self.tools if tool.key == wanted.key), None)
         if tool is None:
             return f"There is no tool {wanted.key}."
         if wanted.arguments is None:
@@ -159,5 +159,9 @@ async def allow(
 
 def matching(tools: Sequence[ExternalTool], patterns: Sequence[str]) -> list[ExternalTool]:
     """Those of `tools` that a pattern names, in their order, as many as a prompt takes."""
-    found = [tool for tool in tools if any(fnmatch.fnmatchcase(tool.key, one) for one in patterns)]
+    found = [
+        tool
+        for tool in tools
+        if any(fnmatch.fnmatchcase(tool.key, pattern) for pattern in patterns)
+    ]
     return found[:OFFERED_MAX]

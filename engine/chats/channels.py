@@ -240,10 +240,10 @@ async def put_people(
 
     With `at`, when people were asked about, those who were placed since stay as they are.
     """
-    people = {one.subject: one for one in people}.values()
+    people = {person.subject: person for person in people}.values()
     placed = await _placed_since(session, place, at)
     known: dict[str, Identity] = {}
-    for some in _chunks([one.subject for one in people]):
+    for some in _chunks([person.subject for person in people]):
         rows = await session.scalars(
             select(Identity).where(
                 Identity.tenant_id == place.tenant_id,
@@ -253,26 +253,26 @@ async def put_people(
         )
         known |= {row.subject: row for row in rows}
     renamed = []
-    for one in people:
-        name = one.name[:200]
-        row = known.get(one.subject)
+    for person in people:
+        name = person.name[:200]
+        row = known.get(person.subject)
         if row is None:
-            row = known[one.subject] = Identity(
+            row = known[person.subject] = Identity(
                 id=clock.new_id(),
                 tenant_id=place.tenant_id,
                 provider=place.provider,
-                subject=one.subject,
+                subject=person.subject,
                 workspace_id=place.workspace_id,
                 name=name,
-                is_full_member=one.is_full_member,
+                is_full_member=person.is_full_member,
             )
             session.add(row)
             continue
         if row.id in placed:
             continue
         if name and row.name != name:
-            renamed.append(one.subject)
-        row.name, row.is_full_member = name or row.name, one.is_full_member
+            renamed.append(person.subject)
+        row.name, row.is_full_member = name or row.name, person.is_full_member
         row.workspace_id = place.workspace_id
     await session.flush()
     for some in _chunks(renamed):
@@ -333,7 +333,7 @@ async def link_by_email(session: AsyncSession, place: Place, people: Iterable[Ne
     """Link accounts of an import to the tenant's members with the same address; says how many."""
     if place.provider == place.platform:
         raise Forbidden("Accounts of a live workspace are linked by their owners, not by address.")
-    subjects = {one.email.lower(): one.subject for one in people if one.email}
+    subjects = {person.email.lower(): person.subject for person in people if person.email}
     linked = 0
     for some in _chunks(sorted(subjects)):
         rows = await session.execute(
@@ -452,8 +452,8 @@ async def set_members(
         )
     if fresh := sorted(wanted - present):
         rows = [
-            {"channel_id": channel_id, "identity_id": one, "tenant_id": place.tenant_id}
-            for one in fresh
+            {"channel_id": channel_id, "identity_id": item, "tenant_id": place.tenant_id}
+            for item in fresh
         ]
         await session.execute(insert(ChannelMember), rows)
     channel.members_synced_at = at if unknown_since(workspace, channel) <= at else None
@@ -549,8 +549,8 @@ async def _note(session: AsyncSession, place: Place) -> Workspace:
 
 def unknown_since(workspace: Workspace, channel: Channel) -> datetime:
     """When a channel was last made unknown; long ago where it never was."""
-    told = [str(one.settings.get("unknown_since") or "") for one in (workspace, channel)]
-    return max(datetime.fromisoformat(one) if one else _NEVER for one in told)
+    told = [str(item.settings.get("unknown_since") or "") for item in (workspace, channel)]
+    return max(datetime.fromisoformat(item) if item else _NEVER for item in told)
 
 
 def _placed(workspace: Workspace) -> dict[str, datetime]:

@@ -213,7 +213,7 @@ class Chats:
                 "kind": "answer",
                 # Deleting one of these deletes it.
                 "messages": [
-                    saved_key(caller.channel, one) for one in (question_id, message_id) if one
+                    saved_key(caller.channel, item) for item in (question_id, message_id) if item
                 ],
             },
         )

@@ -378,7 +378,7 @@ class _Reader:
             channels |= {id_: name if is_public else id_ for id_, name, is_public in rows}
         if self._unnamed:
             people = mentioned - channels.keys()
-            names = {one: pseudonym(self._workspace.id, one) for one in people}
+            names = {person: pseudonym(self._workspace.id, person) for person in people}
         return names | {id_: name for id_, name in channels.items() if name != id_}
 
 
@@ -461,7 +461,7 @@ async def _is_current(session: AsyncSession, seen: Mapping[str, str]) -> bool:
         rows = await session.execute(
             select(Message.id, Message.change_id).where(Message.id.in_(some)).with_for_update()
         )
-        if {row.id: row.change_id for row in rows} != {one: seen[one] for one in some}:
+        if {row.id: row.change_id for row in rows} != {item: seen[item] for item in some}:
             return False
     return True
 

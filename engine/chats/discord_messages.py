@@ -47,18 +47,18 @@ def to_message(raw: Raw, thread: str = "") -> NewMessage:
         kind=kind,
         edited_at=datetime.fromisoformat(edited) if isinstance(edited, str) and edited else None,
         reactions={
-            str(one["emoji"].get("name") or ""): int(one.get("count") or 0)
-            for one in _rows(raw.get("reactions"))
-            if isinstance(one.get("emoji"), Mapping)
+            str(row["emoji"].get("name") or ""): int(row.get("count") or 0)
+            for row in _rows(raw.get("reactions"))
+            if isinstance(row.get("emoji"), Mapping)
         },
         files=[
             {
-                "id": str(one.get("id") or ""),
-                "name": str(one.get("filename") or ""),
-                "mime": str(one.get("content_type") or ""),
-                "size_bytes": int(one.get("size") or 0),
+                "id": str(row.get("id") or ""),
+                "name": str(row.get("filename") or ""),
+                "mime": str(row.get("content_type") or ""),
+                "size_bytes": int(row.get("size") or 0),
             }
-            for one in _rows(raw.get("attachments"))
+            for row in _rows(raw.get("attachments"))
         ],
         raw={"type": raw.get("type", 0), "pinned": bool(raw.get("pinned"))},
     )
@@ -89,10 +89,10 @@ def to_thread(raw: Raw, parent: Raw | None) -> NewThread:
     told = raw.get("thread_metadata")
     archived = bool(told.get("archived")) if isinstance(told, Mapping) else False
     names = {
-        str(one.get("id")): str(one.get("name") or "")
-        for one in _rows((parent or {}).get("available_tags"))
+        str(row.get("id")): str(row.get("name") or "")
+        for row in _rows((parent or {}).get("available_tags"))
     }
-    tags = [names.get(str(one), str(one)) for one in raw.get("applied_tags") or ()]
+    tags = [names.get(str(item), str(item)) for item in raw.get("applied_tags") or ()]
     return NewThread(
         str(raw["id"]), str(raw.get("name") or ""), {"archived": archived, "tags": tags}
     )
@@ -107,9 +107,9 @@ def to_person(member: Raw) -> NewPerson:
 
 def to_channels(server: Server) -> list[NewChannel]:
     """The channels of a server that hold text, and the private threads the bot sees."""
-    return [to_channel(server, one) for one in server.channels.values() if is_kept(one)] + [
-        to_channel(server, one) for one in server.threads.values()
-    ]
+    return [
+        to_channel(server, channel) for channel in server.channels.values() if is_kept(channel)
+    ] + [to_channel(server, thread) for thread in server.threads.values()]
 
 
 def is_kept(raw: Raw) -> bool:

@@ -115,7 +115,7 @@ async def saved_from(
     session: AsyncSession, tenant_id: str, channel: str, message_ids: Collection[str]
 ) -> list[Document]:
     """The saved answers that hold words of these messages of a channel."""
-    gone = {saved_key(channel, one) for one in message_ids}
+    gone = {saved_key(channel, id_) for id_ in message_ids}
     uploads = select(Source.id).where(Source.tenant_id == tenant_id, Source.kind == "upload")
     saved = await session.scalars(
         select(Document).where(
@@ -124,4 +124,4 @@ async def saved_from(
             Document.deleted_at.is_(None),
         )
     )
-    return [one for one in saved if not gone.isdisjoint(one.details.get("messages", ()))]
+    return [item for item in saved if not gone.isdisjoint(item.details.get("messages", ()))]

@@ -50,11 +50,11 @@ def carried_over(
 ) -> list[dict[str, Any]]:
     """A message's files as told anew, with what is known of those that were there before."""
     known = {
-        one["id"]: {key: one[key] for key in ("blob", "left", "suffix") if key in one}
-        for one in old
-        if one.get("id")
+        entry["id"]: {key: entry[key] for key in ("blob", "left", "suffix") if key in entry}
+        for entry in old
+        if entry.get("id")
     }
-    return [{**one, **known.get(one.get("id"), {})} for one in new]
+    return [{**item, **known.get(item.get("id"), {})} for item in new]
 
 
 async def queue_fetch(session: AsyncSession, place: Place, messages: Sequence[Message]) -> None:
@@ -83,10 +83,10 @@ async def load_posted(
         )
     )
     return place, [
-        Posted(row.id, str(one["id"]), str(one.get("name") or ""))
+        Posted(row.id, str(file["id"]), str(file.get("name") or ""))
         for row in rows
-        for one in row.files
-        if is_wanted(one)
+        for file in row.files
+        if is_wanted(file)
     ]
 
 
@@ -98,7 +98,7 @@ async def keep_file(
     if row is None or row.deleted_at is not None:
         return
     told = {"left": left} if left else {"blob": blob, "suffix": suffix}
-    row.files = [{**one, **told} if one.get("id") == posted.id else one for one in row.files]
+    row.files = [{**file, **told} if file.get("id") == posted.id else file for file in row.files]
     if left:
         return
     row.dirty, row.change_id = True, clock.new_id()

@@ -152,7 +152,7 @@ async def store_messages(
     if source is None or source.tenant_id != place.tenant_id:
         return Stored()
     forgotten = set(place.settings.get("forgotten", ()))
-    newest = _newest_versions(one for one in messages if one.author not in forgotten)
+    newest = _newest_versions(message for message in messages if message.author not in forgotten)
     known = await _known(session, channel_id, newest)
     added: list[dict[str, Any]] = []
     changed = unchanged = 0
@@ -167,7 +167,7 @@ async def store_messages(
     if added:
         await session.execute(insert(Message), added)
     await session.flush()
-    if any(one.files for one in newest.values()):
+    if any(item.files for item in newest.values()):
         posted = await _known(session, channel_id, [k for k, one in newest.items() if one.files])
         await queue_fetch(session, place, list(posted.values()))
     rooted = await _mark_roots(session, channel_id, newest.values())
@@ -178,10 +178,10 @@ async def store_messages(
 
 def _newest_versions(messages: Iterable[NewMessage]) -> dict[str, NewMessage]:
     newest: dict[str, NewMessage] = {}
-    for one in messages:
-        other = newest.get(one.external_id)
-        if other is None or _version(one.edited_at) >= _version(other.edited_at):
-            newest[one.external_id] = one
+    for message in messages:
+        other = newest.get(message.external_id)
+        if other is None or _version(message.edited_at) >= _version(other.edited_at):
+            newest[message.external_id] = message
     return newest
 
 
@@ -219,7 +219,7 @@ def _row(place: Place, channel_id: str, new: NewMessage) -> dict[str, Any]:
         "posted_at": posted_at(new.external_id),
         "edited_at": new.edited_at,
         "reactions": dict(new.reactions or {}),
-        "files": [dict(one) for one in new.files],
+        "files": [dict(file) for file in new.files],
         "raw": dict(new.raw),
         "change_id": clock.new_id(),
         "dirty": True,
@@ -257,7 +257,7 @@ def _update(row: Message, new: NewMessage) -> bool:
 
 def _content(row: Message) -> tuple[object, ...]:
     """What documents show of a message."""
-    names = [one.get("name") for one in row.files]
+    names = [file.get("name") for file in row.files]
     solved = bool(SOLVED & row.reactions.keys())
     return (
         row.text,
@@ -297,15 +297,15 @@ async def count_reaction(
 
 def is_solved(tags: object) -> bool:
     """Whether one of a forum post's tags says that its question was answered."""
-    return isinstance(tags, list) and any(str(one).lower() in SOLVED_TAGS for one in tags)
+    return isinstance(tags, list) and any(str(tag).lower() in SOLVED_TAGS for tag in tags)
 
 
 async def _mark_roots(
     session: AsyncSession, channel_id: str, messages: Collection[NewMessage]
 ) -> int:
     """A message that is replied to in a thread belongs to it, though it did not say so itself."""
-    roots = {one.thread for one in messages if one.thread}
-    loose = [one.external_id for one in messages if not one.thread]
+    roots = {message.thread for message in messages if message.thread}
+    loose = [message.external_id for message in messages if not message.thread]
     for some in _chunks(sorted(loose)):  # a root may come after its replies
         roots.update(
             await session.scalars(
@@ -418,7 +418,7 @@ async def delete_thread(session: AsyncSession, place: Place, channel_id: str, th
             Message.channel_id == channel_id, Message.thread == thread
         )
     )
-    gone = [one for one in ids if one != thread or kind == "forum"]
+    gone = [id_ for id_ in ids if id_ != thread or kind == "forum"]
     return await delete_messages(session, place, channel_id, gone)
 
 
@@ -502,7 +502,7 @@ async def scrub_some(
         .order_by(Message.document_id)
         .limit(SCRUBBED_AT_A_TIME)
     )
-    ids = [one for one in found if one is not None]
+    ids = [item for item in found if item is not None]
     for document_id in ids:
         await scrub_document(session, document_id)
     await queue_scrub(session, tenant_id, ids)

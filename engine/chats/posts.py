@@ -128,7 +128,7 @@ class Posts:
         """Whether everyone who will see an answer may read what it cites, at this moment."""
         async with self._db.read() as session:
             return await answer_rows.may_be_shown(
-                session, caller.principal, audience, [one.id for one in answer.citations]
+                session, caller.principal, audience, [citation.id for citation in answer.citations]
             )
 
     async def facts_of(

@@ -305,8 +305,8 @@ async def learn_channel(
             )
         )
     session.add_all(
-        ChannelMember(channel_id=channel.id, identity_id=one, tenant_id=sender.tenant_id)
-        for one in sorted(wanted - present)
+        ChannelMember(channel_id=channel.id, identity_id=item, tenant_id=sender.tenant_id)
+        for item in sorted(wanted - present)
     )
     at = asked_at or clock.now()
     counts = unknown_since(workspace, channel) <= at

@@ -93,15 +93,15 @@ def _time(ts: str) -> datetime | None:
 def _reactions(raw: Mapping[str, Any]) -> dict[str, int]:
     """How many people other than the author gave each."""
     found: dict[str, int] = {}
-    for one in raw.get("reactions") or ():
-        if not isinstance(one, Mapping):
+    for item in raw.get("reactions") or ():
+        if not isinstance(item, Mapping):
             continue
-        people = one.get("users")
-        count = int(one.get("count") or 0)
+        people = item.get("users")
+        count = int(item.get("count") or 0)
         if isinstance(people, list) and raw.get("user") in people:
             count -= 1
         if count > 0:
-            found[str(one.get("name") or "")] = count
+            found[str(item.get("name") or "")] = count
     return found
 
 
@@ -109,13 +109,13 @@ def _files(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     given = raw.get("files") or ([raw["file"]] if isinstance(raw.get("file"), Mapping) else [])
     return [
         {
-            "id": str(one.get("id") or ""),
-            "name": str(one.get("title") or one.get("name") or ""),
-            "mime": str(one.get("mimetype") or ""),
-            "size_bytes": int(one.get("size") or 0),
+            "id": str(item.get("id") or ""),
+            "name": str(item.get("title") or item.get("name") or ""),
+            "mime": str(item.get("mimetype") or ""),
+            "size_bytes": int(item.get("size") or 0),
         }
-        for one in given
-        if isinstance(one, Mapping) and one.get("mode") != "tombstone"
+        for item in given
+        if isinstance(item, Mapping) and item.get("mode") != "tombstone"
     ]
 
 

@@ -504,9 +504,10 @@ async def coverage(
         )
     )
     return [
-        one
-        for one in reports
-        if one.channel_id not in hidden or gate.channel_token(one.channel_id) in principal.tokens
+        report
+        for report in reports
+        if report.channel_id not in hidden
+        or gate.channel_token(report.channel_id) in principal.tokens
     ]
 
 
@@ -653,8 +654,8 @@ def _gaps(source: Source, channel: Channel, oldest: datetime | None) -> list[Gap
         }.get(source.state, "not read yet")
         gaps.append(Gap(start, _time(source.cursor.get("reached")) or oldest, reason))
     gaps += [
-        Gap(_time(one.get("start")), _time(one.get("end")), str(one.get("reason", "")))
-        for one in source.cursor.get("gaps", ())
+        Gap(_time(item.get("start")), _time(item.get("end")), str(item.get("reason", "")))
+        for item in source.cursor.get("gaps", ())
     ]
     return gaps
 
@@ -768,7 +769,7 @@ async def _missing(session: AsyncSession, channel_id: str, whole: Whole) -> list
             Message.position >= messages.position_of(whole.low),
             Message.position <= messages.position_of(whole.high),
         )
-    return [one for one in await session.scalars(query) if one not in whole.standing]
+    return [row for row in await session.scalars(query) if row not in whole.standing]
 
 
 async def report_page(

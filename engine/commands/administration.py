@@ -317,7 +317,7 @@ async def _respond_to(engine: Engine, caller: Caller, parsed: Parsed) -> Command
     channel_id, place = await _place(engine, caller, "")
     people = list(parsed.many("people"))
     await _change(engine, caller, {"respond_to": people or None}, channel_id)
-    who = ", ".join(f"<@{one}>" for one in people) if people else EVERYBODY
+    who = ", ".join(f"<@{person}>" for person in people) if people else EVERYBODY
     return CommandResult(f"{place}: I answer {who}.")
 
 
@@ -401,7 +401,7 @@ async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Command
     if not kb:
         kbs = await engine.knowledge_bases.list_readable(caller.principal)
         if len(kbs) != 1:
-            names = ", ".join(one.name for one in kbs) or "none: `create` one first"
+            names = ", ".join(kb.name for kb in kbs) or "none: `create` one first"
             raise InvalidInput(f"Into which knowledge base? There are: {names}.", field="kb")
         kb = kbs[0].id
     url = parsed.text("url")
@@ -511,14 +511,14 @@ async def _ingest_status(engine: Engine, caller: Caller, parsed: Parsed) -> Comm
         return CommandResult("No channel's messages are kept. `ingest add` begins with one.")
     rows = [
         [
-            f"#{one.channel}",
-            one.state,
-            f"{one.messages:,}",
-            f"{one.ready:,} of {one.conversations:,}",
-            _span(one.oldest, one.newest),
-            _left(one),
+            f"#{item.channel}",
+            item.state,
+            f"{item.messages:,}",
+            f"{item.ready:,} of {item.conversations:,}",
+            _span(item.oldest, item.newest),
+            _left(item),
         ]
-        for one in covered
+        for item in covered
     ]
     columns = ("channel", "state", "messages", "conversations found", "from – to", "left")  # noqa: RUF001
     return CommandResult("", columns, rows)
@@ -573,8 +573,8 @@ async def _forget(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResu
 async def _retention(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     days = parsed.number("age") or None
     covered = await engine.chats.history.coverage(caller.principal)
-    for one in covered:
-        await engine.chats.history.set_retention(caller.principal, one.channel_id, days)
+    for item in covered:
+        await engine.chats.history.set_retention(caller.principal, item.channel_id, days)
     if not covered:
         return CommandResult("No channel's messages are kept, so there is nothing to limit.")
     noun = "channel" if len(covered) == 1 else "channels"
@@ -631,8 +631,8 @@ async def _feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> Co
     async with engine.db.read() as session:
         good, bad, rated = await feedback.feedback_report(session, caller.principal)
     rows = [
-        [f"{one.at:%Y-%m-%d}", _cut(one.question), " ".join([one.reason, one.text]).strip()]
-        for one in rated
+        [f"{item.at:%Y-%m-%d}", _cut(item.question), " ".join([item.reason, item.text]).strip()]
+        for item in rated
     ]
     said = f"Helpful: {good}. Not helpful: {bad}."
     return CommandResult(said, ("day", "question", "what was wrong") if rows else (), rows)

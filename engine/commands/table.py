@@ -487,7 +487,7 @@ def _value(command: Command, parameter: Parameter, word: str) -> Value:  # noqa:
         case "people":
             if word.lower().strip("@") in {EVERYBODY, "everybody", "all"}:
                 return ()
-            return tuple(_referred(one) for one in word.split())
+            return tuple(_referred(item) for item in word.split())
         case "url":
             address = word.strip("<>").split("|")[0]
             if not address.lower().startswith(("http://", "https://")):

@@ -48,7 +48,7 @@ def describe_tables() -> list[TableInfo]:
                 kind=_TYPES.get(type(column.type).__name__, type(column.type).__name__.lower()),
                 is_key=column.primary_key,
                 may_be_empty=bool(column.nullable),
-                refers_to=", ".join(sorted(one.target_fullname for one in column.foreign_keys)),
+                refers_to=", ".join(sorted(key.target_fullname for key in column.foreign_keys)),
             )
             for column in table.columns
         ]

@@ -58,13 +58,13 @@ class Grouping:
             while self._waiting:
                 group = self._waiting[:GROUP_MAX]
                 del self._waiting[:GROUP_MAX]
-                await self._commit([one for one in group if not one.done.cancelled()])
+                await self._commit([item for item in group if not item.done.cancelled()])
         finally:
             self._task = None
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         async def all_of_them(session: AsyncSession) -> list[Any]:
-            return [await one.use_case(session) for one in group]
+            return [await item.use_case(session) for item in group]
 
         try:
             results = await self._run_write(all_of_them)

@@ -117,8 +117,8 @@ class Intake:
         A file over the size limit becomes a row too: `failed`, with the reason.
         """
         gate.require(principal, Scope.KB_WRITE)
-        for one in new:  # before anything is stored
-            _options_of(one)
+        for entry in new:  # before anything is stored
+            _options_of(entry)
         received = await self._receive_all(principal, new)
 
         async def commit(session: AsyncSession) -> list[Added]:

@@ -73,12 +73,12 @@ async def watch(
     while True:
         async with db.read() as session:
             seen = await eyes.look(session, document_ids)
-        changed = [one for one in seen if one.entries or told.get(one.id) != one]
-        told |= {one.id: replace(one, entries=()) for one in seen}
+        changed = [item for item in seen if item.entries or told.get(item.id) != item]
+        told |= {item.id: replace(item, entries=()) for item in seen}
         if changed or time.monotonic() - spoke_at >= QUIET_S:
             spoke_at = time.monotonic()
             yield changed
-        if all(one.has_ended for one in seen):
+        if all(item.has_ended for item in seen):
             return
         await anyio.sleep(every_s)
 

@@ -96,18 +96,18 @@ def _place(graph: Graph) -> tuple[dict[str | _Stop, _Box], float, float]:
     """Boxes and lanes, and how wide and high all of it is."""
     rows = _rows(graph)
     sizes: dict[str | _Stop, tuple[str, str, float]] = {
-        one: _label(graph.nodes[one]) if isinstance(one, str) else ("", "", LANE)
+        cell: _label(graph.nodes[cell]) if isinstance(cell, str) else ("", "", LANE)
         for row in rows
-        for one in row
+        for cell in row
     }
-    row_widths = [sum(sizes[one][2] for one in row) + GAP_X * (len(row) - 1) for row in rows]
+    row_widths = [sum(sizes[cell][2] for cell in row) + GAP_X * (len(row) - 1) for row in rows]
     widest = max(row_widths, default=0)
     boxes: dict[str | _Stop, _Box] = {}
     for number, (row, row_width) in enumerate(zip(rows, row_widths, strict=True)):
         x = MARGIN + (widest - row_width) / 2
-        for one in row:
-            boxes[one] = _Box(*sizes[one][:2], x, number * (BOX_HEIGHT + GAP_Y), sizes[one][2])
-            x += sizes[one][2] + GAP_X
+        for cell in row:
+            boxes[cell] = _Box(*sizes[cell][:2], x, number * (BOX_HEIGHT + GAP_Y), sizes[cell][2])
+            x += sizes[cell][2] + GAP_X
     height = len(rows) * (BOX_HEIGHT + GAP_Y) - GAP_Y + MARGIN
     return boxes, widest + 2 * MARGIN, height
 
@@ -148,7 +148,7 @@ def _rows(graph: Graph) -> list[list[str | _Stop]]:
                 rows[stop[2]].append(stop)
     place: dict[str | _Stop, float] = {}
     for row in rows:
-        row.sort(key=lambda one: _mean(place, before.get(one, ())))
+        row.sort(key=lambda item: _mean(place, before.get(item, ())))
         place |= {one: number - (len(row) - 1) / 2 for number, one in enumerate(row)}
     return rows
 
@@ -223,7 +223,7 @@ def _port(
     boxes: Mapping[str | _Stop, _Box], others: Sequence[str | _Stop], mine: str | _Stop
 ) -> float:
     """How far from the middle of a box the edge by way of `mine` meets it."""
-    ordered = sorted(others, key=lambda one: boxes[one].middle)
+    ordered = sorted(others, key=lambda item: boxes[item].middle)
     return (ordered.index(mine) - (len(ordered) - 1) / 2) * PORT
 
 

@@ -167,16 +167,16 @@ class VespaIndex:
                 weighed = tasks.create_task(self._weigh(asked))
             candidates, more = found.result()
             scored = words.order(asked, candidates)
-            passages = await self._passages(asked, [one.candidate for one in scored])
+            passages = await self._passages(asked, [item.candidate for item in scored])
         mass = words.masses(asked, weighed.result())
         hits = tuple(
-            one.hit(
-                [_shown(passage) for passage in passages.get(one.candidate.ref, [])],
-                words.coverage(asked, mass, next(iter(passages.get(one.candidate.ref, [])), None)),
+            item.hit(
+                [_shown(passage) for passage in passages.get(item.candidate.ref, [])],
+                words.coverage(asked, mass, next(iter(passages.get(item.candidate.ref, [])), None)),
                 request.title_weight,
             )
-            for one in scored
-            if passages.get(one.candidate.ref)  # else it went while we looked
+            for item in scored
+            if passages.get(item.candidate.ref)  # else it went while we looked
         )
         return IndexResult(hits, more or len(candidates) > request.limit, mass, counted.result())
 
@@ -233,8 +233,8 @@ class VespaIndex:
         try:
             schemas = [PLACEHOLDER]
             spaces = [space] if space else await self._places.spaces(tenant_id or "-")
-            for one in spaces:
-                place = await self._places.find(tenant_id, one)
+            for item in spaces:
+                place = await self._places.find(tenant_id, item)
                 schemas += [place.schema] if place else []
             for schema in dict.fromkeys(schemas):
                 await self._http.query(words.counting_body(schema, []))
@@ -265,19 +265,21 @@ class VespaIndex:
         candidates = words.collapse(parts)
         legs_were_cut = len(parts) >= asked.wanted
         if asked.terms and candidates and legs_were_cut:
-            refs = [one.ref for one in candidates]
-            by_ref = {one.ref: one for one in candidates}
+            refs = [candidate.ref for candidate in candidates]
+            by_ref = {candidate.ref: candidate for candidate in candidates}
             for few in _some(refs):
                 whole = await self._http.query(words.words_body(asked, few))
                 for part in words.parts_of(whole):
                     if part.ref in by_ref:
                         by_ref[part.ref].add(part)
-        return [one for one in candidates if words.found_by_a_leg(asked, one)], more
+        return [
+            candidate for candidate in candidates if words.found_by_a_leg(asked, candidate)
+        ], more
 
     async def _passages(
         self, asked: Asked, shown: Sequence[Candidate]
     ) -> dict[RevisionRef, list[Passage]]:
-        refs = [one.ref for one in shown]
+        refs = [item.ref for item in shown]
         parts: list[Part] = []
         for few in _some(refs):
             parts += words.parts_of(await self._http.query(words.passages_body(asked, few)))

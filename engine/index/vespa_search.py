@@ -75,7 +75,9 @@ def conditions(tenant_id: str, where: Filter) -> list[Node]:
 def passes_nothing(where: Filter) -> bool:
     """Whether an empty set keeps everything out: then there is nothing to ask."""
     sets = (where.document_ids, where.languages, where.sources, where.tags)
-    return not where.tokens or not where.kb_ids or any(one is not None and not one for one in sets)
+    return (
+        not where.tokens or not where.kb_ids or any(set_ is not None and not set_ for set_ in sets)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Asked:
     @property
     def spellings(self) -> list[str]:
         """The spellings whose rarity is worth asking for, in order."""
-        found = dict.fromkeys(one for term in self.terms for one in term.terms)
+        found = dict.fromkeys(item for term in self.terms for item in term.terms)
         return list(found)[:TERMS_MAX]
 
     @property
@@ -362,12 +364,12 @@ class Candidate:
 def collapse(parts: Sequence[Part]) -> list[Candidate]:
     """One candidate a revision, in the order of their ids."""
     found: dict[RevisionRef, Candidate] = {}
-    for part in sorted(parts, key=lambda one: one.part):
+    for part in sorted(parts, key=lambda item: item.part):
         known = found.setdefault(
             part.ref, Candidate(part.ref, part.kb_id, part.freshness, part.features)
         )
         known.add(part)
-    return sorted(found.values(), key=lambda one: (one.ref.document_id, one.ref.revision_id))
+    return sorted(found.values(), key=lambda item: (item.ref.document_id, item.ref.revision_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,9 +513,9 @@ def masses(asked: Asked, weights: Mapping[str, float]) -> dict[str, float]:
     do on average.
     """
     known = {
-        term.terms[0]: min(weights[one] for one in term.terms if one in weights)
+        term.terms[0]: min(weights[item] for item in term.terms if item in weights)
         for term in asked.terms
-        if any(one in weights for one in term.terms)
+        if any(item in weights for item in term.terms)
     }
     mean = sum(known.values()) / len(known) if known else 0.0
     return {

@@ -23,7 +23,9 @@ def to_markdown(message: Mapping[str, Any]) -> str:
     blocks = message.get("blocks")
     if isinstance(blocks, Sequence) and not isinstance(blocks, str):
         rich = [
-            one for one in blocks if isinstance(one, Mapping) and one.get("type") == "rich_text"
+            block
+            for block in blocks
+            if isinstance(block, Mapping) and block.get("type") == "rich_text"
         ]
         if rich and len(rich) == len(blocks):
             return "\n\n".join(filter(None, map(_rich_text, rich))).strip()
@@ -87,31 +89,31 @@ def _special(inner: str) -> str:
 
 
 def _rich_text(block: Mapping[str, Any]) -> str:
-    return "\n\n".join(filter(None, (_section(one) for one in _elements(block))))
+    return "\n\n".join(filter(None, (_section(element) for element in _elements(block))))
 
 
 def _elements(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = block.get("elements")
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
 def _section(element: Mapping[str, Any]) -> str:
     match element.get("type"):
         case "rich_text_preformatted":
-            code = "".join(_plain(one) for one in _elements(element)).strip("\n")
+            code = "".join(_plain(entry) for entry in _elements(element)).strip("\n")
             return f"```\n{code}\n```"
         case "rich_text_quote":
-            said = "".join(_inline(one) for one in _elements(element))
+            said = "".join(_inline(entry) for entry in _elements(element))
             return "\n".join(f"> {line}" for line in said.split("\n"))
         case "rich_text_list":
             indent = "  " * int(element.get("indent") or 0)
             ordered = element.get("style") == "ordered"
-            items = ["".join(_inline(i) for i in _elements(one)) for one in _elements(element)]
+            items = ["".join(_inline(i) for i in _elements(entry)) for entry in _elements(element)]
             return "\n".join(
                 f"{indent}{f'{number}.' if ordered else '-'} {item}"
                 for number, item in enumerate(items, start=1)
             )
-    return "".join(_inline(one) for one in _elements(element)).strip("\n")
+    return "".join(_inline(entry) for entry in _elements(element)).strip("\n")
 
 
 def _plain(element: Mapping[str, Any]) -> str:

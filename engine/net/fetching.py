@@ -163,10 +163,10 @@ def is_allowed(address: str, *, allow_private: bool = False) -> bool:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    for one in _unwrapped(parsed):
-        if any(one in network for network in _NEVER):
+    for item in _unwrapped(parsed):
+        if any(item in network for network in _NEVER):
             return False
-        if not allow_private and any(one in network for network in _PRIVATE):
+        if not allow_private and any(item in network for network in _PRIVATE):
             return False
     return True
 
@@ -263,7 +263,7 @@ class _Fetcher:
                 code="fetch",
                 retry=True,
             )
-        if not all(is_allowed(one, allow_private=self._allow_private) for one in found):
+        if not all(is_allowed(item, allow_private=self._allow_private) for item in found):
             raise InvalidInput(
                 f"{host} is a private or reserved address, which is not fetched; an operator can"
                 " allow private ones with processing.allow_private_urls",

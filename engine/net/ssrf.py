@@ -32,7 +32,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         except (OSError, UnicodeError):
             raise Unavailable(f"{host} has no address.") from None
         addresses = list(dict.fromkeys(str(where[0]) for *_, where in found))
-        if not all(is_allowed(one, allow_private=self._allow_private) for one in addresses):
+        if not all(is_allowed(address, allow_private=self._allow_private) for address in addresses):
             raise Unavailable(
                 f"{host} is a private or reserved address, which is not called; an operator can"
                 " allow private ones with processing.allow_private_urls."

@@ -20,9 +20,9 @@ SAID = "said"  # in a document's details
 def digests(texts: Iterable[str]) -> list[str]:
     """What a conversation's details keep of its messages; nothing where they are many, or short."""
     told = {" ".join(text.casefold().split()) for text in texts}
-    if len(told) > MOST or not any(sum(map(str.isalpha, one)) >= LEAST_LETTERS for one in told):
+    if len(told) > MOST or not any(sum(map(str.isalpha, item)) >= LEAST_LETTERS for item in told):
         return []
-    return sorted(blake2b(one.encode(), digest_size=8).hexdigest() for one in told)
+    return sorted(blake2b(item.encode(), digest_size=8).hexdigest() for item in told)
 
 
 def shown_once(hits: Sequence[Hit]) -> list[Hit]:

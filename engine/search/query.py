@@ -98,11 +98,11 @@ def is_foreign(text: str, language: str, known: Collection[str]) -> bool:
     letters = re.sub(r"['’]", "", text.casefold())  # the lists hold "whats", not "what's"
     words = re.findall(r"[^\W\d_]+", letters)
     spoken = STOPWORDS[language]
-    shared = spoken.intersection(*(STOPWORDS.get(one, frozenset()) for one in known))
+    shared = spoken.intersection(*(STOPWORDS.get(item, frozenset()) for item in known))
     own = sum(word in spoken and word not in shared for word in words)
     others = max(
-        sum(word in STOPWORDS.get(one, ()) and word not in shared for word in words)
-        for one in known
+        sum(word in STOPWORDS.get(item, ()) and word not in shared for word in words)
+        for item in known
     )
     return others == 0 or own >= others + 2
 

@@ -113,9 +113,11 @@ class Parser(Component[Ingestion]):
             run.remarks.append(document.notice)
         run.attached = [
             Attached(
-                one.name, await run.shared.blobs.put(run.work.tenant_id, one.data), len(one.data)
+                attachment.name,
+                await run.shared.blobs.put(run.work.tenant_id, attachment.data),
+                len(attachment.data),
             )
-            for one in document.attachments
+            for attachment in document.attachments
         ]
         output = {"text": await run.pack_text(document.text), "title": title, "details": details}
         if "rendered" in self.writes_of(self.param):
@@ -163,7 +165,7 @@ class Parser(Component[Ingestion]):
     def _format(self, name: str) -> Format:
         suffix = _suffix(name)
         for setup in self.param.setups.values():
-            if suffix in {one.lower().lstrip(".") for one in setup.suffix}:
+            if suffix in {item.lower().lstrip(".") for item in setup.suffix}:
                 return setup.output_format or "markdown"
         return "markdown"
 

@@ -87,7 +87,7 @@ class QuestionAnswer(Component[Ingestion]):
         if text:
             data = text.encode()
             blob_hash = await run.shared.blobs.put(run.work.tenant_id, data)
-            others = [one for one in run.attached if one.name != NAME]
+            others = [item for item in run.attached if item.name != NAME]
             run.attached = [*others, Attached(NAME, blob_hash, len(data))]
         return {"usage": usage}
 

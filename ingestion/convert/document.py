@@ -327,14 +327,21 @@ def encode(document: Converted) -> bytes:
         "language": document.language,
         "metadata": dict(document.metadata),
         "notice": document.notice,
-        "attachments": [(one.name, len(one.data)) for one in document.attachments],
+        "attachments": [
+            (attachment.name, len(attachment.data)) for attachment in document.attachments
+        ],
         "text_bytes": len(text),
         "paths": [list(path) for path in paths],
         "names": [list(name) for name in names],
         "blocks": blocks,
     }
     line = json.dumps(head, ensure_ascii=True, separators=(",", ":"))
-    parts = [line.encode("ascii"), b"\n", text, *(one.data for one in document.attachments)]
+    parts = [
+        line.encode("ascii"),
+        b"\n",
+        text,
+        *(attachment.data for attachment in document.attachments),
+    ]
     return b"".join(parts)
 
 
@@ -432,5 +439,5 @@ def _decode_metadata(value: Mapping[str, object]) -> Metadata:
         if isinstance(item, str | int | float):
             kept[str(key)] = item
         elif isinstance(item, list):
-            kept[str(key)] = [str(one) for one in item]
+            kept[str(key)] = [str(entry) for entry in item]
     return kept

@@ -215,7 +215,7 @@ class _Walker:
         if self._bullets.get((number_id, level), True):
             return f"{indent}- {text}"
         counters = self._counters[number_id]
-        for deeper in [one for one in counters if one > level]:
+        for deeper in [counter for counter in counters if counter > level]:
             del counters[deeper]
         counters[level] = counters.get(level, 0) + 1
         return f"{indent}{counters[level]}. {text}"
@@ -262,20 +262,20 @@ class _Walker:
         if max((len(row) for row in rows), default=0) > 1:
             self._writer.add("table", render_table(rows))
             return
-        for one in table.iterfind(f"{_W}tr/{_W}tc"):  # a frame around text, not a table
-            self.blocks(one, depth + 1)
+        for item in table.iterfind(f"{_W}tr/{_W}tc"):  # a frame around text, not a table
+            self.blocks(item, depth + 1)
         self.flush()
 
     def _rows(self, table: etree._Element, depth: int) -> Iterator[list[str]]:
         for row in table.iterfind(f"{_W}tr"):
             cells: list[str] = []
-            for one in row.iter(f"{_W}tc"):
-                if next(one.iterancestors(f"{_W}tr")) is not row:
+            for item in row.iter(f"{_W}tc"):
+                if next(item.iterancestors(f"{_W}tr")) is not row:
                     continue  # of a table within a cell: its text is in that cell's
-                merged = one.find(f"{_W}tcPr/{_W}vMerge")
+                merged = item.find(f"{_W}tcPr/{_W}vMerge")
                 goes_on = merged is not None and _value(merged) != "restart"
-                cells.append("" if goes_on else self._cell(one, depth))
-                span = one.find(f"{_W}tcPr/{_W}gridSpan")
+                cells.append("" if goes_on else self._cell(item, depth))
+                span = item.find(f"{_W}tcPr/{_W}gridSpan")
                 width = _value(span) if span is not None else ""
                 cells.extend([""] * min(int(width) - 1 if width.isdecimal() else 0, 50))
             if any(cells):

@@ -51,7 +51,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
     package = _xml(archive, path)
     if package is None:
         raise damaged()
-    items = {one.get("id") or "": one for one in package.iter("{*}item")}
+    items = {entry.get("id") or "": entry for entry in package.iter("{*}item")}
     titles = _read_contents(archive, path, items)
     writer = Writer(limits)
     for reference in package.iter("{*}itemref"):
@@ -139,8 +139,8 @@ def _has_heading(content: bytes) -> bool:
 def _read_facts(package: etree._Element) -> dict[str, str]:
     facts: dict[str, str] = {}
     meta = next(package.iter("{*}metadata"), None)
-    for one in () if meta is None else meta.iter():
-        text = " ".join((one.text or "").split())
+    for item in () if meta is None else meta.iter():
+        text = " ".join((item.text or "").split())
         if text:
-            facts.setdefault(local_name(one), text[:500])
+            facts.setdefault(local_name(item), text[:500])
     return facts

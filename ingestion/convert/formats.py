@@ -223,7 +223,7 @@ FORMATS: tuple[Format, ...] = (
     ),
 )
 
-SUFFIXES = frozenset(one for known in FORMATS for one in known.suffixes if one)
+SUFFIXES = frozenset(suffix for known in FORMATS for suffix in known.suffixes if suffix)
 
 
 def convert(

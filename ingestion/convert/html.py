@@ -248,7 +248,11 @@ def _is_hidden(element: html.HtmlElement) -> bool:
 
 def _has_blocks(element: html.HtmlElement, *, besides: set[str] | None = None) -> bool:
     wanted = _BLOCKS - (besides or set())
-    return any(one.tag in wanted for one in element.iterdescendants() if isinstance(one.tag, str))
+    return any(
+        iterdescendant.tag in wanted
+        for iterdescendant in element.iterdescendants()
+        if isinstance(iterdescendant.tag, str)
+    )
 
 
 def _inline(element: html.HtmlElement, depth: int) -> str:
@@ -333,8 +337,8 @@ def _tail(text: str) -> html.HtmlElement:
 def _fenced(element: html.HtmlElement) -> str:
     code = "".join(element.itertext()).strip("\n")
     language = ""
-    for one in (element, *element.iter("code")):
-        if match := re.search(r"\blang(?:uage)?-([\w+#-]+)", one.get("class") or ""):
+    for item in (element, *element.iter("code")):
+        if match := re.search(r"\blang(?:uage)?-([\w+#-]+)", item.get("class") or ""):
             language = match[1]
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", code)), default=0))
     return f"{ticks}{language}\n{code}\n{ticks}" if code.strip() else ""
@@ -349,10 +353,10 @@ def _rows(table: html.HtmlElement, depth: int) -> list[list[str]] | None:
         if _is_hidden(row):
             continue
         cells: list[str] = []
-        for one in row:
-            if one.tag in {"td", "th"} and not _is_hidden(one):
-                cells.append(cell(_inline(one, depth + 1)))
-                span = one.get("colspan") or ""
+        for item in row:
+            if item.tag in {"td", "th"} and not _is_hidden(item):
+                cells.append(cell(_inline(item, depth + 1)))
+                span = item.get("colspan") or ""
                 cells.extend([""] * min(int(span) - 1 if span.isdecimal() else 0, 50))
         if any(cells):
             rows.append(cells)

@@ -91,7 +91,7 @@ def write_letter(letter: Letter, limits: Limits, mime: str) -> Converted:
     subject = " ".join(clean(letter.subject).split())
     writer.heading(1, subject)
     date = f"{letter.sent_at:%Y-%m-%d %H:%M} UTC" if letter.sent_at else ""
-    names = ", ".join(one.name for one in letter.attachments)
+    names = ", ".join(attachment.name for attachment in letter.attachments)
     lines = [
         f"{name}: {' '.join(value.split())}"
         for name, value in (
@@ -111,7 +111,7 @@ def write_letter(letter: Letter, limits: Limits, mime: str) -> Converted:
         author=" ".join(letter.sender.split())[:200],
         created_at=letter.sent_at,
         updated_at=letter.sent_at,
-        metadata={"attachments": [one.name for one in letter.attachments]}
+        metadata={"attachments": [attachment.name for attachment in letter.attachments]}
         if letter.attachments
         else {},
         attachments=tuple(letter.attachments),
@@ -175,7 +175,7 @@ def _parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
         count += 1
         payload = part.get_payload()
         if part.get_content_maintype() == "multipart" and isinstance(payload, list):
-            waiting[:0] = [one for one in payload if isinstance(one, Message)]
+            waiting[:0] = [item for item in payload if isinstance(item, Message)]
         else:
             yield part
 
@@ -249,7 +249,7 @@ def _attached(part: Message[Any, Any], name: str) -> bytes:
     payload = part.get_payload()
     if isinstance(payload, list):
         first: Sequence[object] = payload[:1]
-        return b"".join(one.as_bytes() for one in first if isinstance(one, Message))
+        return b"".join(item.as_bytes() for item in first if isinstance(item, Message))
     data = part.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""
 

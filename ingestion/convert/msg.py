@@ -189,9 +189,11 @@ def _as_mail(letter: Letter) -> bytes:
         page = letter.page.decode("utf-8", "replace").removeprefix("\ufeff")
         body.attach(MIMEText(clean(page), "html", "utf-8"))
     message.attach(body)
-    for one in letter.attachments:
-        part = MIMEApplication(one.data)
-        part.add_header("Content-Disposition", "attachment", filename=("utf-8", "", one.name))
+    for attachment in letter.attachments:
+        part = MIMEApplication(attachment.data)
+        part.add_header(
+            "Content-Disposition", "attachment", filename=("utf-8", "", attachment.name)
+        )
         message.attach(part)
     return message.as_bytes()
 

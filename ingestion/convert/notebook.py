@@ -93,11 +93,11 @@ def _said(output: dict[str, Any]) -> str:
 
 def _joined(value: object) -> str:
     if isinstance(value, list):
-        return "".join(str(one) for one in value)
+        return "".join(str(item) for item in value)
     return value if isinstance(value, str) else ""
 
 
 def _names(value: object) -> list[str]:
     if not isinstance(value, list):
         return []
-    return [str(one.get("name") if isinstance(one, dict) else one) for one in value][:20]
+    return [str(item.get("name") if isinstance(item, dict) else item) for item in value][:20]

@@ -127,13 +127,13 @@ def in_reading_order(pieces: Sequence[Piece]) -> list[Piece]:
     heights = sorted(piece.height for piece in pieces)
     gap = _GAP * heights[len(heights) // 2]
     columns = _cut(pieces, lambda p: (p.left, p.right), gap)
-    if len(columns) > 1 and sum(len(one) > 2 for one in columns) > 1:
-        return [piece for one in columns for piece in in_reading_order(one)]
+    if len(columns) > 1 and sum(len(column) > 2 for column in columns) > 1:
+        return [piece for column in columns for piece in in_reading_order(column)]
     bands = _cut(pieces, lambda p: (p.top, p.bottom), 0.0)
     if len(bands) > 1:
         whole = _joined(bands, gap)
         if len(whole) > 1:
-            return [piece for one in whole for piece in in_reading_order(one)]
+            return [piece for item in whole for piece in in_reading_order(item)]
     return _by_line(pieces)
 
 

@@ -114,8 +114,8 @@ def convert(data: bytes, limits: Limits) -> Converted:
 def _read_meta(root: etree._Element | None) -> dict[str, str]:
     meta = None if root is None else next(root.iter("{*}meta"), None)
     facts: dict[str, str] = {}
-    for one in () if meta is None else meta:
-        facts.setdefault(local_name(one), " ".join((one.text or "").split())[:500])
+    for item in () if meta is None else meta:
+        facts.setdefault(local_name(item), " ".join((item.text or "").split())[:500])
     return facts
 
 
@@ -124,9 +124,9 @@ def _read_list_styles(content: etree._Element) -> dict[str, set[int]]:
     styles = {}
     for style in content.iter("{*}list-style"):
         numbered = {
-            int(attribute(one, "level") or 1) - 1
-            for one in style
-            if local_name(one) == "list-level-style-number" and attribute(one, "num-format")
+            int(attribute(item, "level") or 1) - 1
+            for item in style
+            if local_name(item) == "list-level-style-number" and attribute(item, "num-format")
         }
         styles[attribute(style, "name")] = numbered
     return styles
@@ -223,7 +223,7 @@ class _Walker:
         return self._text(child, depth + 1)
 
     def _note(self, element: etree._Element, depth: int) -> str:
-        parts = {local_name(one): one for one in element}
+        parts = {local_name(child): child for child in element}
         if "note-body" not in parts:
             return ""
         mark = "".join(parts["note-citation"].itertext()) if "note-citation" in parts else "*"
@@ -267,12 +267,12 @@ class _Walker:
     def _cells(self, row: etree._Element, depth: int) -> Sequence[str]:
         cells: list[str] = []
         empty = 0
-        for one in row:
-            name = local_name(one)
+        for item in row:
+            name = local_name(item)
             if name not in {"table-cell", "covered-table-cell"}:
                 continue
-            times = _repeated(one, "number-columns-repeated")
-            text = "" if name == "covered-table-cell" else self._cell(one, depth)
+            times = _repeated(item, "number-columns-repeated")
+            text = "" if name == "covered-table-cell" else self._cell(item, depth)
             if not text:
                 empty += times
                 continue
@@ -308,14 +308,14 @@ class _Walker:
                 continue
             self.slide += 1
             self.writer.place = Place("slide", self.slide, self.slide)
-            frames = [one for one in page if local_name(one) != "notes"]
+            frames = [line for line in page if local_name(line) != "notes"]
             title = next((f for f in frames if attribute(f, "class") == "title"), None)
             said = "" if title is None else " ".join(self._paragraphs(title))
             self.writer.heading(1, said or f"Slide {self.slide}", page=self.slide)
             for frame in frames:
                 if frame is not title:
                     self._block(frame, 1)
-            notes = next((one for one in page if local_name(one) == "notes"), None)
+            notes = next((line for line in page if local_name(line) == "notes"), None)
             if notes is not None and (texts := self._paragraphs(notes)):
                 self.writer.add("paragraph", "Notes: " + "\n".join(texts), page=self.slide)
 

@@ -56,13 +56,13 @@ def read_relations(archive: Archive, part: str) -> dict[str, Relation]:
     if root is None:
         return {}
     relations = {}
-    for one in root:
-        target = one.get("Target") or ""
-        external = one.get("TargetMode") == "External"
+    for item in root:
+        target = item.get("Target") or ""
+        external = item.get("TargetMode") == "External"
         if not external:
             target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip("/")
-        kind = (one.get("Type") or "").rpartition("/")[2]
-        relations[one.get("Id") or ""] = Relation(kind, target, external)
+        kind = (item.get("Type") or "").rpartition("/")[2]
+        relations[item.get("Id") or ""] = Relation(kind, target, external)
     return relations
 
 

@@ -92,7 +92,9 @@ def read_lines(
         lines[at].cells = _cells(page, letters, *spans[at], lines[at].size)
     tables = [Table(grid) for grid in grids]
     for line, (first, end) in zip(lines, spans, strict=True) if tables else ():
-        line.table = next((one for one in tables if _fill(one, page, letters, first, end)), None)
+        line.table = next(
+            (table for table in tables if _fill(table, page, letters, first, end)), None
+        )
     return lines, unmapped
 
 

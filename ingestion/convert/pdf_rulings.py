@@ -128,7 +128,7 @@ def _joined(rules: Sequence[Segment]) -> list[list[Segment]]:
         for known, some in groups:
             if known[2] + _NEAR < rule[0]:
                 done.append(some)
-            elif _touch(known, rule) and any(_touch(one, rule) for one in reversed(some)):
+            elif _touch(known, rule) and any(_touch(item, rule) for item in reversed(some)):
                 box = _around(box, known)
                 members = some + members
             else:

@@ -108,9 +108,9 @@ def table_rows(lines: Sequence[Line]) -> list[list[str]]:
     cells = _by_height(lines)
     if len(cells) < _ROWS:
         return []
-    usual = statistics.mode([len(one) for one in cells[1:]])
-    columns = _columns([one for one in cells[1:] if len(one) == usual])
-    rows = [_row(one, columns) for one in cells]
+    usual = statistics.mode([len(item) for item in cells[1:]])
+    columns = _columns([item for item in cells[1:] if len(item) == usual])
+    rows = [_row(item, columns) for item in cells]
     regular = [row for row in rows[1:] if row is not None]
     if len(columns) < 2 or len(regular) < _REGULAR * (len(rows) - 1):
         return []
@@ -137,32 +137,32 @@ def _by_height(lines: Sequence[Line]) -> list[list[Cell]]:
 def _columns(rows: Sequence[Sequence[Cell]]) -> list[tuple[float, float]]:
     """Where cells stand: what overlaps in any two rows is one column."""
     columns: list[tuple[float, float]] = []
-    for one in sorted((one for row in rows for one in row), key=lambda c: c.left):
-        if columns and one.left < columns[-1][1]:
-            columns[-1] = columns[-1][0], max(columns[-1][1], one.right)
+    for item in sorted((item for row in rows for item in row), key=lambda c: c.left):
+        if columns and item.left < columns[-1][1]:
+            columns[-1] = columns[-1][0], max(columns[-1][1], item.right)
         else:
-            columns.append((one.left, one.right))
+            columns.append((item.left, item.right))
     return columns
 
 
 def _row(cells: Sequence[Cell], columns: Sequence[tuple[float, float]]) -> list[str] | None:
     """Each cell in its column; None where two share one, or one stands over two."""
     row = [""] * len(columns)
-    for one in cells:
+    for item in cells:
         over = [
-            n for n, (left, right) in enumerate(columns) if one.left < right and left < one.right
+            n for n, (left, right) in enumerate(columns) if item.left < right and left < item.right
         ]
         if len(over) != 1 or row[over[0]]:
             return None
-        row[over[0]] = cell(one.text)
+        row[over[0]] = cell(item.text)
     return row
 
 
 def _nearest(cells: Sequence[Cell], columns: Sequence[tuple[float, float]]) -> list[str]:
     """Names that are wider than their columns, and what slipped: each in the one nearest to it."""
     row = [""] * len(columns)
-    for one in sorted(cells, key=lambda c: c.left):
-        middle = (one.left + one.right) / 2
+    for item in sorted(cells, key=lambda c: c.left):
+        middle = (item.left + item.right) / 2
         nearest = min(range(len(columns)), key=lambda n: abs(sum(columns[n]) / 2 - middle))
-        row[nearest] = " ".join(filter(None, (row[nearest], cell(one.text))))
+        row[nearest] = " ".join(filter(None, (row[nearest], cell(item.text))))
     return row

@@ -134,7 +134,7 @@ class _Slide:
                 inner.sort(key=lambda shape: (shape.top, shape.left))
                 found += [_Shape(shape.element, shape.role, top, left) for shape in inner]
             elif name == "AlternateContent" and depth < _DEPTH:
-                choice = next((one for one in element if local_name(one) == "Choice"), None)
+                choice = next((child for child in element if local_name(child) == "Choice"), None)
                 found += [] if choice is None else self._shapes(choice, depth + 1)
             elif name in {"sp", "pic", "graphicFrame", "cxnSp"}:
                 placeholder = next(element.iter("{*}ph"), None)
@@ -155,11 +155,11 @@ class _Slide:
             self._text(element, bulleted=shape.role in {"body", "obj", "subTitle", ""})
 
     def _text(self, element: etree._Element, *, bulleted: bool) -> None:
-        body = next((one for one in element if local_name(one) == "txBody"), None)
+        body = next((child for child in element if local_name(child) == "txBody"), None)
         if body is None:
             return
-        paragraphs = [one for one in body if local_name(one) == "p"]
-        said = [(self._runs(one), one) for one in paragraphs]
+        paragraphs = [item for item in body if local_name(item) == "p"]
+        said = [(self._runs(paragraph), paragraph) for paragraph in paragraphs]
         said = [(text, one) for text, one in said if text.strip()]
         as_list = bulleted and len(said) > 1
         for text, paragraph in said:
@@ -177,7 +177,7 @@ class _Slide:
             self._list.clear()
 
     def _paragraphs(self, element: etree._Element) -> list[str]:
-        texts = (" ".join(self._runs(one).split()) for one in element.iter("{*}p"))
+        texts = (" ".join(self._runs(item).split()) for item in element.iter("{*}p"))
         return [text for text in texts if text]
 
     def _runs(self, paragraph: etree._Element) -> str:
@@ -203,18 +203,18 @@ class _Slide:
         table = next(element.iter("{*}tbl"), None)
         if table is not None:
             rows = [
-                [cell(" ".join(self._paragraphs(one))) for one in row if local_name(one) == "tc"]
+                [cell(" ".join(self._paragraphs(item))) for item in row if local_name(item) == "tc"]
                 for row in table.iter("{*}tr")
             ]
             self.writer.add("table", render_table([r for r in rows if any(r)]), page=self.number)
             return
-        for one in element.iter("{*}chart", "{*}relIds"):
-            name = attribute(one, "dm" if local_name(one) == "relIds" else "id")
+        for item in element.iter("{*}chart", "{*}relIds"):
+            name = attribute(item, "dm" if local_name(item) == "relIds" else "id")
             relation = self.relations.get(name)
             root = None if relation is None else self.archive.xml(relation.target)
             if root is None:
                 continue
-            if local_name(one) == "chart":
+            if local_name(item) == "chart":
                 self._chart(root)
             else:  # a diagram: its points are a list
                 texts = [t for point in root.iter("{*}pt") for t in self._paragraphs(point)]
@@ -227,13 +227,13 @@ class _Slide:
         heads, columns = [""], list[list[str]]()
         categories: list[str] = []
         for series in root.iter("{*}ser"):
-            values = {local_name(one): _points(one) for one in series}
+            values = {local_name(item): _points(item) for item in series}
             heads.append(cell(" ".join(values.get("tx", []))) or f"Series {len(heads)}")
             categories = categories or values.get("cat", []) or values.get("xVal", [])
             columns.append(values.get("val", []) or values.get("yVal", []))
         count = min(max(map(len, [categories, *columns]), default=0), _POINTS)
         rows = [
-            [cell(one[at]) if at < len(one) else "" for one in (categories, *columns)]
+            [cell(column[at]) if at < len(column) else "" for column in (categories, *columns)]
             for at in range(count)
         ]
         if rows:
@@ -267,11 +267,11 @@ def _corner(element: etree._Element) -> tuple[int, int]:
 
 def _bullet(paragraph: etree._Element) -> tuple[int, bool | None]:
     """The paragraph's level, and whether it has a bullet; None where its layout decides."""
-    properties = next((one for one in paragraph if local_name(one) == "pPr"), None)
+    properties = next((item for item in paragraph if local_name(item) == "pPr"), None)
     if properties is None:
         return 0, None
     level = properties.get("lvl") or "0"
-    names = {local_name(one) for one in properties}
+    names = {local_name(property_) for property_ in properties}
     bullet = True if names & {"buChar", "buAutoNum", "buBlip"} else None
     return int(level) if level in "012345678" else 0, False if "buNone" in names else bullet
 
@@ -280,6 +280,6 @@ def _points(element: etree._Element) -> list[str]:
     """The cached values of a chart's categories or series."""
     points = []
     for point in element.iter("{*}pt"):
-        value = next((one.text or "" for one in point if local_name(one) == "v"), "")
+        value = next((item.text or "" for item in point if local_name(item) == "v"), "")
         points.append(value)
     return points

@@ -109,18 +109,19 @@ class _Book:
 def _read_book(archive: Archive) -> _Book:
     package = read_relations(archive, "")
     part = next(
-        (one.target for one in package.values() if one.kind == "officeDocument"), "xl/workbook.xml"
+        (item.target for item in package.values() if item.kind == "officeDocument"),
+        "xl/workbook.xml",
     )
     root = archive.xml(part)
     if root is None:
         raise damaged()
     relations = read_relations(archive, part)
     book = _Book()
-    for one in relations.values():
-        if one.kind == "sharedStrings":
-            book.strings_part = one.target
-        elif one.kind == "styles":
-            book.styles_part = one.target
+    for item in relations.values():
+        if item.kind == "sharedStrings":
+            book.strings_part = item.target
+        elif item.kind == "styles":
+            book.styles_part = item.target
     hidden: list[_Sheet] = []
     for number, element in enumerate(root.iter("{*}sheet"), start=1):
         relation = relations.get(attribute(element, "id"))
@@ -210,7 +211,7 @@ class _Reader:
         kind = element.get("t") or "n"
         if kind == "inlineStr":
             return _text_of(element)
-        value = next((one.text for one in element if local_name(one) == "v"), None) or ""
+        value = next((child.text for child in element if local_name(child) == "v"), None) or ""
         if kind == "s":
             index = int(value) if value.isdecimal() else -1
             return self._strings[index] if 0 <= index < len(self._strings) else ""
@@ -267,10 +268,10 @@ def _link(rows: list[Row], at: dict[int, int], reference: str, target: str) -> N
 def _text_of(element: etree._Element) -> str:
     """The text of a string, without the readings of East Asian words that stand beside it."""
     pieces = []
-    for one in element.iter("{*}t"):
-        parent = one.getparent()
+    for item in element.iter("{*}t"):
+        parent = item.getparent()
         if parent is None or local_name(parent) != "rPh":
-            pieces.append(one.text or "")
+            pieces.append(item.text or "")
     return "".join(pieces).strip()
 
 

@@ -54,8 +54,8 @@ def convert(data: bytes, limits: Limits) -> Converted:
     title = next(
         (
             said
-            for one in root.iter()
-            if local_name(one) in {"title", "name"} and (said := " ".join(one.itertext()).strip())
+            for item in root.iter()
+            if local_name(item) in {"title", "name"} and (said := " ".join(item.itertext()).strip())
         ),
         "",
     )
@@ -147,13 +147,13 @@ class _Walker:
         if depth > _DEPTH:
             self._writer.add("paragraph", _said(element))
             return
-        children = [one for one in element if isinstance(one.tag, str)]
+        children = [item for item in element if isinstance(item.tag, str)]
         if not children:
             self._writer.add("paragraph", _line(element))
         elif _is_mixed(element, children):
             self._writer.add("paragraph", _said(element))
-        elif depth and not any(len(one) and not _is_inline(one) for one in children):
-            lines = [*_attributes(element), *(line for one in children if (line := _line(one)))]
+        elif depth and not any(len(child) and not _is_inline(child) for child in children):
+            lines = [*_attributes(element), *(line for child in children if (line := _line(child)))]
             self._writer.add("paragraph", "\n".join(lines))
         else:
             self._container(element, children, depth, level)
@@ -166,14 +166,14 @@ class _Walker:
         if first is not None and level < _HEADINGS and (title := _said(first)) and len(title) < 300:
             level += 1
             self._writer.heading(level, title)
-            children = [one for one in children if one is not first]
+            children = [child for child in children if child is not first]
         facts: list[str] = []
-        for one in children:
-            if not len(one):
-                facts.append(_line(one))
+        for child in children:
+            if not len(child):
+                facts.append(_line(child))
                 continue
             self._flush(facts)
-            self.element(one, depth + 1, level)
+            self.element(child, depth + 1, level)
         self._flush(facts)
 
     def _flush(self, facts: list[str]) -> None:
@@ -184,7 +184,7 @@ class _Walker:
 def _is_mixed(element: etree._Element, children: list[etree._Element]) -> bool:
     if (element.text or "").strip():
         return True
-    return any((one.tail or "").strip() for one in children)
+    return any((child.tail or "").strip() for child in children)
 
 
 def _is_inline(element: etree._Element) -> bool:

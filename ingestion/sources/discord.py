@@ -98,7 +98,7 @@ class _Guild:
 
     def bot_reads(self, channel: Mapping[str, Any]) -> bool:
         """Whether the bot itself may read a channel."""
-        me = next((one for one in self.members if subject_of(one) == self.bot), None)
+        me = next((member for member in self.members if subject_of(member) == self.bot), None)
         return me is not None and may_read(self.server, channel, me)
 
 
@@ -157,7 +157,7 @@ class DiscordReader:
             answer = await self._get(
                 reading.place, f"guilds/{_guild(reading.place)}/threads/active"
             )
-            found += [one for one in _list(answer, "threads") if _is_in(one, reading.channel)]
+            found += [item for item in _list(answer, "threads") if _is_in(item, reading.channel)]
         query: dict[str, Any] = {"limit": PAGE}
         if cursor.archived_before:
             query["before"] = cursor.archived_before
@@ -165,11 +165,13 @@ class DiscordReader:
         goes_on = not cursor.archived_before
         answer = await self._get(reading.place, path, goes_on=goes_on, **query)
         archived = _list(answer, "threads")
-        found += [one for one in archived if _is_in(one, reading.channel)]
+        found += [item for item in archived if _is_in(item, reading.channel)]
         parent = await self._parent(reading) if found else None
-        changed = [one for one in found if _last(one) >= cursor.lower_bound]
+        changed = [item for item in found if _last(item) >= cursor.lower_bound]
         known = {one for one, _ in cursor.threads}
-        cursor.threads += [[str(one["id"]), ""] for one in changed if str(one["id"]) not in known]
+        cursor.threads += [
+            [str(item["id"]), ""] for item in changed if str(item["id"]) not in known
+        ]
         more = bool(answer.get("has_more")) and bool(archived)
         cursor.archived_before = _archived_at(archived[-1]) if more else ""
         cursor.listed = not (more and cursor.archived_before)
@@ -180,7 +182,7 @@ class DiscordReader:
             (),
             cursor.dump(),
             more=not (cursor.listed and not cursor.threads),
-            threads=[to_thread(one, parent) for one in found],
+            threads=[to_thread(item, parent) for item in found],
         )
 
     async def _parent(self, reading: Reading) -> Mapping[str, Any] | None:
@@ -242,25 +244,27 @@ class DiscordReader:
         known = guild.server
         seen = {id_ for id_, row in known.channels.items() if guild.bot_reads(row)}
         return [
-            one
-            for one in to_channels(known)
-            if one.external_id in seen or one.external_id in known.threads
+            channel
+            for channel in to_channels(known)
+            if channel.external_id in seen or channel.external_id in known.threads
         ]
 
     async def read_members(self, place: Place, channel: str) -> Roster:
         """Who reads a channel, by roles and overwrites, or a private thread; bots left out."""
         guild = await self._load(place)
-        known, people = guild.server, [one for one in guild.members if not is_bot(one)]
+        known, people = guild.server, [member for member in guild.members if not is_bot(member)]
         thread = known.threads.get(channel)
         if thread is not None:
             parent, inside = await self._read_inside(place, guild, thread)
-            readers = [one for one in people if may_read_thread(known, parent, one, inside)]
-            return Roster([subject_of(one) for one in readers], guild.at)
+            readers = [
+                person for person in people if may_read_thread(known, parent, person, inside)
+            ]
+            return Roster([subject_of(reader) for reader in readers], guild.at)
         row = known.channels.get(channel)
         if row is None or not guild.bot_reads(row):
             raise Refused(_GONE.format(channel=channel), lost=True)
-        readers = [one for one in people if may_read(known, row, one)]
-        return Roster([subject_of(one) for one in readers], guild.at)
+        readers = [person for person in people if may_read(known, row, person)]
+        return Roster([subject_of(reader) for reader in readers], guild.at)
 
     async def _read_inside(
         self, place: Place, guild: _Guild, thread: Mapping[str, Any]
@@ -270,7 +274,7 @@ class DiscordReader:
             raise Refused(_GONE.format(channel=thread["id"]), lost=True)
         path = f"channels/{thread['id']}/thread-members"
         rows = _rows(await self._get(place, path, goes_on=True))
-        return parent, frozenset(str(one.get("user_id")) for one in rows)
+        return parent, frozenset(str(row.get("user_id")) for row in rows)
 
     async def _load(self, place: Place, *, anew: bool = False) -> _Guild:
         """The server: what is remembered of it, unless it is old or something changed since."""
@@ -282,13 +286,13 @@ class DiscordReader:
         told = await self._get(place, f"guilds/{id_}", goes_on=True)
         channels = _rows(await self._get(place, f"guilds/{id_}/channels", goes_on=True))
         active = await self._get(place, f"guilds/{id_}/threads/active", goes_on=True)
-        private = [one for one in _list(active, "threads") if one.get("type") == PRIVATE_THREAD]
+        private = [item for item in _list(active, "threads") if item.get("type") == PRIVATE_THREAD]
         server = Server(
             id_,
             owner=str(told.get("owner_id") or ""),
             roles=role_bits(_list(told, "roles")),
-            channels={str(one["id"]): one for one in channels},
-            threads={str(one["id"]): one for one in private},
+            channels={str(channel["id"]): channel for channel in channels},
+            threads={str(item["id"]): item for item in private},
         )
         guild = _Guild(server, await self._read_all_members(place), str(me.get("id")), at)
         self._guilds[place.workspace_id] = guild
@@ -301,10 +305,10 @@ class DiscordReader:
             some = _rows(
                 await self._get(place, path, goes_on=True, limit=MEMBERS_PAGE, after=after)
             )
-            members += [one for one in some if isinstance(one.get("user"), Mapping)]
+            members += [item for item in some if isinstance(item.get("user"), Mapping)]
             if len(some) < MEMBERS_PAGE:
                 return members
-            after = str(max(int(subject_of(one)) for one in some))
+            after = str(max(int(subject_of(item)) for item in some))
 
     # Asking
 

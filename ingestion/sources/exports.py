@@ -116,7 +116,7 @@ class _Archive:
         found = _json(self.read(name), f"{self._path.name}: {name}")
         if not isinstance(found, list):
             raise InvalidInput(f"{self._path.name}: {name} is not a list.", field="path")
-        return [one for one in found if isinstance(one, Mapping)]
+        return [item for item in found if isinstance(item, Mapping)]
 
 
 def _json(data: bytes, where: str) -> Any:  # noqa: ANN401 (JSON)
@@ -144,8 +144,8 @@ def _slack_root(names: Sequence[str]) -> str | None:
 
 def _slack(archive: _Archive, root: str, url: str) -> Export:
     users = archive.rows(f"{root}users.json")
-    people = [one for one in map(slack_messages.to_person, users) if one.subject]
-    teams = [str(one.get("team_id") or "") for one in users]
+    people = [item for item in map(slack_messages.to_person, users) if item.subject]
+    teams = [str(user.get("team_id") or "") for user in users]
     team = max(set(teams), key=teams.count) if any(teams) else "export"
     name = archive._path.stem  # noqa: SLF001 (same module)
     days: dict[str, list[str]] = defaultdict(list)
@@ -169,7 +169,7 @@ def _slack(archive: _Archive, root: str, url: str) -> Export:
                     for message in map(slack_messages.to_message, archive.rows(member))
                     if message is not None
                 ]
-                members = [str(one) for one in raw.get("members") or ()]
+                members = [str(item) for item in raw.get("members") or ()]
                 yield ExportedChannel(channel, members, messages)
 
     workspace = NewWorkspace("slack", team, name, imported=True, url=url)
@@ -216,12 +216,12 @@ def _discord(label: str, files: Sequence[tuple[str, bytes]]) -> Export:
             f"{label} holds only direct messages, which are never imported.", field="path"
         )
     guild = exports[0]["guild"]
-    others = {str(one["guild"].get("id")) for one in exports} - {str(guild.get("id"))}
+    others = {str(export["guild"].get("id")) for export in exports} - {str(guild.get("id"))}
     if others:
         raise InvalidInput(f"{label} holds several servers; import each by itself.", field="path")
     people: dict[str, NewPerson] = {}
-    for one in exports:
-        for message in _messages(one):
+    for export in exports:
+        for message in _messages(export):
             person = _person(message)
             if person is not None:
                 people[person.subject] = person
@@ -235,17 +235,17 @@ def _discord(label: str, files: Sequence[tuple[str, bytes]]) -> Export:
 def _discord_channels(exports: Sequence[Mapping[str, Any]]) -> Iterator[ExportedChannel]:
     """Channels with their public threads; a private thread is a channel of its own."""
     together: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in exports:
-        channel = one["channel"]
+    for export in exports:
+        channel = export["channel"]
         is_thread = channel.get("type") in _THREADS - _PRIVATE
         parent = str(channel.get("categoryId") or "") if is_thread else ""
-        together[parent or str(channel.get("id"))].append(one)
+        together[parent or str(channel.get("id"))].append(export)
     for external_id, members in together.items():
         messages: list[NewMessage] = []
         threads: list[NewThread] = []
         name, kind, is_public = external_id, "text", True
-        for one in members:
-            channel = one["channel"]
+        for member in members:
+            channel = member["channel"]
             own = str(channel.get("id"))
             if own == external_id:
                 name = str(channel.get("name") or own)
@@ -256,8 +256,8 @@ def _discord_channels(exports: Sequence[Mapping[str, Any]]) -> Iterator[Exported
                     name, kind = str(channel.get("category") or external_id), "forum"
                 threads.append(NewThread(own, str(channel.get("name") or "")))
             thread = own if own != external_id else ""
-            messages += [_discord_message(raw, thread) for raw in _messages(one)]
-        authors = sorted({one.author for one in messages if one.author})
+            messages += [_discord_message(raw, thread) for raw in _messages(member)]
+        authors = sorted({message.author for message in messages if message.author})
         channel_row = NewChannel(external_id, name, is_public=is_public, kind=kind)
         yield ExportedChannel(channel_row, authors, messages, threads)
 
@@ -284,7 +284,7 @@ def _discord_message(raw: Mapping[str, Any], thread: str) -> NewMessage:
     kind: MessageKind = "message" if type_ in _TALK else "system"
     if told.get("isBot") or type_ in _COMMANDS:
         kind = "bot"
-    attachments = [one for one in raw.get("attachments") or () if isinstance(one, Mapping)]
+    attachments = [item for item in raw.get("attachments") or () if isinstance(item, Mapping)]
     return NewMessage(
         external_id=str(raw["id"]),
         text=str(raw.get("content") or ""),
@@ -297,11 +297,11 @@ def _discord_message(raw: Mapping[str, Any], thread: str) -> NewMessage:
         reactions=_discord_reactions(raw),
         files=[
             {
-                "id": str(one.get("id") or ""),
-                "name": str(one.get("fileName") or ""),
-                "size_bytes": int(one.get("fileSizeBytes") or 0),
+                "id": str(attachment.get("id") or ""),
+                "name": str(attachment.get("fileName") or ""),
+                "size_bytes": int(attachment.get("fileSizeBytes") or 0),
             }
-            for one in attachments
+            for attachment in attachments
         ],
         raw={"type": type_, "pinned": bool(raw.get("isPinned"))},
     )
@@ -309,10 +309,10 @@ def _discord_message(raw: Mapping[str, Any], thread: str) -> NewMessage:
 
 def _discord_reactions(raw: Mapping[str, Any]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for one in raw.get("reactions") or ():
-        emoji = one.get("emoji") if isinstance(one, Mapping) else None
+    for item in raw.get("reactions") or ():
+        emoji = item.get("emoji") if isinstance(item, Mapping) else None
         if isinstance(emoji, Mapping):
-            found[str(emoji.get("name") or "")] = int(one.get("count") or 0)
+            found[str(emoji.get("name") or "")] = int(item.get("count") or 0)
     return found
 
 

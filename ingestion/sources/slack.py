@@ -185,15 +185,15 @@ class SlackReader:
 
     async def read_people(self, place: Place) -> list[NewPerson]:
         """Everyone of the workspace, guests and people of other organisations included."""
-        rows = [one async for one in self._pages(place, "users.list", "members", limit=PAGE)]
+        rows = [page async for page in self._pages(place, "users.list", "members", limit=PAGE)]
         return [to_person(row) for row in rows if row.get("id")]
 
     async def read_channels(self, place: Place) -> list[NewChannel]:
         """The channels the bot is in; direct messages are never asked for."""
         types = "public_channel,private_channel"
         rows = [
-            one
-            async for one in self._pages(
+            page
+            async for page in self._pages(
                 place, "users.conversations", "channels", types=types, limit=PAGE
             )
         ]
@@ -203,8 +203,8 @@ class SlackReader:
         """Who is in a channel."""
         at = clock.now()
         subjects = [
-            str(one)
-            async for one in self._pages(
+            str(page)
+            async for page in self._pages(
                 place, "conversations.members", "members", channel=channel, limit=MEMBERS_PAGE
             )
         ]
@@ -241,8 +241,8 @@ class SlackReader:
         while True:
             goes_on = "cursor" in arguments
             answer = await self._call(place, method, goes_on=goes_on, **arguments)
-            for one in answer.get(key) or ():
-                yield one
+            for item in answer.get(key) or ():
+                yield item
             following = _next(answer)
             if not following:
                 return

@@ -30,7 +30,7 @@ async def states(room: Room) -> list[str]:
 
 
 def everything(shown: list[Shown]) -> str:
-    return "\n".join(repr(one) for one in shown)
+    return "\n".join(repr(item) for item in shown)
 
 
 async def test_a_mention_is_answered_in_its_thread_with_its_source(room):
@@ -80,7 +80,7 @@ async def test_a_channel_is_never_answered_from_what_some_in_it_may_not_read(
     room, question, channel
 ):
     shown = await room.say(f"@bot what is the {question}?", by="ada", channel=channel)
-    assert [one.whom for one in shown] == [""]
+    assert [item.whom for item in shown] == [""]
     assert not [word for word in SECRETS if word in everything(shown)]
 
 

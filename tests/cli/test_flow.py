@@ -153,7 +153,7 @@ def test_what_is_wrong_is_named(call: Call, arguments: tuple[str, ...], says: st
 
 def test_components_are_listed_with_what_they_take(call: Call) -> None:
     found: list[dict[str, Any]] = json.loads(call("flow", "components", "--json")[1])["components"]
-    by_type = {one["type"]: one for one in found}
+    by_type = {item["type"]: item for item in found}
     assert "Splitter" in by_type
     assert "percentile" in by_type["Splitter"]["param"]["properties"]
     assert "HierarchicalMerger" in call("flow", "components")[1]

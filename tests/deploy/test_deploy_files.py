@@ -28,7 +28,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
 def load(path: Path) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
+    return [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item]
 
 
 def services(path: Path = COMPOSE) -> dict[str, dict[str, Any]]:
@@ -91,12 +91,12 @@ def test_every_variable_of_kubernetes_is_a_setting(tmp_path: Path) -> None:
         "SCRUBJAY_JOBS__BROKER": "redis://queue/0",
     }
     settings = load_settings(tmp_path, environ=config | secret | given)
-    nodes = next(one for one in load(KUBERNETES / "vespa.yaml") if one["kind"] == "StatefulSet")
+    nodes = next(item for item in load(KUBERNETES / "vespa.yaml") if item["kind"] == "StatefulSet")
     container = nodes["spec"]["template"]["spec"]["containers"][0]
-    hosts = {one["name"]: one["value"] for one in container["env"]}["VESPA_CONFIGSERVERS"]
+    hosts = {item["name"]: item["value"] for item in container["env"]}["VESPA_CONFIGSERVERS"]
     assert settings.vespa.hosts == hosts
     assert len(hosts.split(",")) == nodes["spec"]["replicas"] == 3
-    names = {one["metadata"]["name"] for one in load(KUBERNETES / "vespa.yaml")}
+    names = {item["metadata"]["name"] for item in load(KUBERNETES / "vespa.yaml")}
     assert re.match(r"http://([\w-]+):8080", settings.vespa.url)[1] in names  # type: ignore[index]
 
 
@@ -112,9 +112,9 @@ def test_no_secret_has_a_default() -> None:
 
 def pods() -> Iterator[dict[str, Any]]:
     for path in sorted(KUBERNETES.glob("*.yaml")):
-        for one in load(path):
-            if one["kind"] in {"Deployment", "StatefulSet"}:
-                yield one["spec"]["template"]["spec"]
+        for item in load(path):
+            if item["kind"] in {"Deployment", "StatefulSet"}:
+                yield item["spec"]["template"]["spec"]
 
 
 def test_every_image_is_pinned_and_vespa_is_the_one_tests_ask() -> None:

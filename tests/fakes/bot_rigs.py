@@ -151,14 +151,14 @@ class SlackRig:
         """See `Rig`."""
         before = self._seen()
         label = LABELS["slack"].get(action) or SAME[action]
-        message = next(one for one in told.messages if label in said(one))
+        message = next(message for message in told.messages if label in said(message))
         channel = str(message.get("channel") or self._channel_of(message))
         await self.room.press(f"U{who.upper()}", message, label, channel=channel)
         return self._told(before)
 
     def _channel_of(self, message: Json) -> str:
         for channel in self.team.messages:
-            if any(one["ts"] == message.get("ts") for one in self.team.messages[channel]):
+            if any(item["ts"] == message.get("ts") for item in self.team.messages[channel]):
                 return channel
         return "C1"
 
@@ -247,7 +247,7 @@ class SlackRig:
 
     def stands(self, told: CommandResult) -> bool:
         """See `Rig`."""
-        ts = {one["ts"] for one in told.messages}
+        ts = {message["ts"] for message in told.messages}
         return any(m["ts"] in ts for channel in self.team.messages for m in self._shown(channel))
 
 
@@ -276,9 +276,9 @@ class DiscordRig:
     def _told(
         self, before: set[str], asked: Json | None = None, used: Interaction | None = None
     ) -> CommandResult:
-        new = [one for one in self.room.shown() if one["id"] not in before]
+        new = [item for item in self.room.shown() if item["id"] not in before]
         shown = used.shown if used is not None else []
-        direct = {str(one["id"]) for one in self.discord.world.dms.values()}
+        direct = {str(item["id"]) for item in self.discord.world.dms.values()}
         here = str((asked or {}).get("channel_id", ""))
         whispered = [m for m in new if m["channel_id"] in direct - {here}]
         public = [m for m in new if m not in whispered]
@@ -291,7 +291,7 @@ class DiscordRig:
         )
 
     def _seen(self) -> set[str]:
-        return {one["id"] for one in self.room.shown()}
+        return {item["id"] for item in self.room.shown()}
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
@@ -306,10 +306,10 @@ class DiscordRig:
 
     async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
         """See `Rig`. Discord's client shows what admins say to nobody else; that is opened here."""
-        for one in self.discord.interactions.commands[""]:
-            one.pop("default_member_permissions", None)
+        for item in self.discord.interactions.commands[""]:
+            item.pop("default_member_permissions", None)
         before, parsed = self._seen(), parse(line)
-        kinds = {one.name: one for one in parsed.command.parameters}
+        kinds = {parameter.name: parameter for parameter in parsed.command.parameters}
         options = {
             name: self._option(kinds[name].kind, value)
             for name, value in parsed.values.items()
@@ -330,7 +330,7 @@ class DiscordRig:
         """See `Rig`."""
         before = self._seen()
         label = LABELS["discord"].get(action) or SAME[action]
-        message = next(one for one in told.messages if label in str(one["components"]))
+        message = next(message for message in told.messages if label in str(message["components"]))
         used = await self.room.press(self._people[who], message, label)
         return self._told(before, used=used)
 
@@ -360,15 +360,15 @@ class DiscordRig:
     async def set_up(self, who: str, **fields: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
-        for one in self.discord.interactions.commands[""]:
-            one.pop("default_member_permissions", None)
+        for item in self.discord.interactions.commands[""]:
+            item.pop("default_member_permissions", None)
         opened = await self.room.slash(self._people[who], "kb-admin setup")
         return await self._submit(before, opened, fields)
 
     async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
         """See `Rig`."""
         before = self._seen()
-        message = next(one for one in told.messages if "👎" in str(one["components"]))
+        message = next(message for message in told.messages if "👎" in str(message["components"]))
         opened = await self.room.press(self._people[who], message, "👎")
         return await self._submit(before, opened, {"reason": reason, "text": text})
 
@@ -390,4 +390,4 @@ class DiscordRig:
 
     def stands(self, told: CommandResult) -> bool:
         """See `Rig`."""
-        return any(one["id"] in self._seen() for one in told.messages)
+        return any(message["id"] in self._seen() for message in told.messages)

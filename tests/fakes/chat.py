@@ -106,7 +106,7 @@ class FakeChat:
 
     def texts(self, whom: str | None = None) -> list[str]:
         """The texts shown, of one person's eyes or of all."""
-        return [one.reply.text for one in self.shown if whom is None or one.whom == whom]
+        return [item.reply.text for item in self.shown if whom is None or item.whom == whom]
 
 
 class FakeStreamingReply:
@@ -210,7 +210,7 @@ class Room:
         place = "direct" if channel.startswith("D") else "channel"
         await self.inbound_handler.said(Said("fake", self.team, channel, by, line, place=place))  # type: ignore[arg-type]
         await self.drain()
-        return "\n".join(one.reply.text for one in self.chat.shown[before:])
+        return "\n".join(item.reply.text for item in self.chat.shown[before:])
 
     async def press(
         self, label: str, *, by: str = "ada", on: Shown | None = None, **details: str

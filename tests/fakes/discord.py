@@ -114,7 +114,7 @@ class FakeDiscord:
     def shown(self, channel_id: str) -> list[Json]:
         """The bot's messages in a channel, oldest first."""
         here = self.world.messages.get(channel_id, [])
-        return [one for one in here if one["author"]["id"] == self.bot_id]
+        return [item for item in here if item["author"]["id"] == self.bot_id]
 
     def dm(self, user_id: str) -> str:
         """The channel of direct messages with somebody."""

@@ -164,12 +164,12 @@ def check_allowed_mentions(told: object) -> None:
 
 def walk(components: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Every component, nested ones after what holds them."""
-    for one in components:
-        yield one
-        yield from walk(one.get("components") or [])
+    for component in components:
+        yield component
+        yield from walk(component.get("components") or [])
         for key in ("accessory", "component"):
-            if isinstance(one.get(key), Mapping):
-                yield from walk([one[key]])
+            if isinstance(component.get(key), Mapping):
+                yield from walk([component[key]])
 
 
 def check_components(components: Sequence[Mapping[str, Any]], *, v2: bool) -> None:
@@ -178,15 +178,15 @@ def check_components(components: Sequence[Mapping[str, Any]], *, v2: bool) -> No
     if v2:
         if len(everything) > COMPONENTS_MAX:
             raise invalid("components", f"Must be {COMPONENTS_MAX} or fewer.", "TOO_MANY")
-        shown = sum(len(one.get("content") or "") for one in everything if one["type"] == TEXT)
+        shown = sum(len(item.get("content") or "") for item in everything if item["type"] == TEXT)
         if shown > DISPLAY_MAX:
             raise invalid("components", f"Text exceeds {DISPLAY_MAX} characters.", "TOO_LONG")
     elif len(components) > ROWS_MAX:
         raise invalid("components", f"Must be {ROWS_MAX} or fewer in length.")
-    named = [str(one["custom_id"]) for one in everything if one.get("custom_id")]
+    named = [str(item["custom_id"]) for item in everything if item.get("custom_id")]
     if len(named) != len(set(named)):
         raise invalid("components", "Component custom id cannot be duplicated", "DUPLICATED")
-    numbered = [one["id"] for one in everything if one.get("id")]
+    numbered = [item["id"] for item in everything if item.get("id")]
     if len(numbered) != len(set(numbered)):
         raise invalid("components", "Component id cannot be duplicated", "DUPLICATED")
     for number, one in enumerate(components):
@@ -241,7 +241,7 @@ def _check_container(one: Mapping[str, Any], at: str) -> None:
 
 def _check_row(row: Mapping[str, Any], at: str) -> None:
     inner = row.get("components") or []
-    selects = [one for one in inner if one.get("type") in SELECTS]
+    selects = [item for item in inner if item.get("type") in SELECTS]
     if not 1 <= len(inner) <= 5 or (selects and len(inner) > 1):
         raise invalid(f"{at}.components", "Five buttons, or one select.", "COMPONENT_LAYOUT_WIDTH")
     for number, one in enumerate(inner):
@@ -340,7 +340,7 @@ def check_commands(commands: object) -> None:
     if not isinstance(commands, list):
         raise invalid("commands", "Only iterables may be used in a ListType", "LIST_TYPE_CONVERT")
     for kind, most in ((1, 100), (2, 15), (3, 15)):
-        here = [one.get("name") for one in commands if one.get("type", 1) == kind]
+        here = [command.get("name") for command in commands if command.get("type", 1) == kind]
         if len(here) > most:
             text = f"Maximum number of application commands reached ({most})"
             raise Refused(400, 30032, text)
@@ -373,22 +373,22 @@ def _check_name(value: object, field: str) -> None:
 def _total(command: Mapping[str, Any]) -> int:
     own = len(str(command.get("name") or "")) + len(str(command.get("description") or ""))
     choices = sum(
-        len(str(one.get("name"))) + len(str(one.get("value")))
-        for one in command.get("choices") or ()
+        len(str(item.get("name"))) + len(str(item.get("value")))
+        for item in command.get("choices") or ()
     )
-    return own + choices + sum(_total(one) for one in command.get("options") or ())
+    return own + choices + sum(_total(item) for item in command.get("options") or ())
 
 
 def _check_options(options: Sequence[Mapping[str, Any]], at: str, *, depth: int) -> None:
     if len(options) > OPTIONS_MAX:
         raise invalid(at, f"Must be {OPTIONS_MAX} or fewer in length.")
-    names = [one.get("name") for one in options]
+    names = [option.get("name") for option in options]
     if len(names) != len(set(names)):
         raise invalid(at, "Option names must be unique", "APPLICATION_COMMAND_OPTIONS_NAME")
-    nested = [one for one in options if one.get("type") in {GROUP, SUBCOMMAND}]
+    nested = [option for option in options if option.get("type") in {GROUP, SUBCOMMAND}]
     if nested and len(nested) != len(options):
         raise invalid(at, "Sub-command and values can't be mixed", "APPLICATION_COMMAND_OPTIONS")
-    needed = [bool(one.get("required")) for one in options]
+    needed = [bool(option.get("required")) for option in options]
     if needed != sorted(needed, reverse=True):
         text = "Required options must be placed before non-required options"
         raise invalid(at, text, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID")

@@ -80,8 +80,12 @@ class Gateway:
     @property
     def connected(self) -> list[Session]:
         """The sessions with an open socket, by shard."""
-        found = (one for one in self.sessions.values() if one.socket and not one.socket.closed)
-        return sorted(found, key=lambda one: one.shard)
+        found = (
+            session
+            for session in self.sessions.values()
+            if session.socket and not session.socket.closed
+        )
+        return sorted(found, key=lambda item: item.shard)
 
     async def drop(self, shard: int = 0, *, code: int = 4000) -> None:
         """Close a shard's socket; its session can be resumed."""
@@ -110,7 +114,7 @@ class Gateway:
                 self.sessions.pop(id_)
 
     def _connected(self, shard: int) -> Session:
-        return next(one for one in self.connected if one.shard == shard)
+        return next(item for item in self.connected if item.shard == shard)
 
     # Events
 
@@ -222,7 +226,9 @@ class Gateway:
         session = Session(f"session-{self._numbers}", shard, shards, intents)
         self.sessions[session.id] = session
         guilds = [
-            one for one in self.world.guilds.values() if one.bot_is_in and session.covers(one.id)
+            guild
+            for guild in self.world.guilds.values()
+            if guild.bot_is_in and session.covers(guild.id)
         ]
         session.add(
             "READY",
@@ -233,7 +239,7 @@ class Gateway:
                 "session_type": "normal",
                 "shard": [shard, shards],
                 "resume_gateway_url": self.url,
-                "guilds": [{"id": one.id, "unavailable": True} for one in guilds],
+                "guilds": [{"id": guild.id, "unavailable": True} for guild in guilds],
                 "application": {"id": self.world.application_id, "flags": 0},
                 "private_channels": [],
             },
@@ -262,12 +268,12 @@ class Gateway:
         guild = self.world.guilds[str(told["guild_id"])]
         ids = told.get("user_ids")
         if ids is not None:
-            wanted = {str(one) for one in (ids if isinstance(ids, list) else [ids])}
+            wanted = {str(item) for item in (ids if isinstance(ids, list) else [ids])}
             found = [one for id_, one in guild.members.items() if id_ in wanted]
         elif told.get("query") or session.intents & MEMBERS:
             begins = str(told.get("query") or "").lower()
             rows = guild.members.values()
-            found = [one for one in rows if one["user"]["username"].startswith(begins)]
+            found = [row for row in rows if row["user"]["username"].startswith(begins)]
             found = found[: int(told.get("limit") or 0) or len(found)]
         else:
             found = []
@@ -281,11 +287,11 @@ class Gateway:
         bot = self.world.bot_id
         members = guild.members if session.intents & MEMBERS else {bot: guild.members[bot]}
         threads = []
-        for one in guild.threads.values():
-            if one["thread_metadata"]["archived"] or not self.world.bot_sees(one["id"]):
+        for thread in guild.threads.values():
+            if thread["thread_metadata"]["archived"] or not self.world.bot_sees(thread["id"]):
                 continue
-            joined = self.world.thread_members[one["id"]].get(bot)
-            threads.append(one | ({"member": joined} if joined else {}))
+            joined = self.world.thread_members[thread["id"]].get(bot)
+            threads.append(thread | ({"member": joined} if joined else {}))
         return {
             "id": guild.id,
             "name": guild.name,

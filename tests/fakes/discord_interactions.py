@@ -70,7 +70,7 @@ class Interaction:
     def shown(self) -> list[Json]:
         """The messages it was answered with, those that stand."""
         first = [] if self.original is None or self.kind in {6, 7} else [self.original]
-        return [one for one in (*first, *self.followups) if one["id"] not in self.gone]
+        return [item for item in (*first, *self.followups) if item["id"] not in self.gone]
 
     @property
     def text(self) -> str:
@@ -80,7 +80,7 @@ class Interaction:
     @property
     def is_private(self) -> bool:
         """Whether only who asked sees the answer."""
-        return all(one["flags"] & EPHEMERAL for one in self.shown)
+        return all(item["flags"] & EPHEMERAL for item in self.shown)
 
 
 class Interactions:
@@ -118,10 +118,10 @@ class Interactions:
         check_commands(call.body)
         self.commands[guild] = [
             {"type": 1, "description": "", "options": []}
-            | one
+            | item
             | {"id": self.world.new_id(), "application_id": application, "version": "1"}
             | ({"guild_id": guild} if guild else {})
-            for one in call.body
+            for item in call.body
         ]
         return self.commands[guild]
 
@@ -232,10 +232,10 @@ class Interactions:
     def _one(self, token: str, message: str) -> tuple[Interaction, Json]:
         found = self._alive(token)
         known = [*([found.original] if found.original else []), *found.followups]
-        for one in known:
-            is_meant = (message == "@original" and one is found.original) or one["id"] == message
-            if is_meant and one["id"] not in found.gone:
-                return found, one
+        for item in known:
+            is_meant = (message == "@original" and item is found.original) or item["id"] == message
+            if is_meant and item["id"] not in found.gone:
+                return found, item
         raise Refused(404, 10008, "Unknown Message")
 
     def _get(self, _: Call, application: str, token: str, message: str) -> Json:
@@ -290,7 +290,7 @@ class Interactions:
     ) -> Interaction:
         """Type into an option that completes itself; `choices` of the answer are what is offered."""
         command, inner, path = self._find(user_id, channel_id, name)
-        option = next(one for one in inner["options"] if one["name"] == focused)
+        option = next(item for item in inner["options"] if item["name"] == focused)
         assert option.get("autocomplete"), f"{focused} of /{name} has no autocomplete"
         chosen, resolved = self._options(channel_id, inner, options)
         chosen.append({"name": focused, "type": option["type"], "value": typed, "focused": True})
@@ -316,25 +316,29 @@ class Interactions:
 
     def press(self, user_id: str, message: Json, label: str) -> Interaction:
         """Press the button with this label, or this emoji."""
-        for one in walk(message["components"]):
-            shown = (one.get("label"), (one.get("emoji") or {}).get("name"))
-            if one["type"] == 2 and label in shown:
-                assert not one.get("disabled"), f"{label!r} is switched off"
-                assert one.get("custom_id"), f"{label!r} is a link"
-                data = {"custom_id": one["custom_id"], "component_type": 2, "id": one.get("id", 0)}
+        for item in walk(message["components"]):
+            shown = (item.get("label"), (item.get("emoji") or {}).get("name"))
+            if item["type"] == 2 and label in shown:
+                assert not item.get("disabled"), f"{label!r} is switched off"
+                assert item.get("custom_id"), f"{label!r} is a link"
+                data = {
+                    "custom_id": item["custom_id"],
+                    "component_type": 2,
+                    "id": item.get("id", 0),
+                }
                 return self._send(COMPONENT, user_id, message["channel_id"], data, message)
         raise AssertionError(f"no button {label!r} in {message['components']}")
 
     def select(self, user_id: str, message: Json, *values: str) -> Interaction:
         """Choose in the message's only select menu, by value or by label."""
-        menu = next(one for one in walk(message["components"]) if one["type"] in SELECTS)
+        menu = next(item for item in walk(message["components"]) if item["type"] in SELECTS)
         named = {option["label"]: option["value"] for option in menu.get("options") or ()}
-        chosen = [named.get(one, one) for one in values]
+        chosen = [named.get(value, value) for value in values]
         known = set(named.values())
         assert menu["type"] != 3 or known.issuperset(chosen), f"{chosen} is not offered"
         resolved: Json = {}
-        for one in chosen if menu["type"] == 8 else []:
-            resolved.setdefault("channels", {})[one] = self._channel(one, user_id)
+        for item in chosen if menu["type"] == 8 else []:
+            resolved.setdefault("channels", {})[item] = self._channel(item, user_id)
         data = {
             "custom_id": menu["custom_id"],
             "component_type": menu["type"],
@@ -348,16 +352,18 @@ class Interactions:
         """Send off the form an interaction was answered with; values by custom id."""
         assert opened.modal is not None, "no form was shown"
         fields = [
-            one for one in walk(opened.modal["components"]) if one["type"] not in {ROW, LABEL, 10}
+            item
+            for item in walk(opened.modal["components"])
+            if item["type"] not in {ROW, LABEL, 10}
         ]
-        ids = {one["custom_id"] for one in fields}
+        ids = {item["custom_id"] for item in fields}
         assert ids.issuperset(values), f"the form has {ids}"
         components = []
-        for one in fields:
-            value = values.get(one["custom_id"], "" if one["type"] == 4 else [])
-            assert value or not one.get("required", True), f"{one['custom_id']} is needed"
-            told = {"type": one["type"], "custom_id": one["custom_id"], "id": 1}
-            told["value" if one["type"] in {4, 21, 23} else "values"] = value
+        for item in fields:
+            value = values.get(item["custom_id"], "" if item["type"] == 4 else [])
+            assert value or not item.get("required", True), f"{item['custom_id']} is needed"
+            told = {"type": item["type"], "custom_id": item["custom_id"], "id": 1}
+            told["value" if item["type"] in {4, 21, 23} else "values"] = value
             components.append({"type": LABEL, "id": 2, "component": told})
         data = {"custom_id": opened.modal["custom_id"], "components": components, "resolved": {}}
         return self._send(SUBMIT, opened.user_id, opened.channel_id, data, opened.message)
@@ -367,36 +373,36 @@ class Interactions:
     def _visible(self, user_id: str, channel_id: str, name: str, *, kinds: Sequence[int]) -> Json:
         guild, _ = self.world.find_channel(channel_id)
         here = [*self.commands.get(guild.id if guild else "", []), *self.commands.get("", [])]
-        for one in here:
-            if one["name"] == name and one["type"] in kinds:
-                contexts = one.get("contexts")
+        for item in here:
+            if item["name"] == name and item["type"] in kinds:
+                contexts = item.get("contexts")
                 place = 0 if guild else 1
                 assert contexts is None or place in contexts, f"{name} is not offered here"
-                assert guild or one.get("dm_permission", True), f"{name} is for servers"
-                needed = one.get("default_member_permissions")
+                assert guild or item.get("dm_permission", True), f"{name} is for servers"
+                needed = item.get("default_member_permissions")
                 held = self.world.permissions(channel_id, user_id)
                 allowed = needed is None or guild is None or held & ADMINISTRATOR
                 assert allowed or not int(needed or 0) & ~held, f"{name} is hidden from {user_id}"
-                return one
-        raise AssertionError(f"{name!r} is not registered: {[one['name'] for one in here]}")
+                return item
+        raise AssertionError(f"{name!r} is not registered: {[item['name'] for item in here]}")
 
     def _find(self, user_id: str, channel_id: str, name: str) -> tuple[Json, Json, list[Json]]:
         first, *rest = name.split()
         command = inner = self._visible(user_id, channel_id, first, kinds=(1,))
         path: list[Json] = []
         for part in rest:
-            found = [one for one in inner.get("options") or () if one["name"] == part]
+            found = [item for item in inner.get("options") or () if item["name"] == part]
             assert found, f"{part!r} is no part of /{name}"
             inner = found[0]
             path.append({"name": part, "type": inner["type"]})
-        nested = [one for one in inner.get("options") or () if one["type"] in {1, 2}]
+        nested = [item for item in inner.get("options") or () if item["type"] in {1, 2}]
         assert not nested, f"/{name} is a group"
         return command, inner, path
 
     def _options(
         self, channel_id: str, inner: Json, options: Mapping[str, Any]
     ) -> tuple[list[Json], Json]:
-        known = {one["name"]: one for one in inner.get("options") or ()}
+        known = {item["name"]: item for item in inner.get("options") or ()}
         assert known.keys() >= options.keys(), f"{inner['name']} takes {sorted(known)}"
         chosen: list[Json] = []
         resolved: Json = {}
@@ -512,7 +518,7 @@ def _fits(option: Json, value: Any) -> None:
     types: dict[int, Any] = {3: str, 4: int, 5: bool, 10: (int, float)}
     assert isinstance(value, types.get(option["type"], str)), f"{option['name']}: {value!r}"
     if option.get("choices"):
-        assert value in {one["value"] for one in option["choices"]}, f"{value!r} is not offered"
+        assert value in {item["value"] for item in option["choices"]}, f"{value!r} is not offered"
     size = len(value) if isinstance(value, str) else value
     least, most = (
         ("min_length", "max_length") if isinstance(value, str) else ("min_value", "max_value")
@@ -524,8 +530,8 @@ def _fits(option: Json, value: Any) -> None:
 def text_of(message: Mapping[str, Any]) -> str:
     """Everything a message says: content, texts of components and their labels, embeds."""
     parts = [str(message.get("content") or "")]
-    for one in walk(message.get("components") or []):
-        parts += [str(one[key]) for key in ("content", "label") if one.get(key)]
+    for item in walk(message.get("components") or []):
+        parts += [str(item[key]) for key in ("content", "label") if item.get(key)]
     for embed in message.get("embeds") or ():
         parts += [str(embed[key]) for key in ("title", "description") if embed.get(key)]
         for told in embed.get("fields") or ():

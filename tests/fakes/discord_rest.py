@@ -96,12 +96,14 @@ class Rest:
     def called(self, method: str, path: str) -> list[Call]:
         """The calls of a route so far."""
         pattern = re.compile(re.escape(path).replace(r"\*", ".*"))
-        return [one for one in self.calls if one.method == method and pattern.fullmatch(one.path)]
+        return [
+            call for call in self.calls if call.method == method and pattern.fullmatch(call.path)
+        ]
 
     @property
     def counts(self) -> Counter[str]:
         """How often each method and path was called."""
-        return Counter(f"{one.method} {one.path}" for one in self.calls)
+        return Counter(f"{call.method} {call.path}" for call in self.calls)
 
     # Answering
 
@@ -166,7 +168,7 @@ class Rest:
                 return {}, _failed(fault, {"X-RateLimit-Scope": "global"})
         name = f"{route.method} {route.template}"
         limit, window_s = self.limits.get(name, (10_000, ROUTE_WINDOW_S))
-        major = next((parts[one] for one in ("channel", "guild", "token") if one in parts), "")
+        major = next((parts[item] for item in ("channel", "guild", "token") if item in parts), "")
         left, reset_s = self._take(f"{name}:{major}", limit, window_s)
         headers = {
             "X-RateLimit-Bucket": f"{abs(hash(name)):x}",

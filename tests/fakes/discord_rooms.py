@@ -49,7 +49,7 @@ class Answer:
     @property
     def channel(self) -> str:
         """Where it stands."""
-        [channel] = {str(one["channel_id"]) for one in self.messages}
+        [channel] = {str(message["channel_id"]) for message in self.messages}
         return channel
 
 
@@ -102,7 +102,7 @@ class DiscordRoom:
 
     def told(self) -> int:
         """Events of the sessions that stand; those that were replayed are heard twice at most."""
-        return sum(len(one.log) for one in self.discord.gateway.connected)
+        return sum(len(item.log) for item in self.discord.gateway.connected)
 
     def _keep(self) -> int:
         return self.bot.gateway.state.events
@@ -114,12 +114,12 @@ class DiscordRoom:
     def shown(self) -> list[Json]:
         """Everything the bot has said, oldest first."""
         found = [
-            one
+            item
             for channel in self.discord.world.messages
-            for one in self.discord.shown(channel)
-            if one["type"] != STARTER
+            for item in self.discord.shown(channel)
+            if item["type"] != STARTER
         ]
-        return sorted(found, key=lambda one: int(one["id"]))
+        return sorted(found, key=lambda item: int(item["id"]))
 
     async def answer_to(self, user: str, text: str, *, channel: str = HELP, **more: Any) -> Answer:
         """Somebody asks; the answer."""
@@ -127,10 +127,10 @@ class DiscordRoom:
 
     async def say(self, user: str, text: str, *, channel: str = HELP, **more: Any) -> list[Json]:
         """Somebody writes; the bot's messages that are there after that and were not before."""
-        before = {one["id"] for one in self.shown()}
+        before = {item["id"] for item in self.shown()}
         self.discord.talk.say(channel, user, text, **more)
         await self.settle()
-        return [one for one in self.shown() if one["id"] not in before]
+        return [item for item in self.shown() if item["id"] not in before]
 
     async def slash(
         self, user: str, name: str, options: Mapping[str, Any] | None = None, *, channel: str = HELP

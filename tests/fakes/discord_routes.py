@@ -125,9 +125,9 @@ class Routes:
 
     def _my_guilds(self, _: Call) -> list[Json]:
         return [
-            {"id": one.id, "name": one.name, "icon": None, "owner": False, "permissions": "0"}
-            for one in self.world.guilds.values()
-            if one.bot_is_in
+            {"id": guild.id, "name": guild.name, "icon": None, "owner": False, "permissions": "0"}
+            for guild in self.world.guilds.values()
+            if guild.bot_is_in
         ]
 
     def _leave(self, _: Call, guild: str) -> None:
@@ -174,8 +174,8 @@ class Routes:
         found = self._in(guild)
         self._needs_members()
         limit, after = _limit(call, most=1000, default=1), int(call.query.get("after") or 0)
-        rows = sorted(found.members.values(), key=lambda one: int(one["user"]["id"]))
-        return [one for one in rows if int(one["user"]["id"]) > after][:limit]
+        rows = sorted(found.members.values(), key=lambda item: int(item["user"]["id"]))
+        return [row for row in rows if int(row["user"]["id"]) > after][:limit]
 
     def _member(self, _: Call, guild: str, user: str) -> Json:
         found = self._in(guild).members.get(user)
@@ -247,7 +247,7 @@ class Routes:
             before=int(call.query.get("before") or 0),
             after=None if after is None else int(after),
         )
-        return [self._shown(one) for one in rows]
+        return [self._shown(row) for row in rows]
 
     def _message(self, _: Call, channel: str, message: str) -> Json:
         self._require(channel, access=HISTORY)
@@ -290,7 +290,7 @@ class Routes:
         message = self.world.make_message(
             channel, self.world.bot_id, payload.get("content") or "", allowed=allowed, **more
         )
-        message["embeds"] = [{"type": "rich", **one} for one in payload.get("embeds") or ()]
+        message["embeds"] = [{"type": "rich", **item} for item in payload.get("embeds") or ()]
         message["components"] = numbered(payload.get("components") or [])
         message["flags"] = int(payload.get("flags") or 0)
         message["attachments"] = self.attach(channel, message["id"], files)
@@ -363,8 +363,8 @@ class Routes:
         if payload.get("flags") is not None:
             message["flags"] = int(payload["flags"])
         if "attachments" in payload or files:
-            kept = {str(one["id"]) for one in payload.get("attachments") or () if "id" in one}
-            message["attachments"] = [one for one in message["attachments"] if one["id"] in kept]
+            kept = {str(item["id"]) for item in payload.get("attachments") or () if "id" in item}
+            message["attachments"] = [item for item in message["attachments"] if item["id"] in kept]
             message["attachments"] += self.attach(message["channel_id"], message["id"], files)
         message["edited_timestamp"] = iso(self.world.now())
         return message if silent else self.talk.tell_edit(message)
@@ -378,11 +378,11 @@ class Routes:
 
     def _delete_many(self, call: Call, channel: str) -> None:
         self._require(channel, permission=MANAGE_MESSAGES)
-        ids = [str(one) for one in call.body["messages"]]
+        ids = [str(item) for item in call.body["messages"]]
         if not 2 <= len(ids) <= 100:
             raise invalid("messages", "Must be between 2 and 100 in length.")
-        found = (self.world.find_message(channel, one) for one in ids)
-        oldest = min(datetime.fromisoformat(one["timestamp"]) for one in found)
+        found = (self.world.find_message(channel, id_) for id_ in ids)
+        oldest = min(datetime.fromisoformat(item["timestamp"]) for item in found)
         if self.world.now() - oldest > BULK_AGE:
             raise Refused(400, 50034, "You can only bulk delete messages under 14 days old.")
         self.talk.delete_many(channel, ids)
@@ -402,7 +402,7 @@ class Routes:
         self.world.find_message(channel, message)
         limit, after = _limit(call, most=100, default=25), int(call.query.get("after") or 0)
         ids = sorted(self.world.reactors[message, emoji], key=int)
-        return [self.world.users[one] for one in ids if int(one) > after][:limit]
+        return [self.world.users[id_] for id_ in ids if int(id_) > after][:limit]
 
     # Threads
 
@@ -425,8 +425,8 @@ class Routes:
             self._require(channel, permission=SEND)
             payload = call.body.get("message") or {}
             check_message(payload, len(call.files))
-            tags = [str(one) for one in call.body.get("applied_tags") or ()]
-            if len(tags) > 5 or set(tags) - {one["id"] for one in found["available_tags"]}:
+            tags = [str(item) for item in call.body.get("applied_tags") or ()]
+            if len(tags) > 5 or set(tags) - {item["id"] for item in found["available_tags"]}:
                 raise invalid("applied_tags", "Up to five of the forum's own tags.")
             id_ = self.world.new_id()
             thread = self.talk.start_thread(
@@ -441,24 +441,24 @@ class Routes:
 
     def _active(self, _: Call, guild: str) -> Json:
         found = [
-            one
-            for one in self._in(guild).threads.values()
-            if not one["thread_metadata"]["archived"] and self.world.bot_sees(one["id"])
+            thread
+            for thread in self._in(guild).threads.values()
+            if not thread["thread_metadata"]["archived"] and self.world.bot_sees(thread["id"])
         ]
         return {"threads": found, "members": self._mine(found)}
 
     def _mine(self, threads: list[Json]) -> list[Json]:
-        members = (self.world.thread_members[one["id"]] for one in threads)
-        return [one[self.world.bot_id] for one in members if self.world.bot_id in one]
+        members = (self.world.thread_members[thread["id"]] for thread in threads)
+        return [member[self.world.bot_id] for member in members if self.world.bot_id in member]
 
     def _archived(self, channel: str, kinds: frozenset[int]) -> list[Json]:
         guild, _ = self.world.in_guild(channel)
         here = [
-            one
-            for one in guild.threads.values()
-            if one["parent_id"] == channel
-            and one["type"] in kinds
-            and one["thread_metadata"]["archived"]
+            thread
+            for thread in guild.threads.values()
+            if thread["parent_id"] == channel
+            and thread["type"] in kinds
+            and thread["thread_metadata"]["archived"]
         ]
         return sorted(here, key=_archived_at, reverse=True)
 
@@ -471,7 +471,7 @@ class Routes:
         if "before" not in call.query:
             return found
         before = datetime.fromisoformat(call.query["before"])
-        return [one for one in found if _archived_at(one) < before]
+        return [item for item in found if _archived_at(item) < before]
 
     def _archived_public(self, call: Call, channel: str) -> Json:
         self._require(channel, access=HISTORY)
@@ -487,24 +487,24 @@ class Routes:
         self._require(channel, access=HISTORY)
         bot = self.world.bot_id
         found = [
-            one
-            for one in self._archived(channel, frozenset({PRIVATE_THREAD}))
-            if bot in self.world.thread_members[one["id"]]
+            item
+            for item in self._archived(channel, frozenset({PRIVATE_THREAD}))
+            if bot in self.world.thread_members[item["id"]]
         ]
-        found.sort(key=lambda one: int(one["id"]), reverse=True)
+        found.sort(key=lambda item: int(item["id"]), reverse=True)
         if "before" in call.query:
-            found = [one for one in found if int(one["id"]) < int(call.query["before"])]
+            found = [item for item in found if int(item["id"]) < int(call.query["before"])]
         return self._some(call, found)
 
     def _thread_members(self, call: Call, channel: str) -> list[Json]:
         self._require(channel)
         self._needs_members()
         rows = sorted(
-            self.world.thread_members[channel].values(), key=lambda one: int(one["user_id"])
+            self.world.thread_members[channel].values(), key=lambda item: int(item["user_id"])
         )
         if call.query.get("with_member") == "true":
             limit, after = _limit(call, most=100, default=100), int(call.query.get("after") or 0)
-            return [one for one in rows if int(one["user_id"]) > after][:limit]
+            return [row for row in rows if int(row["user_id"]) > after][:limit]
         return rows
 
     def _thread_member(self, _: Call, channel: str, user: str) -> Json:
@@ -540,7 +540,7 @@ def numbered(components: list[Json]) -> list[Json]:
             made["accessory"] = copy(one["accessory"])
         return made
 
-    return [copy(one) for one in components]
+    return [copy(component) for component in components]
 
 
 def _limit(call: Call, *, most: int, default: int) -> int:

@@ -160,7 +160,7 @@ class Scene:
     def readers(self, channel: str) -> set[str]:
         """The people Discord shows a channel's text."""
         people = (one for one, row in self.guild.members.items() if not row["user"]["bot"])
-        return {one for one in people if self.reads(one, channel)}
+        return {person for person in people if self.reads(person, channel)}
 
     def is_thread(self, channel: str) -> bool:
         """Whether it is a thread."""

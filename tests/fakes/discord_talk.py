@@ -203,10 +203,10 @@ class Talk:
         """A forum post: a thread whose first message has its id. Tags by name; the thread."""
         _, forum = self.world.in_guild(forum_id)
         assert forum["type"] in {FORUM, MEDIA}, "posts stand in forums"
-        ids = {one["name"]: one["id"] for one in forum["available_tags"]}
+        ids = {item["name"]: item["id"] for item in forum["available_tags"]}
         id_ = self.world.new_id(at)
         thread = self.start_thread(
-            forum_id, user_id, name, id_=id_, applied_tags=[ids[one] for one in tags]
+            forum_id, user_id, name, id_=id_, applied_tags=[ids[tag] for tag in tags]
         )
         forum["last_message_id"] = id_
         self.say(id_, user_id, content, id=id_, at=at)
@@ -240,9 +240,9 @@ class Talk:
         seen = self.world.bot_sees(thread_id)
         del guild.threads[thread_id]
         self.world.messages.pop(thread_id, None)
-        for one in self.world.messages[thread["parent_id"]]:
-            if one["id"] == thread_id:
-                one.pop("thread", None)
+        for message in self.world.messages[thread["parent_id"]]:
+            if message["id"] == thread_id:
+                message.pop("thread", None)
         told = {key: thread[key] for key in ("id", "guild_id", "parent_id", "type")}
         if seen:
             self.world.emit("THREAD_DELETE", told, guild.id, GUILDS)
@@ -280,7 +280,7 @@ class Talk:
         }
         told |= {"added_members": list(added)} if added else {}
         told |= {"removed_member_ids": list(removed)} if removed else {}
-        ours = self.world.bot_id in {*removed, *(one["user_id"] for one in added)}
+        ours = self.world.bot_id in {*removed, *(item["user_id"] for item in added)}
         if not removed and not self.world.bot_sees(thread["id"]):
             return
 
@@ -350,10 +350,10 @@ class Talk:
         guild = self.world.guilds[guild_id]
         del guild.roles[role_id]
         for member in guild.members.values():
-            member["roles"] = [one for one in member["roles"] if one != role_id]
+            member["roles"] = [item for item in member["roles"] if item != role_id]
         for channel in guild.channels.values():
             written = channel["permission_overwrites"]
-            channel["permission_overwrites"] = [one for one in written if one["id"] != role_id]
+            channel["permission_overwrites"] = [item for item in written if item["id"] != role_id]
         told = {"guild_id": guild_id, "role_id": role_id}
         self.world.emit("GUILD_ROLE_DELETE", told, guild_id, GUILDS)
 
@@ -404,11 +404,11 @@ class Talk:
         channel = self.change_channel(channel_id, permission_overwrites=written)
         if self.world.bot_sees(channel_id) and not could_see:
             threads = [
-                one
-                for one in guild.threads.values()
-                if one["parent_id"] == channel_id
-                and not one["thread_metadata"]["archived"]
-                and self.world.bot_sees(one["id"])
+                thread
+                for thread in guild.threads.values()
+                if thread["parent_id"] == channel_id
+                and not thread["thread_metadata"]["archived"]
+                and self.world.bot_sees(thread["id"])
             ]
             told: Json = {
                 "guild_id": guild.id,

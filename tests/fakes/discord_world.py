@@ -285,7 +285,7 @@ class World:
         held = self.in_server(guild, user_id)
         if member is None or held == EVERYTHING:
             return held
-        written = {one["id"]: one for one in channel["permission_overwrites"]}
+        written = {item["id"]: item for item in channel["permission_overwrites"]}
         layers = [
             [guild.id] if guild.id in written else [],
             [role for role in member["roles"] if role in written],
@@ -346,9 +346,9 @@ class World:
         everyone = "@everyone" in content or "@here" in content
         if allowed is not None:
             parse, listed = allowed.get("parse") or (), map(str, allowed.get("users") or ())
-            ids = ids if "users" in parse else dict.fromkeys(one for one in listed if one in ids)
+            ids = ids if "users" in parse else dict.fromkeys(item for item in listed if item in ids)
             everyone = everyone and "everyone" in parse
-        return [self.users[one] for one in ids if one in self.users], everyone
+        return [self.users[id_] for id_ in ids if id_ in self.users], everyone
 
     def keep(self, message: Json) -> Json:
         """Put a message where it belongs and tell of it."""
@@ -391,8 +391,8 @@ class World:
         """Take messages away without a word; says which stood."""
         wanted = set(ids)
         here = self.messages[channel_id]
-        gone = [one["id"] for one in here if one["id"] in wanted]
-        here[:] = [one for one in here if one["id"] not in wanted]
+        gone = [item["id"] for item in here if item["id"] in wanted]
+        here[:] = [item for item in here if item["id"] not in wanted]
         return gone
 
 
@@ -400,13 +400,13 @@ def _mentioned_roles(content: str, allowed: Mapping[str, Any] | None) -> list[st
     ids = list(dict.fromkeys(re.findall(r"<@&(\d+)>", content)))
     if allowed is None or "roles" in (allowed.get("parse") or ()):
         return ids
-    return [one for one in ids if one in map(str, allowed.get("roles") or ())]
+    return [id_ for id_ in ids if id_ in map(str, allowed.get("roles") or ())]
 
 
 def without_content(message: Json, bot_id: str, *, direct: bool) -> Json:
     """A message as a bot without the content intent gets it: whole if it is meant for it."""
     author = (message.get("author") or {}).get("id")
-    mentioned = any(one["id"] == bot_id for one in message.get("mentions") or ())
+    mentioned = any(item["id"] == bot_id for item in message.get("mentions") or ())
     if direct or author == bot_id or mentioned:
         return message
     empty: Json = {"content": "", "embeds": [], "attachments": [], "components": []}

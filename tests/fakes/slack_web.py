@@ -94,7 +94,7 @@ class FakeSlack:
         message = {"type": "message", "ts": ts, "user": user, "text": text, **more}
         here = self.messages[channel_id]
         here.append(message)
-        here.sort(key=lambda one: str(one["ts"]))
+        here.sort(key=lambda item: str(item["ts"]))
         root_ts = more.get("thread_ts")
         if root_ts and root_ts != ts:
             for root in here:
@@ -207,9 +207,10 @@ class FakeSlack:
         oldest, latest = str(arguments.get("oldest", "")), str(arguments.get("latest", ""))
         inclusive = arguments.get("inclusive") in {"1", "true"}
         found = [
-            one
-            for one in reversed(self.messages[str(arguments["channel"])])
-            if one.get("thread_ts") in {None, one["ts"]} or one.get("subtype") == "thread_broadcast"
+            message
+            for message in reversed(self.messages[str(arguments["channel"])])
+            if message.get("thread_ts") in {None, message["ts"]}
+            or message.get("subtype") == "thread_broadcast"
         ]
         if latest:
             found = [m for m in found if m["ts"] < latest or (inclusive and m["ts"] == latest)]
@@ -223,9 +224,9 @@ class FakeSlack:
             return refused
         root = str(arguments.get("ts"))
         found = [
-            one
-            for one in self.messages[str(arguments["channel"])]
-            if one["ts"] == root or one.get("thread_ts") == root
+            message
+            for message in self.messages[str(arguments["channel"])]
+            if message["ts"] == root or message.get("thread_ts") == root
         ]
         if not found:
             return {"ok": False, "error": "thread_not_found"}
@@ -246,7 +247,7 @@ class FakeSlack:
     def _users_conversations(self, arguments: Json) -> Json:
         if "im" in str(arguments.get("types")):
             self.violations.append("direct messages asked for")
-        found = [one for one in self.channels.values() if one["is_member"]]
+        found = [item for item in self.channels.values() if item["is_member"]]
         return self._paged(found, arguments, "channels")
 
     def _users_list(self, arguments: Json) -> Json:

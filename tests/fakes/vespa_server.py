@@ -469,7 +469,7 @@ def _predicate(text: str) -> frozenset[str] | None:
     """The tokens a predicate asks for; None where it is none of ours."""
     if text == "true":
         return frozenset()
-    terms = [re.fullmatch(r"acl_all in \['([a-z0-9:_-]+)'\]", one) for one in text.split(" and ")]
+    terms = [re.fullmatch(r"acl_all in \['([a-z0-9:_-]+)'\]", item) for item in text.split(" and ")]
     return frozenset(term[1] for term in terms if term) if all(terms) else None
 
 
@@ -546,7 +546,7 @@ def _evaluate(  # noqa: PLR0911 (a kind of item each)
 
     match item.kind:
         case "and":
-            for part in sorted(item.items, key=lambda one: one.ranks):
+            for part in sorted(item.items, key=lambda item: item.ranks):
                 among = inside(part, among)
             return among
         case "or":

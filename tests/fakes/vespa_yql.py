@@ -115,7 +115,7 @@ class _Reader:
             value = self.parameter()
             self.expect(")")
             # As Vespa reads a list: cut at commas, quotes stripped, no escape for either.
-            values = frozenset(one.strip().strip("'\"") for one in value.split(","))
+            values = frozenset(entry.strip().strip("'\"") for entry in value.split(","))
             return Item("in", name, values)
         if self.accept("="):
             return Item("is", name, {"true": True, "false": False}[self.take("name")])

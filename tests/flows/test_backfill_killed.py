@@ -69,7 +69,7 @@ async def test_a_backfill_that_is_killed_again_and_again_ends_whole(
         assert (report.state, report.messages, report.waiting) == ("current", 2008, 0)
         async with db.read() as session:
             ids = list(await session.scalars(select(Message.external_id)))
-            assert Counter(ids) == Counter(str(one["ts"]) for one in slack.messages["C1"])
+            assert Counter(ids) == Counter(str(message["ts"]) for message in slack.messages["C1"])
             standing = list(
                 await session.scalars(
                     select(Document.external_id).where(Document.deleted_at.is_(None))
@@ -78,7 +78,7 @@ async def test_a_backfill_that_is_killed_again_and_again_ends_whole(
             held = list(await session.scalars(select(Message.document_id)))
         assert len(standing) == len(set(standing))
         assert None not in held
-        assert sum(one.startswith("thread:") for one in standing) == 8
+        assert sum(item.startswith("thread:") for item in standing) == 8
         # Windows of talk without a pause hold two hours each.
         assert report.newest - report.oldest > timedelta(days=6)
 

@@ -149,7 +149,7 @@ async def a_post_in_a_forum_is_answered_unasked(rig: Rig) -> None:
     await rig.command("ada", "mode auto workspace")
     rig.discord.talk.post(FORUM, GUS, "Hours of advanced sick leave I can request", "Anybody?")
     await rig.room.settle()
-    assert "240 hours" in "".join(str(one) for one in rig.room.shown())
+    assert "240 hours" in "".join(str(item) for item in rig.room.shown())
 
 
 async def turned_off_it_says_so(rig: Rig) -> None:

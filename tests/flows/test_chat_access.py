@@ -65,13 +65,13 @@ class Scene:
         self.full, self.public, self.stale = full, public, stale
         self.members = {channel: set(members.get(channel, ())) for channel in PLACES}
         history = self.engine.chats.history
-        people = [NewPerson(one, one, is_full_member=one in full) for one in PEOPLE]
+        people = [NewPerson(person, person, is_full_member=person in full) for person in PEOPLE]
         await history.put_people(self.place, people)
         await history.put_channels(
             self.place, [NewChannel(c, c, is_public=c in public) for c in PLACES]
         )
         for channel in PLACES:
-            inside = [one for one in people if one.subject in self.members[channel]]
+            inside = [person for person in people if person.subject in self.members[channel]]
             at = clock.now() - (timedelta(hours=27) if channel in stale else timedelta())
             await history.set_members(self.place, channel, inside, at=at)
 
@@ -104,14 +104,14 @@ class Scene:
         if channel in self.stale:
             return {channel}  # unknown audience
         present = self.members[channel]
-        everyone = [self.may_read(one) for one in present]
+        everyone = [self.may_read(item) for item in present]
         if channel in self.public:
-            shared = {one for one in self.public if one not in self.stale}
-            outsiders = [one for one in present if one not in self.full]
-            everyone = [shared, *(self.joined(one) for one in outsiders)]
+            shared = {item for item in self.public if item not in self.stale}
+            outsiders = [item for item in present if item not in self.full]
+            everyone = [shared, *(self.joined(outsider) for outsider in outsiders)]
         else:
             everyone = [
-                self.may_read(one) if one in self.full else self.joined(one) for one in present
+                self.may_read(item) if item in self.full else self.joined(item) for item in present
             ]
         if not everyone:
             return {channel}
@@ -175,10 +175,14 @@ async def check_person(scene: Scene, person: str) -> None:
     assert found.searched_documents == len(allowed)
     answer = await scene.engine.answers.answer(who, QUESTION)
     assert told_of(answer.text) <= allowed
-    assert {told for one in answer.citations for told in told_of(one.quote + one.title)} <= allowed
-    assert {c for one in answer.citations for c in PLACES if f"/{c}/" in one.url} <= allowed
+    assert {
+        told for citation in answer.citations for told in told_of(citation.quote + citation.title)
+    } <= allowed
+    assert {
+        c for citation in answer.citations for c in PLACES if f"/{c}/" in citation.url
+    } <= allowed
     listed = await scene.engine.documents.page(who)
-    assert {one.id for one in listed.documents} == {scene.documents[c] for c in allowed}
+    assert {document.id for document in listed.documents} == {scene.documents[c] for c in allowed}
     for kb in await scene.engine.knowledge_bases.list_readable(who):
         assert kb.document_count == len(allowed)
     for channel, document_id in scene.documents.items():
@@ -207,7 +211,7 @@ async def check_channel(scene: Scene, person: str, channel: str) -> None:
         if event.kind == "answered":
             answer = event.answer
             assert told_of(answer.text) <= allowed
-            assert {t for one in answer.citations for t in told_of(one.quote)} <= allowed
+            assert {t for citation in answer.citations for t in told_of(citation.quote)} <= allowed
             assert {t for hit in answer.hits for t in told_of(hit.text)} <= allowed
         elif event.kind == "delta":
             assert told_of(event.text) <= allowed
@@ -291,7 +295,7 @@ async def test_coverage_of_a_private_channel_is_for_its_members(scene):
     )
     owner = await scene.engine.people.owner()
     reports = await scene.engine.chats.history.coverage(owner)
-    assert sorted(one.channel for one in reports) == ["general", "staff"]
+    assert sorted(report.channel for report in reports) == ["general", "staff"]
 
 
 @pytest.mark.timeout(600)
@@ -300,7 +304,7 @@ async def test_no_world_of_memberships_leaks(scene):
     for _ in range(WORLDS):
 
         def some(values, share=0.5):
-            return {one for one in values if chance.random() < share}
+            return {value for value in values if chance.random() < share}
 
         await scene.arrange(
             full=some(PEOPLE, 0.6),
@@ -318,7 +322,7 @@ async def test_another_tenant_finds_nothing_of_it(scene):
     await scene.engine.people.create_tenant(owner, "bolt")
     async with scene.engine.db.read() as session:
         tenants_ = await scene.engine.people.list_tenants(owner)
-        other = next(one for one in tenants_ if one.key == "bolt")
+        other = next(tenant for tenant in tenants_ if tenant.key == "bolt")
         stranger = await gate.principal_of_user(session, other.id, owner.user_id)
     found = await scene.engine.search.find(stranger, "budget", mode="keyword")
     assert list(found.hits) == []

@@ -46,7 +46,7 @@ class Server:
         return {channel for channel, word in self.words.items() if word in text.lower()}
 
     def may_read(self, person: str) -> set[str]:
-        return {one for one in self.words if self.scene.reads(person, one)}
+        return {word for word in self.words if self.scene.reads(person, word)}
 
     def public(self) -> set[str]:
         """Channels that everyone reads, whatever roles they have or get."""
@@ -55,11 +55,11 @@ class Server:
         for id_, channel in guild.channels.items():
             needed = READS | (CONNECT if channel["type"] == VOICE else 0)
             bits, denied = int(guild.roles[GUILD]["permissions"]), 0
-            for one in channel["permission_overwrites"]:
-                if one["id"] == GUILD:
-                    bits = bits & ~int(one["deny"]) | int(one["allow"])
+            for item in channel["permission_overwrites"]:
+                if item["id"] == GUILD:
+                    bits = bits & ~int(item["deny"]) | int(item["allow"])
                 else:
-                    denied |= int(one["deny"])
+                    denied |= int(item["deny"])
             if bits & needed == needed and not denied & needed:
                 found.add(id_)
         return found
@@ -68,7 +68,7 @@ class Server:
         """Channels whose talk each reader of this one may read; {it} where nobody is known."""
         if channel in self.public():
             return self.public()
-        everyone = [self.may_read(one) for one in self.scene.readers(channel)]
+        everyone = [self.may_read(reader) for reader in self.scene.readers(channel)]
         return set.intersection(*everyone) if everyone else {channel}
 
 
@@ -92,8 +92,8 @@ async def server(home, monkeypatch) -> AsyncIterator[Server]:
         discord.talk.overwrite(HELP, allow=everything)
         async with open_scene(home, discord) as scene:
             thread = discord.talk.start_thread(HALL, ADA, "hideout", PRIVATE_THREAD)["id"]
-            for one in (discord.bot_id, *PEOPLE):
-                discord.talk.add_to_thread(thread, one)
+            for item in (discord.bot_id, *PEOPLE):
+                discord.talk.add_to_thread(thread, item)
             await scene.settle()
             await scene.link_owner(ADA)
             made = Server(scene, thread)
@@ -116,15 +116,17 @@ async def check_person(server: Server, person: str) -> None:
     engine = server.scene.engine
     who, allowed = await server.scene.principal(person), server.may_read(person)
     found = await engine.search.find(who, "budget rupees", limit=10, mode="keyword")
-    assert {one for hit in found.hits for one in server.told_of(hit.text)} == allowed
+    assert {item for hit in found.hits for item in server.told_of(hit.text)} == allowed
     assert found.searched_documents == len(allowed)
     answer = await engine.answers.answer(who, QUESTION)
     assert server.told_of(answer.text) <= allowed
     for cited in answer.citations:
         assert server.told_of(cited.quote + cited.title) <= allowed
-        assert any(f"/{one}" in cited.url or one == HELP for one in allowed)
+        assert any(f"/{item}" in cited.url or item == HELP for item in allowed)
     listed = await engine.documents.page(who)
-    assert {one.id for one in listed.documents} == {server.documents[one] for one in allowed}
+    assert {document.id for document in listed.documents} == {
+        server.documents[item] for item in allowed
+    }
     for kb in await engine.knowledge_bases.list_readable(who):
         assert kb.document_count == len(allowed)
     for channel, document_id in server.documents.items():
@@ -142,14 +144,16 @@ async def check_channel(server: Server, who: Principal, person: str, channel: st
     found = await engine.search.find(
         who, "budget rupees", limit=10, mode="keyword", audience=audience
     )
-    assert {one for hit in found.hits for one in server.told_of(hit.text)} == allowed
+    assert {item for hit in found.hits for item in server.told_of(hit.text)} == allowed
     for reader in server.scene.readers(channel):
         assert allowed <= server.may_read(reader)
     async for event in engine.answers.ask(who, audience, QUESTION, door="discord"):
         if event.kind == "answered":
             answer = event.answer
             assert server.told_of(answer.text) <= allowed
-            assert {t for one in answer.citations for t in server.told_of(one.quote)} <= allowed
+            assert {
+                t for citation in answer.citations for t in server.told_of(citation.quote)
+            } <= allowed
             assert {t for hit in answer.hits for t in server.told_of(hit.text)} <= allowed
         elif event.kind == "delta":
             assert server.told_of(event.text) <= allowed
@@ -191,7 +195,7 @@ async def test_an_event_tightens_before_anything_is_asked(server):
         found = await server.scene.engine.search.find(
             who, "budget rupees", limit=10, mode="keyword"
         )
-        told = {one for hit in found.hits for one in server.told_of(hit.text)}
+        told = {item for hit in found.hits for item in server.told_of(hit.text)}
         assert told <= server.may_read(person)
         assert told >= {HALL, HELP}
     await server.scene.settle()
@@ -205,20 +209,20 @@ async def test_no_world_of_roles_and_overwrites_leaks(server):
     bits = (VIEW, HISTORY, CONNECT)
 
     def some() -> int:
-        return sum(one for one in bits if chance.random() < 0.3)
+        return sum(bit for bit in bits if chance.random() < 0.3)
 
     for _ in range(WORLDS):
         for person in PEOPLE:
-            roles = [one for one in (STAFF, LEADS) if chance.random() < 0.4]
+            roles = [item for item in (STAFF, LEADS) if chance.random() < 0.4]
             talk.change_member(GUILD, person, roles=roles)
             act = talk.add_to_thread if chance.random() < 0.6 else talk.remove_from_thread
             act(server.thread, person)
         for channel in NAMES:
-            ids = [one for one in (GUILD, STAFF, LEADS, *PEOPLE) if chance.random() < 0.3]
+            ids = [person for person in (GUILD, STAFF, LEADS, *PEOPLE) if chance.random() < 0.3]
             talk.overwrite(
                 channel,
-                deny={one: some() for one in ids},
-                allow={one: some() for one in ids} | {bot: READS | CONNECT},
+                deny={id_: some() for id_ in ids},
+                allow={id_: some() for id_ in ids} | {bot: READS | CONNECT},
             )
         await server.scene.settle()
         for person in chance.sample(PEOPLE, 2):

@@ -69,8 +69,8 @@ def fill(discord: FakeDiscord) -> set[str]:
     hidden = talk.start_thread("7100", "11", "between us", PRIVATE_THREAD)["id"]
     talk.add_to_thread(hidden, discord.bot_id)
     secret = talk.say(hidden, "11", HIDDEN)["id"]
-    here = (one for rows in discord.world.messages.values() for one in rows)
-    return {one["id"] for one in here if one["type"] != 21} - {secret}
+    here = (row for rows in discord.world.messages.values() for row in rows)
+    return {item["id"] for item in here if item["type"] != 21} - {secret}
 
 
 @pytest.mark.slow
@@ -116,11 +116,11 @@ async def test_a_server_that_is_read_through_429s_and_kills_is_kept_whole(
             )
         assert None not in held
         assert set(standing.values()) == {1}
-        assert sum(one.startswith("thread:") for one in standing) == POSTS + IN_TALK // 1000 + 1
+        assert sum(item.startswith("thread:") for item in standing) == POSTS + IN_TALK // 1000 + 1
         reports = await world.history.coverage(owner)
-        assert {one.state for one in reports} == {"current"}
-        assert {one.waiting for one in reports} == {0}
-        assert sum(one.messages for one in reports) == len(said)
+        assert {report.state for report in reports} == {"current"}
+        assert {report.waiting for report in reports} == {0}
+        assert sum(report.messages for report in reports) == len(said)
 
 
 async def played(url: str, folder: Path, discord: FakeDiscord, *, kill_after: int | None) -> int:

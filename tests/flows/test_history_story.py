@@ -61,10 +61,10 @@ async def bring_in(notes: Installation, path: Path) -> Place:
     history = notes.engine.chats.history
     place = await history.begin_import(notes.owner, export.workspace, export.people)
     kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
-    for one in export.channels:
-        await history.import_channel(notes.owner, place, kb.id, one.channel, one.members)
+    for channel in export.channels:
+        await history.import_channel(notes.owner, place, kb.id, channel.channel, channel.members)
         await history.import_messages(
-            place, one.channel.external_id, one.messages, threads=one.threads
+            place, channel.channel.external_id, channel.messages, threads=channel.threads
         )
     await notes.drain()
     notes.owner = await notes.engine.people.owner()
@@ -88,7 +88,7 @@ async def test_private_channels_stay_with_their_members_and_direct_messages_out(
     assert await notes.found("salary") == []  # the importer is not a listed member
     assert not any("hate" in text for text in await notes.found("blue tool box"))
     reports = await notes.engine.chats.history.coverage(notes.owner)
-    assert [one.channel for one in reports] == ["general"]
+    assert [report.channel for report in reports] == ["general"]
     assert reports[0].messages == 3
 
 
@@ -153,7 +153,7 @@ async def test_of_two_threads_alike_the_newer_comes_first_while_only_talk_is_sea
         return {hit.url.rpartition("/")[2]: hit.scores.freshness for hit in kept.hits[:2]}
 
     newest, oldest = await freshness()
-    assert (newest, oldest) == tuple(f"p{one.external_id.replace('.', '')}" for one in (new, old))
+    assert (newest, oldest) == tuple(f"p{item.external_id.replace('.', '')}" for item in (new, old))
     assert min((await freshness()).values()) < 0.75
     await notes.engine.knowledge_bases.update(notes.owner, "notes", search={"decay_half_life_s": 0})
     assert set((await freshness()).values()) == {1.0}
@@ -236,7 +236,7 @@ async def test_a_discord_export_answers_with_a_link_into_the_thread(notes, tmp_p
     answer = await notes.engine.answers.answer(
         notes.owner, "How do I raise the limit of neighbours?"
     )
-    assert [one.url for one in answer.citations] == [
+    assert [citation.url for citation in answer.citations] == [
         "https://discord.com/channels/1343693475589463271/1467229984284088776/1467230984284088776"
     ]
     assert not any("all day" in text for text in await notes.found("MAX_NEIGHBOURS"))
@@ -276,7 +276,7 @@ async def settled(notes: Installation, tmp_path: Path, *replies: object, export=
 
 async def test_what_a_conversation_settled_is_found_by_its_question(notes, tmp_path):
     thread, pair = sorted(
-        await settled(notes, tmp_path, PAIR), key=lambda one: "attachment_of" in one.details
+        await settled(notes, tmp_path, PAIR), key=lambda item: "attachment_of" in item.details
     )
     assert pair.details["attachment_of"] == thread.id
     assert pair.url == thread.url
@@ -327,8 +327,8 @@ def test_an_export_is_told_from_any_other_file(tmp_path):
     thread = tmp_path / "thread.json"
     thread.write_text(json.dumps(DISCORD), encoding="utf-8")
     assert [is_export(path) for path in (export, other, data, thread)] == [True, False, False, True]
-    chats, others = part([Given(path=one) for one in (export, other, data, thread)])
-    assert (chats, [one.path for one in others]) == ([export, thread], [other, data])
+    chats, others = part([Given(path=item) for item in (export, other, data, thread)])
+    assert (chats, [other.path for other in others]) == ([export, thread], [other, data])
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ async def test_all_shared_documents_at_once_end_as_their_manifest_says(home: Pat
         async with asyncio.timeout(550):
             await run_worker(notes.engine, asyncio.Event(), idle_exit_s=0)
         page = await notes.engine.documents.page(notes.owner, kb="notes", limit=200)
-        ended = {one.external_id: one for one in page.documents}
+        ended = {document.external_id: document for document in page.documents}
         failed = {name: ended[name].error for name in names if ended[name].state == "failed"}
         assert set(failed) == set(expected), failed
         assert all(ended[name].state == "ready" for name in names if name not in expected)

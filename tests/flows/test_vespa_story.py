@@ -107,6 +107,6 @@ async def test_a_full_vespa_keeps_documents_waiting_and_then_takes_them(
         ]
         async with asyncio.timeout(60):
             await run_worker(engine, asyncio.Event(), idle_exit_s=0)
-        for one in added:
-            assert (await engine.documents.get(owner, one.document_id)).state == "ready"
+        for item in added:
+            assert (await engine.documents.get(owner, item.document_id)).state == "ready"
         assert refused == 7

@@ -33,7 +33,7 @@ async def test_a_document_is_followed_from_waiting_to_ready(notes: Installation)
     assert said[0].state == "pending"
     assert said[0].message.startswith("'note.md' waits next in line")
     assert (said[-1].state, said[-1].vectors, said[-1].progress) == ("ready", "complete", 1.0)
-    lines = [entry for one in said for entry in one.entries]
+    lines = [entry for item in said for entry in item.entries]
     assert [line["component"] for line in lines if line["message"] == "start"] == [
         *("file", "parser", "splitter", "tokenizer", "embedder", "indexer")
     ]
@@ -41,7 +41,7 @@ async def test_a_document_is_followed_from_waiting_to_ready(notes: Installation)
     assert all(
         set(line) == {"component", "progress", "message", "datetime", "timestamp"} for line in lines
     )
-    last = [one for one in said if one.components][-1]
+    last = [item for item in said if item.components][-1]
     assert last.components["embedder"] == 1.0
 
 
@@ -56,9 +56,9 @@ async def test_words_come_first_and_both_steps_show(
         async for changed in notes.engine.documents.watch(
             notes.owner, [added.document_id], every_s=0.02
         ):
-            for one in changed:
-                steps.append((one.state, one.vectors, one.chunk_count > 0))
-                if one.chunk_count and not notes.embedder.gate.is_set():
+            for item in changed:
+                steps.append((item.state, item.vectors, item.chunk_count > 0))
+                if item.chunk_count and not notes.embedder.gate.is_set():
                     assert len(await notes.found("burrows")) == 1
                     assert "Its words are found already." in await notes.why(added)
                     notes.embedder.gate.set()
@@ -80,7 +80,7 @@ async def test_a_failure_names_its_component_and_keeps_the_log(notes: Installati
     assert why.startswith(
         "'note.md' failed in component 'q': note.md: QualityControl 'q' rejected all"
     )
-    (said,) = [one for one in await followed(notes, added.document_id) if one.entries]
+    (said,) = [item for item in await followed(notes, added.document_id) if item.entries]
     assert said.components["q"] == -1
     assert said.components["s"] == 1
     assert "tokenizer" not in said.components
@@ -93,9 +93,9 @@ async def test_without_ids_all_that_is_in_work_is_followed(notes: Installation) 
     following = asyncio.create_task(followed(notes))
     async with notes.working():
         said = await following
-    ended = {one.id for one in said if one.state == "ready"}
+    ended = {item.id for item in said if item.state == "ready"}
     assert ended == {added.document_id for added in waiting}
-    assert ready.document_id not in {one.id for one in said}
+    assert ready.document_id not in {item.id for item in said}
     assert await followed(notes) == []
 
 

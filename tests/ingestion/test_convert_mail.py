@@ -73,7 +73,10 @@ def test_attachments_come_apart_and_signatures_and_pictures_of_the_layout_do_not
     )
     message.add_attachment(letter("The inner one."))
     document = convert(message.as_bytes(), "a.eml")
-    assert [one.name for one in document.attachments] == ["zahlen ä.csv", "Größe der Lieferung.eml"]
+    assert [attachment.name for attachment in document.attachments] == [
+        "zahlen ä.csv",
+        "Größe der Lieferung.eml",
+    ]
     assert document.attachments[0].data == b"a,b\n1,2\n"
     assert "The inner one." in convert(document.attachments[1].data, "b.eml").text
     assert "The inner one." not in document.text

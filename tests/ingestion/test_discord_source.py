@@ -137,9 +137,9 @@ async def test_a_channel_that_is_denied_to_some_is_not_public(rig):
     await rig.sync()
     async with rig.world.db.read() as session:
         [muted] = [
-            one
-            for one in await channels.list_channels(session, rig.world.owner)
-            if one.name == "muted"
+            channel
+            for channel in await channels.list_channels(session, rig.world.owner)
+            if channel.name == "muted"
         ]
     assert not muted.is_public
     brook, ada = await rig.world.principal("12"), await rig.world.principal("11")
@@ -221,7 +221,8 @@ async def test_a_killed_page_is_read_again(rig):
 async def test_without_the_members_intent_nobody_counts_and_reading_says_so(rig):
     async with rig.world.db.read() as session:
         [before] = {
-            one.members_synced_at for one in await channels.list_channels(session, rig.world.owner)
+            channel.members_synced_at
+            for channel in await channels.list_channels(session, rig.world.owner)
         }
     rig.slack.allow_intents(members=False)
     rig.time.at += timedelta(hours=20)
@@ -230,14 +231,14 @@ async def test_without_the_members_intent_nobody_counts_and_reading_says_so(rig)
         found = await channels.list_channels(session, rig.world.owner)
     assert len(found) == 3
     # What was known stays until it is stale; nothing fresh was learned.
-    assert {one.members_synced_at for one in found} == {before}
+    assert {item.members_synced_at for item in found} == {before}
 
 
 async def test_a_few_threads_that_may_not_be_read_stop_the_channel(rig):
     fill(rig.slack)
     threads = list(rig.slack.world.guilds[GUILD].threads)
-    for one in threads:
-        rig.slack.rest.fail("GET", f"/channels/{one}/messages", Fault(403, code=50001), times=99)
+    for thread in threads:
+        rig.slack.rest.fail("GET", f"/channels/{thread}/messages", Fault(403, code=50001), times=99)
     await rig.add("help")
     await rig.work(BACKFILL)
     report = await rig.coverage("help")
@@ -248,8 +249,8 @@ async def test_a_few_threads_that_may_not_be_read_stop_the_channel(rig):
 async def test_a_deleted_thread_is_passed_over(rig):
     fill(rig.slack)
     threads = list(rig.slack.world.guilds[GUILD].threads)
-    for one in threads[:6]:
-        rig.slack.rest.fail("GET", f"/channels/{one}/messages", Fault(404, code=10003), times=99)
+    for thread in threads[:6]:
+        rig.slack.rest.fail("GET", f"/channels/{thread}/messages", Fault(404, code=10003), times=99)
     await rig.add("help")
     await rig.work(BACKFILL)
     report = await rig.coverage("help")

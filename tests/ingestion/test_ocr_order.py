@@ -10,7 +10,7 @@ def piece(text: str, left: float, top: float, width: float = 90) -> Piece:
 
 
 def said(pieces: list[Piece]) -> list[str]:
-    return [one.text for one in in_reading_order(pieces)]
+    return [item.text for item in in_reading_order(pieces)]
 
 
 def test_columns_are_read_one_after_the_other_below_what_spans_them() -> None:

@@ -358,7 +358,7 @@ async def test_every_shared_document_says_what_its_manifest_expects(pool: Parsin
     assert "This is the body of the test email message" in outlook
     assert "中文測試" in await text("chinese.msg")
     mail = await pool.parse(DOCS / "attachment.eml", "attachment.eml")
-    assert [one.name for one in mail.attachments] == ["fake-attachment.txt"]
+    assert [attachment.name for attachment in mail.attachments] == ["fake-attachment.txt"]
     assert "text/html" not in await text("html-and-plain.eml")
     book = await pool.parse(DOCS / "winter-sports.epub", "winter-sports.epub")
     assert sum(block.kind == "heading" for block in book.blocks) > 10

@@ -202,7 +202,7 @@ async def test_ten_thousand_messages_amid_storms_of_429_come_once_each(rig):
     report = await rig.coverage("general")
     assert (report.state, report.error, report.messages) == ("current", "", 10_200)
     ids = [id_ for id_, _ in await rig.stored()]
-    assert ids == sorted({str(one["ts"]) for one in rig.slack.messages["C1"]})
+    assert ids == sorted({str(message["ts"]) for message in rig.slack.messages["C1"]})
     # Within the budget Slack itself never had to refuse: only the storm did.
     assert rig.slack.calls["conversations.history"] <= 21 + 3 * 6
 

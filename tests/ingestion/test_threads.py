@@ -127,7 +127,7 @@ def test_a_fence_left_open_ends_with_its_message():
 
 def test_talk_outside_threads_is_cut_by_silence_length_and_count():
     quiet = windows([message(0, "a"), message(25, "b"), message(51, "c")])
-    assert [[one.text for one in window] for window in quiet] == [["a", "b"], ["c"]]
+    assert [[item.text for item in window] for window in quiet] == [["a", "b"], ["c"]]
     long = windows([message(minutes, str(minutes)) for minutes in range(0, 150, 10)])
     assert [len(window) for window in long] == [13, 2]
     many = windows([message(number / 10, str(number)) for number in range(70)])
@@ -139,7 +139,7 @@ def test_a_reply_joins_its_question_across_a_pause():
     answer = message(600, "The V3.", "Brook", reply_to=question.external_id)
     other = message(601, "Lunch?")
     found = windows([question, answer, other])
-    assert [[one.text for one in window] for window in found] == [
+    assert [[item.text for item in window] for window in found] == [
         ["Which board?", "The V3."],
         ["Lunch?"],
     ]
@@ -213,9 +213,9 @@ def test_no_window_is_longer_than_promised(pauses):
         at += pause
         messages.append(message(at, "x"))
     found = windows(messages)
-    assert [one for window in found for one in window] == messages
+    assert [item for window in found for item in window] == messages
     for window in found:
         assert len(window) <= MOST
         assert window[-1].posted_at - window[0].posted_at <= LONGEST
-        times = [one.posted_at for one in window]
+        times = [item.posted_at for item in window]
         assert all(b - a <= GAP for a, b in pairwise(times))

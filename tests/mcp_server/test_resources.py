@@ -26,9 +26,9 @@ async def test_documents_are_listed_read_and_named_by_the_template(
     async with open_http(mode=mode) as client:
         listed = (await client.list_resources()).resources
         templates = (await client.list_resource_templates()).resource_templates
-        hotels = next(one for one in listed if one.title == "Hotels")
+        hotels = next(item for item in listed if item.title == "Hotels")
         read = await client.read_resource(hotels.uri)
-    assert {one.title for one in listed} == {"Sick leave", "Hotels", "Backups", "Salaries"}
+    assert {item.title for item in listed} == {"Sick leave", "Hotels", "Backups", "Salaries"}
     assert str(hotels.uri).startswith("kb://team/documents/")
     assert hotels.mime_type == "text/markdown"
     assert [template.uri_template for template in templates] == [TEMPLATE.uri]
@@ -41,11 +41,11 @@ async def test_what_another_may_not_read_is_an_unknown_resource(
 ) -> None:
     async with open_http(mode=mode) as client:
         listed = (await client.list_resources()).resources
-    secret = str(next(one for one in listed if one.title == "Salaries").uri)
+    secret = str(next(item for item in listed if item.title == "Salaries").uri)
     absent = f"kb://team/documents/{'0' * 32}"
     wrong_room = secret.replace("kb://board/", "kb://team/")
     async with open_http(mode=mode, token=await make_member_token(engine)) as client:
-        theirs = {one.title for one in (await client.list_resources()).resources}
+        theirs = {resource.title for resource in (await client.list_resources()).resources}
         said = []
         for uri in (secret, absent):
             with pytest.raises(MCPError) as refused:

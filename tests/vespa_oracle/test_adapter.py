@@ -144,13 +144,13 @@ async def test_every_document_and_update_is_read(judge: Judge) -> None:
             hidden=True,
         ),
     ]
-    for one in documents:
-        fields = render_document(TENANT, SPACE, one, cells="float", version=7)
+    for item in documents:
+        fields = render_document(TENANT, SPACE, item, cells="float", version=7)
         answer = judge.ask(
             "document",
             PACKAGE,
             kind="put",
-            id=f"id:scrubjay:{SCHEMA}::{one.document_id}",
+            id=f"id:scrubjay:{SCHEMA}::{item.document_id}",
             body=json.dumps({"fields": fields}),
         )
         assert answer["ok"], answer

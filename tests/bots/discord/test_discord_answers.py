@@ -108,7 +108,7 @@ async def test_an_edited_question_is_answered_again_if_its_author_wants(room):
     assert "Only who asked" in refused.text
     await room.press(BOB, offer, "Answer again")
     assert "four in the morning" in text_of(room.shown()[-2])
-    assert not [one for one in room.shown() if one in shown.messages]
+    assert not [item for item in room.shown() if item in shown.messages]
 
 
 async def test_a_link_preview_is_no_edit(room):
@@ -129,7 +129,7 @@ async def test_the_answer_to_a_deleted_question_goes(room, purge):
     else:
         room.discord.talk.delete(HELP, question["id"])
     await room.settle()
-    assert not [one for one in room.shown() if one in shown.messages]
+    assert not [item for item in room.shown() if item in shown.messages]
 
 
 async def test_an_answer_grows_by_edits_and_ends_whole(room, monkeypatch):
@@ -162,8 +162,8 @@ async def test_where_the_bot_may_not_write_who_asked_is_told_so(room):
 async def test_nothing_generated_calls_anybody(room):
     room.write("@everyone <@101> <@&901> the backup runs at four in the morning [1].")
     shown = await room.answer_to(BOB, f"{room.mention} When does the backup of the shop run?")
-    assert [one["mentions"] for one in shown.messages] == [[], []]
-    assert not any(one["mention_everyone"] for one in shown.messages)
+    assert [message["mentions"] for message in shown.messages] == [[], []]
+    assert not any(message["mention_everyone"] for message in shown.messages)
 
 
 async def test_what_is_said_in_a_kept_channel_answers_with_a_link_to_it(room):

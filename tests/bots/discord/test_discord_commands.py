@@ -98,8 +98,8 @@ async def test_every_command_is_answered_for_who_said_it(room):
 async def test_what_is_for_admins_is_refused_to_others_and_hidden_from_them(room):
     with pytest.raises(AssertionError, match="hidden"):
         room.discord.interactions.slash(BOB, HELP, "kb-admin health")
-    for one in room.discord.interactions.commands[""]:  # a server's admins may show them
-        one.pop("default_member_permissions", None)
+    for item in room.discord.interactions.commands[""]:  # a server's admins may show them
+        item.pop("default_member_permissions", None)
     for command in COMMANDS:
         if command.permission is Permission.ADMIN and command.name != "setup":
             used = await room.slash(BOB, path_of(command.name), FILLED.get(command.name))
@@ -115,7 +115,7 @@ async def test_a_question_is_answered_privately_in_place_of_thinking(room, monke
     assert used.is_private
     assert "240 hours" in used.text
     assert "Only you can see this" in used.text
-    grown = [one["content"] for one in used.edits if str(one.get("content")).endswith(" …")]
+    grown = [edit["content"] for edit in used.edits if str(edit.get("content")).endswith(" …")]
     assert len(grown) > 1
     assert room.shown() == []
 
@@ -133,7 +133,7 @@ async def test_what_not_all_may_read_is_not_shared(room):
     used = await room.slash(ADA, "ask", {"question": "What is the salary of the gardener?"})
     assert "81,000" in used.text
     await room.press(ADA, used.shown[-1], "Share with channel")
-    assert not any("81,000" in text_of(one) for one in room.shown())
+    assert not any("81,000" in text_of(item) for item in room.shown())
 
 
 async def test_an_answer_is_rated_explained_and_deleted(room):
@@ -153,7 +153,7 @@ async def test_an_answer_is_rated_explained_and_deleted(room):
     refused = await room.press(GUS, shown.buttons, "Delete")
     assert "Only who asked" in refused.text
     await room.press(BOB, shown.buttons, "Delete")
-    assert not [one for one in room.shown() if one in shown.messages]
+    assert not [item for item in room.shown() if item in shown.messages]
 
 
 async def test_a_human_is_called_once_and_nobody_else(room):
@@ -208,8 +208,8 @@ async def test_a_channel_is_set_up_by_a_form(room):
     assert sent.is_private
     assert "#help is answered from **notes**" in sent.text
     assert "240 hours" in sent.text
-    for one in room.discord.interactions.commands[""]:
-        one.pop("default_member_permissions", None)
+    for command in room.discord.interactions.commands[""]:
+        command.pop("default_member_permissions", None)
     refused = await room.slash(BOB, "kb-admin setup")
     assert refused.is_private
     assert refused.modal is None
@@ -230,20 +230,20 @@ async def test_what_is_typed_is_completed_from_what_one_may_see(room):
     pages = complete(ADA, "kb-admin source sync", "url", "leave")
     helped = complete(GUS, "kb help", "command", "limits")
     await room.settle()
-    assert {one["value"] for one in kbs.choices} == {"notes", "board"}
+    assert {choice["value"] for choice in kbs.choices} == {"notes", "board"}
     assert places.choices == [
         {"name": "#leads", "value": LEADS},
         {"name": "The whole server", "value": "workspace"},
     ]
-    assert [one["value"] for one in pages.choices] == ["https://docs.example/leave"]
-    assert [one["value"] for one in helped.choices] == ["limits", "limits set"]
-    for one in room.discord.interactions.commands[""]:
-        one.pop("default_member_permissions", None)
+    assert [choice["value"] for choice in pages.choices] == ["https://docs.example/leave"]
+    assert [choice["value"] for choice in helped.choices] == ["limits", "limits set"]
+    for command in room.discord.interactions.commands[""]:
+        command.pop("default_member_permissions", None)
     his = complete(GUS, "kb-admin mode", "place", "le", mode="auto")
     hidden = complete(GUS, "kb-admin base delete", "kb", "")
     await room.settle()
-    assert LEADS not in {one["value"] for one in his.choices}
-    assert [one["value"] for one in hidden.choices] == ["notes"]
+    assert LEADS not in {choice["value"] for choice in his.choices}
+    assert [choice["value"] for choice in hidden.choices] == ["notes"]
 
 
 async def test_a_late_answer_comes_by_direct_message(room):

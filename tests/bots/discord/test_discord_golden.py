@@ -58,10 +58,10 @@ REPLIES = st.builds(
 
 def every(parts: list[dict]) -> Iterator[dict]:
     """Components of components too."""
-    for one in parts:
-        yield one
+    for part in parts:
+        yield part
         yield from every(
-            one.get("components") or ([one["component"]] if "component" in one else [])
+            part.get("components") or ([part["component"]] if "component" in part else [])
         )
 
 
@@ -69,33 +69,33 @@ def check_body(body: dict) -> None:
     """What Discord would refuse, and what discord.py would read otherwise."""
     shown = body.get("components") or []
     nested = list(every(shown))
-    ids = [one["custom_id"] for one in nested if "custom_id" in one]
+    ids = [item["custom_id"] for item in nested if "custom_id" in item]
     assert len(ids) == len(set(ids))
     assert all(1 <= len(id_) <= 100 for id_ in ids)
-    for one in nested:
-        match one["type"]:
+    for item in nested:
+        match item["type"]:
             case 1:
-                assert 1 <= len(one["components"]) <= 5
+                assert 1 <= len(item["components"]) <= 5
             case 2:
-                assert one.get("label") or one.get("emoji")
-                assert splitting.size(one.get("label", "")) <= 80
+                assert item.get("label") or item.get("emoji")
+                assert splitting.size(item.get("label", "")) <= 80
             case 10:
-                assert one["content"].strip()
+                assert item["content"].strip()
     if components.is_v2(body):
         assert "content" not in body
         assert 1 <= len(nested) <= 40
-        assert sum(splitting.size(one.get("content", "")) for one in nested) <= 4_000
+        assert sum(splitting.size(item.get("content", "")) for item in nested) <= 4_000
     else:
         assert body["content"].strip()
         assert splitting.size(body["content"]) <= 2_000
         assert len(shown) <= 5
-        assert all(one["type"] == 1 for one in shown)
-    for one in shown:
-        assert same(_component_factory(one).to_dict(), one)
+        assert all(item["type"] == 1 for item in shown)
+    for item in shown:
+        assert same(_component_factory(item).to_dict(), item)
     if components.is_v2(body):
         view = discord.ui.LayoutView(timeout=None)
-        for one in shown:
-            view.add_item(discord.ui.view._component_to_item(_component_factory(one)))
+        for item in shown:
+            view.add_item(discord.ui.view._component_to_item(_component_factory(item)))
         assert len(view.to_components()) == len(shown)
 
 
@@ -121,7 +121,7 @@ def check_form(form: dict) -> None:
         assert read.component is not None
         options = label["component"].get("options")
         assert options is None or 1 <= len(options) <= 25
-        assert sum(one["default"] for one in options or ()) <= 1
+        assert sum(option["default"] for option in options or ()) <= 1
 
 
 def test_every_message_is_as_it_was_looked_at():
@@ -180,7 +180,9 @@ def test_a_long_answer_is_a_file_and_the_buttons_still_follow():
     said = "A sentence with [1] in it. " * 600
     source = Source(1, "Leave", "https://handbook.example/leave")
     first, last = components.render(Reply(said, [source], rated="p", kind="answer"))
-    assert [(one.name, one.data.decode()) for one in first.files] == [("answer.md", said.strip())]
+    assert [(file.name, file.data.decode()) for file in first.files] == [
+        ("answer.md", said.strip())
+    ]
     assert first.body["content"].endswith("answer.md.")
     assert components.is_of(last.body, "p")
 

@@ -124,7 +124,7 @@ async def test_tags_reactions_and_titles_follow_what_discord_says(scene):
     scene.talk.unreact(post["id"], answer["id"], ADA, "✅")
     await scene.settle()
     assert not (await solved(scene))["solved"]
-    tags = [one["id"] for one in scene.guild.channels[HELP]["available_tags"]]
+    tags = [channel["id"] for channel in scene.guild.channels[HELP]["available_tags"]]
     scene.talk.change_thread(post["id"], applied_tags=tags, name="Ladder")
     await scene.settle()
     assert (await solved(scene))["solved"]
@@ -156,7 +156,7 @@ async def agrees(scene: Scene) -> None:
     known = [TALK, CREW, HELP, *scene.guild.threads]
     for person, member in scene.guild.members.items():
         if not member["user"]["bot"]:
-            shown = {one for one in known if one in ids(scene) and scene.reads(person, one)}
+            shown = {item for item in known if item in ids(scene) and scene.reads(person, item)}
             assert await scene.held(person) == shown, person
 
 
@@ -184,7 +184,7 @@ async def test_whoever_comes_or_goes_reads_so_from_the_event_on(scene):
     scene.talk.leave(GUILD, CLEO)
     await scene.hear()
     assert await scene.held(CLEO) == set()
-    assert not any(one.startswith("w:") for one in (await scene.principal(CLEO)).tokens)
+    assert not any(token.startswith("w:") for token in (await scene.principal(CLEO)).tokens)
 
 
 async def test_a_channel_whose_overwrites_change_is_unknown_until_it_was_asked_about(scene):
@@ -241,7 +241,7 @@ async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(sce
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
     await scene.hear()
     told = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
-    people = {one: Person(one, is_full_member=True) for one in (ADA, BROOK)}
+    people = {item: Person(item, is_full_member=True) for item in (ADA, BROOK)}
     await scene.engine.chats.senders.learn_channel(sender, **told, people=people, asked_at=asked_at)
     assert not await scene.is_known(TALK)
     assert TALK not in await scene.held(BROOK)

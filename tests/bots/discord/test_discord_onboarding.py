@@ -118,7 +118,7 @@ async def test_an_admin_of_one_server_is_none_of_another(room, other):
     key = room.notes.engine.chats.installations.sign_key(room.notes.owner)
     await room.slash(TRENT, "kb register", {"key": key}, channel=THERE)
     room.discord.add_person(room.guild, TRENT, "Trent")
-    for one in room.discord.interactions.commands[""]:
-        one.pop("default_member_permissions", None)
+    for command in room.discord.interactions.commands[""]:
+        command.pop("default_member_permissions", None)
     refused = await room.slash(TRENT, "kb-admin health", channel=HELP)
     assert "for admins" in refused.text

@@ -116,8 +116,8 @@ def test_permissions_are_what_discords_own_rules_make_of_roles_and_overwrites():
         own = [role for role in roles if random.random() < 0.5]
         discord.add_person(guild, "101", "Ada", *own)
         whom = ["700", *roles, "101"]
-        chosen = [one for one in whom if random.random() < 0.6]
-        allow, deny = ({one: some() for one in chosen} for _ in range(2))
+        chosen = [item for item in whom if random.random() < 0.6]
+        allow, deny = ({choice: some() for choice in chosen} for _ in range(2))
         discord.add_channel(guild, "801", "help", allow=allow, deny=deny)
         channel, member = guild.channels["801"], guild.members["101"]
         told = {"id": "700", "owner_id": guild.owner_id, "roles": list(guild.roles.values())}

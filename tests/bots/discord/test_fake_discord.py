@@ -106,8 +106,8 @@ async def test_a_client_logs_in_and_finds_its_server(fake):
     async with connected(fake) as client:
         [guild] = client.guilds
         assert (guild.name, guild.me.id) == ("Radio", int(fake.bot_id))
-        assert {one.name for one in guild.channels} == {"talk", "staff", "help"}
-        assert {one.name for one in guild.members} >= {"ada", "brook"}
+        assert {channel.name for channel in guild.channels} == {"talk", "staff", "help"}
+        assert {member.name for member in guild.members} >= {"ada", "brook"}
         assert fake.gateway.identified[0]["intents"] & 1 << 15
 
 
@@ -126,7 +126,7 @@ async def test_a_dropped_socket_is_resumed_and_what_was_missed_is_replayed(fake)
         await fake.until(lambda: client.received("RESUMED"))
         fake.talk.say(TALK, ADA, "and on")
         await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 4)
-        assert [one["id"] for one in client.received("MESSAGE_CREATE")][:3] == missed
+        assert [item["id"] for item in client.received("MESSAGE_CREATE")][:3] == missed
         assert fake.gateway.resumed[0]["session_id"] == first.id
         assert len(fake.gateway.identified) == 1
 
@@ -146,8 +146,8 @@ async def test_reconnect_is_obeyed_and_an_invalid_session_begins_anew(fake):
 async def test_two_shards_have_their_own_servers(fake):
     fake.add_guild(str(1 << 22), "Second")
     async with connected(fake, shards=2) as client:
-        assert sorted(one["shard"] for one in fake.gateway.identified) == [[0, 2], [1, 2]]
-        assert {one.name: one.shard_id for one in client.guilds} == {"Radio": 0, "Second": 1}
+        assert sorted(item["shard"] for item in fake.gateway.identified) == [[0, 2], [1, 2]]
+        assert {guild.name: guild.shard_id for guild in client.guilds} == {"Radio": 0, "Second": 1}
         fake.add_channel(fake.world.guilds[str(1 << 22)], "8100", "over there")
         fake.add_person(fake.world.guilds[str(1 << 22)], "13", "Cleo")
         fake.talk.say("8100", "13", "hello from the second")
@@ -186,7 +186,7 @@ async def test_without_the_intent_content_comes_only_where_the_bot_is_meant(fake
         own = await client.get_channel(int(TALK)).send("from me")
         fake.talk.say(TALK, ADA, "a reply to you", reply_to=str(own.id))
         await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 5)
-        texts = [one["content"] for one in client.received("MESSAGE_CREATE")]
+        texts = [item["content"] for item in client.received("MESSAGE_CREATE")]
         assert texts == ["", f"{fake.mention} can you help?", "in private", "from me", texts[4]]
         assert texts[4] == "a reply to you"
 
@@ -199,7 +199,7 @@ async def test_what_the_bot_may_not_see_it_is_not_told(fake):
         fake.talk.say(hidden["id"], ADA, "secret too")
         fake.talk.say(TALK, ADA, "open")
         await fake.until(lambda: client.received("MESSAGE_CREATE"))
-        assert [one["content"] for one in client.received("MESSAGE_CREATE")] == ["open"]
+        assert [item["content"] for item in client.received("MESSAGE_CREATE")] == ["open"]
         assert client.received("THREAD_CREATE") == []
         fake.talk.add_to_thread(hidden["id"], fake.bot_id)
         fake.talk.say(hidden["id"], ADA, "now with you")
@@ -240,7 +240,7 @@ async def test_members_roles_channels_and_threads_are_followed(fake):
         fake.talk.change_thread(post["id"], archived=True)
         await fake.until(lambda: client.received("THREAD_UPDATE"))
         member = guild.get_member(13)
-        assert (member.nick, [one.name for one in member.roles][1:]) == ("Cle", ["crew"])
+        assert (member.nick, [role.name for role in member.roles][1:]) == ("Cle", ["crew"])
         assert guild.get_channel(7400).name == "newer"
         assert guild.get_role(51).permissions.view_channel
         assert client.received("MESSAGE_CREATE")[0]["id"] == post["id"]
@@ -318,7 +318,7 @@ async def furnish(client: Client) -> None:
     client.add_dynamic_items(Thumb)
 
     @client.tree.command(description="Ask the knowledge base")
-    @app_commands.checks.cooldown(1, 60.0, key=lambda one: (one.user.id, one.type))
+    @app_commands.checks.cooldown(1, 60.0, key=lambda item: (item.user.id, item.type))
     async def ask(interaction: dpy.Interaction, question: str, source: str = "all") -> None:
         await interaction.response.defer(thinking=True)
         for text in ("Searching", "42 is", f"42 is the answer to {question} from {source}."):
@@ -328,7 +328,7 @@ async def furnish(client: Client) -> None:
     @ask.autocomplete("source")
     async def pick(_: Any, typed: str) -> list[app_commands.Choice[str]]:
         names = ("docs", "discord-history", "tickets")
-        return [app_commands.Choice(name=one, value=one) for one in names if typed in one]
+        return [app_commands.Choice(name=name, value=name) for name in names if typed in name]
 
     rights = dpy.Permissions(manage_guild=True)
     kb = app_commands.Group(
@@ -367,7 +367,7 @@ async def client(fake: FakeDiscord) -> AsyncIterator[Client]:
 
 
 async def test_commands_are_registered_and_used_as_a_person_would(fake, client):
-    assert [one["name"] for one in fake.interactions.commands[""]] == [
+    assert [command["name"] for command in fake.interactions.commands[""]] == [
         "ask",
         "kb",
         "Ask about this",
@@ -391,18 +391,18 @@ async def test_a_permission_hint_that_was_overridden_leaves_the_check(fake, clie
 async def test_autocomplete_offers_choices(fake, client):
     typed = fake.interactions.complete(ADA, TALK, "ask", "source", "dis", question="why?")
     await fake.answered(typed)
-    assert [one["name"] for one in typed.choices] == ["discord-history"]
+    assert [choice["name"] for choice in typed.choices] == ["discord-history"]
 
 
 async def test_a_deferred_answer_is_streamed_and_followed_by_a_card(fake, client):
     used = fake.interactions.slash(BROOK, TALK, "ask", question="life")
     await fake.until(lambda: used.followups)
-    assert [one["content"] for one in used.edits][-1] == "42 is the answer to life from all."
+    assert [edit["content"] for edit in used.edits][-1] == "42 is the answer to life from all."
     assert fake.shown(TALK)[0]["content"] == "42 is the answer to life from all."
     [card] = used.followups
     assert card["flags"] == 1 << 15 | 1 << 6
     assert text_of(card).splitlines()[0] == "## Sources"
-    assert card["id"] not in {one["id"] for one in fake.shown(TALK)}
+    assert card["id"] not in {item["id"] for item in fake.shown(TALK)}
     pressed = fake.interactions.press(BROOK, card, "Helpful")
     await fake.answered(pressed)
     assert pressed.text == f"up abc by {BROOK}"
@@ -528,7 +528,7 @@ async def test_permissions_come_from_the_overwrites(fake, client):
     fake.talk.overwrite(STAFF, deny={GUILD: SEND | HISTORY})
     assert await refused(channel.send("x")) == 50013
     fake.talk.say(STAFF, ADA, "kept")
-    assert [one async for one in channel.history(limit=5)] == []
+    assert [item async for item in channel.history(limit=5)] == []
     with pytest.raises(dpy.HTTPException):
         await channel.fetch_message(int(fake.world.messages[STAFF][0]["id"]))
 
@@ -554,7 +554,7 @@ async def test_a_message_grows_a_thread(fake, client):
         await thread.send("short answer")
     assert str(thread.id) == asked["id"]
     assert fake.routes.typing == [asked["id"]]
-    assert [one["content"] for one in fake.shown(asked["id"])][-1] == "short answer"
+    assert [item["content"] for item in fake.shown(asked["id"])][-1] == "short answer"
     assert await refused(message.create_thread(name="Again")) == 160004
     assert await refused(client.get_channel(int(TALK)).create_thread(name="x" * 101)) == 50035
 
@@ -569,22 +569,22 @@ async def test_forums_have_posts_and_archives_in_pages(fake, client):
         post = fake.talk.post(HELP, ADA, f"post {number}", "text")
         fake.world.advance(60)
         fake.talk.change_thread(post["id"], archived=True)
-    found = [one async for one in forum.archived_threads(limit=None)]
-    assert [one.name for one in found] == [f"post {number}" for number in reversed(range(8))]
-    assert [one.name for one in await client.guilds[0].active_threads()] == ["From the bot"]
+    found = [thread async for thread in forum.archived_threads(limit=None)]
+    assert [item.name for item in found] == [f"post {number}" for number in reversed(range(8))]
+    assert [thread.name for thread in await client.guilds[0].active_threads()] == ["From the bot"]
 
 
 async def test_archived_private_threads_are_for_those_who_are_in_them(fake, client):
     channel = client.get_channel(int(TALK))
     for name, members in (("theirs", []), ("ours", [fake.bot_id])):
         thread = fake.talk.start_thread(TALK, ADA, name, PRIVATE_THREAD)
-        for one in members:
-            fake.talk.add_to_thread(thread["id"], one)
+        for member in members:
+            fake.talk.add_to_thread(thread["id"], member)
         fake.talk.change_thread(thread["id"], archived=True)
     assert await refused(anext(channel.archived_threads(private=True))) == 50013
-    joined = [one async for one in channel.archived_threads(private=True, joined=True)]
-    assert [one.name for one in joined] == ["ours"]
-    assert {one.id for one in await joined[0].fetch_members()} == {int(ADA), int(fake.bot_id)}
+    joined = [thread async for thread in channel.archived_threads(private=True, joined=True)]
+    assert [item.name for item in joined] == ["ours"]
+    assert {member.id for member in await joined[0].fetch_members()} == {int(ADA), int(fake.bot_id)}
 
 
 # Rate limits and faults
@@ -600,10 +600,10 @@ async def test_history_comes_in_pages_through_a_429(fake, client):
     fill(fake, 250)
     channel = client.get_channel(int(TALK))
     fake.rest.fail("GET", "/channels/*/messages", Fault(429, retry_after_s=0.05))
-    first = [one async for one in channel.history(limit=120, oldest_first=True)]
+    first = [item async for item in channel.history(limit=120, oldest_first=True)]
     assert [first[0].content, first[-1].content] == ["m0", "m119"]
     after = dpy.Object(first[-1].id)
-    rest = [one async for one in channel.history(limit=None, after=after)]
+    rest = [item async for item in channel.history(limit=None, after=after)]
     assert [rest[0].content, rest[-1].content, len(rest)] == ["m120", "m249", 130]
     assert fake.rest.called("GET", f"/channels/{TALK}/messages")[0].status == 429
     assert fake.rest.refused_calls == 1
@@ -620,7 +620,7 @@ async def test_faults_of_discords_own_are_tried_again(fake, client, monkeypatch)
     monkeypatch.setattr("discord.http.asyncio.sleep", _no_time(asyncio.sleep))
     fake.rest.fail("POST", "/channels/*/messages", Fault(502), times=2)
     await client.get_channel(int(TALK)).send("at last")
-    assert [one["content"] for one in fake.shown(TALK)] == ["at last"]
+    assert [item["content"] for item in fake.shown(TALK)] == ["at last"]
 
 
 def _no_time(sleep: Callable[[float], Awaitable[None]]) -> Callable[[float], Awaitable[None]]:
@@ -632,7 +632,7 @@ async def test_buckets_are_told_and_kept_to(fake, client):
     for number in range(5):
         await client.get_channel(int(TALK)).send(str(number))
     calls = fake.rest.called("POST", f"/channels/{TALK}/messages")
-    assert [one.status for one in calls if one.status != 429] == [200] * 5
+    assert [call.status for call in calls if call.status != 429] == [200] * 5
 
 
 async def test_whoever_does_not_keep_to_a_bucket_is_limited(fake):
@@ -640,7 +640,7 @@ async def test_whoever_does_not_keep_to_a_bucket_is_limited(fake):
     head = {"Authorization": f"Bot {TOKEN}"}
     async with aiohttp.ClientSession(headers=head) as http:
         got = [await http.get(f"{fake.api_base_url}/channels/{TALK}") for _ in range(2)]
-    assert [one.status for one in got] == [200, 429]
+    assert [item.status for item in got] == [200, 429]
     assert got[0].headers["X-RateLimit-Remaining"] == "0"
     assert "Via" in got[1].headers
     assert float(got[1].headers["Retry-After"]) > 0

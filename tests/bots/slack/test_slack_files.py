@@ -25,7 +25,7 @@ async def post(place, channel: str = "C1", name: str = "plan.md", data: bytes = 
 async def files(place) -> list[dict]:
     async with place.notes.engine.db.read() as session:
         rows = await session.scalars(select(Message.files).where(Message.deleted_at.is_(None)))
-        return [one for row in rows for one in row]
+        return [cell for row in rows for cell in row]
 
 
 async def test_a_posted_file_answers_those_who_read_its_channel(place):
@@ -112,7 +112,7 @@ async def test_a_file_elsewhere_or_too_large_is_not_asked_for(place):
     place.slack.told["F2"]["size"] = SIZE_MAX + 1
     await place.event(event)
     await place.notes.drain()
-    left = [one["left"] for one in await files(place)]
+    left = [file["left"] for file in await files(place)]
     assert left == ["it lies elsewhere than at Slack", "it is too large"]
     assert place.slack.shown_to_files == []
 

@@ -31,7 +31,7 @@ GUILD, OWNER = "700", "1"
 ROLES, PEOPLE = ("50", "51", "52"), ("11", "12", "13", OWNER)
 BITS = (VIEW, HISTORY, CONNECT, ADMINISTRATOR, MANAGE_THREADS, 1 << 11)
 bits = st.lists(st.sampled_from(BITS), unique=True).map(sum)
-ordinary = bits.map(lambda one: one & ~ADMINISTRATOR)  # most people administrate nothing
+ordinary = bits.map(lambda item: item & ~ADMINISTRATOR)  # most people administrate nothing
 
 
 @st.composite

@@ -61,7 +61,7 @@ async def test_a_sentence_about_another_named_thing_is_less_likely():
     here = make_hit("The address of the office is 1 Main Street.", title="Chicago", n=1)
     there = make_hit("The address of the office is 9 Bay Street.", title="Boston", n=2)
     judged = await judge(question, [there, here], {})
-    assert [one.candidate.hit.title for one in judged] == ["Chicago", "Boston"]
+    assert [item.candidate.hit.title for item in judged] == ["Chicago", "Boston"]
     assert judged[0].probability > 2 * judged[1].probability
 
 

@@ -240,7 +240,7 @@ async def test_the_workspace_of_a_channel_is_told_where_its_history_is_kept(data
     await world.keep("C1", "general", is_public=True, members=["U1"])
     await world.history.put_channels(world.place, [NewChannel("C5", "random", is_public=True)])
     asked = [("T-acme", "C1"), ("T-acme", "C5"), ("T-acme", "C6"), ("T-other", "C1")]
-    found = [await world.history.kept_place("slack", *one) for one in asked]
+    found = [await world.history.kept_place("slack", *item) for item in asked]
     assert found == [world.place, None, None, None]
 
 
@@ -266,7 +266,7 @@ async def test_any_order_with_repeats_ends_in_the_same_documents(
     world, database, tmp_path, fixed_clock, seed
 ):
     edited = replace(TALK[1], text="word changed later", edited_at=START + timedelta(hours=4))
-    events = [("store", one) for one in (QUESTION, ANSWER, LATE, *TALK, edited)]
+    events = [("store", item) for item in (QUESTION, ANSWER, LATE, *TALK, edited)]
     events += [("delete", TALK[2].external_id), ("store", say(160, "much later talk indeed"))]
     for event in events:
         await play(world, event)

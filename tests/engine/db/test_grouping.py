@@ -79,7 +79,7 @@ async def test_what_comes_meanwhile_is_the_next_group(database):
 async def test_one_that_fails_fails_alone(database):
     work = [putting("a"), refuse, putting("b")]
     a, refused, b = await asyncio.gather(
-        *(database.run_grouped(one) for one in work), return_exceptions=True
+        *(database.run_grouped(item) for item in work), return_exceptions=True
     )
     assert (a, b) == ("a", "b")
     assert isinstance(refused, InvalidInput)

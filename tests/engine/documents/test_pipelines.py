@@ -63,7 +63,7 @@ async def added(database: Database, owner: Principal, kb_id: str, tmp_path: Path
     """Three documents: ready, failed, pending."""
     verbs = Documents(database, FolderBlobs(tmp_path / "blobs"), max_file_size_bytes=1000)
     new = [NewDocument(data=f"page {n}".encode(), filename=f"{n}.md") for n in range(3)]
-    ids = [one.document_id for one in await verbs.add(owner, kb_id, new)]
+    ids = [item.document_id for item in await verbs.add(owner, kb_id, new)]
     async with database.write() as session:
         for id_, state in zip(ids, ("ready", "failed", "pending"), strict=True):
             await session.execute(
@@ -185,9 +185,9 @@ async def test_watching_tells_each_line_of_a_run_once(database, owner, added) ->
     said = []
     async with asyncio.timeout(10):
         async for changed in progress.watch(database, owner, [added[2]], every_s=0.01):
-            for one in changed:
-                said += [entry["message"] for entry in one.entries]
-                assert one.components["parser"] >= 0.5
+            for item in changed:
+                said += [entry["message"] for entry in item.entries]
+                assert item.components["parser"] >= 0.5
             if said == ["page 1"]:
                 await say("page 2", "parser", 1.0)
             elif said == ["page 1", "page 2"]:

@@ -164,7 +164,7 @@ async def test_what_was_acknowledged_survives_a_bad_day(
 
 def _stored(server: FakeVespa) -> dict[str, int]:
     """The round each document was stored in, each there once."""
-    (schema,) = [one for one in server.schemas.values() if one.documents]
+    (schema,) = [schema for schema in server.schemas.values() if schema.documents]
     found: dict[str, int] = {}
     for fields in schema.documents.values():
         assert fields[Field.DOC_ID] not in found

@@ -19,7 +19,7 @@ def hit(name: str, *texts: str) -> Hit:
 
 
 def names(*hits: Hit) -> list[str]:
-    return [one.id for one in shown_once(hits)]
+    return [item.id for item in shown_once(hits)]
 
 
 def test_a_copy_is_left_out_and_the_fuller_one_keeps_the_place():
@@ -46,5 +46,5 @@ def test_a_long_conversation_is_no_copy_of_anything():
 @given(st.lists(st.lists(st.sampled_from([NEWS, REPLY, "A third thing that was said once."]))))
 def test_all_that_was_said_is_still_said_by_some_hit(said):
     hits = [hit(str(n), *texts) for n, texts in enumerate(said)]
-    kept = {digest for one in shown_once(hits) for digest in one.metadata[SAID]}
-    assert kept == {digest for one in hits for digest in one.metadata[SAID]}
+    kept = {digest for item in shown_once(hits) for digest in item.metadata[SAID]}
+    assert kept == {digest for item in hits for digest in item.metadata[SAID]}
