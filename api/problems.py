@@ -1,6 +1,6 @@
 """Errors as HTTP: one table from the engine's errors to problem details (RFC 9457).
 
-Handlers raise; the application's rim (`api/rim.py`) calls `problem_of`. A body holds our own
+Handlers raise; the application's rim (`api/middleware.py`) calls `problem_of`. A body holds our own
 sentences and the correlation id to look up in the log, never the text of a foreign exception.
 """
 
