@@ -361,7 +361,7 @@ async def test_a_desk_that_stops_gives_its_work_back(room, monkeypatch):
         await room.reception.message(room.inbound(SICK))
         stop = asyncio.Event()
         running = asyncio.create_task(room.desk.run(stop))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await begun.wait()
             stop.set()
             await running

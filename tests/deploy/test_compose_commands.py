@@ -69,7 +69,7 @@ async def started(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        _, said = await asyncio.wait_for(process.communicate(), 20)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
         sys.stderr.write(said.decode())
 
 

@@ -180,7 +180,7 @@ async def test_watching_tells_each_line_of_a_run_once(database, owner, added) ->
         )
     await say("page 1", "parser", 0.5)
     said = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for changed in watching.watch(database, owner, [added[2]], every_s=0.01):
             for one in changed:
                 said += [entry["message"] for entry in one.entries]
