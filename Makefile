@@ -15,8 +15,8 @@ sync: $(STAMP) ## install everything into .venv (done by the others when needed)
 up: $(STAMP) ## start Scrubjay with the sample knowledge base; Ctrl-C stops it
 	@sh scripts/bootstrap.sh launcher && exec ./scrubjay up
 
-test: $(STAMP) ## run the tests
-	@$(RUN)pytest -q
+test: $(STAMP) ## run the tests, in a process for each core and one more
+	@$(RUN)pytest -q -n auto --dist loadfile
 
 check: $(STAMP) ## everything static: format, lint, types, import arrows, lock, spelling
 	@$(RUN)ruff format --check . && $(RUN)ruff check . && $(RUN)mypy && $(RUN)lint-imports && sh scripts/bootstrap.sh uv lock --check && $(RUN)typos

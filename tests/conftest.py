@@ -1,19 +1,76 @@
-"""Fixtures every suite may use. Network is loopback only; Hypothesis is deterministic in CI."""
+"""Fixtures every suite may use. Network is loopback only; Hypothesis is deterministic in CI.
+
+`make test` runs several processes beside each other (pytest-xdist). Which files a process gets is
+decided here: a file stays whole, so that what its tests share is made once.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
+from tests.fakes.statements import share_compiled_statements
+
+share_compiled_statements()
 pytest.register_assert_rewrite("tests.contracts")
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+LONG_S = 300  # what every test may take; one that is given more takes long
+
+
+class Files(LoadFileScheduling):
+    """Hands out whole files in the order of the run; those that ask Vespa's code are one file.
+
+    Vespa's code runs in a JVM, which takes longer to start than most of these files.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder, found, _ = nodeid.partition("/vespa_oracle/")
+        return folder + found if found else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One more than there are cores: many tests wait for a process or for a file to be written."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    cores = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    return len(cores) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files | None:
+    """The scheduler of `--dist loadfile`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # by number of tests: the longest have one
+    return Files(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files come first where processes share the run, or one would be left with them alone."""
+    if not (hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"):
+        return
+    long = {item.path for item in items if _takes_long(item)}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    limit = item.get_closest_marker("timeout")
+    oracle = "vespa_oracle" in item.path.parts
+    return oracle or bool(item.get_closest_marker("slow")) or bool(limit and limit.args[0] > LONG_S)
 
 
 @pytest.fixture(autouse=True)

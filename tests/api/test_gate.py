@@ -11,8 +11,6 @@ from engine.settings import Server
 from tests.api.conftest import OpenClient
 from tests.fakes.homes import make_token
 
-pytestmark = pytest.mark.timeout(60)  # the first test of a process imports the whole engine
-
 
 @pytest.mark.parametrize(
     "path", ["/", "/health", "/metrics", "/v/x", "/api/v1/status", "/mcp", "/static/app.css", "/no"]

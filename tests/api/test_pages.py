@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from html import unescape
 
-import pytest
-
 from api.prose import Mark, render_prose
 from engine.engine import Engine
-
-pytestmark = pytest.mark.timeout(60)
 
 
 async def test_the_front_page_answers_without_a_script(client) -> None:

@@ -13,8 +13,6 @@ from ingestion.host import run_worker
 from tests.api.conftest import OpenClient
 from tests.fakes.homes import make_member_token, make_token
 
-pytestmark = pytest.mark.timeout(60)
-
 HIT_KEYS = ["id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"]
 CITATION_KEYS = ["n", "id", "document_id", "title", "url", "where", "quote"]
 

@@ -15,8 +15,6 @@ import pytest
 
 from cli.main import main
 
-pytestmark = pytest.mark.timeout(60)
-
 ROOT = Path(__file__).parents[2]
 LOCAL = "http://127.0.0.1:7337/mcp"
 

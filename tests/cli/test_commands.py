@@ -12,8 +12,6 @@ import pytest
 from cli import context
 from cli.main import main
 
-pytestmark = pytest.mark.timeout(60)  # the first command of a process imports the whole engine
-
 PAGES = {
     "leave.md": "# Sick leave\n\nYou can request up to 240 hours of advanced sick leave.\n",
     "travel/hotels.md": "# Hotels\n\nBook hotels below the lodging rate of the city.\n",

@@ -20,7 +20,6 @@ from tests.fakes.discord_rooms import ADA, GUILD, HELP, build_guild
 from tests.fakes.homes import home_settings
 
 
-@pytest.mark.timeout(120)
 async def test_the_bot_answers_beside_the_server(tmp_path: Path) -> None:
     async with open_discord() as discord:
         build_guild(discord)

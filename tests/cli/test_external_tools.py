@@ -12,8 +12,6 @@ import pytest
 
 from cli.main import main
 
-pytestmark = pytest.mark.timeout(90)
-
 ROOT = Path(__file__).parents[2]
 
 

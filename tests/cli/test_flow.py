@@ -11,8 +11,6 @@ import pytest
 
 from cli.main import main
 
-pytestmark = pytest.mark.timeout(60)  # the first command of a process imports the whole engine
-
 PIPELINE = """{
   "components": [
     {"id": "read", "type": "Parser"},

@@ -154,7 +154,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=60,
         cwd=Path.cwd(),
     )
     assert ended.stderr == ""

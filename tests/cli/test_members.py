@@ -10,8 +10,6 @@ import pytest
 
 from cli.main import main
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

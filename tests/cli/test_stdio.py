@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes.homes import fill, home_settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.slow
 
 # Everything that may write to standard output by mistake: import time, print, a raw write, a child.
 NOISY = """
@@ -108,7 +108,7 @@ def test_only_json_rpc_is_ever_written_to_standard_output(start: Any) -> None:
     assistant.send("notifications/initialized")
     tools = assistant.call(2, "tools/list")["tools"]
     found = assistant.call(3, "tools/call", name="search", arguments={"query": "lodging rate"})
-    rest, errors = assistant.process.communicate(timeout=20)
+    rest, errors = assistant.process.communicate(timeout=60)
     for line in [*assistant.lines, *rest.splitlines()]:
         assert json.loads(line)["jsonrpc"] == "2.0"
     assert [word for word in (b"printed", b"raw", b"child") if word not in errors] == []
@@ -121,12 +121,12 @@ def test_only_json_rpc_is_ever_written_to_standard_output(start: Any) -> None:
 def test_initialize_does_not_wait_for_the_engine(start: Any) -> None:
     slow = START.replace("runtime.open_engine = noisy", "runtime.open_engine = None").replace(
         "from cli.main import main",
-        "import time; stdio._load_engine = lambda: time.sleep(30)\nfrom cli.main import main",
+        "import time; stdio._load_engine = lambda: time.sleep(600)\nfrom cli.main import main",
     )
     started = time.monotonic()
     assistant = start(slow)
     assistant.call(1, "initialize", **HELLO)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 300  # the engine would take twice that
 
 
 def test_an_engine_that_does_not_open_is_told_to_who_calls(start: Any) -> None:

@@ -19,7 +19,7 @@ from engine.clock import now
 from engine.errors import Unavailable
 from engine.locks import hold
 
-BOUND_S = 10
+BOUND_S = 60
 UNTIL_CLOSED = "import sys; sys.stdin.read()"
 
 

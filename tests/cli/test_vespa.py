@@ -20,8 +20,6 @@ from engine.db.tables import IndexPlacement
 from engine.runtime import open_engine
 from tests.fakes.config_server import ConfigServer
 
-pytestmark = pytest.mark.timeout(60)
-
 Run = Callable[..., Any]
 
 

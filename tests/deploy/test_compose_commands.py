@@ -21,7 +21,7 @@ import httpx2
 import pytest
 
 from tests.deploy.test_deploy_files import compose_environment, services
-from tests.fakes.databases import postgres_databases, service_url
+from tests.fakes.databases import postgres_databases, redis_url
 from tests.fakes.s3_server import S3Server, s3_server
 from tests.fakes.vespa_server import FakeVespa, running
 
@@ -69,7 +69,7 @@ async def started(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        _, said = await asyncio.wait_for(process.communicate(), 20)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
         sys.stderr.write(said.decode())
 
 
@@ -98,7 +98,7 @@ async def test_server_and_worker_come_up_with_composes_environment(
     async with running(vespa) as vespa_port:
         here = {
             "SCRUBJAY_DATABASE__URL": postgres_url,
-            "SCRUBJAY_JOBS__BROKER": service_url("SCRUBJAY_TEST_REDIS"),
+            "SCRUBJAY_JOBS__BROKER": redis_url(),
             "SCRUBJAY_SERVER__HOST": "127.0.0.1",
             "SCRUBJAY_SERVER__PORT": str(port),
             "SCRUBJAY_STORAGE__BUCKET": s3.bucket,

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from engine.documents.adding import NewDocument
 from engine.runtime import open_engine
 from tests.fakes.homes import home_settings
 
 
-@pytest.mark.timeout(60)
 async def test_control_characters_are_never_kept(tmp_path: Path) -> None:
     async with open_engine(home_settings(tmp_path)) as engine:
         await engine.knowledge_bases.create(await engine.people.owner(), "team")

@@ -133,15 +133,14 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.timeout(60)
 def test_no_text_keeps_a_pattern_busy(name: str) -> None:
     slow = []
     for piece in ADVERSARIAL:
         for end in ("", "x"):
             text = (piece * (LENGTH // len(piece))) + end
-            started = time.perf_counter()
+            started = time.thread_time()
             FUNCTIONS[name](text)
-            if time.perf_counter() - started > SECONDS:
+            if time.thread_time() - started > SECONDS:
                 slow.append(piece + end)
     assert slow == []
 

@@ -15,7 +15,7 @@ from engine.db.tables import Ephemeral
 from engine.errors import Unavailable
 from engine.limits import Limits, RedisLimits, SqlLimits, spend
 from tests.contracts.limits import *  # noqa: F403
-from tests.fakes.databases import service_url
+from tests.fakes.databases import redis_url
 
 ADAPTERS = (
     "sqlite",
@@ -27,7 +27,7 @@ ADAPTERS = (
 @pytest.fixture(params=ADAPTERS)
 async def limits(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[Limits]:
     if request.param == "redis":
-        over_redis = RedisLimits(service_url("SCRUBJAY_TEST_REDIS"))
+        over_redis = RedisLimits(redis_url())
         await over_redis._redis.flushdb()
         yield over_redis
         await over_redis.aclose()

@@ -7,8 +7,6 @@ import stat
 from io import StringIO
 from pathlib import Path
 
-import pytest
-
 from engine.runtime import _copy_sqlite, open_engine
 from engine.settings import secret_values
 from engine.telemetry import configure_logging
@@ -23,7 +21,6 @@ SECRETS = {
 }
 
 
-@pytest.mark.timeout(60)
 async def test_a_new_data_folder_is_closed_to_others(tmp_path: Path) -> None:
     settings = home_settings(tmp_path / "new")
     async with open_engine(settings):
@@ -35,7 +32,6 @@ async def test_a_new_data_folder_is_closed_to_others(tmp_path: Path) -> None:
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
-@pytest.mark.timeout(60)
 async def test_no_secret_of_the_settings_reaches_a_log_or_a_repr(tmp_path: Path) -> None:
     settings = home_settings(tmp_path, **{k.replace(".", "__"): v for k, v in SECRETS.items()})
     values = secret_values(settings)

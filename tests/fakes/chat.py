@@ -167,7 +167,7 @@ class Room:
 
     async def drain(self) -> None:
         """Let the desk do all there is."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.answer_worker.run(asyncio.Event(), until_idle=True)
 
     async def say(

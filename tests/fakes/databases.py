@@ -27,6 +27,17 @@ def service_url(variable: str) -> str:
     return url
 
 
+REDIS_DATABASES = 16  # as many as a server has unless told otherwise
+
+
+def redis_url() -> str:
+    """A Redis database that only this process of a test run uses, on the server tests were given."""
+    server = make_url(service_url("SCRUBJAY_TEST_REDIS"))
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    number = (int(server.database or 0) + process) % REDIS_DATABASES
+    return server.set(database=str(number)).render_as_string(hide_password=False)
+
+
 class SqliteDatabases:
     """Copies of one migrated file: migrating takes longer than most tests."""
 

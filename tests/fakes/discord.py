@@ -120,7 +120,7 @@ class FakeDiscord:
         """The channel of direct messages with somebody."""
         return str(self.world.dm_of(user_id)["id"])
 
-    async def until(self, condition: Callable[[], object], bound_s: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], object], bound_s: float = 60.0) -> None:
         """Wait for something the bot does."""
         await until(condition, bound_s)
 

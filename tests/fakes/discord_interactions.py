@@ -539,7 +539,7 @@ def text_of(message: Mapping[str, Any]) -> str:
     return "\n".join(filter(None, parts))
 
 
-async def until(condition: Callable[[], object], bound_s: float = 15.0) -> None:
+async def until(condition: Callable[[], object], bound_s: float = 60.0) -> None:
     """Wait for something the bot does."""
     async with asyncio.timeout(bound_s):
         while not condition():  # noqa: ASYNC110 (the fake tells nobody)

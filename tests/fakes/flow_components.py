@@ -113,7 +113,7 @@ class Meet(Component[Desk]):
         context.services.ran.append(self.id)
         context.services.event(self.id).set()
         for name in self.param.waits_for:
-            await asyncio.wait_for(context.services.event(name).wait(), 5)
+            await asyncio.wait_for(context.services.event(name).wait(), 60)
         return {"met": list(self.param.waits_for)}
 
 

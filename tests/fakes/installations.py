@@ -33,7 +33,7 @@ from ingestion.convert.progress import told_to
 from ingestion.host import run_worker
 from ingestion.parsing import Report
 
-BOUND_S = 15.0
+BOUND_S = 60.0
 
 
 class HeldEmbedder(HashingEmbedder):

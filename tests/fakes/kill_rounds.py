@@ -195,7 +195,7 @@ async def finish(home: Path) -> None:
     """Let plain workers run until nothing is left to do."""
     worker = Process("tests.fakes.killable_worker", str(home), "", "0", "", "0")
     status = await worker.wait()
-    await worker.until_alone(within_s=5)
+    await worker.until_alone(within_s=60)
     if status != 0:
         raise AssertionError(f"the last worker ended with {status}")
 
@@ -230,7 +230,7 @@ async def play(
 async def _kill_worker(arguments: Sequence[str]) -> None:
     worker = Process("tests.fakes.killable_worker", *arguments)
     await worker.wait()
-    await worker.until_alone(within_s=5)
+    await worker.until_alone(within_s=60)
 
 
 async def _kill_server(home: Path, arguments: Sequence[str], marker: Path) -> None:
@@ -246,7 +246,7 @@ async def _kill_server(home: Path, arguments: Sequence[str], marker: Path) -> No
             raise TimeoutError("the server neither ended nor finished its work")
         await asyncio.sleep(0.05)
     await server.wait()
-    await server.until_alone(within_s=5)
+    await server.until_alone(within_s=60)
 
 
 async def _is_idle(home: Path) -> bool:

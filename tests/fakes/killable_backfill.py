@@ -23,8 +23,9 @@ from ingestion.sources.reader import Reader
 from ingestion.sources.slack import SlackAccess, SlackReader
 from tests.fakes import discord, slack_web
 
-LEASE_S = 0.5
+LEASE_S = 300.0  # longer than any page takes
 PAUSE_S = 0.05
+AWAY_S = 0.5  # after a platform that is away
 
 
 def reader_of(platform: str, url: str, db: Database) -> Reader:
@@ -46,13 +47,16 @@ async def work(url: str, blobs: Path, platform_url: str, platform: str) -> None:
         readers = {platform: reader_of(platform, platform_url, db)}
         handlers = channel_handlers(db, FolderBlobs(blobs), readers)
         kinds = list(handlers)
+        await claims.take_over_all(db)  # the lease of one that was killed is over
         while await claims.next_due_at(db, kinds) is not None:
             await claims.take_back_lapsed(db)
             for job in await claims.claim(db, "killable", kinds=kinds, lease_s=LEASE_S):
                 try:
                     ended = await handlers[job.kind].run(job)
                 except Unavailable:
-                    continue  # its lease lapses, and it is taken up again
+                    await asyncio.sleep(AWAY_S)
+                    await claims.take_over_all(db)  # its lease is over, and it is taken up again
+                    continue
                 if not ended:
                     async with db.write() as session:
                         await claims.finish(session, job)

@@ -23,7 +23,7 @@ from tests.fakes.installations import open_installation
 from tests.fakes.library import ScriptedModel
 
 WRITTEN = "You can request up to 240 hours of advanced sick leave [1]. Ask for it early [1]. "
-LEASE_S = 2.0
+LEASE_S = 300.0  # longer than any answer takes; a test ends the leases of those it killed
 
 
 class SlowModel(ScriptedModel):

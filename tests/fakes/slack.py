@@ -254,7 +254,7 @@ class FakeSlack:
         await self.sockets[-1].send_json(
             envelope | {"accepts_response_payload": kind != "events_api"}
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 ack = await self.acks.get()
                 if ack.get("envelope_id") == envelope_id:

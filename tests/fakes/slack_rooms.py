@@ -38,7 +38,7 @@ class SlackRoom:
 
     async def drain(self) -> None:
         """Let the desk do all there is."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await self.bot.answer_worker.run(asyncio.Event(), until_idle=True)
         await self.bot.app.aclose()
 
@@ -162,7 +162,7 @@ async def _furnish(room: SlackRoom) -> None:
     await room.notes.drain()
 
 
-async def until(condition: Callable[[], object], bound_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], bound_s: float = 60.0) -> None:
     """Wait for something another task does."""
     async with asyncio.timeout(bound_s):
         while not condition():  # noqa: ASYNC110 (the fake tells nobody)

@@ -724,7 +724,7 @@ async def running(vespa: FakeVespa) -> AsyncIterator[int]:
 
 
 async def _answering(port: int) -> None:
-    async with asyncio.timeout(20), httpx2.AsyncClient(trust_env=False) as client:
+    async with asyncio.timeout(60), httpx2.AsyncClient(trust_env=False) as client:
         while True:
             try:
                 await client.get(f"http://127.0.0.1:{port}/state/v1/health")

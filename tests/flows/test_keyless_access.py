@@ -14,8 +14,6 @@ from cli.serve import build_host, serve
 from engine.runtime import open_engine
 from tests.fakes.homes import home_settings
 
-pytestmark = pytest.mark.timeout(60)
-
 UPGRADE = (
     "Upgrade: websocket",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -33,7 +31,7 @@ async def server(home: Path, **overrides: object) -> AsyncIterator[int]:
         stop = asyncio.Event()
         serving = asyncio.create_task(serve(engine, settings, ready=ready, stop=stop))
         try:
-            address = await asyncio.wait_for(ready, 20)
+            address = await asyncio.wait_for(ready, 60)
             yield int(address.rsplit(":", 1)[1].split("/")[0])
         finally:
             stop.set()
@@ -44,7 +42,7 @@ async def status_of(port: int, request: str) -> int:
     """The status that answers a request written out, with its lines separated by plain breaks."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.replace("\n", "\r\n").encode("latin-1"))
-    line = await asyncio.wait_for(reader.readline(), 10)
+    line = await asyncio.wait_for(reader.readline(), 60)
     writer.close()
     return int(line.split()[1])
 

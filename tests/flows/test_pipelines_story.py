@@ -290,7 +290,6 @@ async def test_every_template_ingests_a_page_and_a_sheet(notes: Installation, na
     assert len(await notes.found("quokka")) == 1
 
 
-@pytest.mark.timeout(60)  # the first call imports the model library
 async def test_an_extractor_asks_a_real_endpoint(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,7 +316,7 @@ async def test_an_extractor_asks_a_real_endpoint(
                 ToolCall({"owner": "HR"}),
                 ToolCall({"items": ["leave", "HR"]}),
             )
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(60):
                 await run_worker(notes.engine, asyncio.Event(), idle_exit_s=0)
             info = await notes.get(added)
     assert info.error == ""

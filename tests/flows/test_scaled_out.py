@@ -12,7 +12,7 @@ from engine.config import load_settings
 from engine.documents.adding import NewDocument
 from engine.runtime import open_engine
 from ingestion.host import run_worker
-from tests.fakes.databases import postgres_databases, service_url
+from tests.fakes.databases import postgres_databases, redis_url
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def test_a_document_is_answered_from_on_postgresql_and_redis(
         tmp_path,
         overrides={
             "database.url": postgres_url,
-            "jobs.broker": service_url("SCRUBJAY_TEST_REDIS"),
+            "jobs.broker": redis_url(),
             "system.secret_key": "a-key-for-tests-with-enough-characters",
             "embedding.model": "hashing",
         },

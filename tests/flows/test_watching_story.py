@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -16,20 +18,35 @@ from tests.flows.test_pipelines_story import chain, use
 TEXT = "# Wombats\n\n" + "Wombats dig long burrows in soft ground. " * 40
 
 
-async def followed(notes: Installation, *ids: str) -> list[DocumentProgress]:
-    """Everything that is said until all have ended."""
+async def followed(
+    notes: Installation, *ids: str, begun: asyncio.Event | None = None
+) -> list[DocumentProgress]:
+    """Everything that is said until all have ended; `begun` is set once something was."""
     said: list[DocumentProgress] = []
     async with asyncio.timeout(BOUND_S):
         async for changed in notes.engine.documents.watch(notes.owner, ids, every_s=0.02):
             said += changed
+            if begun is not None:
+                begun.set()
     return said
+
+
+@asynccontextmanager
+async def following(
+    notes: Installation, *ids: str
+) -> AsyncIterator[asyncio.Task[list[DocumentProgress]]]:
+    """What is said from now on, before anything else happens."""
+    begun = asyncio.Event()
+    task = asyncio.create_task(followed(notes, *ids, begun=begun))
+    async with asyncio.timeout(BOUND_S):
+        await begun.wait()
+    yield task
 
 
 async def test_a_document_is_followed_from_waiting_to_ready(notes: Installation) -> None:
     added = await notes.add(TEXT)
-    following = asyncio.create_task(followed(notes, added.document_id))
-    async with notes.working():
-        said = await following
+    async with following(notes, added.document_id) as task, notes.working():
+        said = await task
     assert said[0].state == "pending"
     assert said[0].message.startswith("'note.md' waits next in line")
     assert (said[-1].state, said[-1].vectors, said[-1].progress) == ("ready", "complete", 1.0)
@@ -90,10 +107,9 @@ async def test_without_ids_all_that_is_in_work_is_followed(notes: Installation) 
     ready = await notes.add(TEXT)
     await notes.drain()
     waiting = [await notes.add(f"# Page {n}\n", f"{n}.md") for n in range(7)]
-    following = asyncio.create_task(followed(notes))
-    async with notes.working():
-        said = await following
-    ended = {item.id for item in said if item.state == "ready"}
+    async with following(notes) as task, notes.working():
+        said = await task
+    ended = {one.id for one in said if one.state == "ready"}
     assert ended == {added.document_id for added in waiting}
     assert ready.document_id not in {item.id for item in said}
     assert await followed(notes) == []

@@ -12,7 +12,7 @@ from dramatiq.errors import QueueNotFound
 from engine.errors import ConfigurationError
 from ingestion.broker import MemoryBroker, build_broker
 from tests.contracts.broker import *  # noqa: F403 (the suite)
-from tests.fakes.databases import service_url
+from tests.fakes.databases import redis_url
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
@@ -20,7 +20,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[dramatiq.Broker]:
     if request.param == "memory":
         opened = build_broker("memory")
     else:
-        opened = build_broker(service_url("SCRUBJAY_TEST_REDIS"))
+        opened = build_broker(redis_url())
         opened.namespace = f"scrubjay-test-{uuid4().hex}"
     yield opened
     opened.close()

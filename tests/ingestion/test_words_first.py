@@ -62,7 +62,7 @@ async def test_quick_vectors_spare_the_words_their_own_way(embed):
 async def test_words_go_ahead_of_slow_vectors(embed, monkeypatch):
     monkeypatch.setattr(module, "WORDS_AFTER_S", 0.0)
     run = Run()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await embed(run, run.published.wait)
     assert run.events == ["words", "vectors"]
 
@@ -89,7 +89,7 @@ async def test_cancelling_ends_the_embedding_too(embed):
             ended.set()
 
     working = asyncio.create_task(embed(run, for_ever))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await begun.wait()
         working.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -33,7 +33,7 @@ from ingestion.worker import Worker, park
 
 KIND = "tiny"
 LEASE_S = 30.0
-BOUND_S = 10
+BOUND_S = 60
 
 
 class Tiny:

@@ -27,8 +27,6 @@ from tests.fakes.homes import home_settings, make_member_token
 from tests.fakes.library import Library, ScriptedModel
 from tests.mcp_server.hosts import free_port
 
-pytestmark = pytest.mark.timeout(90)
-
 ROOT = Path(__file__).parents[2]
 STDIO = ServerEntry(
     command=sys.executable, args=["-m", "tests.fakes.mcp_stranger"], env={"PYTHONPATH": str(ROOT)}

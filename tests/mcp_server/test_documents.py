@@ -18,8 +18,6 @@ from tests.fakes.homes import home_settings, make_member_token
 from tests.mcp_server.conftest import Assistant
 from tests.mcp_server.test_tools import error_of, value_of
 
-pytestmark = pytest.mark.timeout(60)
-
 NOTE = {"knowledge_base": "notes", "title": "Wombats", "text": "A wombat digs *at night*.\n"}
 
 

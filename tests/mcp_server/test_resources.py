@@ -11,8 +11,6 @@ from engine.engine import Engine
 from tests.fakes.homes import make_member_token, make_token
 from tests.mcp_server.conftest import OpenHttp
 
-pytestmark = pytest.mark.timeout(60)
-
 TEMPLATE = ResourceTemplateReference(
     type="ref/resource", uri="kb://{knowledge_base}/documents/{id}"
 )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from benchmarks.tool_choice import Task, Trace, judge, load_tasks, report, run_tasks, scripted
 from engine.engine import Engine
 from mcp_server.tools import build_tools
 from tests.mcp_server.conftest import Assistant
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def test_there_are_sixty_tasks_and_fifteen_that_nothing_answers() -> None:

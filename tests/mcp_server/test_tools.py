@@ -22,8 +22,6 @@ from tests.fakes.chats import START, say, ts
 from tests.fakes.homes import fill, home_settings, make_member_token, make_token
 from tests.mcp_server.conftest import Assistant
 
-pytestmark = pytest.mark.timeout(60)
-
 GOLDEN = Path(__file__).parents[1] / "golden" / "mcp"
 QUESTION = "How many hours of advanced sick leave can I request?"
 

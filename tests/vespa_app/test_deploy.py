@@ -192,7 +192,7 @@ async def test_what_is_not_in_use_in_time_is_an_error(server: ConfigServer) -> N
     server.looks_until_converged = 10**9
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=server.app)) as http:
         with pytest.raises(DeployUnavailable, match=r"not in use yet.*searchnode"):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await build(http, timeout_s=0.05).deploy([ACME])
 
 

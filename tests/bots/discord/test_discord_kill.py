@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from engine.db.tables import Job, Post
+from engine.jobs import claims
 from tests.fakes.discord import FakeDiscord, text_of
 from tests.fakes.discord_rooms import BOB, HELP
-from tests.fakes.killable_bot import LEASE_S
 
 ROOT = Path(__file__).parents[3]
 SICK = "How many hours of advanced sick leave can I request?"
@@ -54,7 +54,7 @@ async def test_killed_at_any_moment_an_answer_is_shown_once_and_whole(room, home
     assert await run_bot(home, discord, call) == -signal.SIGKILL
     if forgets:
         discord.routes._nonces.clear()
-    await asyncio.sleep(LEASE_S + 0.5)  # until its lease is over
+    await claims.take_over_all(room.notes.engine.db)  # its lease is over
     assert await run_bot(home, discord) == 0
     text, details = room.shown()
     assert text["channel_id"] == details["channel_id"] == question["id"]
@@ -63,7 +63,9 @@ async def test_killed_at_any_moment_an_answer_is_shown_once_and_whole(room, home
     assert "docs.example/leave" in text_of(details)
     async with room.notes.engine.db.read() as session:
         assert await session.scalar(select(Post.state)) == "ended"
-        jobs = await session.execute(select(Job.kind, Job.state).where(Job.kind.like("answer:%")))
-        assert [tuple(row) for row in jobs] == [("answer:discord", "done")]
+        answers = await session.execute(
+            select(Job.kind, Job.state).where(Job.kind.like("answer:%"))
+        )
+        assert [tuple(row) for row in answers] == [("answer:discord", "done")]
     assert await run_bot(home, discord) == 0
     assert len(room.shown()) == 2

@@ -27,7 +27,7 @@ async def running(place: SlackRoom):
         yield
     finally:
         stop.set()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await task
 
 

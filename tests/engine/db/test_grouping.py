@@ -61,12 +61,12 @@ async def test_what_comes_meanwhile_is_the_next_group(database):
 
     async def slow(session: AsyncSession) -> str:
         begun.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await go.wait()
         return await putting("a")(session)
 
     first = asyncio.create_task(database.run_grouped(slow))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await begun.wait()
     second = asyncio.create_task(database.run_grouped(putting("b")))
     await asyncio.sleep(0)

@@ -183,11 +183,11 @@ async def test_watching_tells_each_line_of_a_run_once(database, owner, added) ->
         )
     await say("page 1", "parser", 0.5)
     said = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for changed in progress.watch(database, owner, [added[2]], every_s=0.01):
-            for item in changed:
-                said += [entry["message"] for entry in item.entries]
-                assert item.components["parser"] >= 0.5
+            for one in changed:
+                said += [entry["message"] for entry in one.entries]
+                assert one.components["parser"] >= 0.5
             if said == ["page 1"]:
                 await say("page 2", "parser", 1.0)
             elif said == ["page 1", "page 2"]:

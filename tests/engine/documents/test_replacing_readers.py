@@ -19,7 +19,6 @@ from engine.runtime import open_engine
 from ingestion.host import run_worker
 from tests.fakes.homes import home_settings
 
-pytestmark = pytest.mark.timeout(60)
 SECRET = "# Merger\n\nThe merger with the gardeners is signed on Thursday.\n"
 
 

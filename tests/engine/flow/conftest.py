@@ -38,7 +38,7 @@ def run(registry: Registry, desk: Desk) -> Run:
     async def run(dsl: Any, ids: RunIds = IDS, **options: Any) -> RunResult:
         inputs = options.get("input", {})
         graph = dsl if isinstance(dsl, Graph) else parse_flow(dsl, registry, inputs=inputs)
-        return await asyncio.wait_for(run_flow(graph, ids, desk, **options), 10)
+        return await asyncio.wait_for(run_flow(graph, ids, desk, **options), 60)
 
     return run
 

@@ -45,7 +45,7 @@ async def test_the_live_log_can_be_followed_while_the_run_waits(run: Run, desk: 
     log = RingLog()
     running = asyncio.ensure_future(run(flow(m=("Meet", {"waits_for": ["reader"]})), log=log))
 
-    entries, position = await asyncio.wait_for(log.wait(IDS.log_key), 5)
+    entries, position = await asyncio.wait_for(log.wait(IDS.log_key), 60)
     assert [e["message"] for e in entries] == ["start"]
     desk.event("reader").set()
     await running
@@ -137,10 +137,10 @@ async def test_a_write_that_fails_on_the_way_is_made_up_by_the_next() -> None:
     kept = reporter(store)
     kept.start(resumed=False)
     kept.note("c", 0.0, "start")
-    await asyncio.wait_for(store.tried.wait(), 5)
+    await asyncio.wait_for(store.tried.wait(), 60)
     store.failing = None
 
-    await asyncio.wait_for(store.wrote.wait(), 5)
+    await asyncio.wait_for(store.wrote.wait(), 60)
 
     await kept.finish(RunState.DONE, message="done")
     assert [e["message"] for e in store.entries["run1"]] == ["start"]
@@ -155,7 +155,7 @@ async def test_a_run_that_was_taken_over_is_stopped() -> None:
 
     stopped = asyncio.Event()
     token.on_cancel(stopped.set)
-    await asyncio.wait_for(stopped.wait(), 5)
+    await asyncio.wait_for(stopped.wait(), 60)
 
     assert token.reason == "another worker took over"
     await kept.stop()

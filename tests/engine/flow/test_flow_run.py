@@ -336,7 +336,7 @@ async def test_cancelling_ends_in_cancelled_and_runs_nothing_more(run: Run, desk
     token, store, log = CancelToken(), MemoryRunStore(), RingLog()
     dsl = flow("a > stuck > after", a="Note", stuck="Stuck", after="Note")
     running = asyncio.ensure_future(run(dsl, token=token, store=store, log=log))
-    await asyncio.wait_for(desk.event("stuck").wait(), 5)
+    await asyncio.wait_for(desk.event("stuck").wait(), 60)
 
     thread = threading.Thread(target=token.cancel, args=("a newer revision came in",))
     thread.start()
@@ -397,7 +397,7 @@ async def test_a_worker_that_is_stopped_leaves_the_run_running(run: Run, desk: D
     running = asyncio.ensure_future(
         run(flow("p > stuck", p="Precious", stuck="Stuck"), store=store)
     )
-    await asyncio.wait_for(desk.event("stuck").wait(), 5)
+    await asyncio.wait_for(desk.event("stuck").wait(), 60)
 
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -49,7 +49,6 @@ def write_until_killed(root: Path, first: int, acknowledged: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 async def test_what_a_killed_writer_acknowledged_is_kept(tmp_path: Path) -> None:
     next_number = 0
     for acknowledged in (3, 12, 7):

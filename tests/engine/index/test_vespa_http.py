@@ -122,7 +122,7 @@ async def test_a_silent_vespa_is_given_up_in_time() -> None:
         query_timeout_s=0.05,
         feed_timeout_s=0.05,
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(Unavailable, match=r"in time.*vespa\.query_timeout_s"):
             await client.query({"yql": "…"})
         with pytest.raises(Unavailable, match=r"in time.*vespa\.feed_timeout_s"):
@@ -175,7 +175,7 @@ async def test_overload_halves_what_is_under_way_and_success_lets_it_grow() -> N
 
 
 async def test_a_vespa_that_stays_overloaded_is_an_error_in_time() -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(Unavailable, match="HTTP 429"):
             await talking_to(Server(reply(429)), feed_timeout_s=0.05).put("t", "a", {})
 
@@ -183,7 +183,8 @@ async def test_a_vespa_that_stays_overloaded_is_an_error_in_time() -> None:
 async def test_a_full_vespa_holds_all_writes_back_but_not_removals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(vespa_http, "BLOCKED_S", 0.2)
+    now = [100.0]
+    monkeypatch.setattr(VespaHttp, "_now", lambda _: now[0])
     server = Server(reply(507), reply())
     client = talking_to(server)
     with pytest.raises(IndexFull, match="full and takes no more") as caught:
@@ -196,7 +197,7 @@ async def test_a_full_vespa_holds_all_writes_back_but_not_removals(
     assert client.is_blocked
     await client.remove("t", "a")
     assert len(server.requests) == 2
-    await asyncio.sleep(0.25)
+    now[0] += vespa_http.BLOCKED_S
     assert not client.is_blocked
     await client.put("t", "a", {})
 
@@ -289,7 +290,7 @@ async def test_a_cancelled_wait_gives_its_turn_to_the_next() -> None:
     await asyncio.sleep(0)
     second.cancel()
     gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(first, third)
     assert order == ["first", "third"]
     assert throttle.under_way == 0

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import select
 
 from engine.db.session import Database
+from engine.db.tables import Ephemeral
 from engine.errors import ConfigurationError, NotFound, Unavailable
 from engine.index.port import Space
 from engine.limits import SqlLimits
 from engine.operations import placements
 from engine.operations.placements import Policy, SqlPlaces
+from tests.engine.conftest import Clock
 from vespa_app.tenancy import Placement
 
 SPACE, OTHER = Space("minilm", 4), Space("large", 8)
@@ -35,7 +38,7 @@ class Cluster:
 
 
 def build(
-    db: Database, cluster: Cluster, *, policy: Policy = "auto", most: int = 50, wait_s: float = 5
+    db: Database, cluster: Cluster, *, policy: Policy = "auto", most: int = 50, wait_s: float = 60
 ) -> SqlPlaces:
     return SqlPlaces(db, SqlLimits(db), cluster, policy=policy, max_dedicated=most, wait_s=wait_s)
 
@@ -64,7 +67,7 @@ async def test_many_that_come_together_are_deployed_together(database: Database)
         for tenant in ("acme", "bolt", "cobb")
         for space in (SPACE, OTHER)
     ]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(await places.listed()) < 6:  # noqa: ASYNC110 (rows change in the database)
             await asyncio.sleep(0.01)
         cluster.may_go.set()
@@ -116,16 +119,28 @@ async def test_what_can_not_be_placed_is_refused(database: Database) -> None:
 
 
 async def test_the_lock_of_one_that_died_lapses_and_of_one_that_works_does_not(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, fixed_clock: Clock
 ) -> None:
     monkeypatch.setattr(placements, "LOCK_LEASE_S", 0.3)
     cluster = Cluster()
     await SqlLimits(database).acquire(placements.LOCK, "a process that was killed", lease_s=0.3)
+    with pytest.raises(Unavailable, match="Another process deploys"):
+        await build(database, cluster, wait_s=0.5).make("acme", SPACE)
+    fixed_clock.advance(0.3)
     await build(database, cluster).make("acme", SPACE)
+
+    async def locked_until() -> float:
+        async with database.read() as session:
+            query = select(Ephemeral.until).where(Ephemeral.key == f"lock:{placements.LOCK}")
+            return await session.scalar(query) or 0.0
 
     cluster.may_go.clear()
     slow = asyncio.create_task(build(database, cluster).make("bolt", SPACE))
-    await asyncio.sleep(0.9)  # three leases long: renewed, or another would deploy beside it
+    async with asyncio.timeout(60):
+        for _ in range(9):  # three leases long: renewed, or another would deploy beside it
+            while await locked_until() <= fixed_clock.now().timestamp() + 0.2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            fixed_clock.advance(0.1)
     with pytest.raises(Unavailable, match="Another process deploys"):
         await build(database, cluster, wait_s=0.5).make("cobb", SPACE)
     cluster.may_go.set()

@@ -53,7 +53,7 @@ async def test_calls_are_on_disk_without_being_asked_for(engine: Engine) -> None
     owner = await engine.people.owner()
     for _ in range(50):
         engine.operations.note_call(called(owner))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await rows(engine) < 50:  # noqa: ASYNC110 (another task writes them)
             await asyncio.sleep(0.02)
     [newest, *_] = await engine.operations.list_calls(owner)

@@ -251,7 +251,7 @@ async def test_the_log_writes_behind_the_searcher(library):
     log = Log(library.db)
     writing = asyncio.create_task(log.run())
     await library.retriever(query_log=log).search(*library.reader(kb), "sick leave")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             async with library.db.read() as session:
                 if await session.scalar(select(QueryLog.hits)) == 1:

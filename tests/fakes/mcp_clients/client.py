@@ -110,7 +110,7 @@ async def main(mode: str, plan: dict[str, Any]) -> None:
                 read_timeout_seconds=wait,
             )
         )
-        await asyncio.wait_for(enough.wait(), 25)
+        await asyncio.wait_for(enough.wait(), 60)
         slow.cancel()
         outcome: object = (await asyncio.gather(slow, return_exceptions=True))[0]
         say({"progress": reports, "cancelled": isinstance(outcome, asyncio.CancelledError)})
