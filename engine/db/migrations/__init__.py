@@ -1,6 +1,6 @@
 """Bring a database to the tables of this version, and say which version it has.
 
-`scrubjay up` and the tests call `migrate`; every change of `tables.py` has a file in `versions/`,
+`scrubjay up` and the tests call `migrate`; every change of `tables/` has a file in `versions/`,
 written by `python -m engine.db.migrations "Add what"` and then read by a person.
 These functions block: call them in a thread.
 """
