@@ -1,6 +1,6 @@
 """The words of the product as values: who asks, what is found, what is answered.
 
-Everything here is frozen and free of I/O. Rows live in `db/tables.py`, what the index stores in
+Everything here is frozen and free of I/O. Rows live in `db/tables/`, what the index stores in
 `index/port.py`; this module holds what crosses from the engine to the doors.
 """
 

@@ -60,8 +60,12 @@ def faults(url: URL) -> Iterator[None]:
 
 def message(url: URL, advice: str) -> str:
     """The sentence for a person; names the database without its password."""
-    place = url.database if _is_sqlite(url) else f"{url.database} on {url.host or 'localhost'}"
-    return f"The database ({place}) is not available: {advice}."
+    return f"The database ({place(url)}) is not available: {advice}."
+
+
+def place(url: URL) -> str:
+    """Where a database is: its file, or its name and server."""
+    return str(url.database) if _is_sqlite(url) else f"{url.database} on {url.host or 'localhost'}"
 
 
 def _is_sqlite(url: URL) -> bool:

@@ -44,7 +44,13 @@ from sqlalchemy.types import TypeEngine
 
 from engine import clock
 from engine.blobs.store import BlobStore
-from engine.db.migrations import connected, current_revision, migrate, refuse_newer
+from engine.db.migrations import (
+    connected,
+    current_revision,
+    migrate,
+    present_name,
+    refuse_unknown,
+)
 from engine.db.session import parse_url
 from engine.errors import Conflict, InvalidInput, NotFound, Unavailable
 
@@ -118,7 +124,7 @@ async def restore(
     A secret key in the backup goes to `key_file`, which then must not exist unless forced.
     """
     manifest = await to_thread.run_sync(read_manifest, file)
-    refuse_newer(manifest.revision)
+    refuse_unknown(manifest.revision, f"The backup {file}")
     if "secret_key" not in manifest.checksums:
         key_file = None
     if not force:
@@ -227,9 +233,10 @@ def _dump_tables(url: str, folder: Path) -> tuple[str, dict[str, int]]:
 
 def _load_tables(file: Path, url: str, manifest: Manifest) -> None:
     parsed = parse_url(url)
-    if current_revision(url) is None:
+    recorded = current_revision(url)
+    if recorded is None:
         migrate(url, revision=manifest.revision)
-    elif current_revision(url) != manifest.revision:
+    elif present_name(recorded) != present_name(manifest.revision):
         raise Conflict(
             "The database has another version's tables: restore into a new one (another data "
             "folder or an empty database), which is then migrated."

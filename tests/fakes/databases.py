@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from engine.clock import new_id
 from engine.db.migrations import migrate
 
 DIALECTS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
+OLD_DATABASE = Path(__file__).parents[1] / "data" / "revision-0008.sql"
 
 
 def service_url(variable: str) -> str:
@@ -36,6 +38,14 @@ def redis_url() -> str:
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     number = (int(server.database or 0) + process) % REDIS_DATABASES
     return server.set(database=str(number)).render_as_string(hide_password=False)
+
+
+def old_sqlite_database(folder: Path) -> str:
+    """The URL of a database in `folder` as the last version before the one migration left it."""
+    file = folder / "scrubjay.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(OLD_DATABASE.read_text(encoding="utf-8"))
+    return f"sqlite:///{file}"
 
 
 class SqliteDatabases:

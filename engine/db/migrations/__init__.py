@@ -1,6 +1,6 @@
 """Bring a database to the tables of this version, and say which version it has.
 
-`scrubjay up` and the tests call `migrate`; every change of `tables.py` has a file in `versions/`,
+`scrubjay up` and the tests call `migrate`; every change of `tables/` has a file in `versions/`,
 written by `python -m engine.db.migrations "Add what"` and then read by a person.
 These functions block: call them in a thread.
 """
@@ -22,13 +22,20 @@ from sqlalchemy import URL, Connection, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from engine.db.faults import faults
+from engine.db.faults import faults, place
 from engine.db.session import parse_url
 from engine.errors import ConfigurationError
 
 LOCK_KEY = 0x5C2B_0001  # of PostgreSQL's advisory lock: any number that is ours
 LOCK_TIMEOUT_S = 60  # how long a second process waits for the first one to migrate
 WAL_PAUSE_S = 0.01
+
+# Seven migrations of before the first release are now one, which makes the same tables. A database
+# at the last of them therefore needs a new revision name and no other change: `migrate` backs it up
+# as before any change and writes the name. One at an earlier revision would need what is gone.
+# No later migration may have any of these names.
+RENAMED = {"0008_worker_figures": "0001_tables"}
+TOO_OLD = {"0001", "0002_mcp", "0003_flows", "0005_reembed", "0006_bots", "0007_history"}
 
 
 def migrate(
@@ -41,18 +48,24 @@ def migrate(
     Two processes may call this at once; the second waits, and finds nothing to do.
     """
     parsed = parse_url(url)
+    if revision is not None:
+        refuse_unknown(revision, f"The data for {place(parsed)}")
+    target = head_revision() if revision is None else present_name(revision)
     if parsed.get_backend_name() == "sqlite":
         _create_file(Path(parsed.database or ""))
     with _locked(parsed) as connection:
-        current = _current(connection)
-        if current == (revision or head_revision()):
+        recorded = _current(connection)
+        if recorded == target:
             return False
-        refuse_newer(current)
-        refuse_newer(revision)
+        if recorded is not None:
+            refuse_unknown(recorded, f"The database ({place(parsed)})")
         if before is not None and inspect(connection).get_table_names():
             before()
-        command.upgrade(config(connection), revision or "head")
-        _check_references(connection)
+        if recorded in RENAMED:
+            _rename_revision(connection, recorded)
+        if _current(connection) != target:
+            command.upgrade(config(connection), target)
+            _check_references(connection)
     return True
 
 
@@ -85,14 +98,35 @@ def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def refuse_newer(revision: str | None) -> None:
-    """Raise `ConfigurationError` on a revision that this version does not know."""
-    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
-    if revision is not None and revision not in known:
+def present_name(revision: str) -> str:
+    """What this version calls a revision that a database or a backup recorded."""
+    return RENAMED.get(revision, revision)
+
+
+def refuse_unknown(revision: str, owner: str) -> None:
+    """Raise `ConfigurationError` unless `revision`, which `owner` recorded, can be migrated."""
+    if revision in TOO_OLD:
+        (oldest,) = RENAMED
         raise ConfigurationError(
-            f"The data was made by a newer Scrubjay (revision {revision}); install that version, "
-            "or restore a backup made by this one."
+            f"{owner} is at revision {revision}, and this version of Scrubjay can only migrate "
+            f"{oldest} and later. Install the version whose last revision is {oldest}, start it "
+            "once with this data, then install this version again; or restore a backup made at "
+            f"{oldest} or later."
         )
+    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    if present_name(revision) not in known:
+        raise ConfigurationError(
+            f"{owner} is at revision {revision}, which this version of Scrubjay doesn't know: it "
+            "was made by a newer Scrubjay. Install that version, or restore a backup made by this "
+            "one."
+        )
+
+
+def _rename_revision(connection: Connection, recorded: str) -> None:
+    # In SQL, as Alembic's own `stamp` looks for the script of the revision it starts from.
+    connection.execute(
+        text("UPDATE alembic_version SET version_num = :name"), {"name": present_name(recorded)}
+    )
 
 
 def _create_file(file: Path) -> None:

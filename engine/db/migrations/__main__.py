@@ -1,4 +1,4 @@
-"""Write the migration that takes the newest revision to `tables.py`, for a person to read."""
+"""Write the migration that takes the newest revision to `tables/`, for a person to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Alembic runs: the connection comes from the caller, the tables from `tables.py`."""
+"""What Alembic runs: the connection comes from the caller, the tables from `tables/`."""
 
 from __future__ import annotations
 

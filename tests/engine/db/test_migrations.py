@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+import json
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import MetaData, NullPool, create_engine, insert, inspect, select, text
 
+from engine.clock import now
 from engine.db import current, migrations
-from engine.db.session import parse_url
-from engine.db.tables import Base
+from engine.db.session import open_database, parse_url
+from engine.db.tables import Base, Tenant
 from engine.errors import ConfigurationError, Unavailable
+from engine.runtime import open_engine
+from tests.fakes.databases import old_sqlite_database
+from tests.fakes.homes import home_settings
+
+OLD_HEAD = "0008_worker_figures"
 
 
 def connect(url: str):
@@ -19,6 +28,60 @@ def connect(url: str):
     if parsed.get_backend_name() == "sqlite":
         parsed = parsed.set(drivername="sqlite")
     return create_engine(parsed, poolclass=NullPool)
+
+
+def record(url: str, revision: str) -> None:
+    with connect(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": revision})
+
+
+def revision_of(url: str) -> str:
+    """Read without the write lock, which whoever migrates holds."""
+    with connect(url).connect() as connection:
+        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+
+
+@contextmanager
+def recorded(url: str, revision: str) -> Iterator[None]:
+    """As if a database had this revision, for as long as it is looked at."""
+    record(url, revision)
+    try:
+        yield
+    finally:
+        record(url, migrations.head_revision())
+
+
+def rows(url: str) -> dict[str, list]:
+    """What each table holds, as the driver returns it."""
+    with connect(url).connect() as connection:
+        found = MetaData()
+        found.reflect(connection)
+        return {
+            name: connection.exec_driver_sql(f'SELECT * FROM "{name}" ORDER BY 1, 2').all()
+            for name in found.tables
+            if name != "alembic_version"
+        }
+
+
+def schema(url: str) -> dict[str, dict]:
+    """Tables as the database describes them: columns in order, the rest sorted."""
+    with connect(url).connect() as connection:
+        seen = inspect(connection)
+        return {
+            table: {
+                "columns": [described(column) for column in seen.get_columns(table)],
+                "key": described(seen.get_pk_constraint(table)),
+                "references": sorted(map(described, seen.get_foreign_keys(table))),
+                "unique": sorted(map(described, seen.get_unique_constraints(table))),
+                "checks": sorted(map(described, seen.get_check_constraints(table))),
+                "indexes": sorted(map(described, seen.get_indexes(table))),
+            }
+            for table in seen.get_table_names()
+        }
+
+
+def described(item: object) -> str:
+    return json.dumps(item, default=str, sort_keys=True)
 
 
 def test_the_migrations_lead_to_the_tables(database_url):
@@ -86,13 +149,97 @@ def test_processes_that_start_together_migrate_once(tmp_path):
     assert sorted(results) == [False, False, False, True]
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path):
-    url = f"sqlite:///{tmp_path / 'a.db'}"
-    migrations.migrate(url)
-    with connect(url).begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match="newer Scrubjay"):
-        migrations.migrate(url)
+def test_a_database_of_before_the_one_migration_keeps_every_row_and_equals_a_new_one(tmp_path):
+    url, new = old_sqlite_database(tmp_path), f"sqlite:///{tmp_path / 'new.db'}"
+    before, ran = rows(url), []
+    assert sum(map(bool, before.values())) >= 30
+    assert not current.is_current(url)
+
+    assert migrations.migrate(url, before=lambda: ran.append(revision_of(url)))
+    assert ran == [OLD_HEAD]
+    assert migrations.current_revision(url) == migrations.head_revision()
+    assert current.is_current(url)
+    assert rows(url) == before
+    assert not migrations.migrate(url)
+
+    migrations.migrate(new)
+    assert schema(url) == schema(new)
+
+
+async def test_an_installation_of_before_the_one_migration_opens_and_leaves_a_copy(tmp_path):
+    url = old_sqlite_database(tmp_path)
+    async with open_engine(home_settings(tmp_path)):
+        pass
+    (copy,) = tmp_path.glob("scrubjay-before-migration-*.db")
+    assert migrations.current_revision(f"sqlite:///{copy}") == OLD_HEAD
+    async with open_database(url) as database, database.read() as session:
+        found = {
+            table.name: (await session.execute(select(table))).all()
+            for table in Base.metadata.sorted_tables
+        }
+    (tenant,) = (row for row in found["tenant"] if row.key == "acme")
+    (chunk,) = found["chunk"]
+    assert (tenant.name, tenant.settings) == ("Acme Café", {"answers": {"language": "de"}})
+    assert chunk.text == "Parents get 16 weeks of leave \N{EN DASH} fully paid.\n"
+    assert found["worker"][0].figures == {"done": 3}
+
+
+def test_the_last_revision_before_the_one_migration_is_renamed(database_url):
+    tenant = {"id": "acme", "key": "acme", "name": "Acme", "settings": {}, "created_at": now()}
+    with connect(database_url).begin() as connection:
+        connection.execute(insert(Tenant.__table__).values(tenant))
+    before, shape, ran = rows(database_url), schema(database_url), []
+    with recorded(database_url, OLD_HEAD):
+        assert migrations.migrate(database_url, before=lambda: ran.append("backup"))
+        assert migrations.current_revision(database_url) == migrations.head_revision()
+    assert ran == ["backup"]
+    assert (rows(database_url), schema(database_url)) == (before, shape)
+
+
+@pytest.mark.parametrize("revision", sorted(migrations.TOO_OLD))
+def test_a_database_of_an_older_version_is_refused(database_url, revision):
+    with (
+        recorded(database_url, revision),
+        pytest.raises(ConfigurationError) as raised,
+    ):
+        migrations.migrate(database_url, before=pytest.fail)
+    said = str(raised.value)
+    assert said.startswith(f"The database ({place_of(database_url)}) is at revision {revision}, ")
+    assert f"Install the version whose last revision is {OLD_HEAD}, start it once" in said
+    assert f"restore a backup made at {OLD_HEAD} or later." in said
+
+
+def test_a_database_of_a_newer_version_is_refused(database_url):
+    with (
+        recorded(database_url, "9999"),
+        pytest.raises(ConfigurationError, match="newer Scrubjay") as raised,
+    ):
+        migrations.migrate(database_url, before=pytest.fail)
+    said = str(raised.value)
+    assert said.startswith(f"The database ({place_of(database_url)}) is at revision 9999, ")
+    assert "Install that version, or restore a backup" in said
+
+
+def test_what_is_refused_stays_as_it_is(tmp_path):
+    url = old_sqlite_database(tmp_path)
+    for revision in ("0007_history", "9999"):
+        record(url, revision)
+        before = rows(url)
+        with pytest.raises(ConfigurationError):
+            migrations.migrate(url)
+        assert (migrations.current_revision(url), rows(url)) == (revision, before)
+
+
+def test_no_migration_has_a_name_of_those_that_are_gone():
+    scripts = migrations.ScriptDirectory.from_config(migrations.config())
+    names = {script.revision for script in scripts.walk_revisions()}
+    assert set(migrations.RENAMED.values()) <= names
+    assert names & (migrations.TOO_OLD | set(migrations.RENAMED)) == set()
+
+
+def place_of(url: str) -> str:
+    parsed = parse_url(url)
+    return f"{parsed.database} on {parsed.host}" if parsed.host else parsed.database
 
 
 def test_an_unreachable_server_says_so():

@@ -4,8 +4,10 @@ import asyncio
 import gzip
 import io
 import os
+import sqlite3
 import stat
 import tarfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from engine.blobs.store import FolderBlobs
 from engine.db.migrations import current_revision, head_revision
 from engine.db.session import Database, open_database
 from engine.db.tables import Base, Embedding, Event, Setting, Tenant, Worker
-from engine.errors import Conflict, InvalidInput, NotFound
+from engine.errors import ConfigurationError, Conflict, InvalidInput, NotFound
 from engine.jobs.claims import beat
 from engine.operations.backup import backup, read_manifest, restore
+from tests.fakes.databases import old_sqlite_database
 
 AT = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 
@@ -118,6 +121,37 @@ async def test_data_is_only_replaced_by_force(filled, database_url, blobs, tmp_p
         session.add(Setting(key="later", value={}))
     await restore(tmp_path / "b", database_url, blobs, force=True)
     assert {**await rows(database_url), "worker": []} == {**before, "worker": []}
+
+
+async def test_a_backup_of_before_the_one_migration_restores(blobs, tmp_path):
+    old = old_sqlite_database(tmp_path)
+    manifest = await backup(old, blobs, tmp_path / "b")
+    assert manifest.revision == "0008_worker_figures"
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    await restore(tmp_path / "b", url, blobs)
+    assert current_revision(url) == head_revision()
+    assert await rows(url) == {**await rows(old), "worker": []}
+    async with open_database(url) as database, database.write() as session:
+        session.add(Setting(key="later", value={}))
+    await restore(tmp_path / "b", url, blobs, force=True)  # its tables are the same
+    assert await rows(url) == {**await rows(old), "worker": []}
+
+
+@pytest.mark.parametrize(
+    ("revision", "advice"),
+    [("0003_flows", "restore a backup made at 0008_worker_figures"), ("9999", "newer Scrubjay")],
+)
+async def test_a_backup_that_cannot_be_migrated_is_refused(blobs, tmp_path, revision, advice):
+    old = old_sqlite_database(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "scrubjay.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.commit()
+    file, new = tmp_path / "b", tmp_path / "new.db"
+    await backup(old, blobs, file)
+    with pytest.raises(ConfigurationError, match=advice) as raised:
+        await restore(file, f"sqlite:///{new}", blobs)
+    assert str(raised.value).startswith(f"The backup {file} is at revision {revision}, ")
+    assert not new.exists()
 
 
 async def test_the_secret_key_is_left_out_unless_asked_for(filled, database_url, blobs, tmp_path):

@@ -1,0 +1,103 @@
+"""The tables. SQL is the truth: about what is visible, what is queued and what happened.
+
+One module for each room of `engine/`. Import tables from this package and not from its modules,
+so that the metadata is complete. Foreign keys name tables as text: the modules import only `base`.
+Ids are UUIDv7 text, times aware UTC, relationships `lazy="raise"`. Every table but `user`,
+`worker`, `setting` and `ephemeral` names its tenant. Every change goes through Alembic
+(`migrations/`).
+Column comments here say only what the name can't.
+"""
+
+from __future__ import annotations
+
+from engine.db.tables.access import Acl, AclToken, KbGrant
+from engine.db.tables.answers import Conversation, Feedback, Turn
+from engine.db.tables.base import Base, Id, Json, UtcDateTime, id_column, tenant_column
+from engine.db.tables.chats import (
+    Channel,
+    ChannelMember,
+    Installation,
+    Message,
+    MessageSpan,
+    Post,
+    Thread,
+    Workspace,
+)
+from engine.db.tables.documents import (
+    Chunk,
+    ComponentOutput,
+    Document,
+    KnowledgeBase,
+    Live,
+    Revision,
+    RevisionText,
+)
+from engine.db.tables.events import Event
+from engine.db.tables.flow import Flow, Run, RunEvent, RunNode
+from engine.db.tables.jobs import Job, Worker
+from engine.db.tables.limits import Ephemeral
+from engine.db.tables.models import Embedding
+from engine.db.tables.operations import AuditEvent, IndexPlacement, Setting, ToolCall
+from engine.db.tables.people import (
+    ApiToken,
+    Identity,
+    Membership,
+    Tenant,
+    User,
+    UserGroup,
+    UserGroupMember,
+)
+from engine.db.tables.search import QueryLog
+from engine.db.tables.sources import Source
+
+__all__ = [
+    "Acl",
+    "AclToken",
+    "ApiToken",
+    "AuditEvent",
+    "Base",
+    "Channel",
+    "ChannelMember",
+    "Chunk",
+    "ComponentOutput",
+    "Conversation",
+    "Document",
+    "Embedding",
+    "Ephemeral",
+    "Event",
+    "Feedback",
+    "Flow",
+    "Id",
+    "Identity",
+    "IndexPlacement",
+    "Installation",
+    "Job",
+    "Json",
+    "KbGrant",
+    "KnowledgeBase",
+    "Live",
+    "Membership",
+    "Message",
+    "MessageSpan",
+    "Post",
+    "QueryLog",
+    "Revision",
+    "RevisionText",
+    "Run",
+    "RunEvent",
+    "RunNode",
+    "Setting",
+    "Source",
+    "Tenant",
+    "Thread",
+    "ToolCall",
+    "Turn",
+    "User",
+    "UserGroup",
+    "UserGroupMember",
+    "UtcDateTime",
+    "Worker",
+    "Workspace",
+    "id_column",
+    "tenant_column",
+]

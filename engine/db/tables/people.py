@@ -1,0 +1,109 @@
+"""Tenants and people: roles, groups, platform accounts and API tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.clock import now
+from engine.db.tables.base import Base, id_column, tenant_column
+
+
+class Tenant(Base):
+    """One organisation: the isolation boundary."""
+
+    __tablename__ = "tenant"
+    id: Mapped[str] = id_column()
+    key: Mapped[str] = mapped_column(String(40), unique=True)  # immutable, [a-z0-9_]{1,40}
+    name: Mapped[str] = mapped_column(String(200))
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    deleted_at: Mapped[datetime | None]
+
+
+class User(Base):
+    """A person; belongs to tenants by membership."""
+
+    __tablename__ = "user"
+    id: Mapped[str] = id_column()
+    email: Mapped[str | None] = mapped_column(String(320), unique=True)  # lower case
+    name: Mapped[str] = mapped_column(String(200))
+    password_hash: Mapped[str | None] = mapped_column(String(200))
+    active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Membership(Base):
+    __tablename__ = "membership"
+    tenant_id: Mapped[str] = mapped_column(
+        ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("user.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    role: Mapped[str] = mapped_column(String(20))  # domain.Role
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class UserGroup(Base):
+    """A named set of users of a tenant; its token is `g:<id>`."""
+
+    __tablename__ = "user_group"
+    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    name: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class UserGroupMember(Base):
+    __tablename__ = "user_group_member"
+    group_id: Mapped[str] = mapped_column(
+        ForeignKey("user_group.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("user.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    tenant_id: Mapped[str] = tenant_column()
+
+
+class Identity(Base):
+    """A platform account or OIDC subject; `user_id` is set once it is linked."""
+
+    __tablename__ = "identity"
+    __table_args__ = (UniqueConstraint("tenant_id", "provider", "subject"),)
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    user_id: Mapped[str | None] = mapped_column(
+        ForeignKey("user.id", ondelete="SET NULL"), index=True
+    )
+    workspace_id: Mapped[str | None] = mapped_column(
+        ForeignKey("workspace.id", ondelete="CASCADE"), index=True
+    )
+    provider: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(200), default="")
+    is_full_member: Mapped[bool] = mapped_column(default=False)  # of the workspace; not a guest
+    platform_role: Mapped[str] = mapped_column(String(20), default="")  # "admin" there, or ""
+    seen_at: Mapped[datetime | None]  # when the platform last told of this account
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ApiToken(Base):
+    """A credential: only its SHA-256 is kept. Never more than its creator's scopes."""
+
+    __tablename__ = "api_token"
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    prefix: Mapped[str] = mapped_column(String(16))  # the first characters, to tell tokens apart
+    scopes: Mapped[list[str]]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
