@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.corpora import DATA, beir_texts, open_installation
 from engine.access import gate
-from engine.access.search_scope import SearchFilters
+from engine.access.index_filter import SearchFilters
 from engine.answers.extraction import judge
 from engine.search.confidence import evidence_features
 from engine.search.query import read_question

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.config import Settings
     from engine.domain import Principal
     from engine.engine import Engine
-    from engine.search.evaluation import Beir, Metrics
+    from engine.search.evaluation import Beir, RetrievalMetrics
 
 MODES: Sequence[Literal["keyword", "semantic", "hybrid"]] = ("keyword", "semantic", "hybrid")
 DEPTH = 100  # hits asked for: what recall@100 needs
@@ -96,7 +96,7 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
     return load_settings(home, file, inside)
 
 
-async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
+async def measure(engine: Engine, beir: Beir) -> dict[str, RetrievalMetrics]:
     """Metrics of each mode over a collection, loaded into a new knowledge base."""
     from cli import output
     from engine.search.evaluation import evaluate as metrics_of
@@ -104,7 +104,7 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, Metrics]:
     kb = await engine.knowledge_bases.create(await engine.people.owner(), "eval")
     principal = await engine.people.owner()  # anew: the knowledge base was granted just now
     ids = await _load(engine, principal, kb.id, beir)
-    found: dict[str, Metrics] = {}
+    found: dict[str, RetrievalMetrics] = {}
     with output.Bar("searching", len(beir.queries) * len(MODES)) as bar:
         done = 0
         for mode in MODES:

@@ -12,7 +12,7 @@ from cli.context import DONE, INCOMPLETE, Json, Yes, invocation_of, opened, run
 
 if TYPE_CHECKING:
     from engine.config import Settings
-    from engine.operations.backup import Manifest
+    from engine.operations.backup import BackupManifest
     from engine.operations.status import KbStatus, Status
 
 
@@ -188,7 +188,7 @@ def _key_file(settings: Settings) -> Path:
     return settings.home / "secret.key"
 
 
-def _told(manifest: Manifest) -> dict[str, object]:
+def _told(manifest: BackupManifest) -> dict[str, object]:
     return {
         "created_at": manifest.created_at,
         "revision": manifest.revision,

@@ -1,9 +1,9 @@
-"""Who may see what: the one gate, for SQL and for the index.
+"""Who may see what: the one gate.
 
 A document carries an ACL, a principal holds tokens, an audience holds the tokens all its people
-share. Whoever reads documents, chunks or live rows for someone builds the statement here, and
-every filter of the index is built here; a lint and property tests hold both. What is absent and
-what is forbidden look the same: `NotFound`.
+share. Code that reads documents, chunks or live rows for someone builds the statement here, and
+every filter of the index in `index_filter.py`; a lint and property tests hold both. What is absent
+and what is forbidden look the same: `NotFound`.
 
 A document is visible to a set of tokens when all of these hold:
 
@@ -11,8 +11,8 @@ A document is visible to a set of tokens when all of these hold:
 - one token of its ACL is held, and every token of its `acl_all`;
 - everything it was derived from is visible too, and answering.
 
-It answers on a branch when, besides, it has a live revision there. `engine.acl` holds the tokens,
-`engine.principals` who holds them; both are handed on from here.
+It answers on a branch when, besides, it has a live revision there. `acl.py` defines the tokens,
+`principals.py` who holds them; both are exported from here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     ColumnElement,
-    CompoundSelect,
     Select,
     String,
     and_,
@@ -37,14 +36,9 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    true,
-    union,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute, aliased
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.orm import aliased
 
 from engine.access.acl import (
     TENANT,
@@ -67,6 +61,7 @@ from engine.access.principals import (
     principal_of_user,
     usable_tokens,
 )
+from engine.db.json_arrays import array_value, items_of, json_items, text_value, unindexed
 from engine.db.tables import (
     Acl,
     AclToken,
@@ -80,7 +75,6 @@ from engine.db.tables import (
 )
 from engine.domain import MAIN, Audience, Principal, Role, Scope
 from engine.errors import Forbidden, NotFound
-from engine.index.port import Filter
 
 __all__ = [
     "FRESH",
@@ -103,7 +97,6 @@ __all__ = [
     "get_writable_document",
     "get_writable_kb",
     "group_token",
-    "index_filter",
     "intern_acl",
     "join_live",
     "kb_token",
@@ -176,26 +169,9 @@ async def audit(
 # The gate in SQL
 
 
-class json_items(GenericFunction[Any]):  # noqa: N801 (SQLAlchemy's way to name functions)
-    """The texts of a JSON array, one a row, in column `value`."""
-
-    name = "json_items"
-    inherit_cache = True
-
-
-@compiles(json_items, "sqlite")
-def _json_items_sqlite(element: json_items, compiler: SQLCompiler, **kw: object) -> str:
-    return f"json_each({compiler.process(element.clause_expr.element, **kw)})"
-
-
-@compiles(json_items, "postgresql")
-def _json_items_postgresql(element: json_items, compiler: SQLCompiler, **kw: object) -> str:
-    return f"jsonb_array_elements_text({compiler.process(element.clause_expr.element, **kw)})"
-
-
 def visible_document(tenant_id: str, tokens: Collection[str]) -> ColumnElement[bool]:
     """True for a `Document` that these tokens may see, whether or not it answers yet."""
-    return _visible(_text(tenant_id), _array(tokens))
+    return _visible(text_value(tenant_id), array_value(tokens))
 
 
 def _visible(tenant_id: BindParameter[str], tokens: BindParameter[Any]) -> ColumnElement[bool]:
@@ -221,15 +197,15 @@ def answering(
     tenant_id: str, tokens: Collection[str], *, branch: str = MAIN
 ) -> tuple[ColumnElement[bool], ...]:
     """The `where` of a statement over `Live` joined with `Document`: visible, and live there."""
-    return _answering(_text(tenant_id), _array(tokens), _text(branch))
+    return _answering(text_value(tenant_id), array_value(tokens), text_value(branch))
 
 
 def _answering(
     tenant_id: BindParameter[str], tokens: BindParameter[Any], branch: BindParameter[str]
 ) -> tuple[ColumnElement[bool], ...]:
     return (
-        _unindexed(Live.tenant_id) == tenant_id,
-        _unindexed(Live.branch) == branch,
+        unindexed(Live.tenant_id) == tenant_id,
+        unindexed(Live.branch) == branch,
         _visible(tenant_id, tokens),
     )
 
@@ -442,86 +418,7 @@ async def get_writable_document(
     return document
 
 
-# The gate in the index
-
-
-async def index_filter(
-    session: AsyncSession,
-    principal: Principal,
-    audience: Audience,
-    *,
-    kb_ids: Collection[str] | None = None,
-    branch: str = MAIN,
-    document_ids: Collection[str] | None = None,
-    languages: Collection[str] | None = None,
-    sources: Collection[str] | None = None,
-    tags: Collection[str] | None = None,
-    updated_from: datetime | None = None,
-    updated_before: datetime | None = None,
-    include_hidden: bool = False,
-) -> Filter:
-    """What a search may find for this principal before this audience; `kb_ids` None = every KB.
-
-    The tokens are cut to those that some document of the KBs searched asks for (a person may hold
-    thousands), the KBs to those that stand in the tenant.
-    """
-    standing = select(KnowledgeBase.id).where(
-        KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
-    )
-    if kb_ids is not None:
-        standing = standing.where(KnowledgeBase.id.in_(select(_items(_array(kb_ids)))))
-    searched = frozenset(await session.scalars(standing))
-    occurring = await session.scalars(
-        _OCCURRING,
-        {
-            "tenant_id": principal.tenant_id,
-            "kb_ids": sorted(searched),
-            "tokens": sorted(usable_tokens(principal, audience)),
-        },
-    )
-    return Filter(
-        tokens=frozenset(occurring),
-        kb_ids=searched,
-        branch=branch,
-        document_ids=_frozen(document_ids),
-        languages=_frozen(languages),
-        sources=_frozen(sources),
-        tags=_frozen(tags),
-        updated_from=updated_from,
-        updated_before=updated_before,
-        include_hidden=include_hidden,
-    )
-
-
-def _frozen(values: Collection[str] | None) -> frozenset[str] | None:
-    return None if values is None else frozenset(values)
-
-
 # Conditions
-
-
-def _text(value: str) -> BindParameter[str]:
-    return bindparam(None, value, type_=String)
-
-
-def _array(values: Collection[str]) -> BindParameter[Any]:
-    """The values as one parameter, however many they are."""
-    return bindparam(None, sorted(values), type_=Json)
-
-
-def _items(array: BindParameter[Any]) -> ColumnElement[str]:
-    """The values of such a parameter as rows."""
-    return json_items(array).table_valued("value").c.value
-
-
-def _unindexed(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
-    """The column as an expression no index serves, for conditions that hold for nearly every row.
-
-    Without statistics SQLite takes any indexed equality for a rare one: it would walk all rows of
-    the tenant, or of a document's ACL seek each of a thousand held tokens, where the join starts
-    from a few ids.
-    """
-    return column.concat("")
 
 
 def _meets(
@@ -530,26 +427,26 @@ def _meets(
     """The document and its KB stand, one token of its ACL is held and all of its `acl_all`."""
     needed = json_items(document.acl_all).table_valued("value")
     return and_(
-        _unindexed(document.tenant_id) == tenant_id,
+        unindexed(document.tenant_id) == tenant_id,
         document.deleted_at.is_(None),
         exists()
         .where(
             KnowledgeBase.id == document.kb_id,
-            _unindexed(KnowledgeBase.tenant_id) == tenant_id,
+            unindexed(KnowledgeBase.tenant_id) == tenant_id,
             KnowledgeBase.deleted_at.is_(None),
         )
         .correlate(document),
         exists()
         .where(
             AclToken.acl_id == document.acl_id,
-            _unindexed(AclToken.tenant_id) == tenant_id,
-            _unindexed(AclToken.token).in_(select(_items(tokens))),
+            unindexed(AclToken.tenant_id) == tenant_id,
+            unindexed(AclToken.token).in_(select(items_of(tokens))),
         )
         .correlate(document),
         not_(
             exists()
             .select_from(needed)
-            .where(needed.c.value.not_in(select(_items(tokens))))
+            .where(needed.c.value.not_in(select(items_of(tokens))))
             .correlate(document)
         ),
     )
@@ -564,7 +461,7 @@ def _readable_kb(
             Document.kb_id == KnowledgeBase.id,
             Document.acl_id.in_(
                 select(AclToken.acl_id).where(
-                    AclToken.tenant_id == tenant_id, AclToken.token.in_(select(_items(tokens)))
+                    AclToken.tenant_id == tenant_id, AclToken.token.in_(select(items_of(tokens)))
                 )
             ),
             _visible(tenant_id, tokens),
@@ -574,45 +471,13 @@ def _readable_kb(
     return and_(
         KnowledgeBase.tenant_id == tenant_id,
         KnowledgeBase.deleted_at.is_(None),
-        KnowledgeBase.id.in_(select(_items(granted))) | document,
+        KnowledgeBase.id.in_(select(items_of(granted))) | document,
     )
 
 
 def _readable_values(tenant_id: str, tokens: Collection[str]) -> dict[str, Any]:
     granted = sorted(token[3:] for token in tokens if token.startswith("kb:"))
     return {"tenant_id": tenant_id, "tokens": sorted(tokens), "granted": granted}
-
-
-def _occurring() -> CompoundSelect[str]:
-    """The held tokens that documents of these KBs ask for, in their ACL or their `acl_all`."""
-    held = select(_items(bindparam("tokens", type_=Json)))
-    searched = select(_items(bindparam("kb_ids", type_=Json)))
-    each = json_items(bindparam("tokens", type_=Json)).table_valued("value")
-    # Token by token, so that one held by thousands of documents is done with at the first.
-    listed = select(each.c.value).where(
-        exists()
-        .where(
-            AclToken.tenant_id == bindparam("tenant_id", type_=String),
-            AclToken.token == each.c.value,
-            Document.acl_id == AclToken.acl_id,
-            _unindexed(Document.kb_id).in_(searched),
-            Document.deleted_at.is_(None),
-        )
-        .correlate(each)
-    )
-    needed = json_items(Document.acl_all).table_valued("value")
-    required = (
-        select(needed.c.value)
-        # Document first: the function reads its column, which PostgreSQL takes in that order only.
-        .select_from(Document)
-        .join(needed, true())
-        .where(
-            Document.kb_id.in_(searched),
-            text("document.acl_all <> '[]'"),  # in the words of the index that serves it
-            needed.c.value.in_(held),
-        )
-    )
-    return union(listed, required)
 
 
 # Built once: composing them takes longer than the database takes to run them.
@@ -623,7 +488,6 @@ _READABLE = select(KnowledgeBase).where(
         bindparam("granted", type_=Json),
     )
 )
-_OCCURRING = _occurring()
 _READABLE_KBS = _READABLE.order_by(KnowledgeBase.name)
 _READABLE_KB = _READABLE.where(KnowledgeBase.id == bindparam("kb_id", type_=String))
 _JOIN = (
@@ -641,7 +505,7 @@ _JOIN = (
     .join(Live, Live.document_id == Document.id)
     .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
     .where(
-        Live.revision_id.in_(select(_items(bindparam("revision_ids", type_=Json)))),
+        Live.revision_id.in_(select(items_of(bindparam("revision_ids", type_=Json)))),
         or_(Document.hidden.is_(False), bindparam("include_hidden", type_=Boolean)),
         *_answering(
             bindparam("tenant_id", type_=String),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal, cast
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access.gate import counters_tell, index_filter, readable_kbs, usable_tokens
+from engine.access.gate import counters_tell, readable_kbs, usable_tokens
+from engine.access.index_filter import SearchFilters, index_filter
 from engine.db.tables import Source
 from engine.domain import Audience, Principal
 from engine.errors import NotFound
@@ -40,19 +40,6 @@ class SearchDefaults:
     confidence_threshold: float = 0.0
     rerank_candidates: int = 30
     rerank_timeout_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFilters:
-    """What the caller wants left out besides what may not be seen; None means no restriction."""
-
-    document_ids: Collection[str] | None = None
-    languages: Collection[str] | None = None
-    sources: Collection[str] | None = None
-    tags: Collection[str] | None = None
-    updated_from: datetime | None = None
-    updated_before: datetime | None = None
-    include_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +96,7 @@ class Kb:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SearchScope:
     """Who searches what: the knowledge bases by id, and the filter every search carries."""
 
     kbs: Mapping[str, Kb]
@@ -131,14 +118,14 @@ class Scope:
         return [kb.name for kb in self.kbs.values()]
 
 
-async def load_scope(
+async def load_search_scope(
     session: AsyncSession,
     principal: Principal,
     audience: Audience,
     kb_ids: Collection[str] | None,
     filters: SearchFilters,
     branch: str,
-) -> Scope:
+) -> SearchScope:
     """The knowledge bases a search covers and the filter it carries; `NotFound` for one it may not."""
     readable = {kb.id: kb for kb in await readable_kbs(session, principal, audience)}
     for kb_id in kb_ids or ():
@@ -151,13 +138,7 @@ async def load_scope(
         audience,
         kb_ids=list(chosen),
         branch=branch,
-        document_ids=filters.document_ids,
-        languages=filters.languages,
-        sources=filters.sources,
-        tags=filters.tags,
-        updated_from=filters.updated_from,
-        updated_before=filters.updated_before,
-        include_hidden=filters.include_hidden,
+        filters=filters,
     )
     tokens = usable_tokens(principal, audience)
     decay = TALK_HALF_LIFE_S if await _are_of_talk(session, chosen) else None
@@ -172,7 +153,7 @@ async def load_scope(
         )
         for kb in chosen.values()
     }
-    return Scope(kbs, where)
+    return SearchScope(kbs, where)
 
 
 async def _are_of_talk(session: AsyncSession, kb_ids: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.answers.answer import Source
+from engine.answers.answer import CitableSource
 from engine.answers.conversations import PastTurn
 from engine.answers.prompts import load_prompt
 from engine.answers.toolbox import Toolbox, Wanted, as_hit, parse_wanted
@@ -58,7 +58,7 @@ class Draft:
 
     text: str = ""
     refused: bool = False
-    sources: list[Source] = field(default_factory=list)
+    sources: list[CitableSource] = field(default_factory=list)
     used: list[Hit] = field(default_factory=list)  # what tools returned
     input_tokens: int = 0
     output_tokens: int = 0
@@ -75,7 +75,7 @@ class Draft:
                     continue
                 room -= len(passage.text)
                 known.add(passage.id)
-                self.sources.append(Source(len(self.sources) + 1, hit, passage))
+                self.sources.append(CitableSource(len(self.sources) + 1, hit, passage))
 
 
 async def write(
@@ -176,7 +176,7 @@ def _is_control(text: str) -> bool:
 def render_prompt(
     question: str,
     past: Sequence[PastTurn],
-    sources: Sequence[Source],
+    sources: Sequence[CitableSource],
     *,
     may_search: bool,
     tools: str = "",

@@ -28,7 +28,7 @@ QUOTE_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CitableSource:
     """A passage as a model saw it, under its number."""
 
     n: int
@@ -149,7 +149,7 @@ class _Numbering:
     citations: list[Citation] = field(default_factory=list)
     known: dict[tuple[str, int, int], int] = field(default_factory=dict)
 
-    def number(self, source: Source, span: tuple[int, int]) -> int:
+    def number(self, source: CitableSource, span: tuple[int, int]) -> int:
         key = (source.passage.id, *span)
         if key not in self.known:
             self.known[key] = len(self.citations) + 1
@@ -158,7 +158,7 @@ class _Numbering:
         return self.known[key]
 
 
-def check_answer(text: str, sources: Sequence[Source]) -> Checked:
+def check_answer(text: str, sources: Sequence[CitableSource]) -> Checked:
     """What a model wrote, with only the citations that stand, renumbered from 1.
 
     A mark [n] stands when passage n carries its sentence: a quotation in it occurs there word for
@@ -194,7 +194,7 @@ def _before_stop(match: re.Match[str]) -> str:
     return f" {marks}{match[1]}{match[2][len(marks) :]}"
 
 
-def _carried(said: str, numbered: Mapping[int, Source], numbering: _Numbering) -> list[int]:
+def _carried(said: str, numbered: Mapping[int, CitableSource], numbering: _Numbering) -> list[int]:
     """The numbers of the citations that carry a sentence: of those it names, else the first."""
     named = [
         numbered[n]
@@ -216,7 +216,7 @@ def _carried(said: str, numbered: Mapping[int, Source], numbering: _Numbering) -
     return list(dict.fromkeys(numbering.number(numbered[n], span) for n, span in spans.items()))
 
 
-def _spans(words: str, sources: Sequence[Source]) -> dict[int, tuple[int, int]]:
+def _spans(words: str, sources: Sequence[CitableSource]) -> dict[int, tuple[int, int]]:
     found = {source.n: carrying_span(words, source.passage.text) for source in sources}
     return {n: span for n, span in found.items() if span is not None}
 

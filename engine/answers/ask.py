@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.access.gate import audience_of_asker, usable_tokens
-from engine.access.search_scope import SearchFilters
+from engine.access.index_filter import SearchFilters
 from engine.answers.agent import Budget, Draft, Style, rewrite, write
 from engine.answers.answer import Checked, check_answer, describe_unanswered, quote_answer
 from engine.answers.conversations import (
@@ -43,9 +43,9 @@ from engine.domain import (
 from engine.errors import InvalidInput, Unavailable
 from engine.models.port import LanguageModel
 from engine.search.origins import origins
-from engine.search.passages import Gate, recall_hits
+from engine.search.passages import Visibility, recall_hits
 from engine.search.query import is_follow_up, read_question, stand_alone
-from engine.search.retrieval import Found, Retriever
+from engine.search.retrieval import Retrieved, Retriever
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class Asker:
         started = time.perf_counter()
         async with self._db.read() as session:
             given = await given_answer(session, principal, audience, turn_id)
-            gate = Gate(principal.tenant_id, usable_tokens(principal, audience), MAIN, True)
+            gate = Visibility(principal.tenant_id, usable_tokens(principal, audience), MAIN, True)
             hits = await recall_hits(session, gate, given.sources, confidence=given.confidence)
         past = [PastTurn(given.question, given.answer, given.grounded, given.sources)]
         draft = Draft()
@@ -242,7 +242,7 @@ class Asker:
                 log.warning("the follow-up was not rewritten", extra={"reason": str(error)})
         return stand_alone(question, [turn.question for turn in past])
 
-    async def _search(self, turn: _Turn, query: str) -> Found:
+    async def _search(self, turn: _Turn, query: str) -> Retrieved:
         return await self._retriever.retrieve(
             turn.principal,
             turn.audience,
@@ -255,7 +255,7 @@ class Asker:
             widen=1 if self._model is not None else 0,
         )
 
-    async def _quoted(self, turn: _Turn, found: Found, note: str) -> Answer:
+    async def _quoted(self, turn: _Turn, found: Retrieved, note: str) -> Answer:
         """The answer in the documents' own words, or what was searched in vain."""
         result = found.result
         judged = await judge(
@@ -282,7 +282,7 @@ class Asker:
         )
 
     async def _written(
-        self, model: LanguageModel, turn: _Turn, found: Found, seen: list[Hit]
+        self, model: LanguageModel, turn: _Turn, found: Retrieved, seen: list[Hit]
     ) -> AsyncIterator[Searching | Delta | Answer]:
         """What the model writes, then the checked answer; `seen` gathers every hit it saw."""
 

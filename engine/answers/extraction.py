@@ -44,7 +44,7 @@ OPENING_ODDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateSentence:
     """A sentence that may answer: passage.text[start:end], `lead` what introduces it.
 
     Shares are of the idf mass of the question's terms: in the sentence with its lead, in it with
@@ -91,7 +91,7 @@ class Candidate:
 class Judged:
     """A candidate and the probability that it answers the question."""
 
-    candidate: Candidate
+    candidate: CandidateSentence
     probability: float
 
 
@@ -112,7 +112,7 @@ class _Asked:
 
 def propose(
     question: Question, hits: Sequence[Hit], term_weights: Mapping[str, float]
-) -> list[Candidate]:
+) -> list[CandidateSentence]:
     """Every sentence of the best passages that may answer, most promising first."""
     language = question.language or "en"
     asked = _asked(question, language, term_weights)
@@ -148,7 +148,7 @@ async def judge(
     return sorted(judged, key=lambda item: -item.probability)
 
 
-def _probability(candidate: Candidate) -> float:
+def _probability(candidate: CandidateSentence) -> float:
     model = WORDS_ALONE if candidate.meaning is None else WITH_MEANING
     probability = model(candidate.features)
     if candidate.opens:
@@ -157,8 +157,8 @@ def _probability(candidate: Candidate) -> float:
 
 
 async def _with_meaning(
-    candidates: Sequence[Candidate], embedder: Embedder, vector: Vector
-) -> list[Candidate]:
+    candidates: Sequence[CandidateSentence], embedder: Embedder, vector: Vector
+) -> list[CandidateSentence]:
     if not candidates:
         return []
     texts = [f"{candidate.lead} {candidate.words}".strip() for candidate in candidates]
@@ -252,7 +252,7 @@ class _Read:
 
     def candidates(
         self, kind: AnswerKind, asked: Sequence[_Asked], known: set[str]
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[CandidateSentence]:
         """Its sentences that may answer; `known` are the terms of all passages found."""
         in_passage = _share(asked, self.whole)
         absent = [item for item in asked if item.is_name and self.whole.isdisjoint(item.terms)]
@@ -270,7 +270,7 @@ class _Read:
             window = own.union(self.around, *self.terms[max(0, place - 1) : place + 2])
             in_sentence, in_window = _share(asked, own), _share(asked, window)
             fits = holds(kind, words)
-            yield Candidate(
+            yield CandidateSentence(
                 hit=self.hit,
                 passage=self.passage,
                 start=sentence.start,

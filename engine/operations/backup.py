@@ -67,7 +67,7 @@ _BATCH = 500  # rows an INSERT
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class BackupManifest:
     """What a backup holds: `checksums` by member name (SHA-256), `rows` by table."""
 
     format: int
@@ -79,7 +79,7 @@ class Manifest:
 
 async def backup(
     url: str, blobs: BlobStore, file: Path, *, key_file: Path | None = None
-) -> Manifest:
+) -> BackupManifest:
     """Write the database at `url` and all blobs into `file`, while both are in use.
 
     `key_file` adds the secret key: whoever has the backup can then read stored credentials.
@@ -99,7 +99,7 @@ async def backup(
                 await _add_blobs(archive, blobs)
                 if key_file is not None:
                     await to_thread.run_sync(archive.add_file, "secret_key", key_file)
-                manifest = Manifest(
+                manifest = BackupManifest(
                     FORMAT, revision, clock.now().isoformat(), rows, archive.checksums
                 )
                 await to_thread.run_sync(archive.finish, manifest)
@@ -116,7 +116,7 @@ async def restore(
     *,
     key_file: Path | None = None,
     force: bool = False,
-) -> Manifest:
+) -> BackupManifest:
     """Put back what `backup` wrote, at today's revision; then the index is to be reconciled.
 
     The whole file is checked first. Raises `Conflict` where the database has tenants already;
@@ -141,10 +141,10 @@ async def restore(
     return manifest
 
 
-def read_manifest(file: Path) -> Manifest:
+def read_manifest(file: Path) -> BackupManifest:
     """What a backup says it holds, once everything in it is checked against that."""
     found: dict[str, str] = {}
-    manifest: Manifest | None = None
+    manifest: BackupManifest | None = None
     with _open_archive(file) as archive:
         while (member := archive.next()) is not None:
             if manifest is not None or not member.isreg():
@@ -185,7 +185,7 @@ class _Archive:
             file.seek(0)
             self._add(name, os.fstat(file.fileno()).st_size, file)
 
-    def finish(self, manifest: Manifest) -> None:
+    def finish(self, manifest: BackupManifest) -> None:
         text = json.dumps(asdict(manifest), indent=1).encode()
         self._add(_MANIFEST, len(text), io.BytesIO(text))
         self._tar.close()
@@ -231,7 +231,7 @@ def _dump_tables(url: str, folder: Path) -> tuple[str, dict[str, int]]:
     return revision, rows
 
 
-def _load_tables(file: Path, url: str, manifest: Manifest) -> None:
+def _load_tables(file: Path, url: str, manifest: BackupManifest) -> None:
     parsed = parse_url(url)
     recorded = current_revision(url)
     if recorded is None:
@@ -313,9 +313,9 @@ def _write_key(path: Path, content: bytes) -> None:
     Path(name).replace(path)
 
 
-def _parse_manifest(content: bytes) -> Manifest:
+def _parse_manifest(content: bytes) -> BackupManifest:
     try:
-        manifest = Manifest(**json.loads(content))
+        manifest = BackupManifest(**json.loads(content))
     except (ValueError, TypeError) as error:
         raise InvalidInput("The backup's manifest can't be read; use another backup.") from error
     if manifest.format != FORMAT:

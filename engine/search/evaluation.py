@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class RetrievalMetrics:
     """`ndcg_at_10` takes the grades as gains; a judgement of 1 is the binary case."""
 
     queries: int
@@ -112,11 +112,11 @@ def bootstrap(values: Sequence[float], *, rounds: int = 2000, seed: int = 0) -> 
 
 def evaluate(
     rankings: Mapping[str, Sequence[str]], qrels: Mapping[str, Mapping[str, int]]
-) -> Metrics:
+) -> RetrievalMetrics:
     """Metrics over every judged query; a query without a ranking counts as having found nothing."""
     judged = [query for query, grades in qrels.items() if any(g > 0 for g in grades.values())]
     pairs = [(rankings.get(query, ()), qrels[query]) for query in judged]
-    return Metrics(
+    return RetrievalMetrics(
         queries=len(pairs),
         ndcg_at_10=bootstrap([ndcg(ranking, grades) for ranking, grades in pairs]),
         recall_at_100=bootstrap([recall(ranking, grades) for ranking, grades in pairs]),

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Integer, Select, String, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access.gate import LiveDocument, join_live, json_items
+from engine.access.gate import LiveDocument, join_live
+from engine.db.json_arrays import json_items
 from engine.db.tables import Chunk, Json
 from engine.domain import Hit, Passage, ScoreParts, chunk_id, parse_chunk_id
 from engine.index.port import IndexHit, IndexPassage
@@ -48,7 +49,7 @@ _CHUNKS = _chunks()
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Visibility:
     """Through what a hit must pass: `access.join_live` with these."""
 
     tenant_id: str
@@ -58,7 +59,7 @@ class Gate:
 
 
 async def load_hits(
-    session: AsyncSession, gate: Gate, found: Sequence[IndexHit], *, limit: int, widen: int
+    session: AsyncSession, gate: Visibility, found: Sequence[IndexHit], *, limit: int, widen: int
 ) -> list[Hit]:
     """The first `limit` of `found` that are visible now, in order; confidence is set later.
 
@@ -94,7 +95,7 @@ async def load_hits(
 
 
 async def recall_hits(
-    session: AsyncSession, gate: Gate, chunk_ids: Sequence[str], *, confidence: float
+    session: AsyncSession, gate: Visibility, chunk_ids: Sequence[str], *, confidence: float
 ) -> list[Hit]:
     """The hits that an earlier search found these chunks in, as far as they are visible now."""
     keys = [key for key in map(parse_chunk_id, dict.fromkeys(chunk_ids)) if key is not None]

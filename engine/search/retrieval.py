@@ -15,24 +15,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.access.gate import usable_tokens
-from engine.access.search_scope import Kb, Ranking, Scope, SearchDefaults, SearchFilters, load_scope
+from engine.access.index_filter import SearchFilters
+from engine.access.search_scope import Kb, Ranking, SearchDefaults, SearchScope, load_search_scope
 from engine.clock import now
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
 from engine.errors import EngineError, InvalidInput, Unavailable
 from engine.index.analysis import detect_language
-from engine.index.port import (
-    IndexHit,
-    IndexResult,
-    SearchIndex,
-    SearchRequest,
-    Vector,
-)
+from engine.index.port import IndexHit, IndexResult, SearchIndex, SearchRequest, Vector
 from engine.index.ranking import RRF_K
 from engine.models.port import Embedder, Reranker
 from engine.search.confidence import CALIBRATED_SPACES, confidences
 from engine.search.deduplication import shown_once
-from engine.search.passages import Gate, load_hits
+from engine.search.passages import Visibility, load_hits
 from engine.search.query import QUERY_MAX, choose_mode, is_foreign
 from engine.search.query_log import QueryLog, Searched
 
@@ -41,7 +36,7 @@ LIMIT_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Retrieved:
     """A search result with what judging its sentences takes.
 
     `term_weights` says what each term of the query weighs in what was searched; `vector` is the
@@ -62,7 +57,7 @@ class _Plan:
     query: str
     language: str
     mode: SearchMode
-    scope: Scope
+    scope: SearchScope
     vectors: Mapping[str, Vector]
     passages: int
     widen: int
@@ -113,7 +108,7 @@ class Retriever:
         widen: int = 0,
         threshold: float | None = None,
         rerank: bool = True,
-    ) -> Found:
+    ) -> Retrieved:
         """The best documents for `query` that everyone in `audience` may read, best first.
 
         `kb_ids` None searches every knowledge base that is readable; naming one that is not raises
@@ -125,13 +120,13 @@ class Retriever:
         started = time.perf_counter()
         query = _checked(query, limit)
         searched: SearchMode = choose_mode(query) if mode == "adaptive" else mode
-        found, code = Found(SearchResult((), query, searched, (), 0, 0.0)), ""
+        found, code = Retrieved(SearchResult((), query, searched, (), 0, 0.0)), ""
         try:
             plan, notices = await self._plan(
                 principal, audience, query, searched, kb_ids, filters or SearchFilters(), branch
             )
             plan = replace(plan, passages=passages, widen=widen)
-            gate = Gate(
+            gate = Visibility(
                 principal.tenant_id,
                 usable_tokens(principal, audience),
                 branch,
@@ -155,7 +150,7 @@ class Retriever:
                 notice=" ".join(filter(None, notices)),
             )
             space = next(iter(plan.vectors), "")
-            found = Found(result, weights, self._embedders.get(space), plan.vectors.get(space))
+            found = Retrieved(result, weights, self._embedders.get(space), plan.vectors.get(space))
         except EngineError as error:
             code = error.code
             raise
@@ -208,7 +203,9 @@ class Retriever:
             embedding = asyncio.create_task(_embed(only, query, language))
         try:
             async with self._db.read() as session:
-                scope = await load_scope(session, principal, audience, kb_ids, filters, branch)
+                scope = await load_search_scope(
+                    session, principal, audience, kb_ids, filters, branch
+                )
             made: dict[str, Vector | str] = {}
             if mode != "keyword":
                 for name in dict.fromkeys(kb.space.name for kb in scope.kbs.values()):
@@ -234,7 +231,7 @@ class Retriever:
     # Searching, page by page, until enough survive
 
     async def _find(
-        self, plan: _Plan, gate: Gate, limit: int | None
+        self, plan: _Plan, gate: Visibility, limit: int | None
     ) -> tuple[list[Hit], Mapping[str, float], int]:
         """Hits, what each term weighs, and how many documents were looked through."""
         kbs = plan.scope.kbs

@@ -14,6 +14,7 @@ from sqlalchemy import event, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from engine.access import gate
+from engine.access.index_filter import index_filter
 from engine.db import tables
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Principal, Role, Scope
@@ -148,9 +149,7 @@ def test_cutting_the_tokens_of_a_filter_changes_nothing_that_is_found(play, worl
     async def check(session: AsyncSession) -> None:
         for tenant in world.tenants:
             audience = Audience("ch:x", "#x", other)
-            made = await gate.index_filter(
-                session, principal(tenant, *tokens), audience, kb_ids=kb_ids
-            )
+            made = await index_filter(session, principal(tenant, *tokens), audience, kb_ids=kb_ids)
             held = tokens & other
             assert made.tokens <= held
             assert made.kb_ids == {

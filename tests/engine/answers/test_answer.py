@@ -1,7 +1,7 @@
 import pytest
 
 from engine.answers.answer import (
-    Source,
+    CitableSource,
     carrying_span,
     check_answer,
     describe_unanswered,
@@ -26,12 +26,12 @@ def make_hit(text: str, *, title: str = "Sick leave", n: int = 1) -> Hit:
     )  # fmt: skip
 
 
-def source(text: str = LEAVE, n: int = 1) -> Source:
+def source(text: str = LEAVE, n: int = 1) -> CitableSource:
     hit = make_hit(text, n=n)
-    return Source(n, hit, hit.passages[0])
+    return CitableSource(n, hit, hit.passages[0])
 
 
-def quotes(text: str, *sources: Source) -> list[str]:
+def quotes(text: str, *sources: CitableSource) -> list[str]:
     return [citation.quote for citation in check_answer(text, sources).citations]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from engine.access.search_scope import SearchFilters
+from engine.access.index_filter import SearchFilters
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Live, QueryLog, Tenant
