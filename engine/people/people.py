@@ -14,9 +14,11 @@ from engine.access import gate
 from engine.db.session import Database
 from engine.domain import Audience, Principal, Role, Scope
 from engine.errors import Forbidden
-from engine.people import subjects, tenants
+from engine.people import api_tokens, members, subjects, tenants
+from engine.people.api_tokens import TokenInfo
+from engine.people.members import MemberInfo
 from engine.people.subjects import Subject
-from engine.people.tenants import MemberInfo, TenantInfo, TokenInfo
+from engine.people.tenants import TenantInfo
 
 
 class People:
@@ -35,7 +37,7 @@ class People:
 
     async def authenticate(self, secret: str) -> Principal:
         """The principal an API token belongs to; `Unauthenticated` for any that is not valid."""
-        return await tenants.authenticate(self._db, secret)
+        return await api_tokens.authenticate(self._db, secret)
 
     async def principal_of_subject(self, tenant: str, who: Subject) -> Principal:
         """The member behind a subject of an identity provider; `Forbidden` where there is none."""
@@ -43,14 +45,14 @@ class People:
 
     async def newest_revocation(self) -> datetime | None:
         """When a credential was last revoked: what is remembered of earlier ones may be over."""
-        return await self._db.run_read(tenants.newest_revocation)
+        return await self._db.run_read(api_tokens.newest_revocation)
 
     async def act_as(self, principal: Principal, user: str) -> Principal:
         """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
         if principal.role is not Role.OWNER or principal.api_token_id is not None:
             raise Forbidden("Only an owner at the command line may act for somebody else.")
         async with self._db.read() as session:
-            member = await tenants.find_member(session, principal.tenant_id, user)
+            member = await members.find_member(session, principal.tenant_id, user)
         return await self._principal(principal.tenant_id, member.user_id)
 
     @staticmethod
@@ -87,7 +89,7 @@ class People:
     ) -> tuple[str, TokenInfo]:
         """A new API token: its secret, shown this once, and what is kept of it."""
         return await self._db.run_write(
-            lambda session: tenants.create_token(
+            lambda session: api_tokens.create_token(
                 session,
                 principal,
                 name,
@@ -99,12 +101,12 @@ class People:
 
     async def list_tokens(self, principal: Principal) -> list[TokenInfo]:
         """One's own tokens; an admin sees those of the tenant."""
-        return await self._db.run_read(lambda session: tenants.list_tokens(session, principal))
+        return await self._db.run_read(lambda session: api_tokens.list_tokens(session, principal))
 
     async def revoke_token(self, principal: Principal, ref: str) -> TokenInfo:
         """End a token now, by id or prefix."""
         revoked = await self._db.run_write(
-            lambda session: tenants.revoke_token(session, principal, ref)
+            lambda session: api_tokens.revoke_token(session, principal, ref)
         )
         self.revocations += 1
         return revoked
@@ -116,22 +118,22 @@ class People:
     ) -> MemberInfo:
         """A new member, known by e-mail address."""
         return await self._db.run_write(
-            lambda session: tenants.add_member(
+            lambda session: members.add_member(
                 session, principal, email=email, name=name, role=role
             )
         )
 
     async def list_members(self, principal: Principal) -> list[MemberInfo]:
         """Everyone in the tenant, by name."""
-        return await self._db.run_read(lambda session: tenants.list_members(session, principal))
+        return await self._db.run_read(lambda session: members.list_members(session, principal))
 
     async def remove_member(self, principal: Principal, user: str) -> MemberInfo:
         """End a membership, named by e-mail address, name or id; their tokens end with it."""
 
         async def commit(session: AsyncSession) -> MemberInfo:
             gate.require(principal, Scope.KB_ADMIN)
-            member = await tenants.find_member(session, principal.tenant_id, user)
-            await tenants.remove_member(session, principal, member.user_id)
+            member = await members.find_member(session, principal.tenant_id, user)
+            await members.remove_member(session, principal, member.user_id)
             return member
 
         removed = await self._db.run_write(commit)

@@ -19,7 +19,7 @@ from engine.db.session import Database
 from engine.db.tables import Identity, Membership, User
 from engine.domain import Principal, Role, Scope
 from engine.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
-from engine.people import tenants
+from engine.people import members, tenants
 
 SUBJECT_MAX = 200  # characters, the column's width
 
@@ -58,7 +58,7 @@ async def principal_of_subject(db: Database, tenant_key: str, who: Subject) -> P
         user_id = known
         if user_id is None and who.email:
             try:
-                found = await tenants.find_member(session, tenant.id, who.email.lower())
+                found = await members.find_member(session, tenant.id, who.email.lower())
             except (InvalidInput, NotFound):
                 found = None
             named = found is not None and found.email == who.email.lower()

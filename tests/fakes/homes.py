@@ -10,7 +10,7 @@ from engine.config import load_settings
 from engine.documents.adding import NewDocument
 from engine.domain import Role, Scope
 from engine.engine import Engine
-from engine.people import tenants
+from engine.people import api_tokens, members
 from engine.runtime import open_engine
 from engine.settings import Settings
 from ingestion.host import run_worker
@@ -63,11 +63,11 @@ async def make_member_token(engine: Engine, *scopes: Scope) -> str:
     """A token of a member who is not the owner and reads only what all members read."""
     owner = await engine.people.owner()
     async with engine.db.write() as session:
-        members = {m.email: m for m in await tenants.list_members(session, owner)}
-        member = members.get(OTHER) or await tenants.add_member(
+        known = {m.email: m for m in await members.list_members(session, owner)}
+        member = known.get(OTHER) or await members.add_member(
             session, owner, email=OTHER, role=Role.MEMBER
         )
-        secret, _ = await tenants.create_token(
+        secret, _ = await api_tokens.create_token(
             session,
             owner,
             "member",

@@ -13,6 +13,7 @@ from cli.exports import part
 from cli.inputs import Given
 from engine.chats.channels import Place
 from engine.errors import InvalidInput
+from engine.people import members
 from ingestion.pipelines import load_pipeline, open_registry
 from ingestion.sources.exports import is_export, open_export
 from tests.fakes.chats import say, ts
@@ -94,10 +95,9 @@ async def test_private_channels_stay_with_their_members_and_direct_messages_out(
 
 async def test_a_member_with_the_address_of_the_export_is_who_they_were_there(notes, tmp_path):
     from engine.access import gate
-    from engine.people import tenants
 
     async with notes.engine.db.write() as session:
-        member = await tenants.add_member(session, notes.owner, email="ada@acme.example")
+        member = await members.add_member(session, notes.owner, email="ada@acme.example")
     users = [USERS[0] | {"profile": {"display_name": "Ada", "email": "Ada@acme.example"}}]
     await bring_in(notes, slack_zip(tmp_path, **{"users.json": [*users, *USERS[1:]]}))
     async with notes.engine.db.read() as session:

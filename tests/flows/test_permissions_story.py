@@ -29,7 +29,7 @@ from engine.domain import Answered, Principal, Role, Scope
 from engine.engine import Engine
 from engine.errors import NotFound, Unauthenticated
 from engine.index.port import IndexChunk, IndexDocument
-from engine.people import tenants
+from engine.people import api_tokens
 from engine.runtime import open_engine
 from engine.search.links import Links
 from mcp_server.caller import Caller, Door
@@ -251,7 +251,7 @@ async def visit(
         return
     assert principal.role is role
     async with engine.db.write() as session:
-        secret, made = await tenants.create_token(
+        secret, made = await api_tokens.create_token(
             session, principal, "story", scopes=[Scope.KB_READ, Scope.KB_ASK]
         )
     visitor = Visitor(engine, world, principal)
@@ -259,7 +259,7 @@ async def visit(
     await visitor.through_http(http, secret)
     await visitor.through_mcp()
     async with engine.db.write() as session:
-        await tenants.revoke_token(session, principal, made.id)
+        await api_tokens.revoke_token(session, principal, made.id)
     assert (await http.get("/api/v1/documents")).status_code == 401
 
 

@@ -14,7 +14,7 @@ from engine.documents import knowledge_bases as kbs
 from engine.domain import MAIN, Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
 from engine.index.port import Space
-from engine.people import tenants
+from engine.people import groups, members, tenants
 from tests.fakes import worlds
 
 SPACE = Space("tiny", 3)
@@ -71,8 +71,8 @@ async def test_one_that_may_not_be_read_is_not_named(session, owner):
 
 async def test_a_grant_opens_and_its_end_closes_at_once(session, owner):
     made = await kbs.create_kb(session, owner, "eng", space=SPACE, grants=[])
-    group = await tenants.create_group(session, owner, "hr")
-    await tenants.add_to_group(session, owner, group.id, owner.user_id)
+    group = await groups.create_group(session, owner, "hr")
+    await groups.add_to_group(session, owner, group.id, owner.user_id)
 
     await kbs.grant_kb(session, owner, "eng", group.token)
     await kbs.grant_kb(session, owner, "eng", group.token)
@@ -173,7 +173,7 @@ async def test_a_deleted_one_is_gone_at_once_and_cleared_by_a_job(session, owner
 
 async def test_reading_and_managing_need_their_scopes(session, owner):
     await kbs.create_kb(session, owner, "eng", space=SPACE)
-    member = await tenants.add_member(session, owner, email="bo@x.org", role=Role.CURATOR)
+    member = await members.add_member(session, owner, email="bo@x.org", role=Role.CURATOR)
     curator = await gate.principal_of_user(session, owner.tenant_id, member.user_id)
 
     assert [kb.name for kb in await kbs.list_kbs(session, curator)] == ["eng"]

@@ -14,7 +14,7 @@ from engine.documents.adding import NewDocument
 from engine.domain import Answered, Principal, Role
 from engine.engine import Engine
 from engine.errors import Conflict, Forbidden, NotFound
-from engine.people import tenants
+from engine.people import members
 from engine.runtime import open_engine
 from ingestion.host import run_worker
 from tests.fakes.homes import home_settings
@@ -35,7 +35,7 @@ async def work(engine: Engine) -> None:
 async def person(engine: Engine, name: str, role: Role) -> str:
     owner = await engine.people.owner()
     async with engine.db.write() as session:
-        added = await tenants.add_member(session, owner, email=f"{name}@x.example", role=role)
+        added = await members.add_member(session, owner, email=f"{name}@x.example", role=role)
     return added.user_id
 
 

@@ -13,7 +13,7 @@ from engine.db.session import Database
 from engine.db.tables import ApiToken, AuditEvent, User
 from engine.domain import Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-from engine.people import tenants
+from engine.people import api_tokens, groups, members, tenants
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ async def owner(database: Database) -> Principal:
 
 async def join(database: Database, owner: Principal, name: str, role: Role) -> Principal:
     async with database.write() as session:
-        member = await tenants.add_member(session, owner, email=f"{name}@x.org", role=role)
+        member = await members.add_member(session, owner, email=f"{name}@x.org", role=role)
         return await gate.principal_of_user(session, owner.tenant_id, member.user_id)
 
 
 async def token_of(database: Database, who: Principal, *scopes: Scope, **more) -> tuple[str, str]:
     async with database.write() as session:
-        secret, info = await tenants.create_token(
+        secret, info = await api_tokens.create_token(
             session, who, "t", scopes=scopes or who.scopes, **more
         )
     return secret, info.id
@@ -51,7 +51,7 @@ async def test_the_first_start_makes_one_tenant_and_one_owner_without_password(d
 async def test_a_token_lets_its_user_in_with_the_scopes_it_was_given(database, owner):
     secret, id_ = await token_of(database, owner, Scope.KB_READ)
 
-    who = await tenants.authenticate(database, secret)
+    who = await api_tokens.authenticate(database, secret)
 
     assert who == replace(owner, scopes=frozenset({Scope.KB_READ}), api_token_id=id_)
     async with database.read() as session:
@@ -71,16 +71,16 @@ async def test_every_fault_of_a_token_is_refused_in_the_same_words(database, own
     of_left, _ = await token_of(database, left)
     of_off, _ = await token_of(database, off)
     async with database.write() as session:
-        await tenants.revoke_token(session, owner, revoked_id)
-        await tenants.remove_member(session, owner, left.user_id)
+        await api_tokens.revoke_token(session, owner, revoked_id)
+        await members.remove_member(session, owner, left.user_id)
         await session.execute(update(User).where(User.id == off.user_id).values(active=False))
-    await tenants.authenticate(database, expired)
+    await api_tokens.authenticate(database, expired)
     fixed_clock.advance(300)
 
     said = set()
     for secret in (revoked, expired, of_left, of_off, "sj_unknown", "", "ü" * 50):
         with pytest.raises(Unauthenticated) as refused:
-            await tenants.authenticate(database, secret)
+            await api_tokens.authenticate(database, secret)
         said.add(str(refused.value))
     assert len(said) == 1
 
@@ -89,9 +89,9 @@ async def test_a_token_narrows_at_once_when_its_user_loses_a_role(database, owne
     admin = await join(database, owner, "bo", Role.ADMIN)
     secret, _ = await token_of(database, admin)
     async with database.write() as session:
-        await tenants.set_role(session, owner, admin.user_id, Role.MEMBER)
+        await members.set_role(session, owner, admin.user_id, Role.MEMBER)
 
-    who = await tenants.authenticate(database, secret)
+    who = await api_tokens.authenticate(database, secret)
 
     assert who.scopes == {Scope.KB_READ, Scope.KB_ASK}
 
@@ -101,7 +101,7 @@ async def test_last_use_is_noted_once_a_minute(database, owner, fixed_clock):
 
     async def used_after(seconds: float):
         fixed_clock.advance(seconds)
-        await tenants.authenticate(database, secret)
+        await api_tokens.authenticate(database, secret)
         async with database.read() as session:
             return (await session.get(ApiToken, id_)).last_used_at
 
@@ -124,13 +124,13 @@ async def test_nobody_hands_on_more_scopes_than_they_have(database, owner):
     with pytest.raises(Forbidden):  # more than its user may
         await token_of(database, owner, Scope.KB_ADMIN, user_id=member.user_id)
     secret, _ = await token_of(database, owner, Scope.KB_READ, user_id=member.user_id)
-    assert (await tenants.authenticate(database, secret)).user_id == member.user_id
+    assert (await api_tokens.authenticate(database, secret)).user_id == member.user_id
 
 
 async def test_a_stolen_token_cannot_renew_itself(database, owner):
     member = await join(database, owner, "bo", Role.MEMBER)
     secret, _ = await token_of(database, member)
-    thief = await tenants.authenticate(database, secret)
+    thief = await api_tokens.authenticate(database, secret)
 
     with pytest.raises(Forbidden):
         await token_of(database, thief)
@@ -142,7 +142,7 @@ async def test_a_token_that_would_be_useless_is_refused(database, owner):
     assert refused.value.field == "expires_at"
     async with database.write() as session:
         with pytest.raises(InvalidInput) as refused:
-            await tenants.create_token(session, owner, "t", scopes=[])
+            await api_tokens.create_token(session, owner, "t", scopes=[])
     assert refused.value.field == "scopes"
 
 
@@ -152,12 +152,12 @@ async def test_members_see_and_revoke_only_their_own_tokens(database, owner):
     _, of_member = await token_of(database, member)
 
     async with database.write() as session:
-        assert [t.id for t in await tenants.list_tokens(session, member)] == [of_member]
-        assert [t.id for t in await tenants.list_tokens(session, owner)] == [of_member, of_owner]
+        assert [t.id for t in await api_tokens.list_tokens(session, member)] == [of_member]
+        assert [t.id for t in await api_tokens.list_tokens(session, owner)] == [of_member, of_owner]
         with pytest.raises(NotFound):
-            await tenants.revoke_token(session, member, of_owner)
-        ended = await tenants.revoke_token(session, member, of_member)
-        again = await tenants.revoke_token(session, owner, ended.prefix)
+            await api_tokens.revoke_token(session, member, of_owner)
+        ended = await api_tokens.revoke_token(session, member, of_member)
+        again = await api_tokens.revoke_token(session, owner, ended.prefix)
     assert ended.revoked_at is not None
     assert again == ended
 
@@ -166,13 +166,13 @@ async def test_a_tenant_keeps_an_owner_and_only_owners_touch_owners(database, ow
     admin = await join(database, owner, "bo", Role.ADMIN)
     async with database.write() as session:
         with pytest.raises(Forbidden):
-            await tenants.set_role(session, admin, owner.user_id, Role.MEMBER)
+            await members.set_role(session, admin, owner.user_id, Role.MEMBER)
         with pytest.raises(Forbidden):
-            await tenants.set_role(session, admin, admin.user_id, Role.OWNER)
+            await members.set_role(session, admin, admin.user_id, Role.OWNER)
         with pytest.raises(Conflict):
-            await tenants.remove_member(session, owner, owner.user_id)
-        await tenants.set_role(session, owner, admin.user_id, Role.OWNER)
-        await tenants.remove_member(session, owner, owner.user_id)
+            await members.remove_member(session, owner, owner.user_id)
+        await members.set_role(session, owner, admin.user_id, Role.OWNER)
+        await members.remove_member(session, owner, owner.user_id)
 
 
 async def test_groups_give_and_take_their_token_at_once(database, owner):
@@ -184,21 +184,21 @@ async def test_groups_give_and_take_their_token_at_once(database, owner):
         return made.tokens
 
     async with database.write() as session:
-        group = await tenants.create_group(session, owner, "hr")
-        await tenants.add_to_group(session, owner, group.id, member.user_id)
-        await tenants.add_to_group(session, owner, group.id, member.user_id)
+        group = await groups.create_group(session, owner, "hr")
+        await groups.add_to_group(session, owner, group.id, member.user_id)
+        await groups.add_to_group(session, owner, group.id, member.user_id)
         with pytest.raises(Conflict):
-            await tenants.create_group(session, owner, "hr")
-        [listed] = await tenants.list_groups(session, owner)
+            await groups.create_group(session, owner, "hr")
+        [listed] = await groups.list_groups(session, owner)
     assert listed == replace(group, members=1)
     assert group.token in await held()
     async with database.write() as session:
-        await tenants.remove_from_group(session, owner, group.id, member.user_id)
+        await groups.remove_from_group(session, owner, group.id, member.user_id)
     assert group.token not in await held()
     async with database.write() as session:
-        await tenants.delete_group(session, owner, group.id)
+        await groups.delete_group(session, owner, group.id)
         with pytest.raises(NotFound):
-            await tenants.add_to_group(session, owner, group.id, member.user_id)
+            await groups.add_to_group(session, owner, group.id, member.user_id)
 
 
 async def test_only_the_installation_s_owner_makes_tenants_and_each_sees_their_own(database, owner):
@@ -226,20 +226,20 @@ async def test_only_the_installation_s_owner_makes_tenants_and_each_sees_their_o
 async def test_members_are_found_by_address_and_named_once(database, owner):
     bo = await join(database, owner, "bo", Role.MEMBER)
     async with database.write() as session:
-        found = await tenants.find_member(session, owner.tenant_id, "Bo@x.org")
-        assert await tenants.find_member(session, owner.tenant_id, "bo") == found
-        await tenants.add_member(session, owner, email="bo@y.org", name="bo")
+        found = await members.find_member(session, owner.tenant_id, "Bo@x.org")
+        assert await members.find_member(session, owner.tenant_id, "bo") == found
+        await members.add_member(session, owner, email="bo@y.org", name="bo")
         with pytest.raises(InvalidInput):
-            await tenants.find_member(session, owner.tenant_id, "bo")
+            await members.find_member(session, owner.tenant_id, "bo")
         with pytest.raises(Conflict):
-            await tenants.add_member(session, owner, email="BO@x.org")
+            await members.add_member(session, owner, email="BO@x.org")
         with pytest.raises(InvalidInput):
-            await tenants.add_member(session, owner, email="bo")
+            await members.add_member(session, owner, email="bo")
         with pytest.raises(NotFound):
-            await tenants.find_member(session, "acme", "bo@x.org")
+            await members.find_member(session, "acme", "bo@x.org")
         with pytest.raises(Forbidden):
-            await tenants.list_members(session, bo)
-        assert [m.name for m in await tenants.list_members(session, owner)] == ["Owner", "bo", "bo"]
+            await members.list_members(session, bo)
+        assert [m.name for m in await members.list_members(session, owner)] == ["Owner", "bo", "bo"]
     assert found.user_id == bo.user_id
 
 
@@ -247,11 +247,11 @@ async def test_every_change_leaves_an_audit_row(database, owner):
     member = await join(database, owner, "bo", Role.MEMBER)
     _, token_id = await token_of(database, owner)
     async with database.write() as session:
-        group = await tenants.create_group(session, owner, "hr")
-        await tenants.add_to_group(session, owner, group.id, member.user_id)
-        await tenants.set_role(session, owner, member.user_id, Role.CURATOR)
-        await tenants.revoke_token(session, owner, token_id)
-        await tenants.remove_member(session, owner, member.user_id)
+        group = await groups.create_group(session, owner, "hr")
+        await groups.add_to_group(session, owner, group.id, member.user_id)
+        await members.set_role(session, owner, member.user_id, Role.CURATOR)
+        await api_tokens.revoke_token(session, owner, token_id)
+        await members.remove_member(session, owner, member.user_id)
     async with database.read() as session:
         rows = await session.scalars(select(AuditEvent).order_by(AuditEvent.id))
         actions = [(row.actor, row.action) for row in rows]

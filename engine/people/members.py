@@ -1,0 +1,155 @@
+"""Who belongs to a tenant, and with which role. There is always an owner."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import Select, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import clock
+from engine.access import gate
+from engine.db.tables import ApiToken, Membership, User, UserGroupMember
+from engine.domain import Principal, Role, Scope
+from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInfo:
+    """A person in a tenant."""
+
+    user_id: str
+    name: str
+    email: str | None
+    role: Role
+
+
+async def find_member(session: AsyncSession, tenant_id: str, ref: str) -> MemberInfo:
+    """A member by user id, e-mail address or, where only one has it, name."""
+    rows = (
+        await session.execute(
+            select_members(tenant_id)
+            .where(or_(User.id == ref, User.email == ref.lower(), User.name == ref))
+            .limit(2)
+        )
+    ).all()
+    if not rows:
+        raise NotFound(f"No member {ref!r} in this tenant.")
+    if len(rows) > 1:
+        raise InvalidInput(f"Several members are {ref!r}: use an e-mail address.", field="user")
+    return MemberInfo(*rows[0][:3], role=Role(rows[0][3]))
+
+
+async def list_members(session: AsyncSession, principal: Principal) -> list[MemberInfo]:
+    """Everyone in the tenant, by name."""
+    gate.require(principal, Scope.KB_ADMIN)
+    rows = await session.execute(select_members(principal.tenant_id).order_by(User.name, User.id))
+    return [MemberInfo(*row[:3], role=Role(row[3])) for row in rows]
+
+
+async def add_member(
+    session: AsyncSession,
+    principal: Principal,
+    *,
+    email: str,
+    name: str = "",
+    role: Role = Role.MEMBER,
+) -> MemberInfo:
+    """A new member; the person is known by e-mail address across tenants."""
+    _require_role_grant(principal, role)
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email) or len(email) > 320:
+        raise InvalidInput(f"{email!r} is not an e-mail address.", field="email")
+    user = await session.scalar(select(User).where(User.email == email))
+    if user is None:
+        user = User(
+            id=clock.new_id(), email=email, name=checked_name(name or email.partition("@")[0])
+        )
+        session.add(user)
+        await session.flush()
+    elif await session.get(Membership, (principal.tenant_id, user.id)) is not None:
+        raise Conflict(f"{email} is a member already.")
+    session.add(Membership(tenant_id=principal.tenant_id, user_id=user.id, role=role))
+    await gate.audit(session, principal, "member.add", user.id, {"role": role})
+    return MemberInfo(user.id, user.name, user.email, role)
+
+
+async def set_role(session: AsyncSession, principal: Principal, user_id: str, role: Role) -> None:
+    """Give a member another role; it holds from their next request."""
+    membership = await get_membership(session, principal, user_id)
+    before = Role(membership.role)
+    _require_role_grant(principal, role)
+    _require_role_grant(principal, before)
+    if before is Role.OWNER and role is not Role.OWNER:
+        await _keep_an_owner(session, principal.tenant_id, user_id)
+    membership.role = role
+    await gate.audit(session, principal, "member.role", user_id, {"from": before, "to": role})
+
+
+async def remove_member(session: AsyncSession, principal: Principal, user_id: str) -> None:
+    """End a membership: their tokens are revoked and their groups left, at once."""
+    membership = await get_membership(session, principal, user_id)
+    role = Role(membership.role)
+    _require_role_grant(principal, role)
+    if role is Role.OWNER:
+        await _keep_an_owner(session, principal.tenant_id, user_id)
+    await session.delete(membership)
+    await session.execute(
+        delete(UserGroupMember).where(
+            UserGroupMember.tenant_id == principal.tenant_id, UserGroupMember.user_id == user_id
+        )
+    )
+    await session.execute(
+        update(ApiToken)
+        .where(
+            ApiToken.tenant_id == principal.tenant_id,
+            ApiToken.user_id == user_id,
+            ApiToken.revoked_at.is_(None),
+        )
+        .values(revoked_at=clock.now())
+    )
+    await gate.audit(session, principal, "member.remove", user_id, {"role": role})
+
+
+def select_members(tenant_id: str) -> Select[str, str, str | None, str]:
+    return (
+        select(User.id, User.name, User.email, Membership.role)
+        .join(Membership, Membership.user_id == User.id)
+        .where(Membership.tenant_id == tenant_id)
+    )
+
+
+def _require_role_grant(principal: Principal, role: Role) -> None:
+    gate.require(principal, Scope.KB_ADMIN)
+    if not gate.can_grant_role(principal, role):
+        raise Forbidden(f"Only an owner may give or take the role {role}.")
+
+
+async def _keep_an_owner(session: AsyncSession, tenant_id: str, user_id: str) -> None:
+    other = select(Membership.user_id).join(User, User.id == Membership.user_id)
+    if not await session.scalar(
+        other.where(
+            Membership.tenant_id == tenant_id,
+            Membership.role == Role.OWNER,
+            Membership.user_id != user_id,
+            User.active.is_(True),
+        ).limit(1)
+    ):
+        raise Conflict("A tenant keeps at least one owner: make somebody else an owner first.")
+
+
+async def get_membership(session: AsyncSession, principal: Principal, user_id: str) -> Membership:
+    found = await session.get(Membership, (principal.tenant_id, user_id))
+    if found is None:
+        raise NotFound(f"No member {user_id!r} in this tenant.")
+    return found
+
+
+def checked_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > 200 or not name.isprintable():
+        raise InvalidInput("A name has 1 to 200 printable characters.", field="name")
+    return name
