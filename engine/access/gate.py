@@ -72,11 +72,15 @@ from engine.db.tables import (
     KnowledgeBase,
     Live,
     Revision,
+    Tenant,
 )
 from engine.domain import MAIN, Audience, Principal, Role, Scope
 from engine.errors import Forbidden, NotFound
 
+FIRST_TENANT = "default"  # the key of the tenant made at the first start
+
 __all__ = [
+    "FIRST_TENANT",
     "FRESH",
     "ROLE_SCOPES",
     "TENANT",
@@ -91,6 +95,7 @@ __all__ = [
     "channel_token",
     "check_grantee",
     "check_token",
+    "count_searchable",
     "counters_tell",
     "get_visible_document",
     "get_visible_revision",
@@ -98,6 +103,7 @@ __all__ = [
     "get_writable_kb",
     "group_token",
     "intern_acl",
+    "is_operator",
     "join_live",
     "kb_token",
     "principal_of_identity",
@@ -105,6 +111,7 @@ __all__ = [
     "principal_of_user",
     "readable_kbs",
     "require",
+    "require_operator",
     "select_answering",
     "select_chunks",
     "select_documents",
@@ -129,6 +136,19 @@ def require(principal: Principal, *scopes: Scope) -> None:
             f" (role {principal.role}). Ask an admin for a role or a token that has it.",
             scopes=missing,
         )
+
+
+async def require_operator(session: AsyncSession, principal: Principal) -> None:
+    """Return for an owner of the first tenant, who runs the installation; else `Forbidden`."""
+    require(principal, Scope.KB_ADMIN)
+    if not await is_operator(session, principal):
+        raise Forbidden("Only an owner of the installation's first tenant can do this.")
+
+
+async def is_operator(session: AsyncSession, principal: Principal) -> bool:
+    """Whether the principal runs the installation, and not one tenant of it alone."""
+    first = exists().where(Tenant.key == FIRST_TENANT, Tenant.id == principal.tenant_id)
+    return principal.role is Role.OWNER and bool(await session.scalar(select(first)))
 
 
 def can_grant(principal: Principal, scopes: Collection[Scope]) -> bool:
@@ -224,6 +244,24 @@ def select_answering(
         .join(Live, Live.document_id == Document.id)
         .where(*answering(tenant_id, tokens, branch=branch))
     )
+
+
+async def count_searchable(
+    session: AsyncSession,
+    tenant_id: str,
+    tokens: Collection[str],
+    kb_ids: Collection[str],
+    *,
+    branch: str = MAIN,
+) -> int:
+    """How many documents of these knowledge bases the index must hold for these tokens."""
+    found = (
+        select_answering(tenant_id, tokens, branch=branch)
+        .join(Revision, Revision.id == Live.revision_id)
+        .where(Document.kb_id.in_(kb_ids), Document.hidden.is_(False), Revision.chunk_count > 0)
+        .with_only_columns(func.count())
+    )
+    return int(await session.scalar(found) or 0)
 
 
 def select_chunks(tenant_id: str, tokens: Collection[str], *, branch: str = MAIN) -> Select[Chunk]:

@@ -94,7 +94,9 @@ class EmbeddedIndex:
         def look(snapshot: Snapshot) -> IndexResult:
             return search(snapshot, request, now_s=now_s)
 
-        return await self._read(request.tenant_id, request.space, look, IndexResult((), more=False))
+        return await self._read(
+            request.tenant_id, request.space, look, IndexResult((), more=False, documents=0)
+        )
 
     async def get(
         self, tenant_id: str, space: Space, revisions: Sequence[RevisionRef], where: Filter

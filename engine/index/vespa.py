@@ -157,7 +157,7 @@ class VespaIndex:
         """Find, score and order documents; an unknown space is empty."""
         place = await self._places.find(request.tenant_id, request.space)
         if place is None or request.limit < 1 or words.passes_nothing(request.filter):
-            return IndexResult((), more=False)
+            return IndexResult((), more=False, documents=0)
         _check_vector(request)
         asked = words.analysed(request, place.schema, place.languages)
         async with self._answering():

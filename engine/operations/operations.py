@@ -40,9 +40,17 @@ class Operations:
         """Each dependency: an empty text when it is well, else what to do."""
         return await status.read_health(self._db, self._index, self._check_model)
 
-    async def reconcile(self, principal: Principal, *, repair: bool = True) -> Drift:
-        """Compare the index with SQL; with `repair`, queue the jobs that mend it."""
-        return await reconcile.reconcile(self._db, self._index, principal, repair=repair)
+    async def reconcile(
+        self, principal: Principal, *, tenant: str = "", repair: bool = True
+    ) -> Drift:
+        """Compare the index with SQL; with `repair`, queue the jobs that repair it.
+
+        Of every tenant, or of the one named, for the person who runs the installation; else of the
+        principal's own.
+        """
+        return await reconcile.reconcile(
+            self._db, self._index, principal, tenant=tenant, repair=repair
+        )
 
     async def next_job_due_at(self) -> datetime | None:
         """When a worker has something to do; None while nothing waits or runs."""

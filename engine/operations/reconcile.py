@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from engine.access import gate
 from engine.clock import now
 from engine.db.session import Database
-from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision
+from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision, Tenant
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
-from engine.errors import IndexDamaged
+from engine.errors import IndexDamaged, NotFound
 from engine.index.port import RevisionRef, SearchIndex, Space
-from engine.jobs.kinds import CLEAN, INGEST, REBUILD, REINDEX, REMOVE
+from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REINDEX, REMOVE
 from engine.jobs.outbox import enqueue
 
 BATCH = 500  # revisions a clean-up job names
@@ -36,21 +37,63 @@ class Drift:
     miscounted: int  # knowledge bases whose counters were wrong
     repaired: bool
     damaged: int = 0  # spaces of the index that can't be read, whatever they hold
+    unfinished: int = 0  # deletions whose job is gone: of knowledge bases, and of documents' texts
 
     @property
     def clean(self) -> bool:
         """Nothing drifted."""
         return not (
-            self.missing or self.orphaned or self.stranded or self.miscounted or self.damaged
+            self.missing
+            or self.orphaned
+            or self.stranded
+            or self.miscounted
+            or self.damaged
+            or self.unfinished
+        )
+
+    def __add__(self, other: Drift) -> Drift:
+        """What was found in several tenants."""
+        return Drift(
+            self.missing + other.missing,
+            self.orphaned + other.orphaned,
+            self.stranded + other.stranded,
+            self.miscounted + other.miscounted,
+            repaired=self.repaired,
+            damaged=self.damaged + other.damaged,
+            unfinished=self.unfinished + other.unfinished,
         )
 
 
 async def reconcile(
-    db: Database, index: SearchIndex, principal: Principal, *, repair: bool = True
+    db: Database, index: SearchIndex, principal: Principal, *, tenant: str = "", repair: bool = True
 ) -> Drift:
-    """Compare SQL with the index of the principal's tenant; with `repair`, queue what mends it."""
+    """Compare SQL with the index; with `repair`, queue the jobs that repair it.
+
+    Of every tenant for the person who runs the installation, else of the principal's own. `tenant`
+    names one by key or id; `NotFound` where that is not the principal's to repair.
+    """
     gate.require(principal, Scope.KB_ADMIN)
-    tenant_id = principal.tenant_id
+    async with db.read() as session:
+        tenant_ids = await _tenants(session, principal, tenant)
+    found = Drift(0, 0, 0, 0, repaired=repair)
+    for tenant_id in tenant_ids:
+        found += await _reconcile(db, index, tenant_id, repair=repair)
+    return found
+
+
+async def _tenants(session: AsyncSession, principal: Principal, named: str) -> list[str]:
+    query = select(Tenant.id).where(Tenant.deleted_at.is_(None)).order_by(Tenant.id)
+    if principal.api_token_id is not None or not await gate.is_operator(session, principal):
+        query = query.where(Tenant.id == principal.tenant_id)
+    if named:
+        query = query.where(or_(Tenant.key == named, Tenant.id == named))
+    found = list(await session.scalars(query))
+    if not found:
+        raise NotFound(f"No tenant {named!r}. `scrubjay tenant list` names them.")
+    return found
+
+
+async def _reconcile(db: Database, index: SearchIndex, tenant_id: str, *, repair: bool) -> Drift:
     async with db.read() as session:
         spaces = await _spaces(session, tenant_id)
     missing: list[RevisionRef] = []
@@ -69,11 +112,22 @@ async def reconcile(
         missing += [ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks]
         orphaned += [(space, ref) for ref in stored if ref not in known]
 
-    async def mend(session: AsyncSession) -> tuple[int, int]:
+    async def mend(session: AsyncSession) -> tuple[int, int, int]:
         stranded = await _stranded(session, tenant_id)
         miscounted = await _recount(session, tenant_id, write=repair)
+        kb_ids = await _half_deleted(session, tenant_id)
+        uncleaned = await _uncleaned(session, tenant_id)
+        counts = len(stranded), miscounted, len(kb_ids) + len(uncleaned)
         if not repair:
-            return len(stranded), miscounted
+            return counts
+        for kb_id in kb_ids:
+            await enqueue(
+                session,
+                tenant_id=tenant_id,
+                kind=DELETE_KB,
+                payload={"kb_id": kb_id},
+                lane=Lane.BULK,
+            )
         for space in damaged:
             await enqueue(
                 session,
@@ -84,13 +138,14 @@ async def reconcile(
             )
         for ref in missing:
             await queue_reindex(session, tenant_id, ref)
-        for document_id in await _uncleaned(session, tenant_id):
+        for document_id in uncleaned:
             await enqueue(
                 session,
                 tenant_id=tenant_id,
                 kind=CLEAN,
                 payload={"document_id": document_id},
                 lane=Lane.BULK,
+                document_id=document_id,
             )
         for start in range(0, len(orphaned), BATCH):
             await enqueue(
@@ -109,11 +164,17 @@ async def reconcile(
             await _queue_once(
                 session, tenant_id, INGEST, {"document_id": document_id, "revision_id": revision_id}
             )
-        return len(stranded), miscounted
+        return counts
 
-    stranded, miscounted = await db.run_write(mend)
+    stranded, miscounted, unfinished = await db.run_write(mend)
     return Drift(
-        len(missing), len(orphaned), stranded, miscounted, repaired=repair, damaged=len(damaged)
+        len(missing),
+        len(orphaned),
+        stranded,
+        miscounted,
+        repaired=repair,
+        damaged=len(damaged),
+        unfinished=unfinished,
     )
 
 
@@ -142,6 +203,24 @@ async def all_spaces(session: AsyncSession) -> list[tuple[str, Space]]:
     return [(tenant_id, Space(name, dimension)) for tenant_id, name, dimension in rows]
 
 
+async def live_counts(session: AsyncSession) -> list[tuple[str, Space, int]]:
+    """How many revisions with text are live in each tenant's spaces."""
+    rows = await session.execute(
+        select(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension, func.count())
+        .join(Live, Live.kb_id == KnowledgeBase.id)
+        .join(Revision, Revision.id == Live.revision_id)
+        .where(KnowledgeBase.deleted_at.is_(None), Revision.chunk_count > 0)
+        .group_by(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension)
+    )
+    return [(tenant, Space(space, dimension), n) for tenant, space, dimension, n in rows]
+
+
+async def is_repairing(session: AsyncSession) -> bool:
+    """Whether jobs that rebuild the index wait or run."""
+    open_ = exists().where(Job.kind.in_([REBUILD, REINDEX]), _is_open())
+    return bool(await session.scalar(select(open_)))
+
+
 async def queue_reindex(session: AsyncSession, tenant_id: str, ref: RevisionRef) -> None:
     """Queue a revision to be fed again, unless its document is being worked on."""
     payload = {"document_id": ref.document_id, "revision_id": ref.revision_id}
@@ -149,13 +228,48 @@ async def queue_reindex(session: AsyncSession, tenant_id: str, ref: RevisionRef)
 
 
 async def _uncleaned(session: AsyncSession, tenant_id: str) -> Sequence[str]:
-    """Deleted documents whose texts are still there: their clean-up waits, or has failed."""
+    """Deleted documents whose texts are still there, and whose clean-up no job will do."""
+    cleaning = exists().where(
+        Job.kind == CLEAN,
+        Job.tenant_id == tenant_id,
+        _is_open(),
+        _names("document_id", Document.id),
+    )
     rows = await session.scalars(
         select(Document.id)
         .where(Document.tenant_id == tenant_id, Document.deleted_at.is_not(None))
-        .where(exists().where(Revision.document_id == Document.id))
+        .where(exists().where(Revision.document_id == Document.id), ~cleaning)
     )
     return list(rows)
+
+
+async def _half_deleted(session: AsyncSession, tenant_id: str) -> Sequence[str]:
+    """Deleted knowledge bases that still have documents, and that no job will clear."""
+    clearing = exists().where(
+        Job.kind == DELETE_KB,
+        Job.tenant_id == tenant_id,
+        _is_open(),
+        _names("kb_id", KnowledgeBase.id),
+    )
+    left = exists().where(Document.kb_id == KnowledgeBase.id, Document.deleted_at.is_(None))
+    rows = await session.scalars(
+        select(KnowledgeBase.id).where(
+            KnowledgeBase.tenant_id == tenant_id,
+            KnowledgeBase.deleted_at.is_not(None),
+            left,
+            ~clearing,
+        )
+    )
+    return list(rows)
+
+
+def _is_open() -> ColumnElement[bool]:
+    return Job.state.in_([JobState.QUEUED, JobState.RUNNING])
+
+
+def _names(key: str, id_: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    named: ColumnElement[str] = Job.payload[key].as_string()
+    return named == id_
 
 
 async def _spaces(session: AsyncSession, tenant_id: str) -> Sequence[Space]:

@@ -17,6 +17,7 @@ from engine.domain import Principal, Scope
 from engine.errors import EngineError, Unavailable
 from engine.index.port import SearchIndex, Space
 from engine.jobs import claims
+from engine.operations import reconcile
 
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
 
@@ -126,11 +127,32 @@ async def read_health(
     """Each dependency with an empty text when it is well, else what is wrong and what to do."""
     health = {"database": await db.health()}
     try:
-        health["index"] = await index.health() or await _fullness(db)
+        health["index"] = (
+            await index.health() or await _fullness(db) or await _incomplete(db, index)
+        )
     except EngineError as error:
         health["index"] = str(error)
     health["model"] = await anyio.to_thread.run_sync(check_model)
     return health
+
+
+async def _incomplete(db: Database, index: SearchIndex) -> str:
+    """What the index lacks of what SQL says can be found, and whether it is being repaired."""
+    async with db.read() as session:
+        expected = await reconcile.live_counts(session)
+        repairing = await reconcile.is_repairing(session)
+    counts = [
+        (min((await index.stats(tenant_id, space)).documents, documents), documents)
+        for tenant_id, space, documents in expected
+    ]
+    held, wanted = sum(held for held, _ in counts), sum(documents for _, documents in counts)
+    if held >= wanted:
+        return ""
+    if repairing:
+        return f"The index is being rebuilt: {held:,} of {wanted:,} documents ({100 * held // wanted} %)."
+    return (
+        f"The index holds {held:,} of {wanted:,} documents: run `scrubjay reconcile` to rebuild it."
+    )
 
 
 async def _fullness(db: Database) -> str:

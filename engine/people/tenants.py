@@ -10,18 +10,16 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
 from engine.db.session import Database
 from engine.db.tables import AuditEvent, Membership, Tenant, User
-from engine.domain import Principal, Role, Scope
-from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
+from engine.domain import Principal, Role
+from engine.errors import Conflict, InvalidInput, NotFound
 from engine.people.members import MemberInfo, checked_name, select_members
-
-DEFAULT_KEY = "default"
 
 _KEY = re.compile(r"[a-z0-9_]{1,40}")
 
@@ -43,9 +41,9 @@ async def ensure_default(db: Database) -> tuple[TenantInfo, MemberInfo]:
     """
 
     async def commit(session: AsyncSession) -> tuple[TenantInfo, MemberInfo]:
-        tenant = await session.scalar(select(Tenant).where(Tenant.key == DEFAULT_KEY))
+        tenant = await session.scalar(select(Tenant).where(Tenant.key == gate.FIRST_TENANT))
         if tenant is None:
-            tenant = Tenant(id=clock.new_id(), key=DEFAULT_KEY, name="Default")
+            tenant = Tenant(id=clock.new_id(), key=gate.FIRST_TENANT, name="Default")
             user = User(id=clock.new_id(), name="Owner")
             session.add_all([tenant, user])
             await session.flush()
@@ -73,7 +71,7 @@ async def create_tenant(
     session: AsyncSession, principal: Principal, key: str, *, name: str = ""
 ) -> TenantInfo:
     """A new tenant with the principal as its owner. Only the installation's owners may."""
-    await _require_operator(session, principal)
+    await gate.require_operator(session, principal)
     if not _KEY.fullmatch(key):
         raise InvalidInput(
             f"{key!r} can't be a tenant's key. Allowed: 1 to 40 of a-z, 0-9 and _.", field="key"
@@ -114,13 +112,6 @@ async def find_tenant(session: AsyncSession, key: str) -> TenantInfo:
 def _confined(principal: Principal, tenant_id: str) -> bool:
     """A token shows its own tenant only, whatever else its user belongs to."""
     return principal.api_token_id is not None and tenant_id != principal.tenant_id
-
-
-async def _require_operator(session: AsyncSession, principal: Principal) -> None:
-    gate.require(principal, Scope.KB_ADMIN)
-    operates = select(exists().where(Tenant.key == DEFAULT_KEY, Tenant.id == principal.tenant_id))
-    if principal.role is not Role.OWNER or not await session.scalar(operates):
-        raise Forbidden("Only an owner of the installation's first tenant may do this.")
 
 
 def _tenant_info(row: Tenant) -> TenantInfo:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.access.gate import usable_tokens
+from engine.access.gate import count_searchable, usable_tokens
 from engine.access.index_filter import SearchFilters
 from engine.access.search_scope import Kb, Ranking, SearchDefaults, SearchScope, load_search_scope
 from engine.clock import now
@@ -61,6 +61,7 @@ class _Plan:
     vectors: Mapping[str, Vector]
     passages: int
     widen: int
+    narrowed: bool = False  # the caller wants some of the documents only
 
 
 class Retriever:
@@ -132,7 +133,8 @@ class Retriever:
                 branch,
                 include_hidden=plan.scope.filter.include_hidden,
             )
-            hits, weights, documents = await self._find(plan, gate, limit)
+            hits, weights, documents, missing = await self._find(plan, gate, limit)
+            notices.append(missing)
             if rerank and self._reranker is not None and hits and plan.scope.reranks:
                 hits, fault = await self._reranked(self._reranker, query, hits)
                 notices.append(fault)
@@ -225,23 +227,27 @@ class Retriever:
                 f"A semantic search is not possible: {reasons[0]}. Search with mode keyword."
             )
         notices = [f"Searched by words alone: {why}." for why in reasons]
-        plan = _Plan(principal.tenant_id, query, language, mode, scope, vectors, 0, 0)
+        narrowed = replace(filters, include_hidden=False) != SearchFilters()
+        plan = _Plan(principal.tenant_id, query, language, mode, scope, vectors, 0, 0, narrowed)
         return plan, notices
 
     # Searching, page by page, until enough survive
 
     async def _find(
         self, plan: _Plan, gate: Visibility, limit: int | None
-    ) -> tuple[list[Hit], Mapping[str, float], int]:
-        """Hits, what each term weighs, and how many documents were looked through."""
+    ) -> tuple[list[Hit], Mapping[str, float], int, str]:
+        """Hits, what each term weighs, how many documents were searched, what the index lacks."""
         kbs = plan.scope.kbs
         wanted = limit or max((kb.top_k(self._defaults) for kb in kbs.values()), default=0)
         if not wanted:
-            return [], {}, 0
+            return [], {}, 0, ""
         size, hits, weights = wanted, list[Hit](), dict[str, float]()
         documents = plan.scope.documents
-        for _ in range(PAGES):
+        missing = ""
+        for page in range(PAGES):
             results = await self._search(plan, size)
+            if page == 0:
+                missing = await self._what_is_missing(plan, gate, results)
             if documents is None:
                 documents = sum(result.documents or 0 for result in results)
             for result in results:
@@ -257,7 +263,39 @@ class Retriever:
         calibrated = plan.vectors.keys() <= CALIBRATED_SPACES
         sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
         hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
-        return hits, weights, documents or 0
+        return hits, weights, documents or 0, missing
+
+    async def _what_is_missing(
+        self, plan: _Plan, gate: Visibility, results: Sequence[IndexResult]
+    ) -> str:
+        """A notice where the index holds less than SQL says can be found.
+
+        Raises `Unavailable` where it holds none of it: an empty result would be untrue. Counting in
+        SQL takes time, so it is done only where the counters disagree with the index. The index is
+        asked again after SQL: what went live in between is no fault.
+        """
+        counted = plan.scope.documents
+        held = _held(results)
+        if plan.narrowed or plan.mode == "semantic" or held is None:
+            return ""
+        if held and (counted is None or held >= counted):
+            return ""
+        kb_ids = plan.scope.filter.kb_ids & plan.scope.kbs.keys()
+        async with self._db.read() as session:
+            expected = await count_searchable(
+                session, gate.tenant_id, gate.tokens, kb_ids, branch=gate.branch
+            )
+        if held < expected:
+            held = _held(await self._search(plan, 1)) or 0
+        if held >= expected:
+            return ""
+        if not held:
+            raise Unavailable(
+                "The search index is missing, so nothing can be found until it is rebuilt. Run"
+                " `scrubjay reconcile` to rebuild it; `scrubjay status` shows how far it is."
+            )
+        share = 100 * held // expected
+        return f"The search index is being rebuilt: {share} % of the documents can be found so far."
 
     async def _search(self, plan: _Plan, size: int) -> list[IndexResult]:
         groups: dict[Ranking, set[str]] = defaultdict(set)
@@ -375,6 +413,12 @@ def _weight(hit: IndexHit, kbs: Mapping[str, Kb]) -> float:
 def _rerank_text(hit: Hit) -> str:
     best = hit.passages[0]
     return f"{best.context}\n{best.text}" if best.context else best.text
+
+
+def _held(results: Sequence[IndexResult]) -> int | None:
+    """How many documents the index looked through; None where an adapter can't tell."""
+    counts = [result.documents for result in results]
+    return None if None in counts else sum(filter(None, counts))
 
 
 def describe_nothing(kbs: Sequence[str], documents: int) -> str:
