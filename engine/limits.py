@@ -127,10 +127,15 @@ class SqlLimits:
 
     async def _row(self, session: AsyncSession, key: str) -> Ephemeral:
         """The row of a key, locked; one that is long over where there was none."""
-        statement = upsert(session, Ephemeral).values(key=key, value=b"", until=0.0)
-        await session.execute(statement.on_conflict_do_nothing(index_elements=["key"]))
-        query = select(Ephemeral).where(Ephemeral.key == key).with_for_update()
-        return (await session.scalars(query)).one()
+        # In one statement: between two, another process's sweep could take the row away.
+        locked = (
+            upsert(session, Ephemeral)
+            .values(key=key, value=b"", until=0.0)
+            .on_conflict_do_update(index_elements=["key"], set_={"key": key})
+            .returning(Ephemeral)
+        )
+        fresh = {"populate_existing": True}
+        return (await session.scalars(locked, execution_options=fresh)).one()
 
     async def _write(self, use_case: Callable[[AsyncSession], Awaitable[T]]) -> T:
         async def with_sweep(session: AsyncSession) -> T:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
-from engine.db.session import Database
+from engine.db.session import Database, upsert
 from engine.db.tables import AuditEvent, Membership, Tenant, User
 from engine.domain import Principal, Role
 from engine.errors import Conflict, InvalidInput, NotFound
@@ -39,32 +39,51 @@ async def ensure_default(db: Database) -> tuple[TenantInfo, MemberInfo]:
 
     The owner has no password: who can open the data folder acts as them.
     """
+    found = await db.run_read(_first)
+    if found is None:
+        await db.run_write(_make_first)
+        found = await db.run_read(_first)
+    if found is None:
+        raise NotFound("The first tenant has no active owner: restore a backup that has one.")
+    return found
 
-    async def commit(session: AsyncSession) -> tuple[TenantInfo, MemberInfo]:
-        tenant = await session.scalar(select(Tenant).where(Tenant.key == gate.FIRST_TENANT))
-        if tenant is None:
-            tenant = Tenant(id=clock.new_id(), key=gate.FIRST_TENANT, name="Default")
-            user = User(id=clock.new_id(), name="Owner")
-            session.add_all([tenant, user])
-            await session.flush()
-            session.add(Membership(tenant_id=tenant.id, user_id=user.id, role=Role.OWNER))
-            session.add(
-                AuditEvent(
-                    tenant_id=tenant.id, actor="system", action="tenant.create", target=tenant.id
-                )
-            )
-            await session.flush()
-        owner = (
-            await session.execute(
-                select_members(tenant.id)
-                .where(Membership.role == Role.OWNER, User.active.is_(True))
-                .order_by(Membership.created_at, User.id)
-                .limit(1)
-            )
-        ).one()
-        return _tenant_info(tenant), MemberInfo(*owner[:3], role=Role(owner[3]))
 
-    return await db.run_write(commit)
+async def _first(session: AsyncSession) -> tuple[TenantInfo, MemberInfo] | None:
+    tenant = await session.scalar(select(Tenant).where(Tenant.key == gate.FIRST_TENANT))
+    if tenant is None:
+        return None
+    owner = (
+        await session.execute(
+            select_members(tenant.id)
+            .where(Membership.role == Role.OWNER, User.active.is_(True))
+            .order_by(Membership.created_at, User.id)
+            .limit(1)
+        )
+    ).one_or_none()
+    if owner is None:
+        return None
+    return _tenant_info(tenant), MemberInfo(*owner[:3], role=Role(owner[3]))
+
+
+async def _make_first(session: AsyncSession) -> None:
+    """The rows of the first start; nothing where another process has just made them."""
+    new = upsert(session, Tenant).values(
+        id=clock.new_id(),
+        key=gate.FIRST_TENANT,
+        name="Default",
+        settings={},
+        created_at=clock.now(),
+    )
+    made = await session.scalar(
+        new.on_conflict_do_nothing(index_elements=["key"]).returning(Tenant.id)
+    )
+    if made is None:
+        return
+    user = User(id=clock.new_id(), name="Owner")
+    session.add(user)
+    await session.flush()
+    session.add(Membership(tenant_id=made, user_id=user.id, role=Role.OWNER))
+    session.add(AuditEvent(tenant_id=made, actor="system", action="tenant.create", target=made))
 
 
 async def create_tenant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -48,6 +49,17 @@ async def test_what_is_over_is_swept(database, fixed_clock, monkeypatch):
     await limits.put("b", b"", ttl_s=1)
     async with database.read() as session:
         assert await session.scalar(select(func.count()).select_from(Ephemeral)) == 1
+
+
+async def test_sweeping_takes_no_row_that_another_is_about_to_use(database, monkeypatch):
+    monkeypatch.setattr(limits_module, "SWEEP_S", 0)  # each write sweeps, what is over goes at once
+    limits = SqlLimits(database)
+
+    async def use(n: int) -> None:
+        for _ in range(10):
+            await limits.put(f"k{n % 2}", b"", ttl_s=0)
+
+    await asyncio.gather(*(use(n) for n in range(6)))
 
 
 async def test_redis_that_is_away_says_so():

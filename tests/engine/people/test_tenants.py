@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from engine.access import gate
-from engine.db.session import Database
+from engine.db.session import Database, open_database
 from engine.db.tables import ApiToken, AuditEvent, User
 from engine.domain import Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -46,6 +47,21 @@ async def test_the_first_start_makes_one_tenant_and_one_owner_without_password(d
     assert (tenant.key, person.role) == ("default", Role.OWNER)
     async with database.read() as session:
         assert (await session.get(User, person.user_id)).password_hash is None
+
+
+async def test_a_later_start_waits_for_no_writer(database):
+    first = await tenants.ensure_default(database)
+    async with database.write(), asyncio.timeout(30):
+        assert await tenants.ensure_default(database) == first
+
+
+async def test_processes_that_start_together_make_one_tenant(database_url):
+    async def start() -> str:
+        async with open_database(database_url) as database:
+            tenant, owner = await tenants.ensure_default(database)
+            return f"{tenant.id} {owner.user_id}"
+
+    assert len(set(await asyncio.gather(*(start() for _ in range(5))))) == 1
 
 
 async def test_a_token_lets_its_user_in_with_the_scopes_it_was_given(database, owner):
