@@ -139,3 +139,11 @@ class People:
         removed = await self._db.run_write(commit)
         self.revocations += 1
         return removed
+
+    async def unlink_member(self, principal: Principal, user: str) -> tuple[MemberInfo, int]:
+        """Forget the accounts of identity providers that a member signs in with; how many."""
+        unlinked = await self._db.run_write(
+            lambda session: subjects.unlink(session, principal, user)
+        )
+        self.revocations += 1
+        return unlinked

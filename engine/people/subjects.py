@@ -3,7 +3,9 @@
 The MCP door has checked the token by then (issuer, audience, times); here it meets the people. A
 subject that was seen before is known by itself. A new one is matched by e-mail address, which the
 provider must have verified, to somebody who is a member already, and remembered: later changes of
-the address at the provider lead nowhere else. Nobody becomes a member by signing in.
+the address at the provider lead nowhere else, and a second subject with the same address takes
+nothing over: addresses are given to other people, subjects are not. Nobody becomes a member by
+signing in.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.db.session import Database
@@ -20,7 +23,9 @@ from engine.db.tables import Identity, Membership, User
 from engine.domain import Principal, Role, Scope
 from engine.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from engine.people import members, tenants
+from engine.people.members import MemberInfo
 
+PROVIDER = "oidc:"  # what the providers of such identities begin with
 SUBJECT_MAX = 200  # characters, the column's width
 
 
@@ -36,7 +41,7 @@ class Subject:
     @property
     def provider(self) -> str:
         """The issuer as identities keep it, whose column is narrower than some issuers."""
-        return "oidc:" + hashlib.sha256(self.issuer.encode()).hexdigest()[:32]
+        return PROVIDER + hashlib.sha256(self.issuer.encode()).hexdigest()[:32]
 
 
 async def principal_of_subject(db: Database, tenant_key: str, who: Subject) -> Principal:
@@ -84,8 +89,24 @@ async def _remember(db: Database, tenant_id: str, user_id: str, who: Subject) ->
             Identity.subject == who.subject,
         )
         found = await session.scalar(same)
+        if found is not None and found.user_id is not None:
+            return
+        other = await session.scalar(
+            select(Identity.id).where(
+                Identity.tenant_id == tenant_id,
+                Identity.provider == who.provider,
+                Identity.user_id == user_id,
+                Identity.subject != who.subject,
+            )
+        )
+        if other is not None:
+            raise Forbidden(
+                f"The member with the address {who.email} is linked to another account of this"
+                " identity provider. If it is the same person, an admin can remove that link with"
+                f" `scrubjay members unlink {who.email}`; the next sign-in makes a new one."
+            )
         if found is not None:
-            found.user_id = found.user_id or user_id
+            found.user_id = user_id
             return
         session.add(
             Identity(
@@ -111,6 +132,28 @@ async def _remember(db: Database, tenant_id: str, user_id: str, who: Subject) ->
             scopes=frozenset(),
         )
         await gate.audit(session, acting, "identity.link", user_id, {"provider": who.issuer})
+
+
+async def unlink(session: AsyncSession, principal: Principal, user: str) -> tuple[MemberInfo, int]:
+    """Forget which accounts of identity providers a member signs in with; how many there were.
+
+    The next sign-in with a verified address links anew. Accounts of chat platforms stay linked.
+    """
+    gate.require(principal, Scope.KB_ADMIN)
+    member = await members.find_member(session, principal.tenant_id, user)
+    gone = list(
+        await session.scalars(
+            delete(Identity)
+            .where(
+                Identity.tenant_id == principal.tenant_id,
+                Identity.user_id == member.user_id,
+                Identity.provider.startswith(PROVIDER),
+            )
+            .returning(Identity.id)
+        )
+    )
+    await gate.audit(session, principal, "identity.unlink", member.user_id, {"accounts": len(gone)})
+    return member, len(gone)
 
 
 def _not_a_member(who: Subject) -> str:

@@ -86,3 +86,32 @@ async def test_a_token_without_a_subject_is_refused(engine: Engine) -> None:
         await engine.people.principal_of_subject(
             "default", Subject(ISSUER, "", "ada@example.com", READ)
         )
+
+
+async def test_a_second_subject_with_the_same_address_takes_nothing_over(engine: Engine) -> None:
+    await engine.people.principal_of_subject(
+        "default", Subject(ISSUER, "sub-1", "ada@example.com", READ)
+    )
+    other = Subject(ISSUER, "sub-2", "ada@example.com", READ)
+    with pytest.raises(Forbidden, match="linked to another account"):
+        await engine.people.principal_of_subject("default", other)
+    async with engine.db.read() as session:
+        assert list(await session.scalars(select(Identity.subject))) == ["sub-1"]
+
+
+async def test_an_admin_lets_a_member_sign_in_with_a_new_account(engine: Engine) -> None:
+    old, new = (Subject(ISSUER, name, "ada@example.com", READ) for name in ("sub-1", "sub-2"))
+    first = await engine.people.principal_of_subject("default", old)
+    member, gone = await engine.people.unlink_member(await engine.people.owner(), "ada@example.com")
+    assert (member.user_id, gone) == (first.user_id, 1)
+    assert await engine.people.principal_of_subject("default", new) == first
+    with pytest.raises(Forbidden, match="linked to another account"):
+        await engine.people.principal_of_subject("default", old)
+
+
+async def test_only_an_admin_unlinks(engine: Engine) -> None:
+    ada = await engine.people.principal_of_subject(
+        "default", Subject(ISSUER, "sub-1", "ada@example.com", READ)
+    )
+    with pytest.raises(Forbidden):
+        await engine.people.unlink_member(ada, "ada@example.com")
