@@ -6,17 +6,23 @@ ours (bad SQL, a constraint) pass through unchanged.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from engine.errors import Unavailable
+from engine.errors import InvalidInput, Unavailable
 
 # SQLite primary result codes, https://www.sqlite.org/rescode.html
 _BUSY, _LOCKED = 5, 6
+_FULL = 13
+# A disk that fills up fails in other ways too, when a file beside the database can't grow.
+_WHEN_FULL = {10, 11, 14}
+LEAST_FREE_BYTES = 1 << 20
 _SQLITE_ADVICE = {
     3: "check the permissions of the data folder",
     8: "it is read-only; check the permissions of the data folder",
@@ -42,9 +48,16 @@ class Transient(Unavailable):
 
 @contextmanager
 def faults(url: URL) -> Iterator[None]:
-    """Raise what goes wrong with the database at `url` as `Unavailable`."""
+    """Raise what goes wrong with the database at `url` as `Unavailable`.
+
+    A text that no database of ours can store, in an id or anywhere else, is `InvalidInput`.
+    """
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            "A text has half of a character (a lone surrogate): remove it."
+        ) from error
     except PoolTimeoutError as error:
         raise Unavailable(
             message(
@@ -52,6 +65,8 @@ def faults(url: URL) -> Iterator[None]:
             )
         ) from error
     except DBAPIError as error:
+        if "NUL (0x00)" in str(error.orig):
+            raise InvalidInput("A text has a NUL character in it: remove it.") from error
         fault = _sqlite_fault(url, error) if _is_sqlite(url) else _pg_fault(url, error)
         if fault is None:
             raise
@@ -76,11 +91,21 @@ def _sqlite_fault(url: URL, error: DBAPIError) -> Unavailable | None:
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     if code in {_BUSY, _LOCKED}:
         return Transient(message(url, "another process is writing; try again"))
+    if code in _WHEN_FULL and _is_full(url):
+        code = _FULL
     if code in _SQLITE_ADVICE:
         return Unavailable(message(url, _SQLITE_ADVICE[code]))
     if "no such table" in str(error.orig):
         return Unavailable(message(url, "it has no tables yet; `scrubjay up` makes them"))
     return None
+
+
+def _is_full(url: URL) -> bool:
+    """Whether the disk of a SQLite file has no room left for a page and its journal."""
+    try:
+        return shutil.disk_usage(Path(url.database or ".").parent).free < LEAST_FREE_BYTES
+    except OSError:
+        return False
 
 
 def _pg_fault(url: URL, error: DBAPIError) -> Unavailable | None:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from engine.db import session as session_module
+from engine.db.faults import faults
 from engine.db.session import Database, open_database, parse_url
 from engine.db.tables import Setting, Tenant
-from engine.errors import ConfigurationError, Unavailable
+from engine.errors import ConfigurationError, InvalidInput, Unavailable
 
 
 async def put(database: Database, key: str) -> None:
@@ -203,3 +205,25 @@ async def test_health_is_empty_when_well(database):
 def test_a_url_we_can_not_use_is_refused(url):
     with pytest.raises(ConfigurationError, match=r"database\.url"):
         parse_url(url)
+
+
+@pytest.mark.parametrize("text_", ["a\0b", "a\ud800b"], ids=["NUL", "half a character"])
+async def test_text_that_cannot_be_stored_is_bad_input_and_no_fault_of_ours(database, text_):
+    """SQLite takes a NUL and finds nothing; what can't be sent is refused with what to do."""
+    try:
+        async with database.read() as session:
+            assert await session.get(Setting, text_) is None
+    except InvalidInput as error:
+        assert "remove it" in str(error)  # noqa: PT017 (not every driver refuses it)
+
+
+@pytest.mark.parametrize("code", [10, 11, 14], ids=["I/O", "damaged", "can't open"])
+def test_a_full_disk_is_not_called_a_damaged_file(code, tmp_path, monkeypatch):
+    class Driver(sqlite3.OperationalError):
+        sqlite_errorcode = code
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    url = URL.create("sqlite", database=str(tmp_path / "scrubjay.db"))
+    with pytest.raises(Unavailable, match="the disk is full"), faults(url):
+        raise OperationalError("INSERT", {}, Driver("disk I/O error"))
