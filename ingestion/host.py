@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from engine.engine import Engine
+from engine.errors import Unavailable
 from engine.flow.progress import RingLog
 from engine.jobs import claims
 from engine.locks import hold
@@ -72,6 +73,11 @@ async def run_worker(
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
             await claims.take_over_all(engine.db, kinds=list(known))
+        try:
+            if lost := await engine.operations.resume_rebuild(index):
+                log.warning("the index lost %d spaces; they are rebuilt", lost)
+        except Unavailable as error:  # the index is away: its jobs wait for it
+            log.warning("whether the index is whole is unknown: %s", error)
         worker = Worker(
             engine.db,
             broker,

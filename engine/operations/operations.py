@@ -52,6 +52,10 @@ class Operations:
             self._db, self._index, principal, tenant=tenant, repair=repair
         )
 
+    async def resume_rebuild(self, index: SearchIndex) -> int:
+        """Queue the rebuild of what the index lost as a whole; how many spaces. For workers."""
+        return await reconcile.resume(self._db, index)
+
     async def next_job_due_at(self) -> datetime | None:
         """When a worker has something to do; None while nothing waits or runs."""
         return await claims.next_due_at(self._db, JOB_KINDS)

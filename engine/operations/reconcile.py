@@ -129,13 +129,7 @@ async def _reconcile(db: Database, index: SearchIndex, tenant_id: str, *, repair
                 lane=Lane.BULK,
             )
         for space in damaged:
-            await enqueue(
-                session,
-                tenant_id=tenant_id,
-                kind=REBUILD,
-                payload={"space": space.name, "dimension": space.dimension},
-                lane=Lane.INTERACTIVE,
-            )
+            await _queue_rebuild(session, tenant_id, space)
         for ref in missing:
             await queue_reindex(session, tenant_id, ref)
         for document_id in uncleaned:
@@ -213,6 +207,40 @@ async def live_counts(session: AsyncSession) -> list[tuple[str, Space, int]]:
         .group_by(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension)
     )
     return [(tenant, Space(space, dimension), n) for tenant, space, dimension, n in rows]
+
+
+async def resume(db: Database, index: SearchIndex) -> int:
+    """Queue the rebuild of every space that lost all it held, unless one is queued; how many.
+
+    A worker does this at its start: so a restore that was interrupted, or a folder that was
+    removed, needs nobody to notice it.
+    """
+    async with db.read() as session:
+        expected = await live_counts(session)
+    lost = [
+        (tenant_id, space)
+        for tenant_id, space, _ in expected
+        if not (await index.stats(tenant_id, space)).documents
+    ]
+
+    async def queue(session: AsyncSession) -> int:
+        if not lost or await is_repairing(session):
+            return 0
+        for tenant_id, space in lost:
+            await _queue_rebuild(session, tenant_id, space)
+        return len(lost)
+
+    return await db.run_write(queue) if lost else 0
+
+
+async def _queue_rebuild(session: AsyncSession, tenant_id: str, space: Space) -> None:
+    await enqueue(
+        session,
+        tenant_id=tenant_id,
+        kind=REBUILD,
+        payload={"space": space.name, "dimension": space.dimension},
+        lane=Lane.INTERACTIVE,
+    )
 
 
 async def is_repairing(session: AsyncSession) -> bool:

@@ -214,3 +214,14 @@ async def test_a_document_without_text_is_not_missed(notes):
         await session.execute(update(KnowledgeBase).values(document_count=2))
     found = await notes.engine.search.find(notes.owner, "wombat", mode="keyword")
     assert (len(found.hits), found.notice) == (1, "")
+
+
+async def test_a_worker_rebuilds_an_index_that_was_lost_without_being_asked(notes):
+    await notes.add(LEAVE)
+    await notes.drain()
+    shutil.rmtree(notes.engine.settings.home / "index")
+    await notes.drain()
+    async with open_engine(notes.engine.settings) as again:
+        found = await again.search.find(notes.owner, "wombat", mode="keyword")
+        assert (len(found.hits), found.notice) == (1, "")
+        assert (await again.operations.health())["index"] == ""
