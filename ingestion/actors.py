@@ -20,9 +20,9 @@ from engine.flow.progress import RunLog
 from engine.flow.run import run_flow
 from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
-from engine.jobs import claims
-from engine.jobs.claims import ClaimedJob
+from engine.jobs import endings
 from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REEMBED, REINDEX, REMOVE
+from engine.jobs.leases import ClaimedJob
 from engine.operations import reconcile
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
@@ -120,7 +120,7 @@ class _RunStore(SqlRunStore):
                 session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
             )
             await attachments.settle(session, run.work, run.attached, lane=self._job.lane)
-            await claims.finish(session, self._job)
+            await endings.finish(session, self._job)
         elif change.state is RunState.RUNNING and change.progress is not None:
             await revisions.report_progress(
                 session, run.work.document_id, change.progress, change.message

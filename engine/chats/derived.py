@@ -40,7 +40,7 @@ from engine.db.tables import (
 )
 from engine.documents.lifecycle import TITLE_MAX, reset_state, retire
 from engine.domain import Lane
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 from engine.search.origins import permalink
@@ -499,7 +499,7 @@ async def _put(
             and document.state not in {"failed", "cancelled"}
         ):
             return document
-        await claims.cancel_document(session, source.tenant_id, document.id)
+        await endings.cancel_document(session, source.tenant_id, document.id)
         await _drop_superseded(session, document)
     else:
         document = Document(

@@ -36,7 +36,7 @@ from engine.documents.upload_options import (
 )
 from engine.domain import DocumentState, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 
@@ -244,7 +244,7 @@ class Intake:
             )
             session.add(document)
         else:
-            await claims.cancel_document(session, tenant_id, document.id)
+            await endings.cancel_document(session, tenant_id, document.id)
             if document.acl_id != acl_id and document.deleted_at is None:
                 await self._let_in(session, principal, document, readers)
         document.title = item.title

@@ -20,7 +20,7 @@ from engine.documents.revisions import Work
 from engine.documents.upload_options import details_of, kept_options
 from engine.domain import DocumentState, Lane
 from engine.index.port import RevisionRef
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 from engine.operations.reconcile import queue_reindex
@@ -86,7 +86,7 @@ async def _settle_one(
         if same and child.deleted_at is None and child.state != DocumentState.CANCELLED:
             await _share(session, parent, child)
             return
-        await claims.cancel_document(session, child.tenant_id, child.id)
+        await endings.cancel_document(session, child.tenant_id, child.id)
     else:
         child = Document(
             tenant_id=parent.tenant_id,

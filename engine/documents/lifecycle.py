@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.clock import now
 from engine.db.tables import Acl, Document, Job, KnowledgeBase, Live, Revision
 from engine.domain import DocumentState, JobState, Lane
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import CLEAN
 from engine.jobs.outbox import append_event, enqueue
 
@@ -102,7 +102,7 @@ async def retire(session: AsyncSession, document: Document) -> None:
     for child in await children_of(session, document):
         if child.deleted_at is None:
             await retire(session, child)
-    await claims.cancel_document(session, document.tenant_id, document.id)
+    await endings.cancel_document(session, document.tenant_id, document.id)
     await take_off(session, document)
     document.deleted_at = now()
     document.updated_at = now()

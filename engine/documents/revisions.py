@@ -38,7 +38,7 @@ from engine.documents.upload_options import UploadOptions
 from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
 from engine.errors import Cancelled, Conflict
 from engine.index.port import RevisionRef, Space
-from engine.jobs import claims
+from engine.jobs import endings, leases
 from engine.jobs.kinds import CLEAN
 from engine.jobs.outbox import append_event, enqueue
 
@@ -524,9 +524,9 @@ async def is_being_stopped(session: AsyncSession, document_id: str) -> bool:
     return bool(await session.scalar(select(job)))
 
 
-async def clean_later(session: AsyncSession, job: claims.ClaimedJob) -> None:
+async def clean_later(session: AsyncSession, job: leases.ClaimedJob) -> None:
     """End a clean-up that came too early, and queue it once more."""
-    await claims.finish(session, job)
+    await endings.finish(session, job)
     await _queue_clean(
         session,
         job.tenant_id,

@@ -16,6 +16,7 @@ from engine.chats import channels, sources
 from engine.chats.channels import NewWorkspace
 from engine.db.session import open_database
 from engine.db.tables import Message, Tenant, Thread
+from engine.jobs import leases
 from engine.jobs.kinds import BACKFILL
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
@@ -202,7 +203,6 @@ async def test_repair_finds_edits_deletes_and_new_replies(rig):
 
 
 async def test_a_killed_page_is_read_again(rig):
-    from engine.jobs import claims
 
     fill(rig.slack)
     await rig.add("talk")
@@ -212,7 +212,7 @@ async def test_a_killed_page_is_read_again(rig):
         reading = await sources.open_reading(session, lost.payload["source_id"])
     await rig.handlers[BACKFILL]._readers["discord"].read_page(reading)
     rig.time.at += timedelta(seconds=120)
-    await claims.take_back_lapsed(rig.world.db)
+    await leases.take_back_lapsed(rig.world.db)
     await rig.work(BACKFILL)
     ids = [id_ for id_, _ in await rig.stored()]
     assert len(ids) == len(set(ids)) == 250

@@ -34,7 +34,7 @@ ALLOWED = {
     "db/tables/__init__.py": "gathers them from the modules that define them",
     "chats/derived.py": "makes documents of messages for a job; shows nothing",
     "chats/forgetting.py": "drops the words of what was deleted; shows nothing",
-    "jobs/claims.py": "ends the documents of jobs that gave up; shows nothing",
+    "jobs/states.py": "ends the documents of jobs that gave up; shows nothing",
     "documents/knowledge_bases.py": "counts live rows; shows no row",
     "documents/lifecycle.py": "changes rows of a document that its caller got from the gate; shows nothing",
     "documents/component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",
