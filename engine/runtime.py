@@ -14,7 +14,8 @@ import anyio.to_thread
 from engine.access.search_scope import SearchDefaults
 from engine.answers.agent import Budget
 from engine.answers.ask import Asker
-from engine.blobs.store import BlobStore, FolderBlobs
+from engine.blobs.folder import FolderBlobs
+from engine.blobs.port import BlobStore
 from engine.clock import now
 from engine.db.current import is_current
 from engine.db.session import Database, open_database

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access.principals import ACTIVE
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.chats import channels, derived, sources
 from engine.chats.channels import NewPerson, Place
 from engine.chats.derived import Changes, DerivedDocument

@@ -23,7 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import acl, gate
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.db.session import Database
 from engine.db.tables import Document, Job, Revision, Source
 from engine.documents.lifecycle import EXTERNAL_ID_MAX, TITLE_MAX, acl_of, reset_state, take_off

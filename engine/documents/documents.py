@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Revision

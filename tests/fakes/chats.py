@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from engine import clock
 from engine.access import gate
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.chats import channels
 from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
 from engine.chats.history import History

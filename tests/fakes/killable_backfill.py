@@ -12,13 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.db.session import Database, open_database
 from engine.errors import Unavailable
 from engine.jobs import backlog, claims, endings, leases
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
-from ingestion.sources.discord import DiscordAccess, DiscordReader
+from ingestion.sources.discord import DiscordReader
+from ingestion.sources.discord_rest import DiscordAccess
 from ingestion.sources.reader import Reader
 from ingestion.sources.slack import SlackAccess, SlackReader
 from tests.fakes import discord, slack_web

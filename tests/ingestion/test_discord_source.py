@@ -20,7 +20,8 @@ from engine.jobs import leases
 from engine.jobs.kinds import BACKFILL
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
-from ingestion.sources.discord import FORBIDDEN_MAX, DiscordAccess, DiscordReader
+from ingestion.sources.discord import FORBIDDEN_MAX, DiscordReader
+from ingestion.sources.discord_rest import DiscordAccess
 from ingestion.sources.reader import Wait
 from tests.fakes.chats import START, ChatWorld
 from tests.fakes.discord import PRIVATE_THREAD, TOKEN, FakeDiscord, Fault, open_discord
@@ -258,7 +259,7 @@ async def test_a_deleted_thread_is_passed_over(rig):
 
 
 async def test_too_many_refusals_let_every_worker_rest(rig, monkeypatch):
-    monkeypatch.setattr("ingestion.sources.discord.REFUSALS", 3)
+    monkeypatch.setattr("ingestion.sources.discord_rest.REFUSALS", 3)
     fill(rig.slack)
     rig.slack.rest.faults.extend([Fault(429, retry_after_s=1)] * 4)
     await rig.add("talk")

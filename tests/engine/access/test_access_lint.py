@@ -43,6 +43,8 @@ ALLOWED = {
     "documents/reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
     "chats/messages.py": "drops the texts of deleted messages for a platform; shows nothing",
     "chats/sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",
+    "documents/cleaning.py": "the worker's: deletes what no longer answers; shows nothing",
+    "documents/reports.py": "the worker's: changes states of documents; shows nothing",
     "documents/revisions.py": "the worker's: it acts for a job, not for a principal",
     "documents/document_status.py": "says where a document stands that its caller was shown",
 }

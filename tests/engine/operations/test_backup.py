@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.db.migrations import current_revision, head_revision
 from engine.db.session import Database, open_database
 from engine.db.tables import Base, Embedding, Event, Setting, Tenant, Worker
