@@ -30,8 +30,8 @@ from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
 from engine.errors import EngineError, LeaseLost, NotFound, RateLimited, Unavailable
-from engine.jobs import claims
-from engine.jobs.claims import ClaimedJob
+from engine.jobs import claims, endings, leases
+from engine.jobs.leases import ClaimedJob
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class AnswerWorker:
         while True:
             held = list(self._slots.running.values())
             try:
-                lost = await claims.renew_all(
+                lost = await leases.renew_all(
                     self._engine.db, [item.job for item in held], lease_s=self._lease_s
                 )
             except Unavailable as error:
@@ -218,16 +218,16 @@ class AnswerWorker:
 
         with contextlib.suppress(EngineError):
             if running is not None and running.stopped:
-                await self._engine.db.run_write(lambda session: claims.release(session, job))
+                await self._engine.db.run_write(lambda session: endings.release(session, job))
             else:
                 await self._engine.db.run_write(
-                    lambda session: claims.finish(session, job, state=JobState.CANCELLED)
+                    lambda session: endings.finish(session, job, state=JobState.CANCELLED)
                 )
 
     async def _give_back(self, job: ClaimedJob, error: str, retry_in_s: float | None) -> None:
         try:
             await self._engine.db.run_write(
-                lambda session: claims.fail(
+                lambda session: endings.fail(
                     session,
                     job,
                     error,

@@ -25,7 +25,7 @@ from engine.commands.table import Effect, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
-from engine.jobs.claims import ClaimedJob
+from engine.jobs.leases import ClaimedJob
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from engine.chats.callers import Caller
 from engine.chats.post_rows import PostInfo
 from engine.domain import Answer, Audience
 from engine.engine import Engine
-from engine.jobs.claims import ClaimedJob
+from engine.jobs.leases import ClaimedJob
 
 LONGER = "longer"  # in a spot's details: the turn that is to be answered in more detail
 PLEASE_DETAIL = 4_000  # characters of an answer with its passages

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 
 from engine.answers.answers import Answers
 from engine.answers.ask import Asker
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.chats.chats import Chats
 from engine.db.session import Database
 from engine.documents.documents import Documents

@@ -14,7 +14,8 @@ import anyio.to_thread
 from engine.access.search_scope import SearchDefaults
 from engine.answers.agent import Budget
 from engine.answers.ask import Asker
-from engine.blobs.store import BlobStore, FolderBlobs
+from engine.blobs.folder import FolderBlobs
+from engine.blobs.port import BlobStore
 from engine.clock import now
 from engine.db.current import is_current
 from engine.db.session import Database, open_database
@@ -26,7 +27,7 @@ from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people import tenants
-from engine.search.query_log import QueryLog
+from engine.search.query_log import SearchLog
 from engine.search.retrieval import Retriever
 from engine.secrets import Secrets, load_key_file, parse_keys
 from engine.settings import Settings, secret_values
@@ -71,10 +72,8 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         limits = build_limits(settings, db)
         if isinstance(limits, RedisLimits):
             stack.push_async_callback(limits.aclose)
-        query_log = QueryLog(db)
-        writing = asyncio.create_task(query_log.run())
-        stack.push_async_callback(query_log.flush)
-        stack.callback(writing.cancel)
+        query_log = SearchLog(db)
+        await stack.enter_async_context(query_log.writing())
         call_log = ToolCallLog(db)
         await stack.enter_async_context(call_log.writing())
         retriever = Retriever(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.chats import derived
 from engine.db.session import Database
-from engine.documents import attachments, revisions
+from engine.documents import attachments, cleaning, reports, revisions
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
 from engine.flow.checkpoints import SqlRunStore
@@ -20,9 +20,9 @@ from engine.flow.progress import RunLog
 from engine.flow.run import run_flow
 from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
-from engine.jobs import claims
-from engine.jobs.claims import ClaimedJob
+from engine.jobs import endings
 from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REEMBED, REINDEX, REMOVE
+from engine.jobs.leases import ClaimedJob
 from engine.operations import reconcile
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
@@ -81,19 +81,19 @@ class IngestDocument:
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
         """Show on the document why it waits."""
-        await revisions.report_waiting(session, job.payload["document_id"], reason)
+        await reports.report_waiting(session, job.payload["document_id"], reason)
 
     async def failed(self, session: AsyncSession, job: ClaimedJob, error: str, code: str) -> None:
         """End the document with the reason."""
         payload = job.payload
-        await revisions.report_failure(
+        await reports.report_failure(
             session, payload["document_id"], payload["revision_id"], error, code
         )
 
     async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
         """End the document `cancelled`, unless a newer revision is on its way."""
         payload = job.payload
-        await revisions.report_cancelled(session, payload["document_id"], payload["revision_id"])
+        await reports.report_cancelled(session, payload["document_id"], payload["revision_id"])
 
 
 class _RunStore(SqlRunStore):
@@ -120,9 +120,9 @@ class _RunStore(SqlRunStore):
                 session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
             )
             await attachments.settle(session, run.work, run.attached, lane=self._job.lane)
-            await claims.finish(session, self._job)
+            await endings.finish(session, self._job)
         elif change.state is RunState.RUNNING and change.progress is not None:
-            await revisions.report_progress(
+            await reports.report_progress(
                 session, run.work.document_id, change.progress, change.message
             )
 
@@ -157,10 +157,10 @@ class CleanDocument(_Quiet):
         document_id = job.payload["document_id"]
         services = self._services
         async with services.db.read() as session:
-            stopping = await revisions.is_being_stopped(session, document_id)
-            tenant_id, spaces = await revisions.superseded(session, document_id)
+            stopping = await cleaning.is_being_stopped(session, document_id)
+            tenant_id, spaces = await cleaning.superseded(session, document_id)
         if stopping:
-            await services.db.run_write(lambda session: revisions.clean_later(session, job))
+            await services.db.run_write(lambda session: cleaning.clean_later(session, job))
             return True
         for space, refs in spaces.items():
             await services.index.remove(tenant_id, space, refs)
@@ -168,7 +168,7 @@ class CleanDocument(_Quiet):
             outdated = await derived.outdated_contents(session, document_id)
         for blob_hash in outdated:
             await services.blobs.delete(job.tenant_id, blob_hash)
-        await services.db.run_write(lambda session: revisions.forget_deleted(session, document_id))
+        await services.db.run_write(lambda session: cleaning.forget_deleted(session, document_id))
         return False
 
 
@@ -235,7 +235,7 @@ class DeleteKnowledgeBase(_Quiet):
         """Retire its documents in small transactions, then the clean-up jobs do the rest."""
         kb_id = job.payload["kb_id"]
         while await self._services.db.run_write(
-            lambda session: revisions.retire_some(session, kb_id)
+            lambda session: cleaning.retire_some(session, kb_id)
         ):
             pass
         return False

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access.principals import ACTIVE
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.chats import channels, derived, sources
 from engine.chats.channels import NewPerson, Place
 from engine.chats.derived import Changes, DerivedDocument
@@ -32,8 +32,7 @@ from engine.chats.message_files import (
 )
 from engine.db.session import Database
 from engine.errors import NotFound
-from engine.jobs import claims
-from engine.jobs.claims import ClaimedJob
+from engine.jobs import endings
 from engine.jobs.kinds import (
     BACKFILL,
     DERIVE,
@@ -44,6 +43,7 @@ from engine.jobs.kinds import (
     SYNC_CHANNEL,
     SYNC_WORKSPACE,
 )
+from engine.jobs.leases import ClaimedJob
 from ingestion import threads
 from ingestion.convert import document as documents
 from ingestion.convert.document import Attachment
@@ -172,7 +172,7 @@ class BackfillChannel(_Quiet):
             return True
 
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             await sources.commit_page(
                 session,
                 reading,
@@ -190,14 +190,14 @@ class BackfillChannel(_Quiet):
         """No attempt is spent on waiting, however long a platform has one wait."""
 
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             await sources.wait_page(session, source_id, wait.seconds, wait.reason)
 
         await self._db.run_write(commit)
 
     async def _stop(self, job: ClaimedJob, reading: sources.Reading, refusal: Refused) -> None:
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             told = refusal.message.replace(reading.channel, reading.channel_name)
             await sources.report_fault(session, reading.source_id, told, stop=True)
             if refusal.lost:
@@ -262,7 +262,7 @@ class SyncWorkspace(_OfWorkspace):
             return True
 
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             await channels.put_people(session, place, people, at=begun)
             subjects = {person.subject for person in people}
             await channels.only_people(session, place, subjects, at=begun)
@@ -281,7 +281,7 @@ class SyncWorkspace(_OfWorkspace):
 
     async def _again(self, job: ClaimedJob, place: Place, pause: timedelta) -> None:
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             at = clock.now() + pause
             await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
 
@@ -304,7 +304,7 @@ class SyncChannel(_OfWorkspace):
             seconds = wait.seconds
 
             async def later(session: AsyncSession) -> None:
-                await claims.finish(session, job)
+                await endings.finish(session, job)
                 await sources.queue_channel_sync(
                     session,
                     place.tenant_id,
@@ -328,7 +328,7 @@ class SyncChannel(_OfWorkspace):
             known |= await channels.put_people(session, place, strangers)
             ids = set(known.values())
             await channels.set_members(session, place, channel_id, ids, at=roster.at)
-            await claims.finish(session, job)
+            await endings.finish(session, job)
 
         await self._db.run_write(commit)
         return True
@@ -363,7 +363,7 @@ class ExpireMessages(_Quiet):
             pass
 
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             await sources.expire_again(session, source_id)
 
         await self._db.run_write(commit)
@@ -436,7 +436,7 @@ class FetchFiles(_Quiet):
         at = clock.now() + timedelta(seconds=wait.seconds)
 
         async def commit(session: AsyncSession) -> None:
-            await claims.finish(session, job)
+            await endings.finish(session, job)
             await fetch_later(session, job.tenant_id, job.payload, at)
 
         await self._db.run_write(commit)

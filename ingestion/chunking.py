@@ -11,23 +11,16 @@ by `topics.py`), `fixed` and `sliding_window` by length alone, the latter with a
 
 from __future__ import annotations
 
-import itertools
-import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from ingestion.chunk_places import ChunkPlaces
 from ingestion.contexts import Contexts, TokenOffsets
-from ingestion.convert.document import (
-    Block,
-    BlockKind,
-    Converted,
-    Place,
-    join_places,
-    render_place,
-)
+from ingestion.convert.document import Block, BlockKind, Converted
+from ingestion.units import SENTENCE, Cutter, Ruler, Unit, pieces
 
 Strategy = Literal["document_aware", "fixed", "recursive", "semantic", "sliding_window"]
 
@@ -95,48 +88,6 @@ class Span:
     place: str = ""  # more than one page, or in a file without: `slide 3`, `Sales!A2:F40`
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """A piece that is not cut further.
-
-    `header` is the header row a table's continuation carries. `measured` is set where tokens were
-    counted on the piece alone; such a piece, and a continuation, share their chunk with nothing,
-    nor does a row that is to be `apart`.
-    """
-
-    start: int
-    end: int
-    block: Block
-    header: str = ""
-    measured: int | None = None
-    apart: bool = False
-
-    @property
-    def alone(self) -> bool:
-        return bool(self.header) or self.measured is not None or self.apart
-
-
-# Text without spaces can be one token for thousands of letters; no chunk grows past this.
-_LETTERS_PER_TOKEN = 16
-
-_LINE = re.compile(r"\n")
-_ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t])")
-# After Latin punctuation a sentence needs a space, after that of scripts without spaces it doesn't.
-SENTENCE = re.compile(
-    r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]*_]*\s+|(?<=[\u3002\uff01\uff1f\uff61\u0964\u061f])\s*"
-)
-_WORD = re.compile(r"\s+")
-
-_CUTS: dict[BlockKind, tuple[re.Pattern[str], ...]] = {
-    "code": (_LINE, _WORD),
-    "heading": (_WORD,),
-    "list": (_ITEM, SENTENCE, _WORD),
-    "paragraph": (SENTENCE, _LINE, _WORD),
-    "quote": (_LINE, SENTENCE, _WORD),
-    "table": (_LINE, _WORD),
-}
-
-
 def split(
     document: Converted,
     settings: Chunking,
@@ -156,13 +107,14 @@ class _Splitter:
     def __init__(
         self, document: Converted, settings: Chunking, offsets: TokenOffsets, marks: Marks
     ) -> None:
-        self._text = document.text
         self._document = document
         self._settings = settings
-        self._offsets = offsets
-        self._starts = [start for start, _ in offsets(document.text)]
+        self._ruler = Ruler(document.text, offsets)
         self._contexts = Contexts(document, settings.context, offsets)
-        self._places = _Places(document.text)
+        self._cutter = Cutter(
+            self._ruler, self._room, breaks=marks.breaks, rows_apart=settings.rows_apart
+        )
+        self._places = ChunkPlaces(document.text)
         # A part smaller than this says too little by itself and is joined with its siblings.
         self._small = (settings.size - settings.special) // 3
         self._breaks = marks.breaks
@@ -174,7 +126,7 @@ class _Splitter:
             if self._settings.strategy in WINDOWS:
                 spans.extend(self._span(window, window[0].start) for window in self._windows(run))
                 continue
-            units = list(self._units(run))
+            units = list(self._cutter.units(run))
             if self._settings.strategy == "document_aware":
                 chunks = self._pack_sections(units)
             else:
@@ -186,22 +138,14 @@ class _Splitter:
             spans.extend(map(self._span, chunks, starts))
         return spans
 
-    def _count(self, start: int, end: int) -> int:
-        return bisect_left(self._starts, end) - bisect_left(self._starts, start)
-
     def _room(self, path: tuple[str, ...]) -> int:
         """Tokens of text a chunk under `path` may have beside context, specials and overlap."""
         kept = self._settings.special + self._contexts.tokens(path) + self._settings.overlap
         return self._settings.size - kept
 
-    def _fits(self, start: int, end: int, room: int) -> bool:
-        return end - start <= room * _LETTERS_PER_TOKEN and self._count(start, end) <= room
-
-    # Packing units into chunks
-
-    def _pack(self, units: Sequence[_Unit]) -> list[list[_Unit]]:
+    def _pack(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Units one after the other for as long as they fit; a heading stays with what follows."""
-        chunks: list[list[_Unit]] = []
+        chunks: list[list[Unit]] = []
         for unit in units:
             if not chunks:
                 chunks.append([unit])
@@ -211,26 +155,26 @@ class _Splitter:
                 chunks.append([*self._headings_for(chunks[-1], unit), unit])
         return chunks
 
-    def _extends(self, chunk: Sequence[_Unit], unit: _Unit) -> bool:
+    def _extends(self, chunk: Sequence[Unit], unit: Unit) -> bool:
         first = chunk[0]
         if first.alone or unit.alone or _elsewhere(chunk, unit):
             return False
-        if not self._fits(first.start, unit.end, self._room(first.block.heading_path)):
+        if not self._ruler.fits(first.start, unit.end, self._room(first.block.heading_path)):
             return False
         if self._breaks and self._is_parted(chunk, unit):
             return False
         return not self._languages or self._is_pure([*chunk, unit])
 
-    def _is_parted(self, chunk: Sequence[_Unit], unit: _Unit) -> bool:
+    def _is_parted(self, chunk: Sequence[Unit], unit: Unit) -> bool:
         """Whether the subject changes before `unit`, and what stands before it says enough."""
         first, last = chunk[0], chunk[-1]
         if last.block.kind == "heading":  # it belongs to what follows
             return False
         breaks = self._breaks
         passed = bisect_right(breaks, unit.start) > bisect_right(breaks, last.start)
-        return passed and self._count(first.start, last.end) >= self._small
+        return passed and self._ruler.count(first.start, last.end) >= self._small
 
-    def _is_pure(self, units: Sequence[_Unit]) -> bool:
+    def _is_pure(self, units: Sequence[Unit]) -> bool:
         """Whether `units` are in one language but for the share that may be foreign."""
         letters: Counter[str] = Counter()
         start, end = units[0].start, units[-1].end
@@ -242,7 +186,7 @@ class _Splitter:
         total = letters.total()
         return not total or max(letters.values()) >= total * (1 - self._settings.foreign_share)
 
-    def _headings_for(self, chunk: list[_Unit], unit: _Unit) -> list[_Unit]:
+    def _headings_for(self, chunk: list[Unit], unit: Unit) -> list[Unit]:
         """Take the headings off the end of a full chunk where they fit with the unit after them."""
         count = 0
         while count < len(chunk) - 1 and chunk[-1 - count].block.kind == "heading":
@@ -253,9 +197,9 @@ class _Splitter:
         del chunk[-count:]
         return moved
 
-    def _pack_sections(self, units: Sequence[_Unit]) -> list[list[_Unit]]:
+    def _pack_sections(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Each section by itself, small ones joined with the related section before."""
-        chunks: list[list[_Unit]] = []
+        chunks: list[list[Unit]] = []
         for section in _sections(units):
             if chunks and self._joins(chunks[-1], section):
                 chunks[-1].extend(section)
@@ -263,7 +207,7 @@ class _Splitter:
                 chunks.extend(self._pack(section))
         return chunks
 
-    def _joins(self, chunk: Sequence[_Unit], section: Sequence[_Unit]) -> bool:
+    def _joins(self, chunk: Sequence[Unit], section: Sequence[Unit]) -> bool:
         first, last = chunk[0], section[-1]
         if self._settings.sections_apart or first.alone:
             return False
@@ -271,16 +215,16 @@ class _Splitter:
             return False
         if not _related(first.block.heading_path, section[0].block.heading_path):
             return False
-        if not self._fits(first.start, last.end, self._room(first.block.heading_path)):
+        if not self._ruler.fits(first.start, last.end, self._room(first.block.heading_path)):
             return False
         if self._languages and not self._is_pure([*chunk, *section]):
             return False
         return (
-            self._count(first.start, chunk[-1].end) < self._small
-            or self._count(section[0].start, last.end) < self._small
+            self._ruler.count(first.start, chunk[-1].end) < self._small
+            or self._ruler.count(section[0].start, last.end) < self._small
         )
 
-    def _overlapping(self, chunks: Sequence[Sequence[_Unit]]) -> list[int]:
+    def _overlapping(self, chunks: Sequence[Sequence[Unit]]) -> list[int]:
         """Where each chunk begins once it repeats the last sentences of the one before it."""
         starts = [chunk[0].start for chunk in chunks]
         if not self._settings.overlap:
@@ -289,20 +233,20 @@ class _Splitter:
             before, chunk = chunks[number - 1][-1], chunks[number][0]
             if before.alone or chunk.alone or before.block.kind in {"code", "table"}:
                 continue
-            first_token = bisect_left(self._starts, before.end) - self._settings.overlap
-            earliest = max(before.start, self._starts[max(0, first_token)])
-            parts = pieces(self._text, before.block.start, before.end, SENTENCE)
+            first_token = bisect_left(self._ruler.starts, before.end) - self._settings.overlap
+            earliest = max(before.start, self._ruler.starts[max(0, first_token)])
+            parts = pieces(self._ruler.text, before.block.start, before.end, SENTENCE)
             sentences = (a for a, _ in parts if a >= earliest and a > starts[number - 1])
             starts[number] = next(sentences, chunk.start)
         return starts
 
-    def _span(self, chunk: Sequence[_Unit], start: int) -> Span:
+    def _span(self, chunk: Sequence[Unit], start: int) -> Span:
         first, end = chunk[0], chunk[-1].end
         path = _shared_path([unit.block for unit in chunk])
         tokens = self._settings.special
-        tokens += self._count(start, end) if first.measured is None else first.measured
+        tokens += self._ruler.count(start, end) if first.measured is None else first.measured
         if first.header:
-            tokens += len(self._offsets(first.header))
+            tokens += self._ruler.count_in(first.header)
         context, context_tokens = self._contexts.render(path, self._settings.size - tokens)
         return Span(
             start=start,
@@ -315,183 +259,42 @@ class _Splitter:
             place=self._places.of(chunk, start, end),
         )
 
-    def _windows(self, run: Sequence[Block]) -> Iterator[list[_Unit]]:
+    def _windows(self, run: Sequence[Block]) -> Iterator[list[Unit]]:
         """Windows of as many whole words as fit, each but the first beginning with the overlap."""
         width = self._settings.size - self._settings.special - self._settings.context
         overlap = self._settings.overlap if self._settings.strategy == "sliding_window" else 0
-        units = list(self._words(run, width))
+        units = list(self._cutter.words(run, width))
         start = 0
         while start < len(units):
             end = self._window_end(units, start, start + 1, width)
             yield units[start:end]
             start = self._window_start(units, start, end, overlap, width)
 
-    def _window_end(self, units: Sequence[_Unit], start: int, end: int, width: int) -> int:
+    def _window_end(self, units: Sequence[Unit], start: int, end: int, width: int) -> int:
         first = units[start]
         while (
             end < len(units)
             and not (first.alone or units[end].alone)
-            and self._fits(first.start, units[end].end, width)
+            and self._ruler.fits(first.start, units[end].end, width)
             and (not self._languages or self._is_pure(units[start : end + 1]))
         ):
             end += 1
         return end
 
     def _window_start(
-        self, units: Sequence[_Unit], start: int, end: int, overlap: int, width: int
+        self, units: Sequence[Unit], start: int, end: int, overlap: int, width: int
     ) -> int:
         """Where the window after `units[start:end]` begins: in its overlap, where that leads on."""
         at = end
         while (
             at - 1 > start
             and not units[at - 1].alone
-            and self._count(units[at - 1].start, units[end - 1].end) <= overlap
+            and self._ruler.count(units[at - 1].start, units[end - 1].end) <= overlap
         ):
             at -= 1
         if at < end and self._window_end(units, at, end, width) == end:
             return end  # what follows does not fit beside it
         return at
-
-    # Cutting blocks into units
-
-    def _words(self, run: Sequence[Block], width: int) -> Iterator[_Unit]:
-        """Words; a fence or a table that fits a window is one unit."""
-        for block in run:
-            start, end = _trimmed(self._text, block.start, block.end)
-            if block.kind in {"code", "table"} and self._fits(start, end, width):
-                yield _Unit(start, end, block)
-            else:
-                yield from self._cut(block, start, end, width, (_WORD,))
-
-    def _units(self, run: Sequence[Block]) -> Iterator[_Unit]:
-        lead: int | None = None  # where the headings directly above a block begin
-        for block, start, end in self._parts(run):
-            room = self._room(block.heading_path)
-            above = start if lead is None else lead
-            whole = block.kind in {"code", "table", "heading"}
-            if block.kind == "table" and self._settings.rows_apart:
-                yield from self._rows(block, start, end, room - self._count(above, start))
-            elif self._fits(start if whole else above, end, room):
-                yield _Unit(start, end, block)
-            elif block.kind == "table":
-                yield from self._rows(block, start, end, room - self._count(above, start))
-            else:
-                yield from self._cut(block, start, end, room, _CUTS[block.kind])
-            lead = above if block.kind == "heading" else None
-
-    def _parts(self, run: Sequence[Block]) -> Iterator[tuple[Block, int, int]]:
-        """Each block from start to end, trimmed; prose is parted where the subject changes."""
-        for block in run:
-            edges = [block.start, block.end]
-            if self._breaks and block.kind not in {"code", "heading", "table"}:
-                first, last = (
-                    bisect_right(self._breaks, edges[0]),
-                    bisect_left(self._breaks, edges[1]),
-                )
-                edges[1:1] = self._breaks[first:last]
-            for start, end in itertools.pairwise(edges):
-                yield block, *_trimmed(self._text, start, end)
-
-    def _rows(self, block: Block, start: int, end: int, room: int) -> Iterator[_Unit]:
-        """Rows, packed; all but the first pack carry the header row in their context."""
-        header = self._text[start:end].split("\n", 1)[0]
-        cost = len(self._offsets(header)) + 1
-        if cost > room // 3:
-            header, cost = "", 0
-        lines = self._cut(block, start, end, room - cost, _CUTS["table"])
-        apart = self._settings.rows_apart
-        packs = (self._row_by_row if apart else self._pack_within)(lines, room - cost)
-        for number, pack in enumerate(packs):
-            measured = pack[0].measured
-            rest = (header, measured, apart) if number else ("", measured, False)
-            yield _Unit(pack[0].start, pack[-1].end, block, *rest)
-
-    def _row_by_row(self, lines: Iterator[_Unit], room: int) -> list[list[_Unit]]:
-        """Each line by itself; the first row with the header and the rule above it."""
-        rows = list(lines)
-        ruled = len(rows) > 1 and not set(self._text[rows[1].start : rows[1].end]) - set("|-: ")
-        head = rows[: 3 if ruled else 2]
-        whole = not any(unit.alone for unit in head)
-        if not (head and whole and self._fits(head[0].start, head[-1].end, room)):
-            head = rows[:1]
-        return [head, *([unit] for unit in rows[len(head) :])]
-
-    def _pack_within(self, units: Iterator[_Unit], room: int) -> list[list[_Unit]]:
-        packs: list[list[_Unit]] = []
-        for unit in units:
-            last = packs[-1] if packs else None
-            if (
-                last is not None
-                and not (last[0].alone or unit.alone)
-                and self._fits(last[0].start, unit.end, room)
-            ):
-                last.append(unit)
-            else:
-                packs.append([unit])
-        return packs
-
-    def _cut(
-        self, block: Block, start: int, end: int, room: int, cuts: Sequence[re.Pattern[str]]
-    ) -> Iterator[_Unit]:
-        """Pieces that fit, cut at the first of `cuts` and, where one is too long, at the next."""
-        if not cuts:
-            yield from self._letters(block, start, end, room)
-            return
-        for piece_start, piece_end in pieces(self._text, start, end, cuts[0]):
-            if self._fits(piece_start, piece_end, room):
-                yield _Unit(piece_start, piece_end, block)
-            else:
-                yield from self._cut(block, piece_start, piece_end, room, cuts[1:])
-
-    def _letters(self, block: Block, start: int, end: int, room: int) -> Iterator[_Unit]:
-        """A word longer than a chunk, cut where the tokens of each part, measured alone, fit.
-
-        They are not those of the whole: WordPiece takes a word over 100 letters for one token.
-        """
-        while start < end:
-            stop = min(end, start + room)
-            while (tokens := len(self._offsets(self._text[start:stop]))) > room:
-                if stop - start == 1:
-                    break  # one letter of more tokens than a chunk holds: no cut helps
-                stop = start + (stop - start) // 2
-            yield _Unit(start, stop, block, measured=tokens)
-            start = stop
-
-
-class _Places:
-    """Names where spans stand; asked in their order, so that no line is counted twice."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._block = -1  # where the block that is being counted begins
-        self._at = 0
-        self._lines = 0  # of it before `_at`
-
-    def of(self, chunk: Sequence[_Unit], start: int, end: int) -> str:
-        """The place of `chunk`, which spans from `start` to `end`, or nothing."""
-        unit = next((part for part in chunk if part.block.place is not None), None)
-        if unit is None:
-            pages = [part.block.page for part in chunk if part.block.page]
-            return f"pages {pages[0]}\u2013{pages[-1]}" if pages and pages[0] < pages[-1] else ""
-        first, last = unit.block, chunk[-1].block
-        begin = self._narrow(first, max(start, first.start), min(end, first.end))
-        stop = begin if first is last else self._narrow(last, last.start, end)
-        joined = join_places(begin, stop)
-        return "" if joined is None else render_place(joined)
-
-    def _narrow(self, block: Block, start: int, end: int) -> Place | None:
-        """Of a block whose lines are rows or lines of the file, those from `start` to `end`."""
-        place = block.place
-        if place is None or place.unit not in {"line", "row"} or place.first == place.last:
-            return place
-        if self._block != block.start or self._at > start:
-            self._block, self._at, self._lines = block.start, block.start, 0
-        self._lines += self._text.count("\n", self._at, start)
-        self._at = start
-        ruled = 1 if block.kind == "table" else 0  # the line under a table's header is no row
-        first = max(self._lines - ruled, 0)
-        last = max(self._lines + self._text.count("\n", start, end) - ruled, 0)
-        return replace(place, first=place.first + first, last=min(place.last, place.first + last))
 
 
 def _runs(document: Converted) -> Iterator[list[Block]]:
@@ -508,9 +311,9 @@ def _runs(document: Converted) -> Iterator[list[Block]]:
         yield run
 
 
-def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+def _sections(units: Sequence[Unit]) -> Iterator[list[Unit]]:
     """Units by section: a heading begins one, unless only headings stand before it."""
-    section: list[_Unit] = []
+    section: list[Unit] = []
     content = False
     for unit in units:
         heading = unit.block.kind == "heading"
@@ -522,7 +325,7 @@ def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
     yield section
 
 
-def _elsewhere(chunk: Sequence[_Unit], unit: _Unit) -> bool:
+def _elsewhere(chunk: Sequence[Unit], unit: Unit) -> bool:
     """Whether a unit stands on another slide or sheet than a chunk: a citation names one."""
     before = next((item.block.place for item in reversed(chunk) if item.block.place), None)
     after = unit.block.place
@@ -547,22 +350,3 @@ def _shared_path(blocks: Sequence[Block]) -> tuple[str, ...]:
     while shared < min(len(first), len(last)) and first[shared] == last[shared]:
         shared += 1
     return first[:shared]
-
-
-def pieces(text: str, start: int, end: int, cut: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """What stands between the matches of `cut` in [start, end), trimmed, the empty left out."""
-    stops = (match.end() for match in cut.finditer(text, start, end))
-    for stop in itertools.chain(stops, (end,)):
-        piece = _trimmed(text, start, stop)
-        start = stop
-        if piece[0] < piece[1]:
-            yield piece
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    piece = text[start:end]
-    bare = piece.strip()
-    if len(bare) == len(piece):
-        return start, end
-    start += len(piece) - len(piece.lstrip())
-    return start, start + len(bare)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.clock import new_id
 from engine.documents.revisions import NewChunk, Work
 from engine.engine import Engine

@@ -15,7 +15,7 @@ from typing import Any
 from engine.engine import Engine
 from engine.errors import Unavailable
 from engine.flow.progress import RingLog
-from engine.jobs import claims
+from engine.jobs import leases
 from engine.locks import hold
 from engine.models.batching import GROWTH, EmbeddingBatcher
 from engine.net.fetching import fetch
@@ -72,7 +72,7 @@ async def run_worker(
         known = handlers(services, pipelines, RingLog(), open_readers(engine))
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
-            await claims.take_over_all(engine.db, kinds=list(known))
+            await leases.take_over_all(engine.db, kinds=list(known))
         try:
             if lost := await engine.operations.resume_rebuild(index):
                 log.warning("the index lost %d spaces; they are rebuilt", lost)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.documents import reembedding, revisions
 from engine.errors import Cancelled, Conflict, EngineError
 from engine.index.port import RevisionRef, Space
-from engine.jobs.claims import ClaimedJob
+from engine.jobs.leases import ClaimedJob
 from ingestion.components.embedder import embed_chunks
 from ingestion.services import Ingestion, Services
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.db.session import Database
 from engine.documents import component_outputs, revisions
 from engine.documents.attachments import Attached

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.chunking import SENTENCE, pieces
 from ingestion.convert.document import Converted
+from ingestion.units import SENTENCE, pieces
 
 NEIGHBOURS = 3  # sentences on each side of a gap: one alone says too little of a subject
 WHOLE = frozenset({"code", "table"})

@@ -38,8 +38,8 @@ from engine.errors import (
     RateLimited,
     Unavailable,
 )
-from engine.jobs import claims
-from engine.jobs.claims import ClaimedJob
+from engine.jobs import backlog, claims, endings, heartbeats, leases
+from engine.jobs.leases import ClaimedJob
 from ingestion.broker import QUEUE
 from ingestion.exclusive_lock import ExclusiveLock
 from ingestion.relay import ACTOR, OUTAGE_PAUSE_S, Relay
@@ -176,13 +176,13 @@ class Worker:
                 await asyncio.wait(ending, timeout=STOP_GRACE_S)
             await asyncio.wait(tasks, timeout=STOP_GRACE_S)
             await asyncio.to_thread(threads.stop, int(STOP_GRACE_S * 1000))
-            await claims.forget_worker(self._db, self.id)
+            await heartbeats.forget_worker(self._db, self.id)
 
     async def _is_idle(self, idle_exit_s: float) -> bool:
         if self._running or time.monotonic() - self._busy_at < idle_exit_s:
             return False
         try:
-            return await claims.next_due_at(self._db, kinds=list(self._handlers)) is None
+            return await backlog.next_due_at(self._db, kinds=list(self._handlers)) is None
         except Unavailable:  # who can't see whether there is work has not seen that there is none
             return False
 
@@ -192,7 +192,7 @@ class Worker:
             held = list(self._running.values())
             try:
                 await self._beat()
-                lost = await claims.renew_all(
+                lost = await leases.renew_all(
                     self._db, [job.claimed for job in held], lease_s=self._lease_s
                 )
             except Unavailable as error:  # whoever takes a job over meanwhile ends it for us
@@ -204,12 +204,12 @@ class Worker:
             await _pause(stop, min(self._lease_s / 3, RENEW_S))
 
     async def _beat(self) -> None:
-        await claims.beat(
+        await heartbeats.beat(
             self._db,
             self.id,
             host=socket.gethostname(),
             pid=os.getpid(),
-            state=claims.INDEX_FULL if self._is_index_full else claims.RUNNING,
+            state=heartbeats.INDEX_FULL if self._is_index_full else heartbeats.RUNNING,
             figures=self._figures(),
         )
 
@@ -288,7 +288,7 @@ class Worker:
             await self._failed(job, handler, reason, "internal", retry=True)
         else:
             if not finished:
-                await self._commit(lambda session: claims.finish(session, job))
+                await self._commit(lambda session: endings.finish(session, job))
 
     async def _commit(self, ending: Callable[[AsyncSession], Awaitable[None]]) -> None:
         """Write how a job ended; whoever took it over writes that instead."""
@@ -301,13 +301,13 @@ class Worker:
     async def _stopped(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         if not self._stopping:
             await self._cancelled(session, job, handler)
-        elif await claims.release(session, job) is JobState.CANCELLED:
+        elif await endings.release(session, job) is JobState.CANCELLED:
             await handler.cancelled(session, job)
         else:
             await handler.waiting(session, job, "The worker stopped; another one goes on.")
 
     async def _cancelled(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
-        await claims.finish(session, job, state=JobState.CANCELLED)
+        await endings.finish(session, job, state=JobState.CANCELLED)
         await handler.cancelled(session, job)
 
     async def _blocked(self, job: ClaimedJob, handler: Handler, error: Blocked) -> None:
@@ -317,7 +317,7 @@ class Worker:
             self._full_until = time.monotonic() + (error.retry_after_s or FULL_PAUSE_S)
 
         async def commit(session: AsyncSession) -> None:
-            state = await claims.hold(session, job, str(error), retry_in_s=error.retry_after_s)
+            state = await endings.hold(session, job, str(error), retry_in_s=error.retry_after_s)
             if state is JobState.QUEUED:
                 await handler.waiting(session, job, str(error))
             else:
@@ -336,7 +336,7 @@ class Worker:
         retry_in_s: float | None = None,
     ) -> None:
         async def commit(session: AsyncSession) -> None:
-            match await claims.fail(session, job, error, retry=retry, retry_in_s=retry_in_s):
+            match await endings.fail(session, job, error, retry=retry, retry_in_s=retry_in_s):
                 case JobState.QUEUED:
                     await handler.waiting(session, job, error)
                 case JobState.FAILED:

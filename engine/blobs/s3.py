@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from engine.blobs.store import BLOB_HASH, is_tenant
+from engine.blobs.port import BLOB_HASH, is_tenant
 from engine.clock import now
 from engine.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 

@@ -38,11 +38,9 @@ from engine.db.tables import (
     Thread,
     Workspace,
 )
-from engine.documents.lifecycle import TITLE_MAX, reset_state, retire
+from engine.documents.lifecycle import TITLE_MAX, reset_state, retire, start_revision
 from engine.domain import Lane
-from engine.jobs import claims
-from engine.jobs.kinds import INGEST
-from engine.jobs.outbox import append_event, enqueue
+from engine.jobs import endings
 from engine.search.origins import permalink
 
 GAP = timedelta(minutes=25)  # silence that ends a conversation outside threads
@@ -483,7 +481,7 @@ async def _put(
         )
         .with_for_update()
     )
-    number = 0
+    newest = None
     if document is not None:
         newest = await session.scalar(
             select(Revision)
@@ -491,7 +489,6 @@ async def _put(
             .order_by(Revision.number.desc())
             .limit(1)
         )
-        number = newest.number if newest is not None else 0
         is_same = newest is not None and newest.blob_hash == new.blob_hash
         if (
             is_same
@@ -499,7 +496,7 @@ async def _put(
             and document.state not in {"failed", "cancelled"}
         ):
             return document
-        await claims.cancel_document(session, source.tenant_id, document.id)
+        await endings.cancel_document(session, source.tenant_id, document.id)
         await _drop_superseded(session, document)
     else:
         document = Document(
@@ -521,22 +518,20 @@ async def _put(
     document.deleted_at = None
     reset_state(document)
     await session.flush()
-    revision = Revision(
-        id=clock.new_id(),
-        tenant_id=source.tenant_id,
-        document_id=document.id,
-        number=number + 1,
+    revision_id, _ = await start_revision(
+        session,
+        document,
+        newest,
         blob_hash=new.blob_hash,
-        filename=f"{new.external_id}.conversation"[:TITLE_MAX],
+        filename=f"{new.external_id}.conversation",
         mime=THREAD_MIME,
         size_bytes=new.size_bytes,
-        created_at=clock.now(),
+        lane=lane,
+        max_attempts=max_attempts,
     )
-    session.add(revision)
-    await session.flush()
     rows = [
         {
-            "revision_id": revision.id,
+            "revision_id": revision_id,
             "start": start,
             "end": end,
             "message_id": message_id,
@@ -545,21 +540,6 @@ async def _put(
         for start, end, message_id in new.spans
     ]
     await session.execute(insert(MessageSpan), rows)
-    await enqueue(
-        session,
-        tenant_id=source.tenant_id,
-        kind=INGEST,
-        payload={"document_id": document.id, "revision_id": revision.id},
-        lane=lane,
-        document_id=document.id,
-        max_attempts=max_attempts,
-    )
-    await append_event(
-        session,
-        source.tenant_id,
-        "document.updated" if number else "document.uploaded",
-        {"document_id": document.id, "kb_id": source.kb_id, "revision_id": revision.id},
-    )
     return document
 
 

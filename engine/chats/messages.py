@@ -37,7 +37,7 @@ from engine.documents import component_outputs
 from engine.documents.lifecycle import TITLE_MAX, children_of, retire, take_off
 from engine.domain import Lane
 from engine.errors import InvalidInput
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.markup.credentials import without_credentials
 from engine.models.cache import text_hash
 
@@ -470,7 +470,7 @@ async def scrub_document(session: AsyncSession, document_id: str) -> None:
     document = await session.get(Document, document_id, with_for_update=True)
     if document is None or document.deleted_at is not None:
         return
-    await claims.cancel_document(session, document.tenant_id, document_id)
+    await endings.cancel_document(session, document.tenant_id, document_id)
     await take_off(session, document)
     await drop_texts(session, document)
     await _overtake(session, document)

@@ -23,7 +23,8 @@ from engine.chats.sender_rows import Sender
 from engine.db.tables import Identity, Job, Post, Workspace
 from engine.domain import JobState, Lane
 from engine.errors import NotFound
-from engine.jobs.claims import ClaimedJob, finish
+from engine.jobs.endings import finish
+from engine.jobs.leases import ClaimedJob
 from engine.jobs.outbox import enqueue
 
 ATTEMPTS = 6

@@ -14,7 +14,7 @@ from engine.chats.post_rows import Accepted, NewQuestion, PostInfo, PostState
 from engine.chats.sender_rows import Sender
 from engine.db.session import Database
 from engine.domain import Answer, Audience, Citation
-from engine.jobs.claims import ClaimedJob
+from engine.jobs.leases import ClaimedJob
 
 
 class Posts:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mimetypes
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +22,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import acl, gate
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.db.session import Database
 from engine.db.tables import Document, Job, Revision, Source
-from engine.documents.lifecycle import EXTERNAL_ID_MAX, TITLE_MAX, acl_of, reset_state, take_off
+from engine.documents.lifecycle import (
+    EXTERNAL_ID_MAX,
+    TITLE_MAX,
+    acl_of,
+    reset_state,
+    start_revision,
+    take_off,
+)
 from engine.documents.upload_options import (
     AS_THE_PIPELINE_SAYS,
     UploadOptions,
@@ -36,9 +42,9 @@ from engine.documents.upload_options import (
 )
 from engine.domain import DocumentState, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import INGEST
-from engine.jobs.outbox import append_event, enqueue
+from engine.jobs.outbox import append_event
 
 RECEIVED_AT_A_TIME = 8
 
@@ -244,7 +250,7 @@ class Intake:
             )
             session.add(document)
         else:
-            await claims.cancel_document(session, tenant_id, document.id)
+            await endings.cancel_document(session, tenant_id, document.id)
             if document.acl_id != acl_id and document.deleted_at is None:
                 await self._let_in(session, principal, document, readers)
         document.title = item.title
@@ -258,34 +264,18 @@ class Intake:
         await session.flush()
         if item.fault:
             return await self._refuse(session, document, item.fault)
-        revision = Revision(
-            tenant_id=tenant_id,
-            document_id=document.id,
-            number=newest.number + 1 if newest else 1,
-            blob_hash=item.blob_hash,
-            filename=filename[:TITLE_MAX],
-            mime=mimetypes.guess_type(filename)[0] or "",
-            size_bytes=item.size_bytes,
-        )
-        session.add(revision)
-        await session.flush()
-        job_id = await enqueue(
+        revision_id, job_id = await start_revision(
             session,
-            tenant_id=tenant_id,
-            kind=INGEST,
-            payload={"document_id": document.id, "revision_id": revision.id},
+            document,
+            newest,
+            blob_hash=item.blob_hash,
+            filename=filename,
+            size_bytes=item.size_bytes,
             lane=lane,
-            document_id=document.id,
             max_attempts=self._max_attempts,
             correlation_id=correlation_id,
         )
-        await append_event(
-            session,
-            tenant_id,
-            "document.updated" if newest else "document.uploaded",
-            {"document_id": document.id, "kb_id": source.kb_id, "revision_id": revision.id},
-        )
-        return Added(document.id, revision.id, job_id, DocumentState.PENDING)
+        return Added(document.id, revision_id, job_id, DocumentState.PENDING)
 
     @staticmethod
     async def _let_in(

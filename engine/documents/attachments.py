@@ -7,7 +7,6 @@ goes when the parent goes or comes without it.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,14 +14,19 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db.tables import Document, Live, Revision
-from engine.documents.lifecycle import TITLE_MAX, child_ids, children_of, reset_state, retire
+from engine.documents.lifecycle import (
+    TITLE_MAX,
+    child_ids,
+    children_of,
+    reset_state,
+    retire,
+    start_revision,
+)
 from engine.documents.revisions import Work
 from engine.documents.upload_options import details_of, kept_options
 from engine.domain import DocumentState, Lane
 from engine.index.port import RevisionRef
-from engine.jobs import claims
-from engine.jobs.kinds import INGEST
-from engine.jobs.outbox import append_event, enqueue
+from engine.jobs import endings
 from engine.operations.reconcile import queue_reindex
 
 DEPTH = 2  # a message's files, and those of a message attached to it
@@ -86,7 +90,7 @@ async def _settle_one(
         if same and child.deleted_at is None and child.state != DocumentState.CANCELLED:
             await _share(session, parent, child)
             return
-        await claims.cancel_document(session, child.tenant_id, child.id)
+        await endings.cancel_document(session, child.tenant_id, child.id)
     else:
         child = Document(
             tenant_id=parent.tenant_id,
@@ -109,31 +113,15 @@ async def _settle_one(
     child.deleted_at = None
     reset_state(child)
     await session.flush()
-    revision = Revision(
-        tenant_id=child.tenant_id,
-        document_id=child.id,
-        number=newest.number + 1 if newest else 1,
+    await start_revision(
+        session,
+        child,
+        newest,
         blob_hash=file.blob_hash,
-        filename=file.name[:TITLE_MAX],
-        mime=mimetypes.guess_type(file.name)[0] or "",
+        filename=file.name,
         size_bytes=file.size_bytes,
-    )
-    session.add(revision)
-    await session.flush()
-    await enqueue(
-        session,
-        tenant_id=child.tenant_id,
-        kind=INGEST,
-        payload={"document_id": child.id, "revision_id": revision.id},
         lane=lane,
-        document_id=child.id,
         max_attempts=MAX_ATTEMPTS,
-    )
-    await append_event(
-        session,
-        child.tenant_id,
-        "document.updated" if newest else "document.uploaded",
-        {"document_id": child.id, "kb_id": child.kb_id, "revision_id": revision.id},
     )
 
 

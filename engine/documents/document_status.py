@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.clock import now
 from engine.db.tables import Document, Job, Live, Revision, Run, RunNode
 from engine.domain import JobState, Vectors
-from engine.jobs import claims
+from engine.jobs import heartbeats
 
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
 ETA_FROM = 0.05  # of a run: before that its speed says nothing
@@ -73,7 +73,7 @@ async def explain(session: AsyncSession, document: Document) -> str:
             job=job,
             run=run,
             ahead=ahead,
-            workers=len(await claims.live_workers(session, within_s=WORKER_ALIVE_S)),
+            workers=len(await heartbeats.live_workers(session, within_s=WORKER_ALIVE_S)),
             failed_in=failed_in,
             live=await session.scalar(
                 select(Live.revision_id).where(Live.document_id == document.id).limit(1)

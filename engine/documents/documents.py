@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Revision
@@ -29,7 +29,7 @@ from engine.documents.lifecycle import is_in_work, reset_state, retire, take_bac
 from engine.documents.progress import DocumentProgress
 from engine.domain import DocumentState, Lane, Principal, Scope
 from engine.errors import InvalidInput, NotFound
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import enqueue
 
@@ -222,7 +222,7 @@ class Documents:
                     f"{document.title!r} is {document.state}: there is nothing to cancel.",
                     field="document_id",
                 )
-            await claims.cancel_document(session, document.tenant_id, document.id)
+            await endings.cancel_document(session, document.tenant_id, document.id)
             await take_back(session, document)
             if await is_in_work(session, document.id):
                 document.message = "Cancelling."

@@ -1,27 +1,25 @@
-"""What becomes of a document's rows: reset for a new ingestion, taken back, taken off, retired.
+"""What becomes of a document's rows: a new revision, taken back, taken off, retired.
 
-Each function works on the caller's session, in the transaction of its cause; nothing here asks who
-may: the verbs that call it have.
+Each function works on the caller's session, in the transaction of its cause; nothing here checks
+permissions: the verbs that call it have.
 """
 
 from __future__ import annotations
 
+import mimetypes
+
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.clock import now
+from engine import clock
 from engine.db.tables import Acl, Document, Job, KnowledgeBase, Live, Revision
 from engine.domain import DocumentState, JobState, Lane
-from engine.jobs import claims
-from engine.jobs.kinds import CLEAN
+from engine.jobs import endings
+from engine.jobs.kinds import CLEAN, INGEST
 from engine.jobs.outbox import append_event, enqueue
 
 EXTERNAL_ID_MAX = 2000  # characters, the column's width
-
-
 TITLE_MAX = 500
-
-
 CHILDREN = 100  # documents made of the files within one
 
 
@@ -32,7 +30,52 @@ def reset_state(document: Document) -> None:
     document.message = ""
     document.error = ""
     document.error_code = ""
-    document.updated_at = now()
+    document.updated_at = clock.now()
+
+
+async def start_revision(
+    session: AsyncSession,
+    document: Document,
+    newest: Revision | None,
+    *,
+    blob_hash: str,
+    filename: str,
+    size_bytes: int,
+    lane: Lane,
+    max_attempts: int,
+    mime: str = "",
+    correlation_id: str = "",
+) -> tuple[str, str]:
+    """Add the revision after `newest`, its job and its event; their ids, of revision and job.
+
+    Without `mime` the file's name decides. The document's own row is its caller's to fill and flush.
+    """
+    revision = Revision(
+        tenant_id=document.tenant_id,
+        document_id=document.id,
+        number=newest.number + 1 if newest else 1,
+        blob_hash=blob_hash,
+        filename=filename[:TITLE_MAX],
+        mime=mime or mimetypes.guess_type(filename)[0] or "",
+        size_bytes=size_bytes,
+        created_at=clock.now(),
+    )
+    session.add(revision)
+    await session.flush()
+    ids = {"document_id": document.id, "revision_id": revision.id}
+    job_id = await enqueue(
+        session,
+        tenant_id=document.tenant_id,
+        kind=INGEST,
+        payload=ids,
+        lane=lane,
+        document_id=document.id,
+        max_attempts=max_attempts,
+        correlation_id=correlation_id,
+    )
+    kind = "document.updated" if newest else "document.uploaded"
+    await append_event(session, document.tenant_id, kind, {**ids, "kb_id": document.kb_id})
+    return revision.id, job_id
 
 
 async def take_back(session: AsyncSession, document: Document) -> None:
@@ -68,7 +111,7 @@ async def take_off(session: AsyncSession, document: Document) -> None:
                 document_count=KnowledgeBase.document_count - 1,
                 chunk_count=KnowledgeBase.chunk_count - document.chunk_count,
                 token_count=KnowledgeBase.token_count - document.token_count,
-                updated_at=now(),
+                updated_at=clock.now(),
             )
         )
     await session.execute(delete(Live).where(Live.document_id == document.id))
@@ -102,10 +145,10 @@ async def retire(session: AsyncSession, document: Document) -> None:
     for child in await children_of(session, document):
         if child.deleted_at is None:
             await retire(session, child)
-    await claims.cancel_document(session, document.tenant_id, document.id)
+    await endings.cancel_document(session, document.tenant_id, document.id)
     await take_off(session, document)
-    document.deleted_at = now()
-    document.updated_at = now()
+    document.deleted_at = clock.now()
+    document.updated_at = clock.now()
     await enqueue(
         session,
         tenant_id=document.tenant_id,

@@ -30,7 +30,7 @@ from engine.db.tables import (
 from engine.documents.lifecycle import reset_state
 from engine.domain import MAIN, DocumentState, Lane, Principal, Scope
 from engine.errors import NotFound
-from engine.jobs import claims
+from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event, enqueue
 
@@ -170,7 +170,7 @@ def _chosen(kb_id: str) -> Select[*tuple[Any, ...]]:
 async def _queue(session: AsyncSession, row: Row[Any]) -> str:
     """A new revision of the same content, and the job that ingests it."""
     document = await session.get_one(Document, row.id)
-    await claims.cancel_document(session, document.tenant_id, document.id)
+    await endings.cancel_document(session, document.tenant_id, document.id)
     reset_state(document)
     document.message = "Waits to be ingested anew."
     revision = Revision(

@@ -1,7 +1,8 @@
-"""What a worker does to a revision in SQL: begin, store its chunks, make it live, fail, clean up.
+"""What a worker does to a revision in SQL: load it, store its chunks, let it answer.
 
 Called by `ingestion/` under the worker's own authority: a job row names the document, so there is
-no principal here. Every function is safe to call twice, because a job may run twice.
+no principal here. Every function is safe to call twice, because a job may run twice. How a
+document's ingestion went is in `reports.py`, what is deleted afterwards in `cleaning.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, String, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Select, String, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,29 +23,21 @@ from engine.db.tables import (
     Base,
     Chunk,
     Document,
-    Job,
     KnowledgeBase,
     Live,
     Revision,
     RevisionText,
-    Run,
-    RunEvent,
-    RunNode,
     Source,
 )
-from engine.documents import component_outputs, upload_options
-from engine.documents.lifecycle import TITLE_MAX, retire, take_back
+from engine.documents import upload_options
+from engine.documents.cleaning import queue_clean
+from engine.documents.lifecycle import TITLE_MAX
 from engine.documents.upload_options import UploadOptions
-from engine.domain import MAIN, DocumentState, JobState, Lane, Vectors
+from engine.domain import MAIN, DocumentState, Vectors
 from engine.errors import Cancelled, Conflict
-from engine.index.port import RevisionRef, Space
-from engine.jobs import claims
-from engine.jobs.kinds import CLEAN
-from engine.jobs.outbox import append_event, enqueue
+from engine.index.port import Space
+from engine.jobs.outbox import append_event
 
-CLEAN_AGAIN_S = 2.0  # for an ingestion to notice that it was cancelled
-
-_IN_WORK = (DocumentState.PENDING, DocumentState.RUNNING)
 _DOCUMENT = tuple(
     Document.__table__.c[name]
     for name in (
@@ -192,7 +185,6 @@ _LOOK = _look_statement()
 _LOOK_TO_CHANGE = _LOOK.with_for_update(of=Document)
 _CHANGE_DOCUMENT = update(Document).where(Document.id == _ROW)
 _CHANGE_REVISION = update(Revision).where(Revision.id == _ROW).returning(Revision.id)
-_REPORT = _CHANGE_DOCUMENT.where(Document.state.in_(_IN_WORK))
 _COUNT = (
     update(KnowledgeBase)
     .where(KnowledgeBase.id == _ROW)
@@ -402,25 +394,7 @@ async def _switch(session: AsyncSession, work: Work, *, is_only: bool) -> None:
     connection = await session.connection()
     await connection.execute(_SET_LIVE[connection.dialect.name], values)
     if not is_only:  # older ones may have been fed, also those that never answered
-        await _queue_clean(session, work.tenant_id, work.document_id)
-
-
-async def _queue_clean(
-    session: AsyncSession,
-    tenant_id: str,
-    document_id: str,
-    *,
-    lane: Lane = Lane.BULK,
-    run_at: datetime | None = None,
-) -> None:
-    await enqueue(
-        session,
-        tenant_id=tenant_id,
-        kind=CLEAN,
-        payload={"document_id": document_id},
-        lane=lane,
-        run_at=run_at,
-    )
+        await queue_clean(session, work.tenant_id, work.document_id)
 
 
 def _named(work: Work) -> dict[str, Any]:
@@ -440,157 +414,3 @@ def _facts(row: Any, content: Content) -> dict[str, Any]:  # noqa: ANN401 (a row
     if row.source_updated_at is None:
         facts["source_updated_at"] = content.updated_at
     return facts
-
-
-async def report_progress(
-    session: AsyncSession, document_id: str, progress: float, message: str
-) -> None:
-    """Show that a document is being worked on, and how far; an ended one is left alone."""
-    values = {"state": DocumentState.RUNNING, "progress": progress, "message": message}
-    await (await session.connection()).execute(_REPORT, {"row": document_id, **values})
-
-
-async def _current(session: AsyncSession, document_id: str, revision_id: str) -> Document | None:
-    """The document where this is still its newest revision, to be changed."""
-    document = await session.get(Document, document_id, with_for_update=True)
-    newest = await session.scalar(
-        select(Revision.id)
-        .where(Revision.document_id == document_id)
-        .order_by(Revision.number.desc())
-        .limit(1)
-    )
-    if document is None or document.deleted_at is not None or newest != revision_id:
-        return None
-    return document
-
-
-async def report_failure(
-    session: AsyncSession, document_id: str, revision_id: str, error: str, code: str
-) -> None:
-    """End a document `failed` with one sentence; its live revision, if any, goes on answering."""
-    document = await _current(session, document_id, revision_id)
-    if document is None:
-        return
-    document.state = DocumentState.FAILED
-    document.progress = -1.0
-    document.error = error
-    document.error_code = code
-    document.message = error
-    document.updated_at = now()
-    await append_event(
-        session,
-        document.tenant_id,
-        "document.processing_failed",
-        {"document_id": document_id, "kb_id": document.kb_id, "error": error, "code": code},
-    )
-
-
-async def report_waiting(session: AsyncSession, document_id: str, reason: str) -> None:
-    """Back to `pending` until the next attempt, with the reason of the delay."""
-    await session.execute(
-        update(Document)
-        .where(Document.id == document_id, Document.state.in_(_IN_WORK))
-        .values(state=DocumentState.PENDING, message=reason, updated_at=now())
-    )
-
-
-async def report_cancelled(session: AsyncSession, document_id: str, revision_id: str) -> None:
-    """End a document `cancelled`, unless a newer revision is on its way already."""
-    document = await _current(session, document_id, revision_id)
-    if document is None:
-        await _clean_after(session, document_id)
-        return
-    if document.state in _IN_WORK:
-        await take_back(session, document)
-        document.state = DocumentState.CANCELLED
-        document.message = "Cancelled."
-        document.updated_at = now()
-
-
-async def _clean_after(session: AsyncSession, document_id: str) -> None:
-    """What a revision that was overtaken has fed goes, also where the newer one fails."""
-    tenant_id = await session.scalar(select(Document.tenant_id).where(Document.id == document_id))
-    if tenant_id is not None:
-        await _queue_clean(session, tenant_id, document_id)
-
-
-async def is_being_stopped(session: AsyncSession, document_id: str) -> bool:
-    """Whether a job of the document was told to stop and has not ended yet."""
-    job = exists().where(
-        Job.document_id == document_id,
-        Job.state == JobState.RUNNING,
-        Job.cancel_requested.is_(True),
-    )
-    return bool(await session.scalar(select(job)))
-
-
-async def clean_later(session: AsyncSession, job: claims.ClaimedJob) -> None:
-    """End a clean-up that came too early, and queue it once more."""
-    await claims.finish(session, job)
-    await _queue_clean(
-        session,
-        job.tenant_id,
-        job.payload["document_id"],
-        lane=job.lane,
-        run_at=now() + timedelta(seconds=CLEAN_AGAIN_S),
-    )
-
-
-async def superseded(
-    session: AsyncSession, document_id: str
-) -> tuple[str, dict[Space, list[RevisionRef]]]:
-    """The tenant and, by space, the revisions that no branch shows and no job builds."""
-    document = await session.get(Document, document_id)
-    if document is None:
-        return "", {}
-    kb = await session.get(KnowledgeBase, document.kb_id)
-    dimension = kb.dimension if kb is not None else 0
-    rows = list(
-        await session.execute(
-            select(Revision.id, Revision.number, Revision.space).where(
-                Revision.document_id == document_id
-            )
-        )
-    )
-    live = select(Live.revision_id).where(Live.document_id == document_id)
-    keep = set(await session.scalars(live))
-    if document.deleted_at is None and rows:
-        keep.add(max(rows, key=lambda row: row.number).id)
-    found: dict[Space, list[RevisionRef]] = {}
-    for row in rows:
-        # One without a space stored no chunks, but may have been fed before its worker died.
-        name = row.space or (kb.space if kb is not None else "")
-        if row.id not in keep and name:
-            space = Space(name, dimension)
-            found.setdefault(space, []).append(RevisionRef(document_id, row.id))
-    return document.tenant_id, found
-
-
-async def retire_some(session: AsyncSession, kb_id: str, limit: int = 50) -> int:
-    """Delete up to `limit` documents of a deleted knowledge base; says how many."""
-    rows = list(
-        await session.scalars(
-            select(Document)
-            .where(Document.kb_id == kb_id, Document.deleted_at.is_(None))
-            .limit(limit)
-        )
-    )
-    for document in rows:
-        await retire(session, document)
-    return len(rows)
-
-
-async def forget_deleted(session: AsyncSession, document_id: str) -> None:
-    """Drop the texts, runs and revisions of a deleted document; its row stays as a tombstone."""
-    document = await session.get(Document, document_id)
-    if document is None or document.deleted_at is None:
-        return
-    await component_outputs.forget(session, document_id)
-    ids = select(Revision.id).where(Revision.document_id == document_id)
-    runs = select(Run.id).where(Run.document_id == document_id)
-    await session.execute(delete(Chunk).where(Chunk.revision_id.in_(ids)))
-    await session.execute(delete(RevisionText).where(RevisionText.revision_id.in_(ids)))
-    await session.execute(delete(RunNode).where(RunNode.run_id.in_(runs)))
-    await session.execute(delete(RunEvent).where(RunEvent.run_id.in_(runs)))
-    await session.execute(delete(Run).where(Run.document_id == document_id))
-    await session.execute(delete(Revision).where(Revision.document_id == document_id))

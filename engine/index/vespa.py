@@ -1,7 +1,7 @@
 """The search index on Vespa: any number of processes feed and search it over HTTP.
 
 A tenant's space lives in a schema (`vespa_app.tenancy`); `Places` knows which, and makes one.
-Documents are spelt by `vespa_feed.py`, searches by `vespa_search.py`, both pure; `vespa_http.py`
+Documents are spelt by `vespa_feed.py`, searches by `vespa_requests.py`, both pure; `vespa_http.py`
 sends them. What this adapter can't do at all it says with an error in time: never part of an answer.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from engine import clock
 from engine.errors import EngineError, InvalidInput, TooLarge
-from engine.index import vespa_search as words
+from engine.index import vespa_answers, vespa_requests
 from engine.index.port import (
     FieldUpdate,
     Filter,
@@ -31,9 +31,10 @@ from engine.index.port import (
     SearchRequest,
     Space,
 )
+from engine.index.vespa_answers import Candidate, Part, Passage
 from engine.index.vespa_feed import key_of, render_document, render_update, to_microseconds
 from engine.index.vespa_http import VespaHttp
-from engine.index.vespa_search import Asked, Candidate, Part, Passage
+from engine.index.vespa_requests import Asked
 from engine.index.vespa_yql import Between, In, Node
 from vespa_app.fields import CLUSTER, Field, decode_value, document_key, encode_value
 from vespa_app.package import PLACEHOLDER
@@ -156,23 +157,25 @@ class VespaIndex:
     async def search(self, request: SearchRequest) -> IndexResult:
         """Find, score and order documents; an unknown space is empty."""
         place = await self._places.find(request.tenant_id, request.space)
-        if place is None or request.limit < 1 or words.passes_nothing(request.filter):
+        if place is None or request.limit < 1 or vespa_requests.passes_nothing(request.filter):
             return IndexResult((), more=False, documents=0)
         _check_vector(request)
-        asked = words.analysed(request, place.schema, place.languages)
+        asked = vespa_requests.analysed(request, place.schema, place.languages)
         async with self._answering():
             async with asyncio.TaskGroup() as tasks:
                 found = tasks.create_task(self._candidates(asked))
                 counted = tasks.create_task(self._count(asked))
                 weighed = tasks.create_task(self._weigh(asked))
             candidates, more = found.result()
-            scored = words.order(asked, candidates)
+            scored = vespa_answers.order(asked, candidates)
             passages = await self._passages(asked, [item.candidate for item in scored])
-        mass = words.masses(asked, weighed.result())
+        mass = vespa_answers.masses(asked, weighed.result())
         hits = tuple(
             item.hit(
                 [_shown(passage) for passage in passages.get(item.candidate.ref, [])],
-                words.coverage(asked, mass, next(iter(passages.get(item.candidate.ref, [])), None)),
+                vespa_answers.coverage(
+                    asked, mass, next(iter(passages.get(item.candidate.ref, [])), None)
+                ),
                 request.title_weight,
             )
             for item in scored
@@ -185,9 +188,9 @@ class VespaIndex:
     ) -> list[RevisionRef]:
         """Those of `revisions` that are stored and pass the filter, in the order given."""
         place = await self._places.find(tenant_id, space)
-        if place is None or words.passes_nothing(where):
+        if place is None or vespa_requests.passes_nothing(where):
             return []
-        passing = words.conditions(tenant_id, where)
+        passing = vespa_requests.conditions(tenant_id, where)
         found: set[RevisionRef] = set()
         async for parts in self._parts(tenant_id, place, revisions, passing):
             found.update(part.ref for part in parts)
@@ -215,13 +218,13 @@ class VespaIndex:
         if place is None:
             return IndexStats(0, 0, 0, 0)
         mine: list[Node] = [In(Field.TENANT, [encode_value(tenant_id)])]
-        firsts = words.counting_body(place.schema, [*mine, Between(Field.PART, None, 0)])
-        sums = words.summing_body(place.schema, mine)
+        firsts = vespa_requests.counting_body(place.schema, [*mine, Between(Field.PART, None, 0)])
+        sums = vespa_requests.summing_body(place.schema, mine)
         counted, summed = await _all(self._http.query(body) for body in (firsts, sums))
-        chunks, vectors = words.sums_of(summed)
+        chunks, vectors = vespa_answers.sums_of(summed)
         cell_bytes = 2 if place.cells == "bfloat16" else 4
         size = chunks * CHUNK_BYTES + vectors * (space.dimension * cell_bytes + GRAPH_BYTES)
-        return IndexStats(words.total(counted), chunks, vectors, size)
+        return IndexStats(vespa_answers.total(counted), chunks, vectors, size)
 
     async def health(self, tenant_id: str = "", space: Space | None = None) -> str:
         """An empty text when Vespa answers whole and takes writes, else what to do."""
@@ -237,7 +240,7 @@ class VespaIndex:
                 place = await self._places.find(tenant_id, item)
                 schemas += [place.schema] if place else []
             for schema in dict.fromkeys(schemas):
-                await self._http.query(words.counting_body(schema, []))
+                await self._http.query(vespa_requests.counting_body(schema, []))
         except EngineError as error:
             return str(error)
         return ""
@@ -259,21 +262,21 @@ class VespaIndex:
         """The revisions either leg found, with every score; and whether there are more."""
         if not asked.asks:
             return [], False
-        root = await self._http.query(words.candidates_body(asked))
-        parts = words.parts_of(root)
-        more = words.total(root) > len(parts)
-        candidates = words.collapse(parts)
+        root = await self._http.query(vespa_requests.candidates_body(asked))
+        parts = vespa_answers.parts_of(root)
+        more = vespa_answers.total(root) > len(parts)
+        candidates = vespa_answers.collapse(parts)
         legs_were_cut = len(parts) >= asked.wanted
         if asked.terms and candidates and legs_were_cut:
             refs = [candidate.ref for candidate in candidates]
             by_ref = {candidate.ref: candidate for candidate in candidates}
             for few in _some(refs):
-                whole = await self._http.query(words.words_body(asked, few))
-                for part in words.parts_of(whole):
+                whole = await self._http.query(vespa_requests.words_body(asked, few))
+                for part in vespa_answers.parts_of(whole):
                     if part.ref in by_ref:
                         by_ref[part.ref].add(part)
         return [
-            candidate for candidate in candidates if words.found_by_a_leg(asked, candidate)
+            candidate for candidate in candidates if vespa_answers.found_by_a_leg(asked, candidate)
         ], more
 
     async def _passages(
@@ -282,19 +285,23 @@ class VespaIndex:
         refs = [item.ref for item in shown]
         parts: list[Part] = []
         for few in _some(refs):
-            parts += words.parts_of(await self._http.query(words.passages_body(asked, few)))
-        found = words.passages_of(asked, parts)
+            parts += vespa_answers.parts_of(
+                await self._http.query(vespa_requests.passages_body(asked, few))
+            )
+        found = vespa_answers.passages_of(asked, parts)
         # Found by its title alone and without vectors, a document has no best passage: its first.
         for few in _some([ref for ref in refs if ref not in found]):
-            root = await self._http.query(words.first_chunks_body(asked, few))
-            found |= words.first_passages(words.parts_of(root))
+            root = await self._http.query(vespa_requests.first_chunks_body(asked, few))
+            found |= vespa_answers.first_passages(vespa_answers.parts_of(root))
         return found
 
     async def _count(self, asked: Asked) -> int:
         """How many revisions with chunks pass the filter."""
-        passing = words.conditions(asked.request.tenant_id, asked.request.filter)
+        passing = vespa_requests.conditions(asked.request.tenant_id, asked.request.filter)
         firsts = [Between(Field.PART, None, 0), Between(Field.CHUNK_COUNT, 1), *passing]
-        return words.total(await self._http.query(words.counting_body(asked.schema, firsts)))
+        return vespa_answers.total(
+            await self._http.query(vespa_requests.counting_body(asked.schema, firsts))
+        )
 
     async def _weigh(self, asked: Asked) -> dict[str, float]:
         """What each spelling weighs among the tenant's parts, remembered for a minute."""
@@ -308,18 +315,18 @@ class VespaIndex:
             now = asyncio.get_running_loop().time()
             if known is not None and now - known[0] < RARITY_LASTS_S:
                 return known[1]
-            held = [words.holds(spelling)] if spelling else []
-            root = await self._http.query(words.counting_body(schema, [*held, *mine]))
+            held = [vespa_requests.holds(spelling)] if spelling else []
+            root = await self._http.query(vespa_requests.counting_body(schema, [*held, *mine]))
             if len(self._rarity) > 100_000:
                 self._rarity.clear()
-            self._rarity[schema, tenant_id, spelling] = (now, words.total(root))
-            return words.total(root)
+            self._rarity[schema, tenant_id, spelling] = (now, vespa_answers.total(root))
+            return vespa_answers.total(root)
 
         names = ["", *asked.spellings]
         counts = dict(zip(names, await _all(map(count, names), most=16), strict=True))
         population = counts.pop("")
         return {
-            spelling: words.inverse_frequency(max(population, count), count)
+            spelling: vespa_answers.inverse_frequency(max(population, count), count)
             for spelling, count in counts.items()
         }
 
@@ -339,15 +346,15 @@ class VespaIndex:
         while waiting:
             few = waiting.pop()
             named = In(Field.REVISION, [encode_value(ref.revision_id) for ref in few])
-            root = await self._http.query(words.listing_body(place.schema, [named, *mine]))
-            if words.total(root) <= words.HITS_MAX:
-                yield [part for part in words.parts_of(root) if part.ref in wanted]
+            root = await self._http.query(vespa_requests.listing_body(place.schema, [named, *mine]))
+            if vespa_answers.total(root) <= vespa_requests.HITS_MAX:
+                yield [part for part in vespa_answers.parts_of(root) if part.ref in wanted]
             elif len(few) > 1:  # too many for one answer: halve the question
                 waiting += [few[: len(few) // 2], few[len(few) // 2 :]]
             else:
                 raise TooLarge(
-                    f"Revision {few[0].revision_id} lies in {words.total(root)} parts; Vespa lists "
-                    f"{words.HITS_MAX} at most. Split the document."
+                    f"Revision {few[0].revision_id} lies in {vespa_answers.total(root)} parts; Vespa lists "
+                    f"{vespa_requests.HITS_MAX} at most. Split the document."
                 )
 
     @asynccontextmanager

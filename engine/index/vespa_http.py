@@ -1,8 +1,8 @@
 """Talks to a Vespa container: queries, document operations and visits, each with a deadline.
 
 `vespa.py` calls it and knows what the fields mean; here are retries, back-pressure and errors.
-Documents go one operation a request, many at once over few connections: how many is `Throttle`'s
-to say. Faults of Vespa become errors that say what to do; its own words stay out of them, since
+Documents go one operation a request, many at once over few connections: `vespa_throttle.py` says
+how many. Faults of Vespa become errors that say what to do; its own words stay out of them, since
 they quote queries.
 """
 
@@ -24,6 +24,7 @@ import httpx2
 
 from engine import clock
 from engine.errors import ConfigurationError, IndexFull, TooLarge, Unavailable
+from engine.index.vespa_throttle import Throttle
 from engine.net.http import is_loopback, parse_retry_after
 
 log = logging.getLogger(__name__)
@@ -39,61 +40,6 @@ CONNECTIONS = 4  # HTTP/2 carries many requests on each
 _deadline: ContextVar[float | None] = ContextVar("vespa_deadline", default=None)
 _BUSY = frozenset({502, 503, 504})
 _BODY_MAX = 100 << 20  # bytes; the container's own limit on a document operation
-
-
-class Throttle:
-    """How many operations may be under way: one more a round that went well, half after a 429.
-
-    Additive increase, multiplicative decrease, as TCP does and Vespa's own feed client: the limit
-    settles just under what the cluster takes now. `halve` acts once for all the operations that
-    were under way together, or one burst of refusals would bring it to the ground.
-    """
-
-    def __init__(self, *, start: int = 16, most: int = 256) -> None:
-        self.limit = float(start)
-        self.under_way = 0
-        self._most = most
-        self._round = 0
-        self._waiters: list[asyncio.Future[None]] = []
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[int]:
-        """Wait until one more may begin; the number names the round it began in."""
-        while self.under_way >= int(self.limit):
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._wake()  # our turn goes to the next one
-                raise
-            finally:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-        self.under_way += 1
-        try:
-            yield self._round
-        finally:
-            self.under_way -= 1
-            self._wake()
-
-    def grow(self) -> None:
-        """One operation went well."""
-        self.limit = min(float(self._most), self.limit + 1 / self.limit)
-
-    def halve(self, began: int) -> None:
-        """One that began in that round was refused for want of room."""
-        if began == self._round:
-            self._round += 1
-            self.limit = max(1.0, self.limit / 2)
-
-    def _wake(self) -> None:
-        while self._waiters and self.under_way < int(self.limit):
-            waiter = self._waiters.pop(0)
-            if not waiter.done():
-                waiter.set_result(None)
-                return
 
 
 @dataclass(slots=True)

@@ -43,14 +43,8 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from engine import clock
-from engine.blobs.store import BlobStore
-from engine.db.migrations import (
-    connected,
-    current_revision,
-    migrate,
-    present_name,
-    refuse_unknown,
-)
+from engine.blobs.port import BlobStore
+from engine.db.migrations import connected, current_revision, migrate, present_name, refuse_unknown
 from engine.db.session import parse_url
 from engine.errors import Conflict, InvalidInput, NotFound, Unavailable
 

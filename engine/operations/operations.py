@@ -8,7 +8,7 @@ from datetime import datetime
 from engine.db.session import Database
 from engine.domain import Principal
 from engine.index.port import SearchIndex
-from engine.jobs import claims
+from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
 from engine.operations import reconcile, status, tool_call_log
 from engine.operations.reconcile import Drift
@@ -58,7 +58,7 @@ class Operations:
 
     async def next_job_due_at(self) -> datetime | None:
         """When a worker has something to do; None while nothing waits or runs."""
-        return await claims.next_due_at(self._db, JOB_KINDS)
+        return await backlog.next_due_at(self._db, JOB_KINDS)
 
     # Calls of tools
 

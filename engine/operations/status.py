@@ -16,7 +16,7 @@ from engine.db.tables import Document, Worker
 from engine.domain import Principal, Scope
 from engine.errors import EngineError, Unavailable
 from engine.index.port import SearchIndex, Space
-from engine.jobs import claims
+from engine.jobs import backlog, heartbeats
 from engine.operations import reconcile
 
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
@@ -62,8 +62,8 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
         kbs = await gate.readable_kbs(session, principal)
         counts = await gate.visible_counts(session, principal, kbs)
         states = await _states(session, principal)
-        pending = await claims.pending_counts(session, principal.tenant_id)
-        workers = await claims.live_workers(session, within_s=WORKER_ALIVE_S)
+        pending = await backlog.pending_counts(session, principal.tenant_id)
+        workers = await heartbeats.live_workers(session, within_s=WORKER_ALIVE_S)
     spaces = {Space(kb.space, kb.dimension) for kb in kbs}
     sizes = {space.name: await _size_bytes(index, principal.tenant_id, space) for space in spaces}
     by_lane: dict[str, dict[str, int]] = {}
@@ -86,13 +86,13 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
         ],
         jobs=by_lane,
         workers=[_describe(worker) for worker in workers],
-        is_index_full=any(worker.state == claims.INDEX_FULL for worker in workers),
+        is_index_full=any(worker.state == heartbeats.INDEX_FULL for worker in workers),
         figures={worker.id: worker.figures for worker in workers if worker.figures},
     )
 
 
 def _describe(worker: Worker) -> str:
-    waits = ", waits: the index is full" if worker.state == claims.INDEX_FULL else ""
+    waits = ", waits: the index is full" if worker.state == heartbeats.INDEX_FULL else ""
     return f"{worker.host} (process {worker.pid}{waits})"
 
 
@@ -158,7 +158,7 @@ async def _incomplete(db: Database, index: SearchIndex) -> str:
 async def _fullness(db: Database) -> str:
     """What a worker found that this process, which only reads, does not meet."""
     async with db.read() as session:
-        workers = await claims.live_workers(session, within_s=WORKER_ALIVE_S)
-    if any(worker.state == claims.INDEX_FULL for worker in workers):
+        workers = await heartbeats.live_workers(session, within_s=WORKER_ALIVE_S)
+    if any(worker.state == heartbeats.INDEX_FULL for worker in workers):
         return "The index is full: give it room, or delete something; documents wait for it."
     return ""

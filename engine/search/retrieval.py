@@ -29,7 +29,7 @@ from engine.search.confidence import CALIBRATED_SPACES, confidences
 from engine.search.deduplication import shown_once
 from engine.search.passages import Visibility, load_hits
 from engine.search.query import QUERY_MAX, choose_mode, is_foreign
-from engine.search.query_log import QueryLog, Searched
+from engine.search.query_log import Searched, SearchLog
 
 PAGES = 5  # the first page and at most four more, each twice as large
 LIMIT_MAX = 1_000
@@ -75,7 +75,7 @@ class Retriever:
         *,
         defaults: SearchDefaults | None = None,
         reranker: Reranker | None = None,
-        query_log: QueryLog | None = None,
+        query_log: SearchLog | None = None,
     ) -> None:
         self._db = db
         self._index = index

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from engine.chats.channels import Place
 from engine.engine import Engine
 from engine.errors import NotFound
-from ingestion.sources.discord import API, DiscordAccess, DiscordReader
+from ingestion.sources.discord import DiscordReader
+from ingestion.sources.discord_rest import API, DiscordAccess
 from ingestion.sources.reader import Reader, Refused
 from ingestion.sources.slack import SlackAccess, SlackReader
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.blobs.store import BlobStore
+from engine.blobs.port import BlobStore
 from engine.errors import InvalidInput, NotFound
 
 HELLO = hashlib.sha256(b"hello").hexdigest()

@@ -16,7 +16,7 @@ from engine.db.session import Database, open_database
 from engine.db.tables import Document, Event, Job
 from engine.domain import JobState, Lane
 from engine.errors import LeaseLost, NotFound
-from engine.jobs import claims
+from engine.jobs import backlog, claims, endings, heartbeats, leases
 from engine.jobs.outbox import append_event, enqueue
 
 KIND = "ingest_document"
@@ -29,18 +29,18 @@ async def queue(database: Database, tenant_id: str = "acme", **wanted) -> str:
         return await enqueue(session, tenant_id=tenant_id, **options)
 
 
-async def claim(database: Database, owner: str = "w1", **options) -> list[claims.ClaimedJob]:
+async def claim(database: Database, owner: str = "w1", **options) -> list[leases.ClaimedJob]:
     return await claims.claim(database, owner, **({"kinds": [KIND], "lease_s": LEASE_S} | options))
 
 
-async def claim_one(database: Database, owner: str = "w1") -> claims.ClaimedJob:
+async def claim_one(database: Database, owner: str = "w1") -> leases.ClaimedJob:
     (job,) = await claim(database, owner)
     return job
 
 
-async def finish(database: Database, job: claims.ClaimedJob, **outcome) -> None:
+async def finish(database: Database, job: leases.ClaimedJob, **outcome) -> None:
     async with database.write() as session:
-        await claims.finish(session, job, **outcome)
+        await endings.finish(session, job, **outcome)
 
 
 async def state_of(database: Database, job_id: str) -> str:
@@ -136,7 +136,7 @@ async def test_a_job_taken_back_gives_no_tenant_an_old_turn(database, fixed_cloc
     for _ in range(10):
         await finish(database, await claim_one(database, "w2"))
     fixed_clock.advance(LEASE_S + 1)
-    await claims.take_back_lapsed(database)
+    await leases.take_back_lapsed(database)
     for _ in range(10):
         await queue(database, "bolt")
     first, *rest = [await claim_one(database) for _ in range(9)]
@@ -147,7 +147,7 @@ async def test_a_job_taken_back_gives_no_tenant_an_old_turn(database, fixed_cloc
 async def test_a_delayed_job_waits_for_its_time(database, fixed_clock):
     await queue(database, run_at=clock.now() + timedelta(seconds=30))
     assert await claim(database) == []
-    assert await claims.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=30)
+    assert await backlog.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=30)
     fixed_clock.advance(30)
     assert len(await claim(database)) == 1
 
@@ -182,12 +182,12 @@ async def test_a_lapsed_lease_is_taken_over_and_the_first_worker_can_not_finish(
     fixed_clock.advance(LEASE_S + 1)
     taken = await claim_one(database, "w2")
     assert (taken.id, taken.attempt, taken.owner) == (lost.id, 2, "w2")
-    assert await claims.renew(database, lost, lease_s=LEASE_S) == claims.Lease(False, False)
+    assert await leases.renew(database, lost, lease_s=LEASE_S) == leases.Lease(False, False)
 
     async def finish_late() -> None:
         async with database.write() as session:
             await append_event(session, "acme", "document.processed", {})
-            await claims.finish(session, lost)
+            await endings.finish(session, lost)
 
     with pytest.raises(LeaseLost):
         await finish_late()
@@ -212,7 +212,7 @@ async def test_a_renewed_lease_does_not_lapse(database, fixed_clock):
     job = await claim_one(database)
     for _ in range(4):
         fixed_clock.advance(LEASE_S - 1)
-        assert (await claims.renew(database, job, lease_s=LEASE_S)).held
+        assert (await leases.renew(database, job, lease_s=LEASE_S)).held
         assert await claim(database, "w2") == []
 
 
@@ -233,9 +233,9 @@ async def test_a_failed_attempt_is_tried_again_later_and_later_until_none_is_lef
         job = await claim_one(database)
         assert job.attempt == attempt
         async with database.write() as session:
-            state = await claims.fail(session, job, "The service is down.")
+            state = await endings.fail(session, job, "The service is down.")
         if attempt < 3:
-            due = await claims.next_due_at(database, [KIND])
+            due = await backlog.next_due_at(database, [KIND])
             delays.append((due - clock.now()).total_seconds())
             fixed_clock.advance(delays[-1])
     assert state == JobState.FAILED
@@ -249,15 +249,15 @@ async def test_retry_after_is_obeyed(database, fixed_clock):
     await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await claims.fail(session, job, "Too many requests.", retry_in_s=333)
-    assert await claims.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=333)
+        await endings.fail(session, job, "Too many requests.", retry_in_s=333)
+    assert await backlog.next_due_at(database, [KIND]) == clock.now() + timedelta(seconds=333)
 
 
 async def test_a_fault_that_will_not_pass_is_not_retried(database):
     await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        assert await claims.fail(session, job, "Encrypted.", retry=False) == JobState.FAILED
+        assert await endings.fail(session, job, "Encrypted.", retry=False) == JobState.FAILED
 
 
 async def test_a_released_job_keeps_its_attempts_and_is_next(database):
@@ -265,7 +265,7 @@ async def test_a_released_job_keeps_its_attempts_and_is_next(database):
         await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await claims.release(session, job)
+        await endings.release(session, job)
     again = await claim_one(database, "w2")
     assert (again.id, again.attempt) == (job.id, 1)
 
@@ -276,27 +276,27 @@ async def test_a_held_job_waits_however_often(database, fixed_clock):
         job = await claim_one(database)
         assert job.attempt == attempt  # so that it resumes what it began
         async with database.write() as session:
-            assert await claims.hold(session, job, "Full.", retry_in_s=60) == JobState.QUEUED
+            assert await endings.hold(session, job, "Full.", retry_in_s=60) == JobState.QUEUED
         assert await claim(database) == []
         fixed_clock.advance(61)
     job = await claim_one(database)
     async with database.write() as session:  # an error of its own still ends it
-        assert await claims.fail(session, job, "Broken.") == JobState.FAILED
+        assert await endings.fail(session, job, "Broken.") == JobState.FAILED
 
 
 async def test_a_held_job_that_was_cancelled_ends(database):
     job_id = await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await claims.cancel(session, "acme", job_id)
+        await endings.cancel(session, "acme", job_id)
     async with database.write() as session:
-        assert await claims.hold(session, job, "Full.") == JobState.CANCELLED
+        assert await endings.hold(session, job, "Full.") == JobState.CANCELLED
 
 
 async def test_cancelling_a_waiting_job_ends_it(database):
     job_id = await queue(database)
     async with database.write() as session:
-        assert await claims.cancel(session, "acme", job_id) == JobState.CANCELLED
+        assert await endings.cancel(session, "acme", job_id) == JobState.CANCELLED
     assert await claim(database) == []
 
 
@@ -304,10 +304,10 @@ async def test_cancelling_a_running_job_asks_its_worker(database):
     job_id = await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        assert await claims.cancel(session, "acme", job_id) == JobState.RUNNING
-    assert await claims.renew(database, job, lease_s=LEASE_S) == claims.Lease(True, True)
+        assert await endings.cancel(session, "acme", job_id) == JobState.RUNNING
+    assert await leases.renew(database, job, lease_s=LEASE_S) == leases.Lease(True, True)
     async with database.write() as session:
-        assert await claims.fail(session, job, "Stopped.") == JobState.CANCELLED
+        assert await endings.fail(session, job, "Stopped.") == JobState.CANCELLED
 
 
 @pytest.mark.parametrize("way", ["release", "lapse"])
@@ -315,10 +315,10 @@ async def test_a_cancelled_job_never_runs_again(database, fixed_clock, way):
     job_id = await queue(database)
     job = await claim_one(database)
     async with database.write() as session:
-        await claims.cancel(session, "acme", job_id)
+        await endings.cancel(session, "acme", job_id)
     if way == "release":
         async with database.write() as session:
-            await claims.release(session, job)
+            await endings.release(session, job)
     fixed_clock.advance(LEASE_S + 1)
     assert await claim(database) == []
     assert await state_of(database, job_id) == JobState.CANCELLED
@@ -326,7 +326,7 @@ async def test_a_cancelled_job_never_runs_again(database, fixed_clock, way):
 
 async def test_jobs_of_another_tenant_are_absent(database):
     job_id = await queue(database, "acme")
-    for verb in (claims.cancel, claims.retry):
+    for verb in (endings.cancel, endings.retry):
         with pytest.raises(NotFound):
             async with database.write() as session:
                 await verb(session, "bolt", job_id)
@@ -338,7 +338,7 @@ async def test_a_newer_revision_stops_the_older_jobs_of_its_document(database):
     waiting = await queue(database, document_id="d1")
     newest = await queue(database, document_id="d1")
     async with database.write() as session:
-        stopped = await claims.cancel_document(session, "acme", "d1", except_job_id=newest)
+        stopped = await endings.cancel_document(session, "acme", "d1", except_job_id=newest)
     assert stopped == 2
     assert await state_of(database, waiting) == JobState.CANCELLED
     assert await state_of(database, newest) == JobState.QUEUED
@@ -350,9 +350,9 @@ async def test_a_failed_job_is_retried_with_all_its_attempts(database):
     job_id = await queue(database, max_attempts=1)
     job = await claim_one(database)
     async with database.write() as session:
-        await claims.fail(session, job, "No.")
+        await endings.fail(session, job, "No.")
     async with database.write() as session:
-        assert await claims.retry(session, "acme", job_id) == JobState.QUEUED
+        assert await endings.retry(session, "acme", job_id) == JobState.QUEUED
     assert (await claim_one(database)).attempt == 1
 
 
@@ -360,15 +360,15 @@ async def test_a_job_that_kills_its_workers_fails_with_its_document(
     database, fixed_clock, document
 ):
     job_id = await queue(database, document_id=document, max_attempts=2)
-    for lost in range(claims.MAX_LOST):
+    for lost in range(leases.MAX_LOST):
         job = await claim_one(database)
-        assert (job.lost, job.is_suspect) == (lost, lost >= claims.SUSPECT)
+        assert (job.lost, job.is_suspect) == (lost, lost >= leases.SUSPECT)
         fixed_clock.advance(LEASE_S + 1)
     assert await claim(database) == []
     async with database.read() as session:
         job, row = await session.get_one(Job, job_id), await session.get_one(Document, document)
     assert (job.state, row.state, row.error_code) == ("failed", "failed", "worker_lost")
-    assert job.error == row.error == claims.WORKER_LOST.format(lost=claims.MAX_LOST)
+    assert job.error == row.error == leases.WORKER_LOST.format(lost=leases.MAX_LOST)
     assert row.progress == -1
 
 
@@ -379,16 +379,16 @@ async def test_a_lost_worker_spends_no_attempt(database, fixed_clock):
         fixed_clock.advance(LEASE_S + 1)
     job = await claim_one(database)
     async with database.write() as session:
-        assert await claims.fail(session, job, "The service is down.") == JobState.QUEUED
+        assert await endings.fail(session, job, "The service is down.") == JobState.QUEUED
 
 
 async def test_a_suspect_waits_behind_its_tenants_other_jobs(database, fixed_clock):
     suspect = await queue(database)
-    for _ in range(claims.SUSPECT):
+    for _ in range(leases.SUSPECT):
         assert (await claim_one(database)).id == suspect
         fixed_clock.advance(LEASE_S + 1)
     other = await queue(database)
-    await claims.take_back_lapsed(database)
+    await leases.take_back_lapsed(database)
     assert [(await claim_one(database)).id for _ in range(2)] == [other, suspect]
 
 
@@ -398,29 +398,29 @@ async def test_a_worker_renews_only_the_leases_it_still_knows(database, fixed_cl
     forgotten, kept = await claim_one(database), await claim_one(database)
     for _ in range(2):
         fixed_clock.advance(LEASE_S - 1)
-        assert await claims.renew_all(database, [kept], lease_s=LEASE_S) == set()
+        assert await leases.renew_all(database, [kept], lease_s=LEASE_S) == set()
     assert (await claim_one(database, "w2")).id == forgotten.id
 
 
 async def test_a_job_given_up_leaves_the_document_to_a_newer_job(database, fixed_clock, document):
     await queue(database, document_id=document)
-    for _ in range(claims.MAX_LOST):
+    for _ in range(leases.MAX_LOST):
         await claim_one(database)
         fixed_clock.advance(LEASE_S + 1)
     await queue(database, document_id=document)
-    await claims.take_back_lapsed(database)
+    await leases.take_back_lapsed(database)
     async with database.read() as session:
         assert (await session.get_one(Document, document)).state == "pending"
 
 
 async def test_counts_and_due_times_say_what_is_left(database, fixed_clock):
-    assert await claims.next_due_at(database, [KIND]) is None
+    assert await backlog.next_due_at(database, [KIND]) is None
     await queue(database)
     await queue(database, "bolt", lane=Lane.LIVE)
     await claim(database)
     async with database.read() as session:
-        every = await claims.pending_counts(session)
-        acme = await claims.pending_counts(session, "acme")
+        every = await backlog.pending_counts(session)
+        acme = await backlog.pending_counts(session, "acme")
     assert every == {(Lane.BULK, JobState.QUEUED): 1, (Lane.LIVE, JobState.RUNNING): 1}
     assert acme == {(Lane.BULK, JobState.QUEUED): 1}
 
@@ -429,26 +429,26 @@ async def test_ended_jobs_are_forgotten_and_others_kept(database, fixed_clock):
     done, waiting = await queue(database), await queue(database)
     await finish(database, await claim_one(database))
     fixed_clock.advance(10)
-    assert await claims.forget_ended(database, before=clock.now()) == 1
+    assert await backlog.forget_ended(database, before=clock.now()) == 1
     async with database.read() as session:
         assert list(await session.scalars(select(Job.id))) == [waiting]
     assert done != waiting
 
 
 async def test_a_worker_is_live_while_its_heart_beats(database, fixed_clock):
-    await claims.beat(database, "w1", host="h", pid=1)
+    await heartbeats.beat(database, "w1", host="h", pid=1)
     fixed_clock.advance(20)
-    await claims.beat(database, "w2", host="h", pid=2)
-    await claims.beat(database, "w2", host="h", pid=2, state="stopping")
+    await heartbeats.beat(database, "w2", host="h", pid=2)
+    await heartbeats.beat(database, "w2", host="h", pid=2, state="stopping")
 
     async def live(within_s: float) -> list[tuple[str, str]]:
         async with database.read() as session:
-            found = await claims.live_workers(session, within_s=within_s)
+            found = await heartbeats.live_workers(session, within_s=within_s)
         return [(worker.id, worker.state) for worker in found]
 
     assert await live(30) == [("w1", "running"), ("w2", "stopping")]
     assert await live(10) == [("w2", "stopping")]
-    await claims.forget_worker(database, "w2")
+    await heartbeats.forget_worker(database, "w2")
     assert await live(10) == []
 
 
@@ -471,7 +471,7 @@ async def test_whatever_happens_every_job_is_held_by_one_or_waits_or_has_ended(
 ):
     async with database.write() as session:
         await session.execute(delete(Job))
-    held: dict[str, claims.ClaimedJob] = {}
+    held: dict[str, leases.ClaimedJob] = {}
     finished: Counter[str] = Counter()
     queued = 0
     for step, tenant_id, lane in steps:
@@ -489,12 +489,12 @@ async def test_whatever_happens_every_job_is_held_by_one_or_waits_or_has_ended(
             _, job = held.popitem()
             async with database.write() as session:
                 if step == "finish":
-                    await claims.finish(session, job)
+                    await endings.finish(session, job)
                     finished[job.id] += 1
                 elif step == "fail":
-                    await claims.fail(session, job, "Again.", retry_in_s=0)
+                    await endings.fail(session, job, "Again.", retry_in_s=0)
                 else:
-                    await claims.release(session, job)
+                    await endings.release(session, job)
     fixed_clock.advance(LEASE_S + 1)
     while claimed := await claim(database, limit=10):
         for job in claimed:
@@ -508,13 +508,13 @@ async def test_a_worker_renews_its_leases_together_and_learns_which_to_stop(data
     for _ in range(4):
         await queue(database)
     kept, cancelled, ended, other = [await claim_one(database, owner) for owner in "mmmo"]
-    assert await claims.renew_all(database, [], lease_s=LEASE_S) == set()
+    assert await leases.renew_all(database, [], lease_s=LEASE_S) == set()
     async with database.write() as session:
-        await claims.cancel(session, "acme", cancelled.id)
-        await claims.finish(session, ended)
+        await endings.cancel(session, "acme", cancelled.id)
+        await endings.finish(session, ended)
     fixed_clock.advance(LEASE_S - 1)
     mine = [kept, cancelled, ended]
-    assert await claims.renew_all(database, mine, lease_s=LEASE_S) == {cancelled.id, ended.id}
+    assert await leases.renew_all(database, mine, lease_s=LEASE_S) == {cancelled.id, ended.id}
     fixed_clock.advance(2)
     assert [job.id for job in await claim(database, "n", limit=9)] == [other.id]
 
@@ -524,7 +524,7 @@ async def test_a_lease_lost_to_another_is_not_renewed_with_the_rest(database, fi
     lost = await claim_one(database, "m")
     fixed_clock.advance(LEASE_S + 1)
     taken = await claim_one(database, "n")
-    assert await claims.renew_all(database, [lost], lease_s=900) == {lost.id}
+    assert await leases.renew_all(database, [lost], lease_s=900) == {lost.id}
     fixed_clock.advance(LEASE_S + 1)
     assert (await claim_one(database, "p")).id == taken.id
 
@@ -532,13 +532,13 @@ async def test_a_lease_lost_to_another_is_not_renewed_with_the_rest(database, fi
 async def test_whoever_holds_the_folder_takes_over_every_lease_at_once(database, fixed_clock):
     await queue(database), await queue(database)
     dead, mine = await claim_one(database, "dead"), await claim_one(database, "me")
-    assert await claims.take_over_all(database, except_owner="me") == 1
+    assert await leases.take_over_all(database, except_owner="me") == 1
     assert [job.id for job in await claim(database, "me", limit=9)] == [dead.id]
-    assert (await claims.renew(database, mine, lease_s=LEASE_S)).held
+    assert (await leases.renew(database, mine, lease_s=LEASE_S)).held
 
 
 async def test_a_worker_that_takes_over_leaves_what_bots_are_doing(database, fixed_clock):
     await queue(database)
     held = await claim_one(database, "bot")
-    assert await claims.take_over_all(database, kinds=["another"]) == 0
-    assert (await claims.renew(database, held, lease_s=LEASE_S)).held
+    assert await leases.take_over_all(database, kinds=["another"]) == 0
+    assert (await leases.renew(database, held, lease_s=LEASE_S)).held

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from engine import clock
 from engine.access import gate
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.chats import channels
 from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
 from engine.chats.history import History
@@ -22,8 +22,8 @@ from engine.documents import knowledge_bases
 from engine.documents.revisions import Content, NewChunk, Work, begin, make_live, store_content
 from engine.domain import MAIN, JobState, Lane, Principal, Role, Vectors
 from engine.index.port import Space
-from engine.jobs.claims import ClaimedJob
 from engine.jobs.kinds import DERIVE
+from engine.jobs.leases import ClaimedJob
 from ingestion.channel_jobs import DeriveChannel
 from ingestion.convert import document as documents
 

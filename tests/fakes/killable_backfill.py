@@ -12,13 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.db.session import Database, open_database
 from engine.errors import Unavailable
-from engine.jobs import claims
+from engine.jobs import backlog, claims, endings, leases
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
-from ingestion.sources.discord import DiscordAccess, DiscordReader
+from ingestion.sources.discord import DiscordReader
+from ingestion.sources.discord_rest import DiscordAccess
 from ingestion.sources.reader import Reader
 from ingestion.sources.slack import SlackAccess, SlackReader
 from tests.fakes import discord, slack_web
@@ -47,19 +48,19 @@ async def work(url: str, blobs: Path, platform_url: str, platform: str) -> None:
         readers = {platform: reader_of(platform, platform_url, db)}
         handlers = channel_handlers(db, FolderBlobs(blobs), readers)
         kinds = list(handlers)
-        await claims.take_over_all(db)  # the lease of one that was killed is over
-        while await claims.next_due_at(db, kinds) is not None:
-            await claims.take_back_lapsed(db)
+        await leases.take_over_all(db)  # the lease of one that was killed is over
+        while await backlog.next_due_at(db, kinds) is not None:
+            await leases.take_back_lapsed(db)
             for job in await claims.claim(db, "killable", kinds=kinds, lease_s=LEASE_S):
                 try:
                     ended = await handlers[job.kind].run(job)
                 except Unavailable:
                     await asyncio.sleep(AWAY_S)
-                    await claims.take_over_all(db)  # its lease is over, and it is taken up again
+                    await leases.take_over_all(db)  # its lease is over, and it is taken up again
                     continue
                 if not ended:
                     async with db.write() as session:
-                        await claims.finish(session, job)
+                        await endings.finish(session, job)
             await asyncio.sleep(PAUSE_S)
 
 

@@ -27,7 +27,7 @@ from engine.index.embedded import EmbeddedIndex
 from engine.index.port import IndexChunk, IndexDocument
 from engine.models.hashing import HashingEmbedder
 from engine.models.port import Completion, LanguageModel, Reranker
-from engine.search.query_log import QueryLog
+from engine.search.query_log import SearchLog
 from engine.search.retrieval import Retriever
 
 
@@ -164,7 +164,7 @@ class Library:
         return principal, Audience("u:ada", "Ada", principal.tokens)
 
     def retriever(
-        self, *, reranker: Reranker | None = None, query_log: QueryLog | None = None
+        self, *, reranker: Reranker | None = None, query_log: SearchLog | None = None
     ) -> Retriever:
         """Retrieval over this library."""
         embedders = {self.embedder.space.name: self.embedder}

@@ -47,7 +47,7 @@ async def test_a_disk_too_full_for_the_bytes_accepts_nothing(notes, monkeypatch)
 
 
 async def test_a_disk_too_full_for_the_index_delays_the_document(notes, monkeypatch):
-    monkeypatch.setattr("engine.jobs.claims.FIRST_RETRY_S", 0.2)
+    monkeypatch.setattr("engine.jobs.endings.FIRST_RETRY_S", 0.2)
     added = await notes.add(LEAVE)
     async with notes.working():
         with disk_full_for(monkeypatch, space, "write_manifest"):

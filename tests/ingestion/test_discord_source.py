@@ -16,10 +16,12 @@ from engine.chats import channels, sources
 from engine.chats.channels import NewWorkspace
 from engine.db.session import open_database
 from engine.db.tables import Message, Tenant, Thread
+from engine.jobs import leases
 from engine.jobs.kinds import BACKFILL
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
-from ingestion.sources.discord import FORBIDDEN_MAX, DiscordAccess, DiscordReader
+from ingestion.sources.discord import FORBIDDEN_MAX, DiscordReader
+from ingestion.sources.discord_rest import DiscordAccess
 from ingestion.sources.reader import Wait
 from tests.fakes.chats import START, ChatWorld
 from tests.fakes.discord import PRIVATE_THREAD, TOKEN, FakeDiscord, Fault, open_discord
@@ -202,7 +204,6 @@ async def test_repair_finds_edits_deletes_and_new_replies(rig):
 
 
 async def test_a_killed_page_is_read_again(rig):
-    from engine.jobs import claims
 
     fill(rig.slack)
     await rig.add("talk")
@@ -212,7 +213,7 @@ async def test_a_killed_page_is_read_again(rig):
         reading = await sources.open_reading(session, lost.payload["source_id"])
     await rig.handlers[BACKFILL]._readers["discord"].read_page(reading)
     rig.time.at += timedelta(seconds=120)
-    await claims.take_back_lapsed(rig.world.db)
+    await leases.take_back_lapsed(rig.world.db)
     await rig.work(BACKFILL)
     ids = [id_ for id_, _ in await rig.stored()]
     assert len(ids) == len(set(ids)) == 250
@@ -258,7 +259,7 @@ async def test_a_deleted_thread_is_passed_over(rig):
 
 
 async def test_too_many_refusals_let_every_worker_rest(rig, monkeypatch):
-    monkeypatch.setattr("ingestion.sources.discord.REFUSALS", 3)
+    monkeypatch.setattr("ingestion.sources.discord_rest.REFUSALS", 3)
     fill(rig.slack)
     rig.slack.rest.faults.extend([Fault(429, retry_after_s=1)] * 4)
     await rig.add("talk")

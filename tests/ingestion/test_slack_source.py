@@ -16,8 +16,10 @@ from engine.chats import channels, sources
 from engine.chats.messages import Stored
 from engine.db.tables import Channel, ChannelMember, Identity, Job, Message, Source
 from engine.domain import JobState
-from engine.jobs.claims import ClaimedJob, claim
+from engine.jobs import endings, leases
+from engine.jobs.claims import claim
 from engine.jobs.kinds import BACKFILL, SYNC_CHANNEL, SYNC_WORKSPACE
+from engine.jobs.leases import ClaimedJob
 from engine.limits import SqlLimits
 from ingestion.channel_jobs import channel_handlers
 from ingestion.sources.slack import SlackAccess, SlackReader
@@ -90,14 +92,13 @@ class Rig:
 
     async def run(self, job: ClaimedJob) -> None:
         from engine.errors import Unavailable
-        from engine.jobs import claims
 
         self.ran.append(job.kind)
         try:
             finished = await self.handlers[job.kind].run(job)
         except Unavailable as error:
             async with self.world.db.write() as session:
-                state = await claims.fail(session, job, str(error), retry=True)
+                state = await endings.fail(session, job, str(error), retry=True)
                 handler = self.handlers[job.kind]
                 if state is JobState.QUEUED:
                     await handler.waiting(session, job, str(error))
@@ -106,7 +107,7 @@ class Rig:
             return
         if not finished:
             async with self.world.db.write() as session:
-                await claims.finish(session, job)
+                await endings.finish(session, job)
 
     async def _next_due(self, kinds):
         async with self.world.db.read() as session:
@@ -217,9 +218,8 @@ async def test_a_killed_worker_repeats_one_page_and_nothing_else(rig):
     reader = rig.handlers[BACKFILL]._readers["slack"]
     await reader.read_page(reading)
     rig.time.at += timedelta(seconds=120)  # the lease lapses
-    from engine.jobs import claims
 
-    assert await claims.take_back_lapsed(rig.world.db) == 1
+    assert await leases.take_back_lapsed(rig.world.db) == 1
     await rig.work()
     report = await rig.coverage("general")
     assert (report.state, report.messages) == ("current", 1600)
@@ -233,9 +233,8 @@ async def test_two_workers_on_one_page_keep_it_once(rig):
     await rig.add("general")
     lost = await rig.claim()
     rig.time.at += timedelta(seconds=120)
-    from engine.jobs import claims
 
-    await claims.take_back_lapsed(rig.world.db)
+    await leases.take_back_lapsed(rig.world.db)
     await rig.run(await rig.claim())
     with pytest.raises(LeaseLost):
         await rig.handlers[BACKFILL].run(lost)  # the first one wakes up again

@@ -25,7 +25,7 @@ from engine.errors import (
     RateLimited,
     Unavailable,
 )
-from engine.jobs import claims
+from engine.jobs import endings, heartbeats, leases
 from engine.jobs.outbox import enqueue
 from ingestion import worker as worker_module
 from ingestion.broker import MemoryBroker
@@ -40,7 +40,7 @@ class Tiny:
     """Does what it is given, and remembers what it was told."""
 
     def __init__(
-        self, work: Callable[[claims.ClaimedJob], Awaitable[object]], *, alone=False, feeds=False
+        self, work: Callable[[leases.ClaimedJob], Awaitable[object]], *, alone=False, feeds=False
     ):
         self.alone = alone
         self.feeds = feeds
@@ -82,16 +82,16 @@ class Tiny:
                 await self.news.wait()
 
 
-async def nothing(_: claims.ClaimedJob) -> None:
+async def nothing(_: leases.ClaimedJob) -> None:
     """Done at once."""
 
 
-async def forever(_: claims.ClaimedJob) -> None:
+async def forever(_: leases.ClaimedJob) -> None:
     await asyncio.Event().wait()
 
 
-def raising(error: Exception) -> Callable[[claims.ClaimedJob], Awaitable[None]]:
-    async def work(_: claims.ClaimedJob) -> None:
+def raising(error: Exception) -> Callable[[leases.ClaimedJob], Awaitable[None]]:
+    async def work(_: leases.ClaimedJob) -> None:
         raise error
 
     return work
@@ -164,7 +164,7 @@ async def test_no_more_work_at_once_than_there_are_slots(database):
 async def test_whoever_parks_gives_its_slot_up_to_the_cap(database):
     release = asyncio.Event()
 
-    async def wait_parked(_: claims.ClaimedJob) -> None:
+    async def wait_parked(_: leases.ClaimedJob) -> None:
         park()
         await release.wait()
 
@@ -198,7 +198,7 @@ async def test_a_running_job_is_cancelled_within_a_second_or_so(database):
     async with working(database, handler):
         await handler.until(lambda: handler.busy == 1)
         async with database.write() as session:
-            await claims.cancel(session, "acme", job)
+            await endings.cancel(session, "acme", job)
         row = await until_row(database, job, lambda row: row.state != JobState.RUNNING)
     assert row.state == JobState.CANCELLED
     assert handler.told == [("cancelled",)]
@@ -292,7 +292,7 @@ async def test_a_full_index_holds_what_feeds_it_and_nothing_else(database, caplo
     (full,) = await queue(database, max_attempts=1)
     has_room = False
 
-    async def feed(_: claims.ClaimedJob) -> None:
+    async def feed(_: leases.ClaimedJob) -> None:
         if not has_room:
             raise IndexFull("It is full.", retry_after_s=3600)
 
@@ -321,7 +321,7 @@ async def test_a_worker_tells_that_the_index_is_full(database, monkeypatch):
             while True:
                 async with database.read() as session:
                     row = await session.get(WorkerRow, worker.id)
-                if row is not None and row.state == claims.INDEX_FULL:
+                if row is not None and row.state == heartbeats.INDEX_FULL:
                     break
                 await asyncio.sleep(0.01)
 
@@ -363,7 +363,7 @@ async def test_a_job_cancelled_while_its_worker_stops_ends_cancelled(database):
         await handler.until(lambda: handler.busy == 1)
 
         async def ask_to_stop(session) -> None:
-            await claims.cancel(session, "acme", job)
+            await endings.cancel(session, "acme", job)
 
         await database.run_write(ask_to_stop)
     assert (await row_of(database, job)).state == JobState.CANCELLED
@@ -383,7 +383,7 @@ async def test_a_worker_shows_itself_while_it_lives(database):
         async with asyncio.timeout(BOUND_S):
             while True:
                 async with database.read() as session:
-                    found = await claims.live_workers(session, within_s=10)
+                    found = await heartbeats.live_workers(session, within_s=10)
                 if found:
                     break
                 await asyncio.sleep(0.01)
@@ -421,14 +421,14 @@ async def lose(database: Database, ids: Sequence[str], times: int) -> None:
 async def test_a_job_that_may_have_killed_its_worker_runs_alone(database):
     beside: list[int] = []
 
-    async def look(job: claims.ClaimedJob) -> None:
+    async def look(job: leases.ClaimedJob) -> None:
         if job.is_suspect:
             beside.append(handler.busy)
         await asyncio.sleep(0)
 
     handler = Tiny(look)
     ids = await queue(database, 12)
-    await lose(database, ids[3:6], claims.SUSPECT)
+    await lose(database, ids[3:6], leases.SUSPECT)
     await drain(database, handler, slots=4)
     assert sorted(handler.began) == sorted(ids)
     assert beside == [1, 1, 1]
@@ -438,7 +438,7 @@ async def test_a_kind_that_wants_to_be_alone_is(database):
     seen: list[int] = []
     ordinary = Tiny(lambda _: asyncio.sleep(0))
 
-    async def look(_: claims.ClaimedJob) -> None:
+    async def look(_: leases.ClaimedJob) -> None:
         seen.append(ordinary.busy)
 
     await queue(database, 6)
@@ -495,7 +495,7 @@ async def test_a_job_whose_end_could_not_be_written_runs_again(database, monkeyp
     monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
     away = Away(database)
 
-    async def work(job: claims.ClaimedJob) -> None:
+    async def work(job: leases.ClaimedJob) -> None:
         away.is_away = job.attempt == 1
 
     handler = Tiny(work)

@@ -21,11 +21,16 @@ from hypothesis import strategies as st
 from engine import clock
 from engine.db.session import Database, open_database
 from engine.db.tables import Tenant
-from engine.index import vespa_search
 from engine.index.port import FieldUpdate, Filter, RevisionRef, SearchRequest, Space
 from engine.index.vespa import VespaIndex
 from engine.index.vespa_feed import render_document, render_update
-from engine.index.vespa_search import analysed, candidates_body, passages_body, words_body
+from engine.index.vespa_requests import (
+    HITS_MAX,
+    analysed,
+    candidates_body,
+    passages_body,
+    words_body,
+)
 from tests.contracts.search_index import X, Y, document
 from tests.fakes.databases import SqliteDatabases
 from tests.fakes.vespa_index import build_index
@@ -216,4 +221,4 @@ def _without_time(body: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_adapter_asks_for_no_more_hits_than_the_package_allows() -> None:
     profile = PACKAGE.files["search/query-profiles/default.xml"]
-    assert f'<field name="maxHits">{vespa_search.HITS_MAX}</field>' in profile
+    assert f'<field name="maxHits">{HITS_MAX}</field>' in profile

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from engine.db.tables import Job, Post
-from engine.jobs import claims
+from engine.jobs import leases
 from tests.fakes.discord import FakeDiscord, text_of
 from tests.fakes.discord_rooms import BOB, HELP
 
@@ -54,7 +54,7 @@ async def test_killed_at_any_moment_an_answer_is_shown_once_and_whole(room, home
     assert await run_bot(home, discord, call) == -signal.SIGKILL
     if forgets:
         discord.routes._nonces.clear()
-    await claims.take_over_all(room.notes.engine.db)  # its lease is over
+    await leases.take_over_all(room.notes.engine.db)  # its lease is over
     assert await run_bot(home, discord) == 0
     text, details = room.shown()
     assert text["channel_id"] == details["channel_id"] == question["id"]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from engine.db.tables import Job, Post
-from engine.jobs import claims
+from engine.jobs import leases
 from tests.fakes.slack_rooms import said
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ async def test_killed_at_any_moment_an_answer_is_shown_once_and_whole(place, hom
     event = slack.write(place.team, "C1", "UBOB", f"{place.mention} {SICK}")
     assert (await place.event(event)).status == 200
     assert await run_bot(home, slack.base_url, method) == -signal.SIGKILL
-    await claims.take_over_all(place.notes.engine.db)  # its lease is over
+    await leases.take_over_all(place.notes.engine.db)  # its lease is over
     assert await run_bot(home, slack.base_url) == 0
     [shown] = slack.shown(place.team, "C1")
     assert shown["thread_ts"] == event["ts"]

@@ -35,7 +35,7 @@ ALLOWED = {
     "db/tables/__init__.py": "gathers them from the modules that define them",
     "chats/derived.py": "makes documents of messages for a job; shows nothing",
     "chats/forgetting.py": "drops the words of what was deleted; shows nothing",
-    "jobs/claims.py": "ends the documents of jobs that gave up; shows nothing",
+    "jobs/states.py": "ends the documents of jobs that gave up; shows nothing",
     "documents/knowledge_bases.py": "counts live rows; shows no row",
     "documents/lifecycle.py": "changes rows of a document that its caller got from the gate; shows nothing",
     "documents/component_outputs.py": "the worker's: drops what was made of a deleted document; shows nothing",
@@ -44,6 +44,8 @@ ALLOWED = {
     "documents/reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
     "chats/messages.py": "drops the texts of deleted messages for a platform; shows nothing",
     "chats/sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",
+    "documents/cleaning.py": "the worker's: deletes what no longer answers; shows nothing",
+    "documents/reports.py": "the worker's: changes states of documents; shows nothing",
     "documents/revisions.py": "the worker's: it acts for a job, not for a principal",
     "documents/document_status.py": "says where a document stands that its caller was shown",
 }

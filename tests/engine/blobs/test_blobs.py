@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.blobs import store as module
-from engine.blobs.store import FolderBlobs
+from engine.blobs import folder
+from engine.blobs import port as module
+from engine.blobs.folder import FolderBlobs
 from engine.errors import Unavailable
 from tests.contracts.blobs import HELLO, BlobStoreContract, MakeOld
 
@@ -54,7 +55,7 @@ def test_a_file_that_is_put_in_its_place_during_the_sweep_is_no_error(
     incoming = tmp_path / ".incoming"
     incoming.mkdir()
     (incoming / "moving").write_bytes(b"half")
-    seen = module._entries(incoming)
+    seen = folder._entries(incoming)
     monkeypatch.setattr(module, "_entries", lambda _: seen)
     (incoming / "moving").unlink()  # as another thread's put does
     FolderBlobs(tmp_path)._sweep(incoming)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from engine.access import gate
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import (
@@ -61,9 +61,11 @@ async def kb_id(database: Database, owner: Principal) -> str:
 @pytest.fixture
 async def added(database: Database, owner: Principal, kb_id: str, tmp_path: Path) -> list[str]:
     """Three documents: ready, failed, pending."""
-    verbs = Documents(database, FolderBlobs(tmp_path / "blobs"), max_file_size_bytes=1000)
+    blobs = FolderBlobs(tmp_path / "blobs")
+    rooms = kbs.KnowledgeBases(database, SPACE)
+    verbs = Documents(database, blobs, rooms, max_file_size_bytes=1000)
     new = [NewDocument(data=f"page {n}".encode(), filename=f"{n}.md") for n in range(3)]
-    ids = [item.document_id for item in await verbs.add(owner, kb_id, new)]
+    ids = [item.document_id for item in await verbs.add_many(owner, kb_id, new)]
     async with database.write() as session:
         for id_, state in zip(ids, ("ready", "failed", "pending"), strict=True):
             await session.execute(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from engine.errors import EngineError, IndexFull, TooLarge, Unavailable
 from engine.index import vespa_http
-from engine.index.vespa_http import Throttle, VespaHttp
+from engine.index.vespa_http import VespaHttp
+from engine.index.vespa_throttle import Throttle
 
 WHOLE = {"root": {"fields": {"totalCount": 0}, "coverage": {"coverage": 100, "full": True}}}
 

@@ -7,7 +7,7 @@ import pytest
 from engine.clock import new_id
 from engine.db.session import Database
 from engine.db.tables import Acl, Document, KnowledgeBase, Source
-from engine.jobs.claims import LONGEST_RETRY_S, backoff_s
+from engine.jobs.endings import LONGEST_RETRY_S, backoff_s
 from tests.contracts.jobs import *  # noqa: F403
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine.blobs.store import FolderBlobs
+from engine.blobs.folder import FolderBlobs
 from engine.db.migrations import current_revision, head_revision
 from engine.db.session import Database, open_database
 from engine.db.tables import Base, Embedding, Event, Setting, Tenant, Worker
 from engine.errors import ConfigurationError, Conflict, InvalidInput, NotFound
-from engine.jobs.claims import beat
+from engine.jobs.heartbeats import beat
 from engine.operations.backup import backup, read_manifest, restore
 from tests.fakes.databases import old_sqlite_database
 

@@ -10,7 +10,7 @@ from engine.db.session import Database
 from engine.db.tables import Document, Live, QueryLog, Tenant
 from engine.domain import Audience
 from engine.errors import InvalidInput, NotFound, Unavailable
-from engine.search.query_log import QueryLog as Log
+from engine.search.query_log import SearchLog
 from engine.search.retrieval import explain
 from tests.fakes.library import Library
 
@@ -224,7 +224,7 @@ async def test_bad_input_names_its_field(library, query, limit, field):
 async def test_a_search_is_logged_without_its_text_unless_the_tenant_wants_it(library):
     kb = await library.add_kb("handbook")
     await library.add(kb, "Leave", LEAVE)
-    log = Log(library.db)
+    log = SearchLog(library.db)
     retriever = library.retriever(query_log=log)
     await retriever.search(*library.reader(kb), "sick leave")
     await log.flush()
@@ -248,16 +248,14 @@ async def test_a_search_is_logged_without_its_text_unless_the_tenant_wants_it(li
 async def test_the_log_writes_behind_the_searcher(library):
     kb = await library.add_kb("handbook")
     await library.add(kb, "Leave", LEAVE)
-    log = Log(library.db)
-    writing = asyncio.create_task(log.run())
-    await library.retriever(query_log=log).search(*library.reader(kb), "sick leave")
-    async with asyncio.timeout(60):
+    log = SearchLog(library.db)
+    async with log.writing(), asyncio.timeout(60):
+        await library.retriever(query_log=log).search(*library.reader(kb), "sick leave")
         while True:
             async with library.db.read() as session:
                 if await session.scalar(select(QueryLog.hits)) == 1:
                     break
             await asyncio.sleep(0)
-    writing.cancel()
 
 
 async def test_the_score_is_explained_in_words(library):

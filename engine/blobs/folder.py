@@ -1,69 +1,30 @@
-"""Bytes by content: what came in and the text parsed from it, keyed tenant and SHA-256.
-
-`BlobStore` is the port; `FolderBlobs` keeps a file a blob, `blobs_s3.py` an object. Blobs never
-change: putting the same bytes again is free, and which of them are still needed is SQL's to know
-(`scrubjay reconcile`). `tests/contracts/blobs.py` is the suite both pass.
-"""
+"""Blobs in a folder, a file each: `<root>/<tenant>/<2 digits>/<hash>`."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from anyio import to_thread
 
+from engine.blobs.port import BLOB_HASH, is_tenant
 from engine.errors import InvalidInput, NotFound, Unavailable
 
 T = TypeVar("T")
 
-_TENANT = re.compile(r"[a-z0-9_-]{1,64}")
-BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 _LEFTOVER_AGE_S = 86_400  # a half-written file older than this belongs to a process that died
 
 
-class BlobStore(Protocol):
-    """The port. Hashes are SHA-256 in lower-case hexadecimal; unknown ones raise `NotFound`."""
-
-    async def put(self, tenant_id: str, content: bytes | Path) -> str:
-        """Store bytes, or a file's, durably; the hash to fetch them by."""
-
-    async def get(self, tenant_id: str, blob_hash: str) -> bytes:
-        """The whole blob."""
-
-    def open_file(self, tenant_id: str, blob_hash: str) -> AbstractAsyncContextManager[Path]:
-        """A local file with the blob's bytes, to be read only, and only inside the context."""
-
-    async def exists(self, tenant_id: str, blob_hash: str) -> bool:
-        """Whether the blob is stored."""
-
-    async def delete(self, tenant_id: str, blob_hash: str) -> None:
-        """Forget a blob; an unknown one is ignored."""
-
-    async def delete_tenant(self, tenant_id: str) -> None:
-        """Forget all blobs of a tenant."""
-
-    async def tenants(self) -> list[str]:
-        """The tenants that have blobs, sorted."""
-
-    async def hashes(self, tenant_id: str, *, older_than_s: float = 0) -> list[str]:
-        """Hashes of a tenant's blobs that were last put so long ago, sorted.
-
-        A sweep for unneeded blobs passes an hour: what was put just now may be named by a
-        transaction that has not committed yet.
-        """
-
-
 class FolderBlobs:
-    """Blobs as files: `<root>/<tenant>/<2 digits>/<hash>`."""
+    """A `BlobStore` over a folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -166,11 +127,6 @@ class FolderBlobs:
         if not BLOB_HASH.fullmatch(blob_hash):
             raise InvalidInput(f"{blob_hash!r} is not a SHA-256.", field="blob_hash")
         return self._folder(tenant_id) / blob_hash[:2] / blob_hash
-
-
-def is_tenant(name: str) -> bool:
-    """Whether a name may stand for a tenant in a path."""
-    return _TENANT.fullmatch(name) is not None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,0 +1,271 @@
+"""One search in Vespa's words: the filter as a tree, and the bodies of the requests.
+
+Pure. `vespa.py` sends what is built here: first the candidates of both legs, then, where a leg had
+to stop early, their words in full, then the passages of the hits that are shown. `vespa_answers.py`
+reads what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine import clock
+from engine.index.analysis import QueryTerm, analyse_query, detect_language
+from engine.index.port import Filter, RevisionRef, SearchRequest
+from engine.index.vespa_yql import And, Between, In, Is, Meets, Near, Node, Or, Rank, Words, render
+from vespa_app.fields import (
+    EARLIEST,
+    NEAREST,
+    SUMMARY,
+    SUMMARY_KEYS,
+    Field,
+    Input,
+    Profile,
+    encode_date,
+    encode_value,
+)
+
+HITS_MAX = 2000  # of one query: `maxHits` in the application's query profile
+TERMS_MAX = 64  # spellings whose rarity is asked for; of more, the rest count as the average does
+
+
+def conditions(tenant_id: str, where: Filter) -> list[Node]:
+    """What FILTERS.md says, as conditions that must all hold."""
+    found: list[Node] = [
+        In(Field.TENANT, [encode_value(tenant_id)]),
+        In(Field.ACL, where.tokens),
+        Meets(Field.ACL_ALL, where.tokens),
+        In(Field.KB_ID, _encoded(where.kb_ids)),
+        In(Field.BRANCHES, [encode_value(where.branch)]),
+    ]
+    for name, values in (
+        (Field.DOC_ID, where.document_ids),
+        (Field.LANGUAGE, where.languages),
+        (Field.SOURCE, where.sources),
+        (Field.TAGS, where.tags),
+    ):
+        if values is not None:
+            found.append(In(name, _encoded(values)))
+    if where.updated_from is not None or where.updated_before is not None:
+        found.append(
+            Between(
+                Field.UPDATED_AT,
+                EARLIEST if where.updated_from is None else encode_date(where.updated_from),
+                # Whole microseconds: up to but not including is up to the one before.
+                None if where.updated_before is None else encode_date(where.updated_before) - 1,
+            )
+        )
+    if not where.include_hidden:
+        found.append(Is(Field.HIDDEN, value=False))
+    return found
+
+
+def passes_nothing(where: Filter) -> bool:
+    """Whether an empty set keeps everything out: then there is nothing to ask."""
+    sets = (where.document_ids, where.languages, where.sources, where.tags)
+    return (
+        not where.tokens or not where.kb_ids or any(set_ is not None and not set_ for set_ in sets)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, analysed: the words it asks for as the index spells them."""
+
+    request: SearchRequest
+    schema: str
+    terms: Sequence[QueryTerm]
+
+    @property
+    def words(self) -> str:
+        """Every spelling as often as it counts: each one adds its BM25 once."""
+        return " ".join(
+            spelling for term in self.terms for spelling in term.terms for _ in range(term.count)
+        )
+
+    @property
+    def spellings(self) -> list[str]:
+        """The spellings whose rarity is worth asking for, in order."""
+        found = dict.fromkeys(item for term in self.terms for item in term.terms)
+        return list(found)[:TERMS_MAX]
+
+    @property
+    def wanted(self) -> int:
+        """How many documents each leg is asked for: one more than enough, to know of more."""
+        return max(self.request.candidates, self.request.limit) + 1
+
+    @property
+    def most(self) -> int:
+        """How many candidates are looked at: those of all legs together."""
+        legs = 2 * bool(self.terms) + (self.request.vector is not None)
+        return min(legs * self.wanted, HITS_MAX)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to look for."""
+        return bool(self.terms) or self.request.vector is not None
+
+
+def analysed(request: SearchRequest, schema: str, languages: Sequence[str]) -> Asked:
+    """What a request asks for, in its own language and in those the space holds."""
+    language = request.language or detect_language(request.text)
+    spoken = [language, *languages] if language else list(languages)
+    return Asked(request, schema, analyse_query(request.text, spoken))
+
+
+def candidates_body(asked: Asked) -> dict[str, Any]:
+    """The best parts of every leg, scored by all of them."""
+    request = asked.request
+    legs: list[Node] = []
+    if asked.terms:
+        legs += _word_legs(asked, asked.wanted)
+    if request.vector is not None:
+        legs.append(Near(Field.EMBEDDINGS, Input.VECTOR, NEAREST, asked.wanted))
+    where = And([Or(legs), *conditions(request.tenant_id, request.filter)])
+    return _body(
+        asked,
+        where,
+        profile=_profile(asked),
+        hits=asked.most,
+        summary=SUMMARY_KEYS,
+        more={"ranking.globalPhase.rerankCount": asked.most},
+    )
+
+
+def words_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
+    """The words' scores of these revisions, in full.
+
+    weakAnd passes over what can't be among its best; with so few to choose from it passes over
+    none.
+    """
+    few = In(Field.REVISION, [encode_value(ref.revision_id) for ref in refs])
+    where = And(
+        [
+            Or(_word_legs(asked, HITS_MAX)),
+            few,
+            *conditions(asked.request.tenant_id, asked.request.filter),
+        ]
+    )
+    return _body(
+        asked, where, profile=Profile.KEYWORD_ONLY, hits=HITS_MAX, summary=SUMMARY_KEYS, more={}
+    )
+
+
+def passages_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
+    """The best passages of these revisions' parts."""
+    few = In(Field.REVISION, [encode_value(ref.revision_id) for ref in refs])
+    where: Node = And([few, *conditions(asked.request.tenant_id, asked.request.filter)])
+    if asked.terms:
+        where = Rank(where, _word_legs(asked, HITS_MAX))
+    return _body(asked, where, profile=_profile(asked), hits=HITS_MAX, summary=SUMMARY, more={})
+
+
+def first_chunks_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
+    """Whole parts of these revisions: for hits that neither a word nor a vector chose a passage of."""
+    few = In(Field.REVISION, [encode_value(ref.revision_id) for ref in refs])
+    where = And(
+        [
+            few,
+            Between(Field.PART, None, 0),
+            *conditions(asked.request.tenant_id, asked.request.filter),
+        ]
+    )
+    return _body(asked, where, profile="unranked", hits=HITS_MAX, summary="default", more={})
+
+
+def holds(spelling: str) -> Node:
+    """The parts whose chunks hold a term."""
+    return Words(Field.CHUNK_TERMS, spelling, 1)
+
+
+def counting_body(schema: str, where: Sequence[Node]) -> dict[str, Any]:
+    """How many parts pass: exact, since nothing is ranked."""
+    query = render(schema, And(list(where)))
+    return _plain(schema, query.yql, query.parameters, hits=0)
+
+
+def listing_body(schema: str, where: Sequence[Node], *, hits: int = HITS_MAX) -> dict[str, Any]:
+    """The ids and counts of parts that pass."""
+    query = render(schema, And(list(where)))
+    return _plain(schema, query.yql, query.parameters, hits=hits)
+
+
+def summing_body(schema: str, where: Sequence[Node]) -> dict[str, Any]:
+    """The chunks and vectors of all parts that pass, summed."""
+    sums = f" | all(output(sum({Field.CHUNK_COUNT}), sum({Field.VECTOR_COUNT})))"
+    query = render(schema, And(list(where)), suffix=sums)
+    return _plain(schema, query.yql, query.parameters, hits=0)
+
+
+def _plain(schema: str, yql: str, parameters: Mapping[str, str], *, hits: int) -> dict[str, Any]:
+    return {
+        **parameters,
+        "yql": yql,
+        "model.restrict": schema,
+        "ranking.profile": "unranked",
+        "presentation.summary": SUMMARY_KEYS,
+        "hits": hits,
+    }
+
+
+def _word_legs(asked: Asked, hits: int) -> list[Node]:
+    return [
+        Words(Field.TITLE_TERMS, asked.words, hits),
+        Words(Field.CHUNK_TERMS, asked.words, hits),
+    ]
+
+
+def _profile(asked: Asked) -> Profile:
+    if asked.request.vector is None:
+        return Profile.KEYWORD_ONLY
+    if not asked.terms:
+        return Profile.SEMANTIC_ONLY
+    linear = asked.request.fusion == "linear"
+    return Profile.HYBRID_LINEAR if linear else Profile.HYBRID_RRF
+
+
+def _body(
+    asked: Asked,
+    where: Node,
+    *,
+    profile: str,
+    hits: int,
+    summary: str,
+    more: Mapping[str, object],
+) -> dict[str, Any]:
+    request = asked.request
+    query = render(asked.schema, where)
+    alpha = request.alpha
+    if request.vector is None or not asked.terms:
+        alpha = 0.0 if request.vector is None else 1.0
+    body: dict[str, Any] = {
+        **query.parameters,
+        "yql": query.yql,
+        # Not a second condition but a second lock: no YQL reaches another schema.
+        "model.restrict": asked.schema,
+        "ranking.profile": profile,
+        "presentation.summary": summary,
+        "hits": hits,
+        _input(Input.ALPHA): alpha,
+        _input(Input.TITLE_WEIGHT): request.title_weight,
+        _input(Input.HALF_LIFE_S): request.decay_half_life_s or 0.0,
+        _input(Input.DECAY_FLOOR): request.decay_floor,
+        _input(Input.NOW_S): clock.now().timestamp(),
+        _input(Input.PASSAGES): max(request.passages, 1),
+        **more,
+    }
+    if request.vector is not None:
+        body[_input(Input.VECTOR)] = request.vector.astype(float).tolist()
+    if request.feature_weights:
+        body[_input(Input.FEATURE_WEIGHTS)] = dict(request.feature_weights)
+    return body
+
+
+def _input(name: Input) -> str:
+    return f"input.query({name})"
+
+
+def _encoded(values: frozenset[str]) -> list[str]:
+    return [encode_value(value) for value in values]

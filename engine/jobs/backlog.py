@@ -1,0 +1,67 @@
+"""Jobs that wait and jobs that ended: how many, when the next is due, deleting the old."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine import clock
+from engine.db.session import Database
+from engine.db.tables import Job
+from engine.domain import JobState, Lane
+
+SOON = timedelta(hours=1)
+
+
+async def pending_counts(
+    session: AsyncSession, tenant_id: str | None = None
+) -> dict[tuple[Lane, JobState], int]:
+    """How many jobs wait or run, by lane and state; of one tenant or of all."""
+    query = (
+        select(Job.lane, Job.state, func.count())
+        .where(Job.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        .group_by(Job.lane, Job.state)
+    )
+    if tenant_id is not None:
+        query = query.where(Job.tenant_id == tenant_id)
+    rows = await session.execute(query)
+    return {(Lane(lane), JobState(state)): count for lane, state, count in rows}
+
+
+async def next_due_at(db: Database, kinds: Sequence[str]) -> datetime | None:
+    """When there may be something to claim: a delay that ends, a lease that may lapse.
+
+    None while nothing waits or runs; a time in the past means now. What is planned for later than
+    `SOON` is left out: a process that works until all is done does not wait for what comes every night.
+    """
+
+    async def find(session: AsyncSession) -> datetime | None:
+        due = await session.scalar(
+            select(func.min(Job.run_at)).where(
+                Job.state == JobState.QUEUED,
+                Job.kind.in_(kinds),
+                Job.run_at < clock.now() + SOON,
+            )
+        )
+        lapse = await session.scalar(
+            select(func.min(Job.leased_until)).where(
+                Job.state == JobState.RUNNING, Job.kind.in_(kinds)
+            )
+        )
+        return min((time for time in (due, lapse) if time is not None), default=None)
+
+    return await db.run_read(find)
+
+
+async def forget_ended(db: Database, *, before: datetime) -> int:
+    """Delete jobs that ended before a time; returns how many."""
+
+    async def purge(session: AsyncSession) -> int:
+        ended = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
+        statement = delete(Job).where(Job.state.in_(ended), Job.updated_at < before)
+        return len((await session.scalars(statement.returning(Job.id))).all())
+
+    return await db.run_write(purge)
