@@ -35,6 +35,8 @@ from engine.telemetry import keep_secret
 
 log = logging.getLogger(__name__)
 
+WORKER_POOL_TIMEOUT_S = 3600.0
+
 
 @asynccontextmanager
 async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> AsyncIterator[Engine]:
@@ -53,7 +55,10 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
                 settings.database_url,
                 pool_size=settings.database.pool_size,
                 max_overflow=settings.database.max_overflow,
-                pool_timeout_s=settings.database.pool_timeout_s,
+                # A worker's use cases wait for one another; that they wait long is no fault.
+                pool_timeout_s=WORKER_POOL_TIMEOUT_S
+                if sql_in_loop
+                else settings.database.pool_timeout_s,
                 in_loop=sql_in_loop,
             )
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from dramatiq import Broker, Message
@@ -37,11 +37,14 @@ class Relay:
         *,
         kinds: Callable[[], Sequence[str]],
         free_slots: Callable[[], int],
+        held: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        """`held` are the ids of jobs this worker is at: their leases are its own, however late."""
         self._db = db
         self._broker = broker
         self._kinds = kinds
         self._free_slots = free_slots
+        self._held = held
         self._hinted: dict[str, float] = {}
 
     async def relay_once(self) -> int:
@@ -52,7 +55,12 @@ class Relay:
         if room <= 0:
             return 0
         # Asking for the hinted ones as well makes sure that new rows are among the answer.
-        rows = await claims.claimable(self._db, kinds=self._kinds(), limit=room + len(self._hinted))
+        rows = await claims.claimable(
+            self._db,
+            kinds=self._kinds(),
+            limit=room + len(self._hinted),
+            held=list(self._held()),
+        )
         fresh = [job for job in rows if job not in self._hinted][:room]
         for job in fresh:
             self._hinted[job] = now

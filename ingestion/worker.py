@@ -38,10 +38,11 @@ from engine.errors import (
     RateLimited,
     Unavailable,
 )
-from engine.jobs import backlog, claims, endings, heartbeats, leases
+from engine.jobs import backlog, claims, endings, heartbeats
 from engine.jobs.leases import ClaimedJob
 from ingestion.broker import QUEUE
 from ingestion.exclusive_lock import ExclusiveLock
+from ingestion.lease_keeper import LeaseKeeper
 from ingestion.relay import ACTOR, OUTAGE_PAUSE_S, Relay
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,9 @@ class Worker:
         self._exclusive_lock = ExclusiveLock()
         self._stopping = False
         self._busy_at = time.monotonic()
-        self._relay = Relay(db, broker, kinds=self._kinds, free_slots=self._free_slots)
+        self._relay = Relay(
+            db, broker, kinds=self._kinds, free_slots=self._free_slots, held=self._running.keys
+        )
 
     @property
     def _is_index_full(self) -> bool:
@@ -154,15 +157,23 @@ class Worker:
         dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE, broker=self._broker)(work)
         threads = dramatiq.Worker(self._broker, worker_threads=self._slots, worker_timeout=100)
         await asyncio.to_thread(threads.start)
-        tasks = [
-            asyncio.create_task(self._relay.run(stop)),
-            asyncio.create_task(self._keep_leases(stop)),
-        ]
+        async with self._keeper().keeping() as keeping:
+            await self._run(stop, idle_exit_s, threads, keeping)
+        await heartbeats.forget_worker(self._db, self.id)
+
+    async def _run(
+        self,
+        stop: asyncio.Event,
+        idle_exit_s: float | None,
+        threads: dramatiq.Worker,
+        keeping: asyncio.Future[None],
+    ) -> None:
+        relaying = asyncio.create_task(self._relay.run(stop))
         try:
             while not stop.is_set():
-                for task in tasks:
-                    if task.done():
-                        task.result()
+                for needed in (relaying, keeping):
+                    if needed.done():
+                        needed.result()
                 if idle_exit_s is not None and await self._is_idle(idle_exit_s):
                     break
                 await _pause(stop, 0.1)
@@ -174,9 +185,8 @@ class Worker:
             ending = [job.ended for job in self._running.values()]
             if ending:
                 await asyncio.wait(ending, timeout=STOP_GRACE_S)
-            await asyncio.wait(tasks, timeout=STOP_GRACE_S)
+            await asyncio.wait([relaying], timeout=STOP_GRACE_S)
             await asyncio.to_thread(threads.stop, int(STOP_GRACE_S * 1000))
-            await heartbeats.forget_worker(self._db, self.id)
 
     async def _is_idle(self, idle_exit_s: float) -> bool:
         if self._running or time.monotonic() - self._busy_at < idle_exit_s:
@@ -186,32 +196,22 @@ class Worker:
         except Unavailable:  # who can't see whether there is work has not seen that there is none
             return False
 
-    async def _keep_leases(self, stop: asyncio.Event) -> None:
-        """Beat, renew all leases together, and stop what was cancelled or taken over."""
-        while not stop.is_set():
-            held = list(self._running.values())
-            try:
-                await self._beat()
-                lost = await leases.renew_all(
-                    self._db, [job.claimed for job in held], lease_s=self._lease_s
-                )
-            except Unavailable as error:  # whoever takes a job over meanwhile ends it for us
-                log.warning("leases were not renewed: %s", error)
-                lost = set()
-            for job in held:
-                if job.claimed.id in lost:
-                    job.task.cancel()
-            await _pause(stop, min(self._lease_s / 3, RENEW_S))
-
-    async def _beat(self) -> None:
-        await heartbeats.beat(
-            self._db,
+    def _keeper(self) -> LeaseKeeper:
+        return LeaseKeeper(
+            self._db.url,
             self.id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            state=heartbeats.INDEX_FULL if self._is_index_full else heartbeats.RUNNING,
-            figures=self._figures(),
+            lease_s=self._lease_s,
+            every_s=min(self._lease_s / 3, RENEW_S),
+            held=lambda: [job.claimed for job in list(self._running.values())],
+            state=lambda: heartbeats.INDEX_FULL if self._is_index_full else heartbeats.RUNNING,
+            figures=self._figures,
+            stop=self._stop_jobs,
         )
+
+    def _stop_jobs(self, ids: set[str]) -> None:
+        """They were cancelled, or taken over by another worker."""
+        for job_id in ids & self._running.keys():
+            self._running[job_id].task.cancel()
 
     async def work(self, job_id: str) -> None:
         """Claim one job and return when it ended or gave its slot back."""
@@ -291,12 +291,23 @@ class Worker:
                 await self._commit(lambda session: endings.finish(session, job))
 
     async def _commit(self, ending: Callable[[AsyncSession], Awaitable[None]]) -> None:
-        """Write how a job ended; whoever took it over writes that instead."""
-        try:
-            await self._db.run_write(ending)
-        except LeaseLost as error:
-            # Told to stop just after its last write, a job is done already: nothing to report.
-            log.log(logging.DEBUG if self._stopping else logging.WARNING, "%s", error)
+        """Write how a job ended; a worker that took it over writes that instead.
+
+        A database that is away is waited for, with the lease held: the work is not done twice.
+        """
+        while True:
+            try:
+                await self._db.run_write(ending)
+            except LeaseLost as error:
+                # Told to stop just after its last write, a job is done already: nothing to report.
+                log.log(logging.DEBUG if self._stopping else logging.WARNING, "%s", error)
+            except Unavailable as error:
+                if self._stopping:
+                    raise
+                log.warning("a job's end is written later: %s", error)
+                await asyncio.sleep(OUTAGE_PAUSE_S)
+                continue
+            return
 
     async def _stopped(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         if not self._stopping:

@@ -10,7 +10,7 @@ Workers and the relay call this. `outbox.py` creates the rows, `leases.py` holds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -79,15 +79,20 @@ def _next_statement() -> Select[str]:
 _NEXT_IDS = _next_statement()
 
 
-async def claimable(db: Database, kinds: Sequence[str], limit: int) -> list[str]:
-    """Ids of jobs that could be claimed now, in the order they should be."""
+async def claimable(
+    db: Database, kinds: Sequence[str], limit: int, *, held: Collection[str] = ()
+) -> list[str]:
+    """Ids of jobs that could be claimed now, in the order they should be.
+
+    Lapsed leases are taken back first, but those of `held`, which the caller works on.
+    """
 
     async def find(session: AsyncSession) -> tuple[bool, list[str]]:
-        return await any_lapsed(session), await _next_ids(session, kinds, limit)
+        return await any_lapsed(session, held=held), await _next_ids(session, kinds, limit)
 
     some_lapsed, ids = await db.run_read(find)
     if some_lapsed:
-        await take_back_lapsed(db)
+        await take_back_lapsed(db, held=held)
         _, ids = await db.run_read(find)
     return ids
 

@@ -8,7 +8,7 @@ within a fraction of a lease.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,7 +32,12 @@ WORKER_LOST = "The worker stopped {lost} times while working on this; it was giv
 
 _PLAIN = {"synchronize_session": False}  # rows are read again, never from a session's memory
 _AT = bindparam("at", type_=UtcDateTime())
-_LAPSED = select(Job).where(Job.state == JobState.RUNNING, Job.leased_until < _AT)
+# A job that is among `held` is worked on in this very process, however late its renewal comes.
+_LAPSED = select(Job).where(
+    Job.state == JobState.RUNNING,
+    Job.leased_until < _AT,
+    Job.id.not_in(bindparam("held", expanding=True)),
+)
 _SOME_LAPSED = select(exists(_LAPSED))  # built once, as it runs at every poll
 
 
@@ -141,24 +146,27 @@ async def take_over_all(
     return await db.run_write(lapse)
 
 
-async def any_lapsed(session: AsyncSession) -> bool:
-    """Whether a worker that died, or lost touch, holds a job."""
-    found = await (await session.connection()).scalar(_SOME_LAPSED, {"at": clock.now()})
+async def any_lapsed(session: AsyncSession, *, held: Collection[str] = ()) -> bool:
+    """Whether a worker that died, or lost touch, holds a job that is not among `held`."""
+    values = {"at": clock.now(), "held": list(held)}
+    found = await (await session.connection()).scalar(_SOME_LAPSED, values)
     return bool(found)
 
 
-async def take_back_lapsed(db: Database) -> int:
+async def take_back_lapsed(db: Database, *, held: Collection[str] = ()) -> int:
     """Queue the jobs of dead workers again; returns how many leases had lapsed.
+
+    Jobs among `held`, which the caller works on itself, stay its own.
 
     One that was lost `MAX_LOST` times, so that a file that kills its worker does not do so for
     ever, ends as failed, and with it its document and run. One that was to be cancelled ends so.
     """
-    return await db.run_write(_take_back_lapsed)
+    return await db.run_write(lambda session: _take_back_lapsed(session, held))
 
 
-async def _take_back_lapsed(session: AsyncSession) -> int:
+async def _take_back_lapsed(session: AsyncSession, held: Collection[str]) -> int:
     query = _LAPSED.with_for_update(skip_locked=True)
-    rows = list(await session.scalars(query, {"at": clock.now()}))
+    rows = list(await session.scalars(query, {"at": clock.now(), "held": list(held)}))
     for row in rows:
         if row.cancel_requested:
             await give_up(session, row, JobState.CANCELLED, "")

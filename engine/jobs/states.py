@@ -22,11 +22,23 @@ async def give_back(session: AsyncSession, row: Job) -> None:
     # With the turn of now, not its own, which may be long past: a tenant that queues while this
     # job is the head would begin there, and be served before everyone else.
     _queue(row, await served_turn(session, row.lane), clock.now())
+    await _no_longer_running(session, row)
 
 
 async def queue_again(session: AsyncSession, row: Job, run_at: datetime) -> None:
     """Behind its tenant's other jobs: an attempt that failed has had its turn."""
     _queue(row, await next_turn(session, row.tenant_id, row.lane), run_at)
+    await _no_longer_running(session, row)
+
+
+async def _no_longer_running(session: AsyncSession, row: Job) -> None:
+    """The document of a job that waits again is pending, whoever left it running."""
+    if row.document_id is not None:
+        await session.execute(
+            update(Document)
+            .where(Document.id == row.document_id, Document.state == DocumentState.RUNNING)
+            .values(state=DocumentState.PENDING, updated_at=clock.now())
+        )
 
 
 def _queue(row: Job, turn: int, run_at: datetime) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -13,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 
 from engine import clock
-from engine.db.session import Database
+from engine.db.session import Database, open_database
 from engine.db.tables import Job
 from engine.db.tables import Worker as WorkerRow
 from engine.domain import JobState, Lane
@@ -25,7 +27,7 @@ from engine.errors import (
     RateLimited,
     Unavailable,
 )
-from engine.jobs import endings, heartbeats, leases
+from engine.jobs import claims, endings, heartbeats, leases
 from engine.jobs.outbox import enqueue
 from ingestion import worker as worker_module
 from ingestion.broker import MemoryBroker
@@ -490,21 +492,69 @@ async def test_a_database_that_is_away_is_waited_for(database, monkeypatch):
         await until_row(database, job, lambda row: row.state == JobState.DONE)
 
 
-async def test_a_job_whose_end_could_not_be_written_runs_again(database, monkeypatch):
+async def test_a_job_whose_end_could_not_be_written_is_not_done_twice(database, monkeypatch):
     monkeypatch.setattr("ingestion.relay.OUTAGE_PAUSE_S", 0.02)
+    monkeypatch.setattr(worker_module, "OUTAGE_PAUSE_S", 0.02)
     monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
     away = Away(database)
 
-    async def work(job: leases.ClaimedJob) -> None:
-        away.is_away = job.attempt == 1
+    async def work(_: leases.ClaimedJob) -> None:
+        away.is_away = True
 
     handler = Tiny(work)
     (job,) = await queue(database)
     async with working(away, handler, lease_s=0.3):
         await handler.until(lambda: len(handler.began) == 1 and handler.busy == 0)
         async with asyncio.timeout(BOUND_S):
-            while away.asked < 2:  # noqa: ASYNC110
+            while away.asked < 5:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         away.is_away = False
         row = await until_row(database, job, lambda row: row.state == JobState.DONE)
-    assert (handler.began, row.attempts, row.lost) == ([job, job], 2, 1)
+    assert (handler.began, row.attempts, row.lost) == ([job], 1, 0)
+
+
+async def test_a_worker_whose_loop_stands_still_loses_no_lease(database, monkeypatch):
+    """Another worker takes over what lapsed; this one's thread has renewed it meanwhile."""
+    monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
+    (job,) = await queue(database)
+    taken: list[int] = []
+
+    async def work(_: leases.ClaimedJob) -> None:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:  # the loop stands still for longer than a lease
+            time.sleep(0.05)  # noqa: ASYNC251
+            taken.append(await_(leases.take_back_lapsed))
+
+    def await_(take_back) -> int:
+        async def elsewhere() -> int:
+            url = database.url.render_as_string(hide_password=False)
+            async with open_database(url) as other:
+                return await take_back(other)
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, elsewhere()).result()
+
+    handler = Tiny(work)
+    await drain(database, handler, lease_s=0.6)
+    row = await row_of(database, job)
+    assert (handler.began, row.state, row.attempts, row.lost) == ([job], JobState.DONE, 1, 0)
+    assert sum(taken) == 0
+
+
+async def test_a_worker_never_takes_back_what_it_works_on_itself(database):
+    (job,) = await queue(database)
+    release = asyncio.Event()
+    handler = Tiny(lambda _: release.wait())
+
+    async def lapse(session) -> None:
+        await session.execute(update(Job).values(leased_until=clock.now() - timedelta(seconds=9)))
+
+    async with working(database, handler, lease_s=3600.0) as worker:
+        await handler.until(lambda: handler.busy == 1)
+        await database.run_write(lapse)
+        assert await claims.claimable(database, [KIND], 1, held=worker._running.keys()) == []
+        (second,) = await queue(database)  # the relay looks around, and hands on only this one
+        await handler.until(lambda: second in handler.began)
+        release.set()
+        await until_row(database, job, lambda row: row.state == JobState.DONE)
+    assert sorted(handler.began) == sorted([job, second])
