@@ -47,12 +47,14 @@ async def test_a_disk_too_full_for_the_bytes_accepts_nothing(notes, monkeypatch)
 
 
 async def test_a_disk_too_full_for_the_index_delays_the_document(notes, monkeypatch):
-    monkeypatch.setattr("engine.jobs.endings.FIRST_RETRY_S", 0.2)
+    monkeypatch.setattr("engine.jobs.endings.FIRST_RETRY_S", 1.0)
     added = await notes.add(LEAVE)
     async with notes.working():
         with disk_full_for(monkeypatch, space, "write_manifest"):
-            info = await notes.until(added, lambda info: "can't be written" in info.message)
-            assert info.state == "pending"
+            await notes.until(
+                added,
+                lambda info: ("can't be written" in info.message, info.state) == (True, "pending"),
+            )
             assert "No space left on device" in await notes.why(added)
         await notes.until(added, lambda info: info.state == "ready")
     assert await notes.found("wombat") != []
