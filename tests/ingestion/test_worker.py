@@ -184,7 +184,7 @@ async def test_a_lease_is_renewed_while_its_job_runs(database, monkeypatch):
     monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
     (job,) = await queue(database)
     handler = Tiny(forever)
-    async with working(database, handler, lease_s=0.3):
+    async with working(database, handler, lease_s=3):  # renewed after a second
         await handler.until(lambda: handler.busy == 1)
         first = (await row_of(database, job)).leased_until
         row = await until_row(database, job, lambda row: row.leased_until > first)
@@ -499,11 +499,12 @@ async def test_a_job_whose_end_could_not_be_written_runs_again(database, monkeyp
 
     handler = Tiny(work)
     (job,) = await queue(database)
-    async with working(away, handler, lease_s=0.3):
+    async with working(away, handler):
         await handler.until(lambda: len(handler.began) == 1 and handler.busy == 0)
         async with asyncio.timeout(BOUND_S):
             while away.asked < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         away.is_away = False
+        await jobs.take_over_all(database)  # its lease is over
         row = await until_row(database, job, lambda row: row.state == JobState.DONE)
     assert (handler.began, row.attempts, row.lost) == ([job, job], 2, 1)
