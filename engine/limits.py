@@ -128,9 +128,13 @@ class SqlLimits:
     async def _row(self, session: AsyncSession, key: str) -> Ephemeral:
         """The row of a key, locked; one that is long over where there was none."""
         statement = upsert(session, Ephemeral).values(key=key, value=b"", until=0.0)
-        await session.execute(statement.on_conflict_do_nothing(index_elements=["key"]))
         query = select(Ephemeral).where(Ephemeral.key == key).with_for_update()
-        return (await session.scalars(query)).one()
+        while True:
+            await session.execute(statement.on_conflict_do_nothing(index_elements=["key"]))
+            row = (await session.scalars(query)).one_or_none()
+            if row is not None:
+                return row
+            # PostgreSQL: it was there for the first statement, and freed before the second.
 
     async def _write(self, use_case: Callable[[AsyncSession], Awaitable[T]]) -> T:
         async def with_sweep(session: AsyncSession) -> T:
