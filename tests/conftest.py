@@ -15,9 +15,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests.fakes.statements import share_compiled_statements
+from tests.fakes import once
 
-share_compiled_statements()
+once.share()
 pytest.register_assert_rewrite("tests.contracts")
 
 settings.register_profile("dev", deadline=None)
