@@ -377,7 +377,7 @@ async def test_every_shared_document_says_what_its_manifest_expects(pool: Parsin
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="the shared documents are not here")
 @pytest.mark.skipif(not is_installed(), reason="needs the ocr extra")
-@pytest.mark.timeout(600)
+@pytest.mark.slow
 async def test_scans_and_pictures_are_read_with_the_ocr_extra() -> None:
     async with open_parsing_pool(timeout_s=240) as pool:
         scan = await pool.parse(DOCS / "scan-two-columns.pdf", "scan-two-columns.pdf")
