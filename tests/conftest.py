@@ -15,9 +15,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests.fakes.statements import share_compiled_statements
+from tests.fakes import once
 
-share_compiled_statements()
+once.share()
 pytest.register_assert_rewrite("tests.contracts")
 
 settings.register_profile("dev", deadline=None)
@@ -25,7 +25,7 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
-LONG_S = 300  # what every test may take; one that is given more takes long
+SLOW_S = 900  # what a slow test may take on a busy machine
 
 
 class Files(LoadFileScheduling):
@@ -60,17 +60,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files | None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long files come first where processes share the run, or one would be left with them alone."""
-    if not (hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"):
-        return
-    long = {item.path for item in items if _takes_long(item)}
-    items.sort(key=lambda item: item.path not in long)
-
-
-def _takes_long(item: pytest.Item) -> bool:
-    limit = item.get_closest_marker("timeout")
-    oracle = "vespa_oracle" in item.path.parts
-    return oracle or bool(item.get_closest_marker("slow")) or bool(limit and limit.args[0] > LONG_S)
+    """Slow files come first where processes share the run, or one would be left with them alone."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    for item in slow:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
+        first = {item.path for item in slow}
+        items.sort(key=lambda item: not (item.path in first or "vespa_oracle" in item.path.parts))
 
 
 @pytest.fixture(autouse=True)

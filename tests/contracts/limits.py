@@ -62,6 +62,23 @@ async def test_an_owner_renews_its_lock_and_frees_it(limits, fixed_clock):
     assert await limits.acquire("k", "two", lease_s=30)
 
 
+async def test_a_lock_that_is_freed_while_others_ask_for_it_goes_from_one_to_the_next(
+    limits, fixed_clock
+):
+    holders = []
+
+    async def hold(owner: str) -> None:
+        for _ in range(15):
+            while not await limits.acquire("k", owner, lease_s=30):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            holders.append(owner)
+            assert holders == [owner]
+            holders.clear()
+            await limits.release("k", owner)
+
+    await asyncio.gather(*(hold(f"o{n}") for n in range(4)))
+
+
 async def test_a_lock_ends_with_its_lease(limits, fixed_clock):
     assert await limits.acquire("k", "one", lease_s=30)
     fixed_clock.advance(31)

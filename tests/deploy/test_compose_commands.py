@@ -69,7 +69,7 @@ async def started(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        _, said = await asyncio.wait_for(process.communicate(), 60)
+        _, said = await asyncio.wait_for(process.communicate(), 240)
         sys.stderr.write(said.decode())
 
 
@@ -80,7 +80,7 @@ async def run(environment: dict[str, str], *arguments: str) -> Any:
         env=os.environ | environment,
         stdout=asyncio.subprocess.PIPE,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), 240)
     assert process.returncode == 0
     return json.loads(out)
 
@@ -146,7 +146,7 @@ async def test_server_and_worker_come_up_with_composes_environment(
 
 async def _until_ready(client: httpx2.AsyncClient) -> None:
     """As compose's health check asks, until all that the server needs is there."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while True:
             try:
                 if (await client.get("/ready")).status_code == 200:
@@ -157,7 +157,7 @@ async def _until_ready(client: httpx2.AsyncClient) -> None:
 
 
 async def _until_ingested(client: httpx2.AsyncClient, document: str) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while True:
             state = (await client.get(f"/api/v1/documents/{document}")).json()
             assert state["state"] != "failed", state

@@ -19,7 +19,7 @@ BLOCK = re.compile(
 )
 
 
-@pytest.mark.timeout(600)  # a new process for each command
+@pytest.mark.slow  # a new process for each command
 def test_the_tutorial_of_a_component_does_what_it_says(tmp_path: Path) -> None:
     launcher = tmp_path / "scrubjay"
     launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cli.main "$@"\n', encoding="utf-8")

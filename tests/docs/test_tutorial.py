@@ -52,7 +52,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(600)  # a new process for each command
+@pytest.mark.slow  # a new process for each command
 def test_the_tutorial_does_what_it_says(shell: dict[str, str], tmp_path: Path) -> None:
     run = [step for step in steps() if not step.command.startswith("make ")]
     said: dict[str, list[str]] = {}

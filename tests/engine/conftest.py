@@ -63,7 +63,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """An open database with the tenants acme, bolt and cobb."""
-    async with open_database(database_url, pool_timeout_s=5) as opened:
+    async with open_database(database_url, pool_timeout_s=60) as opened:
         async with opened.write() as session:
             session.add_all(Tenant(id=name, key=name, name=name) for name in TENANTS)
         yield opened

@@ -34,7 +34,7 @@ from engine.runtime import open_engine
 from tests.fakes.killable_worker import marker_of
 
 ROOT = Path(__file__).resolve().parents[2]
-BOUND_S = 60.0
+BOUND_S = 240.0
 SETTINGS = '[embedding]\nmodel = "hashing"\n\n[jobs]\nidle_exit_s = 1\nmax_attempts = 5\n'
 
 OLD = range(8)  # documents there before the round

@@ -33,10 +33,10 @@ def reader_of(platform: str, url: str, db: Database) -> Reader:
     """The reader of a platform, with what gets it in."""
 
     async def slack(_: Any) -> SlackAccess:
-        return SlackAccess(slack_web.TOKEN, url, timeout_s=5)
+        return SlackAccess(slack_web.TOKEN, url, timeout_s=60)
 
     async def discord_(_: Any) -> DiscordAccess:
-        return DiscordAccess(discord.TOKEN, url, timeout_s=5)
+        return DiscordAccess(discord.TOKEN, url, timeout_s=60)
 
     limits = SqlLimits(db)
     return SlackReader(slack, limits) if platform == "slack" else DiscordReader(discord_, limits)

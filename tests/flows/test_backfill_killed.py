@@ -38,7 +38,6 @@ def fill(slack: FakeSlack) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_a_backfill_that_is_killed_again_and_again_ends_whole(
     sqlite_databases, tmp_path
 ) -> None:

@@ -298,7 +298,7 @@ async def test_coverage_of_a_private_channel_is_for_its_members(scene):
     assert sorted(report.channel for report in reports) == ["general", "staff"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
 async def test_no_world_of_memberships_leaks(scene):
     chance = random.Random(20260301)
     for _ in range(WORLDS):

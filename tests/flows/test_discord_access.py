@@ -202,7 +202,7 @@ async def test_an_event_tightens_before_anything_is_asked(server):
     await check_everything(server)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
 async def test_no_world_of_roles_and_overwrites_leaks(server):
     chance = random.Random(20260302)
     talk, bot = server.scene.talk, server.scene.discord.bot_id

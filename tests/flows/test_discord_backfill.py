@@ -74,7 +74,6 @@ def fill(discord: FakeDiscord) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_a_server_that_is_read_through_429s_and_kills_is_kept_whole(
     sqlite_databases, tmp_path
 ):

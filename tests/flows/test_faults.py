@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
-from engine import locks
+from engine import clock, locks
+from engine.db.tables import Job
 from engine.errors import AlreadyRunning, IndexDamaged, Unavailable
 from engine.index import space
 from ingestion.host import run_worker
@@ -47,7 +48,7 @@ async def test_a_disk_too_full_for_the_bytes_accepts_nothing(notes, monkeypatch)
 
 
 async def test_a_disk_too_full_for_the_index_delays_the_document(notes, monkeypatch):
-    monkeypatch.setattr("engine.jobs.endings.FIRST_RETRY_S", 1.0)
+    monkeypatch.setattr("engine.jobs.endings.FIRST_RETRY_S", 3600.0)
     added = await notes.add(LEAVE)
     async with notes.working():
         with disk_full_for(monkeypatch, space, "write_manifest"):
@@ -56,6 +57,8 @@ async def test_a_disk_too_full_for_the_index_delays_the_document(notes, monkeypa
                 lambda info: ("can't be written" in info.message, info.state) == (True, "pending"),
             )
             assert "No space left on device" in await notes.why(added)
+        async with notes.engine.db.write() as session:  # an hour passes
+            await session.execute(update(Job).values(run_at=clock.now()))
         await notes.until(added, lambda info: info.state == "ready")
     assert await notes.found("wombat") != []
     assert (await notes.engine.operations.reconcile(notes.owner, repair=False)).clean

@@ -25,7 +25,6 @@ ROUNDS = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_whatever_is_killed_everything_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     template = tmp_path / "template"
     await prepare(template)

@@ -263,7 +263,7 @@ async def visit(
     assert (await http.get("/api/v1/documents")).status_code == 401
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[*HealthCheck], print_blob=True)
 @given(world=worlds.worlds())
 def test_no_door_shows_what_is_not_for_who_asks(world: World) -> None:

@@ -43,7 +43,6 @@ FOUND = {  # words, and where the best passage stands
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(not DOCS.is_dir(), reason="the shared documents are not here")
 async def test_all_shared_documents_at_once_end_as_their_manifest_says(home: Path) -> None:
     names = [

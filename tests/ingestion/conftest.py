@@ -20,7 +20,7 @@ def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabase
 @pytest.fixture
 async def database(sqlite_databases: SqliteDatabases, tmp_path: Path) -> AsyncIterator[Database]:
     """An open database with the tenant acme."""
-    async with open_database(sqlite_databases.new(tmp_path), pool_timeout_s=5) as opened:
+    async with open_database(sqlite_databases.new(tmp_path), pool_timeout_s=60) as opened:
         async with opened.write() as session:
             session.add(Tenant(id="acme", key="acme", name="acme"))
         yield opened

@@ -40,7 +40,7 @@ class DiscordRig(Rig):
         self.handlers = channel_handlers(self.world.db, self.world.blobs, {"discord": reader})
 
     async def _access(self, _: Any) -> DiscordAccess:
-        return DiscordAccess(TOKEN, self.slack.api_base_url, timeout_s=5)
+        return DiscordAccess(TOKEN, self.slack.api_base_url, timeout_s=60)
 
 
 @pytest.fixture

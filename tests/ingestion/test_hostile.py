@@ -12,7 +12,7 @@ from engine.errors import DocumentError
 from ingestion.parsing import ParsingPool, open_parsing_pool
 from tests.fakes.files import S, odf, pdf, row, xlsx, zipped
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.slow
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -59,7 +59,7 @@ class Rig:
         self.handlers = channel_handlers(self.world.db, self.world.blobs, {"slack": reader})
 
     async def _access(self, _: Any) -> SlackAccess:
-        return SlackAccess(TOKEN, self.slack.url, self.reading, timeout_s=5)
+        return SlackAccess(TOKEN, self.slack.url, self.reading, timeout_s=60)
 
     async def add(self, channel: str) -> sources.Coverage:
         return await self.world.history.add(self.world.owner, channel, self.world.kb_id)

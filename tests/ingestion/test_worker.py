@@ -187,7 +187,7 @@ async def test_a_lease_is_renewed_while_its_job_runs(database, monkeypatch):
     monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
     (job,) = await queue(database)
     handler = Tiny(forever)
-    async with working(database, handler, lease_s=0.3):
+    async with working(database, handler, lease_s=3):  # renewed after a second
         await handler.until(lambda: handler.busy == 1)
         first = (await row_of(database, job)).leased_until
         row = await until_row(database, job, lambda row: row.leased_until > first)
@@ -503,7 +503,7 @@ async def test_a_job_whose_end_could_not_be_written_is_not_done_twice(database, 
 
     handler = Tiny(work)
     (job,) = await queue(database)
-    async with working(away, handler, lease_s=0.3):
+    async with working(away, handler):
         await handler.until(lambda: len(handler.began) == 1 and handler.busy == 0)
         async with asyncio.timeout(BOUND_S):
             while away.asked < 5:  # noqa: ASYNC110
@@ -520,9 +520,9 @@ async def test_a_worker_whose_loop_stands_still_loses_no_lease(database, monkeyp
     taken: list[int] = []
 
     async def work(_: leases.ClaimedJob) -> None:
-        until = time.monotonic() + 1.0
+        until = time.monotonic() + 3.0
         while time.monotonic() < until:  # the loop stands still for longer than a lease
-            time.sleep(0.05)  # noqa: ASYNC251
+            time.sleep(0.2)  # noqa: ASYNC251
             taken.append(await_(leases.take_back_lapsed))
 
     def await_(take_back) -> int:
@@ -535,7 +535,7 @@ async def test_a_worker_whose_loop_stands_still_loses_no_lease(database, monkeyp
             return pool.submit(asyncio.run, elsewhere()).result()
 
     handler = Tiny(work)
-    await drain(database, handler, lease_s=0.6)
+    await drain(database, handler, lease_s=2.0)
     row = await row_of(database, job)
     assert (handler.began, row.state, row.attempts, row.lost) == ([job], JobState.DONE, 1, 0)
     assert sum(taken) == 0

@@ -22,7 +22,7 @@ from tests.fakes.node import mcp1_python, node_environment, node_folder
 from tests.fakes.openai_server import OpenAIServer
 from tests.mcp_server.hosts import Host, running
 
-pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.node, pytest.mark.slow]
 
 CLIENTS = Path(__file__).parents[1] / "fakes" / "mcp_clients"
 ROOT = Path(__file__).parents[2]

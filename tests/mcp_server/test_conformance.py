@@ -17,7 +17,7 @@ import pytest
 from tests.fakes.node import node_environment
 from tests.mcp_server.hosts import Host, running
 
-pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.node, pytest.mark.slow]
 
 FOLDER = Path(__file__).parent / "conformance"
 SCORED = {"2025-11-25": 30, "2026-07-28": 37}

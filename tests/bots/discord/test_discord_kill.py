@@ -30,7 +30,7 @@ async def run_bot(home: Path, discord: FakeDiscord, call: str = "") -> int:
         call,
         cwd=ROOT,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         return await process.wait()
 
 

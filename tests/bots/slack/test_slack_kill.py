@@ -23,7 +23,7 @@ async def run_bot(home: Path, base_url: str, method: str = "") -> int:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.fakes.killable_bot", str(home), base_url, method, cwd=ROOT
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         return await process.wait()
 
 

@@ -25,7 +25,7 @@ def server() -> Iterator[S3Server]:
 
 def open_blobs(server: S3Server, **changes: str) -> S3Blobs:
     values = {"endpoint": server.endpoint, "region": "us-east-1", **KEYS, **changes}
-    return S3Blobs(values.pop("bucket", server.bucket), timeout_s=10, **values)
+    return S3Blobs(values.pop("bucket", server.bucket), timeout_s=60, **values)
 
 
 class TestS3Blobs(BlobStoreContract):

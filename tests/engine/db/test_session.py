@@ -98,7 +98,7 @@ async def test_a_pool_that_stays_busy_says_so(database_url):
 
 async def test_a_cancelled_transaction_leaks_nothing(database_url):
     async with open_database(
-        database_url, pool_size=1, max_overflow=0, pool_timeout_s=2
+        database_url, pool_size=1, max_overflow=0, pool_timeout_s=60
     ) as database:
         for _ in range(5):
             task = asyncio.create_task(put(database, "never"))

@@ -511,7 +511,7 @@ async def test_start_and_elapsed_time_stand_in_the_output(run: Run) -> None:
     result = await run(flow(a="Note"))
 
     assert result.output["_created_time"] > 0
-    assert 0 <= result.output["_elapsed_time"] < 10
+    assert 0 <= result.output["_elapsed_time"] < 60
 
 
 async def test_a_store_that_is_down_at_the_end_is_not_a_failure_of_the_flow(run: Run) -> None:

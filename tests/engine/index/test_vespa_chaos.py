@@ -292,7 +292,7 @@ async def test_a_silent_vespa_is_given_up_by_one_deadline_for_the_whole_search(
 ) -> None:
     server = FakeVespa()
     index = build_index(server, tenants, timeout_s=0.3)
-    await index.feed(TENANT, SPACE, [document("a", "fox")])
+    await build_index(server, tenants).feed(TENANT, SPACE, [document("a", "fox")])
 
     async def silent(request: Request) -> None:
         if request.url.path.startswith("/search"):

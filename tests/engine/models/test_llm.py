@@ -40,7 +40,7 @@ async def server() -> AsyncIterator[OpenAIServer]:
 @pytest.fixture
 async def model(server: OpenAIServer) -> AsyncIterator[PydanticLanguageModel]:
     async with open_language_model(
-        "openai:gpt-test", base_url=server.base_url, api_key=KEY, timeout_s=10.0
+        "openai:gpt-test", base_url=server.base_url, api_key=KEY, timeout_s=60.0
     ) as model:
         yield model
 
