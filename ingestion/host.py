@@ -21,12 +21,12 @@ from engine.net.fetching import fetch
 from engine.settings import Settings
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.parsing import ParsingPool, open_parsing_pool
-from ingestion.pipelines import Pipelines, offers_of, open_registry
+from ingestion.pipelines import PipelineGraphs, offers_of, open_registry
 from ingestion.services import Services
 from ingestion.sources.connected import open_readers
-from ingestion.worker import Worker, park
+from ingestion.worker import JobWorker, park
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ async def run_worker(
             model=engine.model,
         )
         plugins = open_registry(settings)
-        pipelines = Pipelines(engine.db, plugins.registry, offers=offers_of(engine.model))
+        pipelines = PipelineGraphs(engine.db, plugins.registry, offers=offers_of(engine.model))
         known = handlers(services, pipelines, RingLog(), open_readers(engine))
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
             await leases.take_over_all(engine.db, kinds=list(known))
-        worker = Worker(
+        worker = JobWorker(
             engine.db,
             broker,
             known,
@@ -91,7 +91,7 @@ def open_parsers(engine: Engine) -> AbstractAsyncContextManager[ParsingPool]:
         size=settings.parse_workers,
         timeout_s=settings.processing.parse_timeout_s,
         memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
-        limits=Limits(size_bytes=int(settings.processing.max_file_size)),
+        limits=ConversionLimits(size_bytes=int(settings.processing.max_file_size)),
         tokenizer=engine.embedder.tokenizer_json,
     )
 
