@@ -26,9 +26,9 @@ from engine.jobs.leases import ClaimedJob
 from engine.operations import reconcile
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
-from ingestion.pipelines import Pipelines
+from ingestion.pipelines import PipelineGraphs
 from ingestion.reembedding import ReembedKnowledgeBase
-from ingestion.services import Ingestion, Services
+from ingestion.services import IngestionRun, Services
 from ingestion.sources.reader import Reader
 from ingestion.worker import Handler
 
@@ -39,7 +39,7 @@ class IngestDocument:
     alone = False
     feeds = True
 
-    def __init__(self, services: Services, pipelines: Pipelines, log: RunLog) -> None:
+    def __init__(self, services: Services, pipelines: PipelineGraphs, log: RunLog) -> None:
         self._services = services
         self._pipelines = pipelines
         self._log = log
@@ -62,12 +62,12 @@ class IngestDocument:
             job_id=job.id,
             correlation_id=job.correlation_id,
         )
-        run = Ingestion(self._services, work, lane=job.lane)
+        run = IngestionRun(self._services, work, lane=job.lane)
         result = await run_flow(
             graph,
             ids,
             run,
-            store=_RunStore(self._services.db, job, run),
+            store=_IngestionRunStore(self._services.db, job, run),
             log=self._log,
             resume=job.attempt > 1,
         )
@@ -96,10 +96,10 @@ class IngestDocument:
         await reports.report_cancelled(session, payload["document_id"], payload["revision_id"])
 
 
-class _RunStore(SqlRunStore):
+class _IngestionRunStore(SqlRunStore):
     """Writes, beside a run, what it found: text, chunks, progress, and at the end the switch."""
 
-    def __init__(self, db: Database, job: ClaimedJob, run: Ingestion) -> None:
+    def __init__(self, db: Database, job: ClaimedJob, run: IngestionRun) -> None:
         super().__init__(db, also=self._settle, keep_outputs=False)
         self._job = job
         self._document = run
@@ -127,7 +127,7 @@ class _RunStore(SqlRunStore):
             )
 
 
-class _Quiet:
+class _BackgroundHandler:
     """A handler whose outcome no document shows."""
 
     alone = False
@@ -146,7 +146,7 @@ class _Quiet:
         """Nothing to tell."""
 
 
-class CleanDocument(_Quiet):
+class CleanDocument(_BackgroundHandler):
     """Takes revisions that no longer answer out of the index, and a deleted document's texts."""
 
     async def run(self, job: ClaimedJob) -> bool:
@@ -172,7 +172,7 @@ class CleanDocument(_Quiet):
         return False
 
 
-class RemoveRevisions(_Quiet):
+class RemoveRevisions(_BackgroundHandler):
     """Takes revisions out of the index that SQL does not know."""
 
     async def run(self, job: ClaimedJob) -> bool:
@@ -183,7 +183,7 @@ class RemoveRevisions(_Quiet):
         return False
 
 
-class ReindexRevision(_Quiet):
+class ReindexRevision(_BackgroundHandler):
     """Feeds a live revision to the index again, from its stored text and cached vectors."""
 
     feeds = True
@@ -195,14 +195,14 @@ class ReindexRevision(_Quiet):
         async with db.read() as session:
             work = await revisions.look_up(session, document_id, revision_id)
             chunks = await revisions.load_chunks(session, revision_id)
-        run = Ingestion(self._services, work, lane=job.lane, chunks=chunks)
+        run = IngestionRun(self._services, work, lane=job.lane, chunks=chunks)
         vectors, _ = await embed_chunks(run, lambda _: None)
         await run.feed(vectors)
         await db.run_write(run.save_vectors)
         return False
 
 
-class RebuildSpace(_Quiet):
+class RebuildSpace(_BackgroundHandler):
     """Makes a damaged space of the index anew from SQL, while nothing else writes to it."""
 
     alone = True  # it makes room first
@@ -228,7 +228,7 @@ async def _queue_reindex(db: Database, tenant_id: str, refs: Sequence[RevisionRe
     await db.run_write(queue)
 
 
-class DeleteKnowledgeBase(_Quiet):
+class DeleteKnowledgeBase(_BackgroundHandler):
     """Clears what a deleted knowledge base left, document by document."""
 
     async def run(self, job: ClaimedJob) -> bool:
@@ -243,7 +243,7 @@ class DeleteKnowledgeBase(_Quiet):
 
 def handlers(
     services: Services,
-    pipelines: Pipelines,
+    pipelines: PipelineGraphs,
     log: RunLog,
     readers: Mapping[str, Reader] | None = None,
 ) -> dict[str, Handler]:

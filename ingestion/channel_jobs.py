@@ -46,8 +46,8 @@ from engine.jobs.kinds import (
 from engine.jobs.leases import ClaimedJob
 from ingestion import threads
 from ingestion.convert import document as documents
-from ingestion.convert.document import Attachment
-from ingestion.sources.reader import FileReader, Reader, ReadFile, Refused, Wait
+from ingestion.convert.document import EmbeddedFile
+from ingestion.sources.reader import FileReader, Reader, ReadFile, ReadingRefused, Wait
 from ingestion.threads import ThreadDocument
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ TRIES = 5  # reads of a channel that changes while it is derived
 NO_READER = "This installation can't read {platform}: install its extra and set it up."
 
 
-class _Quiet:
+class _UnattendedHandler:
     """A job nobody waits for: its row keeps the reason of a failure."""
 
     alone = False
@@ -72,7 +72,7 @@ class _Quiet:
         """Nothing to tell."""
 
 
-class DeriveChannel(_Quiet):
+class DeriveChannel(_UnattendedHandler):
     """Makes documents of what changed in a channel."""
 
     def __init__(self, db: Database, blobs: BlobStore) -> None:
@@ -112,9 +112,9 @@ class DeriveChannel(_Quiet):
             details=made.details,
         )
 
-    async def _attached(self, tenant_id: str, made: ThreadDocument) -> list[Attachment]:
+    async def _attached(self, tenant_id: str, made: ThreadDocument) -> list[EmbeddedFile]:
         """What was posted in a conversation, as far as it is not too much together."""
-        attached: list[Attachment] = []
+        attached: list[EmbeddedFile] = []
         room = TOGETHER_MAX
         for name, blob_hash in made.files:
             try:
@@ -124,7 +124,7 @@ class DeriveChannel(_Quiet):
                 continue
             if len(data) <= room:
                 room -= len(data)
-                attached.append(Attachment(name, data))
+                attached.append(EmbeddedFile(name, data))
         return attached
 
     async def _commit(self, changes: Changes, made: list[DerivedDocument], job: ClaimedJob) -> bool:
@@ -143,7 +143,7 @@ class DeriveChannel(_Quiet):
         await derived.report_failure(session, job.payload["source_id"], error)
 
 
-class BackfillChannel(_Quiet):
+class BackfillChannel(_UnattendedHandler):
     """Reads one page of a channel's history."""
 
     def __init__(self, db: Database, readers: Mapping[str, Reader]) -> None:
@@ -159,7 +159,7 @@ class BackfillChannel(_Quiet):
             return False
         reader = self._readers.get(reading.place.platform)
         if reader is None:
-            fault = Refused(NO_READER.format(platform=reading.place.platform.title()))
+            fault = ReadingRefused(NO_READER.format(platform=reading.place.platform.title()))
             await self._stop(job, reading, fault)
             return True
         try:
@@ -167,7 +167,7 @@ class BackfillChannel(_Quiet):
         except Wait as wait:
             await self._later(job, source_id, wait)
             return True
-        except Refused as refusal:
+        except ReadingRefused as refusal:
             await self._stop(job, reading, refusal)
             return True
 
@@ -195,7 +195,9 @@ class BackfillChannel(_Quiet):
 
         await self._db.run_write(commit)
 
-    async def _stop(self, job: ClaimedJob, reading: sources.Reading, refusal: Refused) -> None:
+    async def _stop(
+        self, job: ClaimedJob, reading: sources.Reading, refusal: ReadingRefused
+    ) -> None:
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
             told = refusal.message.replace(reading.channel, reading.channel_name)
@@ -220,7 +222,7 @@ class BackfillChannel(_Quiet):
         await sources.report_fault(session, job.payload["source_id"], error, stop=True)
 
 
-class _OfWorkspace(_Quiet):
+class _OfWorkspace(_UnattendedHandler):
     """A job for one workspace, read by its platform's reader."""
 
     def __init__(self, db: Database, readers: Mapping[str, Reader]) -> None:
@@ -255,7 +257,7 @@ class SyncWorkspace(_OfWorkspace):
         except Wait as wait:
             await self._again(job, place, timedelta(seconds=wait.seconds))
             return True
-        except Refused as refusal:
+        except ReadingRefused as refusal:
             if refusal.lost:
                 await self._db.run_write(lambda session: channels.lose_all(session, place))
             await self._again(job, place, sources.SYNC_EVERY)
@@ -315,7 +317,7 @@ class SyncChannel(_OfWorkspace):
 
             await self._db.run_write(later)
             return True
-        except Refused:
+        except ReadingRefused:
             await self._db.run_write(lambda session: self._lose(session, place, channel))
             return False
 
@@ -350,7 +352,7 @@ class SyncChannel(_OfWorkspace):
         await channels.forget_membership(session, place, channel_id)
 
 
-class ExpireMessages(_Quiet):
+class ExpireMessages(_UnattendedHandler):
     """Deletes what is older than a channel keeps, every day."""
 
     def __init__(self, db: Database) -> None:
@@ -370,7 +372,7 @@ class ExpireMessages(_Quiet):
         return True
 
 
-class PurgeChannel(_Quiet):
+class PurgeChannel(_UnattendedHandler):
     """Clears what a channel left whose history is kept no longer."""
 
     def __init__(self, db: Database) -> None:
@@ -384,7 +386,7 @@ class PurgeChannel(_Quiet):
         return False
 
 
-class ScrubTurns(_Quiet):
+class ScrubTurns(_UnattendedHandler):
     """Drops the words of stored answers whose sources were deleted."""
 
     def __init__(self, db: Database) -> None:
@@ -396,7 +398,7 @@ class ScrubTurns(_Quiet):
         return False
 
 
-class FetchFiles(_Quiet):
+class FetchFiles(_UnattendedHandler):
     """Fetches what was posted in messages of kept channels."""
 
     def __init__(self, db: Database, blobs: BlobStore, readers: Mapping[str, Reader]) -> None:
@@ -421,7 +423,7 @@ class FetchFiles(_Quiet):
             except Wait as wait:
                 await self._later(job, wait)
                 return True
-            except Refused as refusal:
+            except ReadingRefused as refusal:
                 got = refusal.message
             await self._keep(job.tenant_id, item, got)
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ingestion.convert.document import Block, Place, join_places, render_place
+from ingestion.convert.document import Block, BlockPlace, join_places, render_place
 from ingestion.units import Unit
 
 
@@ -30,7 +30,7 @@ class ChunkPlaces:
         joined = join_places(begin, stop)
         return "" if joined is None else render_place(joined)
 
-    def _narrow(self, block: Block, start: int, end: int) -> Place | None:
+    def _narrow(self, block: Block, start: int, end: int) -> BlockPlace | None:
         """Of a block whose lines are rows or lines of the file, those from `start` to `end`."""
         place = block.place
         if place is None or place.unit not in {"line", "row"} or place.first == place.last:

@@ -100,10 +100,10 @@ def split(
     left out. It is called once for the whole text, once for all headings, and again only for
     header rows and for words so long that they must be cut within.
     """
-    return _Splitter(document, settings, token_offsets, marks).split()
+    return _ChunkPacker(document, settings, token_offsets, marks).split()
 
 
-class _Splitter:
+class _ChunkPacker:
     def __init__(
         self, document: Converted, settings: Chunking, offsets: TokenOffsets, marks: Marks
     ) -> None:

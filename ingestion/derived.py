@@ -57,7 +57,7 @@ class Entries(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DerivationRequest:
     """What to derive: `fields` (name to what it holds) for `fields`, `prompt` for `text`."""
 
     mode: Mode
@@ -69,7 +69,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Usage:
+class DerivationUsage:
     """What it cost, and whether all of the text was read."""
 
     calls: int = 0
@@ -81,14 +81,14 @@ class Usage:
 async def derive(
     model: LanguageModel,
     text: str,
-    wanted: Wanted,
+    wanted: DerivationRequest,
     *,
     report: Callable[[float, str], None],
-) -> tuple[Any, Usage]:
+) -> tuple[Any, DerivationUsage]:
     """The value, as JSON, and what it cost. Raises `Unavailable` as the model does."""
     parts = parts_of(text)[: wanted.max_calls]
-    usage = Usage(read_chars=sum(map(len, parts)))
-    asker = _Asker(model, wanted, usage)
+    usage = DerivationUsage(read_chars=sum(map(len, parts)))
+    asker = _DerivationCalls(model, wanted, usage)
     found: list[Any] = []
     for number, part in enumerate(parts, start=1):
         found.append(await _ASKS[wanted.mode](asker, part))
@@ -110,10 +110,12 @@ def parts_of(text: str, size: int = PART_CHARS) -> list[str]:
     return parts or [""]
 
 
-class _Asker:
+class _DerivationCalls:
     """Puts one task to the model and counts what it costs."""
 
-    def __init__(self, model: LanguageModel, wanted: Wanted, usage: Usage) -> None:
+    def __init__(
+        self, model: LanguageModel, wanted: DerivationRequest, usage: DerivationUsage
+    ) -> None:
         self.wanted = wanted
         self._model = model
         self._usage = usage
@@ -147,23 +149,23 @@ def _prompt(task: str, part: str) -> str:
 # One part
 
 
-async def _ask_text(asker: _Asker, part: str) -> str:
+async def _ask_text(asker: _DerivationCalls, part: str) -> str:
     wanted = asker.wanted
     return await asker.text(wanted.prompt or _TASKS[wanted.mode], part)
 
 
-async def _ask_items(asker: _Asker, part: str) -> list[str]:
+async def _ask_items(asker: _DerivationCalls, part: str) -> list[str]:
     wanted = asker.wanted
     task = _TASKS[wanted.mode].format(count=wanted.count)
     return (await asker.value(task, part, Items)).items
 
 
-async def _ask_entries(asker: _Asker, part: str) -> list[dict[str, Any]]:
+async def _ask_entries(asker: _DerivationCalls, part: str) -> list[dict[str, Any]]:
     found = await asker.value(_TASKS["toc"], part, Entries)
     return [entry.model_dump() for entry in found.entries]
 
 
-async def _ask_fields(asker: _Asker, part: str) -> dict[str, str]:
+async def _ask_fields(asker: _DerivationCalls, part: str) -> dict[str, str]:
     members: dict[str, Any] = {
         name: (str, Field(default="", description=says))
         for name, says in asker.wanted.fields.items()
@@ -175,7 +177,7 @@ async def _ask_fields(asker: _Asker, part: str) -> dict[str, str]:
 # What the parts gave, joined
 
 
-async def _join_text(asker: _Asker, found: Sequence[str]) -> str:
+async def _join_text(asker: _DerivationCalls, found: Sequence[str]) -> str:
     texts = [text for text in found if text]
     if len(texts) < 2:
         return "".join(texts)
@@ -184,7 +186,7 @@ async def _join_text(asker: _Asker, found: Sequence[str]) -> str:
     return "\n".join(texts)
 
 
-async def _join_items(asker: _Asker, found: Sequence[Sequence[str]]) -> list[str]:
+async def _join_items(asker: _DerivationCalls, found: Sequence[Sequence[str]]) -> list[str]:
     """The items most parts name first, then one from each part in turn."""
     turns = [item for row in itertools.zip_longest(*found) for item in row if item]
     named = Counter(item.strip().casefold() for item in turns)
@@ -192,18 +194,22 @@ async def _join_items(asker: _Asker, found: Sequence[Sequence[str]]) -> list[str
     return list(_unique(ranked))[: asker.wanted.count]
 
 
-async def _join_entries(_: _Asker, found: Sequence[Sequence[dict[str, Any]]]) -> list[Any]:
+async def _join_entries(
+    _: _DerivationCalls, found: Sequence[Sequence[dict[str, Any]]]
+) -> list[Any]:
     return list(itertools.chain.from_iterable(found))[:ITEMS_MAX]
 
 
-async def _join_fields(asker: _Asker, found: Sequence[Mapping[str, str]]) -> dict[str, str]:
+async def _join_fields(
+    asker: _DerivationCalls, found: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
     return {
         name: next((part[name] for part in found if part[name].strip()), "")
         for name in asker.wanted.fields
     }
 
 
-_ASKS: dict[Mode, Callable[[_Asker, str], Awaitable[Any]]] = {
+_ASKS: dict[Mode, Callable[[_DerivationCalls, str], Awaitable[Any]]] = {
     "fields": _ask_fields,
     "keywords": _ask_items,
     "questions": _ask_items,
@@ -211,7 +217,7 @@ _ASKS: dict[Mode, Callable[[_Asker, str], Awaitable[Any]]] = {
     "text": _ask_text,
     "toc": _ask_entries,
 }
-_JOINS: dict[Mode, Callable[[_Asker, Sequence[Any]], Awaitable[Any]]] = {
+_JOINS: dict[Mode, Callable[[_DerivationCalls, Sequence[Any]], Awaitable[Any]]] = {
     "fields": _join_fields,
     "keywords": _join_items,
     "questions": _join_items,

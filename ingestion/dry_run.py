@@ -27,7 +27,7 @@ from engine.models.batching import EmbeddingBatcher
 from engine.net.fetching import Fetched
 from ingestion.host import chunking_of, open_parsers
 from ingestion.pipelines import load_pipeline, offers_of
-from ingestion.services import Ingestion, Services
+from ingestion.services import IngestionRun, Services
 
 LEFT_OUT = frozenset({"Embedder", "Indexer"})
 
@@ -89,7 +89,7 @@ async def run_dry(
                 chunking=chunking_of(engine.settings),
                 model=engine.model,
             )
-            run = Ingestion(services, work)
+            run = IngestionRun(services, work)
             run.published = True  # nothing of it may answer
             ids = RunIds(tenant_id=work.tenant_id, flow_id=name, run_id=new_id())
             result = await run_flow(graph, ids, run, log=_Log(watch))

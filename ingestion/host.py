@@ -22,12 +22,12 @@ from engine.net.fetching import fetch
 from engine.settings import Settings
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.parsing import ParsingPool, open_parsing_pool
-from ingestion.pipelines import Pipelines, offers_of, open_registry
+from ingestion.pipelines import PipelineGraphs, offers_of, open_registry
 from ingestion.services import Services
 from ingestion.sources.connected import open_readers
-from ingestion.worker import Worker, park
+from ingestion.worker import JobWorker, park
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ async def run_worker(
             model=engine.model,
         )
         plugins = open_registry(settings)
-        pipelines = Pipelines(engine.db, plugins.registry, offers=offers_of(engine.model))
+        pipelines = PipelineGraphs(engine.db, plugins.registry, offers=offers_of(engine.model))
         known = handlers(services, pipelines, RingLog(), open_readers(engine))
         if settings.jobs.broker == "memory":
             # The lock is ours: whoever held these leases is gone.
@@ -78,7 +78,7 @@ async def run_worker(
                 log.warning("the index lost %d spaces; they are rebuilt", lost)
         except Unavailable as error:  # the index is away: its jobs wait for it
             log.warning("whether the index is whole is unknown: %s", error)
-        worker = Worker(
+        worker = JobWorker(
             engine.db,
             broker,
             known,
@@ -97,7 +97,7 @@ def open_parsers(engine: Engine) -> AbstractAsyncContextManager[ParsingPool]:
         size=settings.parse_workers,
         timeout_s=settings.processing.parse_timeout_s,
         memory_bytes=settings.processing.parse_memory_mb * 1024 * 1024,
-        limits=Limits(size_bytes=int(settings.processing.max_file_size)),
+        limits=ConversionLimits(size_bytes=int(settings.processing.max_file_size)),
         tokenizer=engine.embedder.tokenizer_json,
     )
 

@@ -30,7 +30,7 @@ class SlowPattern(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class OutlineSection:
     """A heading of `level` (from 1) at [start, head_end), and the end of all below it."""
 
     level: int
@@ -56,13 +56,13 @@ def compile_levels(levels: Sequence[Sequence[str]]) -> list[list[Pattern]]:
 
 def find_sections(
     document: Converted, levels: Sequence[Sequence[Pattern]], *, hierarchy: int
-) -> list[Section]:
+) -> list[OutlineSection]:
     """Sections in order: each line that one of the first `hierarchy` levels matches begins one.
 
     Of several levels that match, the one that matches most of the line has it (so `^##` wins over
     `^#`), then the outermost. Code and tables begin none. Raises `SlowPattern`.
     """
-    found: list[Section] = []
+    found: list[OutlineSection] = []
     ends_at = time.monotonic() + TOTAL_TIMEOUT_S
     for start, end in _lines(document):
         if time.monotonic() > ends_at:
@@ -70,11 +70,11 @@ def find_sections(
         line = document.text[start : min(end, start + LINE_MAX)]
         level = _level(line, levels[:hierarchy])
         if level:
-            found.append(Section(level, _title(document.text[start:end]), start, end, end))
+            found.append(OutlineSection(level, _title(document.text[start:end]), start, end, end))
     return _closed(found, len(document.text))
 
 
-def outline_tree(sections: Sequence[Section]) -> list[dict[str, Any]]:
+def outline_tree(sections: Sequence[OutlineSection]) -> list[dict[str, Any]]:
     """Sections as a tree: title, level, start, end, children."""
     roots: list[dict[str, Any]] = []
     stack: list[dict[str, Any]] = []
@@ -172,9 +172,9 @@ def _title(line: str) -> str:
     return " ".join(line.strip().lstrip("#").split())[:200]
 
 
-def _closed(sections: Sequence[Section], length: int) -> list[Section]:
+def _closed(sections: Sequence[OutlineSection], length: int) -> list[OutlineSection]:
     """Each section with the end of all below it: where one as high or higher begins."""
-    closed: list[Section] = []
+    closed: list[OutlineSection] = []
     open_: list[tuple[int, int]] = []  # (level, end) of those behind, innermost last
     for section in reversed(sections):
         while open_ and open_[-1][0] > section.level:

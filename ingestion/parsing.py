@@ -28,7 +28,7 @@ from ingestion import chunking
 from ingestion.chunking import Chunking, Span
 from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
-from ingestion.convert.document import Converted, Limits
+from ingestion.convert.document import ConversionLimits, Converted
 from ingestion.convert.ocr import is_installed
 from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse_head
 
@@ -69,7 +69,7 @@ class ParsingPool:
         memory_bytes: int = 1024 * 1024 * 1024,
         output_bytes: int = 256 * 1024 * 1024,
         idle_s: float = 30.0,
-        limits: Limits | None = None,
+        limits: ConversionLimits | None = None,
         tokenizer: Callable[[], bytes | None] | None = None,
         ocr: bool | None = None,
         ocr_threads: int = 1,
@@ -78,7 +78,7 @@ class ParsingPool:
         self._memory_bytes = memory_bytes
         self._output_bytes = output_bytes
         self._idle_s = idle_s
-        self._limits = limits or Limits()
+        self._limits = limits or ConversionLimits()
         self._tokenizer = tokenizer
         self._told: bytes | None = None
         self._words = _Kind(asyncio.Semaphore(size), stands_in=True)

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from ingestion.chunking import Chunking, split
 from ingestion.contexts import TokenOffsets
 from ingestion.convert import document as documents
-from ingestion.convert.document import ConversionError, Limits, NoText
+from ingestion.convert.document import ConversionError, ConversionLimits, NoText
 from ingestion.convert.formats import convert
 from ingestion.convert.ocr import Recogniser, open_engine
 from ingestion.convert.progress import told_to
@@ -117,7 +117,7 @@ def _answer(request: Frame, token_offsets: TokenOffsets | None, engine: Engine |
 
 
 def _convert(request: Frame, engine: Engine | None) -> Frame:
-    limits = Limits(**request.head["limits"])
+    limits = ConversionLimits(**request.head["limits"])
     recogniser = None
     if engine is not None:
         seconds = float(request.head["seconds"])

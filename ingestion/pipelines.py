@@ -1,6 +1,6 @@
 """From a pipeline's name to the graph a worker runs, and what must hold of every pipeline.
 
-`Pipelines` is the worker's; `load_pipeline` is what the command line checks a flow with before it
+`PipelineGraphs` is the worker's; `load_pipeline` is what the command line checks a flow with before it
 is stored. Components come from this package and from plugins (`open_registry`).
 """
 
@@ -83,7 +83,7 @@ def _too_late(graph: Graph) -> list[str]:
     return faults
 
 
-class Pipelines:
+class PipelineGraphs:
     """Graphs by tenant and name; each text is parsed once."""
 
     def __init__(self, db: Database, registry: Registry, *, offers: Collection[str] = ()) -> None:

@@ -17,7 +17,7 @@ from engine.errors import Cancelled, Conflict, EngineError
 from engine.index.port import RevisionRef, Space
 from engine.jobs.leases import ClaimedJob
 from ingestion.components.embedder import embed_chunks
-from ingestion.services import Ingestion, Services
+from ingestion.services import IngestionRun, Services
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class ReembedKnowledgeBase:
         except Cancelled:
             return
         moved = replace(work, space=space)
-        run = Ingestion(self._services, moved, lane=job.lane, chunks=chunks)
+        run = IngestionRun(self._services, moved, lane=job.lane, chunks=chunks)
         vectors, _ = await embed_chunks(run, lambda _: None)
         await run.feed(vectors)
         await db.run_write(run.save_vectors)

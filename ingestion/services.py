@@ -1,6 +1,6 @@
 """What the components of an ingestion work with: the adapters, and the document at hand.
 
-One `Ingestion` lives as long as one run. What one component hands to the next travels as JSON in
+One `IngestionRun` lives as long as one run. What one component hands to the next travels as JSON in
 its output; the fields here only spare the next one from reading again what this process still has.
 """
 
@@ -64,7 +64,7 @@ class Services:
 
 
 @dataclass(slots=True)
-class Ingestion:
+class IngestionRun:
     """One run's document: `work` names it, the rest is what the run has come by so far."""
 
     shared: Services

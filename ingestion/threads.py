@@ -108,7 +108,7 @@ def _document(
         body(message, changes.names, named=False) for message, _ in said
     )
     day = f"{first.posted_at:%Y-%m-%d}"
-    writer = _Writer((f"#{changes.channel} · {day}",))
+    writer = _ConversationWriter((f"#{changes.channel} · {day}",))
     for message, text in said:
         writer.add(message, text)
     title = title or f"#{changes.channel}, {day}"
@@ -156,7 +156,7 @@ def _kept_files(message: StoredMessage) -> list[tuple[str, str]]:
     return kept
 
 
-class _Writer:
+class _ConversationWriter:
     """The text of a conversation in the making."""
 
     def __init__(self, path: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The pipeline of a knowledge base as one upload wants it. Pure; `Pipelines` calls it.
+"""The pipeline of a knowledge base as one upload wants it. Pure; `PipelineGraphs` calls it.
 
 What an upload asks for becomes part of the flow itself, so that runs, checkpoints, progress and logs
 know it as they know any other component.

@@ -64,7 +64,7 @@ def park() -> None:
 
 
 @dataclass(slots=True, eq=False)
-class _Running:
+class _RunningJob:
     """A claimed job, its work, and whether it still holds its slot."""
 
     claimed: ClaimedJob
@@ -92,7 +92,7 @@ class Handler(Protocol):
         """The job ended because somebody asked for it, or because it became pointless."""
 
 
-class Worker:
+class JobWorker:
     """Runs jobs of the kinds in `handlers` until it is stopped.
 
     At most `slots` work at a time; at most `parked` more wait for the embedder.
@@ -117,7 +117,7 @@ class Worker:
         self._slots = slots
         self._limit = slots + parked
         self._lease_s = lease_s
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningJob] = {}
         self._figures = figures
         self._full_until = 0.0  # of the monotonic clock
         self._exclusive_lock = ExclusiveLock()
@@ -215,7 +215,7 @@ class Worker:
 
     async def work(self, job_id: str) -> None:
         """Claim one job and return when it ended or gave its slot back."""
-        begun: list[_Running] = []
+        begun: list[_RunningJob] = []
         try:
             if not self._exclusive_lock.is_reserved:  # else the row waits for another hint
                 claimed = await claims.claim(
@@ -234,10 +234,10 @@ class Worker:
         for running in begun:
             await running.left_slot.wait()
 
-    def _begin(self, job: ClaimedJob) -> _Running:
+    def _begin(self, job: ClaimedJob) -> _RunningJob:
         context = copy_context()
         context.run(_leave_slot.set, partial(self._park, job.id))
-        running = _Running(job, asyncio.create_task(self._do(job), context=context))
+        running = _RunningJob(job, asyncio.create_task(self._do(job), context=context))
         self._running[job.id] = running
         running.ended = asyncio.create_task(self._see_through(running))
         if self._stopping:  # claimed while the others were being given back
@@ -250,7 +250,7 @@ class Worker:
         async with self._exclusive_lock.alone() if alone else self._exclusive_lock.together():
             return await handler.run(job)
 
-    async def _see_through(self, running: _Running) -> None:
+    async def _see_through(self, running: _RunningJob) -> None:
         try:
             await self._settle(running.claimed, running.task)
         except Exception:  # the end could not be written: the lease lapses and another goes on

@@ -21,7 +21,7 @@ ETA_FROM = 0.05  # of a run: before that its speed says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class _StatusFacts:
     """What the sentence is made of."""
 
     document: Document
@@ -68,7 +68,7 @@ async def explain(session: AsyncSession, document: Document) -> str:
         )
     newest = select(Revision.id).where(Revision.document_id == document.id)
     return _sentence(
-        _Facts(
+        _StatusFacts(
             document=document,
             job=job,
             run=run,
@@ -83,7 +83,7 @@ async def explain(session: AsyncSession, document: Document) -> str:
     )
 
 
-def _sentence(facts: _Facts) -> str:
+def _sentence(facts: _StatusFacts) -> str:
     document = facts.document
     match document.state:
         case "ready":
@@ -102,7 +102,7 @@ def _sentence(facts: _Facts) -> str:
     return _waiting(facts) + _meanwhile(facts)
 
 
-def _failed(facts: _Facts) -> str:
+def _failed(facts: _StatusFacts) -> str:
     document, job = facts.document, facts.job
     where = f" in component {facts.failed_in!r}" if facts.failed_in else ""
     tries = f" after {job.attempts} attempts" if job is not None and job.attempts > 1 else ""
@@ -110,7 +110,7 @@ def _failed(facts: _Facts) -> str:
     return f"{document.title!r} failed{where}{tries}: {document.error}{end}{_meanwhile(facts)}"
 
 
-def _running(facts: _Facts) -> str:
+def _running(facts: _StatusFacts) -> str:
     document, run = facts.document, facts.run
     where = f" ({run.message})" if run is not None and run.message else ""
     left = ""
@@ -121,7 +121,7 @@ def _running(facts: _Facts) -> str:
     return said + _meanwhile(facts)
 
 
-def _waiting(facts: _Facts) -> str:
+def _waiting(facts: _StatusFacts) -> str:
     document, job = facts.document, facts.job
     if job is None:
         return f"{document.title!r} has no job; `scrubjay reconcile` queues it again."
@@ -141,7 +141,7 @@ def _waiting(facts: _Facts) -> str:
     return f"{document.title!r} waits {queue}; a worker takes it as soon as one is free."
 
 
-def _meanwhile(facts: _Facts) -> str:
+def _meanwhile(facts: _StatusFacts) -> str:
     if facts.live is None:
         return ""
     if facts.live == facts.newest:

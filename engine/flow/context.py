@@ -80,7 +80,7 @@ class CancelToken:
                 self._callbacks.remove(callback)
 
 
-class Progress(Protocol):
+class ProgressSink(Protocol):
     """Where a run's reports go."""
 
     def report(self, component: str, fraction: float, message: str) -> None:
@@ -105,7 +105,7 @@ class RunContext(Generic[Services]):
     services: Services
     input: Mapping[str, Any]
     token: CancelToken
-    reporter: Progress
+    reporter: ProgressSink
     path: str = ""  # "loop[2]/" in a subgraph: what stands before the ids of its components
     log: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False)
 

@@ -44,7 +44,7 @@ class RunResult:
     nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
 
 
-class Keeper(Protocol):
+class RunRecorder(Protocol):
     """Who is told what happens; `progress.Reporter` for a run."""
 
     def note(self, component: str, progress: float, message: str) -> None: ...
@@ -71,7 +71,7 @@ class Execution:
         self,
         graph: Graph,
         context: RunContext[Any],
-        keeper: Keeper,
+        keeper: RunRecorder,
         *,
         saved: Mapping[str, NodeRecord],
         reply: Mapping[str, Mapping[str, Any]],

@@ -20,7 +20,7 @@ def complete_pipeline(dsl: Dsl) -> Dsl:
     """
     try:
         _, loaded = load_dsl(dsl)
-        flow = _Flow(loaded)
+        flow = _PipelineModel(loaded)
     except (FlowError, KeyError, TypeError, ValueError):
         return dsl
     if not flow.types:
@@ -44,13 +44,13 @@ def complete_pipeline(dsl: Dsl) -> Dsl:
 
 def insert_stage(dsl: Dsl, stage: str, *, before: str, param: dict[str, Any]) -> Dsl:
     """`dsl` with a component of type `stage` before each of type `before`."""
-    flow = _Flow(load_dsl(dsl)[1])
+    flow = _PipelineModel(load_dsl(dsl)[1])
     for target in [i for i, kind in flow.types.items() if kind == before]:
         flow.insert_before(target, stage, param)
     return {"components": flow.components, "edges": flow.edges}
 
 
-class _Flow:
+class _PipelineModel:
     """The lists of a DSL, copied so that they may grow."""
 
     def __init__(self, loaded: dict[str, Any]) -> None:
@@ -93,5 +93,5 @@ class _Flow:
         self.edges.append({"source": node, "target": target})
 
 
-def _earliest(flow: _Flow, ids: list[str]) -> str:
+def _earliest(flow: _PipelineModel, ids: list[str]) -> str:
     return min((flow.types[i] for i in ids), key=STAGES.index, default="")

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.errors import Cancelled
 from engine.flow.component import Component, Pause
-from engine.flow.context import CancelToken, Progress, RunContext, RunIds, Services
+from engine.flow.context import CancelToken, ProgressSink, RunContext, RunIds, Services
 from engine.flow.execution import Execution, RunResult
 from engine.flow.graph import Graph
 from engine.flow.progress import Reporter, RunLog
@@ -104,7 +104,7 @@ async def run_subgraph(
 class _Nested:
     """Hands a subgraph's notes to the run's reporter, and keeps nothing."""
 
-    def __init__(self, outer: Progress, path: str) -> None:
+    def __init__(self, outer: ProgressSink, path: str) -> None:
         self._outer, self._path = outer, path
 
     def note(self, component: str, progress: float, message: str) -> None:

@@ -89,7 +89,7 @@ _ELISION = re.compile(
 )
 
 
-class Unit(NamedTuple):
+class AnalysedWord(NamedTuple):
     """One thing a token yields: `word` is stemmed or kept; a compound repeats its parts."""
 
     word: str
@@ -257,7 +257,7 @@ def _stems(algorithm: str) -> _Stems:
     return _Stems(algorithm)
 
 
-def _finish(unit: Unit, language: str) -> str:
+def _finish(unit: AnalysedWord, language: str) -> str:
     word = unit.word
     if unit.stem and language in _STEMMERS:
         word = _stems(_STEMMERS[language]).stem(word) or word
@@ -293,45 +293,54 @@ _LETTERS = str.maketrans(
 )
 
 
-def _units(token: str) -> list[Unit]:
+def _units(token: str) -> list[AnalysedWord]:
     """What one token yields: its whole where it is an identifier, and its parts."""
     if _STARTS_UNSPACED.match(token):
         return [
-            Unit(gram, stem=False) for run in _SCRIPT_RUNS.findall(token) for gram in _bigrams(run)
+            AnalysedWord(gram, stem=False)
+            for run in _SCRIPT_RUNS.findall(token)
+            for gram in _bigrams(run)
         ]
     token = token.replace("\u2019", "'")
     pieces = [piece for piece in _SEGMENTS.split(token) if piece.strip("_")]
     units = [unit for piece in pieces for unit in _piece(piece)]
     if len(pieces) > 1:
-        units.insert(0, Unit(token.casefold(), stem=False, compound=True))
+        units.insert(0, AnalysedWord(token.casefold(), stem=False, compound=True))
     return units
 
 
-def _piece(piece: str) -> list[Unit]:
+def _piece(piece: str) -> list[AnalysedWord]:
     atoms = [atom for atom in _ATOMS.split(piece) if atom]
     units = [unit for atom in atoms for unit in _atom(atom)]
     hyphenated = all(atom.isalpha() for atom in atoms) and not set("._") & set(piece)
     if len(atoms) > 1 and not hyphenated:
-        units.insert(0, Unit(piece.casefold(), stem=False, compound=True))
+        units.insert(0, AnalysedWord(piece.casefold(), stem=False, compound=True))
     return units
 
 
-def _atom(atom: str) -> list[Unit]:
+def _atom(atom: str) -> list[AnalysedWord]:
     word = atom.casefold()
     if "'" in word:
         word = _ELISION.sub("", word).removesuffix("'s").replace("'", "")
-    whole = Unit(word, stem=True)
+    whole = AnalysedWord(word, stem=True)
     if word.isalpha() and (atom.isupper() or atom[1:].islower() or len(atom) < 3):
         return [whole]
     if atom.isascii() and atom.isalpha():
         humps = _HUMPS.findall(atom)
         if len(humps) > 1:
-            return [whole._replace(compound=True), *(Unit(h.casefold(), stem=True) for h in humps)]
+            return [
+                whole._replace(compound=True),
+                *(AnalysedWord(h.casefold(), stem=True) for h in humps),
+            ]
         return [whole]
     numbered = _NAME_AND_NUMBER.fullmatch(word)
     if numbered:
         name, number = numbered.groups()
-        return [Unit(word, False, True), Unit(name, stem=True), Unit(number, stem=False)]
+        return [
+            AnalysedWord(word, False, True),
+            AnalysedWord(name, stem=True),
+            AnalysedWord(number, stem=False),
+        ]
     return [whole]
 
 

@@ -34,8 +34,8 @@ from engine.index.port import (
 from engine.index.searching import search
 from engine.index.segments import revision_key, rows_with
 from engine.index.snapshot import Snapshot, Snapshots, damaged
-from engine.index.space import RETAIN_S, Changes
-from engine.index.writer import Writer
+from engine.index.space import RETAIN_S, SpaceChanges
+from engine.index.writer import IndexWriter
 
 T = TypeVar("T")
 
@@ -52,13 +52,13 @@ class EmbeddedIndex:
 
     def __init__(self, root: Path, *, sync: bool = True, retain_s: float = RETAIN_S) -> None:
         self._root = root
-        self._writer = Writer(root, sync=sync, retain_s=retain_s)
+        self._writer = IndexWriter(root, sync=sync, retain_s=retain_s)
         self._snapshots = Snapshots()
         self._verified: set[tuple[str, int]] = set()
 
     async def ensure_space(self, tenant_id: str, space: Space) -> None:
         """Make the space ready to be fed; no effect where it exists."""
-        await self._change(tenant_id, space, Changes())
+        await self._change(tenant_id, space, SpaceChanges())
 
     async def drop_space(self, tenant_id: str, space: Space) -> None:
         """Remove a space and all its bytes."""
@@ -73,19 +73,19 @@ class EmbeddedIndex:
         for document in documents:
             _check(document, space)
         if documents:
-            await self._change(tenant_id, space, Changes(feed=documents))
+            await self._change(tenant_id, space, SpaceChanges(feed=documents))
 
     async def remove(self, tenant_id: str, space: Space, revisions: Sequence[RevisionRef]) -> None:
         """Forget all parts of these revisions; unknown ones are ignored."""
         if revisions and await self._exists(tenant_id, space):
-            await self._change(tenant_id, space, Changes(remove=revisions))
+            await self._change(tenant_id, space, SpaceChanges(remove=revisions))
 
     async def update_fields(
         self, tenant_id: str, space: Space, updates: Sequence[FieldUpdate]
     ) -> None:
         """Change fields without touching text or vectors; unknown revisions are ignored."""
         if updates and await self._exists(tenant_id, space):
-            await self._change(tenant_id, space, Changes(update=updates))
+            await self._change(tenant_id, space, SpaceChanges(update=updates))
 
     async def search(self, request: SearchRequest) -> IndexResult:
         """Find, score and order documents; an unknown space is empty."""
@@ -180,7 +180,7 @@ class EmbeddedIndex:
     async def _exists(self, tenant_id: str, space: Space) -> bool:
         return await self._read(tenant_id, space, lambda _: True, missing=False)
 
-    async def _change(self, tenant_id: str, space: Space, changes: Changes) -> None:
+    async def _change(self, tenant_id: str, space: Space, changes: SpaceChanges) -> None:
         folder = self._folder(tenant_id, space)
         await asyncio.wrap_future(self._writer.change(folder, space, changes))
 

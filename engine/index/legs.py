@@ -20,7 +20,7 @@ from engine.index.port import Filter, SearchRequest
 from engine.index.postings import List, hash_term
 from engine.index.segments import Segment, document_key, rows_with
 from engine.index.snapshot import BM25_K1, Snapshot
-from engine.index.vectors import Vectors
+from engine.index.vectors import SegmentVectors
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -32,7 +32,7 @@ PROBED_SHARE = 0.06  # or this share of a segment, whichever is more
 
 
 @dataclass(frozen=True)
-class Query:
+class WeighedQuery:
     """What is asked, weighed over the whole space. A term may have several spellings."""
 
     owners: Rows  # which term each spelling belongs to
@@ -50,7 +50,7 @@ class Query:
 
 
 @dataclass
-class Part:
+class SegmentShare:
     """The share of one segment in a search."""
 
     index: int
@@ -67,7 +67,7 @@ class Part:
         return slice(self.base_row, self.base_row + len(self.passes))
 
     @property
-    def vectors(self) -> Vectors | None:
+    def vectors(self) -> SegmentVectors | None:
         return self.segment.base.vectors
 
     @cached_property
@@ -100,17 +100,17 @@ def passing(segment: Segment, where: Filter) -> Mask:
     return passes
 
 
-def filtered(snapshot: Snapshot, where: Filter) -> list[Part]:
+def filtered(snapshot: Snapshot, where: Filter) -> list[SegmentShare]:
     """The segments with something to find. Documents without chunks can't be cited: left out."""
     parts = []
     for index, segment in enumerate(snapshot.segments):
         passes = passing(segment, where) & segment.has_chunks
         if passes.any():
-            parts.append(Part(index, snapshot.bases[index], segment, passes))
+            parts.append(SegmentShare(index, snapshot.bases[index], segment, passes))
     return parts
 
 
-def weigh(snapshot: Snapshot, request: SearchRequest) -> Query:
+def weigh(snapshot: Snapshot, request: SearchRequest) -> WeighedQuery:
     """The query's terms with their idf: ln(1 + (N - df + ½) / (df + ½)), as Lucene and Vespa."""
     language = request.language or detect_language(request.text)
     languages = [language, *snapshot.languages] if language else snapshot.languages
@@ -133,10 +133,12 @@ def weigh(snapshot: Snapshot, request: SearchRequest) -> Query:
     mass[[term.compound for term in terms]] = 0.0
     text_weights, title_weights = (asked * text_idf).tolist(), (asked * title_idf).tolist()
     names = [term.terms[0] for term in terms]
-    return Query(owners, text_weights, title_weights, mass, text_lists, title_lists, names)
+    return WeighedQuery(owners, text_weights, title_weights, mass, text_lists, title_lists, names)
 
 
-def lexical_leg(snapshot: Snapshot, parts: Sequence[Part], query: Query) -> tuple[Floats, Floats]:
+def lexical_leg(
+    snapshot: Snapshot, parts: Sequence[SegmentShare], query: WeighedQuery
+) -> tuple[Floats, Floats]:
     """BM25 of the title and of the best chunk of every row that passes, 0 elsewhere."""
     titles = np.zeros(snapshot.bases[-1], np.float32)
     texts = np.zeros(snapshot.bases[-1], np.float32)
@@ -157,7 +159,7 @@ def lexical_leg(snapshot: Snapshot, parts: Sequence[Part], query: Query) -> tupl
 
 
 def semantic_leg(
-    snapshot: Snapshot, parts: Sequence[Part], vector: Floats | None, wanted: int
+    snapshot: Snapshot, parts: Sequence[SegmentShare], vector: Floats | None, wanted: int
 ) -> tuple[Floats, bool]:
     """The best cosine of every row that passes, minus infinity elsewhere; and whether of all.
 
@@ -179,7 +181,7 @@ def semantic_leg(
         probe *= 4  # what passes lies far from the query: look further
 
 
-def best_cosines(snapshot: Snapshot, parts: Sequence[Part]) -> Floats:
+def best_cosines(snapshot: Snapshot, parts: Sequence[SegmentShare]) -> Floats:
     """The best of the cosines computed so far, by row; minus infinity where there is none."""
     best = np.full(snapshot.bases[-1], -np.inf, np.float32)
     for part in parts:
@@ -189,7 +191,7 @@ def best_cosines(snapshot: Snapshot, parts: Sequence[Part]) -> Floats:
     return best
 
 
-def with_vectors(snapshot: Snapshot, parts: Sequence[Part]) -> Mask:
+def with_vectors(snapshot: Snapshot, parts: Sequence[SegmentShare]) -> Mask:
     """Which rows pass and have a vector, whether the leg looked at them or not."""
     having = np.zeros(snapshot.bases[-1], np.float32)
     for part in parts:
@@ -229,7 +231,7 @@ def _bm25(lists: Sequence[List], weights: Sequence[float], norms: Floats) -> Flo
     return scores
 
 
-def _read_cosines(part: Part, query: Floats, probe: int) -> bool:
+def _read_cosines(part: SegmentShare, query: Floats, probe: int) -> bool:
     """Compute cosines of a part, all (probe 0) or those near; returns whether all are known."""
     vectors = part.vectors
     if part.cosine is None or vectors is None:

@@ -25,7 +25,7 @@ _HEAD_BYTES = 96
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class SpaceManifest:
     """The files of a space. `generation` rises with every commit and also names new files."""
 
     space: Space
@@ -57,7 +57,7 @@ def read_head(folder: Path) -> str | None:
     return line.rpartition(b" ")[0].decode(errors="replace")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> SpaceManifest:
     """The manifest as it is now; raises `Damaged`, or FileNotFoundError where there is none."""
     head, newline, body = (folder / NAME).read_bytes().partition(b"\n")
     words = head.decode(errors="replace").split(" ")
@@ -68,10 +68,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise Damaged("the manifest was changed or cut short")
     data = json.loads(body)  # its CRC is right: what we wrote, so what we expect
     entries = tuple(SegmentEntry(**entry) for entry in data["segments"])
-    return Manifest(Space(**data["space"]), int(generation), epoch, entries)
+    return SpaceManifest(Space(**data["space"]), int(generation), epoch, entries)
 
 
-def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
+def write_manifest(folder: Path, manifest: SpaceManifest, *, sync: bool) -> None:
     """Put a manifest in place of the one before, in one step that no crash can halve."""
     entries = [_plain(entry) for entry in manifest.segments]
     body = json.dumps({"space": _plain(manifest.space), "segments": entries}).encode()

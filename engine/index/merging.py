@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.index import postings
 from engine.index.arrays import Array, Stream
-from engine.index.segments import Base, Segment, SegmentEntry, save
+from engine.index.segments import Segment, SegmentEntry, SegmentFile, save
 from engine.index.vectors import vector_arrays
 
 Rows = NDArray[np.int32]
@@ -87,7 +87,7 @@ def _kept(maps: Sequence[Rows]) -> int:
 
 
 def _arrays(
-    bases: Sequence[Base], document_maps: Sequence[Rows], chunk_maps: Sequence[Rows]
+    bases: Sequence[SegmentFile], document_maps: Sequence[Rows], chunk_maps: Sequence[Rows]
 ) -> dict[str, Array | Stream]:
     documents = [np.flatnonzero(rows >= 0) for rows in document_maps]
     chunks = [np.flatnonzero(rows >= 0) for rows in chunk_maps]
@@ -118,7 +118,7 @@ def _arrays(
     return arrays | _vectors(bases, chunk_maps)
 
 
-def _ids(base: Base, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _ids(base: SegmentFile, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The bytes of the ids in some rows, and the length of each id."""
     sizes = np.diff(base.id_starts).reshape(-1, 2)
     keep = np.zeros(base.documents, bool)
@@ -126,7 +126,7 @@ def _ids(base: Base, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArra
     return base.ids[np.repeat(keep, sizes.sum(axis=1))], sizes[rows].ravel()
 
 
-def _vectors(bases: Sequence[Base], chunk_maps: Sequence[Rows]) -> dict[str, Array | Stream]:
+def _vectors(bases: Sequence[SegmentFile], chunk_maps: Sequence[Rows]) -> dict[str, Array | Stream]:
     """The vectors of live chunks, fetched from the old files as the new one is written."""
     new_chunks, owners, places = [], [], []
     for number, (base, rows) in enumerate(zip(bases, chunk_maps, strict=True)):

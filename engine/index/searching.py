@@ -16,9 +16,9 @@ from engine.index import ranking
 from engine.index.legs import (
     Doubles,
     Floats,
-    Part,
-    Query,
     Rows,
+    SegmentShare,
+    WeighedQuery,
     best_cosines,
     filtered,
     lexical_leg,
@@ -30,7 +30,7 @@ from engine.index.port import IndexHit, IndexPassage, IndexResult, RevisionRef, 
 from engine.index.postings import List
 from engine.index.snapshot import Snapshot
 
-Member = tuple[Part, int]  # one part of a revision: whose share it is in, and its row there
+Member = tuple[SegmentShare, int]  # one part of a revision: whose share it is in, and its row there
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _top(values: Floats, wanted: int, *, above: float) -> Rows:
 
 
 def _members(
-    snapshot: Snapshot, parts: Sequence[Part], rows: Rows
+    snapshot: Snapshot, parts: Sequence[SegmentShare], rows: Rows
 ) -> tuple[list[RevisionRef], list[list[Member]]]:
     """The ids and the passing parts of each candidate."""
     by_index = {part.index: part for part in parts}
@@ -126,7 +126,7 @@ def _members(
 
 def _complete(members: Sequence[Sequence[Member]], vector: Floats) -> None:
     """Compute the cosines of candidates' chunks that no probe read."""
-    documents: dict[int, tuple[Part, list[int]]] = {}
+    documents: dict[int, tuple[SegmentShare, list[int]]] = {}
     for found in members:
         for part, row in found:
             if part.cosine is not None:
@@ -142,7 +142,7 @@ def _complete(members: Sequence[Sequence[Member]], vector: Floats) -> None:
 
 
 def _collect(
-    query: Query, candidates: Candidates, request: SearchRequest, now_s: float
+    query: WeighedQuery, candidates: Candidates, request: SearchRequest, now_s: float
 ) -> list[IndexHit]:
     """Fuse over all candidates, adjust, and render the best as hits."""
     w = request.title_weight
@@ -202,11 +202,11 @@ def _adjustments(
     return fresh, features
 
 
-Found = tuple[IndexPassage, Part, int]  # a passage, whose share it is in, its chunk there
+Found = tuple[IndexPassage, SegmentShare, int]  # a passage, whose share it is in, its chunk there
 
 
 def _passages(
-    query: Query, hits: Sequence[Sequence[Member]], request: SearchRequest
+    query: WeighedQuery, hits: Sequence[Sequence[Member]], request: SearchRequest
 ) -> list[list[Found]]:
     """The best passages of each hit, best first.
 
@@ -241,7 +241,7 @@ def _passages(
     return found
 
 
-def _coverage(query: Query, members: Sequence[Member], best: Found) -> float:
+def _coverage(query: WeighedQuery, members: Sequence[Member], best: Found) -> float:
     """The share of the query's idf mass found in the title or the best passage of a hit."""
     total = float(query.mass.sum())
     if not total:

@@ -22,7 +22,7 @@ from engine.index.arrays import Array, Stream, open_arrays, write_arrays
 from engine.index.fields import Fields, Mask
 from engine.index.port import IndexDocument, RevisionRef
 from engine.index.postings import Postings, invert
-from engine.index.vectors import Vectors, vector_arrays
+from engine.index.vectors import SegmentVectors, vector_arrays
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.int32]
@@ -41,7 +41,7 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True)
-class Base:
+class SegmentFile:
     """The immutable file of a segment, opened. Rows are documents or chunks, in feeding order."""
 
     document_keys: Keys
@@ -57,7 +57,7 @@ class Base:
     chunk_lengths: Rows
     titles: Postings
     texts: Postings
-    vectors: Vectors | None
+    vectors: SegmentVectors | None
     size_bytes: int
 
     @property
@@ -76,15 +76,15 @@ class Base:
         )
 
     @staticmethod
-    def load(path: Path) -> Base:
+    def load(path: Path) -> SegmentFile:
         """Map a file that `build` or a merge wrote."""
         file = open_arrays(path)
         arrays = file.arrays
-        return Base(
+        return SegmentFile(
             **{name: arrays[name] for name in _PLAIN},
             titles=Postings.load(arrays, "title"),
             texts=Postings.load(arrays, "text"),
-            vectors=Vectors.load(arrays),
+            vectors=SegmentVectors.load(arrays),
             size_bytes=file.size_bytes,
         )
 
@@ -109,7 +109,7 @@ class Segment:
     """A segment opened: what it holds, its fields, and which of its documents died."""
 
     entry: SegmentEntry
-    base: Base
+    base: SegmentFile
     fields: Fields
     dead: Mask | None
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from engine.errors import IndexDamaged, Unavailable
 from engine.index.arrays import Damaged
 from engine.index.fields import Fields
-from engine.index.manifest import Manifest, read_head, read_manifest
-from engine.index.segments import Base, Segment, SegmentEntry, Totals, load_dead
+from engine.index.manifest import SpaceManifest, read_head, read_manifest
+from engine.index.segments import Segment, SegmentEntry, SegmentFile, Totals, load_dead
 
 OPEN_SPACES = 64  # snapshots kept; the least recently searched are closed
 LANGUAGES = 4  # of the index that a query is stemmed in, besides its own
@@ -32,7 +32,7 @@ BM25_B = 0.75
 class Snapshot:
     """All segments at one generation, with what scoring needs of the whole."""
 
-    manifest: Manifest
+    manifest: SpaceManifest
     segments: tuple[Segment, ...]
     _norms: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -160,7 +160,7 @@ class Snapshots:
         return snapshot
 
 
-def open_snapshot(folder: Path, manifest: Manifest, known: Snapshot | None = None) -> Snapshot:
+def open_snapshot(folder: Path, manifest: SpaceManifest, known: Snapshot | None = None) -> Snapshot:
     """Open all that a manifest names, taking from `known` what is open already.
 
     Raises `Damaged`, and FileNotFoundError where a file is gone.
@@ -184,7 +184,7 @@ def _open_segment(folder: Path, entry: SegmentEntry, old: Mapping[str, Segment])
     known = old.get(entry.base)
     if known is not None and known.entry == entry:
         return known
-    base = known.base if known else Base.load(folder / entry.base)
+    base = known.base if known else SegmentFile.load(folder / entry.base)
     fields = (
         known.fields
         if known and known.entry.fields == entry.fields

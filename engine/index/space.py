@@ -19,13 +19,13 @@ from engine.clock import new_id
 from engine.errors import Conflict
 from engine.index.arrays import Damaged
 from engine.index.fields import Fields, Mask
-from engine.index.manifest import Manifest, read_manifest, write_manifest
+from engine.index.manifest import SpaceManifest, read_manifest, write_manifest
 from engine.index.merging import Merged
 from engine.index.port import FieldUpdate, IndexDocument, RevisionRef, Space
 from engine.index.segments import (
-    Base,
     Segment,
     SegmentEntry,
+    SegmentFile,
     build,
     part_key,
     revision_key,
@@ -41,7 +41,7 @@ PartId = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class SpaceChanges:
     """What one call wants done, of one kind."""
 
     feed: Sequence[IndexDocument] = ()
@@ -50,7 +50,7 @@ class Changes:
 
 
 @dataclass
-class _State:
+class _SegmentState:
     """A segment while a commit is being prepared."""
 
     segment: Segment
@@ -78,7 +78,7 @@ class SpaceWriter:
         try:
             manifest = read_manifest(folder)
         except FileNotFoundError:
-            manifest = Manifest(space, epoch=new_id())
+            manifest = SpaceManifest(space, epoch=new_id())
             write_manifest(folder, manifest, sync=sync)
         try:
             snapshot = open_snapshot(folder, manifest)
@@ -102,9 +102,9 @@ class SpaceWriter:
         """The segments of the last commit."""
         return self._segments
 
-    def apply(self, calls: Iterable[Changes]) -> None:
+    def apply(self, calls: Iterable[SpaceChanges]) -> None:
         """Carry out calls in order, as one commit."""
-        states = [_State(s, s.fields, ~s.live) for s in self._segments]
+        states = [_SegmentState(s, s.fields, ~s.live) for s in self._segments]
         pending: dict[PartId, IndexDocument] = {}
         for call in calls:
             for document in call.feed:
@@ -122,7 +122,7 @@ class SpaceWriter:
         current = {segment.entry.base: segment for segment in self._segments}
         names = {source.entry.base for source in merged.sources}
         kept = [s for s in self._segments if s.entry.base not in names]
-        states = [_State(segment, segment.fields, ~segment.live) for segment in kept]
+        states = [_SegmentState(segment, segment.fields, ~segment.live) for segment in kept]
         if merged.documents:
             dead = np.zeros(merged.documents, bool)
             parts = []
@@ -134,8 +134,8 @@ class SpaceWriter:
                 parts.append((fields, np.flatnonzero(rows >= 0).astype(np.int32)))
             fields = Fields.concat(parts)
             entry = SegmentEntry(merged.base, "", "", merged.documents, merged.chunks)
-            base = Base.load(self.folder / merged.base)
-            states.append(_State(Segment(entry, base, fields, None), fields, dead))
+            base = SegmentFile.load(self.folder / merged.base)
+            states.append(_SegmentState(Segment(entry, base, fields, None), fields, dead))
         self._commit(states)
 
     def remove_retired(self, *, everything: bool = False) -> None:
@@ -145,18 +145,18 @@ class SpaceWriter:
             _, name = self._retired.pop(0)
             (self.folder / name).unlink(missing_ok=True)
 
-    def _build(self, documents: Sequence[IndexDocument]) -> list[_State]:
+    def _build(self, documents: Sequence[IndexDocument]) -> list[_SegmentState]:
         if not documents:
             return []
         arrays, fields = build(documents, self._manifest.space.dimension)
         name = f"{new_id()}.segment"
         save(self.folder / name, arrays, sync=self._sync)
-        base = Base.load(self.folder / name)
+        base = SegmentFile.load(self.folder / name)
         entry = SegmentEntry(name, "", "", base.documents, base.chunks)
         segment = Segment(entry, base, fields, None)
-        return [_State(segment, fields, np.zeros(base.documents, bool))]
+        return [_SegmentState(segment, fields, np.zeros(base.documents, bool))]
 
-    def _commit(self, states: Sequence[_State]) -> None:
+    def _commit(self, states: Sequence[_SegmentState]) -> None:
         segments = [self._saved(state) for state in states if not state.is_spent]
         entries = tuple(segment.entry for segment in segments)
         if entries == self._manifest.segments:
@@ -170,7 +170,7 @@ class SpaceWriter:
         self._manifest, self._segments = manifest, segments
         self.remove_retired()
 
-    def _saved(self, state: _State) -> Segment:
+    def _saved(self, state: _SegmentState) -> Segment:
         """The segment with the files that differ from the last commit written anew."""
         segment, entry = state.segment, state.segment.entry
         if not entry.fields or state.fields is not segment.fields:
@@ -196,7 +196,7 @@ class SpaceWriter:
                 path.unlink(missing_ok=True)
 
 
-def _replace(pending: Mapping[PartId, IndexDocument], states: Sequence[_State]) -> None:
+def _replace(pending: Mapping[PartId, IndexDocument], states: Sequence[_SegmentState]) -> None:
     """Let older rows of the parts fed anew die."""
     keys = [part_key(RevisionRef(*names), part) for *names, part in pending]
     wanted = np.array(keys, np.uint64)
@@ -205,7 +205,9 @@ def _replace(pending: Mapping[PartId, IndexDocument], states: Sequence[_State]) 
 
 
 def _remove(
-    refs: Sequence[RevisionRef], states: Sequence[_State], pending: dict[PartId, IndexDocument]
+    refs: Sequence[RevisionRef],
+    states: Sequence[_SegmentState],
+    pending: dict[PartId, IndexDocument],
 ) -> None:
     if not refs:
         return
@@ -219,7 +221,7 @@ def _remove(
 
 def _update(
     updates: Sequence[FieldUpdate],
-    states: Sequence[_State],
+    states: Sequence[_SegmentState],
     pending: dict[PartId, IndexDocument],
 ) -> None:
     if not updates:

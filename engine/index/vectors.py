@@ -38,7 +38,7 @@ def dot(matrix: Matrix, query: Matrix) -> Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Vectors:
+class SegmentVectors:
     """Vectors of the chunks that have one.
 
     `places[chunk]` is the row of its vector, -1 where it has none; `chunks` is the inverse.
@@ -75,11 +75,11 @@ class Vectors:
         return chunks, np.concatenate([dot(self.matrix[span], query) for span in spans])
 
     @staticmethod
-    def load(arrays: Mapping[str, Array]) -> Vectors | None:
+    def load(arrays: Mapping[str, Array]) -> SegmentVectors | None:
         """What `vector_arrays` stored, or None where a segment has no vectors."""
         if "vectors" not in arrays:
             return None
-        return Vectors(
+        return SegmentVectors(
             arrays["vectors"],
             arrays["vector_places"],
             arrays["vector_chunks"],

@@ -1,6 +1,6 @@
 """The search index on Vespa: any number of processes feed and search it over HTTP.
 
-A tenant's space lives in a schema (`vespa_app.tenancy`); `Places` knows which, and makes one.
+A tenant's space lives in a schema (`vespa_app.tenancy`); `SpacePlaces` knows which, and makes one.
 Documents are spelt by `vespa_feed.py`, searches by `vespa_requests.py`, both pure; `vespa_http.py`
 sends them. What this adapter can't do at all it says with an error in time: never part of an answer.
 """
@@ -31,10 +31,10 @@ from engine.index.port import (
     SearchRequest,
     Space,
 )
-from engine.index.vespa_answers import Candidate, Part, Passage
+from engine.index.vespa_answers import FoundPart, FoundPassage, FoundRevision
 from engine.index.vespa_feed import key_of, render_document, render_update, to_microseconds
 from engine.index.vespa_http import VespaHttp
-from engine.index.vespa_requests import Asked
+from engine.index.vespa_requests import AnalysedRequest
 from engine.index.vespa_yql import Between, In, Node
 from vespa_app.fields import CLUSTER, Field, decode_value, document_key, encode_value
 from vespa_app.package import PLACEHOLDER
@@ -49,7 +49,7 @@ RARITY_LASTS_S = 60.0  # how long what a term weighs is remembered
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpacePlace:
     """Where a space is: its schema, how its vectors are stored, and the languages it holds."""
 
     schema: str
@@ -58,13 +58,13 @@ class Place:
     languages: Sequence[str]
 
 
-class Places(Protocol):
+class SpacePlaces(Protocol):
     """Which schema each space lives in, the same for all processes; it makes and removes them."""
 
-    async def find(self, tenant_id: str, space: Space) -> Place | None:
+    async def find(self, tenant_id: str, space: Space) -> SpacePlace | None:
         """Where a space is, or None where there is none."""
 
-    async def make(self, tenant_id: str, space: Space) -> Place:
+    async def make(self, tenant_id: str, space: Space) -> SpacePlace:
         """Where a space is, placed and deployed first where there is none."""
 
     async def drop(self, tenant_id: str, space: Space) -> None:
@@ -80,7 +80,7 @@ class Places(Protocol):
 class VespaIndex:
     """A `SearchIndex` on a Vespa cluster."""
 
-    def __init__(self, http: VespaHttp, places: Places) -> None:
+    def __init__(self, http: VespaHttp, places: SpacePlaces) -> None:
         self._http = http
         self._places = places
         self._rarity: dict[tuple[str, str, str], tuple[float, int]] = {}
@@ -258,7 +258,7 @@ class VespaIndex:
 
     # Searching
 
-    async def _candidates(self, asked: Asked) -> tuple[list[Candidate], bool]:
+    async def _candidates(self, asked: AnalysedRequest) -> tuple[list[FoundRevision], bool]:
         """The revisions either leg found, with every score; and whether there are more."""
         if not asked.asks:
             return [], False
@@ -280,10 +280,10 @@ class VespaIndex:
         ], more
 
     async def _passages(
-        self, asked: Asked, shown: Sequence[Candidate]
-    ) -> dict[RevisionRef, list[Passage]]:
+        self, asked: AnalysedRequest, shown: Sequence[FoundRevision]
+    ) -> dict[RevisionRef, list[FoundPassage]]:
         refs = [item.ref for item in shown]
-        parts: list[Part] = []
+        parts: list[FoundPart] = []
         for few in _some(refs):
             parts += vespa_answers.parts_of(
                 await self._http.query(vespa_requests.passages_body(asked, few))
@@ -295,7 +295,7 @@ class VespaIndex:
             found |= vespa_answers.first_passages(vespa_answers.parts_of(root))
         return found
 
-    async def _count(self, asked: Asked) -> int:
+    async def _count(self, asked: AnalysedRequest) -> int:
         """How many revisions with chunks pass the filter."""
         passing = vespa_requests.conditions(asked.request.tenant_id, asked.request.filter)
         firsts = [Between(Field.PART, None, 0), Between(Field.CHUNK_COUNT, 1), *passing]
@@ -303,7 +303,7 @@ class VespaIndex:
             await self._http.query(vespa_requests.counting_body(asked.schema, firsts))
         )
 
-    async def _weigh(self, asked: Asked) -> dict[str, float]:
+    async def _weigh(self, asked: AnalysedRequest) -> dict[str, float]:
         """What each spelling weighs among the tenant's parts, remembered for a minute."""
         if not asked.terms:
             return {}
@@ -335,10 +335,10 @@ class VespaIndex:
     async def _parts(
         self,
         tenant_id: str,
-        place: Place,
+        place: SpacePlace,
         revisions: Sequence[RevisionRef],
         passing: Sequence[Node] | None = None,
-    ) -> AsyncIterator[list[Part]]:
+    ) -> AsyncIterator[list[FoundPart]]:
         """The stored parts of revisions, some at a time; those that pass, where that is said."""
         mine = passing or [In(Field.TENANT, [encode_value(tenant_id)])]
         wanted = frozenset(revisions)
@@ -394,11 +394,11 @@ def _some(refs: Sequence[RevisionRef]) -> Iterator[list[RevisionRef]]:
         yield list(refs[start : start + REVISIONS_A_QUERY])
 
 
-def _key(tenant_id: str, part: Part) -> str:
+def _key(tenant_id: str, part: FoundPart) -> str:
     return document_key(tenant_id, part.ref.document_id, part.ref.revision_id, part.part)
 
 
-def _shown(passage: Passage) -> IndexPassage:
+def _shown(passage: FoundPassage) -> IndexPassage:
     cosine = None if math.isnan(passage.cosine) else passage.cosine
     return IndexPassage(passage.ordinal, passage.bm25, cosine)
 

@@ -16,12 +16,12 @@ import numpy as np
 from engine.domain import ScoreParts
 from engine.index import ranking
 from engine.index.port import IndexHit, IndexPassage, RevisionRef
-from engine.index.vespa_requests import Asked
+from engine.index.vespa_requests import AnalysedRequest
 from vespa_app.fields import Field, MatchFeature, Summary, SummaryFeature, decode_value
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FoundPart:
     """One hit of Vespa: a part of a revision, with what its profile computed."""
 
     ref: RevisionRef
@@ -43,7 +43,7 @@ def total(root: Mapping[str, Any]) -> int:
     return count if isinstance(count, int) else 0
 
 
-def parts_of(root: Mapping[str, Any]) -> list[Part]:
+def parts_of(root: Mapping[str, Any]) -> list[FoundPart]:
     """The hits of an answer."""
     return [
         _part(_mapping(_mapping(child).get("fields")))
@@ -62,9 +62,9 @@ def sums_of(root: Mapping[str, Any]) -> tuple[int, int]:
     return 0, 0
 
 
-def _part(fields: Mapping[str, Any]) -> Part:
+def _part(fields: Mapping[str, Any]) -> FoundPart:
     features = _mapping(fields.get("matchfeatures"))
-    return Part(
+    return FoundPart(
         ref=RevisionRef(
             decode_value(str(fields.get(Field.DOC_ID, ""))),
             decode_value(str(fields.get(Field.REVISION, ""))),
@@ -83,7 +83,7 @@ def _part(fields: Mapping[str, Any]) -> Part:
 
 
 @dataclass(slots=True)
-class Candidate:
+class FoundRevision:
     """A revision: the best of its parts that were found."""
 
     ref: RevisionRef
@@ -94,29 +94,29 @@ class Candidate:
     text: float = 0.0
     cosine: float = math.nan
 
-    def add(self, part: Part) -> None:
+    def add(self, part: FoundPart) -> None:
         """Take a part's scores where they are better."""
         self.title = max(self.title, part.title)
         self.text = max(self.text, part.text)
         self.cosine = float(np.fmax(self.cosine, part.cosine))
 
 
-def collapse(parts: Sequence[Part]) -> list[Candidate]:
+def collapse(parts: Sequence[FoundPart]) -> list[FoundRevision]:
     """One candidate a revision, in the order of their ids."""
-    found: dict[RevisionRef, Candidate] = {}
+    found: dict[RevisionRef, FoundRevision] = {}
     for part in sorted(parts, key=lambda item: item.part):
         known = found.setdefault(
-            part.ref, Candidate(part.ref, part.kb_id, part.freshness, part.features)
+            part.ref, FoundRevision(part.ref, part.kb_id, part.freshness, part.features)
         )
         known.add(part)
     return sorted(found.values(), key=lambda item: (item.ref.document_id, item.ref.revision_id))
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRevision:
     """A candidate and its place in the order of all."""
 
-    candidate: Candidate
+    candidate: FoundRevision
     fused: float
     score: float
 
@@ -144,14 +144,14 @@ class Scored:
         )
 
 
-def found_by_a_leg(asked: Asked, candidate: Candidate) -> bool:
+def found_by_a_leg(asked: AnalysedRequest, candidate: FoundRevision) -> bool:
     """Whether words that count, or a vector, led to it: with titles alone, a chunk's don't count."""
     weight = asked.request.title_weight
     lexical = weight * candidate.title + (1 - weight) * candidate.text
     return lexical > 0 or (asked.request.vector is not None and not math.isnan(candidate.cosine))
 
 
-def order(asked: Asked, candidates: Sequence[Candidate]) -> list[Scored]:
+def order(asked: AnalysedRequest, candidates: Sequence[FoundRevision]) -> list[ScoredRevision]:
     """Fuse over all candidates and adjust; the best `limit`, ties in the order of their ids."""
     request = asked.request
     weight = request.title_weight
@@ -167,13 +167,13 @@ def order(asked: Asked, candidates: Sequence[Candidate]) -> list[Scored]:
     features = np.array([c.features for c in candidates])
     scores = fused * fresh + features
     return [
-        Scored(candidates[i], float(fused[i]), float(scores[i]))
+        ScoredRevision(candidates[i], float(fused[i]), float(scores[i]))
         for i in ranking.best_first(scores, request.limit)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class FoundPassage:
     """A passage and the terms it holds, its title's included."""
 
     ref: RevisionRef
@@ -183,7 +183,9 @@ class Passage:
     terms: frozenset[str] = field(repr=False)
 
 
-def passages_of(asked: Asked, parts: Sequence[Part]) -> dict[RevisionRef, list[Passage]]:
+def passages_of(
+    asked: AnalysedRequest, parts: Sequence[FoundPart]
+) -> dict[RevisionRef, list[FoundPassage]]:
     """The best passages of each revision, best first: fused over those of all hits.
 
     So the best among bad ones gains nothing by it. Equal ones keep their order in the document.
@@ -198,7 +200,7 @@ def passages_of(asked: Asked, parts: Sequence[Part]) -> dict[RevisionRef, list[P
         alpha=request.alpha,
     )
     ordinals = np.array([passage.ordinal for passage in found], np.int64)
-    best: dict[RevisionRef, list[Passage]] = {}
+    best: dict[RevisionRef, list[FoundPassage]] = {}
     for i in np.lexsort((ordinals, -mixed)).tolist():
         shown = best.setdefault(found[i].ref, [])
         if len(shown) < max(request.passages, 1):
@@ -206,7 +208,7 @@ def passages_of(asked: Asked, parts: Sequence[Part]) -> dict[RevisionRef, list[P
     return best
 
 
-def _passages(part: Part) -> list[Passage]:
+def _passages(part: FoundPart) -> list[FoundPassage]:
     fields = part.fields
     features = _mapping(fields.get("summaryfeatures"))
     # Selected elements come in the part's order; the labels are their places, as text.
@@ -217,7 +219,7 @@ def _passages(part: Part) -> list[Passage]:
     terms = fields.get(Summary.PASSAGE_TERMS) or []
     title = str(fields.get(Field.TITLE_TERMS, "")).split()
     return [
-        Passage(
+        FoundPassage(
             part.ref,
             int(ordinal),
             _number(bm25.get(str(place)), 0.0),
@@ -228,16 +230,16 @@ def _passages(part: Part) -> list[Passage]:
     ]
 
 
-def first_passages(parts: Sequence[Part]) -> dict[RevisionRef, list[Passage]]:
+def first_passages(parts: Sequence[FoundPart]) -> dict[RevisionRef, list[FoundPassage]]:
     """The first chunk of each revision, from its whole first part."""
-    found: dict[RevisionRef, list[Passage]] = {}
+    found: dict[RevisionRef, list[FoundPassage]] = {}
     for part in parts:
         ordinals = part.fields.get(Field.ORDINALS) or []
         terms = part.fields.get(Field.CHUNK_TERMS) or []
         title = str(part.fields.get(Field.TITLE_TERMS, "")).split()
         if ordinals and terms:
             held = frozenset([*str(terms[0]).split(), *title])
-            found[part.ref] = [Passage(part.ref, int(ordinals[0]), 0.0, math.nan, held)]
+            found[part.ref] = [FoundPassage(part.ref, int(ordinals[0]), 0.0, math.nan, held)]
     return found
 
 
@@ -246,7 +248,7 @@ def inverse_frequency(population: int, frequency: int) -> float:
     return math.log1p((population - frequency + 0.5) / (frequency + 0.5))
 
 
-def masses(asked: Asked, weights: Mapping[str, float]) -> dict[str, float]:
+def masses(asked: AnalysedRequest, weights: Mapping[str, float]) -> dict[str, float]:
     """What each term tells, by its first spelling: that of its most common spelling.
 
     Compounds count nothing, their parts do. A term that was not asked about counts as the others
@@ -264,7 +266,7 @@ def masses(asked: Asked, weights: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def coverage(asked: Asked, mass: Mapping[str, float], best: Passage | None) -> float:
+def coverage(asked: AnalysedRequest, mass: Mapping[str, float], best: FoundPassage | None) -> float:
     """The share of the terms' mass that the title or the best passage holds."""
     whole = sum(mass.values())
     if best is None or not whole:

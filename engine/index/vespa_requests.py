@@ -71,7 +71,7 @@ def passes_nothing(where: Filter) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnalysedRequest:
     """A request, analysed: the words it asks for as the index spells them."""
 
     request: SearchRequest
@@ -108,14 +108,14 @@ class Asked:
         return bool(self.terms) or self.request.vector is not None
 
 
-def analysed(request: SearchRequest, schema: str, languages: Sequence[str]) -> Asked:
+def analysed(request: SearchRequest, schema: str, languages: Sequence[str]) -> AnalysedRequest:
     """What a request asks for, in its own language and in those the space holds."""
     language = request.language or detect_language(request.text)
     spoken = [language, *languages] if language else list(languages)
-    return Asked(request, schema, analyse_query(request.text, spoken))
+    return AnalysedRequest(request, schema, analyse_query(request.text, spoken))
 
 
-def candidates_body(asked: Asked) -> dict[str, Any]:
+def candidates_body(asked: AnalysedRequest) -> dict[str, Any]:
     """The best parts of every leg, scored by all of them."""
     request = asked.request
     legs: list[Node] = []
@@ -134,7 +134,7 @@ def candidates_body(asked: Asked) -> dict[str, Any]:
     )
 
 
-def words_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
+def words_body(asked: AnalysedRequest, refs: Sequence[RevisionRef]) -> dict[str, Any]:
     """The words' scores of these revisions, in full.
 
     weakAnd passes over what can't be among its best; with so few to choose from it passes over
@@ -153,7 +153,7 @@ def words_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
     )
 
 
-def passages_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
+def passages_body(asked: AnalysedRequest, refs: Sequence[RevisionRef]) -> dict[str, Any]:
     """The best passages of these revisions' parts."""
     few = In(Field.REVISION, [encode_value(ref.revision_id) for ref in refs])
     where: Node = And([few, *conditions(asked.request.tenant_id, asked.request.filter)])
@@ -162,7 +162,7 @@ def passages_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
     return _body(asked, where, profile=_profile(asked), hits=HITS_MAX, summary=SUMMARY, more={})
 
 
-def first_chunks_body(asked: Asked, refs: Sequence[RevisionRef]) -> dict[str, Any]:
+def first_chunks_body(asked: AnalysedRequest, refs: Sequence[RevisionRef]) -> dict[str, Any]:
     """Whole parts of these revisions: for hits that neither a word nor a vector chose a passage of."""
     few = In(Field.REVISION, [encode_value(ref.revision_id) for ref in refs])
     where = And(
@@ -210,14 +210,14 @@ def _plain(schema: str, yql: str, parameters: Mapping[str, str], *, hits: int) -
     }
 
 
-def _word_legs(asked: Asked, hits: int) -> list[Node]:
+def _word_legs(asked: AnalysedRequest, hits: int) -> list[Node]:
     return [
         Words(Field.TITLE_TERMS, asked.words, hits),
         Words(Field.CHUNK_TERMS, asked.words, hits),
     ]
 
 
-def _profile(asked: Asked) -> Profile:
+def _profile(asked: AnalysedRequest) -> Profile:
     if asked.request.vector is None:
         return Profile.KEYWORD_ONLY
     if not asked.terms:
@@ -227,7 +227,7 @@ def _profile(asked: Asked) -> Profile:
 
 
 def _body(
-    asked: Asked,
+    asked: AnalysedRequest,
     where: Node,
     *,
     profile: str,

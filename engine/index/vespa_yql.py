@@ -111,26 +111,26 @@ Node = Rank | Everything | Nothing | And | Or | In | Is | Between | Meets | Word
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class YqlQuery:
     """What is sent: YQL, and the parameters it refers to."""
 
     yql: str
     parameters: Mapping[str, str]
 
 
-def render(schema: str, where: Node, *, suffix: str = "") -> Query:
+def render(schema: str, where: Node, *, suffix: str = "") -> YqlQuery:
     """The query over one schema. `suffix` is our own text behind the condition (a grouping).
 
     Equal texts share a parameter; names go p0, p1, … in order of appearance.
     """
-    writer = _Writer()
+    writer = _YqlWriter()
     condition = writer.write(where)
     yql = f"select * from {_name(schema)} where {condition}{suffix}"  # noqa: S608 (see above)
-    return Query(yql, {name: value for value, name in writer.names.items()})
+    return YqlQuery(yql, {name: value for value, name in writer.names.items()})
 
 
 @dataclass(slots=True)
-class _Writer:
+class _YqlWriter:
     names: dict[str, str] = field(default_factory=dict)
 
     def parameter(self, value: str) -> str:

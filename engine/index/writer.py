@@ -26,7 +26,7 @@ from engine.index.manifest import read_manifest
 from engine.index.merging import Merged, choose, merge
 from engine.index.port import Space
 from engine.index.snapshot import damaged
-from engine.index.space import RETAIN_S, Changes, SpaceWriter
+from engine.index.space import RETAIN_S, SpaceChanges, SpaceWriter
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ HELD_SEGMENTS = 24  # then commits wait for the merge under way
 
 
 @dataclass(frozen=True)
-class Task:
+class WriterTask:
     """Something to do in the writer's thread: changes of one space, or anything else by itself."""
 
     folder: Path
     space: Space | None = None
-    changes: Changes | None = None
+    changes: SpaceChanges | None = None
     action: Callable[[], None] | None = None
     done: Future[None] = field(default_factory=Future)
 
@@ -53,7 +53,7 @@ class Task:
         return sum(len(d.chunks) for d in self.changes.feed) if self.changes else 0
 
 
-class Writer:
+class IndexWriter:
     """The single writer under a root folder. Threads start with the first task."""
 
     def __init__(self, root: Path, *, sync: bool = True, retain_s: float = RETAIN_S) -> None:
@@ -61,7 +61,7 @@ class Writer:
         self._sync = sync
         self._retain_s = retain_s
         # Not SimpleQueue: when a thread is held up, its get(timeout) may wait for ever (CPython 3.11).
-        self._queue: queue.Queue[Task | None] = queue.Queue()
+        self._queue: queue.Queue[WriterTask | None] = queue.Queue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -71,17 +71,17 @@ class Writer:
         self._merging: tuple[SpaceWriter, Future[Merged]] | None = None
         self._committed_at = 0.0
 
-    def change(self, folder: Path, space: Space, changes: Changes) -> Future[None]:
+    def change(self, folder: Path, space: Space, changes: SpaceChanges) -> Future[None]:
         """Queue changes of a space; done once they are committed."""
-        return self._put(Task(folder, space, changes))
+        return self._put(WriterTask(folder, space, changes))
 
     def drop(self, folder: Path) -> Future[None]:
         """Queue the removal of a folder, be it a space or all of a tenant's."""
-        return self._put(Task(folder, action=lambda: self._drop(folder)))
+        return self._put(WriterTask(folder, action=lambda: self._drop(folder)))
 
     def purge(self) -> Future[None]:
         """Queue the rewriting of every segment that holds dead documents."""
-        return self._put(Task(self._root, action=self._purge))
+        return self._put(WriterTask(self._root, action=self._purge))
 
     def close(self) -> None:
         """Finish what is queued, then release threads, files and the lock. Blocks; idempotent."""
@@ -92,7 +92,7 @@ class Writer:
             self._queue.put(None)
             thread.join()
 
-    def _put(self, task: Task) -> Future[None]:
+    def _put(self, task: WriterTask) -> Future[None]:
         with self._starting:
             if self._closed:
                 raise Unavailable("The index is closed: open it again to write.")
@@ -111,7 +111,7 @@ class Writer:
         finally:
             self._finish()
 
-    def _batch(self, first: Task) -> list[Task]:
+    def _batch(self, first: WriterTask) -> list[WriterTask]:
         """The first task and those that come within the window, in order."""
         batch, chunks = [first], first.chunks
         now = time.monotonic()
@@ -128,9 +128,9 @@ class Writer:
             chunks += task.chunks
         return batch
 
-    def _carry_out(self, batch: Sequence[Task]) -> None:
+    def _carry_out(self, batch: Sequence[WriterTask]) -> None:
         running = [task for task in batch if task.done.set_running_or_notify_cancel()]
-        by_folder: dict[Path, list[Task]] = {}
+        by_folder: dict[Path, list[WriterTask]] = {}
         for task in running:
             if task.changes is not None:
                 by_folder.setdefault(task.folder, []).append(task)
@@ -140,7 +140,7 @@ class Writer:
             if task.action is not None:
                 self._settle([task], task.action)
 
-    def _settle(self, tasks: Sequence[Task], act: Callable[[], None]) -> None:
+    def _settle(self, tasks: Sequence[WriterTask], act: Callable[[], None]) -> None:
         """Do it and tell those who wait how it ended."""
         error: BaseException | None = None
         try:
@@ -167,7 +167,7 @@ class Writer:
             else:
                 task.done.set_exception(error)
 
-    def _apply(self, folder: Path, tasks: Sequence[Task]) -> None:
+    def _apply(self, folder: Path, tasks: Sequence[WriterTask]) -> None:
         space = tasks[0].space
         if space is None:
             return
@@ -276,6 +276,6 @@ class Writer:
             self._lock_file = None
 
 
-def _nothing(root: Path) -> Task:
+def _nothing(root: Path) -> WriterTask:
     """A task that only makes the thread look around."""
-    return Task(root, action=lambda: None)
+    return WriterTask(root, action=lambda: None)

@@ -25,7 +25,7 @@ _MARKS = ".,;:!?…\"'`´‘’“”()[]{}<>|*#_=-–—/\\"  # noqa: RUF001 (q
 _WORD = re.compile(r"\S+")  # white space as `str.split` sees it
 
 
-class _Slots(dict[str, int]):
+class _HashSlots(dict[str, int]):
     """Word to 2·slot + sign, remembered, because hashing is slower than looking up."""
 
     def __missing__(self, word: str) -> int:
@@ -45,7 +45,7 @@ class HashingEmbedder:
 
     def __init__(self, *, max_tokens: int = 256) -> None:
         self.max_tokens = max_tokens
-        self._slots = _Slots()
+        self._slots = _HashSlots()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Words of each text; there are no special tokens."""

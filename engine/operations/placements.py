@@ -22,7 +22,7 @@ from engine.db.session import Database, upsert
 from engine.db.tables import IndexPlacement, Tenant
 from engine.errors import ConfigurationError, NotFound, Unavailable
 from engine.index.port import Space
-from engine.index.vespa import Place
+from engine.index.vespa import SpacePlace
 from engine.limits import Limits
 from vespa_app.tenancy import Base, Cells, Kind, Placement, choose_kind
 
@@ -51,9 +51,9 @@ class _Row:
     languages: tuple[str, ...]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SpacePlace:
         schema = self.placement.schema
-        return Place(
+        return SpacePlace(
             schema=schema.name,
             cells=schema.base.cells,
             is_pooled=self.placement.kind == "pooled",
@@ -83,12 +83,12 @@ class SqlPlaces:
         self._max_dedicated = max_dedicated
         self._wait_s = wait_s
 
-    async def find(self, tenant_id: str, space: Space) -> Place | None:
+    async def find(self, tenant_id: str, space: Space) -> SpacePlace | None:
         """Where a space is, or None where there is none yet or no more."""
         row = await self._row(tenant_id, space)
         return row.place if row is not None and row.state == "deployed" else None
 
-    async def make(self, tenant_id: str, space: Space) -> Place:
+    async def make(self, tenant_id: str, space: Space) -> SpacePlace:
         """Where a space is, placed and deployed first where there is none."""
         row = await self._row(tenant_id, space)
         if row is None or row.state != "deployed":

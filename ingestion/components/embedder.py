@@ -21,7 +21,7 @@ from engine.errors import Blocked
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.models import cache
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 OTHER_MODEL_WAIT_S = 120.0  # while a knowledge base is moved to another model
 STEP = 64  # chunks between two progress lines
@@ -29,7 +29,7 @@ WORDS_AFTER_S = 1.0
 SAVE_EVERY_S = 1.0  # how much embedding a killed worker may have done in vain
 
 
-class EmbedderComponent(Component[Ingestion]):
+class EmbedderComponent(Component[IngestionRun]):
     """Vectors of the knowledge base's space, in the order of the chunks."""
 
     type = "Embedder"
@@ -39,7 +39,7 @@ class EmbedderComponent(Component[Ingestion]):
     timeout_s = 24 * 3600.0  # a big document on a small machine; cancelling stops it any time
     weight = 8.0
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run, shared, work = context.services, context.services.shared, context.services.work
         if run.chunks is None:  # another attempt parsed and stored it
             run.unpack_facts(inputs["facts"])
@@ -67,7 +67,7 @@ class EmbedderComponent(Component[Ingestion]):
 
 
 async def embed_chunks(
-    run: Ingestion, report: Callable[[float], None]
+    run: IngestionRun, report: Callable[[float], None]
 ) -> tuple[NDArray[np.float32], int]:
     """Vectors of the run's chunks, in order, and how many had to be embedded."""
     shared, work, chunks = run.shared, run.work, run.chunks or []

@@ -18,8 +18,8 @@ from engine.documents.component_outputs import key_of
 from engine.errors import EngineError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
-from ingestion.derived import Mode, Usage, Wanted, derive
-from ingestion.services import Ingestion
+from ingestion.derived import DerivationRequest, DerivationUsage, Mode, derive
+from ingestion.services import IngestionRun
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 RESERVED = frozenset(
@@ -36,7 +36,7 @@ _MODES: dict[str, Mode] = {
 }
 
 
-class Extractor(Component[Ingestion]):
+class Extractor(Component[IngestionRun]):
     """A summary, a table of contents, keywords, questions, named fields, or what a prompt asks for."""
 
     type = "Extractor"
@@ -75,12 +75,12 @@ class Extractor(Component[Ingestion]):
             return self
 
         @property
-        def wanted(self) -> Wanted:
+        def wanted(self) -> DerivationRequest:
             """What `derive` is asked for."""
             mode: Mode = "fields" if self.fields else "text" if self.prompt else "summary"
             if not (self.fields or self.prompt):
                 mode = _MODES[self.field_name]
-            return Wanted(
+            return DerivationRequest(
                 mode, self.fields, self.prompt, self.count, self.max_tokens, self.max_calls
             )
 
@@ -91,7 +91,7 @@ class Extractor(Component[Ingestion]):
         """The field named, what is kept with the document, and what it cost."""
         return frozenset({param.field_name, "extracted", "usage"})
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
         model = run.shared.model
         if model is None:  # checked when the flow was loaded; the settings may have changed since
@@ -112,7 +112,7 @@ class Extractor(Component[Ingestion]):
         if kept is not None:
             value = json.loads(kept)
             context.progress(self.id, 0.95, "as found before")
-            return self._found(value, Usage())
+            return self._found(value, DerivationUsage())
         if run.chunks is not None:
             await run.publish_words()
         run.shared.park()
@@ -127,7 +127,7 @@ class Extractor(Component[Ingestion]):
         await run.keep(source_hash, key, self.type, json.dumps(value).encode())
         return self._found(value, usage)
 
-    def _found(self, value: object, usage: Usage) -> Output:
+    def _found(self, value: object, usage: DerivationUsage) -> Output:
         name = self.param.field_name
         return {
             name: value,

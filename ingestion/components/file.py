@@ -7,10 +7,10 @@ from engine.errors import DocumentError
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.flow.outputs import BlobRef
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 
-class File(Component[Ingestion]):
+class File(Component[IngestionRun]):
     """The bytes that were uploaded, or those a URL gives now."""
 
     type = "File"
@@ -18,7 +18,7 @@ class File(Component[Ingestion]):
     checkpoint = False  # the revision row remembers the blob
     weight = 0.2
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:  # noqa: ARG002
         work, shared = context.services.work, context.services.shared
         if work.blob_hash:
             return {

@@ -11,12 +11,12 @@ from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
 from ingestion.outline import SlowPattern, compile_levels, find_sections, outline_tree
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class HierarchicalMerger(Component[Ingestion]):
+class HierarchicalMerger(Component[IngestionRun]):
     """Sections and their headings from patterns of lines, outermost level first."""
 
     type = "HierarchicalMerger"
@@ -51,7 +51,7 @@ class HierarchicalMerger(Component[Ingestion]):
 
     param: Param
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:  # noqa: ARG002
         run = context.services
         levels = compile_levels(self.param.levels)
         depth = self.param.hierarchy or len(levels)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 NOTHING_TO_FIND = (
     "It holds nothing but front matter or comments, so there is nothing to find in it."
 )
 
 
-class Indexer(Component[Ingestion]):
+class Indexer(Component[IngestionRun]):
     """The last step: what it has fed answers as soon as the run ends."""
 
     type = "Indexer"
@@ -24,7 +24,7 @@ class Indexer(Component[Ingestion]):
     checkpoint = False  # feeding twice is as good as once
     weight = 0.5
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
         if run.chunks is None or run.vectors is None:
             raise RuntimeError("Indexer stands before Embedder")

@@ -10,10 +10,10 @@ from pydantic import Field
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
 from ingestion.languages import find_languages, shares
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 
-class LanguageDetector(Component[Ingestion]):
+class LanguageDetector(Component[IngestionRun]):
     """The language of each paragraph and how sure it is, and what share of the text each has."""
 
     type = "LanguageDetector"
@@ -29,7 +29,7 @@ class LanguageDetector(Component[Ingestion]):
 
     param: Param
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:  # noqa: ARG002
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:  # noqa: ARG002
         run = context.services
         found = await anyio.to_thread.run_sync(
             lambda: find_languages(run.document, min_confidence=self.param.min_confidence)

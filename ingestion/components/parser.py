@@ -28,7 +28,7 @@ from ingestion.convert import document as documents
 from ingestion.convert.document import Converted
 from ingestion.rendition import Format, render
 from ingestion.selection import Selection, select
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 
 class Setup(BaseModel):
@@ -43,7 +43,7 @@ class Setup(BaseModel):
     output_format: Format | None = None  # what `rendered` is written in
 
 
-class Parser(Component[Ingestion]):
+class Parser(Component[IngestionRun]):
     """Text with headings, lists, tables, code and pages kept, and what the file says of itself."""
 
     type = "Parser"
@@ -76,7 +76,7 @@ class Parser(Component[Ingestion]):
         renders = any(setup.output_format for setup in param.setups.values())
         return cls.writes | {"rendered"} if renders else cls.writes
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
         name = str(inputs["name"])
         self._check_suffix(name)
@@ -125,7 +125,7 @@ class Parser(Component[Ingestion]):
             output["rendered"] = await run.pack_text(rendered)
         return output
 
-    async def convert(self, context: RunContext[Ingestion], data: bytes, name: str) -> Converted:
+    async def convert(self, context: RunContext[IngestionRun], data: bytes, name: str) -> Converted:
         """The document in a file's bytes.
 
         A plugin that reads another format overrides this, with a `type` of its own, and hands the
@@ -138,7 +138,7 @@ class Parser(Component[Ingestion]):
         return await context.services.shared.parsers.parse(data, name, report=report)
 
     async def _read(
-        self, context: RunContext[Ingestion], blob_hash: str, name: str
+        self, context: RunContext[IngestionRun], blob_hash: str, name: str
     ) -> tuple[Converted, int]:
         """The document and its size: as an earlier run read it, else anew."""
         run = context.services

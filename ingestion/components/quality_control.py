@@ -12,12 +12,12 @@ from engine.errors import DocumentError
 from engine.flow.component import Component, ComponentParam, Inputs, Output
 from engine.flow.context import RunContext
 from ingestion.quality import Checks
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 TOLD = 20  # chunks whose reasons the outcome names one by one
 
 
-class QualityControl(Component[Ingestion]):
+class QualityControl(Component[IngestionRun]):
     """Length, code syntax and technical terms of each chunk."""
 
     type = "QualityControl"
@@ -51,7 +51,7 @@ class QualityControl(Component[Ingestion]):
 
     param: Param
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
         rows = await run.unpack(inputs["chunks"])
         checked = await anyio.to_thread.run_sync(self._check, run.document.text, rows)

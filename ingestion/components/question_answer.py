@@ -26,7 +26,7 @@ from engine.markup.links import sanitise
 from engine.markup.matching import fold
 from engine.models.port import LanguageModel
 from ingestion.convert.document import Converted
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 NAME = "question-and-answer.md"
 TURNS_MAX, ANSWERS_MAX = 60, 4  # a longer conversation is read from its end: there it was settled
@@ -35,7 +35,7 @@ _OWN_WORDS = 0.6  # of the question's words must have been said by somebody
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Utterance:
     """What one person said before another did."""
 
     who: str
@@ -51,7 +51,7 @@ class Pair(BaseModel):
     )
 
 
-class QuestionAnswer(Component[Ingestion]):
+class QuestionAnswer(Component[IngestionRun]):
     """The question a resolved conversation settled, with the messages that answer it."""
 
     type = "QuestionAnswer"
@@ -69,7 +69,7 @@ class QuestionAnswer(Component[Ingestion]):
 
     param: Param
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         del inputs  # it reads the parsed conversation, whose turns the text no longer tells apart
         run = context.services
         usage = {"calls": 0, "input_tokens": 0, "output_tokens": 0}
@@ -92,7 +92,11 @@ class QuestionAnswer(Component[Ingestion]):
         return {"usage": usage}
 
     async def _pair(
-        self, run: Ingestion, model: LanguageModel, turns: Sequence[Turn], usage: dict[str, int]
+        self,
+        run: IngestionRun,
+        model: LanguageModel,
+        turns: Sequence[Utterance],
+        usage: dict[str, int],
     ) -> Pair:
         prompt = _numbered(turns)
         key = key_of(
@@ -122,21 +126,21 @@ class QuestionAnswer(Component[Ingestion]):
         return done.value
 
 
-async def _is_resolved(run: Ingestion) -> bool:
+async def _is_resolved(run: IngestionRun) -> bool:
     if run.work.mime != THREAD_MIME:
         return False
     async with run.shared.db.read() as session:
         return await is_resolved(session, run.work.document_id)
 
 
-def turns_of(document: Converted) -> list[Turn]:
+def turns_of(document: Converted) -> list[Utterance]:
     """Who said what, in order; a heading begins each turn."""
-    turns: list[Turn] = []
+    turns: list[Utterance] = []
     who, said = "", list[str]()
 
     def close() -> None:
         if said:
-            turns.append(Turn(who, "\n\n".join(said)))
+            turns.append(Utterance(who, "\n\n".join(said)))
 
     for block in document.blocks:
         text = document.text[block.start : block.end]
@@ -149,7 +153,7 @@ def turns_of(document: Converted) -> list[Turn]:
     return turns
 
 
-def written(pair: Pair, turns: Sequence[Turn]) -> str:
+def written(pair: Pair, turns: Sequence[Utterance]) -> str:
     """The pair as Markdown; nothing where the model named no turn, or asks what nobody said."""
     numbers = list(dict.fromkeys(n for n in pair.answers if 1 <= n <= len(turns)))[:ANSWERS_MAX]
     all_said = "\n".join(turn.text for turn in turns)
@@ -169,7 +173,7 @@ def _is_theirs(question: str, said: str) -> bool:
     return not asked or len(asked & words) >= _OWN_WORDS * len(asked)
 
 
-def _numbered(turns: Sequence[Turn]) -> str:
+def _numbered(turns: Sequence[Utterance]) -> str:
     return "\n\n".join(
         f"[{n}] {turn.who}: {turn.text[:TURN_CHARS]}" for n, turn in enumerate(turns, start=1)
     )

@@ -23,14 +23,14 @@ from ingestion import chunking
 from ingestion.chunking import Chunking, Marks, Span, Strategy
 from ingestion.convert.document import Converted
 from ingestion.outline import apply_outline
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 from ingestion.topics import find_breaks, sentences
 
 STEP = 256  # sentences embedded between two progress lines
 FOREIGN_SHARE = 0.25  # of a chunk, where the languages are known
 
 
-class Splitter(Component[Ingestion]):
+class Splitter(Component[IngestionRun]):
     """Spans `[start, end)` of the text, byte-faithful; code fences and tables stay whole."""
 
     type = "Splitter"
@@ -59,7 +59,7 @@ class Splitter(Component[Ingestion]):
 
     param: Param
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
         document = run.document
         if "outline" in inputs:
@@ -81,7 +81,7 @@ class Splitter(Component[Ingestion]):
             spans = await run.shared.parsers.split(document, settings, offsets)
         return {"chunks": await run.pack([_row(span) for span in spans])}
 
-    def _settings(self, run: Ingestion) -> Chunking:
+    def _settings(self, run: IngestionRun) -> Chunking:
         chosen: dict[str, Any] = {}
         own = {
             "strategy": self.param.strategy,
@@ -105,7 +105,7 @@ class Splitter(Component[Ingestion]):
         except ValueError as error:
             raise InvalidInput(f"Splitter {self.id!r}: {error}.", field="size") from error
 
-    async def _breaks(self, context: RunContext[Ingestion], document: Converted) -> list[int]:
+    async def _breaks(self, context: RunContext[IngestionRun], document: Converted) -> list[int]:
         """Where the subject changes, by the vectors of the sentences; only the places are kept."""
         run = context.services
         found = await anyio.to_thread.run_sync(sentences, document)
@@ -138,7 +138,7 @@ class Splitter(Component[Ingestion]):
         return breaks
 
     @staticmethod
-    def _fitting(run: Ingestion, texts: list[str], limit: int) -> list[str]:
+    def _fitting(run: IngestionRun, texts: list[str], limit: int) -> list[str]:
         """The texts, those too long for the embedder cut: what they are about shows early."""
         embedder = run.shared.embedder
         counts = embedder.count_tokens(texts)

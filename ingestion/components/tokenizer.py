@@ -17,13 +17,13 @@ from engine.flow.context import RunContext
 from engine.index.analysis import detect_language
 from engine.index.port import MAX_CHUNKS_PER_PART
 from ingestion.languages import LanguageOf, Stretch
-from ingestion.services import Ingestion
+from ingestion.services import IngestionRun
 
 HERE_UNDER_CHUNKS = 50
 LANGUAGE_SAMPLE = 4000  # characters that tell a document's language
 
 
-class Tokenizer(Component[Ingestion]):
+class Tokenizer(Component[IngestionRun]):
     """The chunks as they are stored, fed and cited."""
 
     type = "Tokenizer"
@@ -32,7 +32,7 @@ class Tokenizer(Component[Ingestion]):
     writes = frozenset({"chunk_count", "token_count", "language", "facts"})
     weight = 0.5
 
-    async def _invoke(self, context: RunContext[Ingestion], inputs: Inputs) -> Output:
+    async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run, shared, work = context.services, context.services.shared, context.services.work
         document = run.document
         rows = await run.unpack(inputs["chunks"])

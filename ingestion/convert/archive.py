@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from lxml import etree
 
-from ingestion.convert.document import ConversionError, Limits
+from ingestion.convert.document import ConversionError, ConversionLimits
 
 ZIP_MAGIC = b"PK\x03\x04"
 _MEMBERS = 20_000
@@ -38,7 +38,7 @@ def directory(data: bytes) -> bytes:
 class Archive:
     """The members of a zip file by name; what is read adds up to `limits.unpacked_bytes`."""
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
+    def __init__(self, data: bytes, limits: ConversionLimits) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, OSError, struct.error) as error:

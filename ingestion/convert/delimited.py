@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from ingestion.convert.document import Converted, Limits, Writer, clean
+from ingestion.convert.document import ConversionLimits, Converted, TextWriter, clean
 from ingestion.convert.encoding import decode_text
 from ingestion.convert.sheets import Row, write_rows
 
@@ -19,7 +19,7 @@ _FIELD = 1_000_000  # characters of one cell
 _NAMED = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The rows as a table, its first row the header."""
     text, encoding = decode_text(data)
     text = clean(text)
@@ -28,7 +28,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
         text = text[named.end() :]
     delimiter = named[1] if named else sniff(text)
     rows = _Rows(text, delimiter, limits)
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     write_rows(writer, rows, level=1)
     canonical, blocks = writer.finish()
     metadata: dict[str, str | int | float | bool | list[str]] = {}
@@ -71,7 +71,7 @@ def sniff(text: str) -> str:
 class _Rows:
     """The rows of a file up to the limit, and what to say where it has more."""
 
-    def __init__(self, text: str, delimiter: str, limits: Limits) -> None:
+    def __init__(self, text: str, delimiter: str, limits: ConversionLimits) -> None:
         self._text = text
         self._delimiter = delimiter
         self._limit = limits.rows

@@ -1,6 +1,6 @@
 """What a converter returns: canonical text, blocks as offsets into it, and what the file says of itself.
 
-Converters that make their own text (PDF, Word, HTML) write it through `Writer`; Markdown and plain
+Converters that make their own text (PDF, Word, HTML) write it through `TextWriter`; Markdown and plain
 text keep what people wrote and only mark the blocks. `encode` and `decode` carry a document across
 the pipe from a child process: JSON and UTF-8, nothing that could run when it is read.
 """
@@ -47,7 +47,7 @@ class NoText(ConversionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConversionLimits:
     """How much one document may be. Over it a conversion ends with an error.
 
     Rows, scanned pages and attachments are the exception: the document goes on without the rest,
@@ -66,7 +66,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPlace:
     """Where something stands in a file that has no pages: slides, rows, lines or cells, from 1.
 
     `name` is the sheet's; `columns` are the letters of its first and last column.
@@ -80,7 +80,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class EmbeddedFile:
     """A file within a file, to become a document of its own."""
 
     name: str
@@ -102,7 +102,7 @@ class Block:
     level: int = 0
     page: int | None = None
     heading_path: tuple[str, ...] = ()
-    place: Place | None = None
+    place: BlockPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Converted:
     language: str = ""  # as the file declares it, a BCP 47 tag in lower case
     metadata: Metadata = field(default_factory=dict)
     notice: str = ""
-    attachments: Sequence[Attachment] = ()
+    attachments: Sequence[EmbeddedFile] = ()
 
 
 class Outline:
@@ -142,16 +142,16 @@ class Outline:
         return self.path
 
 
-class Writer:
+class TextWriter:
     """Canonical text in the making: blocks one under the other with an empty line between."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ConversionLimits) -> None:
         self._limits = limits
         self._pieces: list[str] = []
         self._blocks: list[Block] = []
         self._length = 0
         self._outline = Outline()
-        self.place: Place | None = None  # of what is added without one
+        self.place: BlockPlace | None = None  # of what is added without one
 
     def add(
         self,
@@ -159,7 +159,7 @@ class Writer:
         text: str,
         *,
         page: int | None = None,
-        place: Place | None = None,
+        place: BlockPlace | None = None,
         tight: bool = False,
     ) -> None:
         """Append a block; `tight` puts it on the next line instead of after an empty one."""
@@ -169,7 +169,7 @@ class Writer:
         self._append(kind, text, 0, page, place or self.place, self._outline.path, tight=tight)
 
     def heading(
-        self, level: int, title: str, *, page: int | None = None, place: Place | None = None
+        self, level: int, title: str, *, page: int | None = None, place: BlockPlace | None = None
     ) -> None:
         """Append a heading; what follows stands under it."""
         title = " ".join(clean(title).split())[:HEADING_MAX]
@@ -180,7 +180,7 @@ class Writer:
         place = place or self.place
         self._append("heading", f"{'#' * level} {title}", level, page, place, path, tight=False)
 
-    def include(self, document: Converted, *, place: Place | None = None) -> None:
+    def include(self, document: Converted, *, place: BlockPlace | None = None) -> None:
         """Append another document's text as it is, its headings under those above."""
         outer = self._outline.path
         for block in document.blocks:
@@ -206,7 +206,7 @@ class Writer:
         text: str,
         level: int,
         page: int | None,
-        place: Place | None,
+        place: BlockPlace | None,
         path: tuple[str, ...],
         *,
         tight: bool,
@@ -235,7 +235,7 @@ class Writer:
         return "".join(self._pieces), self._blocks
 
 
-def too_much_text(limits: Limits) -> ConversionError:
+def too_much_text(limits: ConversionLimits) -> ConversionError:
     return ConversionError(
         "too_large",
         f"the document holds more than {limits.text_chars:,} characters of text: split it into"
@@ -243,7 +243,7 @@ def too_much_text(limits: Limits) -> ConversionError:
     )
 
 
-def too_many_blocks(limits: Limits) -> ConversionError:
+def too_many_blocks(limits: ConversionLimits) -> ConversionError:
     return ConversionError(
         "too_large",
         f"the document holds more than {limits.blocks:,} paragraphs: split it into smaller files"
@@ -277,7 +277,7 @@ def render_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def render_place(place: Place) -> str:
+def render_place(place: BlockPlace) -> str:
     """A place as people name it: `slide 3`, `lines 4-9`, `Sales!A2:F40`."""
     if place.unit == "row" and place.columns is not None:
         left, right = place.columns
@@ -288,7 +288,7 @@ def render_place(place: Place) -> str:
     return f"{place.unit}s {place.first}\u2013{place.last}"
 
 
-def join_places(first: Place | None, last: Place | None) -> Place | None:
+def join_places(first: BlockPlace | None, last: BlockPlace | None) -> BlockPlace | None:
     """From the one to the other where they count the same things, else the first."""
     if first is None or last is None or (first.unit, first.name) != (last.unit, last.name):
         return first
@@ -345,7 +345,7 @@ def encode(document: Converted) -> bytes:
     return b"".join(parts)
 
 
-def _encode_place(place: Place | None, names: dict[tuple[str, ...], int]) -> tuple[int, ...]:
+def _encode_place(place: BlockPlace | None, names: dict[tuple[str, ...], int]) -> tuple[int, ...]:
     if place is None:
         return ()
     name = names.setdefault((place.name, *(place.columns or ())), len(names))
@@ -404,22 +404,22 @@ def _decode_blocks(
     return blocks
 
 
-def _decode_place(row: list[int], names: list[tuple[str, ...]]) -> Place:
+def _decode_place(row: list[int], names: list[tuple[str, ...]]) -> BlockPlace:
     unit, first, last, name = row
     if unit < 0 or name < 0:
         raise ValueError("a place of no kind")
     called, *columns = names[name]
     known: PlaceUnit = UNITS[unit]  # type: ignore[assignment]  # an index into the closed set
     bounds = (columns[0], columns[1]) if columns else None
-    return Place(known, int(first), int(last), called, bounds)
+    return BlockPlace(known, int(first), int(last), called, bounds)
 
 
-def _decode_attachments(rows: list[list[object]], body: bytes, at: int) -> tuple[Attachment, ...]:
+def _decode_attachments(rows: list[list[object]], body: bytes, at: int) -> tuple[EmbeddedFile, ...]:
     attachments = []
     for name, size in rows:
         if not isinstance(size, int) or not 0 <= size <= len(body) - at:
             raise ValueError("an attachment is not all there")
-        attachments.append(Attachment(str(name), body[at : at + size]))
+        attachments.append(EmbeddedFile(str(name), body[at : at + size]))
         at += size
     if at != len(body):
         raise ValueError("bytes that nothing names")

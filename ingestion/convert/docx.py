@@ -17,9 +17,9 @@ from lxml import etree
 
 from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, directory, parse_xml
 from ingestion.convert.document import (
+    ConversionLimits,
     Converted,
-    Limits,
-    Writer,
+    TextWriter,
     cell,
     render_table,
 )
@@ -76,7 +76,7 @@ def sample() -> bytes:
     return out.getvalue()
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The document's body, then its footnotes."""
     archive = Archive(data, limits)
     part = next(
@@ -89,8 +89,8 @@ def convert(data: bytes, limits: Limits) -> Converted:
     if _STRICT_W in body_bytes:  # ISO strict: the same names in another namespace
         body_bytes = body_bytes.replace(_STRICT_W, _W[1:-1].encode("ascii"))
     root = parse_xml(body_bytes)
-    writer = Writer(limits)
-    walker = _Walker(
+    writer = TextWriter(limits)
+    walker = _DocxWalker(
         writer, _read_styles(archive), _read_numbering(archive), _read_links(archive, part)
     )
     body = root.find(f"{_W}body")
@@ -117,7 +117,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Style:
+class _WordStyle:
     """What of a paragraph style matters: `level` of a heading from 1, `list_` its numbering."""
 
     level: int = 0
@@ -127,11 +127,11 @@ class _Style:
     quote: bool = False
 
 
-class _Walker:
+class _DocxWalker:
     def __init__(
         self,
-        writer: Writer,
-        styles: dict[str, _Style],
+        writer: TextWriter,
+        styles: dict[str, _WordStyle],
         bullets: dict[tuple[str, int], bool],
         links: dict[str, str],
     ) -> None:
@@ -199,7 +199,7 @@ class _Walker:
                 self.flush()
                 self.blocks(box, _DEPTH - 2)
 
-    def _style(self, paragraph: etree._Element) -> tuple[_Style, tuple[str, int] | None]:
+    def _style(self, paragraph: etree._Element) -> tuple[_WordStyle, tuple[str, int] | None]:
         properties = paragraph.find(f"{_W}pPr")
         if properties is None:
             return self._styles.get("", _NORMAL), None
@@ -207,7 +207,7 @@ class _Walker:
         style = self._styles.get("" if named is None else _value(named), _NORMAL)
         level = _outline_level(properties)
         if level and not style.level:
-            style = _Style(level=level)
+            style = _WordStyle(level=level)
         return style, _list_of(properties, style.list_)
 
     def _item(self, text: str, number_id: str, level: int) -> str:
@@ -295,7 +295,7 @@ class _Walker:
         return " ".join(piece for piece in pieces if piece.strip())
 
 
-_NORMAL = _Style()
+_NORMAL = _WordStyle()
 
 
 def _grouped(text: str) -> str:
@@ -327,7 +327,7 @@ def _list_of(
     return number_id, min(int(depth), 8) if depth.isdecimal() else 0
 
 
-def _read_styles(archive: Archive) -> dict[str, _Style]:
+def _read_styles(archive: Archive) -> dict[str, _WordStyle]:
     """Paragraph styles by id; "" is what paragraphs without one have."""
     root = archive.xml("word/styles.xml")
     if root is None:
@@ -336,7 +336,7 @@ def _read_styles(archive: Archive) -> dict[str, _Style]:
     return {name: _read_style(name, elements) for name in elements}
 
 
-def _read_style(name: str, elements: dict[str, etree._Element]) -> _Style:
+def _read_style(name: str, elements: dict[str, etree._Element]) -> _WordStyle:
     level, list_ = 0, None
     title = code = quote = False
     seen: set[str] = set()
@@ -358,7 +358,7 @@ def _read_style(name: str, elements: dict[str, etree._Element]) -> _Style:
         name = _value(based) if based is not None else ""
     if title:
         level = 1
-    return _Style(level, title, None if level else list_, code, quote)
+    return _WordStyle(level, title, None if level else list_, code, quote)
 
 
 def _read_numbering(archive: Archive) -> dict[tuple[str, int], bool]:

@@ -11,7 +11,7 @@ from lxml import etree
 
 from ingestion.convert import html
 from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, directory
-from ingestion.convert.document import ConversionError, Converted, Limits, Writer
+from ingestion.convert.document import ConversionError, ConversionLimits, Converted, TextWriter
 from ingestion.convert.office import local_name, parse_moment
 
 MIME = "application/epub+zip"
@@ -41,7 +41,7 @@ def sample() -> bytes:
     return out.getvalue()
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The book's chapters."""
     archive = Archive(data, limits)
     _refuse_locked(archive)
@@ -53,7 +53,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
         raise damaged()
     items = {entry.get("id") or "": entry for entry in package.iter("{*}item")}
     titles = _read_contents(archive, path, items)
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     for reference in package.iter("{*}itemref"):
         item = items.get(reference.get("idref") or "")
         if item is None or "nav" in (item.get("properties") or "").split():

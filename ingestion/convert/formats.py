@@ -32,7 +32,7 @@ from ingestion.convert import (
     xlsx,
     xml_data,
 )
-from ingestion.convert.document import ConversionError, Converted, Limits
+from ingestion.convert.document import ConversionError, ConversionLimits, Converted
 from ingestion.convert.ocr import Recogniser
 from ingestion.convert.refusals import refuse
 
@@ -48,10 +48,12 @@ class Format:
     suffixes: tuple[str, ...]
     mime: str
     is_it: Callable[[bytes], bool] | None
-    convert: Callable[[bytes, Limits], Converted]
+    convert: Callable[[bytes, ConversionLimits], Converted]
     samples: tuple[bytes, ...] = ()  # small files that make the reader load all it needs
     by_name: bool = False
-    recognise: Callable[[bytes, Limits, Recogniser | None], Converted] | None = None  # of pictures
+    recognise: Callable[[bytes, ConversionLimits, Recogniser | None], Converted] | None = (
+        None  # of pictures
+    )
 
 
 _PAGE = b"<!doctype html><title>A</title><h1>A</h1><p>B <a href='http://c/'>c</a><table></table>"
@@ -229,7 +231,7 @@ SUFFIXES = frozenset(suffix for known in FORMATS for suffix in known.suffixes if
 def convert(
     data: bytes,
     filename: str,
-    limits: Limits | None = None,
+    limits: ConversionLimits | None = None,
     recogniser: Recogniser | None = None,
 ) -> Converted:
     """The document in `data`; raises `ConversionError` with one sentence that says what to do.
@@ -238,7 +240,7 @@ def convert(
 
     A page of nothing but front matter is no error: it has only hidden blocks, and so no chunks.
     """
-    limits = limits or Limits()
+    limits = limits or ConversionLimits()
     suffix = PurePosixPath(filename.replace("\\", "/")).suffix.lower()
     if not data:
         raise ConversionError("empty", "the file is empty: add one with content")

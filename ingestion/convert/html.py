@@ -15,9 +15,9 @@ from lxml import etree, html
 
 from ingestion.convert.document import (
     ConversionError,
+    ConversionLimits,
     Converted,
-    Limits,
-    Writer,
+    TextWriter,
     cell,
     render_table,
 )
@@ -117,9 +117,9 @@ def is_html(data: bytes) -> bool:
     return _BEGINS.match(data[:4096]) is not None
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The page's main content as Markdown."""
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     root, encoding = write_page(data, writer)
     canonical, blocks = writer.finish()
     return Converted(
@@ -138,7 +138,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
 
 
 def write_page(
-    data: bytes, writer: Writer, *, within: bool = False
+    data: bytes, writer: TextWriter, *, within: bool = False
 ) -> tuple[html.HtmlElement, str]:
     """Write a page's main content; the page, and the encoding it was in.
 
@@ -155,7 +155,7 @@ def write_page(
     for link in root.iter("a") if within else ():
         if "://" not in (link.get("href") or ""):
             link.attrib.pop("href", None)
-    walker = _Walker(writer)
+    walker = _HtmlWalker(writer)
     walker.walk(_content(root))
     walker.flush()
     return root, encoding
@@ -170,10 +170,10 @@ def _content(root: html.HtmlElement) -> html.HtmlElement:
     return bodies[0] if bodies else root
 
 
-class _Walker:
+class _HtmlWalker:
     """Writes the blocks of an element in order; loose text between them becomes paragraphs."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: TextWriter) -> None:
         self._writer = writer
         self._loose: list[str] = []
         self._in_article = False

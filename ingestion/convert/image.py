@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from ingestion.convert import ocr
-from ingestion.convert.document import ConversionError, Converted, Limits, NoText, Writer
+from ingestion.convert.document import (
+    ConversionError,
+    ConversionLimits,
+    Converted,
+    NoText,
+    TextWriter,
+)
 from ingestion.convert.ocr import Recogniser
-from ingestion.convert.pdf import Layout, Page, lines_of
+from ingestion.convert.pdf import Layout, PdfPage, lines_of
 
 MIME = "image/*"
 
@@ -31,7 +37,9 @@ def is_picture(data: bytes) -> bool:
     return data.startswith(b"BM") and data[6:10] == b"\x00\x00\x00\x00"
 
 
-def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -> Converted:
+def convert(
+    data: bytes, limits: ConversionLimits, recogniser: Recogniser | None = None
+) -> Converted:
     """The words of a picture; `NoText` where there is no reader of pictures, or nothing to read."""
     if recogniser is None:
         raise NoText("the file is a picture: add a document with text, or install the ocr extra")
@@ -41,13 +49,13 @@ def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -
         if recogniser.is_over:
             left_out += 1
             continue
-        pages.append(Page(number, lines_of(recogniser.read(picture), 1.0, picture.shape[0])))
+        pages.append(PdfPage(number, lines_of(recogniser.read(picture), 1.0, picture.shape[0])))
     if not any(page.lines for page in pages):
         raise ConversionError(
             "no_text", "the picture holds no words that could be read: add a document with text"
         )
     layout = Layout(pages, {})
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     for page in pages:
         layout.write(page, writer)
     text, blocks = writer.finish()

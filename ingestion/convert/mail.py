@@ -20,11 +20,11 @@ from typing import Any
 
 from ingestion.convert import html
 from ingestion.convert.document import (
-    Attachment,
     ConversionError,
+    ConversionLimits,
     Converted,
-    Limits,
-    Writer,
+    EmbeddedFile,
+    TextWriter,
     clean,
 )
 from ingestion.convert.encoding import decode_text
@@ -55,7 +55,7 @@ def is_mail(data: bytes) -> bool:
     return len(_KNOWN.findall(block)) >= 3
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The message, its attachments beside it."""
     if data.startswith(b"From "):
         data = data.partition(b"\n")[2]
@@ -81,13 +81,13 @@ class Letter:
     sent_at: datetime | None = None
     body: str = ""
     page: bytes = b""
-    attachments: list[Attachment] = field(default_factory=list)
+    attachments: list[EmbeddedFile] = field(default_factory=list)
     left_out: int = 0  # attachments over the limits
 
 
-def write_letter(letter: Letter, limits: Limits, mime: str) -> Converted:
+def write_letter(letter: Letter, limits: ConversionLimits, mime: str) -> Converted:
     """A message as a document."""
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     subject = " ".join(clean(letter.subject).split())
     writer.heading(1, subject)
     date = f"{letter.sent_at:%Y-%m-%d %H:%M} UTC" if letter.sent_at else ""
@@ -121,10 +121,10 @@ def write_letter(letter: Letter, limits: Limits, mime: str) -> Converted:
     )
 
 
-def _write_body(letter: Letter, writer: Writer, limits: Limits) -> None:
+def _write_body(letter: Letter, writer: TextWriter, limits: ConversionLimits) -> None:
     page: Converted | None = None
     if letter.page.strip():
-        inner = Writer(limits)
+        inner = TextWriter(limits)
         with contextlib.suppress(ConversionError):
             html.write_page(letter.page, inner, within=True)
         text, blocks = inner.finish()
@@ -140,7 +140,7 @@ def _write_body(letter: Letter, writer: Writer, limits: Limits) -> None:
         writer.add("quote" if quoted else "paragraph", "\n".join(lines))
 
 
-def _read(message: Message[Any, Any], limits: Limits) -> Letter:
+def _read(message: Message[Any, Any], limits: ConversionLimits) -> Letter:
     letter = Letter(
         subject=_header(message, "Subject"),
         sender=_header(message, "From"),
@@ -162,7 +162,7 @@ def _read(message: Message[Any, Any], limits: Limits) -> Letter:
             if len(letter.attachments) >= limits.attachments or size > limits.attachment_bytes:
                 letter.left_out += 1
             else:
-                letter.attachments.append(Attachment(name, data))
+                letter.attachments.append(EmbeddedFile(name, data))
     return letter
 
 

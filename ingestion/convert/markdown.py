@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from ingestion.convert.document import (
     Block,
     BlockKind,
+    ConversionLimits,
     Converted,
-    Limits,
     Outline,
     clean,
     too_many_blocks,
@@ -47,19 +47,19 @@ _FRONT_MATTER_LINES = 400
 _TAG_LINES = 12  # lines one template tag may span
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The file's own text, decoded and with line feeds only, its blocks marked."""
     text, encoding = decode_text(data)
     return from_text(text, limits, encoding=encoding)
 
 
-def from_text(text: str, limits: Limits, *, encoding: str = "utf-8") -> Converted:
+def from_text(text: str, limits: ConversionLimits, *, encoding: str = "utf-8") -> Converted:
     """Mark the blocks of Markdown that is text already."""
     text = clean(text)
     if len(text) > limits.text_chars:
         raise too_much_text(limits)
     facts, body = read_front_matter(text)
-    scanner = _Scanner(text, body, limits)
+    scanner = _MarkdownScanner(text, body, limits)
     blocks = scanner.scan()
     if body:
         blocks.insert(0, Block("hidden", 0, len(text[:body].rstrip()), 0, None, ()))
@@ -155,10 +155,10 @@ def _first_title(blocks: list[Block]) -> str:
     return first.heading_path[-1] if first and first.level == 1 else ""
 
 
-class _Scanner:
+class _MarkdownScanner:
     """Walks the lines once; each method takes the line a block begins on and returns its end."""
 
-    def __init__(self, text: str, offset: int, limits: Limits) -> None:
+    def __init__(self, text: str, offset: int, limits: ConversionLimits) -> None:
         self._limits = limits
         self._lines = text[offset:].split("\n")
         starts = [offset]

@@ -17,7 +17,13 @@ from email.mime.text import MIMEText
 import olefile
 
 from ingestion.convert.archive import damaged
-from ingestion.convert.document import Attachment, ConversionError, Converted, Limits, clean
+from ingestion.convert.document import (
+    ConversionError,
+    ConversionLimits,
+    Converted,
+    EmbeddedFile,
+    clean,
+)
 from ingestion.convert.encoding import decode_text
 from ingestion.convert.mail import Letter, file_name, write_letter
 from ingestion.convert.rtf import plain_text
@@ -45,7 +51,7 @@ def is_msg(data: bytes) -> bool:
     )
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The message, its attachments beside it."""
     try:
         with olefile.OleFileIO(io.BytesIO(data)) as container:
@@ -58,7 +64,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
 class _Store:
     """The properties of the message in a container, and of those within it."""
 
-    def __init__(self, container: olefile.OleFileIO, limits: Limits) -> None:
+    def __init__(self, container: olefile.OleFileIO, limits: ConversionLimits) -> None:
         self._container = container
         self._limits = limits
         self._encoding = ""
@@ -111,7 +117,7 @@ class _Store:
         if len(letter.attachments) >= self._limits.attachments or self._left < 0:
             letter.left_out += 1
         else:
-            letter.attachments.append(Attachment(name or "attachment", data))
+            letter.attachments.append(EmbeddedFile(name or "attachment", data))
 
     def _storages(self, at: tuple[str, ...]) -> list[str]:
         names = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from ingestion.convert import markdown
 from ingestion.convert.archive import damaged
-from ingestion.convert.document import Converted, Limits, Place, Writer, clean
+from ingestion.convert.document import BlockPlace, ConversionLimits, Converted, TextWriter, clean
 from ingestion.convert.encoding import decode_text
 
 MIME = "application/x-ipynb+json"
@@ -25,7 +25,7 @@ def is_notebook(data: bytes) -> bool:
     )
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The cells in their order."""
     try:
         book = json.loads(decode_text(data)[0])
@@ -37,10 +37,10 @@ def convert(data: bytes, limits: Limits) -> Converted:
         raise damaged() from error
     if not isinstance(cells, list):
         raise damaged()
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     for number, cell in enumerate(cells, start=1):
         if isinstance(cell, dict):
-            writer.place = Place("cell", number, number)
+            writer.place = BlockPlace("cell", number, number)
             _write_cell(cell, language, writer, limits)
     text, blocks = writer.finish()
     first = next((b for b in blocks if b.kind == "heading" and b.level == 1), None)
@@ -55,7 +55,9 @@ def convert(data: bytes, limits: Limits) -> Converted:
     )
 
 
-def _write_cell(cell: dict[str, Any], language: str, writer: Writer, limits: Limits) -> None:
+def _write_cell(
+    cell: dict[str, Any], language: str, writer: TextWriter, limits: ConversionLimits
+) -> None:
     source = _joined(cell.get("source"))
     kind = cell.get("cell_type")
     if kind == "markdown":

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from lxml import etree
 
 from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, directory, encrypted, parse_xml
-from ingestion.convert.document import Converted, Limits, Place, Writer, cell, render_table
+from ingestion.convert.document import (
+    BlockPlace,
+    ConversionLimits,
+    Converted,
+    TextWriter,
+    cell,
+    render_table,
+)
 from ingestion.convert.office import attribute, local_name, parse_moment, safe_link
 from ingestion.convert.sheets import Row, write_rows
 
@@ -67,7 +74,7 @@ def sample() -> bytes:
     return out.getvalue()
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The document's body."""
     if data.startswith(ZIP_MAGIC):
         archive = Archive(data, limits)
@@ -82,8 +89,8 @@ def convert(data: bytes, limits: Limits) -> Converted:
     body = None if content is None else next(content.iter("{*}body"), None)
     if content is None or body is None or not len(body):
         raise damaged()
-    writer = Writer(limits)
-    walker = _Walker(writer, limits, _read_list_styles(content))
+    writer = TextWriter(limits)
+    walker = _OdfWalker(writer, limits, _read_list_styles(content))
     kind = local_name(body[0])
     if kind == "spreadsheet":
         walker.sheets(body[0])
@@ -133,9 +140,9 @@ def _read_list_styles(content: etree._Element) -> dict[str, set[int]]:
 
 
 @dataclass(slots=True)
-class _Walker:
-    writer: Writer
-    limits: Limits
+class _OdfWalker:
+    writer: TextWriter
+    limits: ConversionLimits
     numbered: dict[str, set[int]]
     title: str = ""
     notice: str = ""
@@ -307,7 +314,7 @@ class _Walker:
             if local_name(page) != "page":
                 continue
             self.slide += 1
-            self.writer.place = Place("slide", self.slide, self.slide)
+            self.writer.place = BlockPlace("slide", self.slide, self.slide)
             frames = [line for line in page if local_name(line) != "notes"]
             title = next((f for f in frames if attribute(f, "class") == "title"), None)
             said = "" if title is None else " ".join(self._paragraphs(title))

@@ -20,10 +20,10 @@ from pypdfium2 import raw
 from ingestion.convert import pdf_tables
 from ingestion.convert.document import (
     ConversionError,
+    ConversionLimits,
     Converted,
-    Limits,
     NoText,
-    Writer,
+    TextWriter,
     render_table,
 )
 from ingestion.convert.ocr import Piece, Recogniser
@@ -49,7 +49,9 @@ def is_pdf(data: bytes) -> bool:
     )
 
 
-def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -> Converted:
+def convert(
+    data: bytes, limits: ConversionLimits, recogniser: Recogniser | None = None
+) -> Converted:
     """The text of all pages; with a recogniser also of those that are pictures."""
     document = _open(data)
     try:
@@ -68,7 +70,7 @@ def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -
     refuse_without_text(pages, unmapped, is_read=recogniser is not None)
     _drop_running_lines(pages)
     layout = Layout(pages, bookmarks)
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     for page in pages:
         layout.write(page, writer)
     text, blocks = writer.finish()
@@ -98,7 +100,7 @@ def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -
 
 
 @dataclass(slots=True)
-class Page:
+class PdfPage:
     """A page's lines; `has_ink` where it shows something at all."""
 
     number: int
@@ -134,11 +136,13 @@ def _asks_for_password(data: bytes) -> bool:
     return len(codes) == 2 and codes[1] == raw.FPDF_ERR_PASSWORD
 
 
-def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page], int]:
+def _read_pages(
+    document: pdfium.PdfDocument, limits: ConversionLimits
+) -> tuple[list[PdfPage], int]:
     pages, unmapped, chars = [], 0, 0
     for number in range(len(document)):
         tell_pages(number, len(document))
-        page = Page(number + 1)
+        page = PdfPage(number + 1)
         pages.append(page)
         try:
             handle = document[number]
@@ -169,7 +173,9 @@ def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page
     return pages, unmapped
 
 
-def _recognise(document: pdfium.PdfDocument, pages: Sequence[Page], recogniser: Recogniser) -> int:
+def _recognise(
+    document: pdfium.PdfDocument, pages: Sequence[PdfPage], recogniser: Recogniser
+) -> int:
     """Read pages without text off their pictures; how many were."""
     count = 0
     for page in pages:
@@ -229,7 +235,7 @@ def _is_garbage(lines: Sequence[Line]) -> bool:
     return latin > 60 and latin > 0.5 * words and len(_VOWELS.findall(text)) < 0.15 * latin
 
 
-def refuse_without_text(pages: Sequence[Page], unmapped: int, *, is_read: bool) -> None:
+def refuse_without_text(pages: Sequence[PdfPage], unmapped: int, *, is_read: bool) -> None:
     """Raise `NoText` where no page has a line; `is_read` where its pictures were read as well."""
     if any(page.lines for page in pages):
         return
@@ -250,7 +256,7 @@ def refuse_without_text(pages: Sequence[Page], unmapped: int, *, is_read: bool) 
     )
 
 
-def _drop_running_lines(pages: Sequence[Page]) -> None:
+def _drop_running_lines(pages: Sequence[PdfPage]) -> None:
     """Take away page numbers, and headers and footers that stand on half of the pages."""
     ends: Counter[tuple[str, str]] = Counter()
     for page in pages:
@@ -268,7 +274,7 @@ def _drop_running_lines(pages: Sequence[Page]) -> None:
         page.lines = [line for line in page.lines if id(line) not in dropped]
 
 
-def _ends(page: Page) -> list[tuple[str, Line]]:
+def _ends(page: PdfPage) -> list[tuple[str, Line]]:
     return [("top", line) for line in page.lines[:1]] + [
         ("bottom", line) for line in page.lines[-1:]
     ]
@@ -300,7 +306,7 @@ def _key(title: str) -> str:
 class Layout:
     """Tells headings from text, and where paragraphs end."""
 
-    def __init__(self, pages: Sequence[Page], bookmarks: dict[tuple[int, str], int]) -> None:
+    def __init__(self, pages: Sequence[PdfPage], bookmarks: dict[tuple[int, str], int]) -> None:
         sizes: Counter[float] = Counter()
         for page in pages:
             for line in page.lines:
@@ -322,7 +328,7 @@ class Layout:
         ]
         self._leading = statistics.median(gaps) if gaps else self._body * 1.2
 
-    def write(self, page: Page, writer: Writer) -> None:
+    def write(self, page: PdfPage, writer: TextWriter) -> None:
         """A page's paragraphs, headings and tables."""
         for lines, rows in pdf_tables.apart(page.lines):
             if rows:
@@ -330,7 +336,7 @@ class Layout:
             else:
                 self._write_lines(page, lines, writer)
 
-    def _write_lines(self, page: Page, of_page: Sequence[Line], writer: Writer) -> None:
+    def _write_lines(self, page: PdfPage, of_page: Sequence[Line], writer: TextWriter) -> None:
         for lines in self._paragraphs(of_page):
             text = " ".join(line.text.strip() for line in lines)
             level = self._heading_level(page.number, lines, text)

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from lxml import etree
 
 from ingestion.convert.archive import Archive, damaged, directory
-from ingestion.convert.document import Converted, Limits, Place, Writer, cell, render_table
+from ingestion.convert.document import (
+    BlockPlace,
+    ConversionLimits,
+    Converted,
+    TextWriter,
+    cell,
+    render_table,
+)
 from ingestion.convert.office import (
     Relation,
     attribute,
@@ -52,13 +59,13 @@ def sample() -> bytes:
     return out.getvalue()
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The slides in their order."""
     archive = Archive(data, limits)
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     parts = _slide_parts(archive)
     for number, part in enumerate(parts, start=1):
-        writer.place = Place("slide", number, number)
+        writer.place = BlockPlace("slide", number, number)
         root = archive.xml(part)
         if root is not None:
             _Slide(archive, writer, number, read_relations(archive, part)).write(root)
@@ -106,7 +113,7 @@ class _Shape:
 @dataclass(slots=True)
 class _Slide:
     archive: Archive
-    writer: Writer
+    writer: TextWriter
     number: int
     relations: dict[str, Relation]
     _list: list[str] = field(default_factory=list)

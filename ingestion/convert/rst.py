@@ -11,8 +11,8 @@ import re
 from ingestion.convert.document import (
     Block,
     BlockKind,
+    ConversionLimits,
     Converted,
-    Limits,
     Outline,
     clean,
     too_many_blocks,
@@ -54,13 +54,13 @@ _HIDDEN = frozenset(
 _TABLES = frozenset(("table", "csv-table", "list-table"))
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The file's own text, decoded and with line feeds only, its blocks marked."""
     text, encoding = decode_text(data)
     text = clean(text)
     if len(text) > limits.text_chars:
         raise too_much_text(limits)
-    scanner = _Scanner(text, limits)
+    scanner = _RstScanner(text, limits)
     blocks = scanner.scan()
     metadata: dict[str, str | int | float | bool | list[str]] = {}
     if encoding != "utf-8":
@@ -83,10 +83,10 @@ def plain_inline(text: str) -> str:
     return " ".join(_MARKS.sub(lambda m: m[2], text).split())
 
 
-class _Scanner:
+class _RstScanner:
     """Walks the lines once; each method takes the line a block begins on and returns its end."""
 
-    def __init__(self, text: str, limits: Limits) -> None:
+    def __init__(self, text: str, limits: ConversionLimits) -> None:
         self._limits = limits
         self._lines = text.split("\n")
         self._starts = [0]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ingestion.convert.document import Converted, Limits, Writer, cell, render_table
+from ingestion.convert.document import ConversionLimits, Converted, TextWriter, cell, render_table
 from ingestion.convert.office import safe_link
 
 MIME = "application/rtf"
@@ -82,9 +82,9 @@ def is_rtf(data: bytes) -> bool:
     return data[:64].lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{\\rtf")
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The document's paragraphs."""
-    reader = _Reader(limits)
+    reader = _RtfReader(limits)
     reader.read(data)
     text, blocks = reader.writer.finish()
     facts = reader.facts
@@ -99,7 +99,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
     )
 
 
-def plain_text(data: bytes, limits: Limits) -> str:
+def plain_text(data: bytes, limits: ConversionLimits) -> str:
     """The words alone, as a message's body wants them."""
     return convert(data, limits).text
 
@@ -117,9 +117,9 @@ class _Group:
 
 
 @dataclass(slots=True)
-class _Reader:
-    limits: Limits
-    writer: Writer = field(init=False)
+class _RtfReader:
+    limits: ConversionLimits
+    writer: TextWriter = field(init=False)
     facts: dict[str, str] = field(default_factory=dict)
     moments: dict[str, datetime] = field(default_factory=dict)
     _group: _Group = field(default_factory=_Group)
@@ -145,7 +145,7 @@ class _Reader:
     _first: bool = False  # the next word decides what a group is for
 
     def __post_init__(self) -> None:
-        self.writer = Writer(self.limits)
+        self.writer = TextWriter(self.limits)
 
     def read(self, data: bytes) -> None:
         """All tokens, then what is left open."""

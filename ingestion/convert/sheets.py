@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ingestion.convert.document import Place, Writer, cell, render_table
+from ingestion.convert.document import BlockPlace, TextWriter, cell, render_table
 
 Row = tuple[int, Sequence[str]]  # its number from 1, and its cells from column A
 
@@ -20,13 +20,13 @@ _RECORD = 8  # columns a table has at least where it is told as records
 
 
 @dataclass(slots=True)
-class _Table:
+class _SheetTable:
     rows: list[Row]
     left: int
     right: int  # the column after the last
 
 
-def write_rows(writer: Writer, rows: Iterable[Row], *, name: str = "", level: int = 2) -> int:
+def write_rows(writer: TextWriter, rows: Iterable[Row], *, name: str = "", level: int = 2) -> int:
     """Write the tables among `rows`, which stand on the sheet `name`; how many rows had cells.
 
     `level` is the depth of headings made of a table's caption. Without a name, places count rows.
@@ -58,12 +58,12 @@ def column_name(index: int) -> str:
     return name
 
 
-def _write_group(writer: Writer, rows: list[Row], name: str, level: int) -> None:
+def _write_group(writer: TextWriter, rows: list[Row], name: str, level: int) -> None:
     for table in _apart(rows):
         _write_table(writer, table, name, level)
 
 
-def _apart(rows: list[Row]) -> list[_Table]:
+def _apart(rows: list[Row]) -> list[_SheetTable]:
     """Tables side by side: where columns without any cell part at least two from two."""
     width = max(len(cells) for _, cells in rows)
     used = [False] * width
@@ -80,8 +80,8 @@ def _apart(rows: list[Row]) -> list[_Table]:
         else:
             spans.append((index, index + 1))
     if len(rows) > 1 and len(spans) > 1 and all(right - left > 1 for left, right in spans):
-        return [_Table(_trimmed(rows, left, right), left, right) for left, right in spans]
-    return [_Table(rows, spans[0][0], spans[-1][1])]
+        return [_SheetTable(_trimmed(rows, left, right), left, right) for left, right in spans]
+    return [_SheetTable(rows, spans[0][0], spans[-1][1])]
 
 
 def _trimmed(rows: list[Row], left: int, right: int) -> list[Row]:
@@ -91,7 +91,7 @@ def _trimmed(rows: list[Row], left: int, right: int) -> list[Row]:
     return rows[first : len(rows) - has[::-1].index(True)]
 
 
-def _write_table(writer: Writer, table: _Table, name: str, level: int) -> None:
+def _write_table(writer: TextWriter, table: _SheetTable, name: str, level: int) -> None:
     rows, left, right = table.rows, table.left, table.right
     while len(rows) > 1 and right - left > 1:  # a caption over the table
         first = [text for text in rows[0][1][left:right] if text]
@@ -124,6 +124,6 @@ def _cut(row: Sequence[str], left: int, right: int) -> list[str]:
     return cells + [""] * (right - left - len(cells))
 
 
-def _place(rows: Sequence[Row], left: int, right: int, name: str) -> Place:
+def _place(rows: Sequence[Row], left: int, right: int, name: str) -> BlockPlace:
     columns = (column_name(left), column_name(right - 1)) if name else None
-    return Place("row", rows[0][0], rows[-1][0], name, columns)
+    return BlockPlace("row", rows[0][0], rows[-1][0], name, columns)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from ingestion.convert.document import (
     Block,
+    BlockPlace,
+    ConversionLimits,
     Converted,
-    Limits,
     Outline,
-    Place,
     clean,
     too_many_blocks,
     too_much_text,
@@ -158,12 +158,12 @@ def has_shebang(data: bytes) -> bool:
     return data.startswith(b"#!") and b"\n" in data[:200] and b"/" in data[:200].split(b"\n")[0]
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The file as it is; without its name the language is not known."""
     return convert_as(data, limits, "")
 
 
-def convert_as(data: bytes, limits: Limits, language: str) -> Converted:
+def convert_as(data: bytes, limits: ConversionLimits, language: str) -> Converted:
     """The file as it is, cut where definitions of `language` begin."""
     text, encoding = decode_text(data)
     text = clean(text)
@@ -197,7 +197,7 @@ def _blocks(text: str, language: str) -> Iterator[Block]:
         while last > first and not lines[last - 1].strip():
             last -= 1
         if first < last:
-            place = Place("line", first + 1, last)
+            place = BlockPlace("line", first + 1, last)
             yield Block("code", starts[first], starts[last] - 1, 0, None, path, place)
 
 

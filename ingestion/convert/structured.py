@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ingestion.convert import source
-from ingestion.convert.document import ConversionError, Converted, Limits, Place, Writer
+from ingestion.convert.document import (
+    BlockPlace,
+    ConversionError,
+    ConversionLimits,
+    Converted,
+    TextWriter,
+)
 from ingestion.convert.encoding import decode_text
 from ingestion.convert.sheets import write_rows
 
@@ -49,7 +55,7 @@ def is_json_lines(data: bytes) -> bool:
         return False
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The values with their names."""
     text, encoding = decode_text(data)
     try:
@@ -65,7 +71,7 @@ def convert(data: bytes, limits: Limits) -> Converted:
         ) from error
     except RecursionError as error:
         raise too_deep() from error
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     _Teller(writer, limits).tell(value)
     canonical, blocks = writer.finish()
     title = ""
@@ -80,10 +86,10 @@ def convert(data: bytes, limits: Limits) -> Converted:
     )
 
 
-def convert_lines(data: bytes, limits: Limits) -> Converted:
+def convert_lines(data: bytes, limits: ConversionLimits) -> Converted:
     """Each line's record as a paragraph that knows its line; lines that are no JSON as text."""
     text, encoding = decode_text(data)
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     notice = ""
     kept = 0
     for number, line in enumerate(text.split("\n"), start=1):
@@ -101,7 +107,7 @@ def convert_lines(data: bytes, limits: Limits) -> Converted:
             raise too_deep() from error
         except ValueError:
             said = line
-        writer.add("paragraph", said, place=Place("line", number, number))
+        writer.add("paragraph", said, place=BlockPlace("line", number, number))
     canonical, blocks = writer.finish()
     return Converted(
         text=canonical,
@@ -125,7 +131,7 @@ def _load(text: str) -> Any:  # noqa: ANN401 (whatever the file holds)
 
 
 class _Teller:
-    def __init__(self, writer: Writer, limits: Limits) -> None:
+    def __init__(self, writer: TextWriter, limits: ConversionLimits) -> None:
         self._writer = writer
         self._limits = limits
 

@@ -6,8 +6,8 @@ import re
 
 from ingestion.convert.document import (
     Block,
+    ConversionLimits,
     Converted,
-    Limits,
     clean,
     too_many_blocks,
     too_much_text,
@@ -21,7 +21,7 @@ _LINE = r"(?=[^\S\n]*+\S)[^\n]++"
 _PARAGRAPH = re.compile(rf"^{_LINE}(?:\n{_LINE})*+", re.MULTILINE)
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The file's own text, decoded and with line feeds only."""
     text, encoding = decode_text(data)
     text = clean(text)

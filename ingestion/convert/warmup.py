@@ -11,7 +11,7 @@ import contextlib
 import encodings
 import pkgutil
 
-from ingestion.convert.document import ConversionError, Limits
+from ingestion.convert.document import ConversionError, ConversionLimits
 from ingestion.convert.formats import FORMATS
 
 
@@ -23,4 +23,4 @@ def warm_up() -> None:
     for known in FORMATS:
         for sample in known.samples:
             with contextlib.suppress(ConversionError):
-                known.convert(sample, Limits())
+                known.convert(sample, ConversionLimits())

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from lxml import etree
 
 from ingestion.convert.archive import Archive, damaged, directory, stream_xml
-from ingestion.convert.document import Converted, Limits, Writer
+from ingestion.convert.document import ConversionLimits, Converted, TextWriter
 from ingestion.convert.office import (
     attribute,
     local_name,
@@ -58,12 +58,12 @@ def sample() -> bytes:
     return out.getvalue()
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """Each sheet under a heading of its name."""
     archive = Archive(data, limits)
     book = _read_book(archive)
-    writer = Writer(limits)
-    reader = _Reader(archive, book, limits.rows)
+    writer = TextWriter(limits)
+    reader = _SheetReader(archive, book, limits.rows)
     for sheet in book.sheets:
         writer.heading(1, sheet.name)
         if not write_rows(writer, reader.rows(sheet), name=sheet.name):
@@ -141,7 +141,7 @@ def _read_book(archive: Archive) -> _Book:
     return book
 
 
-class _Reader:
+class _SheetReader:
     """Rows of sheets, in all no more than the limit."""
 
     def __init__(self, archive: Archive, book: _Book, limit: int) -> None:

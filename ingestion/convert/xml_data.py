@@ -11,7 +11,7 @@ import re
 from lxml import etree
 
 from ingestion.convert import html
-from ingestion.convert.document import ConversionError, Converted, Limits, Writer
+from ingestion.convert.document import ConversionError, ConversionLimits, Converted, TextWriter
 from ingestion.convert.encoding import decode_text
 from ingestion.convert.office import local_name
 
@@ -43,13 +43,13 @@ def is_svg(data: bytes) -> bool:
     return is_xml(data) and _SVG.search(data[:16384]) is not None
 
 
-def convert(data: bytes, limits: Limits) -> Converted:
+def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The document's words."""
     root = _parse(data)
     if etree.QName(root).namespace == "http://www.w3.org/1999/xhtml":
         return html.convert(data, limits)
-    writer = Writer(limits)
-    _Walker(writer).element(root, 0, 0)
+    writer = TextWriter(limits)
+    _XmlWalker(writer).element(root, 0, 0)
     text, blocks = writer.finish()
     title = next(
         (
@@ -68,10 +68,10 @@ def convert(data: bytes, limits: Limits) -> Converted:
     )
 
 
-def convert_svg(data: bytes, limits: Limits) -> Converted:
+def convert_svg(data: bytes, limits: ConversionLimits) -> Converted:
     """A drawing's title, description and labels, in the order they are drawn."""
     root = _parse(data)
-    writer = Writer(limits)
+    writer = TextWriter(limits)
     title = ""
     labels: list[str] = []
     for element in root.iter("{*}title", "{*}desc", "{*}text"):
@@ -138,8 +138,8 @@ def _declares() -> ConversionError:
     )
 
 
-class _Walker:
-    def __init__(self, writer: Writer) -> None:
+class _XmlWalker:
+    def __init__(self, writer: TextWriter) -> None:
         self._writer = writer
 
     def element(self, element: etree._Element, depth: int, level: int) -> None:

@@ -10,7 +10,7 @@ from engine.engine import Engine
 from engine.errors import NotFound
 from ingestion.sources.discord import DiscordReader
 from ingestion.sources.discord_rest import API, DiscordAccess
-from ingestion.sources.reader import Reader, Refused
+from ingestion.sources.reader import Reader, ReadingRefused
 from ingestion.sources.slack import SlackAccess, SlackReader
 
 _NO_TOKEN = "There is no Discord bot: set discord.bot_token."  # noqa: S105
@@ -35,7 +35,9 @@ def _slack(engine: Engine) -> SlackReader:
                 enterprise_id=str(place.settings.get("enterprise_id", "")),
             )
         except NotFound:
-            raise Refused("The Slack app is not installed there any more.", lost=True) from None
+            raise ReadingRefused(
+                "The Slack app is not installed there any more.", lost=True
+            ) from None
         return SlackAccess(
             token=found.token,
             base_url=f"{chosen.api_base_url}/" if chosen.api_base_url else "",
@@ -53,7 +55,7 @@ def _discord(engine: Engine) -> DiscordReader:
     async def access_of(_: Place) -> DiscordAccess:
         token = chosen.bot_token.get_secret_value()
         if not token:
-            raise Refused(_NO_TOKEN)
+            raise ReadingRefused(_NO_TOKEN)
         base_url = chosen.api_base_url.rstrip("/") or API
         return DiscordAccess(token, base_url, chosen.timeout_s)
 

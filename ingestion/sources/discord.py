@@ -39,7 +39,7 @@ from engine.chats.sources import Reading, Whole
 from engine.limits import Limits
 from ingestion.sources.discord_cursor import DiscordCursor, snowflake
 from ingestion.sources.discord_rest import GONE, AccessOf, DiscordForbidden, DiscordRest
-from ingestion.sources.reader import Page, Refused, Roster
+from ingestion.sources.reader import HistoryPage, ReadingRefused, Roster
 
 PAGE = 100  # messages, Discord's most
 MEMBERS_PAGE = 1000
@@ -75,7 +75,7 @@ class DiscordReader:
 
     # History
 
-    async def read_page(self, reading: Reading) -> Page:
+    async def read_page(self, reading: Reading) -> HistoryPage:
         """A page of the channel itself, a list of its threads, or a page of one of them."""
         cursor = DiscordCursor.load(reading)
         if not cursor.own_done:
@@ -85,9 +85,9 @@ class DiscordReader:
         if cursor.threads:
             return await self._read_thread(reading, cursor)
         cursor.end()
-        return Page((), cursor.dump(), more=False)
+        return HistoryPage((), cursor.dump(), more=False)
 
-    async def _read_own(self, reading: Reading, cursor: DiscordCursor) -> Page:
+    async def _read_own(self, reading: Reading, cursor: DiscordCursor) -> HistoryPage:
         if reading.kind == "forum":
             cursor.own_done = True
             return await self._list_threads(reading, cursor)
@@ -102,7 +102,9 @@ class DiscordReader:
             cursor.reached = posted_at(cursor.before).isoformat()
         cursor.own_done = len(rows) < PAGE or len(kept) < len(rows)
         cursor.listed = reading.kind == "thread"  # threads have none of their own
-        return Page([to_message(row) for row in kept], cursor.dump(), more=True, wholes=whole)
+        return HistoryPage(
+            [to_message(row) for row in kept], cursor.dump(), more=True, wholes=whole
+        )
 
     async def _check_readable(self, reading: Reading) -> None:
         """An empty channel is empty, or Discord shows its history to the bot no more."""
@@ -112,9 +114,9 @@ class DiscordReader:
         if row is None and (thread := known.threads.get(reading.channel)):
             row = known.channels.get(str(thread.get("parent_id")))
         if row is None or not guild.bot_reads(row):
-            raise Refused(GONE.format(channel=reading.channel), lost=True)
+            raise ReadingRefused(GONE.format(channel=reading.channel), lost=True)
 
-    async def _list_threads(self, reading: Reading, cursor: DiscordCursor) -> Page:
+    async def _list_threads(self, reading: Reading, cursor: DiscordCursor) -> HistoryPage:
         found: list[Mapping[str, Any]] = []
         if not cursor.archived_before:
             answer = await self._rest.get(
@@ -141,7 +143,7 @@ class DiscordReader:
         cursor.pages += 1
         if cursor.listed and not cursor.threads:
             cursor.end()
-        return Page(
+        return HistoryPage(
             (),
             cursor.dump(),
             more=not (cursor.listed and not cursor.threads),
@@ -155,13 +157,15 @@ class DiscordReader:
         found = await self._rest.get(reading.place, f"channels/{reading.channel}", is_further=True)
         return found if isinstance(found, Mapping) else None
 
-    async def _read_thread(self, reading: Reading, cursor: DiscordCursor) -> Page:
+    async def _read_thread(self, reading: Reading, cursor: DiscordCursor) -> HistoryPage:
         thread, before = cursor.threads[0]
         whole: list[Whole] = []
         try:
             rows = await self._messages(reading, thread, before)
             cursor.forbidden = 0
-        except Refused as refusal:  # deleted, or private by now: what is known of it stands no more
+        except (
+            ReadingRefused
+        ) as refusal:  # deleted, or private by now: what is known of it stands no more
             rows, whole = [], [Whole(frozenset(), thread=thread)]
             cursor.forbidden += isinstance(refusal, DiscordForbidden)
             if not refusal.lost or cursor.forbidden >= FORBIDDEN_MAX:
@@ -179,7 +183,7 @@ class DiscordReader:
         if not more:
             cursor.end()
         messages = [to_message(row, thread) for row in kept if row.get("type") != STARTER]
-        return Page(messages, cursor.dump(), more=more, wholes=whole)
+        return HistoryPage(messages, cursor.dump(), more=more, wholes=whole)
 
     async def _messages(
         self, reading: Reading, channel: str, before: str
@@ -191,7 +195,7 @@ class DiscordReader:
         if len(said) >= EMPTY and not any(
             row.get("content") or row.get("attachments") or row.get("sticker_items") for row in said
         ):
-            raise Refused(_CONTENT)
+            raise ReadingRefused(_CONTENT)
         return rows
 
     # People and channels
@@ -225,7 +229,7 @@ class DiscordReader:
             return Roster([subject_of(reader) for reader in readers], guild.at)
         row = known.channels.get(channel)
         if row is None or not guild.bot_reads(row):
-            raise Refused(GONE.format(channel=channel), lost=True)
+            raise ReadingRefused(GONE.format(channel=channel), lost=True)
         readers = [person for person in people if may_read(known, row, person)]
         return Roster([subject_of(reader) for reader in readers], guild.at)
 
@@ -234,7 +238,7 @@ class DiscordReader:
     ) -> tuple[Mapping[str, Any], frozenset[str]]:
         parent = guild.server.channels.get(str(thread.get("parent_id")))
         if parent is None:
-            raise Refused(GONE.format(channel=thread["id"]), lost=True)
+            raise ReadingRefused(GONE.format(channel=thread["id"]), lost=True)
         path = f"channels/{thread['id']}/thread-members"
         rows = _rows(await self._rest.get(place, path, is_further=True))
         return parent, frozenset(str(row.get("user_id")) for row in rows)

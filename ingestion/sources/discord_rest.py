@@ -18,7 +18,7 @@ from engine import clock
 from engine.chats.channels import Place
 from engine.errors import Unavailable
 from engine.limits import Limits
-from ingestion.sources.reader import Refused, Wait
+from ingestion.sources.reader import ReadingRefused, Wait
 
 API = "https://discord.com/api/v10"
 RATE_PER_S, BURST = 5.0, 10.0  # of the calls for one server
@@ -48,7 +48,7 @@ class DiscordAccess:
 AccessOf = Callable[[Place], Awaitable[DiscordAccess]]
 
 
-class DiscordForbidden(Refused):
+class DiscordForbidden(ReadingRefused):
     """Discord won't show this to the bot."""
 
 
@@ -136,17 +136,17 @@ class DiscordRest:
         await self._limits.put(key, f"{until:.3f}".encode(), ttl_s=seconds)
 
 
-def _refusal(status: int, path: str) -> Refused:
+def _refusal(status: int, path: str) -> ReadingRefused:
     if status == 401:
-        return Refused(_TOKEN, lost=True)
+        return ReadingRefused(_TOKEN, lost=True)
     if status in {403, 404} and path.endswith("members"):
-        return Refused(_MEMBERS)
+        return ReadingRefused(_MEMBERS)
     if status in {403, 404} and path.startswith("guilds/"):
-        return Refused(_LEFT, lost=True)
+        return ReadingRefused(_LEFT, lost=True)
     if status in {403, 404}:
-        kind = DiscordForbidden if status == 403 else Refused
+        kind = DiscordForbidden if status == 403 else ReadingRefused
         return kind(GONE.format(channel=path.split("/")[1]), lost=True)
-    return Refused(f"Discord refused ({status}) when it was asked for a page.")
+    return ReadingRefused(f"Discord refused ({status}) when it was asked for a page.")
 
 
 def _bot(token: str) -> str:

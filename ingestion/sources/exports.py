@@ -70,7 +70,7 @@ def open_export(path: Path, *, url: str = "") -> Export:
     if path.suffix.lower() == ".json":
         return _discord(path.name, [(path.name, path.read_bytes())])
     try:
-        archive = _Archive(path)
+        archive = _ExportArchive(path)
         root = _slack_root(archive.names)
         if root is not None:
             return _slack(archive, root, url)
@@ -83,7 +83,7 @@ def open_export(path: Path, *, url: str = "") -> Export:
         ) from error
 
 
-class _Archive:
+class _ExportArchive:
     """A zip read with bounds."""
 
     def __init__(self, path: Path) -> None:
@@ -142,7 +142,7 @@ def _slack_root(names: Sequence[str]) -> str | None:
     return None
 
 
-def _slack(archive: _Archive, root: str, url: str) -> Export:
+def _slack(archive: _ExportArchive, root: str, url: str) -> Export:
     users = archive.rows(f"{root}users.json")
     people = [item for item in map(slack_messages.to_person, users) if item.subject]
     teams = [str(user.get("team_id") or "") for user in users]

@@ -26,7 +26,7 @@ class Wait(Exception):
         self.reason = reason
 
 
-class Refused(Exception):
+class ReadingRefused(Exception):
     """The platform won't, until somebody changes something: `message` says what.
 
     `lost`: the channel can't be seen any more, so nobody may read what is known of it.
@@ -39,7 +39,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class HistoryPage:
     """What one step of reading brought. `wholes` are stretches in which nothing else stands."""
 
     messages: Sequence[NewMessage]
@@ -74,9 +74,9 @@ class Roster:
 
 
 class Reader(Protocol):
-    """A platform, read. Raises `Wait`, `Refused`, or `Unavailable` where it does not answer."""
+    """A platform, read. Raises `Wait`, `ReadingRefused`, or `Unavailable` where it does not answer."""
 
-    async def read_page(self, reading: Reading) -> Page:
+    async def read_page(self, reading: Reading) -> HistoryPage:
         """The next page of a channel: newest first until all is read, then what is to be repaired."""
 
     async def read_people(self, place: Place) -> list[NewPerson]:

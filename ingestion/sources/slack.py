@@ -25,7 +25,7 @@ from engine.errors import DocumentError, InvalidInput, Unavailable
 from engine.limits import Limits
 from engine.net.fetching import fetch
 from ingestion.convert.formats import SUFFIXES
-from ingestion.sources.reader import Page, ReadFile, Refused, Roster, Wait
+from ingestion.sources.reader import HistoryPage, ReadFile, ReadingRefused, Roster, Wait
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -99,18 +99,18 @@ class SlackReader:
         self._access_of = access_of
         self._limits = limits
 
-    async def read_page(self, reading: Reading) -> Page:
+    async def read_page(self, reading: Reading) -> HistoryPage:
         """A page of history, or of one thread found on the page before."""
-        cursor = _Cursor.load(reading)
+        cursor = _SlackCursor.load(reading)
         if cursor.threads:
             return await self._read_thread(reading, cursor)
         if cursor.repair:
             return await self._repair(reading, cursor)
         if cursor.done:
-            return Page((), cursor.dump(), more=False)
+            return HistoryPage((), cursor.dump(), more=False)
         return await self._read_back(reading, cursor)
 
-    async def _read_back(self, reading: Reading, cursor: _Cursor) -> Page:
+    async def _read_back(self, reading: Reading, cursor: _SlackCursor) -> HistoryPage:
         arguments: dict[str, Any] = {"channel": reading.channel, "limit": PAGE}
         if cursor.before:
             arguments["latest"] = cursor.before
@@ -120,7 +120,7 @@ class SlackReader:
         rows = _rows(answer)
         more = bool(answer.get("has_more")) and bool(rows)
         if more and len(rows) <= THROTTLED_PAGE:
-            raise Refused(_THROTTLED)
+            raise ReadingRefused(_THROTTLED)
         cursor.pages += 1
         cursor.threads = _roots(rows)
         if rows:
@@ -129,7 +129,7 @@ class SlackReader:
         cursor.done = not more
         return _page(rows, cursor, more=more or bool(cursor.threads))
 
-    async def _read_thread(self, reading: Reading, cursor: _Cursor) -> Page:
+    async def _read_thread(self, reading: Reading, cursor: _SlackCursor) -> HistoryPage:
         root = cursor.threads[0]
         arguments: dict[str, Any] = {"channel": reading.channel, "ts": root, "limit": PAGE}
         if cursor.thread_page:
@@ -151,7 +151,7 @@ class SlackReader:
         more = bool(cursor.threads or cursor.repair or not cursor.done)
         return _page(rows, cursor, more=more, wholes=whole)
 
-    async def _repair(self, reading: Reading, cursor: _Cursor) -> Page:
+    async def _repair(self, reading: Reading, cursor: _SlackCursor) -> HistoryPage:
         """Recent pages once more: what is missing was deleted, what is new came unheard."""
         repair = cursor.repair
         arguments: dict[str, Any] = {
@@ -165,7 +165,7 @@ class SlackReader:
         rows = _rows(answer)
         more = bool(answer.get("has_more")) and bool(rows)
         if more and len(rows) <= THROTTLED_PAGE:
-            raise Refused(_THROTTLED)
+            raise ReadingRefused(_THROTTLED)
         cursor.pages += 1
         cursor.threads = _roots(rows, changed_since=repair.get("last", ""))
         low = min((str(row["ts"]) for row in rows), default=repair["floor"])
@@ -261,7 +261,7 @@ class SlackReader:
 
         access = await self._access_of(place)
         if access.reading == "live":
-            raise Refused(_THROTTLED)
+            raise ReadingRefused(_THROTTLED)
         await self._spend(place, method, goes_on=goes_on)
         client = _client(access)
         try:
@@ -319,18 +319,18 @@ class SlackReader:
         until = clock.now().timestamp() + wait_s
         await self._limits.put(_paused_key(place, method), f"{until:.3f}".encode(), ttl_s=wait_s)
         if method in _HISTORY and wait_s >= THROTTLED_WAIT_S:
-            return Refused(_THROTTLED)
+            return ReadingRefused(_THROTTLED)
         return Wait(wait_s, "Slack asked to wait")
 
 
-def _refusal(code: str, method: str, data: Mapping[str, Any], channel: str) -> Refused:
+def _refusal(code: str, method: str, data: Mapping[str, Any], channel: str) -> ReadingRefused:
     if code in _LOST:
-        return Refused(_GONE.format(channel=channel), lost=True)
+        return ReadingRefused(_GONE.format(channel=channel), lost=True)
     if code == "missing_scope":
-        return Refused(_SCOPE.format(needed=data.get("needed") or "it needs"))
+        return ReadingRefused(_SCOPE.format(needed=data.get("needed") or "it needs"))
     if code in _REVOKED:
-        return Refused(_TOKEN, lost=True)
-    return Refused(f"Slack refused ({code}) when asked for {method}.")
+        return ReadingRefused(_TOKEN, lost=True)
+    return ReadingRefused(f"Slack refused ({code}) when asked for {method}.")
 
 
 def _left_out(
@@ -352,7 +352,7 @@ class _NoThread(Exception):
 
 
 @dataclass(slots=True)
-class _Cursor:
+class _SlackCursor:
     """Where reading a channel stands, as it is kept on its source.
 
     `before` is the oldest ts of the pages read, `threads` the roots whose replies are still to be
@@ -371,7 +371,7 @@ class _Cursor:
     gaps: list[Any] = field(default_factory=list)
 
     @classmethod
-    def load(cls, reading: Reading) -> _Cursor:
+    def load(cls, reading: Reading) -> _SlackCursor:
         known = {key: reading.cursor[key] for key in cls.__slots__ if key in reading.cursor}
         cursor = cls(**{"started": clock.now().isoformat(), **known})
         if cursor.done and not cursor.repair and reading.repair_at > cursor.repaired:
@@ -382,7 +382,7 @@ class _Cursor:
         return {key: getattr(self, key) for key in self.__slots__}
 
 
-def _repair_from(reading: Reading, cursor: _Cursor) -> dict[str, str]:
+def _repair_from(reading: Reading, cursor: _SlackCursor) -> dict[str, str]:
     """What to read again: the last thirty days, or all since a day before the newest known.
 
     Of the threads in it those that were replied to since the last time, or begun lately.
@@ -413,12 +413,12 @@ def _roots(rows: Sequence[Mapping[str, Any]], *, changed_since: str = "") -> lis
 
 def _page(
     rows: Sequence[Mapping[str, Any]],
-    cursor: _Cursor,
+    cursor: _SlackCursor,
     *,
     more: bool,
     wholes: Sequence[Whole] = (),
-) -> Page:
-    return Page(list(_messages(rows)), cursor.dump(), more, wholes=wholes)
+) -> HistoryPage:
+    return HistoryPage(list(_messages(rows)), cursor.dump(), more, wholes=wholes)
 
 
 def _messages(rows: Sequence[Mapping[str, Any]]) -> Iterator[NewMessage]:

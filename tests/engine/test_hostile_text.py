@@ -16,7 +16,7 @@ from engine.markup.matching import figures, find_quote, fold
 from engine.markup.plain import plain
 from engine.markup.sentences import split_sentences
 from engine.telemetry import redact
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.text import convert
 
 LENGTH = 24_000
@@ -128,7 +128,7 @@ FUNCTIONS = {
     "redact": redact,
     "sanitise": lambda text: sanitise(text, sources=[text]),
     "split_sentences": split_sentences,
-    "text": lambda text: convert(text.encode(), Limits()) if text.strip() else None,
+    "text": lambda text: convert(text.encode(), ConversionLimits()) if text.strip() else None,
 }
 
 

@@ -27,7 +27,7 @@ from engine.models.hashing import HashingEmbedder
 from engine.runtime import open_engine
 from ingestion import chunking, host
 from ingestion.chunking import Chunking, Span
-from ingestion.convert.document import ConversionError, Converted, Limits
+from ingestion.convert.document import ConversionError, ConversionLimits, Converted
 from ingestion.convert.formats import convert
 from ingestion.convert.progress import told_to
 from ingestion.host import run_worker
@@ -60,7 +60,7 @@ class HeldEmbedder(HashingEmbedder):
 class InlineParsers:
     """Reads files in a thread of this process, as `ParsingPool` does in a child."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ConversionLimits) -> None:
         self._limits = limits
 
     async def parse(self, data: bytes, filename: str, *, report: Report | None = None) -> Converted:
@@ -82,7 +82,7 @@ class InlineParsers:
 
 
 @asynccontextmanager
-async def _inline_pool(*, limits: Limits, **_: object) -> AsyncIterator[InlineParsers]:
+async def _inline_pool(*, limits: ConversionLimits, **_: object) -> AsyncIterator[InlineParsers]:
     yield InlineParsers(limits)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from engine.db.tables import Document
 from engine.documents.documents import DocumentInfo
 from ingestion import host
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from tests.fakes.installations import Installation
 
 
@@ -102,7 +102,7 @@ async def test_messages_within_messages_end_at_a_depth(notes):
 
 
 async def test_a_sheet_cut_at_the_limit_says_so_on_the_document(notes, monkeypatch):
-    monkeypatch.setattr(host, "Limits", partial(Limits, rows=100))
+    monkeypatch.setattr(host, "Limits", partial(ConversionLimits, rows=100))
     rows = "".join(f"{n},wombat\n" for n in range(200))
     added = await notes.add(f"id,animal\n{rows}", "long.csv")
     await notes.drain()

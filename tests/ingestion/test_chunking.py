@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.chunking import Chunking, Marks, Span, Strategy, split
-from ingestion.convert.document import Block, Converted, Limits
+from ingestion.convert.document import Block, ConversionLimits, Converted
 from ingestion.convert.markdown import from_text
 from ingestion.convert.text import convert as convert_text
 
@@ -37,7 +37,7 @@ def texts(document: Converted, spans: list[Span]) -> list[str]:
 
 
 def markdown(text: str) -> Converted:
-    return from_text(text, Limits())
+    return from_text(text, ConversionLimits())
 
 
 LINES = st.sampled_from(
@@ -90,7 +90,7 @@ def test_chunks_cover_all_content_in_order_and_within_size(text: str, settings: 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=400), SETTINGS)
 def test_any_text_at_all_is_cut_without_loss(text: str, settings: Chunking) -> None:
-    document = convert_text(("a" + text).encode(), Limits())
+    document = convert_text(("a" + text).encode(), ConversionLimits())
     spans = split(document, settings, words)
     kept = "".join(texts(document, spans)) if not settings.overlap else None
     if kept is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.convert import msg
-from ingestion.convert.document import ConversionError, Limits
+from ingestion.convert.document import ConversionError, ConversionLimits
 from ingestion.convert.formats import convert
 from ingestion.convert.mail import Letter
 
@@ -87,7 +87,7 @@ def test_attachments_over_the_limit_are_left_out_with_a_word() -> None:
     message = letter()
     for number in range(4):
         message.add_attachment(b"x", maintype="text", subtype="plain", filename=f"{number}.txt")
-    document = convert(message.as_bytes(), "a.eml", Limits(attachments=3))
+    document = convert(message.as_bytes(), "a.eml", ConversionLimits(attachments=3))
     assert len(document.attachments) == 3
     assert document.notice.startswith("1 attachments were left out")
 

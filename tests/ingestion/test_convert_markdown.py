@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.convert import text
-from ingestion.convert.document import ConversionError, Converted, Limits, decode, encode
+from ingestion.convert.document import ConversionError, ConversionLimits, Converted, decode, encode
 from ingestion.convert.formats import convert
 from ingestion.convert.markdown import from_text, plain_inline, read_front_matter
 
 
 def markdown(source: str) -> Converted:
-    return from_text(source, Limits())
+    return from_text(source, ConversionLimits())
 
 
 def kinds(document: Converted) -> list[tuple[str, str]]:
@@ -256,7 +256,11 @@ def test_what_is_not_read_says_why(data: bytes, name: str, code: str) -> None:
 
 
 def test_limits_end_in_an_error_not_in_a_cut() -> None:
-    for limits in (Limits(size_bytes=10), Limits(text_chars=10), Limits(blocks=1)):
+    for limits in (
+        ConversionLimits(size_bytes=10),
+        ConversionLimits(text_chars=10),
+        ConversionLimits(blocks=1),
+    ):
         for name in ("a.md", "a.txt"):
             with pytest.raises(ConversionError) as caught:
                 convert(b"one two\n\nthree four\n", name, limits)

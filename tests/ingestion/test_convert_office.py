@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ingestion.chunking import Chunking, split
-from ingestion.convert.document import ConversionError, Converted, Limits
+from ingestion.convert.document import ConversionError, ConversionLimits, Converted
 from ingestion.convert.formats import FORMATS, convert
 from ingestion.convert.pdf import parse_pdf_date
 from ingestion.convert.warmup import warm_up
@@ -107,7 +107,7 @@ def test_a_zip_bomb_is_refused_by_what_it_unpacks_to() -> None:
     bomb = word(p("x" * 3_000_000))
     assert len(bomb) < 20_000
     with pytest.raises(ConversionError) as caught:
-        convert(bomb, "a.docx", Limits(unpacked_bytes=1_000_000))
+        convert(bomb, "a.docx", ConversionLimits(unpacked_bytes=1_000_000))
     assert caught.value.code == "too_large"
 
 
@@ -237,7 +237,7 @@ def test_a_pdf_of_letters_that_make_no_words_is_refused() -> None:
 
 def test_a_pdf_of_too_many_pages_is_refused() -> None:
     with pytest.raises(ConversionError) as caught:
-        convert(pdf(page_of(1), page_of(2)), "a.pdf", Limits(pages=1))
+        convert(pdf(page_of(1), page_of(2)), "a.pdf", ConversionLimits(pages=1))
     assert caught.value.code == "too_large"
 
 

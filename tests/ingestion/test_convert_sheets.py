@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ingestion.chunking import Chunking, split
-from ingestion.convert.document import ConversionError, Converted, Limits, Place
+from ingestion.convert.document import BlockPlace, ConversionError, ConversionLimits, Converted
 from ingestion.convert.formats import convert
 from ingestion.convert.sheets import column_name
 from tests.fakes.files import R, S, odf, relations, row, words, xlsx
@@ -25,7 +25,7 @@ def test_a_workbook_gives_its_visible_sheets_as_tables() -> None:
     assert document.text == (
         "# Sales\n\n| Region | Total |\n| --- | --- |\n| North | 12.5 |\n| South \\| East | 7 |"
     )
-    assert document.blocks[1].place == Place("row", 2, 4, "Sales", ("A", "B"))
+    assert document.blocks[1].place == BlockPlace("row", 2, 4, "Sales", ("A", "B"))
     assert document.metadata == {"sheets": ["Sales"], "hidden_sheets": ["Secret"]}
 
 
@@ -65,7 +65,7 @@ def test_tables_on_one_sheet_stay_apart() -> None:
         "| e | f |",
     ]
     assert tables[0].heading_path == ("S", "Prices of 2026")
-    assert tables[2].place == Place("row", 6, 7, "S", ("D", "E"))
+    assert tables[2].place == BlockPlace("row", 6, 7, "S", ("D", "E"))
 
 
 def test_links_of_cells_are_kept_where_they_lead_to_the_web() -> None:
@@ -100,12 +100,12 @@ def test_rows_of_a_wide_sheet_keep_their_columns_names() -> None:
     rows = row(1, *heads) + row(2, *(f"v{n}" for n in range(20)))
     document = convert(xlsx({"W": rows}), "a.xlsx")
     assert "A long name of column 7: v7; A long name of column 8: v8" in document.text
-    assert document.blocks[-1].place == Place("row", 2, 2, "W", ("A", "T"))
+    assert document.blocks[-1].place == BlockPlace("row", 2, 2, "W", ("A", "T"))
 
 
 def test_a_sheet_longer_than_the_limit_ends_with_a_word_about_it() -> None:
     rows = "".join(row(n, f"a{n}", "b") for n in range(1, 21))
-    document = convert(xlsx({"S": rows}), "a.xlsx", Limits(rows=10))
+    document = convert(xlsx({"S": rows}), "a.xlsx", ConversionLimits(rows=10))
     assert "a10 " in document.text
     assert "a11 " not in document.text
     assert document.notice.startswith(
@@ -146,12 +146,12 @@ def test_delimited_text_is_cut_where_it_is_meant_to(data: bytes, expected: list[
 
 
 def test_a_quote_that_never_closes_does_not_swallow_the_file() -> None:
-    document = convert(b'a,b\n"1,2\n' + b"3,4\n" * 500_000, "a.csv", Limits(rows=1000))
+    document = convert(b'a,b\n"1,2\n' + b"3,4\n" * 500_000, "a.csv", ConversionLimits(rows=1000))
     assert document.blocks
 
 
 def test_a_delimited_file_over_the_limit_says_so() -> None:
-    document = convert(b"a,b\n" + b"1,2\n" * 50, "a.csv", Limits(rows=10))
+    document = convert(b"a,b\n" + b"1,2\n" * 50, "a.csv", ConversionLimits(rows=10))
     assert document.text.count("\n") == 10
     assert "Only the first 10 rows" in document.notice
 
@@ -178,7 +178,7 @@ def test_an_opendocument_sheet_is_read_without_its_endless_empty_cells() -> None
     assert document.text == (
         "# Costs\n\n| Item | Eur | Eur |\n| --- | --- | --- |\n| Pen | 3,00 |  |\n| Pen | 3,00 |  |"
     )
-    assert document.blocks[1].place == Place("row", 1, 3, "Costs", ("A", "C"))
+    assert document.blocks[1].place == BlockPlace("row", 1, 3, "Costs", ("A", "C"))
 
 
 def test_a_row_repeated_a_million_times_is_a_trap_that_ends() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingestion.chunking import Chunking, split
-from ingestion.convert.document import Place
+from ingestion.convert.document import BlockPlace
 from ingestion.convert.formats import convert
 from tests.fakes.files import A, P, odf, pptx, relations, row, shape, words, xlsx, zipped
 
@@ -49,7 +49,7 @@ def test_a_presentation_is_read_slide_by_slide_in_the_order_of_eyes() -> None:
         "A map of sites\n\n|  | Cost |\n| --- | --- |\n| May | 7 |\n\nNotes: Say it slowly."
     )
     assert (document.title, document.page_count) == ("Results", 2)
-    assert document.blocks[-1].place == Place("slide", 2, 2)
+    assert document.blocks[-1].place == BlockPlace("slide", 2, 2)
     assert document.blocks[-1].heading_path == ("Slide 2",)
 
 
@@ -116,7 +116,7 @@ def test_an_opendocument_presentation_names_its_slides() -> None:
     )
     document = convert(odf("presentation", page + page), "a.odp")
     assert document.text.startswith("# Plan\n\n- first\n\nNotes: Hm\n\n# Plan")
-    assert document.blocks[-1].place == Place("slide", 2, 2)
+    assert document.blocks[-1].place == BlockPlace("slide", 2, 2)
 
 
 BOOK = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.convert.document import ConversionError, Converted, Place, decode, encode
+from ingestion.convert.document import BlockPlace, ConversionError, Converted, decode, encode
 from ingestion.convert.formats import convert
 
 Shown = list[tuple[str, str]]
@@ -176,7 +176,7 @@ def test_json_lines_know_their_lines() -> None:
     data = b'{"q": "a", "n": {"m": 1}}\n\n{"q": "b"}\nnot json\n'
     document = convert(data, "log.jsonl")
     assert document.text == "q: a\nn.m: 1\n\nq: b\n\nnot json"
-    assert [b.place for b in document.blocks] == [Place("line", n, n) for n in (1, 3, 4)]
+    assert [b.place for b in document.blocks] == [BlockPlace("line", n, n) for n in (1, 3, 4)]
     assert convert(data, "log.txt").mime == "application/x-ndjson"
 
 
@@ -272,7 +272,7 @@ def test_a_notebook_gives_text_code_and_short_outputs() -> None:
     assert document.text == (
         "# Jays\nSome *text*.\n\n````python\nprint('```')\n````\n\n```\nred\n```\n\n```\nE: no\n```"
     )
-    assert [b.place for b in document.blocks][-1] == Place("cell", 2, 2)
+    assert [b.place for b in document.blocks][-1] == BlockPlace("cell", 2, 2)
     assert document.blocks[-1].heading_path == ("Jays",)
     assert document.title == "Jays"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.index.analysis import guess_language
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.markdown import from_text
 from ingestion.languages import LanguageOf, Stretch, find_languages, shares
 
@@ -16,7 +16,9 @@ JAPANESE = "バックアップは毎晩行われ、一年間保存されます�
 
 def test_neighbours_of_one_language_are_one_stretch_and_code_is_in_none() -> None:
     code = "```\nfor the in of and\n```"
-    document = from_text("\n\n".join([ENGLISH, ENGLISH, code, GERMAN, JAPANESE]), Limits())
+    document = from_text(
+        "\n\n".join([ENGLISH, ENGLISH, code, GERMAN, JAPANESE]), ConversionLimits()
+    )
     found = find_languages(document, min_confidence=0.5)
     assert [stretch.language for stretch in found] == ["en", "de", "ja"]
     assert document.text[found[0].start : found[0].end] == f"{ENGLISH}\n\n{ENGLISH}"
@@ -26,7 +28,7 @@ def test_neighbours_of_one_language_are_one_stretch_and_code_is_in_none() -> Non
 
 
 def test_a_paragraph_that_says_too_little_is_in_no_language() -> None:
-    document = from_text("Server 7\n\n" + ENGLISH, Limits())
+    document = from_text("Server 7\n\n" + ENGLISH, ConversionLimits())
     assert [s.language for s in find_languages(document, min_confidence=0.5)] == ["en"]
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ingestion import outline
 from ingestion.chunking import Chunking, split
 from ingestion.components.hierarchical_merger import HierarchicalMerger
-from ingestion.convert.document import Converted, Limits
+from ingestion.convert.document import ConversionLimits, Converted
 from ingestion.convert.markdown import from_text
 from ingestion.convert.text import convert as convert_text
 from ingestion.outline import (
@@ -71,7 +71,7 @@ def words(text: str) -> list[tuple[int, int]]:
 
 
 def test_a_markdown_sample_has_the_outline_its_patterns_say() -> None:
-    document = from_text(MARKDOWN, Limits())
+    document = from_text(MARKDOWN, ConversionLimits())
     tree = tree_of(document, [["^#"], ["^##"]], 2)
     assert titles(tree) == [
         ("Handbook", [("Leave", []), ("Travel", []), ("Hotels", [])]),
@@ -85,7 +85,7 @@ def test_a_markdown_sample_has_the_outline_its_patterns_say() -> None:
 
 
 def test_a_section_ends_where_one_as_high_begins() -> None:
-    document = from_text(MARKDOWN, Limits())
+    document = from_text(MARKDOWN, ConversionLimits())
     tree = tree_of(document, [["^# "], ["^## "], ["^### "]])
     handbook = tree[0]
     assert document.text[handbook["end"] :].startswith("# Annex")
@@ -95,7 +95,7 @@ def test_a_section_ends_where_one_as_high_begins() -> None:
 
 
 def test_a_law_without_marked_headings_is_cut_by_its_articles() -> None:
-    document = convert_text(LAW.encode(), Limits())
+    document = convert_text(LAW.encode(), ConversionLimits())
     tree = tree_of(document, [["^CHAPTER "], [r"^Article \d+\."]])
     assert titles(tree) == [
         ("CHAPTER I General", [("Article 1. Scope", []), ("Article 2. Terms", [])]),
@@ -105,7 +105,7 @@ def test_a_law_without_marked_headings_is_cut_by_its_articles() -> None:
     assert outlined.text == document.text
     body = "This article says what holds, for whom it holds, and since when. " * 2
     long = convert_text(
-        LAW.replace("They are high.", body).replace("A term is", body).encode(), Limits()
+        LAW.replace("They are high.", body).replace("A term is", body).encode(), ConversionLimits()
     )
     outlined = apply_outline(long, tree_of(long, [["^CHAPTER "], [r"^Article \d+\."]]))
     spans = split(outlined, Chunking(size=64, context=16), words)
@@ -116,14 +116,14 @@ def test_a_law_without_marked_headings_is_cut_by_its_articles() -> None:
 
 
 def test_headings_the_outline_does_not_know_become_text() -> None:
-    document = from_text(MARKDOWN, Limits())
+    document = from_text(MARKDOWN, ConversionLimits())
     outlined = apply_outline(document, tree_of(document, [["^# "]]))
     headings = [b for b in outlined.blocks if b.kind == "heading"]
     assert [b.heading_path for b in headings] == [("Handbook",), ("Annex",)]
 
 
 def test_code_begins_no_section() -> None:
-    document = from_text("# A\n\n```\n# no heading\n```\n", Limits())
+    document = from_text("# A\n\n```\n# no heading\n```\n", ConversionLimits())
     assert titles(tree_of(document, [["^#"]])) == [("A", [])]
 
 
@@ -137,7 +137,7 @@ LINES = st.lists(
 
 @given(LINES)
 def test_an_outline_changes_no_letter_and_loses_no_block(lines: list[str]) -> None:
-    document = from_text("\n".join(lines), Limits())
+    document = from_text("\n".join(lines), ConversionLimits())
     tree = tree_of(document, [["^# ", "^Article"], ["^## "], ["^### "]])
     outlined = apply_outline(document, tree)
     assert outlined.text == document.text
@@ -159,7 +159,7 @@ def test_an_outline_changes_no_letter_and_loses_no_block(lines: list[str]) -> No
 
 
 def test_a_pattern_that_backtracks_without_end_is_stopped() -> None:
-    document = convert_text(("a" * 400 + "!").encode(), Limits())
+    document = convert_text(("a" * 400 + "!").encode(), ConversionLimits())
     with pytest.raises(SlowPattern, match="takes too long"):
         tree_of(document, [[r"^(?:(?:a|a)+b|(a+)+$|(?:a|aa)+c)"]])
 
@@ -167,7 +167,7 @@ def test_a_pattern_that_backtracks_without_end_is_stopped() -> None:
 def test_patterns_that_are_slow_over_many_lines_are_stopped_too(monkeypatch) -> None:
     monkeypatch.setattr(outline, "TOTAL_TIMEOUT_S", -1.0)
     with pytest.raises(SlowPattern, match="over all lines"):
-        tree_of(from_text(MARKDOWN, Limits()), [["^#"]])
+        tree_of(from_text(MARKDOWN, ConversionLimits()), [["^#"]])
 
 
 @pytest.mark.parametrize(

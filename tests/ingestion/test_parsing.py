@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from engine.errors import DocumentError, Unavailable
 from ingestion import parsing
 from ingestion.chunking import Chunking, split
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.formats import convert
 from ingestion.convert.ocr import is_installed
 from ingestion.parsing import ParsingPool, open_parsing_pool
@@ -68,7 +68,7 @@ async def test_children_stay_warm(pool: ParsingPool) -> None:
 async def test_a_file_over_the_limit_never_reaches_a_child(tmp_path: Path) -> None:
     large = tmp_path / "large.txt"
     large.write_bytes(b"x" * 2000)
-    async with open_parsing_pool(limits=Limits(size_bytes=1000)) as pool:
+    async with open_parsing_pool(limits=ConversionLimits(size_bytes=1000)) as pool:
         with pytest.raises(DocumentError, match="larger than 1,000 bytes"):
             await pool.parse(large, "large.txt")
         assert pids(pool) == []

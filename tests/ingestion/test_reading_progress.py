@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.formats import convert
 from ingestion.convert.progress import tell_pages, told_to
 from ingestion.parsing import open_parsing_pool
@@ -12,7 +12,7 @@ from tests.fakes.pdfs import pdf_of
 def test_a_pdf_tells_each_page_to_who_listens() -> None:
     told: list[tuple[int, int]] = []
     with told_to(lambda done, total: told.append((done, total))):
-        convert(pdf_of(["One.", "Two.", "Three."]), "three.pdf", Limits())
+        convert(pdf_of(["One.", "Two.", "Three."]), "three.pdf", ConversionLimits())
     assert told == [(0, 3), (1, 3), (2, 3)]
     tell_pages(1, 2)  # nobody listens: nothing happens
     assert len(told) == 3

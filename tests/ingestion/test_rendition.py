@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.flow.registry import Registry
 from ingestion.components import COMPONENTS
 from ingestion.components.parser import Parser
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.formats import convert
 from ingestion.dry_run import run_dry
 from ingestion.pipelines import load_pipeline
@@ -49,7 +49,7 @@ x < 1
 
 
 def test_a_page_as_html() -> None:
-    assert render(convert(PAGE.encode(), "a.md", Limits()), "html") == (
+    assert render(convert(PAGE.encode(), "a.md", ConversionLimits()), "html") == (
         "<h1>Guide &amp; more</h1>\n"
         "<p>Plain &lt;b&gt;words&lt;/b&gt;.</p>\n"
         "<table><tr><th>a</th><th>b</th></tr><tr><td>1 | 2</td><td>&lt;i&gt;</td></tr></table>\n"
@@ -61,22 +61,24 @@ def test_a_page_as_html() -> None:
 
 
 def test_a_page_as_markdown_is_the_page_without_what_is_hidden() -> None:
-    document = convert(PAGE.encode(), "a.md", Limits())
+    document = convert(PAGE.encode(), "a.md", ConversionLimits())
     assert render(document, "markdown") == PAGE.partition("---\n# ")[2].join(("# ", ""))
     without = select(document, Selection(tables=False))
     assert "| a | b |" not in render(without, "markdown")
 
 
 def test_headings_and_code_of_other_formats_become_markdown() -> None:
-    rst = convert(b"Title\n=====\n\nWords here.\n\nPart\n----\n\nMore words.\n", "a.rst", Limits())
+    rst = convert(
+        b"Title\n=====\n\nWords here.\n\nPart\n----\n\nMore words.\n", "a.rst", ConversionLimits()
+    )
     assert render(rst, "markdown") == "# Title\n\nWords here.\n\n## Part\n\nMore words.\n"
-    code = convert(b"def f():\n    return 1\n", "a.py", Limits())
+    code = convert(b"def f():\n    return 1\n", "a.py", ConversionLimits())
     assert render(code, "markdown") == "```\ndef f():\n    return 1\n```\n"
 
 
 def test_a_sheet_as_json_says_where_its_rows_stand() -> None:
     rows = files.row(1, "name", "n") + files.row(2, "quartz", 7)
-    document = convert(files.xlsx({"Stock": rows}), "a.xlsx", Limits())
+    document = convert(files.xlsx({"Stock": rows}), "a.xlsx", ConversionLimits())
     blocks = json.loads(render(document, "json"))["blocks"]
     table = blocks[-1]
     assert table["kind"] == "table"
@@ -102,7 +104,7 @@ class _Balance(HTMLParser):
     st.text("#->|`\\ \n*1.<&ab", max_size=80), st.sampled_from(["list", "table", "code", "quote"])
 )
 def test_whatever_a_block_holds_its_html_is_balanced_and_adds_no_tag(text: str, kind: str) -> None:
-    document = convert(b"placeholder words", "a.txt", Limits())
+    document = convert(b"placeholder words", "a.txt", ConversionLimits())
     block = replace(document.blocks[0], kind=kind, start=0, end=len(text))  # type: ignore[arg-type]
     read = _Balance()
     read.feed(render(replace(document, text=text, blocks=[block]), "html"))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ingestion.chunking import Chunking, split
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.markdown import from_text
 from ingestion.selection import Selection, select
 
@@ -35,7 +35,7 @@ def words(text: str) -> list[tuple[int, int]]:
 
 
 def found(**options: bool) -> str:
-    document = select(from_text(TEXT, Limits()), Selection(**options))
+    document = select(from_text(TEXT, ConversionLimits()), Selection(**options))
     assert document.text == TEXT
     spans = split(document, Chunking(size=200), words)
     return "\n".join(document.text[span.start : span.end] for span in spans)
@@ -52,7 +52,7 @@ def test_each_option_leaves_its_own_out_and_nothing_else(option: str, gone: str)
 
 
 def test_without_formatting_nothing_stands_under_a_heading() -> None:
-    document = select(from_text(TEXT, Limits()), Selection(formatting=False))
+    document = select(from_text(TEXT, ConversionLimits()), Selection(formatting=False))
     kinds = [block.kind for block in document.blocks]
     assert set(kinds) == {"paragraph", "code", "table"}
     assert all(block.heading_path == () for block in document.blocks)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.convert.document import Limits
+from ingestion.convert.document import ConversionLimits
 from ingestion.convert.markdown import from_text
 from ingestion.topics import find_breaks, gap_distances, sentences
 
@@ -18,7 +18,7 @@ def of(*directions: int) -> np.ndarray:
 
 def test_headings_go_with_their_first_sentence_and_tables_stay_whole() -> None:
     text = "# A\n\n## B\n\nOne is here. Two is there.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n# End\n"
-    document = from_text(text, Limits())
+    document = from_text(text, ConversionLimits())
     assert [document.text[a:b].strip() for a, b in sentences(document)] == [
         "# A\n\n## B\n\nOne is here.",
         "Two is there.",

@@ -31,7 +31,7 @@ from engine.jobs import claims, endings, heartbeats, leases
 from engine.jobs.outbox import enqueue
 from ingestion import worker as worker_module
 from ingestion.broker import MemoryBroker
-from ingestion.worker import Worker, park
+from ingestion.worker import JobWorker, park
 
 KIND = "tiny"
 LEASE_S = 30.0
@@ -110,12 +110,14 @@ async def row_of(database: Database, job_id: str) -> Job:
         return await session.get_one(Job, job_id)
 
 
-def build(database: Database, handler, *, slots=2, parked=2, lease_s=LEASE_S, **more) -> Worker:
+def build(database: Database, handler, *, slots=2, parked=2, lease_s=LEASE_S, **more) -> JobWorker:
     handlers = {KIND: handler} | more
-    return Worker(database, MemoryBroker(), handlers, slots=slots, parked=parked, lease_s=lease_s)
+    return JobWorker(
+        database, MemoryBroker(), handlers, slots=slots, parked=parked, lease_s=lease_s
+    )
 
 
-async def drain(database: Database, handler, **options) -> Worker:
+async def drain(database: Database, handler, **options) -> JobWorker:
     """Work until nothing is left to do."""
     worker = build(database, handler, **options)
     async with asyncio.timeout(BOUND_S):
@@ -124,7 +126,7 @@ async def drain(database: Database, handler, **options) -> Worker:
 
 
 @asynccontextmanager
-async def working(database: Database, handler, **options) -> AsyncIterator[Worker]:
+async def working(database: Database, handler, **options) -> AsyncIterator[JobWorker]:
     """A worker that works beside the test, and is stopped after it."""
     stop = asyncio.Event()
     worker = build(database, handler, **options)
@@ -406,7 +408,7 @@ async def test_a_lost_hint_is_given_again(database, monkeypatch):
 
     handler = Tiny(nothing)
     (job,) = await queue(database)
-    worker = Worker(database, Forgetful(), {KIND: handler}, slots=2, parked=0, lease_s=LEASE_S)
+    worker = JobWorker(database, Forgetful(), {KIND: handler}, slots=2, parked=0, lease_s=LEASE_S)
     async with asyncio.timeout(BOUND_S):
         await worker.run(asyncio.Event(), idle_exit_s=0)
     assert handler.began == [job]

@@ -219,9 +219,9 @@ async def test_what_changes_during_a_merge_is_carried_over(index: EmbeddedIndex)
     merged = merging.merge(writer.folder, "late.segment", sources, sync=False)
     writer.apply(
         [
-            space.Changes(remove=[ref("a")]),
-            space.Changes(feed=[document("b", "wolf")]),
-            space.Changes(update=[space.FieldUpdate("d-c", "r-c", hidden=True)]),
+            space.SpaceChanges(remove=[ref("a")]),
+            space.SpaceChanges(feed=[document("b", "wolf")]),
+            space.SpaceChanges(update=[space.FieldUpdate("d-c", "r-c", hidden=True)]),
         ]
     )
     writer.install(merged)
@@ -270,7 +270,7 @@ async def test_a_reader_that_loses_the_race_reads_again(
     await index.purge()
     answers = [old]
 
-    def stale_once(folder: Path) -> manifest.Manifest:
+    def stale_once(folder: Path) -> manifest.SpaceManifest:
         return answers.pop() if answers else manifest.read_manifest(folder)
 
     monkeypatch.setattr("engine.index.snapshot.read_manifest", stale_once)

@@ -22,9 +22,9 @@ from engine.index.vespa_yql import (
     Node,
     Nothing,
     Or,
-    Query,
     Rank,
     Words,
+    YqlQuery,
     render,
 )
 
@@ -44,7 +44,7 @@ def hybrid(words: str) -> And:
 
 def test_a_hybrid_search_reads_as_it_is_meant() -> None:
     assert render("t_acme", hybrid("red fox")) == snapshot(
-        Query(
+        YqlQuery(
             yql='select * from t_acme where ((chunk_terms contains ({totalTargetHits:200}text(@p0)) or ({label:"dense",totalTargetHits:200}nearestNeighbor(embeddings, q))) and tenant in (@p1) and acl in (@p2) and predicate(acl_all, {"acl_all":["tenant","u:1"]}, {}) and kb_id in (@p3) and hidden = false)',
             parameters={"p0": "red fox", "p1": "t1", "p2": "tenant,u:1", "p3": "kb"},
         )
@@ -73,7 +73,7 @@ def test_a_hybrid_search_reads_as_it_is_meant() -> None:
     ],
 )
 def test_the_edges(node: Node, yql: str) -> None:
-    assert render("t", node) == Query(f"select * from t where {yql}", {})
+    assert render("t", node) == YqlQuery(f"select * from t where {yql}", {})
 
 
 HOSTILE = st.one_of(
