@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
@@ -110,3 +111,24 @@ async def change_behaviour(
             "place": "channel" if channel_id else "workspace",
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsOf:
+    """What is set for one place: a channel by its name, or the workspace (`channel` is empty)."""
+
+    channel: str
+    values: Mapping[str, Any]
+
+
+async def list_settings(session: AsyncSession, caller: Caller) -> list[SettingsOf]:
+    """What is set for the caller's workspace, then for each of its channels by name."""
+    gate.require(caller.principal, Scope.KB_ADMIN)
+    workspace = await session.get_one(Workspace, caller.sender.workspace_id)
+    channels = await session.scalars(
+        select(Channel).where(Channel.workspace_id == workspace.id).order_by(Channel.name)
+    )
+    return [
+        SettingsOf("", workspace.settings.get("bot", {})),
+        *(SettingsOf(channel.name, channel.settings.get("bot", {})) for channel in channels),
+    ]

@@ -6,14 +6,16 @@ Each verb is one short transaction over `post_rows.py`, `answer_rows.py` and `fe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from engine.chats import answer_rows, feedback, post_rows
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.callers import Caller
+from engine.chats.feedback import Rated, Usage
 from engine.chats.post_rows import Accepted, NewQuestion, PostInfo, PostState
 from engine.chats.sender_rows import Sender
 from engine.db.session import Database
-from engine.domain import Answer, Audience, Citation
+from engine.domain import Answer, Audience, Citation, Principal
 from engine.jobs.claims import ClaimedJob
 
 
@@ -116,6 +118,16 @@ class Posts:
                 session, caller, post_id, rating, reason=reason, text=text
             )
         )
+
+    async def feedback_report(self, principal: Principal) -> tuple[int, int, list[Rated]]:
+        """How many were glad of an answer, how many not, and the last that were not."""
+        async with self._db.read() as session:
+            return await feedback.feedback_report(session, principal)
+
+    async def usage(self, principal: Principal, since: datetime) -> Usage:
+        """Counts of the tenant's chat questions since a time."""
+        async with self._db.read() as session:
+            return await feedback.usage(session, principal, since)
 
     async def stored_answer(self, caller: Caller, audience: Audience, turn_id: str) -> Answer:
         """An answer that was given, if this audience may still read all it rests on."""
