@@ -20,7 +20,7 @@ from engine.chats.feedback import REASONS
 from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
 from engine.chats.sender_rows import Sender
 from engine.clock import new_id
-from engine.commands import administration
+from engine.commands import runner
 from engine.commands.table import Effect, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
@@ -119,7 +119,7 @@ class Interactions:
         await platform.learn(target)
         caller = await self._engine.chats.senders.caller(target.sender)
         parsed = parse(line)
-        administration.require(caller, parsed.command)
+        runner.require(caller, parsed.command)
         if parsed.command.effect is Effect.DESTROYS:
             confirm_id = await self._engine.chats.confirmations.ask(caller, line)
             await platform.whisper(target, replies.confirm(parsed.command, line, confirm_id))
@@ -129,7 +129,7 @@ class Interactions:
     async def _told(
         self, caller: Caller, line: str, target: ReplyTarget | None = None
     ) -> replies.Reply:
-        told = await administration.run(self._engine, caller, parse(line))
+        told = await runner.run(self._engine, caller, parse(line))
         if told.announcement and target is not None and not target.is_direct:
             await self._platforms[target.platform].say(
                 replace(target, thread=""), replies.Reply(told.announcement)

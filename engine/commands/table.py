@@ -1,7 +1,7 @@
 """The command table: everything that can be said to Scrubjay by command, in one tuple.
 
 Slash commands, the admin commands of the command line and the reference page are made from it; the
-bots parse with `parse`, and `engine.administration` does what a command says. A command names its
+bots parse with `parse`, and `engine.commands.runner` does what a command says. A command names its
 typed parameters, who may use it, and what it does to the world: reads, changes, or destroys, which
 is confirmed by the same person first.
 """
