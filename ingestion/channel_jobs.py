@@ -18,9 +18,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access.principals import ACTIVE
 from engine.blobs.store import BlobStore
-from engine.chats import channels, derived, sources
-from engine.chats.channels import NewPerson, Place
-from engine.chats.derived import Changes, DerivedDocument
+from engine.chats import (
+    accounts,
+    channel_changes,
+    channels,
+    derived,
+    membership,
+    places,
+    retention,
+    source_jobs,
+    source_reading,
+    sources,
+)
+from engine.chats.accounts import NewPerson
+from engine.chats.channel_changes import Changes
+from engine.chats.derived import DerivedDocument
 from engine.chats.forgetting import scrub_turns
 from engine.chats.message_files import (
     SIZE_MAX,
@@ -30,6 +42,7 @@ from engine.chats.message_files import (
     keep_file,
     load_posted,
 )
+from engine.chats.places import Place
 from engine.db.session import Database
 from engine.errors import NotFound
 from engine.jobs import claims
@@ -88,7 +101,7 @@ class DeriveChannel(_Quiet):
         await self._db.run_write(lambda session: derived.start_derivation(session, source_id))
         for _ in range(TRIES):
             async with self._db.read() as session:
-                changes = await derived.load_changes(session, source_id)
+                changes = await channel_changes.load_changes(session, source_id)
             if changes is None:
                 return False
             made = await anyio.to_thread.run_sync(threads.derive, changes)
@@ -154,7 +167,7 @@ class BackfillChannel(_Quiet):
         """Ask for a page, keep it with how far that is, and queue the next one."""
         source_id = job.payload["source_id"]
         async with self._db.read() as session:
-            reading = await sources.open_reading(session, source_id)
+            reading = await source_reading.open_reading(session, source_id)
         if reading is None:
             return False
         reader = self._readers.get(reading.place.platform)
@@ -173,7 +186,7 @@ class BackfillChannel(_Quiet):
 
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
-            await sources.commit_page(
+            await source_reading.commit_page(
                 session,
                 reading,
                 page.messages,
@@ -191,23 +204,25 @@ class BackfillChannel(_Quiet):
 
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
-            await sources.wait_page(session, source_id, wait.seconds, wait.reason)
+            await source_reading.wait_page(session, source_id, wait.seconds, wait.reason)
 
         await self._db.run_write(commit)
 
-    async def _stop(self, job: ClaimedJob, reading: sources.Reading, refusal: Refused) -> None:
+    async def _stop(
+        self, job: ClaimedJob, reading: source_reading.Reading, refusal: Refused
+    ) -> None:
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
             told = refusal.message.replace(reading.channel, reading.channel_name)
-            await sources.report_fault(session, reading.source_id, told, stop=True)
+            await source_reading.report_fault(session, reading.source_id, told, stop=True)
             if refusal.lost:
-                await channels.forget_membership(session, reading.place, reading.channel_id)
+                await membership.forget_membership(session, reading.place, reading.channel_id)
 
         await self._db.run_write(commit)
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
         """Show on the source why it does not go on."""
-        await sources.report_fault(session, job.payload["source_id"], reason)
+        await source_reading.report_fault(session, job.payload["source_id"], reason)
 
     async def failed(
         self,
@@ -217,7 +232,7 @@ class BackfillChannel(_Quiet):
         code: str,  # noqa: ARG002 (the protocol's)
     ) -> None:
         """Show on the source that somebody must resume it."""
-        await sources.report_fault(session, job.payload["source_id"], error, stop=True)
+        await source_reading.report_fault(session, job.payload["source_id"], error, stop=True)
 
 
 class _OfWorkspace(_Quiet):
@@ -230,7 +245,7 @@ class _OfWorkspace(_Quiet):
     async def _place(self, job: ClaimedJob) -> tuple[Place, Reader] | None:
         try:
             async with self._db.read() as session:
-                place = await channels.place_of(
+                place = await places.place_of(
                     session, job.tenant_id, job.payload["workspace_id"], state=ACTIVE
                 )
         except NotFound:
@@ -257,24 +272,24 @@ class SyncWorkspace(_OfWorkspace):
             return True
         except Refused as refusal:
             if refusal.lost:
-                await self._db.run_write(lambda session: channels.lose_all(session, place))
-            await self._again(job, place, sources.SYNC_EVERY)
+                await self._db.run_write(lambda session: membership.lose_all(session, place))
+            await self._again(job, place, source_jobs.SYNC_EVERY)
             return True
 
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
-            await channels.put_people(session, place, people, at=begun)
+            await accounts.put_people(session, place, people, at=begun)
             subjects = {person.subject for person in people}
-            await channels.only_people(session, place, subjects, at=begun)
+            await accounts.only_people(session, place, subjects, at=begun)
             await channels.put_channels(session, place, seen, at=begun)
-            await channels.lose_all(session, place, but={item.external_id for item in seen})
+            await membership.lose_all(session, place, but={item.external_id for item in seen})
             for item in seen:
-                await sources.queue_channel_sync(
+                await source_jobs.queue_channel_sync(
                     session, place.tenant_id, place.workspace_id, item.external_id
                 )
-            await sources.ask_for_repair(session, place.workspace_id)
-            at = clock.now() + sources.SYNC_EVERY
-            await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
+            await source_jobs.ask_for_repair(session, place.workspace_id)
+            at = clock.now() + source_jobs.SYNC_EVERY
+            await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
 
         await self._db.run_write(commit)
         return True
@@ -283,7 +298,7 @@ class SyncWorkspace(_OfWorkspace):
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
             at = clock.now() + pause
-            await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
+            await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
 
         await self._db.run_write(commit)
 
@@ -305,7 +320,7 @@ class SyncChannel(_OfWorkspace):
 
             async def later(session: AsyncSession) -> None:
                 await claims.finish(session, job)
-                await sources.queue_channel_sync(
+                await source_jobs.queue_channel_sync(
                     session,
                     place.tenant_id,
                     place.workspace_id,
@@ -321,13 +336,13 @@ class SyncChannel(_OfWorkspace):
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            known = await channels.identity_ids_of(session, place, roster.subjects)
+            known = await accounts.identity_ids_of(session, place, roster.subjects)
             strangers = [
                 NewPerson(subject, subject) for subject in roster.subjects if subject not in known
             ]
-            known |= await channels.put_people(session, place, strangers)
+            known |= await accounts.put_people(session, place, strangers)
             ids = set(known.values())
-            await channels.set_members(session, place, channel_id, ids, at=roster.at)
+            await membership.set_members(session, place, channel_id, ids, at=roster.at)
             await claims.finish(session, job)
 
         await self._db.run_write(commit)
@@ -341,13 +356,13 @@ class SyncChannel(_OfWorkspace):
         code: str,  # noqa: ARG002
     ) -> None:
         """Who is there is unknown."""
-        place = await channels.place_of(session, job.tenant_id, job.payload["workspace_id"])
+        place = await places.place_of(session, job.tenant_id, job.payload["workspace_id"])
         await self._lose(session, place, job.payload["channel"])
 
     @staticmethod
     async def _lose(session: AsyncSession, place: Place, channel: str) -> None:
         channel_id = await channels.channel_id_of(session, place, channel)
-        await channels.forget_membership(session, place, channel_id)
+        await membership.forget_membership(session, place, channel_id)
 
 
 class ExpireMessages(_Quiet):
@@ -359,12 +374,12 @@ class ExpireMessages(_Quiet):
     async def run(self, job: ClaimedJob) -> bool:
         """In small transactions; then look again tomorrow."""
         source_id = job.payload["source_id"]
-        while await self._db.run_write(lambda session: sources.expire_some(session, source_id)):
+        while await self._db.run_write(lambda session: retention.expire_some(session, source_id)):
             pass
 
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)
-            await sources.expire_again(session, source_id)
+            await retention.expire_again(session, source_id)
 
         await self._db.run_write(commit)
         return True

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from engine.chats.derived import GAP, MENTION, THREAD_MIME, Changes, Conversation, StoredMessage
+from engine.chats.channel_changes import GAP, MENTION, Changes, Conversation, StoredMessage
+from engine.chats.derived import THREAD_MIME
 from engine.chats.messages import is_solved
 from engine.search.deduplication import SAID, digests
 from ingestion.convert.document import Block, BlockKind, Converted, clean

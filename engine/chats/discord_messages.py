@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from engine.access.discord_access import KINDS, PRIVATE_THREAD, Server, is_public, subject_of
-from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage, NewThread
 
 Raw = Mapping[str, Any]

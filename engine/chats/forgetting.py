@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.answers.conversations import GONE
+from engine.chats.batches import batches
 from engine.db.session import Database
 from engine.db.tables import Document, Feedback, Identity, Post, Revision, Source, Turn
 from engine.domain import Lane, parse_chunk_id
@@ -21,19 +22,16 @@ from engine.jobs.kinds import SCRUB
 from engine.jobs.outbox import enqueue
 
 FORGOTTEN = "(forgotten)"
+TURNS_AT_A_TIME = 500  # looked at in a transaction
 SAVED = "answer:"  # what the external ids of saved answers begin with
-AT_A_TIME = 500  # turns looked at in a transaction, or ids in a statement
 SCRUBBED: dict[str, Any] = {"answer": GONE, "citations": []}
 
 
 async def queue_scrub(session: AsyncSession, tenant_id: str, document_ids: Collection[str]) -> None:
     """Queue the job that drops the words of stored answers that rest on these documents."""
-    wanted = sorted(document_ids)
-    for at in range(0, len(wanted), AT_A_TIME):
+    for some in batches(sorted(document_ids)):
         found = await session.scalars(
-            select(Revision.id).where(
-                Revision.document_id.in_(wanted[at : at + AT_A_TIME]), Revision.blob_hash != ""
-            )
+            select(Revision.id).where(Revision.document_id.in_(some), Revision.blob_hash != "")
         )
         if revisions := sorted(found):
             await enqueue(
@@ -59,7 +57,7 @@ async def scrub_turns(db: Database, tenant_id: str, revisions: Collection[str]) 
                     select(Turn.id, Turn.sources)
                     .where(Turn.tenant_id == tenant_id, Turn.id > after)
                     .order_by(Turn.id)
-                    .limit(AT_A_TIME)
+                    .limit(TURNS_AT_A_TIME)
                 )
             ).all()
         if not rows:

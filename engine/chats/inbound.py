@@ -14,10 +14,10 @@ from sqlalchemy import and_, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access.principals import ACTIVE
-from engine.chats import behaviour, messages, post_rows, sender_rows
+from engine.chats import behaviour, message_deletion, messages, post_rows, sender_rows
 from engine.chats.behaviour import Behaviour
-from engine.chats.channels import Place
 from engine.chats.messages import NewMessage
+from engine.chats.places import Place
 from engine.chats.post_rows import Accepted, NewQuestion, PostState
 from engine.chats.sender_rows import Sender, SenderRef
 from engine.db.tables import Channel, Identity, Source, Workspace
@@ -196,4 +196,4 @@ async def _keep(
     if history_update.messages:
         await messages.store_messages(session, place, channel_id, history_update.messages)
     if history_update.deleted:
-        await messages.delete_messages(session, place, channel_id, history_update.deleted)
+        await message_deletion.delete_messages(session, place, channel_id, history_update.deleted)

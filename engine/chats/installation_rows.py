@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import gate
 from engine.access.principals import ACTIVE
-from engine.chats import sources
+from engine.chats import source_jobs, sources
 from engine.db.tables import Channel, Installation, Source, Workspace
 from engine.domain import Principal, Role
 from engine.errors import Conflict, NotFound
@@ -304,7 +304,7 @@ async def _left_to_remove(session: AsyncSession, row: Installation) -> bool:
     some = False
     for channel_id, state in kept.all():
         some = True
-        if state != sources.REMOVING:
+        if state != source_jobs.REMOVING:
             await sources.remove_source(session, _system(row.tenant_id), channel_id)
     return some
 

@@ -16,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.chats.channels import Place, place_of
 from engine.chats.derivation import queue_derivation, source_of
+from engine.chats.places import Place, place_of
 from engine.db.tables import Message
 from engine.domain import Lane
 from engine.jobs.kinds import FETCH

@@ -438,9 +438,3 @@ async def resolve(session: AsyncSession, post_id: str) -> bool:
         .returning(Post.id)
     )
     return done is not None
-
-
-# The answer of a post
-
-
-# What people thought of it

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access.principals import ACTIVE
-from engine.chats.channels import unknown_since
+from engine.chats.freshness import unknown_since
 from engine.chats.installation_rows import bind_workspace
 from engine.db.tables import Channel, ChannelMember, Identity, Installation, Workspace
 from engine.domain import Principal

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage
 from engine.markup.slack_text import to_markdown
 

@@ -8,12 +8,10 @@ from datetime import datetime, timedelta
 
 from engine import clock
 from engine.chats.callers import Caller
-from engine.chats.sources import Coverage
+from engine.chats.coverage import Coverage
 from engine.commands.arguments import channel_or_workspace
 from engine.commands.results import CommandResult
-from engine.commands.table import (
-    Parsed,
-)
+from engine.commands.table import Parsed
 from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
 

@@ -30,7 +30,8 @@ from engine.access.discord_access import (
     role_bits,
     subject_of,
 )
-from engine.chats.channels import CHANGED_AT, NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.discord_messages import (
     STARTER,
     TALK,
@@ -40,8 +41,10 @@ from engine.chats.discord_messages import (
     to_person,
     to_thread,
 )
+from engine.chats.freshness import CHANGED_AT
 from engine.chats.messages import DISCORD_EPOCH_MS, posted_at
-from engine.chats.sources import Reading, Whole
+from engine.chats.places import Place
+from engine.chats.source_reading import Reading, Whole
 from engine.errors import Unavailable
 from engine.limits import Limits
 from ingestion.sources.reader import Page, Refused, Roster, Wait

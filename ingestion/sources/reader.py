@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import NewMessage, NewThread
-from engine.chats.sources import Reading, Whole
+from engine.chats.places import Place
+from engine.chats.source_reading import Reading, Whole
 
 
 class Wait(Exception):

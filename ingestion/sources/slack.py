@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from engine import clock
-from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import NewMessage, posted_at
+from engine.chats.places import Place
 from engine.chats.slack_messages import is_gone, to_channel, to_message, to_person
-from engine.chats.sources import Reading, Whole
+from engine.chats.source_reading import Reading, Whole
 from engine.errors import DocumentError, InvalidInput, Unavailable
 from engine.limits import Limits
 from engine.net.fetching import fetch

@@ -11,7 +11,7 @@ import pytest
 
 from cli.exports import part
 from cli.inputs import Given
-from engine.chats.channels import Place
+from engine.chats.places import Place
 from engine.errors import InvalidInput
 from ingestion.pipelines import load_pipeline, open_registry
 from ingestion.sources.exports import is_export, open_export

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from engine.chats.derived import GAP, Changes, Conversation, StoredMessage
+from engine.chats.channel_changes import GAP, Changes, Conversation, StoredMessage
 from ingestion.chunking import Chunking, split
 from ingestion.convert import document as documents
 from ingestion.threads import LONGEST, MOST, derive, title_of, windows

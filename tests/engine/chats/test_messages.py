@@ -203,7 +203,7 @@ async def test_a_message_that_gets_its_first_reply_leaves_the_talk_around_it(wor
 
 
 async def test_someone_renamed_is_called_so_in_every_document(world, fixed_clock):
-    from engine.chats.channels import NewPerson
+    from engine.chats.accounts import NewPerson
 
     await world.history.store(world.place, "C1", [QUESTION, ANSWER, say(9, "ask <@U2> again")])
     await settle(world, fixed_clock)
