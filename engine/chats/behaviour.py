@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.chats.callers import Caller
-from engine.chats.sender_rows import Sender, _channel
+from engine.chats.channels import own_channel
+from engine.chats.sender_rows import Sender
 from engine.db.tables import Channel, Workspace
 from engine.domain import Scope
 from engine.errors import InvalidInput
@@ -89,7 +90,7 @@ async def change_behaviour(
     if channel_id is None:
         row = await session.get_one(Workspace, caller.sender.workspace_id)
     else:
-        row = await _channel(session, caller.sender, channel_id)
+        row = await own_channel(session, caller.sender, channel_id)
     before = dict(row.settings.get("bot", {}))
     wanted = {k: v for k, v in {**before, **changes}.items() if v is not None}
     try:

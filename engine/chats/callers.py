@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.access.principals import ACTIVE
-from engine.chats.sender_rows import TERMINAL, Sender, find_channel
+from engine.chats.channels import find_channel_here
+from engine.chats.sender_rows import TERMINAL, Sender
 from engine.db.tables import Channel, Identity, Installation, Membership, Workspace
 from engine.domain import Principal, Role, Scope
 from engine.errors import Forbidden, NotFound
@@ -105,7 +106,8 @@ async def admin_caller(
     [row] = rows
     sender = Sender(principal.tenant_id, row.id, "", None)
     if channel:
-        sender = replace(sender, channel_id=(await find_channel(session, sender, channel)).id)
+        found = await find_channel_here(session, sender, channel)
+        sender = replace(sender, channel_id=found.id)
     return Caller(principal, sender, row.platform, row.external_id)
 
 

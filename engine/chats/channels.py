@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
@@ -37,7 +37,7 @@ class NewChannel:
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """A channel as admins see it."""
+    """A channel as callers are shown it."""
 
     id: str
     workspace_id: str
@@ -108,18 +108,57 @@ async def make_private(session: AsyncSession, place: Place, channel_id: str) -> 
     await session.flush()
 
 
-async def own_channel(session: AsyncSession, place: Place, channel_id: str) -> Channel:
+class InWorkspace(Protocol):
+    """Anything that belongs to one workspace of a tenant: a `Place`, a `Sender`."""
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def workspace_id(self) -> str:
+        """Our id of the workspace."""
+        ...
+
+
+async def own_channel(session: AsyncSession, inside: InWorkspace, channel_id: str) -> Channel:
     """The row of a channel of this workspace, by our id; `NotFound` for any other."""
-    channel = await session.scalar(
-        select(Channel).where(
-            Channel.id == channel_id,
-            Channel.workspace_id == place.workspace_id,
-            Channel.tenant_id == place.tenant_id,
+    return (await _own_channel(session, inside, channel_id))[0]
+
+
+async def get_channel(session: AsyncSession, inside: InWorkspace, channel_id: str) -> ChannelInfo:
+    """A channel of this workspace, by our id; `NotFound` for any other."""
+    return _info(*await _own_channel(session, inside, channel_id))
+
+
+async def _own_channel(
+    session: AsyncSession, inside: InWorkspace, channel_id: str
+) -> tuple[Channel, str]:
+    row = (
+        await session.execute(
+            select(Channel, Workspace.platform)
+            .join(Workspace, Workspace.id == Channel.workspace_id)
+            .where(
+                Channel.id == channel_id,
+                Channel.workspace_id == inside.workspace_id,
+                Channel.tenant_id == inside.tenant_id,
+            )
         )
-    )
-    if channel is None:
+    ).one_or_none()
+    if row is None:
         raise NotFound("No such channel in this workspace.")
-    return channel
+    return row[0], row[1]
+
+
+async def find_channel_here(session: AsyncSession, inside: InWorkspace, ref: str) -> ChannelInfo:
+    """A channel of this workspace by our id, the platform's id or its name, with or without #."""
+    rows = await _named(session, inside.tenant_id, ref, Channel.workspace_id == inside.workspace_id)
+    if not rows:
+        raise NotFound(f"The bot knows no channel {ref!r} here: invite it there first.")
+    if len(rows) > 1:
+        raise InvalidInput(f"Several channels are called {ref!r}: link it with #.", field="channel")
+    return rows[0]
 
 
 async def find_channel(session: AsyncSession, principal: Principal, ref: str) -> ChannelInfo:
@@ -128,23 +167,33 @@ async def find_channel(session: AsyncSession, principal: Principal, ref: str) ->
     Admins name any channel, for its settings; what is in it they read only as members of it.
     """
     gate.require(principal, Scope.KB_ADMIN)
-    name = ref.removeprefix("#")
-    rows = (
-        await session.execute(
-            select(Channel, Workspace.platform)
-            .join(Workspace, Workspace.id == Channel.workspace_id)
-            .where(
-                Channel.tenant_id == principal.tenant_id,
-                or_(Channel.id == ref, Channel.external_id == ref, Channel.name == name),
-            )
-            .limit(2)
-        )
-    ).all()
+    rows = await _named(session, principal.tenant_id, ref)
     if not rows:
         raise NotFound(f"No channel {ref!r}. The bot must be in it, or an export of it imported.")
     if len(rows) > 1:
         raise InvalidInput(f"Several channels are called {ref!r}: use its id.", field="channel")
-    return _info(rows[0][0], rows[0][1])
+    return rows[0]
+
+
+async def _named(
+    session: AsyncSession, tenant_id: str, ref: str, *where: ColumnElement[bool]
+) -> list[ChannelInfo]:
+    """Channels of the tenant that a reference may mean: two where there are more."""
+    rows = await session.execute(
+        select(Channel, Workspace.platform)
+        .join(Workspace, Workspace.id == Channel.workspace_id)
+        .where(
+            Channel.tenant_id == tenant_id,
+            or_(
+                Channel.id == ref,
+                Channel.external_id == ref,
+                Channel.name == ref.removeprefix("#"),
+            ),
+            *where,
+        )
+        .limit(2)
+    )
+    return [_info(channel, platform) for channel, platform in rows]
 
 
 async def list_channels(session: AsyncSession, principal: Principal) -> list[ChannelInfo]:

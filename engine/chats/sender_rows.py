@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access.principals import ACTIVE
+from engine.chats.channels import own_channel
 from engine.chats.freshness import unknown_since
 from engine.chats.installation_rows import bind_workspace
 from engine.db.tables import Channel, ChannelMember, Identity, Installation, Workspace
@@ -269,7 +270,7 @@ async def learn_channel(
     who is not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
     since then leaves it so.
     """
-    channel = await _channel(session, sender, sender.channel_id or "")
+    channel = await own_channel(session, sender, sender.channel_id or "")
     workspace = await session.get_one(Workspace, sender.workspace_id)
     known = await _identities(session, sender, members)
     wanted: set[str] = set()
@@ -341,58 +342,3 @@ async def open_terminal(
         row.is_public, row.members_synced_at = True, clock.now()
     await session.flush()
     return seen, sender
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelInfo:
-    """A channel as commands name it."""
-
-    id: str
-    external_id: str
-    name: str
-    is_public: bool
-    members_synced_at: datetime | None
-
-
-async def find_channel(session: AsyncSession, sender: Sender, ref: str) -> ChannelInfo:
-    """A channel of the caller's workspace by the platform's id or its name, with or without #."""
-    name = ref.removeprefix("#")
-    rows = list(
-        await session.scalars(
-            select(Channel)
-            .where(
-                Channel.workspace_id == sender.workspace_id, Channel.tenant_id == sender.tenant_id
-            )
-            .where((Channel.external_id == ref) | (Channel.id == ref) | (Channel.name == name))
-            .limit(2)
-        )
-    )
-    if not rows:
-        raise NotFound(f"The bot knows no channel {ref!r} here: invite it there first.")
-    if len(rows) > 1:
-        raise InvalidInput(f"Several channels are called {ref!r}: link it with #.", field="channel")
-    return _channel_info(rows[0])
-
-
-async def get_channel(session: AsyncSession, sender: Sender) -> ChannelInfo | None:
-    """The channel somebody writes in; None in a direct message."""
-    if sender.channel_id is None:
-        return None
-    return _channel_info(await _channel(session, sender, sender.channel_id))
-
-
-async def _channel(session: AsyncSession, sender: Sender, channel_id: str) -> Channel:
-    row = await session.scalar(
-        select(Channel).where(
-            Channel.id == channel_id,
-            Channel.workspace_id == sender.workspace_id,
-            Channel.tenant_id == sender.tenant_id,
-        )
-    )
-    if row is None:
-        raise NotFound("No such channel in this workspace.")
-    return row
-
-
-def _channel_info(row: Channel) -> ChannelInfo:
-    return ChannelInfo(row.id, row.external_id, row.name, row.is_public, row.members_synced_at)

@@ -10,11 +10,12 @@ from contextlib import suppress
 from datetime import datetime
 
 from engine.access import gate
-from engine.chats import behaviour, callers, linking, sender_rows
+from engine.chats import behaviour, callers, channels, linking, sender_rows
 from engine.chats.behaviour import Behaviour, SettingsOf
 from engine.chats.callers import Caller, admin_caller, caller_of
+from engine.chats.channels import ChannelInfo
 from engine.chats.post_rows import Surface
-from engine.chats.sender_rows import ChannelInfo, Person, Sender, SenderRef, Stale
+from engine.chats.sender_rows import Person, Sender, SenderRef, Stale
 from engine.db.session import Database
 from engine.domain import Audience, Principal, Role
 from engine.errors import NotFound
@@ -126,14 +127,16 @@ class Senders:
             return await behaviour.list_settings(session, caller)
 
     async def channel(self, sender: Sender) -> ChannelInfo | None:
-        """The channel somebody writes in."""
+        """The channel somebody writes in; None in a direct message."""
+        if sender.channel_id is None:
+            return None
         async with self._db.read() as session:
-            return await sender_rows.get_channel(session, sender)
+            return await channels.get_channel(session, sender, sender.channel_id)
 
     async def find_channel(self, sender: Sender, ref: str) -> ChannelInfo:
         """A channel of the sender's workspace by the platform's id or its name."""
         async with self._db.read() as session:
-            return await sender_rows.find_channel(session, sender, ref)
+            return await channels.find_channel_here(session, sender, ref)
 
     async def audience(self, caller: Caller, surface: Surface) -> Audience:
         """Who will see an answer there."""
