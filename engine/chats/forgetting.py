@@ -78,13 +78,18 @@ def _revisions(sources: Sequence[str]) -> set[str]:
     return {found[0] for found in map(parse_chunk_id, sources) if found is not None}
 
 
-async def scrub_post(session: AsyncSession, post_id: str) -> None:
+async def scrub_post(session: AsyncSession, tenant_id: str, post_id: str) -> None:
     """A question was deleted where it was asked: its words go, and those of its answer."""
     turn_id = await session.scalar(
-        update(Post).where(Post.id == post_id).values(question=FORGOTTEN).returning(Post.turn_id)
+        update(Post)
+        .where(Post.tenant_id == tenant_id, Post.id == post_id)
+        .values(question=FORGOTTEN)
+        .returning(Post.turn_id)
     )
     await session.execute(
-        update(Turn).where(Turn.id == turn_id).values(question=FORGOTTEN, **SCRUBBED)
+        update(Turn)
+        .where(Turn.tenant_id == tenant_id, Turn.id == turn_id)
+        .values(question=FORGOTTEN, **SCRUBBED)
     )
 
 
@@ -99,7 +104,7 @@ async def forget_questions(session: AsyncSession, tenant_id: str, workspace: str
     )
     asked = list(await session.scalars(select(Post.id).where(Post.identity_id == identity_id)))
     for post_id in asked:
-        await scrub_post(session, post_id)
+        await scrub_post(session, tenant_id, post_id)
     await session.execute(update(Feedback).where(Feedback.rater == identity_id).values(text=""))
     return len(asked)
 

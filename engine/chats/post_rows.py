@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -209,7 +209,7 @@ def sender_of(job: ClaimedJob) -> Sender:
 
 async def get_post(session: AsyncSession, tenant_id: str, post_id: str) -> PostInfo:
     """One post of the tenant."""
-    found = await _posts(session, Post.id == post_id, Post.tenant_id == tenant_id)
+    found = await _posts(session, *_own(tenant_id, post_id))
     if not found:
         raise NotFound("This answer is not known any more.")
     return found[0]
@@ -356,26 +356,34 @@ def _info(row: Post, platform: str, workspace: str, person: str) -> PostInfo:
     )
 
 
-async def note_message(session: AsyncSession, post_id: str, message_id: str) -> None:
+def _own(tenant_id: str, post_id: str) -> tuple[ColumnElement[bool], ...]:
+    """One post, if it is the tenant's: another tenant's id changes nothing."""
+    return Post.tenant_id == tenant_id, Post.id == post_id
+
+
+async def note_message(
+    session: AsyncSession, tenant_id: str, post_id: str, message_id: str
+) -> None:
     """A reply stands there from now on; kept before any more of it is shown."""
     await session.execute(
         update(Post)
-        .where(Post.id == post_id)
+        .where(*_own(tenant_id, post_id))
         .values(message_id=message_id, state=PostState.SHOWN, updated_at=clock.now())
     )
 
 
-async def note_turn(session: AsyncSession, post_id: str, turn_id: str) -> None:
+async def note_turn(session: AsyncSession, tenant_id: str, post_id: str, turn_id: str) -> None:
     """The answer exists: another attempt at showing it need not ask again."""
     await session.execute(
         update(Post)
-        .where(Post.id == post_id)
+        .where(*_own(tenant_id, post_id))
         .values(turn_id=turn_id or None, updated_at=clock.now())
     )
 
 
 async def end_post(
     session: AsyncSession,
+    tenant_id: str,
     post_id: str,
     state: PostState,
     *,
@@ -387,22 +395,26 @@ async def end_post(
     if message_id is not None:
         values["message_id"] = message_id
     await session.execute(
-        update(Post).where(Post.id == post_id, Post.state != PostState.WITHDRAWN).values(**values)
+        update(Post)
+        .where(*_own(tenant_id, post_id), Post.state != PostState.WITHDRAWN)
+        .values(**values)
     )
     if job is not None:
         await finish(session, job)
 
 
-async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False) -> None:
+async def withdraw(
+    session: AsyncSession, tenant_id: str, post_id: str, *, forget: bool = False
+) -> None:
     """The question or the reply is gone; an answer on its way is not shown any more.
 
     `forget`: who asked took the question back, and its words go too.
     """
     if forget:
-        await scrub_post(session, post_id)
+        await scrub_post(session, tenant_id, post_id)
     job_id = await session.scalar(
         update(Post)
-        .where(Post.id == post_id)
+        .where(*_own(tenant_id, post_id))
         .values(state=PostState.WITHDRAWN, updated_at=clock.now())
         .returning(Post.job_id)
     )
@@ -418,22 +430,24 @@ async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False)
     )
 
 
-async def escalate(session: AsyncSession, post_id: str) -> bool:
+async def escalate(session: AsyncSession, tenant_id: str, post_id: str) -> bool:
     """Somebody wants a person's help with it; False where that was asked before."""
     done = await session.scalar(
         update(Post)
-        .where(Post.id == post_id, Post.escalated_at.is_(None))
+        .where(*_own(tenant_id, post_id), Post.escalated_at.is_(None))
         .values(escalated_at=clock.now())
         .returning(Post.id)
     )
     return done is not None
 
 
-async def resolve(session: AsyncSession, post_id: str) -> bool:
+async def resolve(session: AsyncSession, tenant_id: str, post_id: str) -> bool:
     """A person has helped; False where that was said before."""
     done = await session.scalar(
         update(Post)
-        .where(Post.id == post_id, Post.escalated_at.is_not(None), Post.resolved_at.is_(None))
+        .where(
+            *_own(tenant_id, post_id), Post.escalated_at.is_not(None), Post.resolved_at.is_(None)
+        )
         .values(resolved_at=clock.now())
         .returning(Post.id)
     )

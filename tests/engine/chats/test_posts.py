@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from engine.chats import post_rows
-from engine.chats.post_rows import Accepted, NewQuestion
+from engine.chats.post_rows import Accepted, NewQuestion, PostState
 from engine.chats.sender_rows import Sender, SenderRef, locate
 from engine.db.session import Database
 from tests.fakes.chats import ChatWorld
@@ -44,3 +44,38 @@ async def test_a_question_delivered_many_times_at_once_is_taken_on_once(
     took = await asyncio.gather(*(accept(database, sender, "same") for _ in range(8)))
     assert [it.is_new for it in took].count(True) == 1
     assert len({it.post_id for it in took}) == 1
+
+
+async def test_another_tenants_id_of_a_post_changes_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    sender = await sender_in(database, tmp_path)
+    post_id = (await accept(database, sender, "1")).post_id
+
+    async def post() -> post_rows.PostInfo:
+        async with database.read() as session:
+            return await post_rows.get_post(session, sender.tenant_id, post_id)
+
+    async def change_all(tenant_id: str) -> None:
+        async with database.write() as session:
+            await post_rows.note_message(session, tenant_id, post_id, "m1")
+            await post_rows.note_turn(session, tenant_id, post_id, "")
+            await post_rows.end_post(session, tenant_id, post_id, PostState.FAILED, message_id="m2")
+            done = [
+                await post_rows.escalate(session, tenant_id, post_id),
+                await post_rows.resolve(session, tenant_id, post_id),
+            ]
+            await post_rows.withdraw(session, tenant_id, post_id, forget=True)
+        assert done == [tenant_id == sender.tenant_id] * 2
+
+    before = await post()
+    await change_all("another")
+    assert await post() == before
+    await change_all(sender.tenant_id)
+    after = await post()
+    assert (after.state, after.message_id, after.question) == (
+        PostState.WITHDRAWN,
+        "m2",
+        "(forgotten)",
+    )
+    assert after.resolved_at is not None
