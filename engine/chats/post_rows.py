@@ -49,7 +49,7 @@ def answer_kind(platform: str) -> str:
 
 def interaction_kind(platform: str) -> str:
     """The kind of a platform's other jobs: commands, buttons, greetings."""
-    return f"errand:{platform}"
+    return f"interaction:{platform}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +190,19 @@ async def accept_interaction(
         kind=interaction_kind(platform),
         payload={**payload, "met": whose},
         lane=Lane.LIVE,
-        idempotency_key=f"errand:{key}"[:200] if key else None,
+        idempotency_key=f"interaction:{key}"[:200] if key else None,
         max_attempts=ATTEMPTS,
     )
 
 
 async def finish_interaction(session: AsyncSession, job: ClaimedJob) -> None:
-    """The errand is done, and what somebody said for it need not be kept."""
+    """The interaction is done, and what somebody said for it need not be kept."""
     await finish(session, job)
     await session.execute(update(Job).where(Job.id == job.id).values(payload={}))
 
 
 def sender_of(job: ClaimedJob) -> Sender:
-    """Whom an errand is for."""
+    """The person an interaction is for."""
     whose = job.payload["met"]
     return Sender(job.tenant_id, whose["workspace_id"], whose["identity_id"], whose["channel_id"])
 
