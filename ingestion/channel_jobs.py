@@ -31,7 +31,7 @@ from engine.chats import (
     sources,
 )
 from engine.chats.accounts import NewPerson
-from engine.chats.channel_changes import Changes
+from engine.chats.channel_changes import ChannelChanges
 from engine.chats.derived import DerivedDocument
 from engine.chats.forgetting import scrub_turns
 from engine.chats.message_files import (
@@ -111,7 +111,7 @@ class DeriveChannel(_Quiet):
         await self._db.run_write(lambda session: derived.derive_later(session, source_id, job.lane))
         return False
 
-    async def _store(self, changes: Changes, made: ThreadDocument) -> DerivedDocument:
+    async def _store(self, changes: ChannelChanges, made: ThreadDocument) -> DerivedDocument:
         attached = await self._attached(changes.tenant_id, made)
         data = documents.encode(replace(made.converted, attachments=attached))
         return DerivedDocument(
@@ -140,7 +140,9 @@ class DeriveChannel(_Quiet):
                 attached.append(Attachment(name, data))
         return attached
 
-    async def _commit(self, changes: Changes, made: list[DerivedDocument], job: ClaimedJob) -> bool:
+    async def _commit(
+        self, changes: ChannelChanges, made: list[DerivedDocument], job: ClaimedJob
+    ) -> bool:
         return await self._db.run_write(
             lambda session: derived.commit_derived(session, changes, made, lane=job.lane)
         )
@@ -209,7 +211,7 @@ class BackfillChannel(_Quiet):
         await self._db.run_write(commit)
 
     async def _stop(
-        self, job: ClaimedJob, reading: source_reading.Reading, refusal: Refused
+        self, job: ClaimedJob, reading: source_reading.SourceReading, refusal: Refused
     ) -> None:
         async def commit(session: AsyncSession) -> None:
             await claims.finish(session, job)

@@ -62,7 +62,7 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class ChannelConversation:
     """A thread with all its messages, or (`thread` empty) a stretch of messages outside threads."""
 
     thread: str
@@ -72,7 +72,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChannelChanges:
     """What of a channel is to be derived anew, as it was when it was read."""
 
     source_id: str
@@ -80,9 +80,9 @@ class Changes:
     channel_id: str
     channel: str
     platform: str
-    conversations: Sequence[Conversation]
+    conversations: Sequence[ChannelConversation]
     names: Mapping[str, str]  # of people and channels, by the ids that mentions use
-    seen: Mapping[str, str]  # change id by message id: of the changed ones, and all that was read
+    change_ids: Mapping[str, str]  # by message id: of the changed ones, and of all that was read
     documents: frozenset[str]  # that hold some of these messages now
     more: bool  # further messages have changed
     again_at: datetime | None  # when conversations that were derived just now may be derived again
@@ -106,7 +106,7 @@ _COLUMNS = (
 )
 
 
-async def load_changes(session: AsyncSession, source_id: str) -> Changes | None:
+async def load_changes(session: AsyncSession, source_id: str) -> ChannelChanges | None:
     """The changed conversations of a source, whole; None where it no longer derives anything."""
     found = (
         await session.execute(
@@ -124,11 +124,11 @@ async def load_changes(session: AsyncSession, source_id: str) -> Changes | None:
     if found is None:
         return None
     source, channel, workspace = found
-    reader = _Reader(session, source, channel, workspace)
+    reader = _ChangesReader(session, source, channel, workspace)
     return await reader.read()
 
 
-class _Reader:
+class _ChangesReader:
     """Reads one source's changes: which messages changed, and all that stands with them."""
 
     def __init__(
@@ -148,7 +148,7 @@ class _Reader:
         self._rows: dict[str, Any] = {}
         self._postponed: set[str] = set()
 
-    async def read(self) -> Changes:
+    async def read(self) -> ChannelChanges:
         changed = await self._changed()
         more = len(changed) > CHANGES
         changed = changed[:CHANGES]
@@ -165,8 +165,8 @@ class _Reader:
         recent = await self._derived_just_now(documents)
         self._postpone(recent.keys())
         postponed = {row.id for row in changed} & self._postponed
-        seen = {row.id: row.change_id for row in [*self._rows.values(), *changed]}
-        return Changes(
+        change_ids = {row.id: row.change_id for row in [*self._rows.values(), *changed]}
+        return ChannelChanges(
             source_id=self._source.id,
             tenant_id=self._source.tenant_id,
             channel_id=self._channel.id,
@@ -174,7 +174,7 @@ class _Reader:
             platform=self._workspace.platform,
             conversations=await self._conversations(),
             names=await self._names(),
-            seen={id_: seen[id_] for id_ in seen.keys() - postponed},
+            change_ids={id_: change_ids[id_] for id_ in change_ids.keys() - postponed},
             documents=frozenset(documents - recent.keys()),
             more=more,
             again_at=min(recent.values(), default=None),
@@ -270,7 +270,7 @@ class _Reader:
             for row in rows:
                 self._rows[row.id] = row
 
-    async def _conversations(self) -> list[Conversation]:
+    async def _conversations(self) -> list[ChannelConversation]:
         groups: dict[str, list[Any]] = defaultdict(list)
         for row in sorted(self._rows.values(), key=lambda row: row.position):
             groups[row.thread].append(row)
@@ -284,7 +284,7 @@ class _Reader:
             )
             told |= {row.external_id: row for row in rows}
         return [
-            Conversation(
+            ChannelConversation(
                 thread=thread,
                 title=told[thread].title if thread in told else "",
                 details=told[thread].details if thread in told else {},

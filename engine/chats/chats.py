@@ -25,7 +25,7 @@ from engine.chats.forgetting import SAVED, saved_key
 from engine.chats.history import History
 from engine.chats.inbound import InboundContext, NewInbound, Take
 from engine.chats.installations import Installations
-from engine.chats.post_rows import Accepted, PostInfo
+from engine.chats.post_rows import AcceptedQuestion, PostInfo
 from engine.chats.posts import Posts
 from engine.chats.question_limits import QuestionLimits
 from engine.chats.senders import Senders
@@ -79,14 +79,16 @@ class Chats:
         # not looked at first. What is true is asked in its transaction.
         self._kept: set[tuple[str, str, str]] = set()
 
-    async def receive(self, new: NewInbound, take: Take) -> tuple[InboundContext, Accepted | None]:
+    async def receive(
+        self, new: NewInbound, take: Take
+    ) -> tuple[InboundContext, AcceptedQuestion | None]:
         """A message came: keep it where its channel is kept, and take on what `take` makes of it.
 
         One transaction, shared with other messages that come at the same moment; a message that
         asks nothing and is not kept is only looked at. `NotFound` in a workspace of nobody.
         """
         threshold = self._threshold
-        place = (new.seen.platform, new.seen.workspace, new.channel)
+        place = (new.sender_ref.platform, new.sender_ref.workspace, new.channel)
         if not new.addressed and not (new.history_update and place in self._kept):
             with suppress(NotFound):
                 context = await self._db.run_read(

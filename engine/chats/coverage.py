@@ -97,7 +97,7 @@ async def coverage(
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ImportProgress:
     """How far the documents of some channels are: of `conversations` these have ended."""
 
     waiting: int
@@ -110,7 +110,7 @@ class Progress:
 
 async def progress(
     session: AsyncSession, principal: Principal, channel_ids: Collection[str]
-) -> Progress:
+) -> ImportProgress:
     """The same in few numbers, for whoever waits for an import of theirs."""
     gate.require(principal, Scope.KB_ADMIN)
     theirs = select(Source.id).where(
@@ -145,7 +145,7 @@ async def progress(
         )
         .limit(20)
     )
-    return Progress(
+    return ImportProgress(
         waiting=waiting or 0,
         conversations=sum(number for number, _ in counts.values()),
         ended=ended,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import acl
 from engine.chats.batches import batches
-from engine.chats.channel_changes import Changes
+from engine.chats.channel_changes import ChannelChanges
 from engine.chats.derivation import AGAIN_S, queue_derivation
 from engine.chats.forgetting import SAVED
 from engine.chats.message_deletion import drop_texts
@@ -65,7 +65,7 @@ async def start_derivation(session: AsyncSession, source_id: str) -> None:
 
 async def commit_derived(
     session: AsyncSession,
-    changes: Changes,
+    changes: ChannelChanges,
     documents: Sequence[DerivedDocument],
     *,
     lane: Lane,
@@ -78,7 +78,7 @@ async def commit_derived(
     source = await session.get(Source, changes.source_id, with_for_update=True)
     if source is None or source.state == "removing":
         return True
-    if not await _is_current(session, changes.seen):
+    if not await _is_current(session, changes.change_ids):
         return False
     readers = [acl.channel_token(changes.channel_id)]
     acl_id = await acl.intern_acl(session, changes.tenant_id, readers)
@@ -95,14 +95,14 @@ async def commit_derived(
                 .execution_options(synchronize_session=False)
             )
     held = {message_id for new in documents for _, _, message_id in new.spans}
-    for some in batches(sorted(changes.seen.keys() - held)):
+    for some in batches(sorted(changes.change_ids.keys() - held)):
         await session.execute(
             update(Message)
             .where(Message.id.in_(some))
             .values(document_id=None)
             .execution_options(synchronize_session=False)
         )
-    for some in batches(sorted(changes.seen)):
+    for some in batches(sorted(changes.change_ids)):
         await session.execute(
             update(Message)
             .where(Message.id.in_(some))
@@ -120,12 +120,12 @@ async def commit_derived(
     return True
 
 
-async def _is_current(session: AsyncSession, seen: Mapping[str, str]) -> bool:
-    for some in batches(sorted(seen)):
+async def _is_current(session: AsyncSession, change_ids: Mapping[str, str]) -> bool:
+    for some in batches(sorted(change_ids)):
         rows = await session.execute(
             select(Message.id, Message.change_id).where(Message.id.in_(some)).with_for_update()
         )
-        if {row.id: row.change_id for row in rows} != {item: seen[item] for item in some}:
+        if {row.id: row.change_id for row in rows} != {item: change_ids[item] for item in some}:
             return False
     return True
 

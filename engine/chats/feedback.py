@@ -93,7 +93,7 @@ async def feedback_report(
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class BotUsage:
     """What the bots did in some days."""
 
     questions: int
@@ -103,7 +103,7 @@ class Usage:
     output_tokens: int
 
 
-async def usage(session: AsyncSession, principal: Principal, since: datetime) -> Usage:
+async def usage(session: AsyncSession, principal: Principal, since: datetime) -> BotUsage:
     """Counts of the tenant's chat questions since a time."""
     gate.require(principal, Scope.KB_ADMIN)
     row = (
@@ -119,7 +119,7 @@ async def usage(session: AsyncSession, principal: Principal, since: datetime) ->
             .where(Post.tenant_id == principal.tenant_id, Post.created_at >= since)
         )
     ).one()
-    return Usage(*(int(value) for value in row))
+    return BotUsage(*(int(value) for value in row))
 
 
 async def tokens_spent(session: AsyncSession, tenant_id: str, since: datetime) -> int:

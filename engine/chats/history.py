@@ -27,7 +27,7 @@ from engine.chats import (
 )
 from engine.chats.accounts import NewPerson, PersonInfo
 from engine.chats.channels import ChannelInfo, NewChannel
-from engine.chats.coverage import Coverage, Progress
+from engine.chats.coverage import Coverage, ImportProgress
 from engine.chats.forgetting import forget_questions
 from engine.chats.messages import NewMessage, NewThread, Stored
 from engine.chats.places import NewWorkspace, Place
@@ -286,7 +286,7 @@ class History:
             )
         return total
 
-    async def progress(self, principal: Principal, channel_ids: Collection[str]) -> Progress:
+    async def progress(self, principal: Principal, channel_ids: Collection[str]) -> ImportProgress:
         """How far the documents of imported channels are."""
         async with self._db.read() as session:
             return await coverage.progress(session, principal, channel_ids)

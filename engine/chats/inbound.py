@@ -18,7 +18,7 @@ from engine.chats import behaviour, message_deletion, messages, post_rows, sende
 from engine.chats.behaviour import Behaviour
 from engine.chats.messages import NewMessage
 from engine.chats.places import Place
-from engine.chats.post_rows import Accepted, NewQuestion, PostState
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion, PostState
 from engine.chats.sender_rows import Sender, SenderRef
 from engine.db.tables import Channel, Identity, Source, Workspace
 from engine.errors import NotFound
@@ -44,7 +44,7 @@ class NewInbound:
     down, unless the place is one where it may answer that.
     """
 
-    seen: SenderRef
+    sender_ref: SenderRef
     channel: str
     thread: str = ""
     question_id: str = ""
@@ -108,16 +108,16 @@ _LOOK = (
 
 async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int) -> InboundContext:
     """What is known of a message's place; `NotFound` where its workspace is not connected."""
-    seen = new.seen
+    sender_ref = new.sender_ref
     values = {
-        "platform": seen.platform,
-        "workspace": seen.workspace,
-        "person": seen.person,
-        "channel": seen.channel,
+        "platform": sender_ref.platform,
+        "workspace": sender_ref.workspace,
+        "person": sender_ref.person,
+        "channel": sender_ref.channel,
     }
     row = (await (await session.connection()).execute(_LOOK, values)).one_or_none()
     if row is None:
-        raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
+        raise NotFound(f"No {sender_ref.platform} workspace {sender_ref.workspace!r} is connected.")
     in_conversation = answered = False
     if new.thread:
         in_conversation = await post_rows.is_in_conversation(
@@ -135,21 +135,25 @@ async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int
         ),
         in_conversation=in_conversation,
         answered=answered,
-        kept_in=_place(seen, row.tenant_id, row.id, row.name, row.settings)
+        kept_in=_place(sender_ref, row.tenant_id, row.id, row.name, row.settings)
         if row.is_kept
         else None,
     )
 
 
 def _place(
-    seen: SenderRef, tenant_id: str, workspace_id: str, name: str, settings: Mapping[str, object]
+    sender_ref: SenderRef,
+    tenant_id: str,
+    workspace_id: str,
+    name: str,
+    settings: Mapping[str, object],
 ) -> Place:
     return Place(
         tenant_id=tenant_id,
         workspace_id=workspace_id,
-        platform=seen.platform,
-        external_id=seen.workspace,
-        provider=seen.platform,
+        platform=sender_ref.platform,
+        external_id=sender_ref.workspace,
+        provider=sender_ref.platform,
         name=name,
         settings=settings,
     )
@@ -162,21 +166,25 @@ def asks_nothing(context: InboundContext, new: NewInbound, take: Take) -> bool:
 
 async def receive(
     session: AsyncSession, new: NewInbound, take: Take, *, default_threshold: int
-) -> tuple[InboundContext, Accepted | None]:
+) -> tuple[InboundContext, AcceptedQuestion | None]:
     """Keep a message where its channel's history is kept, and take on what it asks of the bot."""
     try:
         context = await look(session, new, default_threshold=default_threshold)
     except NotFound:
-        if not new.seen.enterprise:
+        if not new.sender_ref.enterprise:
             raise
-        await sender_rows.introduce(session, new.seen)  # a team of an organisation, seen just now
+        await sender_rows.introduce(
+            session, new.sender_ref
+        )  # a team of an organisation, seen just now
         context = await look(session, new, default_threshold=default_threshold)
     await _keep(session, context, new.history_update)
     sender = context.sender
-    is_known = bool(sender.identity_id) and (sender.channel_id is not None or not new.seen.channel)
+    is_known = bool(sender.identity_id) and (
+        sender.channel_id is not None or not new.sender_ref.channel
+    )
     listens = new.addressed or context.in_conversation or context.behaviour.mode == "auto"
     if not is_known and listens:
-        context = replace(context, sender=await sender_rows.introduce(session, new.seen))
+        context = replace(context, sender=await sender_rows.introduce(session, new.sender_ref))
     match take(context):
         case NewQuestion() as question:
             return context, await post_rows.accept(session, question)

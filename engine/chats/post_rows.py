@@ -70,7 +70,7 @@ class NewQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedQuestion:
     """What became of a question: `is_new` is False for one that had come already."""
 
     post_id: str
@@ -123,7 +123,7 @@ _ADD_POST = {
 }
 
 
-async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
+async def accept(session: AsyncSession, new: NewQuestion) -> AcceptedQuestion:
     """Take a question on: its post and its job are there once the caller's transaction commits."""
     tenant_id = new.sender.tenant_id
     kind = answer_kind(new.platform)
@@ -133,7 +133,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     if looked.known is not None:
         known_id = await session.scalar(_post_of(looked.known))
         if known_id is not None:
-            return Accepted(known_id, looked.known, new.sender, is_new=False, ahead=0)
+            return AcceptedQuestion(known_id, looked.known, new.sender, is_new=False, ahead=0)
     post_id = clock.new_id()
     job_id = await enqueue(
         session,
@@ -162,8 +162,8 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     if await session.scalar(_ADD_POST[session.get_bind().dialect.name], row) is None:
         # Delivered twice at the same time, and the other was quicker.
         known_id = (await session.scalars(_post_of(job_id))).one()
-        return Accepted(known_id, job_id, new.sender, is_new=False, ahead=0)
-    return Accepted(post_id, job_id, new.sender, is_new=True, ahead=looked.ahead)
+        return AcceptedQuestion(known_id, job_id, new.sender, is_new=False, ahead=0)
+    return AcceptedQuestion(post_id, job_id, new.sender, is_new=True, ahead=looked.ahead)
 
 
 def _post_of(job_id: str) -> Select[str]:

@@ -11,8 +11,8 @@ from datetime import datetime
 from engine.chats import answer_rows, feedback, post_rows
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.callers import Caller
-from engine.chats.feedback import Rated, Usage
-from engine.chats.post_rows import Accepted, NewQuestion, PostInfo, PostState
+from engine.chats.feedback import BotUsage, Rated
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion, PostInfo, PostState
 from engine.chats.sender_rows import Sender
 from engine.db.session import Database
 from engine.domain import Answer, Audience, Citation, Principal
@@ -25,7 +25,7 @@ class Posts:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def accept(self, new: NewQuestion) -> Accepted:
+    async def accept(self, new: NewQuestion) -> AcceptedQuestion:
         """Take a question on; the same one again is taken on once."""
         return await self._db.run_write(lambda session: post_rows.accept(session, new))
 
@@ -136,7 +136,7 @@ class Posts:
         async with self._db.read() as session:
             return await feedback.feedback_report(session, principal)
 
-    async def usage(self, principal: Principal, since: datetime) -> Usage:
+    async def usage(self, principal: Principal, since: datetime) -> BotUsage:
         """Counts of the tenant's chat questions since a time."""
         async with self._db.read() as session:
             return await feedback.usage(session, principal, since)

@@ -47,33 +47,33 @@ class Sender:
     is_new: bool = False  # nothing is known of the person yet but their id
 
 
-async def locate(session: AsyncSession, seen: SenderRef) -> Sender:
+async def locate(session: AsyncSession, sender_ref: SenderRef) -> Sender:
     """The rows of a sighting as far as they are there; an unknown person has an empty id.
 
     Raises `NotFound` where the workspace is not connected.
     """
-    workspace = await _workspace(session, seen, make=False)
+    workspace = await _workspace(session, sender_ref, make=False)
     identity_id = await session.scalar(
         select(Identity.id).where(
             Identity.tenant_id == workspace.tenant_id,
-            Identity.provider == seen.platform,
-            Identity.subject == seen.person,
+            Identity.provider == sender_ref.platform,
+            Identity.subject == sender_ref.person,
         )
     )
     channel_id = None
-    if seen.channel:
+    if sender_ref.channel:
         channel_id = await session.scalar(
             select(Channel.id).where(
-                Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
+                Channel.workspace_id == workspace.id, Channel.external_id == sender_ref.channel
             )
         )
     return Sender(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
 
 
-async def meet(session: AsyncSession, seen: SenderRef) -> Sender | None:
+async def meet(session: AsyncSession, sender_ref: SenderRef) -> Sender | None:
     """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
-    sender = await locate(session, seen)
-    known = sender.identity_id and (sender.channel_id is not None or not seen.channel)
+    sender = await locate(session, sender_ref)
+    known = sender.identity_id and (sender.channel_id is not None or not sender_ref.channel)
     return sender if known else None
 
 
@@ -96,17 +96,17 @@ async def homes_of(session: AsyncSession, platform: str, person: str) -> list[st
     return list(rows)
 
 
-async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
+async def introduce(session: AsyncSession, sender_ref: SenderRef) -> Sender:
     """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
-    workspace = await _workspace(session, seen, make=True)
-    known = await meet(session, seen)
+    workspace = await _workspace(session, sender_ref, make=True)
+    known = await meet(session, sender_ref)
     if known is not None:
         return known
     identity = await session.scalar(
         select(Identity).where(
             Identity.tenant_id == workspace.tenant_id,
-            Identity.provider == seen.platform,
-            Identity.subject == seen.person,
+            Identity.provider == sender_ref.platform,
+            Identity.subject == sender_ref.person,
         )
     )
     if identity is None:
@@ -114,16 +114,16 @@ async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
             id=clock.new_id(),
             tenant_id=workspace.tenant_id,
             workspace_id=workspace.id,
-            provider=seen.platform,
-            subject=seen.person,
-            name=seen.person,
+            provider=sender_ref.platform,
+            subject=sender_ref.person,
+            name=sender_ref.person,
         )
         session.add(identity)
     channel_id = None
-    if seen.channel:
+    if sender_ref.channel:
         channel = await session.scalar(
             select(Channel).where(
-                Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
+                Channel.workspace_id == workspace.id, Channel.external_id == sender_ref.channel
             )
         )
         if channel is None:
@@ -131,8 +131,8 @@ async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
                 id=clock.new_id(),
                 tenant_id=workspace.tenant_id,
                 workspace_id=workspace.id,
-                external_id=seen.channel,
-                name=seen.channel,
+                external_id=sender_ref.channel,
+                name=sender_ref.channel,
                 settings={},
             )
             session.add(channel)
@@ -141,11 +141,11 @@ async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
     return Sender(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
 
 
-async def _workspace(session: AsyncSession, seen: SenderRef, *, make: bool) -> Workspace:
+async def _workspace(session: AsyncSession, sender_ref: SenderRef, *, make: bool) -> Workspace:
     found = await session.scalar(
         select(Workspace).where(
-            Workspace.platform == seen.platform,
-            Workspace.external_id == seen.workspace,
+            Workspace.platform == sender_ref.platform,
+            Workspace.external_id == sender_ref.workspace,
             Workspace.state == ACTIVE,
         )
     )
@@ -153,22 +153,22 @@ async def _workspace(session: AsyncSession, seen: SenderRef, *, make: bool) -> W
         return found
     owner = await session.scalar(
         select(Installation).where(
-            Installation.platform == seen.platform,
-            Installation.enterprise_id == seen.enterprise,
+            Installation.platform == sender_ref.platform,
+            Installation.enterprise_id == sender_ref.enterprise,
             Installation.team_id == "",
             Installation.state == ACTIVE,
         )
     )
-    if not seen.enterprise or owner is None or not make:
-        raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
+    if not sender_ref.enterprise or owner is None or not make:
+        raise NotFound(f"No {sender_ref.platform} workspace {sender_ref.workspace!r} is connected.")
     # The organisation let the bot into all of its teams: this one is seen for the first time.
     workspace = Workspace(
         id=clock.new_id(),
         tenant_id=owner.tenant_id,
-        platform=seen.platform,
-        external_id=seen.workspace,
-        name=seen.workspace,
-        settings={"enterprise_id": seen.enterprise},
+        platform=sender_ref.platform,
+        external_id=sender_ref.workspace,
+        name=sender_ref.workspace,
+        settings={"enterprise_id": sender_ref.enterprise},
     )
     session.add(workspace)
     await session.flush()
@@ -332,8 +332,8 @@ async def open_terminal(
     workspace_id = await bind_workspace(session, principal.tenant_id, TERMINAL, name, "terminal")
     workspace = await session.get_one(Workspace, workspace_id)
     workspace.members_are_tenant = True
-    seen = SenderRef(TERMINAL, name, principal.user_id, channel)
-    sender = await introduce(session, seen)
+    sender_ref = SenderRef(TERMINAL, name, principal.user_id, channel)
+    sender = await introduce(session, sender_ref)
     identity = await session.get_one(Identity, sender.identity_id)
     identity.user_id, identity.name = principal.user_id, principal.name
     identity.is_full_member = True
@@ -341,4 +341,4 @@ async def open_terminal(
         row = await session.get_one(Channel, sender.channel_id)
         row.is_public, row.members_synced_at = True, clock.now()
     await session.flush()
-    return seen, sender
+    return sender_ref, sender

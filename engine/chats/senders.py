@@ -35,15 +35,15 @@ class Senders:
         async with self._db.read() as session:
             return await sender_rows.homes_of(session, platform, person)
 
-    async def meet(self, seen: SenderRef) -> Sender:
+    async def meet(self, sender_ref: SenderRef) -> Sender:
         """The rows of who wrote, and where, made where they are new."""
         sender = None
         with suppress(NotFound):  # a team of an organisation, seen for the first time
             async with self._db.read() as session:
-                sender = await sender_rows.meet(session, seen)
+                sender = await sender_rows.meet(session, sender_ref)
         if sender is not None:
             return sender
-        return await self._db.run_write(lambda session: sender_rows.introduce(session, seen))
+        return await self._db.run_write(lambda session: sender_rows.introduce(session, sender_ref))
 
     async def learn_person(self, sender: Sender, person: Person) -> None:
         """Keep what the platform says of somebody."""

@@ -24,7 +24,7 @@ from engine.domain import Lane
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SourceReading:
     """A source to be read on: its place, channel, cursor and how far back."""
 
     source_id: str
@@ -53,7 +53,7 @@ class Whole:
     high: str = ""
 
 
-async def open_reading(session: AsyncSession, source_id: str) -> Reading | None:
+async def open_reading(session: AsyncSession, source_id: str) -> SourceReading | None:
     """What is needed to read a source's next page; None where it is not to be read now."""
     source = await session.get(Source, source_id)
     if source is None or source.channel_id is None or source.state not in {READING, CURRENT}:
@@ -62,7 +62,7 @@ async def open_reading(session: AsyncSession, source_id: str) -> Reading | None:
     place = await place_of(session, source.tenant_id, channel.workspace_id)
     if place.provider != place.platform:  # an import
         return None
-    return Reading(
+    return SourceReading(
         source_id=source.id,
         channel_id=channel.id,
         channel=channel.external_id,
@@ -84,7 +84,7 @@ async def open_reading(session: AsyncSession, source_id: str) -> Reading | None:
 
 async def commit_page(
     session: AsyncSession,
-    reading: Reading,
+    reading: SourceReading,
     new: Sequence[NewMessage],
     *,
     threads: Sequence[NewThread] = (),

@@ -44,7 +44,7 @@ from engine.chats.discord_messages import (
 from engine.chats.freshness import CHANGED_AT
 from engine.chats.messages import DISCORD_EPOCH_MS, posted_at
 from engine.chats.places import Place
-from engine.chats.source_reading import Reading, Whole
+from engine.chats.source_reading import SourceReading, Whole
 from engine.errors import Unavailable
 from engine.limits import Limits
 from ingestion.sources.reader import Page, Refused, Roster, Wait
@@ -115,7 +115,7 @@ class DiscordReader:
 
     # History
 
-    async def read_page(self, reading: Reading) -> Page:
+    async def read_page(self, reading: SourceReading) -> Page:
         """A page of the channel itself, a list of its threads, or a page of one of them."""
         cursor = _Cursor.load(reading)
         if not cursor.own_done:
@@ -127,7 +127,7 @@ class DiscordReader:
         cursor.end()
         return Page((), cursor.dump(), more=False)
 
-    async def _read_own(self, reading: Reading, cursor: _Cursor) -> Page:
+    async def _read_own(self, reading: SourceReading, cursor: _Cursor) -> Page:
         if reading.kind == "forum":
             cursor.own_done = True
             return await self._list_threads(reading, cursor)
@@ -144,7 +144,7 @@ class DiscordReader:
         cursor.listed = reading.kind == "thread"  # threads have none of their own
         return Page([to_message(row) for row in kept], cursor.dump(), more=True, wholes=whole)
 
-    async def _check_readable(self, reading: Reading) -> None:
+    async def _check_readable(self, reading: SourceReading) -> None:
         """An empty channel is empty, or Discord shows its history to the bot no more."""
         guild = await self._load(reading.place)
         known = guild.server
@@ -154,7 +154,7 @@ class DiscordReader:
         if row is None or not guild.bot_reads(row):
             raise Refused(_GONE.format(channel=reading.channel), lost=True)
 
-    async def _list_threads(self, reading: Reading, cursor: _Cursor) -> Page:
+    async def _list_threads(self, reading: SourceReading, cursor: _Cursor) -> Page:
         found: list[Mapping[str, Any]] = []
         if not cursor.archived_before:
             answer = await self._get(
@@ -188,14 +188,14 @@ class DiscordReader:
             threads=[to_thread(item, parent) for item in found],
         )
 
-    async def _parent(self, reading: Reading) -> Mapping[str, Any] | None:
+    async def _parent(self, reading: SourceReading) -> Mapping[str, Any] | None:
         """The forum, which knows what its tags are called; None where there are no tags."""
         if reading.kind != "forum":
             return None
         found = await self._get(reading.place, f"channels/{reading.channel}", goes_on=True)
         return found if isinstance(found, Mapping) else None
 
-    async def _read_thread(self, reading: Reading, cursor: _Cursor) -> Page:
+    async def _read_thread(self, reading: SourceReading, cursor: _Cursor) -> Page:
         thread, before = cursor.threads[0]
         whole: list[Whole] = []
         try:
@@ -222,7 +222,7 @@ class DiscordReader:
         return Page(messages, cursor.dump(), more=more, wholes=whole)
 
     async def _messages(
-        self, reading: Reading, channel: str, before: str
+        self, reading: SourceReading, channel: str, before: str
     ) -> list[Mapping[str, Any]]:
         query: dict[str, Any] = {"limit": PAGE} | ({"before": before} if before else {})
         found = await self._get(reading.place, f"channels/{channel}/messages", **query)
@@ -470,7 +470,7 @@ class _Cursor:
     forbidden: int = 0  # threads in a row
 
     @classmethod
-    def load(cls, reading: Reading) -> _Cursor:
+    def load(cls, reading: SourceReading) -> _Cursor:
         known = {key: reading.cursor[key] for key in cls.__slots__ if key in reading.cursor}
         cursor = cls(**{"started": clock.now().isoformat(), **known})
         if not known and reading.since is not None:
@@ -479,7 +479,7 @@ class _Cursor:
             cursor._begin_repair(reading)
         return cursor
 
-    def _begin_repair(self, reading: Reading) -> None:
+    def _begin_repair(self, reading: SourceReading) -> None:
         """Read again from a day before the newest known, thirty days at least."""
         lower_bound = clock.now() - REPAIRED
         if reading.newest is not None:

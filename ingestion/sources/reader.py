@@ -16,7 +16,7 @@ from engine.chats.accounts import NewPerson
 from engine.chats.channels import NewChannel
 from engine.chats.messages import NewMessage, NewThread
 from engine.chats.places import Place
-from engine.chats.source_reading import Reading, Whole
+from engine.chats.source_reading import SourceReading, Whole
 
 
 class Wait(Exception):
@@ -78,7 +78,7 @@ class Roster:
 class Reader(Protocol):
     """A platform, read. Raises `Wait`, `Refused`, or `Unavailable` where it does not answer."""
 
-    async def read_page(self, reading: Reading) -> Page:
+    async def read_page(self, reading: SourceReading) -> Page:
         """The next page of a channel: newest first until all is read, then what is to be repaired."""
 
     async def read_people(self, place: Place) -> list[NewPerson]:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from engine.chats import inbound
 from engine.chats.inbound import HistoryUpdate, InboundContext, NewInbound
 from engine.chats.messages import NewMessage
-from engine.chats.post_rows import Accepted, NewQuestion
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion
 from engine.chats.sender_rows import SenderRef
 from engine.db.session import Database
 from engine.db.tables import Identity, Message, Post
@@ -34,7 +34,7 @@ def new_inbound(person: str, text: str, ts: str, **more) -> NewInbound:
 
 async def receive(
     database: Database, new: NewInbound, take
-) -> tuple[InboundContext, Accepted | None]:
+) -> tuple[InboundContext, AcceptedQuestion | None]:
     return await database.run_grouped(
         lambda session: inbound.receive(session, new, take, default_threshold=65)
     )

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from engine.chats import post_rows
-from engine.chats.post_rows import Accepted, NewQuestion, PostState
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion, PostState
 from engine.chats.sender_rows import Sender, SenderRef, locate
 from engine.db.session import Database
 from tests.fakes.chats import ChatWorld
@@ -19,7 +19,7 @@ async def sender_in(database: Database, folder: Path) -> Sender:
         return await locate(session, SenderRef("slack", "T-acme", "U1", "C1"))
 
 
-async def accept(database: Database, sender: Sender, key: str) -> Accepted:
+async def accept(database: Database, sender: Sender, key: str) -> AcceptedQuestion:
     new = NewQuestion("slack", sender, "channel", "C1", "Who waters the garden?", key=key)
     return await database.run_write(lambda session: post_rows.accept(session, new))
 
