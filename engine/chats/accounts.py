@@ -40,7 +40,7 @@ async def put_people(
     *,
     at: datetime | None = None,
 ) -> dict[str, str]:
-    """Identity ids by subject. Whoever got another name has their messages derived anew.
+    """Identity ids by subject. The messages of a person with a new name are derived again.
 
     With `at`, when people were asked about, those who were placed since stay as they are.
     """
@@ -153,7 +153,7 @@ async def link_by_email(session: AsyncSession, place: Place, people: Iterable[Ne
 
 
 async def admit_importer(session: AsyncSession, principal: Principal, place: Place) -> None:
-    """Let who brings an export read its public channels: they hold the file already."""
+    """Let the person who imports an export read its public channels: they hold the file already."""
     if principal.user_id is None:
         raise Forbidden("An export is imported by a member: link this account to one first.")
     subject = f"importer:{principal.user_id}"

@@ -32,7 +32,7 @@ class PlaceSettings(BaseModel):
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
-    anonymous: bool | None = None  # who wrote what is quoted is not named
+    anonymous: bool | None = None  # authors of quoted messages are not named
     language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
 
 

@@ -40,7 +40,7 @@ class Caller:
 
 
 async def caller_of(session: AsyncSession, sender: Sender) -> Caller:
-    """Who somebody is now: their principal, with the role that is the strongest of what gives one.
+    """Who somebody is now: their principal, with the strongest of the roles they have.
 
     That is their membership, being an admin of the platform's workspace (unless that was turned
     off), having installed the bot, or a role given with `/kb roles`. A role widens what they may
@@ -84,7 +84,7 @@ async def caller_of(session: AsyncSession, sender: Sender) -> Caller:
 async def admin_caller(
     session: AsyncSession, principal: Principal, workspace: str, channel: str = ""
 ) -> Caller:
-    """A member who says commands from outside the chat, in a workspace by its name or id.
+    """A member who gives commands from outside the chat, in a workspace by its name or id.
 
     An empty name is the only workspace there is; `channel` by id or name, or empty.
     """
@@ -114,8 +114,8 @@ async def admin_caller(
 _STRENGTH = (Role.OWNER, Role.ADMIN, Role.CURATOR, Role.MEMBER, Role.GUEST)
 
 
-def _stronger(one: Role, other: Role) -> Role:
-    return min(one, other, key=_STRENGTH.index)
+def _stronger(role: Role, other: Role) -> Role:
+    return min(role, other, key=_STRENGTH.index)
 
 
 async def give_role(
@@ -145,7 +145,7 @@ async def give_role(
 
 
 async def list_roles(session: AsyncSession, caller: Caller) -> list[tuple[str, str, str]]:
-    """Name, role and why, of everybody who has one in this workspace."""
+    """Name, role and reason, of everybody with a role in this workspace."""
     gate.require(caller.principal, Scope.KB_ADMIN)
     workspace = await session.get_one(Workspace, caller.sender.workspace_id)
     given: Mapping[str, str] = workspace.settings.get("roles", {})

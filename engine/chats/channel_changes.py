@@ -44,7 +44,7 @@ MENTION = re.compile(  # as both platforms write one
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message that stands, as documents are made of it. `name` is what its author is called."""
+    """A message that is not deleted, as documents are made of it. `name` is its author's."""
 
     id: str
     external_id: str
@@ -73,7 +73,7 @@ class ChannelConversation:
 
 @dataclass(frozen=True, slots=True)
 class ChannelChanges:
-    """What of a channel is to be derived anew, as it was when it was read."""
+    """What of a channel is to be derived again, as it was when it was read."""
 
     source_id: str
     tenant_id: str
@@ -129,7 +129,7 @@ async def load_changes(session: AsyncSession, source_id: str) -> ChannelChanges 
 
 
 class _ChangesReader:
-    """Reads one source's changes: which messages changed, and all that stands with them."""
+    """Reads one source's changes: which messages changed, and the conversations around them."""
 
     def __init__(
         self, session: AsyncSession, source: Source, channel: Channel, workspace: Workspace
@@ -139,7 +139,7 @@ class _ChangesReader:
         self._channel = channel
         self._workspace = workspace
         kinds = ["message", "bot"] if source.settings.get("bots") else ["message"]
-        self._standing = and_(
+        self._not_deleted = and_(
             Message.channel_id == channel.id,
             Message.deleted_at.is_(None),
             Message.kind.in_(kinds),
@@ -255,17 +255,17 @@ class _ChangesReader:
     async def _neighbours(self, where: Any, order: Any) -> list[Any]:  # noqa: ANN401 (expressions)
         rows = await self._session.execute(
             select(*_COLUMNS)
-            .where(self._standing, Message.thread == "", where)
+            .where(self._not_deleted, Message.thread == "", where)
             .order_by(order)
             .limit(RUN_MAX)
         )
         return list(rows)
 
     async def _load_with(self, column: Any, values: Collection[str]) -> None:  # noqa: ANN401
-        """Every standing message with one of these values."""
+        """Every message with one of these values that is not deleted."""
         for some in batches(sorted(values)):
             rows = await self._session.execute(
-                select(*_COLUMNS).where(self._standing, column.in_(some))
+                select(*_COLUMNS).where(self._not_deleted, column.in_(some))
             )
             for row in rows:
                 self._rows[row.id] = row
@@ -275,19 +275,19 @@ class _ChangesReader:
         for row in sorted(self._rows.values(), key=lambda row: row.position):
             groups[row.thread].append(row)
         people = await self._people({row.author for row in self._rows.values() if row.author})
-        told: dict[str, Thread] = {}
+        threads: dict[str, Thread] = {}
         for some in batches(sorted(groups.keys() - {""})):
             rows = await self._session.scalars(
                 select(Thread).where(
                     Thread.channel_id == self._channel.id, Thread.external_id.in_(some)
                 )
             )
-            told |= {row.external_id: row for row in rows}
+            threads |= {row.external_id: row for row in rows}
         return [
             ChannelConversation(
                 thread=thread,
-                title=told[thread].title if thread in told else "",
-                details=told[thread].details if thread in told else {},
+                title=threads[thread].title if thread in threads else "",
+                details=threads[thread].details if thread in threads else {},
                 messages=[self._stored(row, people) for row in rows],
             )
             for thread, rows in sorted(groups.items())
@@ -311,9 +311,9 @@ class _ChangesReader:
         )
 
     def _name(self, row: Any, people: Mapping[str, str]) -> str:  # noqa: ANN401
-        who: str = row.author or row.author_name
-        if self._unnamed and who:
-            return pseudonym(self._workspace.id, who)
+        author: str = row.author or row.author_name
+        if self._unnamed and author:
+            return pseudonym(self._workspace.id, author)
         return people.get(row.author) or row.author_name or row.author or "somebody"
 
     async def _people(self, subjects: Collection[str]) -> dict[str, str]:
@@ -330,7 +330,7 @@ class _ChangesReader:
         return found
 
     async def _names(self) -> dict[str, str]:
-        """What mentions in these messages stand for."""
+        """Names of the people and channels that these messages mention."""
         mentioned = {match for row in self._rows.values() for match in MENTION.findall(row.text)}
         names = await self._people(mentioned)
         channels: dict[str, str] = {}
@@ -340,7 +340,7 @@ class _ChangesReader:
                     Channel.workspace_id == self._workspace.id, Channel.external_id.in_(some)
                 )
             )
-            # What a private channel is called is for its members.
+            # The name of a private channel is for its members.
             channels |= {id_: name if is_public else id_ for id_, name, is_public in rows}
         if self._unnamed:
             people = mentioned - channels.keys()
@@ -358,7 +358,7 @@ def _until_silence(rows: Sequence[Any]) -> list[Any]:
 
 
 def _since_boundary(rows: Sequence[Any]) -> list[Any]:
-    """Of a long stretch, newest first, what began with a document of its own."""
+    """Of a long stretch, newest first, the rows since a document began."""
     for at in range(len(rows) - 1, 0, -1):
         if rows[at].document_id != rows[at - 1].document_id and rows[at - 1].document_id:
             return list(rows[:at])

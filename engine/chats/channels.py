@@ -89,7 +89,7 @@ async def put_channels(
             )
             session.add(row)
         elif row.name != new.name[:200]:
-            # Its name stands above every passage of it.
+            # Every passage of it is indexed with its name.
             await derive_anew(session, place.tenant_id, Message.channel_id == row.id)
         row.name = new.name[:200]
         overtaken = at is not None and unknown_since(workspace, row) > at

@@ -34,7 +34,7 @@ class Gap:
 class Coverage:
     """How much of a channel's history is kept and found.
 
-    `messages` stand, `deleted` are tombstones, `waiting` changed and are not derived yet.
+    `messages` are not deleted, `deleted` are tombstones, `waiting` changed and are not derived yet.
     `conversations` are documents, `ready` those that answer. `eta_s` is a guess from the pace so
     far, None where none can be made.
     """
@@ -66,7 +66,7 @@ class Coverage:
 async def coverage(
     session: AsyncSession, principal: Principal, channel: str = ""
 ) -> list[Coverage]:
-    """How far each source has come, by channel; those of one channel where one is named.
+    """How far each source has come, by channel; where a channel is named, only its source.
 
     Counts and times for admins; of a private channel only its members see any of it.
     """
@@ -111,7 +111,7 @@ class ImportProgress:
 async def progress(
     session: AsyncSession, principal: Principal, channel_ids: Collection[str]
 ) -> ImportProgress:
-    """The same in few numbers, for whoever waits for an import of theirs."""
+    """The same in few numbers, for a person who waits for their import."""
     gate.require(principal, Scope.KB_ADMIN)
     theirs = select(Source.id).where(
         Source.tenant_id == principal.tenant_id, Source.channel_id.in_(channel_ids)
@@ -160,16 +160,16 @@ async def coverage_of(session: AsyncSession, source: Source) -> Coverage:
     channel = await session.get_one(Channel, source.channel_id)
     workspace = await session.get_one(Workspace, channel.workspace_id)
     kb = await session.get_one(KnowledgeBase, source.kb_id)
-    stands = Message.deleted_at.is_(None)
+    present = Message.deleted_at.is_(None)
     row = (
         await session.execute(
             select(
-                func.coalesce(func.sum(case((stands, 1), else_=0)), 0),
-                func.coalesce(func.sum(case((stands, 0), else_=1)), 0),
+                func.coalesce(func.sum(case((present, 1), else_=0)), 0),
+                func.coalesce(func.sum(case((present, 0), else_=1)), 0),
                 func.coalesce(func.sum(case((Message.dirty.is_(True), 1), else_=0)), 0),
-                func.min(case((stands, Message.posted_at))),
-                func.max(case((stands, Message.posted_at))),
-                func.count(func.distinct(case((stands & (Message.thread != ""), Message.thread)))),
+                func.min(case((present, Message.posted_at))),
+                func.max(case((present, Message.posted_at))),
+                func.count(func.distinct(case((present & (Message.thread != ""), Message.thread)))),
             ).where(Message.channel_id == channel.id)
         )
     ).one()

@@ -1,7 +1,7 @@
 """When the documents of a channel are to be derived from its messages again: the job, and marks.
 
-`messages.py` marks what changed, `channels.py` what is called otherwise now; both queue the job
-here, in the transaction of the change. The worker's handler is `ingestion/channel_jobs.py`.
+`messages.py` marks what changed, `accounts.py` and `channels.py` what has a new name; all queue the
+job here, in the transaction of the change. The worker's handler is `ingestion/channel_jobs.py`.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ from engine.jobs.outbox import append_event, enqueue
 
 @dataclass(frozen=True, slots=True)
 class DerivedDocument:
-    """A conversation as a document: `spans` says where each message stands in its text."""
+    """A conversation as a document: `spans` says where each message is in its text."""
 
     external_id: str
     title: str
@@ -59,7 +59,7 @@ THREAD_MIME = (
 
 
 async def start_derivation(session: AsyncSession, source_id: str) -> None:
-    """From here on a change queues a new job: this one may have read before it."""
+    """From here on a change queues a new job: this job may have read before it."""
     await session.execute(update(Source).where(Source.id == source_id).values(derive_due_at=None))
 
 
@@ -228,7 +228,7 @@ async def _put(
 
 
 async def _drop_superseded(session: AsyncSession, document: Document) -> None:
-    """Texts of revisions that no longer answer: a thread gets one with every reply."""
+    """Delete the texts of revisions that no longer answer: every reply to a thread adds a revision."""
     live = select(Live.revision_id).where(Live.document_id == document.id)
     ids = select(Revision.id).where(Revision.document_id == document.id, Revision.id.not_in(live))
     for table in (Chunk, RevisionText, MessageSpan):
@@ -236,7 +236,7 @@ async def _drop_superseded(session: AsyncSession, document: Document) -> None:
 
 
 async def is_resolved(session: AsyncSession, document_id: str) -> bool:
-    """Whether somebody marked what a conversation's document holds as settled."""
+    """Whether somebody marked the conversation of a document as solved."""
     details = await session.scalar(select(Document.details).where(Document.id == document_id))
     return bool((details or {}).get("solved"))
 
@@ -244,7 +244,7 @@ async def is_resolved(session: AsyncSession, document_id: str) -> bool:
 async def outdated_contents(session: AsyncSession, document_id: str) -> list[str]:
     """Hashes of what talk, or an answer saved of it, said before and no revision says now.
 
-    Whoever asks deletes these blobs: what somebody took back is not to lie about.
+    The caller deletes these blobs: what somebody deleted must not stay on disk.
     """
     of_talk = or_(
         Revision.mime == THREAD_MIME,

@@ -93,13 +93,15 @@ async def scrub_post(session: AsyncSession, tenant_id: str, post_id: str) -> Non
     )
 
 
-async def forget_questions(session: AsyncSession, tenant_id: str, workspace: str, who: str) -> int:
+async def forget_questions(
+    session: AsyncSession, tenant_id: str, workspace: str, subject: str
+) -> int:
     """Drop the words of all that somebody asked the bot, and of what they said of its answers."""
     identity_id = await session.scalar(
         select(Identity.id).where(
             Identity.tenant_id == tenant_id,
             Identity.workspace_id == workspace,
-            Identity.subject == who,
+            Identity.subject == subject,
         )
     )
     asked = list(await session.scalars(select(Post.id).where(Post.identity_id == identity_id)))

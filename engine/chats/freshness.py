@@ -24,7 +24,7 @@ async def placed_since(session: AsyncSession, place: Place, at: datetime | None)
     if at is None:
         return set()
     workspace = await session.get_one(Workspace, place.workspace_id)
-    return {one for one, when in placed_at(workspace).items() if when > at}
+    return {account for account, when in placed_at(workspace).items() if when > at}
 
 
 async def note_change(session: AsyncSession, place: Place) -> Workspace:
@@ -37,11 +37,11 @@ async def note_change(session: AsyncSession, place: Place) -> Workspace:
 
 def unknown_since(workspace: Workspace, channel: Channel) -> datetime:
     """When a channel was last made unknown; long ago where it never was."""
-    told = [str(item.settings.get("unknown_since") or "") for item in (workspace, channel)]
-    return max(datetime.fromisoformat(item) if item else _NEVER for item in told)
+    times = [str(item.settings.get("unknown_since") or "") for item in (workspace, channel)]
+    return max(datetime.fromisoformat(item) if item else _NEVER for item in times)
 
 
 def placed_at(workspace: Workspace) -> dict[str, datetime]:
     """When each account that is still remembered was placed, by its id."""
-    told = workspace.settings.get("placed") or {}
-    return {one: datetime.fromisoformat(when) for one, when in told.items()}
+    placed = workspace.settings.get("placed") or {}
+    return {account: datetime.fromisoformat(when) for account, when in placed.items()}

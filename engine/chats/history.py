@@ -1,8 +1,8 @@
 """The verbs of channel history: what platforms and imports write, what admins ask for.
 
-`Engine.history` is a `History`. A platform's adapter holds a `Place` (its workspace) and names
+`Engine.chats.history` is a `History`. A platform's adapter holds a `Place` (its workspace) and names
 channels, people and messages in the platform's own ids; admins are principals as everywhere. Each
-verb is one short transaction, but those that go over much, which are several.
+verb is one short transaction; those that change a lot are several.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class History:
     async def put_channels(
         self, place: Place, new: Iterable[NewChannel], *, at: datetime | None = None
     ) -> None:
-        """Channels as the platform told of them at `at`: name, whether they are public."""
+        """Channels as the platform described them at `at`: name, whether they are public."""
         new = list(new)
         await self._db.run_write(lambda session: channels.put_channels(session, place, new, at=at))
 
@@ -181,7 +181,7 @@ class History:
         await self._db.run_write(commit)
 
     async def lost_and_asked(self, place: Place, channel: str) -> None:
-        """Who reads a channel is uncertain: unknown from this instant, and asked anew at once."""
+        """Who reads a channel is uncertain: unknown from this instant, and asked again at once."""
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
@@ -205,7 +205,7 @@ class History:
     async def placed(
         self, place: Place, person: NewPerson, reads: Mapping[str, bool | None]
     ) -> None:
-        """Somebody came, went, or reads other channels now; see `channels.place_member`."""
+        """Somebody came, went, or reads other channels now; see `membership.place_member`."""
 
         async def commit(session: AsyncSession) -> None:
             for channel in await membership.place_member(session, place, person, reads):
@@ -231,7 +231,7 @@ class History:
     ) -> Place:
         """A workspace known from an export: its people, linked to members by address.
 
-        Whoever imports reads its public channels; its private ones their listed members.
+        The person who imports reads its public channels; listed members read its private ones.
         """
         gate.require(principal, Scope.KB_ADMIN)
         if not new.imported:
@@ -317,13 +317,13 @@ class History:
         )
 
     async def pause(self, principal: Principal, channel: str) -> Coverage:
-        """Read nothing more of a channel; what is known goes on answering."""
+        """Read nothing more of a channel; what is stored still answers."""
         return await self._db.run_write(
             lambda session: sources.pause_source(session, principal, channel)
         )
 
     async def resume(self, principal: Principal, channel: str) -> Coverage:
-        """Go on where reading stopped."""
+        """Continue where reading stopped."""
         return await self._db.run_write(
             lambda session: sources.resume_source(session, principal, channel)
         )
@@ -354,7 +354,7 @@ class History:
     async def rename_authors(
         self, tenant_id: str, workspace_id: str, channel_id: str | None
     ) -> None:
-        """Make what is kept of a channel, or of a whole workspace, anew: people are called otherwise.
+        """Derive what is kept of a channel, or of a whole workspace, again: its people have other names.
 
         Nothing of it is in an answer until it has the new names.
         """

@@ -1,8 +1,8 @@
-"""A message that arrives at a bot, and all that is written of it, in one short transaction.
+"""An inbound message, and all that is written of it, in one short transaction.
 
-`Chat.receive` runs this. The platform is acknowledged after the commit, so statements are few, and
-built once: who wrote where, what is set there and whether its history is kept are one query. What
-the message asks of the bot is for the caller to say; keeping it and taking it on is one commit.
+`Chats.receive` runs this. The platform is acknowledged after the commit, so statements are few, and
+built once: the sender, the settings of the place and whether its history is kept are one query.
+The caller says what the message asks of the bot; storing it and taking it on is one commit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """What a kept channel's history takes from an event: messages that stand, ids of deleted ones."""
+    """What an event changes in a kept channel's history: new or edited messages, ids of deleted ones."""
 
     messages: Sequence[NewMessage] = ()
     deleted: Sequence[str] = ()
@@ -37,11 +37,11 @@ class HistoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class NewInbound:
-    """A message at the door; ids are the platform's.
+    """An inbound message; ids are the platform's.
 
-    Of a `thread` it is looked up whether the bot was asked in it, of a `question_id` whether it is
-    a question to the bot. Who said something that is not `addressed` to the bot is not written
-    down, unless the place is one where it may answer that.
+    With a `thread`, `receive` looks up whether the bot was asked in it; with a `question_id`,
+    whether that message was a question to the bot. The sender of a message that is not `addressed`
+    to the bot gets no row, unless the bot may answer such messages there.
     """
 
     sender_ref: SenderRef
@@ -54,7 +54,7 @@ class NewInbound:
 
 @dataclass(frozen=True, slots=True)
 class InboundContext:
-    """What is known when a message arrives."""
+    """What is known of a message before the bot decides what to do with it."""
 
     sender: Sender
     behaviour: Behaviour

@@ -32,8 +32,8 @@ async def set_members(
 ) -> None:
     """The whole list of a channel's members, as it was at `at`: they count from there on.
 
-    Whatever became known since `at` goes before it: what made the channel unknown leaves it so
-    until it is asked about anew, and whoever was placed stays where that put them.
+    What became known since `at` wins: a channel that was made unknown stays unknown until it is
+    asked about again, and an account that was placed stays where that put it.
     """
     channel = await own_channel(session, place, channel_id)
     workspace = await session.get_one(Workspace, place.workspace_id)
@@ -43,7 +43,7 @@ async def set_members(
             select(ChannelMember.identity_id).where(ChannelMember.channel_id == channel_id)
         )
     )
-    placed = {one for one, when in placed_at(workspace).items() if when > at}
+    placed = {account for account, when in placed_at(workspace).items() if when > at}
     wanted = (set(identity_ids) - placed) | (present & placed)
     for some in batches(sorted(present - wanted)):
         await session.execute(
@@ -67,16 +67,18 @@ async def place_member(
     """Somebody as the platform tells of them now, with what they read of each channel from now on.
 
     None where that does not say: a channel they counted in becomes unknown then. Returns those, to
-    be asked about anew (the platform's ids).
+    be asked about again (the platform's ids).
     """
     [identity_id] = (await put_people(session, place, [person])).values()
     workspace = await note_change(session, place)
     placed = {
-        one: when for one, when in placed_at(workspace).items() if when > clock.now() - PLACED
+        account: when
+        for account, when in placed_at(workspace).items()
+        if when > clock.now() - PLACED
     }
     placed[identity_id] = clock.now()
-    told = {one: when.isoformat() for one, when in placed.items()}
-    workspace.settings = {**workspace.settings, "placed": told}
+    stored = {account: when.isoformat() for account, when in placed.items()}
+    workspace.settings = {**workspace.settings, "placed": stored}
     rows = await session.execute(
         select(Channel, ChannelMember.identity_id)
         .outerjoin(
@@ -125,7 +127,7 @@ async def remove_member(
 async def forget_membership(session: AsyncSession, place: Place, channel_id: str) -> None:
     """Who is in the channel is unknown: a sync failed, the bot was removed, access was lost.
 
-    Nobody holds the channel's token until the next sync succeeds, one that begins after this.
+    Nobody holds the channel's token until a sync that begins after this succeeds.
     """
     channel = await own_channel(session, place, channel_id)
     channel.members_synced_at = None

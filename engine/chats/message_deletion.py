@@ -44,33 +44,33 @@ async def delete_messages(
     *,
     missed: bool = False,
 ) -> int:
-    """Take messages out of every answer from this instant; says how many stood until now.
+    """Take messages out of every answer from this instant; says how many were there until now.
 
-    `missed`: nobody said so, they were only not there when looked for; should one turn up again,
-    it counts again. Of the others a tombstone stays, also of those not known yet: a delete may
+    `missed`: nobody said so, they were only not there when looked for; one that turns up again
+    counts again. Of the others a tombstone stays, also of those not known yet: a delete may
     come before what it deletes.
     """
     source = await source_of(session, channel_id)
     if source is None or source.tenant_id != place.tenant_id:
         return 0
     known = await known_messages(session, channel_id, external_ids)
-    standing = [row for row in known.values() if row.deleted_at is None]
-    await _bury(session, standing, missed=missed)
+    present = [row for row in known.values() if row.deleted_at is None]
+    await _bury(session, present, missed=missed)
     for external_id in sorted(set(external_ids) - known.keys()):
         if missed:
             continue
         row = message_row(place, channel_id, NewMessage(external_id, ""))
         session.add(Message(**{**row, "dirty": False}, deleted_at=clock.now()))
     await session.flush()
-    if standing:
+    if present:
         await queue_derivation(session, source)
-    return len(standing)
+    return len(present)
 
 
 async def delete_thread(session: AsyncSession, place: Place, channel_id: str, thread: str) -> int:
     """A thread was deleted with its replies.
 
-    A forum's post went with its first message; what another thread grew from stands in its channel.
+    A forum's post went with its first message; the message another thread grew from stays.
     """
     kind = await session.scalar(select(Channel.kind).where(Channel.id == channel_id))
     ids = await session.scalars(
@@ -83,7 +83,7 @@ async def delete_thread(session: AsyncSession, place: Place, channel_id: str, th
 
 
 async def _bury(session: AsyncSession, rows: Sequence[Message], *, missed: bool) -> None:
-    """Make tombstones of messages and take their documents off until they are derived anew."""
+    """Make tombstones of messages and take their documents off until they are derived again."""
     documents = {row.document_id for row in rows if row.document_id is not None}
     for row in rows:
         row.deleted_at = clock.now()
@@ -172,7 +172,7 @@ async def scrub_some(
 
 
 async def _overtake(session: AsyncSession, document: Document) -> None:
-    """An empty revision after the last: a job that is ingesting that one can't let it answer."""
+    """An empty revision after the last: a job that ingests the last can't make it answer."""
     newest = await session.scalar(
         select(func.max(Revision.number)).where(Revision.document_id == document.id)
     )

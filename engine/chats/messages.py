@@ -39,7 +39,7 @@ class NewMessage:
     the thread's root. `text` is Markdown with the platform's mentions (`<@U1>`, `<#C1>`) left in;
     names are put in when documents are made. `author` is the platform's id of a person;
     `author_name` serves where no account has that id. `edited_at` tells versions apart. Without
-    `reactions` nothing was told of them.
+    `reactions` the platform said nothing of them.
     """
 
     external_id: str
@@ -309,7 +309,7 @@ async def _mark_roots(
 
 
 def _words(text: str) -> str:
-    """What is kept of a message: whoever reads the channel is not whoever may use its keys."""
+    """What is kept of a message: people who read the channel may not all use its keys."""
     return without_credentials(_clean(text))
 
 
@@ -320,7 +320,7 @@ def _clean(text: str) -> str:
 async def put_threads(
     session: AsyncSession, place: Place, channel_id: str, threads: Iterable[NewThread]
 ) -> None:
-    """Titles and tags of threads; one that is called or tagged otherwise now is derived anew."""
+    """Titles and tags of threads; a thread with a new title or new tags is derived again."""
     changed = False
     for new in threads:
         row = await session.scalar(

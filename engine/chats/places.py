@@ -23,7 +23,7 @@ Platform = Literal["slack", "discord"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A workspace as those who write into it hold it; `provider` is that of its people."""
+    """A workspace, for code that writes into it; `provider` is that of its people's accounts."""
 
     tenant_id: str
     workspace_id: str
@@ -48,8 +48,7 @@ class NewWorkspace:
 async def put_workspace(session: AsyncSession, tenant_id: str, new: NewWorkspace) -> Place:
     """The tenant's workspace, made or brought up to date; `Conflict` where another tenant has it.
 
-    An import is a workspace of its own beside the live one: what a file says of people must never
-    decide who they are on the platform.
+    An import is a separate workspace beside the live one.
     """
     external_id = _imported_id(tenant_id, new.external_id) if new.imported else new.external_id
     row = await session.scalar(

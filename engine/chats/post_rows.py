@@ -1,8 +1,8 @@
-"""Posts: what a bot was asked and what it shows for it, from the question's arrival on.
+"""Posts: what a bot was asked, and which message shows its reply.
 
 A question is accepted in one transaction: its post and its `answer` job, once however often the
-platform delivers it. The bot's process claims the job and keeps here where its reply stands, so
-that whoever takes the job over goes on in the same message. Feedback on answers is kept here too.
+platform delivers it. The bot's process claims the job and keeps here which message shows its
+reply, so that a process that takes the job over continues in the same message.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PostState(StrEnum):
     """pending → shown → ended | failed | silent | withdrawn."""
 
     PENDING = "pending"  # nothing was shown yet
-    SHOWN = "shown"  # a message stands, its text is still coming
+    SHOWN = "shown"  # there is a message, its text is still coming
     ENDED = "ended"  # the answer, or why there is none
     FAILED = "failed"  # an apology
     SILENT = "silent"  # overheard, and not sure enough to speak
@@ -71,7 +71,7 @@ class NewQuestion:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedQuestion:
-    """What became of a question: `is_new` is False for one that had come already."""
+    """What became of a question: `is_new` is False where it had been accepted before."""
 
     post_id: str
     job_id: str
@@ -364,7 +364,7 @@ def _own(tenant_id: str, post_id: str) -> tuple[ColumnElement[bool], ...]:
 async def note_message(
     session: AsyncSession, tenant_id: str, post_id: str, message_id: str
 ) -> None:
-    """A reply stands there from now on; kept before any more of it is shown."""
+    """This message shows the reply from now on; kept before any more of it is shown."""
     await session.execute(
         update(Post)
         .where(*_own(tenant_id, post_id))
@@ -408,7 +408,7 @@ async def withdraw(
 ) -> None:
     """The question or the reply is gone; an answer on its way is not shown any more.
 
-    `forget`: who asked took the question back, and its words go too.
+    `forget`: the asker deleted the question, and its words go too.
     """
     if forget:
         await scrub_post(session, tenant_id, post_id)

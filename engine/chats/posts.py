@@ -26,7 +26,7 @@ class Posts:
         self._db = db
 
     async def accept(self, new: NewQuestion) -> AcceptedQuestion:
-        """Take a question on; the same one again is taken on once."""
+        """Accept a question, once however often it comes."""
         return await self._db.run_write(lambda session: post_rows.accept(session, new))
 
     async def get(self, tenant_id: str, post_id: str) -> PostInfo:

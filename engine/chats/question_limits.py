@@ -43,7 +43,7 @@ class QuestionLimits:
         return {name: int(own.get(name, value)) for name, value in limits.items()}
 
     async def set(self, principal: Principal, name: str, number: int) -> None:
-        """A tenant's own limit; 0 is none. The command table checks who may, and the name."""
+        """A tenant's own limit; 0 is none. The command table checks the caller and the name."""
 
         async def commit(session: AsyncSession) -> None:
             tenant = await session.get_one(Tenant, principal.tenant_id)

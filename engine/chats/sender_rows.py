@@ -22,7 +22,7 @@ from engine.db.tables import Channel, ChannelMember, Identity, Installation, Wor
 from engine.domain import Principal
 from engine.errors import Forbidden, InvalidInput, NotFound
 
-ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the platform anew
+ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the platform again
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Sender:
 
 
 async def locate(session: AsyncSession, sender_ref: SenderRef) -> Sender:
-    """The rows of a sighting as far as they are there; an unknown person has an empty id.
+    """The rows of a sender as far as they are there; an unknown person has an empty id.
 
     Raises `NotFound` where the workspace is not connected.
     """
@@ -71,7 +71,7 @@ async def locate(session: AsyncSession, sender_ref: SenderRef) -> Sender:
 
 
 async def meet(session: AsyncSession, sender_ref: SenderRef) -> Sender | None:
-    """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
+    """The rows of a sender, or None where some are not there yet (`introduce` makes them)."""
     sender = await locate(session, sender_ref)
     known = sender.identity_id and (sender.channel_id is not None or not sender_ref.channel)
     return sender if known else None
@@ -97,7 +97,7 @@ async def homes_of(session: AsyncSession, platform: str, person: str) -> list[st
 
 
 async def introduce(session: AsyncSession, sender_ref: SenderRef) -> Sender:
-    """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
+    """`meet`, with new rows where some are missing: a guest and a private channel until more is known."""
     workspace = await _workspace(session, sender_ref, make=True)
     known = await meet(session, sender_ref)
     if known is not None:
@@ -204,7 +204,7 @@ class Stale:
 
 
 async def what_is_stale(session: AsyncSession, sender: Sender) -> Stale:
-    """Whether the person, and who is in the channel, should be asked about anew."""
+    """Whether the person, and who is in the channel, should be asked about again."""
     before = clock.now() - ASK_AFTER
     identity = await session.get_one(Identity, sender.identity_id)
     channel = await session.get(Channel, sender.channel_id) if sender.channel_id else None
@@ -264,10 +264,10 @@ async def learn_channel(
     bots: Collection[str] = (),
     asked_at: datetime | None = None,
 ) -> None:
-    """A channel as its platform tells of it: all of its people but bots, and who they are.
+    """Keep a channel as its platform describes it: all of its people but bots, and who they are.
 
-    Its membership counts as fresh from `asked_at` on, which is why each member has to be known: one
-    who is not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
+    Its membership counts as fresh from `asked_at` on, so each member must be known: a member who is
+    not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
     since then leaves it so.
     """
     channel = await own_channel(session, sender, sender.channel_id or "")
@@ -324,7 +324,7 @@ async def open_terminal(
 ) -> tuple[SenderRef, Sender]:
     """The workspace that `scrubjay chat` plays in, with one public channel that all members see.
 
-    Whoever opens it there is linked to the member they are anyway; nobody gains a token by it.
+    The account that opens it is linked to the member it is anyway; nobody gains a token by it.
     """
     if principal.user_id is None:
         raise Forbidden("The terminal's workspace is for members.")

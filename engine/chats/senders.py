@@ -1,4 +1,4 @@
-"""Who writes to a bot, from where, and who sees its answer. `Engine.chats.senders` is a `Senders`.
+"""The people who write to a bot, the places they write in, and the audience of an answer. `Engine.chats.senders` is a `Senders`.
 
 Each verb is one short transaction over `sender_rows.py`, `callers.py`, `behaviour.py`, `linking.py`.
 """
@@ -36,7 +36,7 @@ class Senders:
             return await sender_rows.homes_of(session, platform, person)
 
     async def meet(self, sender_ref: SenderRef) -> Sender:
-        """The rows of who wrote, and where, made where they are new."""
+        """The rows of a sender and their channel, made where they are new."""
         sender = None
         with suppress(NotFound):  # a team of an organisation, seen for the first time
             async with self._db.read() as session:
@@ -50,7 +50,7 @@ class Senders:
         await self._db.run_write(lambda session: sender_rows.learn_person(session, sender, person))
 
     async def stale(self, sender: Sender) -> Stale:
-        """What the platform should be asked of anew before an answer rests on it."""
+        """What the platform should be asked again before an answer rests on it."""
         async with self._db.read() as session:
             return await sender_rows.what_is_stale(session, sender)
 
@@ -101,7 +101,7 @@ class Senders:
             return await caller_of(session, sender)
 
     async def admin(self, principal: Principal, workspace: str, channel: str = "") -> Caller:
-        """A member at the command line, as somebody who says commands in a workspace."""
+        """A member at the command line, as somebody who gives commands in a workspace."""
         async with self._db.read() as session:
             return await admin_caller(session, principal, workspace, channel)
 
@@ -149,7 +149,7 @@ class Senders:
             return await gate.audience_of_channel(session, sender.tenant_id, sender.channel_id)
 
     async def list_roles(self, caller: Caller) -> list[tuple[str, str, str]]:
-        """Name, role and why, of everybody who has one in the caller's workspace."""
+        """Name, role and reason, of everybody with a role in the caller's workspace."""
         async with self._db.read() as session:
             return await callers.list_roles(session, caller)
 

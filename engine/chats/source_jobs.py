@@ -63,7 +63,7 @@ async def queue_sync(
 ) -> None:
     """Queue the job that brings people, channels and members of a workspace up to date.
 
-    One at a time: without `at` the one that is planned for the night comes now.
+    One at a time: without `at` the job that is planned for the night runs now.
     """
     if at is None:
         await session.execute(
@@ -77,7 +77,7 @@ async def queue_sync(
             .values(run_at=clock.now(), lane=Lane.INTERACTIVE)
             .execution_options(synchronize_session=False)
         )
-    # One that runs already may have read what was so before: it does not count where it is now.
+    # A job that runs already may have read the state of before: it does not count for "now".
     states = (JobState.QUEUED,) if at is None else (JobState.QUEUED, JobState.RUNNING)
     if await _is_queued(
         session, tenant_id, SYNC_WORKSPACE, "workspace_id", workspace_id, states=states
@@ -115,7 +115,7 @@ async def queue_channel_sync(
 
 
 async def ask_for_repair(session: AsyncSession, workspace_id: str) -> None:
-    """Have every channel of a workspace read again lately: what came unheard, what went."""
+    """Read the last days of every channel of a workspace again: messages and deletions that were missed."""
     rows = await session.scalars(
         select(Source)
         .join(Channel, Channel.id == Source.channel_id)

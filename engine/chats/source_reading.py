@@ -25,7 +25,7 @@ from engine.domain import Lane
 
 @dataclass(frozen=True, slots=True)
 class SourceReading:
-    """A source to be read on: its place, channel, cursor and how far back."""
+    """A source whose reading continues: its place, channel, cursor and how far back."""
 
     source_id: str
     channel_id: str
@@ -42,7 +42,7 @@ class SourceReading:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A stretch that was read whole: a message stored of it and not among `standing` is gone.
+    """A stretch that was read whole: a stored message of it that is not among `standing` is gone.
 
     Either a thread, or all outside of threads' replies from `low` to `high` (ids, both included).
     """

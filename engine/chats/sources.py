@@ -32,7 +32,7 @@ AT_A_TIME = 200  # messages forgotten, or documents cleaned, in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was forgotten. It is out of every answer now; `documents` are being made anew."""
+    """What was forgotten. It is out of every answer now; `documents` are being made again."""
 
     messages: int
     documents: int
@@ -48,8 +48,8 @@ async def add_source(
 ) -> Coverage:
     """Keep a channel's history in a knowledge base from now on, and read back as far as `since`.
 
-    A private channel is added only by somebody who is in it. The same again changes nothing; into
-    another knowledge base it is a `Conflict`, as each channel goes into one.
+    Only a member of a private channel can add it. The same again changes nothing; into another
+    knowledge base it is a `Conflict`, as each channel goes into one.
     """
     gate.require(principal, Scope.KB_ADMIN)
     found = await find_channel(session, principal, channel)
@@ -124,7 +124,7 @@ async def _open_source(
 
 
 async def pause_source(session: AsyncSession, principal: Principal, channel: str) -> Coverage:
-    """Read nothing more of a channel; what is known goes on answering."""
+    """Read nothing more of a channel; what is stored still answers."""
     source = await managed_source(session, principal, channel)
     refuse_removing(source)
     source.state = PAUSED
@@ -133,7 +133,7 @@ async def pause_source(session: AsyncSession, principal: Principal, channel: str
 
 
 async def resume_source(session: AsyncSession, principal: Principal, channel: str) -> Coverage:
-    """Go on where reading stopped; also after a failure."""
+    """Continue where reading stopped; also after a failure."""
     source = await managed_source(session, principal, channel)
     refuse_removing(source)
     if source.state in {PAUSED, FAILED}:

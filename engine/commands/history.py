@@ -103,15 +103,15 @@ def _span(oldest: datetime | None, newest: datetime | None) -> str:
     return f"{oldest:%Y-%m-%d} – {newest:%Y-%m-%d}"  # noqa: RUF001
 
 
-def _left(one: Coverage) -> str:
+def _left(covered: Coverage) -> str:
     """What is missing, in a phrase: an error, a pause, a guess at the time left, or gaps."""
-    if one.error:
-        return one.error
-    if one.next_try_at is not None and one.next_try_at > clock.now():
-        return f"waits until {one.next_try_at:%H:%M} UTC"
-    if one.eta_s is not None and one.state == "reading":
-        return f"about {max(1, round(one.eta_s / 60))} minutes"
-    gaps = "; ".join(dict.fromkeys(gap.reason for gap in one.gaps))
+    if covered.error:
+        return covered.error
+    if covered.next_try_at is not None and covered.next_try_at > clock.now():
+        return f"waits until {covered.next_try_at:%H:%M} UTC"
+    if covered.eta_s is not None and covered.state == "reading":
+        return f"about {max(1, round(covered.eta_s / 60))} minutes"
+    gaps = "; ".join(dict.fromkeys(gap.reason for gap in covered.gaps))
     return gaps or "–"  # noqa: RUF001
 
 

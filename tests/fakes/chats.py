@@ -109,7 +109,7 @@ class ChatWorld:
         )
 
     async def principal(self, subject: str) -> Principal:
-        """Whoever is behind an account."""
+        """The principal behind an account."""
         async with self.db.read() as session:
             identity_id = await accounts.identity_id_of(session, self.place, subject)
             assert identity_id is not None
@@ -178,7 +178,7 @@ class ChatWorld:
                 await make_live(session, work, Vectors.COMPLETE, content=content, ready="ready")
 
     async def texts(self) -> dict[str, str]:
-        """The newest text of every document that stands, by external id."""
+        """The newest text of every document that is not deleted, by external id."""
         async with self.db.read() as session:
             rows = (
                 await session.execute(
@@ -225,7 +225,7 @@ class ChatWorld:
             return found
 
     async def spans(self, external_id: str) -> list[MessageSpan]:
-        """Where messages stand in a document's newest revision."""
+        """Where messages are in a document's newest revision."""
         async with self.db.read() as session:
             revision_id = await session.scalar(
                 select(Revision.id)

@@ -1,4 +1,4 @@
-"""Messages that arrive at a bot, on each database: one transaction, however many come at once."""
+"""Inbound messages, on each database: one transaction, however many come at once."""
 
 from __future__ import annotations
 

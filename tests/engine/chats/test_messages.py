@@ -301,14 +301,14 @@ async def test_only_members_find_what_is_said_in_a_private_channel(world, databa
     await settle(world, fixed_clock)
     seen = {}
     for subject in ("U1", "U2", "U9"):
-        who = await world.principal(subject)
+        reader = await world.principal(subject)
         async with database.read() as session:
-            rows = await session.scalars(gate.select_documents(who))
+            rows = await session.scalars(gate.select_documents(reader))
             seen[subject] = len(list(rows))
     async with database.read() as session:
         owner = len(list(await session.scalars(gate.select_documents(world.owner))))
     assert seen == {"U1": 1, "U2": 0, "U9": 0}
-    assert owner == 0  # no role implies a token; who imported reads the public channels
+    assert owner == 0  # no role implies a token; the importer reads the public channels
 
 
 async def test_a_derivation_that_was_lost_is_queued_again(world, fixed_clock):
