@@ -129,7 +129,7 @@ async def identity_ids_of(
 async def link_by_email(session: AsyncSession, place: Place, people: Iterable[NewPerson]) -> int:
     """Link accounts of an import to the tenant's members with the same address; says how many."""
     if place.provider == place.platform:
-        raise Forbidden("Accounts of a live workspace are linked by their owners, not by address.")
+        raise Forbidden("People of a connected workspace link their own accounts.")
     subjects = {person.email.lower(): person.subject for person in people if person.email}
     linked = 0
     for some in batches(sorted(subjects)):
@@ -155,7 +155,9 @@ async def link_by_email(session: AsyncSession, place: Place, people: Iterable[Ne
 async def admit_importer(session: AsyncSession, principal: Principal, place: Place) -> None:
     """Let the person who imports an export read its public channels: they hold the file already."""
     if principal.user_id is None:
-        raise Forbidden("An export is imported by a member: link this account to one first.")
+        raise Forbidden(
+            "Only members can import an export: link this account to a membership first."
+        )
     subject = f"importer:{principal.user_id}"
     person = NewPerson(subject, principal.name, is_full_member=True)
     ids = await put_people(session, place, [person])
@@ -189,7 +191,7 @@ async def find_person(session: AsyncSession, principal: Principal, ref: str) -> 
         )
     ).all()
     if not rows:
-        raise NotFound(f"Nobody called {ref!r} is known in a workspace.")
+        raise NotFound(f"No one called {ref!r} is in any workspace.")
     if len(rows) > 1:
         raise InvalidInput(f"Several people are called {ref!r}: use an id.", field="person")
     return PersonInfo(rows[0][0] or "", rows[0][1], rows[0][2])

@@ -169,7 +169,7 @@ async def find_channel(session: AsyncSession, principal: Principal, ref: str) ->
     gate.require(principal, Scope.KB_ADMIN)
     rows = await _named(session, principal.tenant_id, ref)
     if not rows:
-        raise NotFound(f"No channel {ref!r}. The bot must be in it, or an export of it imported.")
+        raise NotFound(f"No channel {ref!r}. Add the bot to it, or import an export of it.")
     if len(rows) > 1:
         raise InvalidInput(f"Several channels are called {ref!r}: use its id.", field="channel")
     return rows[0]

@@ -198,7 +198,7 @@ class Chats:
         behaviour = await self.senders.behaviour(caller.sender)
         if not behaviour.kb or caller.sender.channel_id is None:
             raise NotFound(
-                "There is no knowledge base to save it in: an admin binds one to this channel."
+                "There is no knowledge base to save it in: an admin can bind one to this channel."
             )
         kb = await self._knowledge_bases.get(caller.principal, behaviour.kb)
         title = " ".join(question.split())[:120]

@@ -33,7 +33,7 @@ async def rate(
         raise InvalidInput("A rating is 1 or -1.", field="rating")
     post = await post_for(session, caller.sender, post_id)
     if post.turn_id is None:
-        raise NotFound("This answer is not known any more.")
+        raise NotFound("This answer no longer exists.")
     row = await session.scalar(
         select(Feedback).where(
             Feedback.turn_id == post.turn_id, Feedback.rater == caller.sender.identity_id

@@ -211,7 +211,7 @@ async def get_post(session: AsyncSession, tenant_id: str, post_id: str) -> PostI
     """One post of the tenant."""
     found = await _posts(session, *_own(tenant_id, post_id))
     if not found:
-        raise NotFound("This answer is not known any more.")
+        raise NotFound("This answer no longer exists.")
     return found[0]
 
 
@@ -219,7 +219,7 @@ async def post_for(session: AsyncSession, sender: Sender, post_id: str) -> PostI
     """A post for somebody of its workspace who pressed one of its buttons."""
     found = await get_post(session, sender.tenant_id, post_id)
     if found.sender.workspace_id != sender.workspace_id:
-        raise NotFound("This answer is not known any more.")
+        raise NotFound("This answer no longer exists.")
     return found
 
 

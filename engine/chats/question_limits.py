@@ -62,7 +62,7 @@ class QuestionLimits:
         ) >= budget:
             midnight = (24 * 3600) - (clock.now() - _today()).total_seconds()
             raise RateLimited(
-                "Your organisation's answers have used up today's tokens.", retry_after_s=midnight
+                "Your organisation has used up today's tokens.", retry_after_s=midnight
             )
         whose = {
             "user": (f"{sender.tenant_id}:chat:i:{sender.identity_id}", "You have"),

@@ -80,7 +80,7 @@ async def set_retention(
     refuse_removing(source)
     if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
         raise InvalidInput(
-            f"{days} days can't be kept; allowed are 1 to {RETENTION_MAX_DAYS:,}.", field="days"
+            f"{days} days is not allowed; give 1 to {RETENTION_MAX_DAYS:,}.", field="days"
         )
     before = source.settings.get("retention_days")
     kept = {key: value for key, value in source.settings.items() if key != "retention_days"}

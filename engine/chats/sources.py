@@ -57,15 +57,17 @@ async def add_source(
     may_read = gate.channel_token(found.id) in principal.tokens
     if not found.is_public and not may_read:
         raise Forbidden(
-            f"#{found.name} is private: only somebody who is in it may have its history kept."
+            f"#{found.name} is private: only a member of the channel can have its history stored."
             " Link your account, or ask a member of it."
         )
     source = await _source(session, found.id)
     if source is not None and source.state == REMOVING:
-        raise Conflict(f"The history of #{found.name} is still being removed; add it in a moment.")
+        raise Conflict(
+            f"The history of #{found.name} is still being removed; try again in a moment."
+        )
     if source is not None and source.kb_id != kb.id:
         raise Conflict(
-            f"The history of #{found.name} is kept in another knowledge base; remove it there first."
+            f"The history of #{found.name} is stored in another knowledge base; remove it there first."
         )
     if source is None:
         source = await _open_source(session, found, principal.tenant_id, kb.id, since)
@@ -90,7 +92,9 @@ async def open_imported(
     if source is None:
         await _open_source(session, found, principal.tenant_id, kb_id, None)
     elif source.state == REMOVING:
-        raise Conflict(f"The history of #{found.name} is still being removed; try in a moment.")
+        raise Conflict(
+            f"The history of #{found.name} is still being removed; try again in a moment."
+        )
     elif source.kb_id != kb_id:
         raise Conflict(
             f"#{found.name} was imported into another knowledge base; import it there, or remove"
@@ -265,7 +269,7 @@ async def managed_source(session: AsyncSession, principal: Principal, channel: s
     found = await find_channel(session, principal, channel)
     source = await _source(session, found.id)
     if source is None:
-        raise NotFound(f"The history of #{found.name} is not kept.")
+        raise NotFound(f"The history of #{found.name} is not stored.")
     return source
 
 

@@ -34,7 +34,7 @@ async def sources(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResu
     kbs = await engine.knowledge_bases.list_readable(caller.principal)
     bound = next((kb.name for kb in kbs if kb.id == behaviour.kb), "")
     if not kbs:
-        return CommandResult("There is no knowledge base you may read here.")
+        return CommandResult("You have no access to a knowledge base here.")
     rows = [
         [kb.name, f"{kb.document_count:,}", f"{kb.updated_at:%Y-%m-%d}", kb.description]
         for kb in kbs[:SOURCES_SHOWN]
@@ -51,7 +51,7 @@ async def show_help(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRe
     shown = [c for c in COMMANDS if c.permission is Permission.EVERYONE or caller.is_admin]
     said = (
         "Mention me with a question, or write to me directly. I answer from what your team has"
-        " written, and every answer links to the page or message it rests on."
+        " written, and every answer links to its sources."
     )
     return CommandResult(
         said, ("command", "what it does"), [[f"`{c.usage}`", c.help] for c in shown]
@@ -78,17 +78,16 @@ async def privacy(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResu
     del parsed
     linked = await engine.chats.senders.linked_member(caller.sender)
     behaviour = await engine.chats.senders.behaviour(caller.sender)
-    unnamed = "Who wrote a message of this place is not named where I quote it.\n"
+    unnamed = "I don't name the authors of messages I quote here.\n"
     unnamed = unnamed if behaviour.anonymous else ""
-    who = f"your membership as {linked}" if linked else "this account alone; it is not linked"
+    account = f"your membership as {linked}" if linked else "this account alone; it is not linked"
     return CommandResult(
-        "**Who sees an answer decides what it may use.** In a channel I use only what everyone who"
-        " can see it may read; in private, what you may read yourself.\n"
-        "I keep your question, the answer and the passages it rests on, so that you can go on from"
-        " there. Messages that don't ask me anything are kept only in channels where an admin"
-        " turned that on, which is said in the channel.\n"
-        f"What you may read follows from {who}.\n{unnamed}"
-        "An admin deletes what was kept of you with `forget`."
+        "**An answer uses only what everyone who can see it may read.** In private, it uses what you"
+        " may read.\n"
+        "I store your question, the answer and its passages, so that you can ask follow-ups. I store"
+        " other messages only in channels where an admin turned that on; the channel is told.\n"
+        f"What you may read depends on {account}.\n{unnamed}"
+        "An admin can delete what I stored about you with `forget`."
     )
 
 
@@ -99,8 +98,8 @@ async def link(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
         return CommandResult(f"This account is linked to {linked}. `unlink` undoes it.")
     code = engine.chats.senders.link_code(caller.sender)
     return CommandResult(
-        "Give this code to Scrubjay where it knows you, within ten minutes: "
-        f"`scrubjay bot link {code} --as <your e-mail>`, or ask your admin to."
+        "Within ten minutes, run this where you are signed in to Scrubjay: "
+        f"`scrubjay bot link {code} --as <your e-mail>`. Or ask your admin to."
         " Don't post it anywhere."
     )
 
@@ -108,13 +107,13 @@ async def link(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
 async def unlink(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     undone = await engine.chats.senders.unlink(caller)
-    return CommandResult("The link is undone." if undone else "This account was not linked.")
+    return CommandResult("Unlinked." if undone else "This account was not linked.")
 
 
 async def feedback(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     last = await engine.chats.posts.recent(caller.sender, limit=1)
     if not last:
-        raise NotFound("I have not answered you here yet.")
+        raise NotFound("I haven't answered you here yet.")
     rating = 1 if parsed.text("rating") == "good" else -1
     await engine.chats.posts.rate(caller, last[0].id, rating, text=parsed.text("text"))
-    return CommandResult(f"Thank you: kept for my answer to “{cut(last[0].question)}”.")
+    return CommandResult(f"Thank you. Saved for my answer to “{cut(last[0].question)}”.")

@@ -26,8 +26,8 @@ async def add(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb = (await engine.chats.senders.behaviour(there)).kb
     if not kb:
         raise InvalidInput(
-            f"Into which knowledge base? `bind {place} <kb>` says which one answers {place}; its"
-            " messages go there as well.",
+            f"Which knowledge base? `bind {place} <kb>` sets which one answers {place}; its"
+            " messages are stored there too.",
             field="kb",
         )
     days = parsed.number("since")
@@ -35,10 +35,10 @@ async def add(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     covered = await engine.chats.history.add(caller.principal, channel_id or "", kb, since=since)
     back = f"back to {since:%Y-%m-%d}" if days else "from now on"
     return CommandResult(
-        f"Messages of {place} are kept in **{covered.kb}** {back}. `ingest status` says how far"
-        " that is.",
-        announcement=f"Messages of this channel are kept {back}, so that I can answer from them. Who may"
-        " read them here may read such an answer, nobody else. `ingest remove` ends it.",
+        f"Messages of {place} are now stored in **{covered.kb}** {back}. `ingest status` shows the"
+        " progress.",
+        announcement=f"I store this channel's messages {back}, so that I can answer from them. Only"
+        " people who can read them here can read such an answer. `ingest remove` stops it.",
     )
 
 
@@ -49,29 +49,29 @@ async def _refuse_where_nothing_may_be_kept(engine: Engine, caller: Caller) -> N
         return
     if installed.reading == "live":
         raise Forbidden(
-            "This Slack app is distributed to organisations that don't own it, and Slack's terms let"
-            " such an app keep no messages. Make an app of your own to have history kept."
+            "This Slack app is distributed to other organisations, and Slack's terms don't let such"
+            " an app store messages. Create your own app to store history."
         )
 
 
 async def pause(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await channel_or_workspace(engine, caller, parsed.text("channel"))
     await engine.chats.history.pause(caller.principal, channel_id or "")
-    return CommandResult(f"{place} is not read any further; what is kept of it still answers.")
+    return CommandResult(f"Paused {place}; stored messages still answer.")
 
 
 async def resume(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await channel_or_workspace(engine, caller, parsed.text("channel"))
     await engine.chats.history.resume(caller.principal, channel_id or "")
-    return CommandResult(f"{place} is read on from where it was.")
+    return CommandResult(f"Resumed {place}.")
 
 
 async def remove(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await channel_or_workspace(engine, caller, parsed.text("channel"))
     gone = await engine.chats.history.remove(caller.principal, channel_id or "")
     return CommandResult(
-        f"{place} is kept no longer: {gone.messages:,} messages are out of every answer now.",
-        announcement="Messages of this channel are kept no longer, and what was kept is deleted.",
+        f"Removed {place}: no answer uses its {gone.messages:,} messages from now on.",
+        announcement="This channel's messages are no longer stored, and the stored ones are deleted.",
     )
 
 
@@ -81,7 +81,7 @@ async def status(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
         channel_id = (await channel_or_workspace(engine, caller, parsed.text("channel")))[0] or ""
     covered = await engine.chats.history.coverage(caller.principal, channel_id)
     if not covered:
-        return CommandResult("No channel's messages are kept. `ingest add` begins with one.")
+        return CommandResult("No channel's messages are stored. Start with `ingest add`.")
     rows = [
         [
             f"#{item.channel}",
@@ -122,23 +122,23 @@ async def forget(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
             caller.principal, caller.sender.workspace_id, found[1]
         )
         return CommandResult(
-            f"Forgotten: {gone.messages:,} messages of theirs. Nothing more of them is kept."
+            f"Forgotten: {gone.messages:,} of their messages. I won't store any more of them."
         )
     if found := _MESSAGE.search(what):
         channel_id, place = await channel_or_workspace(engine, caller, found[1])
         ts = f"{found[2][:-6]}.{found[2][-6:]}"
         gone = await engine.chats.history.forget_message(caller.principal, channel_id or "", ts)
-        said = "Forgotten: it is in no answer any more." if gone.messages else "It was not kept."
+        said = "Forgotten: no answer uses it any more." if gone.messages else "It was not stored."
         return CommandResult(f"{place}: {said}")
     if what.startswith(("<#", "#")):
         ref = what.strip("<>").split("|")[0].lstrip("#")
         channel_id, place = await channel_or_workspace(engine, caller, ref)
         gone = await engine.chats.history.remove(caller.principal, channel_id or "")
         return CommandResult(
-            f"Forgotten: {gone.messages:,} messages of {place}, which is kept no longer."
+            f"Forgotten: {gone.messages:,} messages of {place}. I no longer store its messages."
         )
     raise InvalidInput(
-        "Forget what? Mention a person with @, link a channel with #, or paste a message's link.",
+        "What should I forget? Mention a person with @, link a channel with #, or paste a message's link.",
         field="what",
     )
 
@@ -149,7 +149,7 @@ async def retention(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRe
     for item in covered:
         await engine.chats.history.set_retention(caller.principal, item.channel_id, days)
     if not covered:
-        return CommandResult("No channel's messages are kept, so there is nothing to limit.")
+        return CommandResult("No channel's messages are stored, so there is nothing to limit.")
     noun = "channel" if len(covered) == 1 else "channels"
     kept = f"are kept for {days} days" if days else "are kept without a limit"
     return CommandResult(f"Messages of {len(covered)} {noun} {kept}.")

@@ -30,30 +30,28 @@ async def create(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
     workspace = gate.workspace_token(caller.sender.workspace_id)
     await engine.knowledge_bases.grant(caller.principal, made.id, workspace)
     return CommandResult(
-        f"Made **{made.name}**, which all members and this workspace's full members may read."
+        f"Created **{made.name}**. All members and this workspace's full members may read it."
         f" Next: `source add <url> {quoted(made.name)}`, or `bind` a channel to it."
     )
 
 
 async def delete(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     gone = await engine.knowledge_bases.delete(caller.principal, parsed.text("kb"))
-    return CommandResult(f"Deleted **{gone.name}**: it is out of every answer from now on.")
+    return CommandResult(f"Deleted **{gone.name}**. No answer uses it from now on.")
 
 
 async def grant(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
-    token, who = await _grantee(engine, caller, parsed)
+    token, readers = await _grantee(engine, caller, parsed)
     await engine.knowledge_bases.grant(caller.principal, kb_id, token)
-    return CommandResult(f"{who} may read **{name}** from now on.")
+    return CommandResult(f"{readers} can now read **{name}**.")
 
 
 async def revoke(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
-    token, who = await _grantee(engine, caller, parsed)
+    token, readers = await _grantee(engine, caller, parsed)
     await engine.knowledge_bases.revoke(caller.principal, kb_id, token)
-    return CommandResult(
-        f"{who} may not read **{name}** any more, unless something else lets them."
-    )
+    return CommandResult(f"{readers} can no longer read **{name}** unless another grant allows it.")
 
 
 async def _grantee(engine: Engine, caller: Caller, parsed: Parsed) -> tuple[str, str]:
@@ -72,13 +70,13 @@ async def add_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandR
         kbs = await engine.knowledge_bases.list_readable(caller.principal)
         if len(kbs) != 1:
             names = ", ".join(kb.name for kb in kbs) or "none: `create` one first"
-            raise InvalidInput(f"Into which knowledge base? There are: {names}.", field="kb")
+            raise InvalidInput(f"Which knowledge base? There are: {names}.", field="kb")
         kb = kbs[0].id
     url = parsed.text("url")
     added = await engine.documents.add(caller.principal, kb, NewDocument(url=url, external_id=url))
     if added.unchanged:
-        return CommandResult(f"{url} is there already, unchanged.")
-    return CommandResult(f"Added {url}. `source status` says when it answers.")
+        return CommandResult(f"{url} is already there and has not changed.")
+    return CommandResult(f"Added {url}. `source status` shows when it is searchable.")
 
 
 async def sync_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -91,11 +89,11 @@ async def sync_source(engine: Engine, caller: Caller, parsed: Parsed) -> Command
                 new = NewDocument(url=url, external_id=url)
                 added = await engine.documents.add(caller.principal, kb.id, new)
                 return CommandResult(
-                    f"{url} is " + ("unchanged." if added.unchanged else "on its way.")
+                    f"{url} is " + ("unchanged." if added.unchanged else "pending.")
                 )
             if not (cursor := page.next_cursor):
                 break
-    raise NotFound(f"{url} was not added yet: `source add` it.")
+    raise NotFound(f"{url} has not been added: run `source add`.")
 
 
 async def source_status(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:

@@ -31,7 +31,7 @@ async def usage(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult
 async def limits(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     limits = await engine.chats.question_limits.get(caller.sender.tenant_id)
-    what = {"tokens-a-day": "tokens of the model a day"}
+    what = {"tokens-a-day": "model tokens a day"}
     rows = [
         [name, f"{value:,}" if value else "none", what.get(name, "questions in five minutes")]
         for name, value in limits.items()
@@ -42,9 +42,7 @@ async def limits(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
 async def set_limit(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     name, number = parsed.text("limit"), parsed.number("number")
     await engine.chats.question_limits.set(caller.principal, name, number)
-    return CommandResult(
-        f"The limit {name} is {number:,} from now on." if number else f"No limit {name}."
-    )
+    return CommandResult(f"The limit {name} is now {number:,}." if number else f"No limit {name}.")
 
 
 async def feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -85,18 +83,16 @@ def _detail(entry: AuditEntry) -> str:
 async def roles(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del parsed
     rows = await engine.chats.senders.list_roles(caller)
-    said = "" if rows else "Nobody has a role here but whoever installed the bot."
+    said = "" if rows else "Only the person who installed the bot has a role here."
     return CommandResult(said, ("who", "role", "why") if rows else (), rows)
 
 
 async def give_role(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     role = Role(parsed.text("role"))
     name, given = await engine.chats.senders.give_role(caller, parsed.text("person"), role)
-    return CommandResult(
-        f"{name} is {given} here from now on. It changes nothing about what they may read."
-    )
+    return CommandResult(f"{name} is now {given} here. What they may read does not change.")
 
 
 async def take_role(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     name, _ = await engine.chats.senders.give_role(caller, parsed.text("person"), None)
-    return CommandResult(f"{name} has no role of this workspace any more.")
+    return CommandResult(f"{name} no longer has a role in this workspace.")

@@ -23,13 +23,15 @@ async def bind(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
     channel_id, place = await channel_or_workspace(engine, caller, parsed.text("channel"))
     await engine.chats.senders.change_behaviour(caller, {"kb": kb_id}, channel_id=channel_id)
-    return CommandResult(f"{place} is answered from **{name}** from now on.")
+    return CommandResult(f"Questions in {place} are now answered from **{name}**.")
 
 
 async def unbind(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     channel_id, place = await channel_or_workspace(engine, caller, parsed.text("channel"))
     await engine.chats.senders.change_behaviour(caller, {"kb": None}, channel_id=channel_id)
-    return CommandResult(f"{place} is answered from all that its people may read.")
+    return CommandResult(
+        f"Questions in {place} are now answered from everything its people may read."
+    )
 
 
 async def show(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -46,12 +48,12 @@ def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
     values = {
         "mode": found.mode,
         "threshold": f"{found.threshold} %",
-        "kb": names.get(found.kb, "all that may be read"),
+        "kb": names.get(found.kb, "everything its people may read"),
         "private": "on" if found.private else "off",
         "respond_to": ", ".join(found.respond_to) or EVERYBODY,
         "escalate_to": found.escalate_to or "nobody",
         "anonymous": "on" if found.anonymous else "off",
-        "language": name_of(found.language) or "that of the question",
+        "language": name_of(found.language) or "the question's language",
     }
     return [[name.replace("_", "-"), value, found.origins[name]] for name, value in values.items()]
 
@@ -61,9 +63,9 @@ async def mode(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     mode = parsed.text("mode")
     await engine.chats.senders.change_behaviour(caller, {"mode": mode}, channel_id=channel_id)
     meaning = {
-        "mention": "I answer when I am mentioned, and in threads where I was",
-        "auto": "I answer when I am mentioned, and unasked where I am sure",
-        "off": "I answer nobody",
+        "mention": "I answer mentions, and threads where I was mentioned",
+        "auto": "I answer mentions, threads where I was mentioned, and unprompted when I am sure",
+        "off": "I don't answer",
     }
     return CommandResult(f"{place}: {meaning[mode]}.")
 
@@ -74,7 +76,7 @@ async def threshold(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRe
     await engine.chats.senders.change_behaviour(
         caller, {"threshold": percent}, channel_id=channel_id
     )
-    return CommandResult(f"{place}: unasked, I speak only when I am at least {percent} % sure.")
+    return CommandResult(f"{place}: I answer unprompted only when I am at least {percent} % sure.")
 
 
 async def respond_to(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -83,8 +85,8 @@ async def respond_to(engine: Engine, caller: Caller, parsed: Parsed) -> CommandR
     await engine.chats.senders.change_behaviour(
         caller, {"respond_to": people or None}, channel_id=channel_id
     )
-    who = ", ".join(f"<@{person}>" for person in people) if people else EVERYBODY
-    return CommandResult(f"{place}: I answer {who}.")
+    asked_by = ", ".join(f"<@{person}>" for person in people) if people else EVERYBODY
+    return CommandResult(f"{place}: I answer {asked_by}.")
 
 
 async def private(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -115,10 +117,10 @@ async def anonymous(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRe
     )
     if on:
         return CommandResult(
-            f"{place}: who wrote a message is not named where it is quoted from now on. What is"
-            " kept is made anew without the names; names within what people wrote stay."
+            f"{place}: from now on I don't name authors when I quote their messages. I am"
+            " rebuilding what is stored without the names. Names that people typed stay."
         )
-    return CommandResult(f"{place}: who wrote a message is named where it is quoted.")
+    return CommandResult(f"{place}: from now on I name authors when I quote their messages.")
 
 
 async def language(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -127,11 +129,9 @@ async def language(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRes
     await engine.chats.senders.change_behaviour(caller, {"language": code}, channel_id=channel_id)
     said = f"{place}: answers are in {name_of(code) or 'the language of their question'}."
     if code and not engine.answers.writes:
-        said += " That takes a language model, and none is configured: answers are quoted."
+        said += " This needs a language model; none is configured, so answers stay in the source language."
     elif code:
-        said += (
-            " What is answered from documents in another language can't be checked, and says so."
-        )
+        said += " Answers from documents in another language can't be verified, and say so."
     return CommandResult(said)
 
 
@@ -144,7 +144,7 @@ async def export_settings(engine: Engine, caller: Caller, parsed: Parsed) -> Com
         named = f"#{place.channel}" if place.channel else WORKSPACE
         lines += _as_commands(place.values, named, names)
     if not lines:
-        return CommandResult("Nothing is set: every place has the defaults.")
+        return CommandResult("Nothing is set: defaults apply everywhere.")
     return CommandResult("```\n" + "\n".join(lines) + "\n```")
 
 
@@ -169,7 +169,7 @@ async def setup(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult
     names = ", ".join(f"`{kb.name}`" for kb in kbs) or "none yet; `create <name>` makes one"
     return CommandResult(
         f"1. Knowledge bases: {names}.\n"
-        "2. `bind <#channel> <kb>` says which one answers a channel.\n"
-        "3. `mode <mention|auto|off>` says when; `threshold` how sure an unasked answer must be.\n"
+        "2. `bind <#channel> <kb>` sets which one answers a channel.\n"
+        "3. `mode <mention|auto|off>` sets when; `threshold` how sure an unprompted answer must be.\n"
         "4. Ask something."
     )

@@ -70,7 +70,7 @@ RUNS: Mapping[str, Run] = {
 
 
 async def run(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
-    """Do what a command says. Raises `Forbidden` for who may not, and what its verb raises."""
+    """Do what a command says. Raises `Forbidden` for a caller who may not, and what its verb raises."""
     require(caller, parsed.command)
     return await RUNS[parsed.command.name](engine, caller, parsed)
 
@@ -84,6 +84,6 @@ def require(caller: Caller, command: Command) -> None:
     }
     if not allowed[command.permission]:
         raise Forbidden(
-            f"`{command.name}` is for {command.permission}: an admin of this workspace, whoever"
-            " installed the bot, or somebody an admin gave the role with `roles give`."
+            f"`{command.name}` is for {command.permission}: workspace admins, the person who"
+            " installed the bot, or anyone with a role from `roles give`."
         )

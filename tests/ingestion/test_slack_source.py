@@ -456,7 +456,7 @@ async def test_a_revoked_token_hides_every_channel(rig):
 async def test_a_private_channel_is_added_only_by_who_is_in_it(rig):
     from engine.errors import Forbidden
 
-    with pytest.raises(Forbidden, match="only somebody who is in it"):
+    with pytest.raises(Forbidden, match="only a member of the channel"):
         await rig.add("staff")
 
 
