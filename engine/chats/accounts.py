@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import gate
 from engine.chats.batches import batches
-from engine.chats.derivation import channels_of, derive_anew
+from engine.chats.derivation import channels_of, derive_again
 from engine.chats.freshness import placed_since
 from engine.chats.places import Place
 from engine.db.tables import Identity, Membership, Message, User
@@ -81,7 +81,7 @@ async def put_people(
     await session.flush()
     for some in batches(renamed):
         theirs = and_(channels_of(place.workspace_id), Message.author.in_(some))
-        await derive_anew(session, place.tenant_id, theirs)
+        await derive_again(session, place.tenant_id, theirs)
     return {subject: row.id for subject, row in known.items()}
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
-from engine.chats.derivation import derive_anew
+from engine.chats.derivation import derive_again
 from engine.chats.freshness import unknown_since
 from engine.chats.places import Place
 from engine.db.tables import Channel, Message, Workspace
@@ -90,7 +90,7 @@ async def put_channels(
             session.add(row)
         elif row.name != new.name[:200]:
             # Every passage of it is indexed with its name.
-            await derive_anew(session, place.tenant_id, Message.channel_id == row.id)
+            await derive_again(session, place.tenant_id, Message.channel_id == row.id)
         row.name = new.name[:200]
         overtaken = at is not None and unknown_since(workspace, row) > at
         row.is_public = new.is_public and not overtaken

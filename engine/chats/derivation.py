@@ -54,7 +54,7 @@ async def source_of(session: AsyncSession, channel_id: str) -> Source | None:
     )
 
 
-async def derive_anew(
+async def derive_again(
     session: AsyncSession, tenant_id: str, which: ColumnElement[bool], *, lane: Lane = Lane.BULK
 ) -> None:
     """Mark the derived messages that meet a condition as changed, and queue what derives them."""

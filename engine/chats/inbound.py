@@ -167,15 +167,14 @@ def asks_nothing(context: InboundContext, new: NewInbound, take: Take) -> bool:
 async def receive(
     session: AsyncSession, new: NewInbound, take: Take, *, default_threshold: int
 ) -> tuple[InboundContext, AcceptedQuestion | None]:
-    """Keep a message where its channel's history is kept, and take on what it asks of the bot."""
+    """Store a message where its channel's history is kept, and accept what it asks of the bot."""
     try:
         context = await look(session, new, default_threshold=default_threshold)
     except NotFound:
         if not new.sender_ref.enterprise:
             raise
-        await sender_rows.introduce(
-            session, new.sender_ref
-        )  # a team of an organisation, seen just now
+        # A team of an organisation that the bot is in, with its first message.
+        await sender_rows.introduce(session, new.sender_ref)
         context = await look(session, new, default_threshold=default_threshold)
     await _keep(session, context, new.history_update)
     sender = context.sender

@@ -256,7 +256,7 @@ SOLVED_TAGS = frozenset({"accepted", "answered", "done", "resolved", "solved"}) 
 async def count_reaction(
     session: AsyncSession, place: Place, channel_id: str, external_id: str, emoji: str, by: int
 ) -> None:
-    """Some more or less of a reaction to a message that stands; without an emoji they all went."""
+    """Count `by` more of a reaction to a message; without an emoji all reactions were removed."""
     source = await source_of(session, channel_id)
     if source is None or source.tenant_id != place.tenant_id:
         return

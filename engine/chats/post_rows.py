@@ -124,7 +124,7 @@ _ADD_POST = {
 
 
 async def accept(session: AsyncSession, new: NewQuestion) -> AcceptedQuestion:
-    """Take a question on: its post and its job are there once the caller's transaction commits."""
+    """Accept a question: its post and its job exist once the caller's transaction commits."""
     tenant_id = new.sender.tenant_id
     kind = answer_kind(new.platform)
     key = f"{kind}:{new.key}"[:200] if new.key else None

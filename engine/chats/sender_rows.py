@@ -78,7 +78,7 @@ async def meet(session: AsyncSession, sender_ref: SenderRef) -> Sender | None:
 
 
 async def homes_of(session: AsyncSession, platform: str, person: str) -> list[str]:
-    """The workspaces somebody was met in, by the platform's ids, where they were met last first.
+    """The workspaces somebody wrote in, by the platform's ids, the most recent first.
 
     For platforms on which a direct message belongs to no workspace.
     """

@@ -31,7 +31,7 @@ class Senders:
         self._default_threshold = default_threshold
 
     async def homes_of(self, platform: str, person: str) -> list[str]:
-        """The workspaces somebody was met in, where they were met last first."""
+        """The workspaces somebody wrote in, the most recent first."""
         async with self._db.read() as session:
             return await sender_rows.homes_of(session, platform, person)
 

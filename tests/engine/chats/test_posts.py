@@ -1,4 +1,4 @@
-"""Questions as they are taken on: once, however often and however much at once they are delivered."""
+"""Questions are accepted once, however often and however much at once they are delivered."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ async def accept(database: Database, sender: Sender, key: str) -> AcceptedQuesti
     return await database.run_write(lambda session: post_rows.accept(session, new))
 
 
-async def test_a_question_is_told_how_many_wait_before_it(
+async def test_an_accepted_question_says_how_many_wait_before_it(
     database: Database, tmp_path: Path
 ) -> None:
     sender = await sender_in(database, tmp_path)
-    one, again, two, unkeyed = [await accept(database, sender, key) for key in ("1", "1", "2", "")]
-    assert [(it.is_new, it.ahead) for it in (one, two, unkeyed)] == [
+    first, again, second, unkeyed = [
+        await accept(database, sender, key) for key in ("1", "1", "2", "")
+    ]
+    assert [(it.is_new, it.ahead) for it in (first, second, unkeyed)] == [
         (True, 0),
         (True, 1),
         (True, 2),
     ]
-    assert (again.post_id, again.job_id, again.is_new) == (one.post_id, one.job_id, False)
+    assert (again.post_id, again.job_id, again.is_new) == (first.post_id, first.job_id, False)
 
 
-async def test_a_question_delivered_many_times_at_once_is_taken_on_once(
+async def test_a_question_delivered_many_times_at_once_is_accepted_once(
     database: Database, tmp_path: Path
 ) -> None:
     sender = await sender_in(database, tmp_path)
