@@ -245,7 +245,7 @@ class AnswerWorker:
         chat = self._engine.chats
         post = await chat.posts.get(job.tenant_id, job.payload["post_id"])
         if post.state in {PostState.ENDED, PostState.SILENT, PostState.WITHDRAWN, PostState.FAILED}:
-            await chat.posts.end(post.id, post.state, job=job)
+            await chat.posts.end(post, post.state, job=job)
             return
         platform = self._platforms[post.platform]
         target = target_of(post, job)
@@ -268,10 +268,10 @@ class AnswerWorker:
             await self._apologise(job, post, platform, streaming, error)
             return
         if reply is None:
-            await chat.posts.end(post.id, PostState.SILENT, job=job)
+            await chat.posts.end(post, PostState.SILENT, job=job)
             return
         message_id = await streaming.finish(reply)
-        await chat.posts.end(post.id, PostState.ENDED, job=job, message_id=message_id)
+        await chat.posts.end(post, PostState.ENDED, job=job, message_id=message_id)
 
     async def _open_case(
         self, job: ClaimedJob, post: PostInfo, target: ReplyTarget, platform: Platform
@@ -327,7 +327,7 @@ class AnswerWorker:
             if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
                 raise Unavailable("the sources of an answer changed while it was written")
         if answer.turn_id:
-            await chat.posts.note_turn(case.post.id, answer.turn_id)
+            await chat.posts.note_turn(case.post, answer.turn_id)
         return answer
 
     async def _passages(self, case: _Case, turn_id: str) -> replies.Reply:
@@ -415,6 +415,4 @@ class AnswerWorker:
                 await streaming.abandon()
             else:
                 message_id = await streaming.finish(reply)
-        await self._engine.chats.posts.end(
-            post.id, PostState.FAILED, job=job, message_id=message_id
-        )
+        await self._engine.chats.posts.end(post, PostState.FAILED, job=job, message_id=message_id)

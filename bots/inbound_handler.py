@@ -31,7 +31,7 @@ from bots.conversation import (
 )
 from engine.chats.behaviour import Behaviour
 from engine.chats.inbound import HistoryUpdate, InboundContext, NewInbound, NewInteraction, Take
-from engine.chats.post_rows import Accepted, NewQuestion, Surface
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion, Surface
 from engine.chats.sender_rows import SenderRef
 from engine.commands.table import parse
 from engine.engine import Engine
@@ -55,7 +55,7 @@ class InboundHandler:
         details: Mapping[str, str] | None = None,
         *,
         history_update: HistoryUpdate | None = None,
-    ) -> tuple[Decision, Accepted | None]:
+    ) -> tuple[Decision, AcceptedQuestion | None]:
         """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody.
 
         `heard` is what of it goes into the history of its channel, if that is kept.
@@ -77,7 +77,7 @@ class InboundHandler:
             self._wake()
         return decision, accepted
 
-    async def said(self, said: Said) -> Accepted | None:
+    async def said(self, said: Said) -> AcceptedQuestion | None:
         """Take a slash command on; a question asked by one is answered for the asker's eyes."""
         try:
             parsed = parse(said.line)
@@ -127,7 +127,7 @@ class InboundHandler:
         )
         await self._take_on(seen, lambda _: errand)
 
-    async def _take_on(self, seen: SenderRef, take: Take) -> Accepted | None:
+    async def _take_on(self, seen: SenderRef, take: Take) -> AcceptedQuestion | None:
         _, accepted = await self._engine.chats.receive(NewInbound(seen, seen.channel), take)
         self._wake()
         return accepted
@@ -148,7 +148,7 @@ def _new_inbound(message: InboundMessage, history_update: HistoryUpdate) -> NewI
     passed_by = message.by_us or message.by_bot or message.is_notice
     listens = message.kind == "new" and not message.calls_bot and not is_direct and not passed_by
     return NewInbound(
-        seen=SenderRef(
+        sender_ref=SenderRef(
             message.platform,
             message.workspace,
             message.author,

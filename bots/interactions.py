@@ -20,7 +20,7 @@ from engine.chats.feedback import REASONS
 from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
 from engine.chats.sender_rows import Sender
 from engine.clock import new_id
-from engine.commands import administration
+from engine.commands import runner
 from engine.commands.table import Effect, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
@@ -86,7 +86,7 @@ class Interactions:
     ) -> None:
         chat = self._engine.chats
         for post in await chat.posts.answers_to(target.sender, target.channel, target.message_id):
-            await chat.posts.withdraw(post.id, forget=True)
+            await chat.posts.withdraw(post, forget=True)
             if post.message_id and post.surface != "private":
                 await platform.remove(target_of(post), post.message_id)
 
@@ -119,7 +119,7 @@ class Interactions:
         await platform.learn(target)
         caller = await self._engine.chats.senders.caller(target.sender)
         parsed = parse(line)
-        administration.require(caller, parsed.command)
+        runner.require(caller, parsed.command)
         if parsed.command.effect is Effect.DESTROYS:
             confirm_id = await self._engine.chats.confirmations.ask(caller, line)
             await platform.whisper(target, replies.confirm(parsed.command, line, confirm_id))
@@ -129,7 +129,7 @@ class Interactions:
     async def _told(
         self, caller: Caller, line: str, target: ReplyTarget | None = None
     ) -> replies.Reply:
-        told = await administration.run(self._engine, caller, parse(line))
+        told = await runner.run(self._engine, caller, parse(line))
         if told.announcement and target is not None and not target.is_direct:
             await self._platforms[target.platform].say(
                 replace(target, thread=""), replies.Reply(told.announcement)
@@ -236,7 +236,7 @@ class Interactions:
                 "Nobody else reads this conversation: ask in a channel where people can help.",
                 field="channel",
             )
-        if not await self._engine.chats.posts.escalate(post.id):
+        if not await self._engine.chats.posts.escalate(post):
             await platform.whisper(target, replies.Reply("A human was asked for this already."))
             return
         behaviour = await self._engine.chats.senders.behaviour(caller.sender)
@@ -246,7 +246,7 @@ class Interactions:
 
     async def _resolved(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
-        if await self._engine.chats.posts.resolve(post.id):
+        if await self._engine.chats.posts.resolve(post):
             platform = self._platforms[target.platform]
             done = replies.resolved(caller.principal.name)
             await platform.replace(target, pressed.message_id, done)
@@ -280,7 +280,7 @@ class Interactions:
         post = await self._post(pressed, caller)
         if post.sender.identity_id != caller.sender.identity_id and not caller.is_admin:
             raise Forbidden("Only who asked, or an admin, may delete an answer.")
-        await self._engine.chats.posts.withdraw(post.id)
+        await self._engine.chats.posts.withdraw(post)
         message_id = post.message_id or pressed.message_id
         await self._platforms[target.platform].remove(target_of(post), message_id)
 
@@ -293,7 +293,7 @@ class Interactions:
         question = await self._engine.limits.get(key)
         if question is None:
             raise NotFound("That was a while ago: ask the question again.")
-        await self._engine.chats.posts.withdraw(post.id)
+        await self._engine.chats.posts.withdraw(post)
         if post.message_id and post.surface != "private":
             await self._platforms[target.platform].remove(target_of(post), post.message_id)
         await self._engine.chats.posts.accept(

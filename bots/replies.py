@@ -17,7 +17,7 @@ from engine.answers.answer import describe_unanswered
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.feedback import REASONS
 from engine.chats.post_rows import PostInfo
-from engine.commands.administration import CommandResult
+from engine.commands.results import CommandResult
 from engine.commands.table import Command
 from engine.domain import Answer, Citation, Hit, SearchResult
 from engine.errors import (

@@ -45,7 +45,7 @@ async def _admin(
     as_json: bool,
 ) -> None:
     from cli import output, render
-    from engine.commands import administration
+    from engine.commands import runner
     from engine.commands.table import Effect, Permission, parse
     from engine.errors import InvalidInput
 
@@ -56,7 +56,7 @@ async def _admin(
         caller = await engine.chats.senders.admin(principal, workspace, channel)
         if parsed.command.effect is Effect.DESTROYS and not yes:
             typer.confirm(f"{parsed.command.help} Go on?", abort=True)
-        told = await administration.run(engine, caller, parsed)
+        told = await runner.run(engine, caller, parsed)
     if as_json:
         rows = [dict(zip(told.columns, row, strict=False)) for row in told.rows]
         output.show_json({"text": told.text, "rows": rows})

@@ -11,7 +11,7 @@ import typer
 from cli.context import As, Json, Yes, opened, run
 
 if TYPE_CHECKING:
-    from engine.chats.sources import Coverage
+    from engine.chats.coverage import Coverage
 
 app = typer.Typer(
     name="channel", help="Channels of Slack and Discord: list, add, pause, resume, keep, remove."

@@ -1,6 +1,6 @@
 """What a worker does for channels: read, sync, derive, expire, purge. One class a kind of job.
 
-Reading a platform is `sources/`'s, making documents `threads.py`'s; rows are the engine's. A job
+SourceReading a platform is `sources/`'s, making documents `threads.py`'s; rows are the engine's. A job
 does one step and queues the next in the transaction that keeps what the step brought, so that a
 kill at any moment repeats one step at most.
 """
@@ -18,9 +18,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access.principals import ACTIVE
 from engine.blobs.port import BlobStore
-from engine.chats import channels, derived, sources
-from engine.chats.channels import NewPerson, Place
-from engine.chats.derived import Changes, DerivedDocument
+from engine.chats import (
+    accounts,
+    channel_changes,
+    channels,
+    derived,
+    membership,
+    places,
+    retention,
+    source_jobs,
+    source_reading,
+    sources,
+)
+from engine.chats.accounts import NewPerson
+from engine.chats.channel_changes import ChannelChanges
+from engine.chats.derived import DerivedDocument
 from engine.chats.forgetting import scrub_turns
 from engine.chats.message_files import (
     SIZE_MAX,
@@ -30,6 +42,7 @@ from engine.chats.message_files import (
     keep_file,
     load_posted,
 )
+from engine.chats.places import Place
 from engine.db.session import Database
 from engine.errors import NotFound
 from engine.jobs import endings
@@ -88,7 +101,7 @@ class DeriveChannel(_UnattendedHandler):
         await self._db.run_write(lambda session: derived.start_derivation(session, source_id))
         for _ in range(TRIES):
             async with self._db.read() as session:
-                changes = await derived.load_changes(session, source_id)
+                changes = await channel_changes.load_changes(session, source_id)
             if changes is None:
                 return False
             made = await anyio.to_thread.run_sync(threads.derive, changes)
@@ -98,7 +111,7 @@ class DeriveChannel(_UnattendedHandler):
         await self._db.run_write(lambda session: derived.derive_later(session, source_id, job.lane))
         return False
 
-    async def _store(self, changes: Changes, made: ThreadDocument) -> DerivedDocument:
+    async def _store(self, changes: ChannelChanges, made: ThreadDocument) -> DerivedDocument:
         attached = await self._attached(changes.tenant_id, made)
         data = documents.encode(replace(made.converted, attachments=attached))
         return DerivedDocument(
@@ -127,7 +140,9 @@ class DeriveChannel(_UnattendedHandler):
                 attached.append(EmbeddedFile(name, data))
         return attached
 
-    async def _commit(self, changes: Changes, made: list[DerivedDocument], job: ClaimedJob) -> bool:
+    async def _commit(
+        self, changes: ChannelChanges, made: list[DerivedDocument], job: ClaimedJob
+    ) -> bool:
         return await self._db.run_write(
             lambda session: derived.commit_derived(session, changes, made, lane=job.lane)
         )
@@ -154,7 +169,7 @@ class BackfillChannel(_UnattendedHandler):
         """Ask for a page, keep it with how far that is, and queue the next one."""
         source_id = job.payload["source_id"]
         async with self._db.read() as session:
-            reading = await sources.open_reading(session, source_id)
+            reading = await source_reading.open_reading(session, source_id)
         if reading is None:
             return False
         reader = self._readers.get(reading.place.platform)
@@ -173,7 +188,7 @@ class BackfillChannel(_UnattendedHandler):
 
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            await sources.commit_page(
+            await source_reading.commit_page(
                 session,
                 reading,
                 page.messages,
@@ -191,25 +206,25 @@ class BackfillChannel(_UnattendedHandler):
 
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            await sources.wait_page(session, source_id, wait.seconds, wait.reason)
+            await source_reading.wait_page(session, source_id, wait.seconds, wait.reason)
 
         await self._db.run_write(commit)
 
     async def _stop(
-        self, job: ClaimedJob, reading: sources.Reading, refusal: ReadingRefused
+        self, job: ClaimedJob, reading: source_reading.SourceReading, refusal: ReadingRefused
     ) -> None:
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
             told = refusal.message.replace(reading.channel, reading.channel_name)
-            await sources.report_fault(session, reading.source_id, told, stop=True)
+            await source_reading.report_fault(session, reading.source_id, told, stop=True)
             if refusal.lost:
-                await channels.forget_membership(session, reading.place, reading.channel_id)
+                await membership.forget_membership(session, reading.place, reading.channel_id)
 
         await self._db.run_write(commit)
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
         """Show on the source why it does not go on."""
-        await sources.report_fault(session, job.payload["source_id"], reason)
+        await source_reading.report_fault(session, job.payload["source_id"], reason)
 
     async def failed(
         self,
@@ -219,7 +234,7 @@ class BackfillChannel(_UnattendedHandler):
         code: str,  # noqa: ARG002 (the protocol's)
     ) -> None:
         """Show on the source that somebody must resume it."""
-        await sources.report_fault(session, job.payload["source_id"], error, stop=True)
+        await source_reading.report_fault(session, job.payload["source_id"], error, stop=True)
 
 
 class _OfWorkspace(_UnattendedHandler):
@@ -232,7 +247,7 @@ class _OfWorkspace(_UnattendedHandler):
     async def _place(self, job: ClaimedJob) -> tuple[Place, Reader] | None:
         try:
             async with self._db.read() as session:
-                place = await channels.place_of(
+                place = await places.place_of(
                     session, job.tenant_id, job.payload["workspace_id"], state=ACTIVE
                 )
         except NotFound:
@@ -259,24 +274,24 @@ class SyncWorkspace(_OfWorkspace):
             return True
         except ReadingRefused as refusal:
             if refusal.lost:
-                await self._db.run_write(lambda session: channels.lose_all(session, place))
-            await self._again(job, place, sources.SYNC_EVERY)
+                await self._db.run_write(lambda session: membership.lose_all(session, place))
+            await self._again(job, place, source_jobs.SYNC_EVERY)
             return True
 
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            await channels.put_people(session, place, people, at=begun)
+            await accounts.put_people(session, place, people, at=begun)
             subjects = {person.subject for person in people}
-            await channels.only_people(session, place, subjects, at=begun)
+            await accounts.only_people(session, place, subjects, at=begun)
             await channels.put_channels(session, place, seen, at=begun)
-            await channels.lose_all(session, place, but={item.external_id for item in seen})
+            await membership.lose_all(session, place, but={item.external_id for item in seen})
             for item in seen:
-                await sources.queue_channel_sync(
+                await source_jobs.queue_channel_sync(
                     session, place.tenant_id, place.workspace_id, item.external_id
                 )
-            await sources.ask_for_repair(session, place.workspace_id)
-            at = clock.now() + sources.SYNC_EVERY
-            await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
+            await source_jobs.ask_for_repair(session, place.workspace_id)
+            at = clock.now() + source_jobs.SYNC_EVERY
+            await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
 
         await self._db.run_write(commit)
         return True
@@ -285,7 +300,7 @@ class SyncWorkspace(_OfWorkspace):
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
             at = clock.now() + pause
-            await sources.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
+            await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id, at=at)
 
         await self._db.run_write(commit)
 
@@ -307,7 +322,7 @@ class SyncChannel(_OfWorkspace):
 
             async def later(session: AsyncSession) -> None:
                 await endings.finish(session, job)
-                await sources.queue_channel_sync(
+                await source_jobs.queue_channel_sync(
                     session,
                     place.tenant_id,
                     place.workspace_id,
@@ -323,13 +338,13 @@ class SyncChannel(_OfWorkspace):
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            known = await channels.identity_ids_of(session, place, roster.subjects)
+            known = await accounts.identity_ids_of(session, place, roster.subjects)
             strangers = [
                 NewPerson(subject, subject) for subject in roster.subjects if subject not in known
             ]
-            known |= await channels.put_people(session, place, strangers)
+            known |= await accounts.put_people(session, place, strangers)
             ids = set(known.values())
-            await channels.set_members(session, place, channel_id, ids, at=roster.at)
+            await membership.set_members(session, place, channel_id, ids, at=roster.at)
             await endings.finish(session, job)
 
         await self._db.run_write(commit)
@@ -343,13 +358,13 @@ class SyncChannel(_OfWorkspace):
         code: str,  # noqa: ARG002
     ) -> None:
         """Who is there is unknown."""
-        place = await channels.place_of(session, job.tenant_id, job.payload["workspace_id"])
+        place = await places.place_of(session, job.tenant_id, job.payload["workspace_id"])
         await self._lose(session, place, job.payload["channel"])
 
     @staticmethod
     async def _lose(session: AsyncSession, place: Place, channel: str) -> None:
         channel_id = await channels.channel_id_of(session, place, channel)
-        await channels.forget_membership(session, place, channel_id)
+        await membership.forget_membership(session, place, channel_id)
 
 
 class ExpireMessages(_UnattendedHandler):
@@ -361,12 +376,12 @@ class ExpireMessages(_UnattendedHandler):
     async def run(self, job: ClaimedJob) -> bool:
         """In small transactions; then look again tomorrow."""
         source_id = job.payload["source_id"]
-        while await self._db.run_write(lambda session: sources.expire_some(session, source_id)):
+        while await self._db.run_write(lambda session: retention.expire_some(session, source_id)):
             pass
 
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            await sources.expire_again(session, source_id)
+            await retention.expire_again(session, source_id)
 
         await self._db.run_write(commit)
         return True

@@ -22,7 +22,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from engine.chats.derived import GAP, MENTION, THREAD_MIME, Changes, Conversation, StoredMessage
+from engine.chats.channel_changes import (
+    GAP,
+    MENTION,
+    ChannelChanges,
+    ChannelConversation,
+    StoredMessage,
+)
+from engine.chats.derived import THREAD_MIME
 from engine.chats.messages import is_solved
 from engine.search.deduplication import SAID, digests
 from ingestion.convert.document import Block, BlockKind, Converted, clean
@@ -49,7 +56,7 @@ class ThreadDocument:
     files: Sequence[tuple[str, str]] = ()  # name and blob of what was posted in it
 
 
-def derive(changes: Changes) -> list[ThreadDocument]:
+def derive(changes: ChannelChanges) -> list[ThreadDocument]:
     """The documents of these conversations; a conversation that says nothing has none."""
     found: list[ThreadDocument] = []
     for conversation in changes.conversations:
@@ -93,7 +100,7 @@ def _goes_on(window: Sequence[StoredMessage], message: StoredMessage) -> bool:
 
 
 def _document(
-    changes: Changes, conversation: Conversation, messages: Sequence[StoredMessage]
+    changes: ChannelChanges, conversation: ChannelConversation, messages: Sequence[StoredMessage]
 ) -> ThreadDocument | None:
     said = [(message, body(message, changes.names)) for message in messages]
     said = [(message, text) for message, text in said if text]

@@ -29,7 +29,8 @@ from bots.platform import ReplyTarget
 from bots.replies import Reply, Source
 from engine import clock
 from engine.access.discord_access import is_bot, is_public, may_read, subject_of
-from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.post_rows import PostInfo
 from engine.chats.sender_rows import Person
 from engine.engine import Engine

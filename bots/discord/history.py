@@ -27,7 +27,8 @@ from engine.access.discord_access import (
     role_bits,
     subject_of,
 )
-from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.discord_messages import (
     STARTER,
     from_gateway,
@@ -36,6 +37,7 @@ from engine.chats.discord_messages import (
     to_person,
     to_thread,
 )
+from engine.chats.places import Place
 from engine.engine import Engine
 from engine.errors import EngineError, NotFound
 

@@ -128,7 +128,7 @@ class DiscordStreamingReply:
     async def _begin(self, part: components.Part) -> None:
         posted = await self._platform.send(await self._where(), part, nonce=self._nonce(0))
         self._message_id = str(posted["id"])
-        await self._engine.chats.posts.note_message(self._post.id, self._message_id)
+        await self._engine.chats.posts.note_message(self._post, self._message_id)
 
     def _nonce(self, n: int) -> str:
         return f"{self._post.id.replace('-', '')[-20:]}-{n}"
@@ -235,7 +235,7 @@ class DiscordStreamingReply:
             found = await self._platform.find_message(self._post, await self._where())
             if found:
                 self._message_id = found
-                await self._engine.chats.posts.note_message(self._post.id, found)
+                await self._engine.chats.posts.note_message(self._post, found)
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:

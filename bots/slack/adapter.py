@@ -364,7 +364,7 @@ class LateStreamingReply:
             chat = self._platform._engine.chats  # noqa: SLF001 (its own platform)
 
             async def note(message_id: str) -> None:
-                await chat.posts.note_message(self._post.id, message_id)
+                await chat.posts.note_message(self._post, message_id)
 
             async def find() -> str:
                 return await self._platform.find_message(self._post, self._target)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bots.slack.payloads import NAME, Whose
-from engine.chats.channels import Place
 from engine.chats.inbound import HistoryUpdate
+from engine.chats.places import Place
 from engine.chats.slack_messages import is_gone, to_message, to_person
 from engine.engine import Engine
 from engine.errors import NotFound

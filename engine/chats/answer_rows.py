@@ -21,7 +21,7 @@ async def stored_answer(
 ) -> Answer:
     """An answer as it was given, if this audience may still read every source of it.
 
-    `NotFound` where a source was deleted, changed or narrowed since: then it is asked anew.
+    `NotFound` where a source was deleted, changed or restricted since: then it is asked again.
     """
     row = await session.scalar(select(Turn).where(Turn.id == turn_id, Turn.tenant_id == tenant_id))
     if row is None or not await may_be_shown(session, principal, audience, row.sources):

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.chats.callers import Caller
-from engine.chats.sender_rows import Sender, _channel
+from engine.chats.channels import own_channel
+from engine.chats.sender_rows import Sender
 from engine.db.tables import Channel, Workspace
 from engine.domain import Scope
 from engine.errors import InvalidInput
@@ -30,7 +32,7 @@ class PlaceSettings(BaseModel):
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
-    anonymous: bool | None = None  # who wrote what is quoted is not named
+    anonymous: bool | None = None  # authors of quoted messages are not named
     language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
 
 
@@ -88,7 +90,7 @@ async def change_behaviour(
     if channel_id is None:
         row = await session.get_one(Workspace, caller.sender.workspace_id)
     else:
-        row = await _channel(session, caller.sender, channel_id)
+        row = await own_channel(session, caller.sender, channel_id)
     before = dict(row.settings.get("bot", {}))
     wanted = {k: v for k, v in {**before, **changes}.items() if v is not None}
     try:
@@ -110,3 +112,24 @@ async def change_behaviour(
             "place": "channel" if channel_id else "workspace",
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsOf:
+    """What is set for one place: a channel by its name, or the workspace (`channel` is empty)."""
+
+    channel: str
+    values: Mapping[str, Any]
+
+
+async def list_settings(session: AsyncSession, caller: Caller) -> list[SettingsOf]:
+    """What is set for the caller's workspace, then for each of its channels by name."""
+    gate.require(caller.principal, Scope.KB_ADMIN)
+    workspace = await session.get_one(Workspace, caller.sender.workspace_id)
+    channels = await session.scalars(
+        select(Channel).where(Channel.workspace_id == workspace.id).order_by(Channel.name)
+    )
+    return [
+        SettingsOf("", workspace.settings.get("bot", {})),
+        *(SettingsOf(channel.name, channel.settings.get("bot", {})) for channel in channels),
+    ]

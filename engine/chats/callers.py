@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.access.principals import ACTIVE
-from engine.chats.sender_rows import TERMINAL, Sender, find_channel
+from engine.chats.channels import find_channel_here
+from engine.chats.sender_rows import TERMINAL, Sender
 from engine.db.tables import Channel, Identity, Installation, Membership, Workspace
 from engine.domain import Principal, Role, Scope
 from engine.errors import Forbidden, NotFound
@@ -39,7 +40,7 @@ class Caller:
 
 
 async def caller_of(session: AsyncSession, sender: Sender) -> Caller:
-    """Who somebody is now: their principal, with the role that is the strongest of what gives one.
+    """Who somebody is now: their principal, with the strongest of the roles they have.
 
     That is their membership, being an admin of the platform's workspace (unless that was turned
     off), having installed the bot, or a role given with `/kb roles`. A role widens what they may
@@ -83,7 +84,7 @@ async def caller_of(session: AsyncSession, sender: Sender) -> Caller:
 async def admin_caller(
     session: AsyncSession, principal: Principal, workspace: str, channel: str = ""
 ) -> Caller:
-    """A member who says commands from outside the chat, in a workspace by its name or id.
+    """A member who gives commands from outside the chat, in a workspace by its name or id.
 
     An empty name is the only workspace there is; `channel` by id or name, or empty.
     """
@@ -105,15 +106,16 @@ async def admin_caller(
     [row] = rows
     sender = Sender(principal.tenant_id, row.id, "", None)
     if channel:
-        sender = replace(sender, channel_id=(await find_channel(session, sender, channel)).id)
+        found = await find_channel_here(session, sender, channel)
+        sender = replace(sender, channel_id=found.id)
     return Caller(principal, sender, row.platform, row.external_id)
 
 
 _STRENGTH = (Role.OWNER, Role.ADMIN, Role.CURATOR, Role.MEMBER, Role.GUEST)
 
 
-def _stronger(one: Role, other: Role) -> Role:
-    return min(one, other, key=_STRENGTH.index)
+def _stronger(role: Role, other: Role) -> Role:
+    return min(role, other, key=_STRENGTH.index)
 
 
 async def give_role(
@@ -143,7 +145,7 @@ async def give_role(
 
 
 async def list_roles(session: AsyncSession, caller: Caller) -> list[tuple[str, str, str]]:
-    """Name, role and why, of everybody who has one in this workspace."""
+    """Name, role and reason, of everybody with a role in this workspace."""
     gate.require(caller.principal, Scope.KB_ADMIN)
     workspace = await session.get_one(Workspace, caller.sender.workspace_id)
     given: Mapping[str, str] = workspace.settings.get("roles", {})

@@ -1,7 +1,8 @@
 """What a bot does with a message. `Engine.chats` is a `Chats`.
 
-It knows no platform: ids of messages and channels are the platform's, kept as they came. Who sees
-an answer is decided here, from where it will be shown. Each verb is one short transaction.
+It knows no platform: ids of messages and channels are the platform's, kept as they came. The
+audience of an answer is decided here, from where it will be shown. Each verb is one short
+transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from engine.chats.forgetting import SAVED, saved_key
 from engine.chats.history import History
 from engine.chats.inbound import InboundContext, NewInbound, Take
 from engine.chats.installations import Installations
-from engine.chats.post_rows import Accepted, PostInfo
+from engine.chats.post_rows import AcceptedQuestion, PostInfo
 from engine.chats.posts import Posts
 from engine.chats.question_limits import QuestionLimits
 from engine.chats.senders import Senders
@@ -45,7 +46,7 @@ from engine.settings import Bots
 
 
 class Chats:
-    """What the bots ask of the engine; what they ask about what is in one object each."""
+    """What the bots ask of the engine: an object for each subject, and the verbs that need several."""
 
     def __init__(
         self,
@@ -75,18 +76,20 @@ class Chats:
         self.history = History(db)
         self.question_limits = QuestionLimits(db, limits, settings)
         self.confirmations = Confirmations(limits)
-        # Channels that were kept when last looked at: there a message is likely written, so it is
-        # not looked at first. What is true is asked in its transaction.
+        # Channels whose history was kept at the last look: a message there is probably stored, so
+        # `receive` skips the look. The transaction asks what is true.
         self._kept: set[tuple[str, str, str]] = set()
 
-    async def receive(self, new: NewInbound, take: Take) -> tuple[InboundContext, Accepted | None]:
+    async def receive(
+        self, new: NewInbound, take: Take
+    ) -> tuple[InboundContext, AcceptedQuestion | None]:
         """A message came: keep it where its channel is kept, and take on what `take` makes of it.
 
         One transaction, shared with other messages that come at the same moment; a message that
-        asks nothing and is not kept is only looked at. `NotFound` in a workspace of nobody.
+        asks nothing and is not kept is only looked at. `NotFound` where no tenant has the workspace.
         """
         threshold = self._threshold
-        place = (new.seen.platform, new.seen.workspace, new.channel)
+        place = (new.sender_ref.platform, new.sender_ref.workspace, new.channel)
         if not new.addressed and not (new.history_update and place in self._kept):
             with suppress(NotFound):
                 context = await self._db.run_read(
@@ -106,7 +109,7 @@ class Chats:
     async def ask(
         self, caller: Caller, audience: Audience, post: PostInfo, behaviour: Behaviour
     ) -> AsyncIterator[AnswerEvent]:
-        """The answer to a post, in the conversation of its thread, for who will see it."""
+        """The answer to a post, in the conversation of its thread, for the people who will see it."""
         place = post.thread or post.question_id or post.id
         key = f"{post.workspace}:{post.channel}:{place}"
         if post.surface == "private":  # what one person sees is not part of the channel's talk
@@ -136,7 +139,7 @@ class Chats:
         turn_id: str,
         behaviour: Behaviour,
     ) -> AsyncIterator[AnswerEvent]:
-        """A given answer at more length, from the same sources, for who will see it."""
+        """A given answer at more length, from the same sources, for the people who will see it."""
         async for event in self._answers.elaborate(
             caller.principal,
             audience,
@@ -152,7 +155,7 @@ class Chats:
         return await self._search.fetch(replace(caller.principal, tokens=tokens), id)
 
     def link_to(self, caller: Caller, audience: Audience, url: str, id: str) -> str:  # noqa: A002
-        """Where a citation is opened by whoever sees the answer; empty where nobody could.
+        """Where the people who see an answer open a citation; empty where nobody could.
 
         A document's own web address, else the viewer's page, signed for the audience.
         """
@@ -162,13 +165,13 @@ class Chats:
         if not base:
             return ""
         if audience.key.startswith("ch:"):
-            who = f"ch-{audience.key[3:]}"
+            reader = f"ch-{audience.key[3:]}"
         else:
-            who = caller.principal.user_id or f"i-{caller.sender.identity_id}"
-        return f"{base}/v/{self._search.sign_link_for(caller.sender.tenant_id, who, id)}"
+            reader = caller.principal.user_id or f"i-{caller.sender.identity_id}"
+        return f"{base}/v/{self._search.sign_link_for(caller.sender.tenant_id, reader, id)}"
 
     async def summarise(self, caller: Caller, said: Sequence[tuple[str, str]]) -> str:
-        """A thread in a few sentences, for who could read it themselves.
+        """A thread in a few sentences, for somebody who could read it themselves.
 
         `said` is author and text of each message. Without a language model: its first message and
         the sentences that say the most.
@@ -187,15 +190,15 @@ class Chats:
         message_id: str = "",
         question_id: str = "",
     ) -> str:
-        """Keep a question and its answer as a document that whoever sees the channel may read.
+        """Keep a question and its answer as a document that everyone who sees the channel may read.
 
         It goes into the knowledge base of the place, whose name is returned. Raises `NotFound`
-        where none is bound and `Forbidden` for who may not write there.
+        where none is bound, and `Forbidden` for a caller who may not write there.
         """
         behaviour = await self.senders.behaviour(caller.sender)
         if not behaviour.kb or caller.sender.channel_id is None:
             raise NotFound(
-                "There is no knowledge base to save it in: an admin binds one to this channel."
+                "There is no knowledge base to save it in: an admin can bind one to this channel."
             )
         kb = await self._knowledge_bases.get(caller.principal, behaviour.kb)
         title = " ".join(question.split())[:120]

@@ -35,7 +35,7 @@ class Confirmations:
         stored = json.loads(raw) if raw is not None else {}
         if stored.get("identity") != caller.sender.identity_id:
             raise NotFound(
-                "There is nothing to confirm: only who asked for it can, within a minute."
+                "There is nothing to confirm: only the person who asked for it can confirm, within a minute."
             )
         await self._limits.forget(key)
         return str(stored["line"])

@@ -1,7 +1,7 @@
 """When the documents of a channel are to be derived from its messages again: the job, and marks.
 
-`messages.py` marks what changed, `channels.py` what is called otherwise now; both queue the job
-here, in the transaction of the change. The worker's handler is `ingestion/channel_jobs.py`.
+`messages.py` marks what changed, `accounts.py` and `channels.py` what has a new name; all queue the
+job here, in the transaction of the change. The worker's handler is `ingestion/channel_jobs.py`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def source_of(session: AsyncSession, channel_id: str) -> Source | None:
     )
 
 
-async def derive_anew(
+async def derive_again(
     session: AsyncSession, tenant_id: str, which: ColumnElement[bool], *, lane: Lane = Lane.BULK
 ) -> None:
     """Mark the derived messages that meet a condition as changed, and queue what derives them."""

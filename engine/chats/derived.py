@@ -1,106 +1,45 @@
-"""From changed messages to the documents that hold them: what the job of a channel reads and writes.
+"""The documents that hold a channel's messages: what the job that derives them writes.
 
-`load_changes` reads whole conversations around whatever changed, `ingestion/threads.py` makes
-documents of them, `commit_derived` puts these in the place of the ones that held the same messages.
-All of it may run twice; a message that changes in between is noticed, and nothing is written.
+`channel_changes.py` reads whole conversations around the changed messages, `ingestion/threads.py`
+makes documents of them, and `commit_derived` replaces the documents that held the same messages.
+All of it may run twice. Where a message changes in between, nothing is written.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import acl
-from engine.access.pseudonyms import is_unnamed, pseudonym
+from engine.chats.batches import batches
+from engine.chats.channel_changes import ChannelChanges
 from engine.chats.derivation import AGAIN_S, queue_derivation
 from engine.chats.forgetting import SAVED
-from engine.chats.messages import SOLVED, drop_texts
+from engine.chats.message_deletion import drop_texts
 from engine.db.tables import (
-    Channel,
     Chunk,
     Document,
-    Identity,
-    KnowledgeBase,
     Live,
     Message,
     MessageSpan,
     Revision,
     RevisionText,
     Source,
-    Thread,
-    Workspace,
 )
 from engine.documents.lifecycle import TITLE_MAX, reset_state, retire, start_revision
 from engine.domain import Lane
 from engine.jobs import endings
-from engine.search.origins import permalink
-
-GAP = timedelta(minutes=25)  # silence that ends a conversation outside threads
-AT_A_TIME = 500  # ids a statement
-CHANGES = 2_000  # changed messages that one derivation takes on
-RUN_MAX = 500  # messages looked at on either side of a changed one
-MENTION = re.compile(  # as both platforms write one
-    r"<[@#!&]{1,2}([A-Z0-9]{2,30}|\d{2,20})(?:\|[^>]*)?>"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message that stands, as documents are made of it. `name` is what its author is called."""
-
-    id: str
-    external_id: str
-    position: int
-    thread: str
-    reply_to: str
-    author: str
-    name: str
-    text: str
-    posted_at: datetime
-    edited_at: datetime | None
-    files: Sequence[Mapping[str, Any]]
-    is_solution: bool
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """A thread with all its messages, or (`thread` empty) a stretch of messages outside threads."""
-
-    thread: str
-    title: str
-    details: Mapping[str, Any]
-    messages: Sequence[StoredMessage]
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What of a channel is to be derived anew, as it was when it was read."""
-
-    source_id: str
-    tenant_id: str
-    channel_id: str
-    channel: str
-    platform: str
-    conversations: Sequence[Conversation]
-    names: Mapping[str, str]  # of people and channels, by the ids that mentions use
-    seen: Mapping[str, str]  # change id by message id: of the changed ones, and all that was read
-    documents: frozenset[str]  # that hold some of these messages now
-    more: bool  # further messages have changed
-    again_at: datetime | None  # when conversations that were derived just now may be derived again
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedDocument:
-    """A conversation as a document: `spans` says where each message stands in its text."""
+    """A conversation as a document: `spans` says where each message is in its text."""
 
     external_id: str
     title: str
@@ -115,291 +54,16 @@ class DerivedDocument:
 THREAD_MIME = (
     "application/vnd.scrubjay.conversation"  # a converted document, as its text and blocks
 )
-_COLUMNS = (
-    Message.id,
-    Message.external_id,
-    Message.position,
-    Message.thread,
-    Message.reply_to,
-    Message.author,
-    Message.author_name,
-    Message.text,
-    Message.posted_at,
-    Message.edited_at,
-    Message.files,
-    Message.reactions,
-    Message.change_id,
-    Message.document_id,
-)
 
 
 async def start_derivation(session: AsyncSession, source_id: str) -> None:
-    """From here on a change queues a new job: this one may have read before it."""
+    """From here on a change queues a new job: this job may have read before it."""
     await session.execute(update(Source).where(Source.id == source_id).values(derive_due_at=None))
-
-
-async def load_changes(session: AsyncSession, source_id: str) -> Changes | None:
-    """The changed conversations of a source, whole; None where it no longer derives anything."""
-    found = (
-        await session.execute(
-            select(Source, Channel, Workspace)
-            .join(Channel, Channel.id == Source.channel_id)
-            .join(Workspace, Workspace.id == Channel.workspace_id)
-            .join(KnowledgeBase, KnowledgeBase.id == Source.kb_id)
-            .where(
-                Source.id == source_id,
-                Source.state != "removing",
-                KnowledgeBase.deleted_at.is_(None),
-            )
-        )
-    ).one_or_none()
-    if found is None:
-        return None
-    source, channel, workspace = found
-    reader = _Reader(session, source, channel, workspace)
-    return await reader.read()
-
-
-class _Reader:
-    """Reads one source's changes: which messages changed, and all that stands with them."""
-
-    def __init__(
-        self, session: AsyncSession, source: Source, channel: Channel, workspace: Workspace
-    ) -> None:
-        self._session = session
-        self._source = source
-        self._channel = channel
-        self._workspace = workspace
-        kinds = ["message", "bot"] if source.settings.get("bots") else ["message"]
-        self._standing = and_(
-            Message.channel_id == channel.id,
-            Message.deleted_at.is_(None),
-            Message.kind.in_(kinds),
-        )
-        self._unnamed = is_unnamed(workspace.settings, channel.settings)
-        self._rows: dict[str, Any] = {}
-        self._postponed: set[str] = set()
-
-    async def read(self) -> Changes:
-        changed = await self._changed()
-        more = len(changed) > CHANGES
-        changed = changed[:CHANGES]
-        await self._load_with(Message.thread, {row.thread for row in changed} - {""})
-        for row in changed:
-            if not row.thread:
-                await self._load_run(row.position)
-        await self._load_replies()
-        documents = {row.document_id for row in changed if row.document_id is not None}
-        documents |= {row.document_id for row in self._rows.values() if row.document_id}
-        await self._load_with(Message.document_id, documents)
-        await self._load_with(Message.thread, {row.thread for row in self._rows.values()} - {""})
-        documents |= {row.document_id for row in self._rows.values() if row.document_id}
-        recent = await self._derived_just_now(documents)
-        self._postpone(recent.keys())
-        postponed = {row.id for row in changed} & self._postponed
-        seen = {row.id: row.change_id for row in [*self._rows.values(), *changed]}
-        return Changes(
-            source_id=self._source.id,
-            tenant_id=self._source.tenant_id,
-            channel_id=self._channel.id,
-            channel=self._channel.name,
-            platform=self._workspace.platform,
-            conversations=await self._conversations(),
-            names=await self._names(),
-            seen={id_: seen[id_] for id_ in seen.keys() - postponed},
-            documents=frozenset(documents - recent.keys()),
-            more=more,
-            again_at=min(recent.values(), default=None),
-        )
-
-    def _postpone(self, documents: Collection[str]) -> None:
-        """Leave out the conversations that were derived a moment ago."""
-        rows = sorted(self._rows.values(), key=lambda row: row.position)
-        stretches: list[list[Any]] = []
-        threads: dict[str, list[Any]] = defaultdict(list)
-        for row in rows:
-            if row.thread:
-                threads[row.thread].append(row)
-            elif stretches and row.posted_at - stretches[-1][-1].posted_at <= GAP:
-                stretches[-1].append(row)
-            else:
-                stretches.append([row])
-        for together in [*stretches, *threads.values()]:
-            if any(row.document_id in documents for row in together):
-                self._postponed |= {row.id for row in together}
-        self._rows = {id_: row for id_, row in self._rows.items() if id_ not in self._postponed}
-
-    async def _load_replies(self) -> None:
-        """What loose messages reply to, and what replies to them: an answer joins its question."""
-        loose = [row for row in self._rows.values() if not row.thread]
-        await self._load_with(Message.external_id, {row.reply_to for row in loose} - {""})
-        if any(row.reply_to for row in loose) or self._workspace.platform == "discord":
-            await self._load_with(Message.reply_to, {row.external_id for row in loose})
-
-    async def _changed(self) -> list[Any]:
-        columns = (Message.id, Message.thread, Message.position)
-        rows = await self._session.execute(
-            select(*columns, Message.change_id, Message.document_id)
-            .where(Message.channel_id == self._channel.id, Message.dirty.is_(True))
-            .order_by(Message.position.desc())
-            .limit(CHANGES + 1)
-        )
-        return list(rows)
-
-    async def _derived_just_now(self, documents: Collection[str]) -> dict[str, datetime]:
-        """When each of those that got a revision a moment ago may get the next; deletes go first."""
-        pause = timedelta(seconds=AGAIN_S)
-        scrubbed = select(Revision.document_id).where(
-            Revision.blob_hash == "", Revision.created_at > clock.now() - pause
-        )
-        found: dict[str, datetime] = {}
-        for some in _chunks(sorted(documents)):
-            rows = await self._session.execute(
-                select(Revision.document_id, func.max(Revision.created_at))
-                .join(Document, Document.id == Revision.document_id)
-                .where(
-                    Revision.document_id.in_(some),
-                    Revision.blob_hash != "",
-                    Revision.document_id.not_in(scrubbed),
-                )
-                .group_by(Revision.document_id)
-                .having(func.max(Revision.created_at) > clock.now() - pause)
-            )
-            for document_id, at in rows:
-                found[document_id] = at + pause
-        return found
-
-    async def _load_run(self, position: int) -> None:
-        """The conversation around a message outside threads, up to a silence on either side."""
-        if any(row.position == position and not row.thread for row in self._rows.values()):
-            return
-        at = position
-        before = await self._neighbours(Message.position < at, Message.position.desc())
-        after = await self._neighbours(Message.position >= at, Message.position)
-        left, right = _until_silence(before), _until_silence(after)
-        if left and right and left[0].posted_at < right[0].posted_at - GAP:
-            left = []
-        if len(left) == RUN_MAX:
-            left = _since_boundary(left)
-        for row in [*left, *right]:
-            self._rows[row.id] = row
-
-    async def _neighbours(self, where: Any, order: Any) -> list[Any]:  # noqa: ANN401 (expressions)
-        rows = await self._session.execute(
-            select(*_COLUMNS)
-            .where(self._standing, Message.thread == "", where)
-            .order_by(order)
-            .limit(RUN_MAX)
-        )
-        return list(rows)
-
-    async def _load_with(self, column: Any, values: Collection[str]) -> None:  # noqa: ANN401
-        """Every standing message with one of these values."""
-        for some in _chunks(sorted(values)):
-            rows = await self._session.execute(
-                select(*_COLUMNS).where(self._standing, column.in_(some))
-            )
-            for row in rows:
-                self._rows[row.id] = row
-
-    async def _conversations(self) -> list[Conversation]:
-        groups: dict[str, list[Any]] = defaultdict(list)
-        for row in sorted(self._rows.values(), key=lambda row: row.position):
-            groups[row.thread].append(row)
-        people = await self._people({row.author for row in self._rows.values() if row.author})
-        told: dict[str, Thread] = {}
-        for some in _chunks(sorted(groups.keys() - {""})):
-            rows = await self._session.scalars(
-                select(Thread).where(
-                    Thread.channel_id == self._channel.id, Thread.external_id.in_(some)
-                )
-            )
-            told |= {row.external_id: row for row in rows}
-        return [
-            Conversation(
-                thread=thread,
-                title=told[thread].title if thread in told else "",
-                details=told[thread].details if thread in told else {},
-                messages=[self._stored(row, people) for row in rows],
-            )
-            for thread, rows in sorted(groups.items())
-        ]
-
-    def _stored(self, row: Any, people: Mapping[str, str]) -> StoredMessage:  # noqa: ANN401
-        return StoredMessage(
-            id=row.id,
-            external_id=row.external_id,
-            position=row.position,
-            thread=row.thread,
-            reply_to=row.reply_to,
-            author=row.author,
-            name=self._name(row, people),
-            text=row.text,
-            posted_at=row.posted_at,
-            edited_at=row.edited_at,
-            files=row.files,
-            is_solution=bool(SOLVED & row.reactions.keys()),
-            url=permalink(self._workspace, self._channel.external_id, row.external_id, row.thread),
-        )
-
-    def _name(self, row: Any, people: Mapping[str, str]) -> str:  # noqa: ANN401
-        who: str = row.author or row.author_name
-        if self._unnamed and who:
-            return pseudonym(self._workspace.id, who)
-        return people.get(row.author) or row.author_name or row.author or "somebody"
-
-    async def _people(self, subjects: Collection[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for some in _chunks(sorted(subjects)):
-            rows = await self._session.execute(
-                select(Identity.subject, Identity.name).where(
-                    Identity.tenant_id == self._source.tenant_id,
-                    Identity.workspace_id == self._workspace.id,
-                    Identity.subject.in_(some),
-                )
-            )
-            found |= {row.subject: row.name for row in rows}
-        return found
-
-    async def _names(self) -> dict[str, str]:
-        """What mentions in these messages stand for."""
-        mentioned = {match for row in self._rows.values() for match in MENTION.findall(row.text)}
-        names = await self._people(mentioned)
-        channels: dict[str, str] = {}
-        for some in _chunks(sorted(mentioned - names.keys())):
-            rows = await self._session.execute(
-                select(Channel.external_id, Channel.name, Channel.is_public).where(
-                    Channel.workspace_id == self._workspace.id, Channel.external_id.in_(some)
-                )
-            )
-            # What a private channel is called is for its members.
-            channels |= {id_: name if is_public else id_ for id_, name, is_public in rows}
-        if self._unnamed:
-            people = mentioned - channels.keys()
-            names = {person: pseudonym(self._workspace.id, person) for person in people}
-        return names | {id_: name for id_, name in channels.items() if name != id_}
-
-
-def _until_silence(rows: Sequence[Any]) -> list[Any]:
-    kept: list[Any] = []
-    for row in rows:
-        if kept and abs(row.posted_at - kept[-1].posted_at) > GAP:
-            break
-        kept.append(row)
-    return kept
-
-
-def _since_boundary(rows: Sequence[Any]) -> list[Any]:
-    """Of a long stretch, newest first, what began with a document of its own."""
-    for at in range(len(rows) - 1, 0, -1):
-        if rows[at].document_id != rows[at - 1].document_id and rows[at - 1].document_id:
-            return list(rows[:at])
-    return list(rows)
 
 
 async def commit_derived(
     session: AsyncSession,
-    changes: Changes,
+    changes: ChannelChanges,
     documents: Sequence[DerivedDocument],
     *,
     lane: Lane,
@@ -412,7 +76,7 @@ async def commit_derived(
     source = await session.get(Source, changes.source_id, with_for_update=True)
     if source is None or source.state == "removing":
         return True
-    if not await _is_current(session, changes.seen):
+    if not await _is_current(session, changes.change_ids):
         return False
     readers = [acl.channel_token(changes.channel_id)]
     acl_id = await acl.intern_acl(session, changes.tenant_id, readers)
@@ -421,7 +85,7 @@ async def commit_derived(
         document = await _put(session, source, new, acl_id, lane, max_attempts)
         kept.add(document.id)
         ids = [message_id for _, _, message_id in new.spans]
-        for some in _chunks(ids):
+        for some in batches(ids):
             await session.execute(
                 update(Message)
                 .where(Message.id.in_(some))
@@ -429,14 +93,14 @@ async def commit_derived(
                 .execution_options(synchronize_session=False)
             )
     held = {message_id for new in documents for _, _, message_id in new.spans}
-    for some in _chunks(sorted(changes.seen.keys() - held)):
+    for some in batches(sorted(changes.change_ids.keys() - held)):
         await session.execute(
             update(Message)
             .where(Message.id.in_(some))
             .values(document_id=None)
             .execution_options(synchronize_session=False)
         )
-    for some in _chunks(sorted(changes.seen)):
+    for some in batches(sorted(changes.change_ids)):
         await session.execute(
             update(Message)
             .where(Message.id.in_(some))
@@ -454,12 +118,12 @@ async def commit_derived(
     return True
 
 
-async def _is_current(session: AsyncSession, seen: Mapping[str, str]) -> bool:
-    for some in _chunks(sorted(seen)):
+async def _is_current(session: AsyncSession, change_ids: Mapping[str, str]) -> bool:
+    for some in batches(sorted(change_ids)):
         rows = await session.execute(
             select(Message.id, Message.change_id).where(Message.id.in_(some)).with_for_update()
         )
-        if {row.id: row.change_id for row in rows} != {item: seen[item] for item in some}:
+        if {row.id: row.change_id for row in rows} != {item: change_ids[item] for item in some}:
             return False
     return True
 
@@ -544,19 +208,15 @@ async def _put(
 
 
 async def _drop_superseded(session: AsyncSession, document: Document) -> None:
-    """Texts of revisions that no longer answer: a thread gets one with every reply."""
+    """Delete the texts of revisions that no longer answer: every reply to a thread adds a revision."""
     live = select(Live.revision_id).where(Live.document_id == document.id)
     ids = select(Revision.id).where(Revision.document_id == document.id, Revision.id.not_in(live))
     for table in (Chunk, RevisionText, MessageSpan):
         await session.execute(delete(table).where(table.revision_id.in_(ids)))
 
 
-def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[at : at + AT_A_TIME] for at in range(0, len(values), AT_A_TIME))
-
-
 async def is_resolved(session: AsyncSession, document_id: str) -> bool:
-    """Whether somebody marked what a conversation's document holds as settled."""
+    """Whether somebody marked the conversation of a document as solved."""
     details = await session.scalar(select(Document.details).where(Document.id == document_id))
     return bool((details or {}).get("solved"))
 
@@ -564,7 +224,7 @@ async def is_resolved(session: AsyncSession, document_id: str) -> bool:
 async def outdated_contents(session: AsyncSession, document_id: str) -> list[str]:
     """Hashes of what talk, or an answer saved of it, said before and no revision says now.
 
-    Whoever asks deletes these blobs: what somebody took back is not to lie about.
+    The caller deletes these blobs: what somebody deleted must not stay on disk.
     """
     of_talk = or_(
         Revision.mime == THREAD_MIME,

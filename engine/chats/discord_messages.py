@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from engine.access.discord_access import KINDS, PRIVATE_THREAD, Server, is_public, subject_of
-from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage, NewThread
 
 Raw = Mapping[str, Any]
 
 TALK, COMMANDS = frozenset({0, 19}), frozenset({20, 23})  # message types
 REPLY = 19
-STARTER = 21  # stands first in a thread for the message it grew from, which is kept already
+STARTER = 21  # first in a thread, for the message the thread grew from, which is kept already
 SAYS = (
     "content", "attachments", "embeds", "sticker_items", "poll", "components", "message_snapshots",
 )  # fmt: skip
@@ -27,7 +28,7 @@ SAYS = (
 def to_message(raw: Raw, thread: str = "") -> NewMessage:
     """A message as REST tells it."""
     author = raw.get("author")
-    told = author if isinstance(author, Mapping) else {}
+    account = author if isinstance(author, Mapping) else {}
     reference = raw.get("message_reference")
     replies = raw.get("type") == REPLY and isinstance(reference, Mapping)
     kind: MessageKind = "message" if raw.get("type", 0) in TALK else "system"
@@ -40,8 +41,8 @@ def to_message(raw: Raw, thread: str = "") -> NewMessage:
     return NewMessage(
         external_id=str(raw["id"]),
         text=str(raw.get("content") or ""),
-        author=str(told.get("id") or ""),
-        author_name=str(told.get("global_name") or told.get("username") or ""),
+        author=str(account.get("id") or ""),
+        author_name=str(account.get("global_name") or account.get("username") or ""),
         thread=thread,
         reply_to=str(reference.get("message_id") or "") if replies and reference else "",
         kind=kind,
@@ -68,7 +69,7 @@ def from_gateway(raw: Raw, thread: str = "") -> NewMessage | None:
     """A message as an event tells it; None where the event leaves out what the message says.
 
     That is so of a partial update, and of every message where the bot may not read content: nothing
-    is blank on Discord, so a blank one was not told. Events say nothing of reactions either.
+    is blank on Discord, so a blank one was not sent. Events say nothing of reactions either.
     """
     if not isinstance(raw.get("author"), Mapping) or not any(raw.get(key) for key in SAYS):
         return None
@@ -86,8 +87,8 @@ def is_by_bot(raw: Raw) -> bool:
 
 def to_thread(raw: Raw, parent: Raw | None) -> NewThread:
     """A thread's title and tags, these by the names they have in its forum."""
-    told = raw.get("thread_metadata")
-    archived = bool(told.get("archived")) if isinstance(told, Mapping) else False
+    metadata = raw.get("thread_metadata")
+    archived = bool(metadata.get("archived")) if isinstance(metadata, Mapping) else False
     names = {
         str(row.get("id")): str(row.get("name") or "")
         for row in _rows((parent or {}).get("available_tags"))
@@ -113,12 +114,12 @@ def to_channels(server: Server) -> list[NewChannel]:
 
 
 def is_kept(raw: Raw) -> bool:
-    """Whether a channel holds text of its own, or posts that do."""
+    """Whether a channel holds messages, or posts that do."""
     return raw.get("type") in KINDS or raw.get("type") == PRIVATE_THREAD
 
 
 def to_channel(server: Server, raw: Raw) -> NewChannel:
-    """A channel; a private thread counts as one of its own, and is nobody's but its members'."""
+    """A channel; a private thread counts as a separate channel that only its members may read."""
     private = raw.get("type") == PRIVATE_THREAD
     return NewChannel(
         external_id=str(raw["id"]),

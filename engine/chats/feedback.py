@@ -33,7 +33,7 @@ async def rate(
         raise InvalidInput("A rating is 1 or -1.", field="rating")
     post = await post_for(session, caller.sender, post_id)
     if post.turn_id is None:
-        raise NotFound("This answer is not known any more.")
+        raise NotFound("This answer no longer exists.")
     row = await session.scalar(
         select(Feedback).where(
             Feedback.turn_id == post.turn_id, Feedback.rater == caller.sender.identity_id
@@ -93,7 +93,7 @@ async def feedback_report(
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class BotUsage:
     """What the bots did in some days."""
 
     questions: int
@@ -103,7 +103,7 @@ class Usage:
     output_tokens: int
 
 
-async def usage(session: AsyncSession, principal: Principal, since: datetime) -> Usage:
+async def usage(session: AsyncSession, principal: Principal, since: datetime) -> BotUsage:
     """Counts of the tenant's chat questions since a time."""
     gate.require(principal, Scope.KB_ADMIN)
     row = (
@@ -119,7 +119,7 @@ async def usage(session: AsyncSession, principal: Principal, since: datetime) ->
             .where(Post.tenant_id == principal.tenant_id, Post.created_at >= since)
         )
     ).one()
-    return Usage(*(int(value) for value in row))
+    return BotUsage(*(int(value) for value in row))
 
 
 async def tokens_spent(session: AsyncSession, tenant_id: str, since: datetime) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.answers.conversations import GONE
+from engine.chats.batches import batches
 from engine.db.session import Database
 from engine.db.tables import Document, Feedback, Identity, Post, Revision, Source, Turn
 from engine.domain import Lane, parse_chunk_id
@@ -21,19 +22,16 @@ from engine.jobs.kinds import SCRUB
 from engine.jobs.outbox import enqueue
 
 FORGOTTEN = "(forgotten)"
+TURNS_AT_A_TIME = 500  # looked at in a transaction
 SAVED = "answer:"  # what the external ids of saved answers begin with
-AT_A_TIME = 500  # turns looked at in a transaction, or ids in a statement
 SCRUBBED: dict[str, Any] = {"answer": GONE, "citations": []}
 
 
 async def queue_scrub(session: AsyncSession, tenant_id: str, document_ids: Collection[str]) -> None:
     """Queue the job that drops the words of stored answers that rest on these documents."""
-    wanted = sorted(document_ids)
-    for at in range(0, len(wanted), AT_A_TIME):
+    for some in batches(sorted(document_ids)):
         found = await session.scalars(
-            select(Revision.id).where(
-                Revision.document_id.in_(wanted[at : at + AT_A_TIME]), Revision.blob_hash != ""
-            )
+            select(Revision.id).where(Revision.document_id.in_(some), Revision.blob_hash != "")
         )
         if revisions := sorted(found):
             await enqueue(
@@ -59,7 +57,7 @@ async def scrub_turns(db: Database, tenant_id: str, revisions: Collection[str]) 
                     select(Turn.id, Turn.sources)
                     .where(Turn.tenant_id == tenant_id, Turn.id > after)
                     .order_by(Turn.id)
-                    .limit(AT_A_TIME)
+                    .limit(TURNS_AT_A_TIME)
                 )
             ).all()
         if not rows:
@@ -80,28 +78,35 @@ def _revisions(sources: Sequence[str]) -> set[str]:
     return {found[0] for found in map(parse_chunk_id, sources) if found is not None}
 
 
-async def scrub_post(session: AsyncSession, post_id: str) -> None:
+async def scrub_post(session: AsyncSession, tenant_id: str, post_id: str) -> None:
     """A question was deleted where it was asked: its words go, and those of its answer."""
     turn_id = await session.scalar(
-        update(Post).where(Post.id == post_id).values(question=FORGOTTEN).returning(Post.turn_id)
+        update(Post)
+        .where(Post.tenant_id == tenant_id, Post.id == post_id)
+        .values(question=FORGOTTEN)
+        .returning(Post.turn_id)
     )
     await session.execute(
-        update(Turn).where(Turn.id == turn_id).values(question=FORGOTTEN, **SCRUBBED)
+        update(Turn)
+        .where(Turn.tenant_id == tenant_id, Turn.id == turn_id)
+        .values(question=FORGOTTEN, **SCRUBBED)
     )
 
 
-async def forget_questions(session: AsyncSession, tenant_id: str, workspace: str, who: str) -> int:
+async def forget_questions(
+    session: AsyncSession, tenant_id: str, workspace: str, subject: str
+) -> int:
     """Drop the words of all that somebody asked the bot, and of what they said of its answers."""
     identity_id = await session.scalar(
         select(Identity.id).where(
             Identity.tenant_id == tenant_id,
             Identity.workspace_id == workspace,
-            Identity.subject == who,
+            Identity.subject == subject,
         )
     )
     asked = list(await session.scalars(select(Post.id).where(Post.identity_id == identity_id)))
     for post_id in asked:
-        await scrub_post(session, post_id)
+        await scrub_post(session, tenant_id, post_id)
     await session.execute(update(Feedback).where(Feedback.rater == identity_id).values(text=""))
     return len(asked)
 

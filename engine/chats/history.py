@@ -1,8 +1,8 @@
 """The verbs of channel history: what platforms and imports write, what admins ask for.
 
-`Engine.history` is a `History`. A platform's adapter holds a `Place` (its workspace) and names
+`Engine.chats.history` is a `History`. A platform's adapter holds a `Place` (its workspace) and names
 channels, people and messages in the platform's own ids; admins are principals as everywhere. Each
-verb is one short transaction, but those that go over much, which are several.
+verb is one short transaction; those that change a lot are several.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
-from engine.chats import channels, messages, sources
-from engine.chats.channels import (
-    ChannelInfo,
-    NewChannel,
-    NewPerson,
-    NewWorkspace,
-    PersonInfo,
-    Place,
+from engine.chats import (
+    accounts,
+    channels,
+    coverage,
+    membership,
+    message_deletion,
+    messages,
+    places,
+    retention,
+    source_jobs,
+    sources,
 )
+from engine.chats.accounts import NewPerson, PersonInfo
+from engine.chats.channels import ChannelInfo, NewChannel
+from engine.chats.coverage import Coverage, ImportProgress
 from engine.chats.forgetting import forget_questions
 from engine.chats.messages import NewMessage, NewThread, Stored
-from engine.chats.sources import Coverage, Progress, Receipt
+from engine.chats.places import NewWorkspace, Place
+from engine.chats.sources import Receipt
 from engine.db.session import Database
 from engine.domain import Lane, Principal, Scope
 from engine.errors import InvalidInput
@@ -43,19 +50,19 @@ class History:
     async def place(self, platform: str, external_id: str) -> Place:
         """The connected workspace a platform's id names; `NotFound` where there is none."""
         async with self._db.read() as session:
-            return await channels.get_place(session, platform, external_id)
+            return await places.get_place(session, platform, external_id)
 
     async def kept_place(self, platform: str, workspace: str, channel: str) -> Place | None:
         """The workspace of a channel whose messages are kept, in the platform's ids; else None."""
         async with self._db.read() as session:
-            return await channels.kept_place(session, platform, workspace, channel)
+            return await places.kept_place(session, platform, workspace, channel)
 
     async def kept_home(
         self, platform: str, workspace: str, channel: str
     ) -> tuple[Place, str, str] | None:
         """Where what is said in a channel or thread is kept: place, channel and thread; else None."""
         async with self._db.read() as session:
-            return await channels.kept_home(session, platform, workspace, channel)
+            return await places.kept_home(session, platform, workspace, channel)
 
     async def put_thread(self, place: Place, channel: str, new: NewThread) -> None:
         """What a platform tells of a thread of a channel: its title, its tags."""
@@ -71,7 +78,7 @@ class History:
 
         async def commit(session: AsyncSession) -> int:
             channel_id = await channels.channel_id_of(session, place, channel)
-            return await messages.delete_thread(session, place, channel_id, thread)
+            return await message_deletion.delete_thread(session, place, channel_id, thread)
 
         return await self._db.run_write(commit)
 
@@ -112,7 +119,7 @@ class History:
 
         async def commit(session: AsyncSession) -> int:
             channel_id = await channels.channel_id_of(session, place, channel)
-            return await messages.delete_messages(
+            return await message_deletion.delete_messages(
                 session, place, channel_id, external_ids, missed=missed
             )
 
@@ -121,12 +128,12 @@ class History:
     async def put_people(self, place: Place, people: Iterable[NewPerson]) -> None:
         """Accounts of the workspace, as the platform tells of them now."""
         people = list(people)
-        await self._db.run_write(lambda session: channels.put_people(session, place, people))
+        await self._db.run_write(lambda session: accounts.put_people(session, place, people))
 
     async def put_channels(
         self, place: Place, new: Iterable[NewChannel], *, at: datetime | None = None
     ) -> None:
-        """Channels as the platform told of them at `at`: name, whether they are public."""
+        """Channels as the platform described them at `at`: name, whether they are public."""
         new = list(new)
         await self._db.run_write(lambda session: channels.put_channels(session, place, new, at=at))
 
@@ -138,8 +145,8 @@ class History:
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            ids = await channels.put_people(session, place, people, at=at)
-            await channels.set_members(session, place, channel_id, ids.values(), at=at)
+            ids = await accounts.put_people(session, place, people, at=at)
+            await membership.set_members(session, place, channel_id, ids.values(), at=at)
 
         await self._db.run_write(commit)
 
@@ -148,8 +155,8 @@ class History:
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            [identity_id] = (await channels.put_people(session, place, [person])).values()
-            await channels.add_member(session, place, channel_id, identity_id)
+            [identity_id] = (await accounts.put_people(session, place, [person])).values()
+            await membership.add_member(session, place, channel_id, identity_id)
 
         await self._db.run_write(commit)
 
@@ -158,9 +165,9 @@ class History:
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            identity_id = await channels.identity_id_of(session, place, subject)
+            identity_id = await accounts.identity_id_of(session, place, subject)
             if identity_id is not None:
-                await channels.remove_member(session, place, channel_id, identity_id)
+                await membership.remove_member(session, place, channel_id, identity_id)
 
         await self._db.run_write(commit)
 
@@ -169,17 +176,19 @@ class History:
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            await channels.forget_membership(session, place, channel_id)
+            await membership.forget_membership(session, place, channel_id)
 
         await self._db.run_write(commit)
 
     async def lost_and_asked(self, place: Place, channel: str) -> None:
-        """Who reads a channel is uncertain: unknown from this instant, and asked anew at once."""
+        """Who reads a channel is uncertain: unknown from this instant, and asked again at once."""
 
         async def commit(session: AsyncSession) -> None:
             channel_id = await channels.channel_id_of(session, place, channel)
-            await channels.forget_membership(session, place, channel_id)
-            await sources.queue_channel_sync(session, place.tenant_id, place.workspace_id, channel)
+            await membership.forget_membership(session, place, channel_id)
+            await source_jobs.queue_channel_sync(
+                session, place.tenant_id, place.workspace_id, channel
+            )
 
         await self._db.run_write(commit)
 
@@ -187,20 +196,20 @@ class History:
         """The same of every channel of a workspace; without `ask` there is nobody to be asked."""
 
         async def commit(session: AsyncSession) -> None:
-            await channels.forget_every_membership(session, place)
+            await membership.forget_every_membership(session, place)
             if ask:
-                await sources.queue_sync(session, place.tenant_id, place.workspace_id)
+                await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id)
 
         await self._db.run_write(commit)
 
     async def placed(
         self, place: Place, person: NewPerson, reads: Mapping[str, bool | None]
     ) -> None:
-        """Somebody came, went, or reads other channels now; see `channels.place_member`."""
+        """Somebody came, went, or reads other channels now; see `membership.place_member`."""
 
         async def commit(session: AsyncSession) -> None:
-            for channel in await channels.place_member(session, place, person, reads):
-                await sources.queue_channel_sync(
+            for channel in await membership.place_member(session, place, person, reads):
+                await source_jobs.queue_channel_sync(
                     session, place.tenant_id, place.workspace_id, channel
                 )
 
@@ -222,17 +231,17 @@ class History:
     ) -> Place:
         """A workspace known from an export: its people, linked to members by address.
 
-        Whoever imports reads its public channels; its private ones their listed members.
+        The person who imports reads its public channels; listed members read its private ones.
         """
         gate.require(principal, Scope.KB_ADMIN)
         if not new.imported:
             raise InvalidInput("An import is marked as one.", field="imported")
 
         async def commit(session: AsyncSession) -> Place:
-            place = await channels.put_workspace(session, principal.tenant_id, new)
-            await channels.put_people(session, place, people)
-            await channels.link_by_email(session, place, people)
-            await channels.admit_importer(session, principal, place)
+            place = await places.put_workspace(session, principal.tenant_id, new)
+            await accounts.put_people(session, place, people)
+            await accounts.link_by_email(session, place, people)
+            await accounts.admit_importer(session, principal, place)
             detail = {"platform": new.platform, "name": new.name, "people": len(people)}
             await gate.audit(session, principal, "history.import", place.workspace_id, detail)
             return place
@@ -253,8 +262,8 @@ class History:
         async def commit(session: AsyncSession) -> str:
             await gate.get_writable_kb(session, principal, kb_id)
             [channel_id] = (await channels.put_channels(session, place, [channel])).values()
-            known = await channels.identity_ids_of(session, place, members)
-            await channels.set_members(session, place, channel_id, known.values())
+            known = await accounts.identity_ids_of(session, place, members)
+            await membership.set_members(session, place, channel_id, known.values())
             await sources.open_imported(session, principal, channel_id, kb_id)
             return channel_id
 
@@ -277,10 +286,10 @@ class History:
             )
         return total
 
-    async def progress(self, principal: Principal, channel_ids: Collection[str]) -> Progress:
+    async def progress(self, principal: Principal, channel_ids: Collection[str]) -> ImportProgress:
         """How far the documents of imported channels are."""
         async with self._db.read() as session:
-            return await sources.progress(session, principal, channel_ids)
+            return await coverage.progress(session, principal, channel_ids)
 
     # What admins ask for
 
@@ -292,7 +301,7 @@ class History:
     async def find_person(self, principal: Principal, ref: str) -> PersonInfo:
         """An account by the platform's id or by name."""
         async with self._db.read() as session:
-            return await channels.find_person(session, principal, ref)
+            return await accounts.find_person(session, principal, ref)
 
     async def list_channels(self, principal: Principal) -> list[ChannelInfo]:
         """Every channel of the tenant that is known."""
@@ -308,13 +317,13 @@ class History:
         )
 
     async def pause(self, principal: Principal, channel: str) -> Coverage:
-        """Read nothing more of a channel; what is known goes on answering."""
+        """Read nothing more of a channel; what is stored still answers."""
         return await self._db.run_write(
             lambda session: sources.pause_source(session, principal, channel)
         )
 
     async def resume(self, principal: Principal, channel: str) -> Coverage:
-        """Go on where reading stopped."""
+        """Continue where reading stopped."""
         return await self._db.run_write(
             lambda session: sources.resume_source(session, principal, channel)
         )
@@ -328,24 +337,24 @@ class History:
     async def coverage(self, principal: Principal, channel: str = "") -> list[Coverage]:
         """How much of each channel is kept and found: times, gaps, counts, when it will be done."""
         async with self._db.read() as session:
-            return await sources.coverage(session, principal, channel)
+            return await coverage.coverage(session, principal, channel)
 
     async def set_retention(self, principal: Principal, channel: str, days: int | None) -> Coverage:
         """How long a channel's messages are kept; None keeps them."""
         return await self._db.run_write(
-            lambda session: sources.set_retention(session, principal, channel, days)
+            lambda session: retention.set_retention(session, principal, channel, days)
         )
 
     async def forget_message(self, principal: Principal, channel: str, external_id: str) -> Receipt:
         """Forget one message, at once."""
         return await self._db.run_write(
-            lambda session: sources.forget_message(session, principal, channel, external_id)
+            lambda session: retention.forget_message(session, principal, channel, external_id)
         )
 
     async def rename_authors(
         self, tenant_id: str, workspace_id: str, channel_id: str | None
     ) -> None:
-        """Make what is kept of a channel, or of a whole workspace, anew: people are called otherwise.
+        """Derive what is kept of a channel, or of a whole workspace, again: its people have other names.
 
         Nothing of it is in an answer until it has the new names.
         """
@@ -353,7 +362,7 @@ class History:
         while True:
             start = after
             after = await self._db.run_write(
-                lambda session, start=start: messages.scrub_some(  # type: ignore[misc]
+                lambda session, start=start: message_deletion.scrub_some(  # type: ignore[misc]
                     session, tenant_id, workspace_id, channel_id, after=start
                 )
             )
@@ -368,7 +377,7 @@ class History:
         gone = Receipt(0, 0)
         while True:
             some = await self._db.run_write(
-                lambda session: sources.forget_person_some(
+                lambda session: retention.forget_person_some(
                     session, principal, workspace_id, subject
                 )
             )

@@ -1,8 +1,8 @@
-"""A message that arrives at a bot, and all that is written of it, in one short transaction.
+"""An inbound message, and all that is written of it, in one short transaction.
 
-`Chat.receive` runs this. The platform is acknowledged after the commit, so statements are few, and
-built once: who wrote where, what is set there and whether its history is kept are one query. What
-the message asks of the bot is for the caller to say; keeping it and taking it on is one commit.
+`Chats.receive` runs this. The platform is acknowledged after the commit, so statements are few, and
+built once: the sender, the settings of the place and whether its history is kept are one query.
+The caller says what the message asks of the bot; storing it and taking it on is one commit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sqlalchemy import and_, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access.principals import ACTIVE
-from engine.chats import behaviour, messages, post_rows, sender_rows
+from engine.chats import behaviour, message_deletion, messages, post_rows, sender_rows
 from engine.chats.behaviour import Behaviour
-from engine.chats.channels import Place
 from engine.chats.messages import NewMessage
-from engine.chats.post_rows import Accepted, NewQuestion, PostState
+from engine.chats.places import Place
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion, PostState
 from engine.chats.sender_rows import Sender, SenderRef
 from engine.db.tables import Channel, Identity, Source, Workspace
 from engine.errors import NotFound
@@ -26,7 +26,7 @@ from engine.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """What a kept channel's history takes from an event: messages that stand, ids of deleted ones."""
+    """What an event changes in a kept channel's history: new or edited messages, ids of deleted ones."""
 
     messages: Sequence[NewMessage] = ()
     deleted: Sequence[str] = ()
@@ -37,14 +37,14 @@ class HistoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class NewInbound:
-    """A message at the door; ids are the platform's.
+    """An inbound message; ids are the platform's.
 
-    Of a `thread` it is looked up whether the bot was asked in it, of a `question_id` whether it is
-    a question to the bot. Who said something that is not `addressed` to the bot is not written
-    down, unless the place is one where it may answer that.
+    With a `thread`, `receive` looks up whether the bot was asked in it; with a `question_id`,
+    whether that message was a question to the bot. The sender of a message that is not `addressed`
+    to the bot gets no row, unless the bot may answer such messages there.
     """
 
-    seen: SenderRef
+    sender_ref: SenderRef
     channel: str
     thread: str = ""
     question_id: str = ""
@@ -54,7 +54,7 @@ class NewInbound:
 
 @dataclass(frozen=True, slots=True)
 class InboundContext:
-    """What is known when a message arrives."""
+    """What is known of a message before the bot decides what to do with it."""
 
     sender: Sender
     behaviour: Behaviour
@@ -108,16 +108,16 @@ _LOOK = (
 
 async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int) -> InboundContext:
     """What is known of a message's place; `NotFound` where its workspace is not connected."""
-    seen = new.seen
+    sender_ref = new.sender_ref
     values = {
-        "platform": seen.platform,
-        "workspace": seen.workspace,
-        "person": seen.person,
-        "channel": seen.channel,
+        "platform": sender_ref.platform,
+        "workspace": sender_ref.workspace,
+        "person": sender_ref.person,
+        "channel": sender_ref.channel,
     }
     row = (await (await session.connection()).execute(_LOOK, values)).one_or_none()
     if row is None:
-        raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
+        raise NotFound(f"No {sender_ref.platform} workspace {sender_ref.workspace!r} is connected.")
     in_conversation = answered = False
     if new.thread:
         in_conversation = await post_rows.is_in_conversation(
@@ -135,21 +135,25 @@ async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int
         ),
         in_conversation=in_conversation,
         answered=answered,
-        kept_in=_place(seen, row.tenant_id, row.id, row.name, row.settings)
+        kept_in=_place(sender_ref, row.tenant_id, row.id, row.name, row.settings)
         if row.is_kept
         else None,
     )
 
 
 def _place(
-    seen: SenderRef, tenant_id: str, workspace_id: str, name: str, settings: Mapping[str, object]
+    sender_ref: SenderRef,
+    tenant_id: str,
+    workspace_id: str,
+    name: str,
+    settings: Mapping[str, object],
 ) -> Place:
     return Place(
         tenant_id=tenant_id,
         workspace_id=workspace_id,
-        platform=seen.platform,
-        external_id=seen.workspace,
-        provider=seen.platform,
+        platform=sender_ref.platform,
+        external_id=sender_ref.workspace,
+        provider=sender_ref.platform,
         name=name,
         settings=settings,
     )
@@ -162,21 +166,24 @@ def asks_nothing(context: InboundContext, new: NewInbound, take: Take) -> bool:
 
 async def receive(
     session: AsyncSession, new: NewInbound, take: Take, *, default_threshold: int
-) -> tuple[InboundContext, Accepted | None]:
-    """Keep a message where its channel's history is kept, and take on what it asks of the bot."""
+) -> tuple[InboundContext, AcceptedQuestion | None]:
+    """Store a message where its channel's history is kept, and accept what it asks of the bot."""
     try:
         context = await look(session, new, default_threshold=default_threshold)
     except NotFound:
-        if not new.seen.enterprise:
+        if not new.sender_ref.enterprise:
             raise
-        await sender_rows.introduce(session, new.seen)  # a team of an organisation, seen just now
+        # A team of an organisation that the bot is in, with its first message.
+        await sender_rows.introduce(session, new.sender_ref)
         context = await look(session, new, default_threshold=default_threshold)
     await _keep(session, context, new.history_update)
     sender = context.sender
-    is_known = bool(sender.identity_id) and (sender.channel_id is not None or not new.seen.channel)
+    is_known = bool(sender.identity_id) and (
+        sender.channel_id is not None or not new.sender_ref.channel
+    )
     listens = new.addressed or context.in_conversation or context.behaviour.mode == "auto"
     if not is_known and listens:
-        context = replace(context, sender=await sender_rows.introduce(session, new.seen))
+        context = replace(context, sender=await sender_rows.introduce(session, new.sender_ref))
     match take(context):
         case NewQuestion() as question:
             return context, await post_rows.accept(session, question)
@@ -196,4 +203,4 @@ async def _keep(
     if history_update.messages:
         await messages.store_messages(session, place, channel_id, history_update.messages)
     if history_update.deleted:
-        await messages.delete_messages(session, place, channel_id, history_update.deleted)
+        await message_deletion.delete_messages(session, place, channel_id, history_update.deleted)

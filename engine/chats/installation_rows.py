@@ -1,8 +1,7 @@
-"""Workspaces as bots meet them: installations, who wrote from where, what is set for a channel.
+"""Installations of the bot, and the workspaces they speak in.
 
-The bots call this through `Engine`; an installation's credentials are encrypted here and nowhere
-shown. Who may read what follows from the rows alone, in `engine.principals`: a role lets somebody
-change settings and never gives them a token.
+The bots call this through `Engine.chats.installations`. Credentials are encrypted here and shown
+nowhere. What an uninstalled workspace left is purged after `RETENTION`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import gate
 from engine.access.principals import ACTIVE
-from engine.chats import sources
+from engine.chats import source_jobs, sources
 from engine.db.tables import Channel, Installation, Source, Workspace
 from engine.domain import Principal, Role
 from engine.errors import Conflict, NotFound
@@ -209,7 +208,7 @@ async def pause_installation(
 ) -> list[str]:
     """The bot was removed or its token revoked: nothing of the workspace is read from now on.
 
-    What it left is purged after `RETENTION` unless it is installed anew. Returns workspace ids.
+    What it left is purged after `RETENTION` unless it is installed again. Returns workspace ids.
     """
     rows = list(
         await session.scalars(
@@ -277,7 +276,7 @@ async def purge_due(session: AsyncSession) -> int:
     purged = 0
     for row in rows:
         if await _left_to_remove(session, row):
-            continue  # its history is still going; it is looked at again
+            continue  # its history is still being removed; the next call looks again
         row.state, row.purge_at = PURGED, None
         await session.execute(
             delete(Workspace).where(
@@ -291,7 +290,7 @@ async def purge_due(session: AsyncSession) -> int:
 
 
 async def _left_to_remove(session: AsyncSession, row: Installation) -> bool:
-    """Whether channel history of an installation is kept still; what is kept begins to go."""
+    """Whether channel history of an installation is still kept; its removal begins here."""
     kept = await session.execute(
         select(Channel.id, Source.state)
         .join(Source, Source.channel_id == Channel.id)
@@ -304,7 +303,7 @@ async def _left_to_remove(session: AsyncSession, row: Installation) -> bool:
     some = False
     for channel_id, state in kept.all():
         some = True
-        if state != sources.REMOVING:
+        if state != source_jobs.REMOVING:
             await sources.remove_source(session, _system(row.tenant_id), channel_id)
     return some
 

@@ -86,7 +86,7 @@ class Installations:
         """The tenant of a state that `sign_install` made; `Unauthenticated` for any other."""
         kind, _, tenant_id = self._secrets.verify("oauth-state", state).partition(":")
         if kind != "install":
-            raise Unauthenticated("This link is not one for installing.")
+            raise Unauthenticated("This is not an installation link.")
         return tenant_id
 
     def sign_key(self, principal: Principal) -> str:
@@ -103,9 +103,9 @@ class Installations:
         kind, _, rest = self._secrets.verify("oauth-state", key.strip()).partition(":")
         tenant_id, _, nonce = rest.partition(":")
         if kind != "key" or not nonce:
-            raise Unauthenticated("This is no key for connecting a workspace.")
+            raise Unauthenticated("This is not a key for connecting a workspace.")
         lease_s = KEY_LIFE.total_seconds()
         name = f"{tenant_id}:key:{nonce}"
         if not await self._limits.acquire(name, workspace, lease_s=lease_s):
-            raise Unauthenticated("This key was used already: ask for a new one.")
+            raise Unauthenticated("This key has been used: ask for a new one.")
         return tenant_id

@@ -1,8 +1,8 @@
 """Files posted in messages of a kept channel: which are still to be read, and what came of them.
 
 A file is fetched by a job after its message was stored; its bytes are a blob, named in the
-message's row. The channel is derived anew then, and the file becomes a document of its own under
-its conversation's, with the same readers, gone when its message is.
+message's row. The channel is derived again then, and the file becomes a separate document under its
+conversation's, with the same readers, gone when its message is.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.chats.channels import Place, place_of
 from engine.chats.derivation import queue_derivation, source_of
+from engine.chats.places import Place, place_of
 from engine.db.tables import Message
 from engine.domain import Lane
 from engine.jobs.kinds import FETCH
@@ -38,7 +38,7 @@ class Posted:
 
 
 def is_wanted(file: Mapping[str, Any]) -> bool:
-    """Whether a file of a message is one to be fetched, and was not."""
+    """Whether a file of a message is to be fetched, and was not yet."""
     settled = "blob" in file or "left" in file
     mime = str(file.get("mime") or "")
     small = int(file.get("size_bytes") or 0) <= SIZE_MAX
@@ -48,7 +48,7 @@ def is_wanted(file: Mapping[str, Any]) -> bool:
 def carried_over(
     old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """A message's files as told anew, with what is known of those that were there before."""
+    """A message's new list of files, with what is known of those that were there before."""
     known = {
         entry["id"]: {key: entry[key] for key in ("blob", "left", "suffix") if key in entry}
         for entry in old
@@ -97,8 +97,8 @@ async def keep_file(
     row = await session.get(Message, posted.message_id, with_for_update=True)
     if row is None or row.deleted_at is not None:
         return
-    told = {"left": left} if left else {"blob": blob, "suffix": suffix}
-    row.files = [{**file, **told} if file.get("id") == posted.id else file for file in row.files]
+    outcome = {"left": left} if left else {"blob": blob, "suffix": suffix}
+    row.files = [{**file, **outcome} if file.get("id") == posted.id else file for file in row.files]
     if left:
         return
     row.dirty, row.change_id = True, clock.new_id()

@@ -1,56 +1,34 @@
-"""The raw store of chat: messages as their platform has them, and the documents made from them.
+"""The stored messages of kept channels, as their platform has them.
 
 Live events, back-fill, repair and imports all write through `store_messages` and
-`delete_messages`; what comes twice, late or out of order ends in the same rows. What changed is
-marked and derived from (`derived.py`). Everything here acts for a platform or a job: who may read
-a document is on the document, as everywhere.
+`message_deletion.py`: what comes twice, late or out of order ends in the same rows. A changed
+message is marked, and its documents are derived again (`derived.py`). All of it acts for a
+platform or a job; who may read a document is on the document.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.chats.channels import Place
-from engine.chats.derivation import channels_of, queue_derivation, queue_for_channels, source_of
-from engine.chats.forgetting import queue_scrub, saved_from
+from engine.chats.batches import batches
+from engine.chats.derivation import queue_derivation, source_of
 from engine.chats.message_files import carried_over, queue_fetch
-from engine.db.tables import (
-    Channel,
-    Chunk,
-    Document,
-    Embedding,
-    Message,
-    MessageSpan,
-    Revision,
-    RevisionText,
-    Thread,
-)
-from engine.documents import component_outputs
-from engine.documents.lifecycle import TITLE_MAX, children_of, retire, take_off
+from engine.chats.places import Place
+from engine.db.tables import Message, Thread
+from engine.documents.lifecycle import TITLE_MAX
 from engine.domain import Lane
 from engine.errors import InvalidInput
-from engine.jobs import endings
 from engine.markup.credentials import without_credentials
-from engine.models.cache import text_hash
 
 MessageKind = Literal["message", "bot", "system"]
 DISCORD_EPOCH_MS = 1_420_070_400_000
-GAP = timedelta(minutes=25)  # silence that ends a conversation outside threads
-AT_A_TIME = 500  # ids a statement
-MENTION = re.compile(
-    r"<[@#!&]{1,2}([A-Z0-9]{3,30}|\d{3,20})(?:\|[^>]*)?>"
-)  # as both platforms write one
-CHANGES = 2_000  # changed messages that one derivation takes on
-SCRUBBED_AT_A_TIME = 50  # documents a transaction
-RUN_MAX = 500  # messages looked at on either side of a changed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +39,7 @@ class NewMessage:
     the thread's root. `text` is Markdown with the platform's mentions (`<@U1>`, `<#C1>`) left in;
     names are put in when documents are made. `author` is the platform's id of a person;
     `author_name` serves where no account has that id. `edited_at` tells versions apart. Without
-    `reactions` nothing was told of them.
+    `reactions` the platform said nothing of them.
     """
 
     external_id: str
@@ -132,9 +110,6 @@ def posted_at(external_id: str) -> datetime:
     )
 
 
-# Storing
-
-
 async def store_messages(
     session: AsyncSession,
     place: Place,
@@ -153,13 +128,13 @@ async def store_messages(
         return Stored()
     forgotten = set(place.settings.get("forgotten", ()))
     newest = _newest_versions(message for message in messages if message.author not in forgotten)
-    known = await _known(session, channel_id, newest)
+    known = await known_messages(session, channel_id, newest)
     added: list[dict[str, Any]] = []
     changed = unchanged = 0
     for external_id, new in newest.items():
         row = known.get(external_id)
         if row is None:
-            added.append(_row(place, channel_id, new))
+            added.append(message_row(place, channel_id, new))
         elif _update(row, new):
             changed += 1
         else:
@@ -168,7 +143,9 @@ async def store_messages(
         await session.execute(insert(Message), added)
     await session.flush()
     if any(item.files for item in newest.values()):
-        posted = await _known(session, channel_id, [k for k, one in newest.items() if one.files])
+        posted = await known_messages(
+            session, channel_id, [k for k, one in newest.items() if one.files]
+        )
         await queue_fetch(session, place, list(posted.values()))
     rooted = await _mark_roots(session, channel_id, newest.values())
     if added or changed or rooted:
@@ -189,11 +166,11 @@ def _version(edited_at: datetime | None) -> datetime:
     return edited_at or datetime.fromtimestamp(0, UTC)
 
 
-async def _known(
+async def known_messages(
     session: AsyncSession, channel_id: str, external_ids: Collection[str]
 ) -> dict[str, Message]:
     found: dict[str, Message] = {}
-    for some in _chunks(sorted(external_ids)):
+    for some in batches(sorted(external_ids)):
         rows = await session.scalars(
             select(Message)
             .where(Message.channel_id == channel_id, Message.external_id.in_(some))
@@ -203,7 +180,7 @@ async def _known(
     return found
 
 
-def _row(place: Place, channel_id: str, new: NewMessage) -> dict[str, Any]:
+def message_row(place: Place, channel_id: str, new: NewMessage) -> dict[str, Any]:
     return {
         "id": clock.new_id(),
         "tenant_id": place.tenant_id,
@@ -279,11 +256,11 @@ SOLVED_TAGS = frozenset({"accepted", "answered", "done", "resolved", "solved"}) 
 async def count_reaction(
     session: AsyncSession, place: Place, channel_id: str, external_id: str, emoji: str, by: int
 ) -> None:
-    """Some more or less of a reaction to a message that stands; without an emoji they all went."""
+    """Count `by` more of a reaction to a message; without an emoji all reactions were removed."""
     source = await source_of(session, channel_id)
     if source is None or source.tenant_id != place.tenant_id:
         return
-    row = (await _known(session, channel_id, [external_id])).get(external_id)
+    row = (await known_messages(session, channel_id, [external_id])).get(external_id)
     if row is None or row.deleted_at is not None:
         return
     before = _content(row)
@@ -306,7 +283,7 @@ async def _mark_roots(
     """A message that is replied to in a thread belongs to it, though it did not say so itself."""
     roots = {message.thread for message in messages if message.thread}
     loose = [message.external_id for message in messages if not message.thread]
-    for some in _chunks(sorted(loose)):  # a root may come after its replies
+    for some in batches(sorted(loose)):  # a root may come after its replies
         roots.update(
             await session.scalars(
                 select(Message.thread)
@@ -315,7 +292,7 @@ async def _mark_roots(
             )
         )
     marked = 0
-    for some in _chunks(sorted(roots)):
+    for some in batches(sorted(roots)):
         result = await session.execute(
             update(Message)
             .where(
@@ -332,7 +309,7 @@ async def _mark_roots(
 
 
 def _words(text: str) -> str:
-    """What is kept of a message: whoever reads the channel is not whoever may use its keys."""
+    """What is kept of a message: people who read the channel may not all use its keys."""
     return without_credentials(_clean(text))
 
 
@@ -343,7 +320,7 @@ def _clean(text: str) -> str:
 async def put_threads(
     session: AsyncSession, place: Place, channel_id: str, threads: Iterable[NewThread]
 ) -> None:
-    """Titles and tags of threads; one that is called or tagged otherwise now is derived anew."""
+    """Titles and tags of threads; a thread with a new title or new tags is derived again."""
     changed = False
     for new in threads:
         row = await session.scalar(
@@ -371,180 +348,3 @@ async def put_threads(
     source = await source_of(session, channel_id) if changed else None
     if source is not None:
         await queue_derivation(session, source)
-
-
-# Deleting
-
-
-async def delete_messages(
-    session: AsyncSession,
-    place: Place,
-    channel_id: str,
-    external_ids: Collection[str],
-    *,
-    missed: bool = False,
-) -> int:
-    """Take messages out of every answer from this instant; says how many stood until now.
-
-    `missed`: nobody said so, they were only not there when looked for; should one turn up again,
-    it counts again. Of the others a tombstone stays, also of those not known yet: a delete may
-    come before what it deletes.
-    """
-    source = await source_of(session, channel_id)
-    if source is None or source.tenant_id != place.tenant_id:
-        return 0
-    known = await _known(session, channel_id, external_ids)
-    standing = [row for row in known.values() if row.deleted_at is None]
-    await _bury(session, standing, missed=missed)
-    for external_id in sorted(set(external_ids) - known.keys()):
-        if missed:
-            continue
-        row = _row(place, channel_id, NewMessage(external_id, ""))
-        session.add(Message(**{**row, "dirty": False}, deleted_at=clock.now()))
-    await session.flush()
-    if standing:
-        await queue_derivation(session, source)
-    return len(standing)
-
-
-async def delete_thread(session: AsyncSession, place: Place, channel_id: str, thread: str) -> int:
-    """A thread was deleted with its replies.
-
-    A forum's post went with its first message; what another thread grew from stands in its channel.
-    """
-    kind = await session.scalar(select(Channel.kind).where(Channel.id == channel_id))
-    ids = await session.scalars(
-        select(Message.external_id).where(
-            Message.channel_id == channel_id, Message.thread == thread
-        )
-    )
-    gone = [id_ for id_ in ids if id_ != thread or kind == "forum"]
-    return await delete_messages(session, place, channel_id, gone)
-
-
-async def _bury(session: AsyncSession, rows: Sequence[Message], *, missed: bool) -> None:
-    """Make tombstones of messages and take their documents off until they are derived anew."""
-    documents = {row.document_id for row in rows if row.document_id is not None}
-    for row in rows:
-        row.deleted_at = clock.now()
-        row.text = row.author_name = ""
-        row.files, row.reactions = [], {}
-        row.raw = {"missed": True} if missed else {}
-        row.change_id = clock.new_id()
-        row.dirty = True
-    await session.flush()
-    for document_id in sorted(documents):
-        await scrub_document(session, document_id)
-    if rows:
-        await _drop_saved(session, rows)
-        await queue_scrub(
-            session, rows[0].tenant_id, documents | await _files_of(session, documents)
-        )
-
-
-async def _files_of(session: AsyncSession, documents: Collection[str]) -> set[str]:
-    """The documents made of what was posted in these conversations."""
-    found = set[str]()
-    for document_id in documents:
-        parent = await session.get(Document, document_id)
-        if parent is not None:
-            found |= {child.id for child in await children_of(session, parent)}
-    return found
-
-
-async def _drop_saved(session: AsyncSession, rows: Sequence[Message]) -> None:
-    """What curators saved of messages goes with them."""
-    channel = await session.get_one(Channel, rows[0].channel_id)
-    ids = [row.external_id for row in rows]
-    for saved in await saved_from(session, channel.tenant_id, channel.external_id, ids):
-        await retire(session, saved)
-        await drop_texts(session, saved)
-        await queue_scrub(session, saved.tenant_id, [saved.id])
-
-
-async def scrub_document(session: AsyncSession, document_id: str) -> None:
-    """Take a document off every branch and drop all its texts: no revision of it may be shown.
-
-    Its messages are marked, so that it comes back without what was deleted.
-    """
-    document = await session.get(Document, document_id, with_for_update=True)
-    if document is None or document.deleted_at is not None:
-        return
-    await endings.cancel_document(session, document.tenant_id, document_id)
-    await take_off(session, document)
-    await drop_texts(session, document)
-    await _overtake(session, document)
-    await session.execute(
-        update(Message)
-        .where(Message.document_id == document_id)
-        .values(dirty=True, change_id=clock.new_id())  # what reads them now must read again
-        .execution_options(synchronize_session=False)
-    )
-
-
-async def scrub_some(
-    session: AsyncSession,
-    tenant_id: str,
-    workspace_id: str,
-    channel_id: str | None,
-    *,
-    after: str,
-) -> str:
-    """`scrub_document` for some documents of a channel or workspace, and for answers from them.
-
-    Returns the `after` of the next call, empty once all are done.
-    """
-    where = Message.channel_id == channel_id if channel_id else channels_of(workspace_id)
-    found = await session.scalars(
-        select(Message.document_id)
-        .where(Message.tenant_id == tenant_id, where, Message.document_id > after)
-        .distinct()
-        .order_by(Message.document_id)
-        .limit(SCRUBBED_AT_A_TIME)
-    )
-    ids = [item for item in found if item is not None]
-    for document_id in ids:
-        await scrub_document(session, document_id)
-    await queue_scrub(session, tenant_id, ids)
-    touched = select(Message.channel_id).where(Message.document_id.in_(ids)).distinct()
-    await queue_for_channels(session, list(await session.scalars(touched)), lane=Lane.LIVE)
-    return ids[-1] if ids else ""
-
-
-async def _overtake(session: AsyncSession, document: Document) -> None:
-    """An empty revision after the last: a job that is ingesting that one can't let it answer."""
-    newest = await session.scalar(
-        select(func.max(Revision.number)).where(Revision.document_id == document.id)
-    )
-    session.add(
-        Revision(
-            tenant_id=document.tenant_id,
-            document_id=document.id,
-            number=(newest or 0) + 1,
-            blob_hash="",
-        )
-    )
-    await session.flush()
-
-
-async def drop_texts(session: AsyncSession, document: Document) -> None:
-    """Drop the texts, chunks and cached vectors of every revision of a document."""
-    ids = select(Revision.id).where(Revision.document_id == document.id)
-    rows = await session.execute(
-        select(Chunk.context, Chunk.text).where(Chunk.revision_id.in_(ids))
-    )
-    hashes = [text_hash(f"{context}\n{text}" if context else text) for context, text in rows]
-    for at in range(0, len(hashes), AT_A_TIME):
-        await session.execute(
-            delete(Embedding).where(
-                Embedding.tenant_id == document.tenant_id,
-                Embedding.text_hash.in_(hashes[at : at + AT_A_TIME]),
-            )
-        )
-    for table in (Chunk, RevisionText, MessageSpan):
-        await session.execute(delete(table).where(table.revision_id.in_(ids)))
-    await component_outputs.forget(session, document.id)
-
-
-def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[at : at + AT_A_TIME] for at in range(0, len(values), AT_A_TIME))

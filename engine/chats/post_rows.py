@@ -1,8 +1,8 @@
-"""Posts: what a bot was asked and what it shows for it, from the question's arrival on.
+"""Posts: what a bot was asked, and which message shows its reply.
 
 A question is accepted in one transaction: its post and its `answer` job, once however often the
-platform delivers it. The bot's process claims the job and keeps here where its reply stands, so
-that whoever takes the job over goes on in the same message. Feedback on answers is kept here too.
+platform delivers it. The bot's process claims the job and keeps here which message shows its
+reply, so that a process that takes the job over continues in the same message.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,7 +36,7 @@ class PostState(StrEnum):
     """pending → shown → ended | failed | silent | withdrawn."""
 
     PENDING = "pending"  # nothing was shown yet
-    SHOWN = "shown"  # a message stands, its text is still coming
+    SHOWN = "shown"  # there is a message, its text is still coming
     ENDED = "ended"  # the answer, or why there is none
     FAILED = "failed"  # an apology
     SILENT = "silent"  # overheard, and not sure enough to speak
@@ -50,7 +50,7 @@ def answer_kind(platform: str) -> str:
 
 def interaction_kind(platform: str) -> str:
     """The kind of a platform's other jobs: commands, buttons, greetings."""
-    return f"errand:{platform}"
+    return f"interaction:{platform}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class NewQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of a question: `is_new` is False for one that had come already."""
+class AcceptedQuestion:
+    """What became of a question: `is_new` is False where it had been accepted before."""
 
     post_id: str
     job_id: str
@@ -124,8 +124,8 @@ _ADD_POST = {
 }
 
 
-async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
-    """Take a question on: its post and its job are there once the caller's transaction commits."""
+async def accept(session: AsyncSession, new: NewQuestion) -> AcceptedQuestion:
+    """Accept a question: its post and its job exist once the caller's transaction commits."""
     tenant_id = new.sender.tenant_id
     kind = answer_kind(new.platform)
     key = f"{kind}:{new.key}"[:200] if new.key else None
@@ -134,7 +134,7 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     if looked.known is not None:
         known_id = await session.scalar(_post_of(looked.known))
         if known_id is not None:
-            return Accepted(known_id, looked.known, new.sender, is_new=False, ahead=0)
+            return AcceptedQuestion(known_id, looked.known, new.sender, is_new=False, ahead=0)
     post_id = clock.new_id()
     job_id = await enqueue(
         session,
@@ -163,8 +163,8 @@ async def accept(session: AsyncSession, new: NewQuestion) -> Accepted:
     if await session.scalar(_ADD_POST[session.get_bind().dialect.name], row) is None:
         # Delivered twice at the same time, and the other was quicker.
         known_id = (await session.scalars(_post_of(job_id))).one()
-        return Accepted(known_id, job_id, new.sender, is_new=False, ahead=0)
-    return Accepted(post_id, job_id, new.sender, is_new=True, ahead=looked.ahead)
+        return AcceptedQuestion(known_id, job_id, new.sender, is_new=False, ahead=0)
+    return AcceptedQuestion(post_id, job_id, new.sender, is_new=True, ahead=looked.ahead)
 
 
 def _post_of(job_id: str) -> Select[str]:
@@ -191,28 +191,28 @@ async def accept_interaction(
         kind=interaction_kind(platform),
         payload={**payload, "met": whose},
         lane=Lane.LIVE,
-        idempotency_key=f"errand:{key}"[:200] if key else None,
+        idempotency_key=f"interaction:{key}"[:200] if key else None,
         max_attempts=ATTEMPTS,
     )
 
 
 async def finish_interaction(session: AsyncSession, job: ClaimedJob) -> None:
-    """The errand is done, and what somebody said for it need not be kept."""
+    """The interaction is done, and what somebody said for it need not be kept."""
     await finish(session, job)
     await session.execute(update(Job).where(Job.id == job.id).values(payload={}))
 
 
 def sender_of(job: ClaimedJob) -> Sender:
-    """Whom an errand is for."""
+    """The person an interaction is for."""
     whose = job.payload["met"]
     return Sender(job.tenant_id, whose["workspace_id"], whose["identity_id"], whose["channel_id"])
 
 
 async def get_post(session: AsyncSession, tenant_id: str, post_id: str) -> PostInfo:
     """One post of the tenant."""
-    found = await _posts(session, Post.id == post_id, Post.tenant_id == tenant_id)
+    found = await _posts(session, *_own(tenant_id, post_id))
     if not found:
-        raise NotFound("This answer is not known any more.")
+        raise NotFound("This answer no longer exists.")
     return found[0]
 
 
@@ -220,7 +220,7 @@ async def post_for(session: AsyncSession, sender: Sender, post_id: str) -> PostI
     """A post for somebody of its workspace who pressed one of its buttons."""
     found = await get_post(session, sender.tenant_id, post_id)
     if found.sender.workspace_id != sender.workspace_id:
-        raise NotFound("This answer is not known any more.")
+        raise NotFound("This answer no longer exists.")
     return found
 
 
@@ -357,26 +357,34 @@ def _info(row: Post, platform: str, workspace: str, person: str) -> PostInfo:
     )
 
 
-async def note_message(session: AsyncSession, post_id: str, message_id: str) -> None:
-    """A reply stands there from now on; kept before any more of it is shown."""
+def _own(tenant_id: str, post_id: str) -> tuple[ColumnElement[bool], ...]:
+    """One post, if it is the tenant's: another tenant's id changes nothing."""
+    return Post.tenant_id == tenant_id, Post.id == post_id
+
+
+async def note_message(
+    session: AsyncSession, tenant_id: str, post_id: str, message_id: str
+) -> None:
+    """This message shows the reply from now on; kept before any more of it is shown."""
     await session.execute(
         update(Post)
-        .where(Post.id == post_id)
+        .where(*_own(tenant_id, post_id))
         .values(message_id=message_id, state=PostState.SHOWN, updated_at=clock.now())
     )
 
 
-async def note_turn(session: AsyncSession, post_id: str, turn_id: str) -> None:
+async def note_turn(session: AsyncSession, tenant_id: str, post_id: str, turn_id: str) -> None:
     """The answer exists: another attempt at showing it need not ask again."""
     await session.execute(
         update(Post)
-        .where(Post.id == post_id)
+        .where(*_own(tenant_id, post_id))
         .values(turn_id=turn_id or None, updated_at=clock.now())
     )
 
 
 async def end_post(
     session: AsyncSession,
+    tenant_id: str,
     post_id: str,
     state: PostState,
     *,
@@ -388,22 +396,26 @@ async def end_post(
     if message_id is not None:
         values["message_id"] = message_id
     await session.execute(
-        update(Post).where(Post.id == post_id, Post.state != PostState.WITHDRAWN).values(**values)
+        update(Post)
+        .where(*_own(tenant_id, post_id), Post.state != PostState.WITHDRAWN)
+        .values(**values)
     )
     if job is not None:
         await finish(session, job)
 
 
-async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False) -> None:
+async def withdraw(
+    session: AsyncSession, tenant_id: str, post_id: str, *, forget: bool = False
+) -> None:
     """The question or the reply is gone; an answer on its way is not shown any more.
 
-    `forget`: who asked took the question back, and its words go too.
+    `forget`: the asker deleted the question, and its words go too.
     """
     if forget:
-        await scrub_post(session, post_id)
+        await scrub_post(session, tenant_id, post_id)
     job_id = await session.scalar(
         update(Post)
-        .where(Post.id == post_id)
+        .where(*_own(tenant_id, post_id))
         .values(state=PostState.WITHDRAWN, updated_at=clock.now())
         .returning(Post.job_id)
     )
@@ -419,29 +431,25 @@ async def withdraw(session: AsyncSession, post_id: str, *, forget: bool = False)
     )
 
 
-async def escalate(session: AsyncSession, post_id: str) -> bool:
+async def escalate(session: AsyncSession, tenant_id: str, post_id: str) -> bool:
     """Somebody wants a person's help with it; False where that was asked before."""
     done = await session.scalar(
         update(Post)
-        .where(Post.id == post_id, Post.escalated_at.is_(None))
+        .where(*_own(tenant_id, post_id), Post.escalated_at.is_(None))
         .values(escalated_at=clock.now())
         .returning(Post.id)
     )
     return done is not None
 
 
-async def resolve(session: AsyncSession, post_id: str) -> bool:
+async def resolve(session: AsyncSession, tenant_id: str, post_id: str) -> bool:
     """A person has helped; False where that was said before."""
     done = await session.scalar(
         update(Post)
-        .where(Post.id == post_id, Post.escalated_at.is_not(None), Post.resolved_at.is_(None))
+        .where(
+            *_own(tenant_id, post_id), Post.escalated_at.is_not(None), Post.resolved_at.is_(None)
+        )
         .values(resolved_at=clock.now())
         .returning(Post.id)
     )
     return done is not None
-
-
-# The answer of a post
-
-
-# What people thought of it

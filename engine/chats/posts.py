@@ -6,14 +6,16 @@ Each verb is one short transaction over `post_rows.py`, `answer_rows.py` and `fe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from engine.chats import answer_rows, feedback, post_rows
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.callers import Caller
-from engine.chats.post_rows import Accepted, NewQuestion, PostInfo, PostState
+from engine.chats.feedback import BotUsage, Rated
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion, PostInfo, PostState
 from engine.chats.sender_rows import Sender
 from engine.db.session import Database
-from engine.domain import Answer, Audience, Citation
+from engine.domain import Answer, Audience, Citation, Principal
 from engine.jobs.leases import ClaimedJob
 
 
@@ -23,8 +25,8 @@ class Posts:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def accept(self, new: NewQuestion) -> Accepted:
-        """Take a question on; the same one again is taken on once."""
+    async def accept(self, new: NewQuestion) -> AcceptedQuestion:
+        """Accept a question, once however often it comes."""
         return await self._db.run_write(lambda session: post_rows.accept(session, new))
 
     async def get(self, tenant_id: str, post_id: str) -> PostInfo:
@@ -68,44 +70,56 @@ class Posts:
         async with self._db.read() as session:
             return await post_rows.messages_in(session, sender.workspace_id, channel, thread)
 
-    async def note_message(self, post_id: str, message_id: str) -> None:
-        """A reply stands there from now on."""
+    async def note_message(self, post: PostInfo, message_id: str) -> None:
+        """This message shows the reply from now on."""
+        tenant_id = post.sender.tenant_id
         await self._db.run_write(
-            lambda session: post_rows.note_message(session, post_id, message_id)
+            lambda session: post_rows.note_message(session, tenant_id, post.id, message_id)
         )
 
-    async def note_turn(self, post_id: str, turn_id: str) -> None:
+    async def note_turn(self, post: PostInfo, turn_id: str) -> None:
         """The answer of a post exists."""
-        await self._db.run_write(lambda session: post_rows.note_turn(session, post_id, turn_id))
+        tenant_id = post.sender.tenant_id
+        await self._db.run_write(
+            lambda session: post_rows.note_turn(session, tenant_id, post.id, turn_id)
+        )
 
     async def end(
         self,
-        post_id: str,
+        post: PostInfo,
         state: PostState,
         *,
         job: ClaimedJob | None = None,
         message_id: str | None = None,
     ) -> None:
         """What became of a post, and with it of its job."""
+        tenant_id = post.sender.tenant_id
         await self._db.run_write(
             lambda session: post_rows.end_post(
-                session, post_id, state, job=job, message_id=message_id
+                session, tenant_id, post.id, state, job=job, message_id=message_id
             )
         )
 
-    async def withdraw(self, post_id: str, *, forget: bool = False) -> None:
+    async def withdraw(self, post: PostInfo, *, forget: bool = False) -> None:
         """The reply was deleted, or with `forget` the question: then its words go as well."""
+        tenant_id = post.sender.tenant_id
         await self._db.run_write(
-            lambda session: post_rows.withdraw(session, post_id, forget=forget)
+            lambda session: post_rows.withdraw(session, tenant_id, post.id, forget=forget)
         )
 
-    async def escalate(self, post_id: str) -> bool:
+    async def escalate(self, post: PostInfo) -> bool:
         """Somebody wants a person's help; False where that was asked before."""
-        return await self._db.run_write(lambda session: post_rows.escalate(session, post_id))
+        tenant_id = post.sender.tenant_id
+        return await self._db.run_write(
+            lambda session: post_rows.escalate(session, tenant_id, post.id)
+        )
 
-    async def resolve(self, post_id: str) -> bool:
+    async def resolve(self, post: PostInfo) -> bool:
         """A person has helped; False where that was said before."""
-        return await self._db.run_write(lambda session: post_rows.resolve(session, post_id))
+        tenant_id = post.sender.tenant_id
+        return await self._db.run_write(
+            lambda session: post_rows.resolve(session, tenant_id, post.id)
+        )
 
     async def rate(
         self, caller: Caller, post_id: str, rating: int, *, reason: str = "", text: str = ""
@@ -116,6 +130,16 @@ class Posts:
                 session, caller, post_id, rating, reason=reason, text=text
             )
         )
+
+    async def feedback_report(self, principal: Principal) -> tuple[int, int, list[Rated]]:
+        """How many were glad of an answer, how many not, and the last that were not."""
+        async with self._db.read() as session:
+            return await feedback.feedback_report(session, principal)
+
+    async def usage(self, principal: Principal, since: datetime) -> BotUsage:
+        """Counts of the tenant's chat questions since a time."""
+        async with self._db.read() as session:
+            return await feedback.usage(session, principal, since)
 
     async def stored_answer(self, caller: Caller, audience: Audience, turn_id: str) -> Answer:
         """An answer that was given, if this audience may still read all it rests on."""

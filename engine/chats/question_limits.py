@@ -43,7 +43,7 @@ class QuestionLimits:
         return {name: int(own.get(name, value)) for name, value in limits.items()}
 
     async def set(self, principal: Principal, name: str, number: int) -> None:
-        """A tenant's own limit; 0 is none. The command table checks who may, and the name."""
+        """A tenant's own limit; 0 is none. The command table checks the caller and the name."""
 
         async def commit(session: AsyncSession) -> None:
             tenant = await session.get_one(Tenant, principal.tenant_id)
@@ -62,7 +62,7 @@ class QuestionLimits:
         ) >= budget:
             midnight = (24 * 3600) - (clock.now() - _today()).total_seconds()
             raise RateLimited(
-                "Your organisation's answers have used up today's tokens.", retry_after_s=midnight
+                "Your organisation has used up today's tokens.", retry_after_s=midnight
             )
         whose = {
             "user": (f"{sender.tenant_id}:chat:i:{sender.identity_id}", "You have"),

@@ -15,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access.principals import ACTIVE
-from engine.chats.channels import unknown_since
+from engine.chats.channels import own_channel
+from engine.chats.freshness import unknown_since
 from engine.chats.installation_rows import bind_workspace
 from engine.db.tables import Channel, ChannelMember, Identity, Installation, Workspace
 from engine.domain import Principal
 from engine.errors import Forbidden, InvalidInput, NotFound
 
-ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the platform anew
+ASK_AFTER = timedelta(hours=24)  # what is known for so long is asked of the platform again
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +47,38 @@ class Sender:
     is_new: bool = False  # nothing is known of the person yet but their id
 
 
-async def locate(session: AsyncSession, seen: SenderRef) -> Sender:
-    """The rows of a sighting as far as they are there; an unknown person has an empty id.
+async def locate(session: AsyncSession, sender_ref: SenderRef) -> Sender:
+    """The rows of a sender as far as they are there; an unknown person has an empty id.
 
     Raises `NotFound` where the workspace is not connected.
     """
-    workspace = await _workspace(session, seen, make=False)
+    workspace = await _workspace(session, sender_ref, make=False)
     identity_id = await session.scalar(
         select(Identity.id).where(
             Identity.tenant_id == workspace.tenant_id,
-            Identity.provider == seen.platform,
-            Identity.subject == seen.person,
+            Identity.provider == sender_ref.platform,
+            Identity.subject == sender_ref.person,
         )
     )
     channel_id = None
-    if seen.channel:
+    if sender_ref.channel:
         channel_id = await session.scalar(
             select(Channel.id).where(
-                Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
+                Channel.workspace_id == workspace.id, Channel.external_id == sender_ref.channel
             )
         )
     return Sender(workspace.tenant_id, workspace.id, identity_id or "", channel_id)
 
 
-async def meet(session: AsyncSession, seen: SenderRef) -> Sender | None:
-    """The rows of a sighting, or None where some are not there yet (`introduce` makes them)."""
-    sender = await locate(session, seen)
-    known = sender.identity_id and (sender.channel_id is not None or not seen.channel)
+async def meet(session: AsyncSession, sender_ref: SenderRef) -> Sender | None:
+    """The rows of a sender, or None where some are not there yet (`introduce` makes them)."""
+    sender = await locate(session, sender_ref)
+    known = sender.identity_id and (sender.channel_id is not None or not sender_ref.channel)
     return sender if known else None
 
 
 async def homes_of(session: AsyncSession, platform: str, person: str) -> list[str]:
-    """The workspaces somebody was met in, by the platform's ids, where they were met last first.
+    """The workspaces somebody wrote in, by the platform's ids, the most recent first.
 
     For platforms on which a direct message belongs to no workspace.
     """
@@ -95,17 +96,17 @@ async def homes_of(session: AsyncSession, platform: str, person: str) -> list[st
     return list(rows)
 
 
-async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
-    """`meet`, with rows for whom and what was never seen: until more is learnt, a guest, private."""
-    workspace = await _workspace(session, seen, make=True)
-    known = await meet(session, seen)
+async def introduce(session: AsyncSession, sender_ref: SenderRef) -> Sender:
+    """`meet`, with new rows where some are missing: a guest and a private channel until more is known."""
+    workspace = await _workspace(session, sender_ref, make=True)
+    known = await meet(session, sender_ref)
     if known is not None:
         return known
     identity = await session.scalar(
         select(Identity).where(
             Identity.tenant_id == workspace.tenant_id,
-            Identity.provider == seen.platform,
-            Identity.subject == seen.person,
+            Identity.provider == sender_ref.platform,
+            Identity.subject == sender_ref.person,
         )
     )
     if identity is None:
@@ -113,16 +114,16 @@ async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
             id=clock.new_id(),
             tenant_id=workspace.tenant_id,
             workspace_id=workspace.id,
-            provider=seen.platform,
-            subject=seen.person,
-            name=seen.person,
+            provider=sender_ref.platform,
+            subject=sender_ref.person,
+            name=sender_ref.person,
         )
         session.add(identity)
     channel_id = None
-    if seen.channel:
+    if sender_ref.channel:
         channel = await session.scalar(
             select(Channel).where(
-                Channel.workspace_id == workspace.id, Channel.external_id == seen.channel
+                Channel.workspace_id == workspace.id, Channel.external_id == sender_ref.channel
             )
         )
         if channel is None:
@@ -130,8 +131,8 @@ async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
                 id=clock.new_id(),
                 tenant_id=workspace.tenant_id,
                 workspace_id=workspace.id,
-                external_id=seen.channel,
-                name=seen.channel,
+                external_id=sender_ref.channel,
+                name=sender_ref.channel,
                 settings={},
             )
             session.add(channel)
@@ -140,11 +141,11 @@ async def introduce(session: AsyncSession, seen: SenderRef) -> Sender:
     return Sender(workspace.tenant_id, workspace.id, identity.id, channel_id, is_new=True)
 
 
-async def _workspace(session: AsyncSession, seen: SenderRef, *, make: bool) -> Workspace:
+async def _workspace(session: AsyncSession, sender_ref: SenderRef, *, make: bool) -> Workspace:
     found = await session.scalar(
         select(Workspace).where(
-            Workspace.platform == seen.platform,
-            Workspace.external_id == seen.workspace,
+            Workspace.platform == sender_ref.platform,
+            Workspace.external_id == sender_ref.workspace,
             Workspace.state == ACTIVE,
         )
     )
@@ -152,22 +153,22 @@ async def _workspace(session: AsyncSession, seen: SenderRef, *, make: bool) -> W
         return found
     owner = await session.scalar(
         select(Installation).where(
-            Installation.platform == seen.platform,
-            Installation.enterprise_id == seen.enterprise,
+            Installation.platform == sender_ref.platform,
+            Installation.enterprise_id == sender_ref.enterprise,
             Installation.team_id == "",
             Installation.state == ACTIVE,
         )
     )
-    if not seen.enterprise or owner is None or not make:
-        raise NotFound(f"No {seen.platform} workspace {seen.workspace!r} is connected.")
+    if not sender_ref.enterprise or owner is None or not make:
+        raise NotFound(f"No {sender_ref.platform} workspace {sender_ref.workspace!r} is connected.")
     # The organisation let the bot into all of its teams: this one is seen for the first time.
     workspace = Workspace(
         id=clock.new_id(),
         tenant_id=owner.tenant_id,
-        platform=seen.platform,
-        external_id=seen.workspace,
-        name=seen.workspace,
-        settings={"enterprise_id": seen.enterprise},
+        platform=sender_ref.platform,
+        external_id=sender_ref.workspace,
+        name=sender_ref.workspace,
+        settings={"enterprise_id": sender_ref.enterprise},
     )
     session.add(workspace)
     await session.flush()
@@ -203,7 +204,7 @@ class Stale:
 
 
 async def what_is_stale(session: AsyncSession, sender: Sender) -> Stale:
-    """Whether the person, and who is in the channel, should be asked about anew."""
+    """Whether the person, and who is in the channel, should be asked about again."""
     before = clock.now() - ASK_AFTER
     identity = await session.get_one(Identity, sender.identity_id)
     channel = await session.get(Channel, sender.channel_id) if sender.channel_id else None
@@ -263,13 +264,13 @@ async def learn_channel(
     bots: Collection[str] = (),
     asked_at: datetime | None = None,
 ) -> None:
-    """A channel as its platform tells of it: all of its people but bots, and who they are.
+    """Keep a channel as its platform describes it: all of its people but bots, and who they are.
 
-    Its membership counts as fresh from `asked_at` on, which is why each member has to be known: one
-    who is not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
+    Its membership counts as fresh from `asked_at` on, so each member must be known: a member who is
+    not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
     since then leaves it so.
     """
-    channel = await _channel(session, sender, sender.channel_id or "")
+    channel = await own_channel(session, sender, sender.channel_id or "")
     workspace = await session.get_one(Workspace, sender.workspace_id)
     known = await _identities(session, sender, members)
     wanted: set[str] = set()
@@ -323,7 +324,7 @@ async def open_terminal(
 ) -> tuple[SenderRef, Sender]:
     """The workspace that `scrubjay chat` plays in, with one public channel that all members see.
 
-    Whoever opens it there is linked to the member they are anyway; nobody gains a token by it.
+    The account that opens it is linked to the member it is anyway; nobody gains a token by it.
     """
     if principal.user_id is None:
         raise Forbidden("The terminal's workspace is for members.")
@@ -331,8 +332,8 @@ async def open_terminal(
     workspace_id = await bind_workspace(session, principal.tenant_id, TERMINAL, name, "terminal")
     workspace = await session.get_one(Workspace, workspace_id)
     workspace.members_are_tenant = True
-    seen = SenderRef(TERMINAL, name, principal.user_id, channel)
-    sender = await introduce(session, seen)
+    sender_ref = SenderRef(TERMINAL, name, principal.user_id, channel)
+    sender = await introduce(session, sender_ref)
     identity = await session.get_one(Identity, sender.identity_id)
     identity.user_id, identity.name = principal.user_id, principal.name
     identity.is_full_member = True
@@ -340,59 +341,4 @@ async def open_terminal(
         row = await session.get_one(Channel, sender.channel_id)
         row.is_public, row.members_synced_at = True, clock.now()
     await session.flush()
-    return seen, sender
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelInfo:
-    """A channel as commands name it."""
-
-    id: str
-    external_id: str
-    name: str
-    is_public: bool
-    members_synced_at: datetime | None
-
-
-async def find_channel(session: AsyncSession, sender: Sender, ref: str) -> ChannelInfo:
-    """A channel of the caller's workspace by the platform's id or its name, with or without #."""
-    name = ref.removeprefix("#")
-    rows = list(
-        await session.scalars(
-            select(Channel)
-            .where(
-                Channel.workspace_id == sender.workspace_id, Channel.tenant_id == sender.tenant_id
-            )
-            .where((Channel.external_id == ref) | (Channel.id == ref) | (Channel.name == name))
-            .limit(2)
-        )
-    )
-    if not rows:
-        raise NotFound(f"The bot knows no channel {ref!r} here: invite it there first.")
-    if len(rows) > 1:
-        raise InvalidInput(f"Several channels are called {ref!r}: link it with #.", field="channel")
-    return _channel_info(rows[0])
-
-
-async def get_channel(session: AsyncSession, sender: Sender) -> ChannelInfo | None:
-    """The channel somebody writes in; None in a direct message."""
-    if sender.channel_id is None:
-        return None
-    return _channel_info(await _channel(session, sender, sender.channel_id))
-
-
-async def _channel(session: AsyncSession, sender: Sender, channel_id: str) -> Channel:
-    row = await session.scalar(
-        select(Channel).where(
-            Channel.id == channel_id,
-            Channel.workspace_id == sender.workspace_id,
-            Channel.tenant_id == sender.tenant_id,
-        )
-    )
-    if row is None:
-        raise NotFound("No such channel in this workspace.")
-    return row
-
-
-def _channel_info(row: Channel) -> ChannelInfo:
-    return ChannelInfo(row.id, row.external_id, row.name, row.is_public, row.members_synced_at)
+    return sender_ref, sender

@@ -1,4 +1,4 @@
-"""Who writes to a bot, from where, and who sees its answer. `Engine.chats.senders` is a `Senders`.
+"""The people who write to a bot, the places they write in, and the audience of an answer. `Engine.chats.senders` is a `Senders`.
 
 Each verb is one short transaction over `sender_rows.py`, `callers.py`, `behaviour.py`, `linking.py`.
 """
@@ -10,13 +10,14 @@ from contextlib import suppress
 from datetime import datetime
 
 from engine.access import gate
-from engine.chats import linking, sender_rows
-from engine.chats.behaviour import Behaviour, behaviour_of
+from engine.chats import behaviour, callers, channels, linking, sender_rows
+from engine.chats.behaviour import Behaviour, SettingsOf
 from engine.chats.callers import Caller, admin_caller, caller_of
+from engine.chats.channels import ChannelInfo
 from engine.chats.post_rows import Surface
-from engine.chats.sender_rows import ChannelInfo, Person, Sender, SenderRef, Stale
+from engine.chats.sender_rows import Person, Sender, SenderRef, Stale
 from engine.db.session import Database
-from engine.domain import Audience, Principal
+from engine.domain import Audience, Principal, Role
 from engine.errors import NotFound
 from engine.secrets import Secrets
 
@@ -30,26 +31,26 @@ class Senders:
         self._default_threshold = default_threshold
 
     async def homes_of(self, platform: str, person: str) -> list[str]:
-        """The workspaces somebody was met in, where they were met last first."""
+        """The workspaces somebody wrote in, the most recent first."""
         async with self._db.read() as session:
             return await sender_rows.homes_of(session, platform, person)
 
-    async def meet(self, seen: SenderRef) -> Sender:
-        """The rows of who wrote, and where, made where they are new."""
+    async def meet(self, sender_ref: SenderRef) -> Sender:
+        """The rows of a sender and their channel, made where they are new."""
         sender = None
         with suppress(NotFound):  # a team of an organisation, seen for the first time
             async with self._db.read() as session:
-                sender = await sender_rows.meet(session, seen)
+                sender = await sender_rows.meet(session, sender_ref)
         if sender is not None:
             return sender
-        return await self._db.run_write(lambda session: sender_rows.introduce(session, seen))
+        return await self._db.run_write(lambda session: sender_rows.introduce(session, sender_ref))
 
     async def learn_person(self, sender: Sender, person: Person) -> None:
         """Keep what the platform says of somebody."""
         await self._db.run_write(lambda session: sender_rows.learn_person(session, sender, person))
 
     async def stale(self, sender: Sender) -> Stale:
-        """What the platform should be asked of anew before an answer rests on it."""
+        """What the platform should be asked again before an answer rests on it."""
         async with self._db.read() as session:
             return await sender_rows.what_is_stale(session, sender)
 
@@ -100,7 +101,7 @@ class Senders:
             return await caller_of(session, sender)
 
     async def admin(self, principal: Principal, workspace: str, channel: str = "") -> Caller:
-        """A member at the command line, as somebody who says commands in a workspace."""
+        """A member at the command line, as somebody who gives commands in a workspace."""
         async with self._db.read() as session:
             return await admin_caller(session, principal, workspace, channel)
 
@@ -108,12 +109,34 @@ class Senders:
         """What is set for the place somebody writes in."""
         threshold = self._default_threshold
         async with self._db.read() as session:
-            return await behaviour_of(session, sender, default_threshold=threshold)
+            return await behaviour.behaviour_of(session, sender, default_threshold=threshold)
+
+    async def change_behaviour(
+        self, caller: Caller, changes: Mapping[str, object], *, channel_id: str | None
+    ) -> None:
+        """Set values for a channel, or with None for the workspace; None as a value unsets one."""
+        await self._db.run_write(
+            lambda session: behaviour.change_behaviour(
+                session, caller, changes, channel_id=channel_id
+            )
+        )
+
+    async def list_settings(self, caller: Caller) -> list[SettingsOf]:
+        """What is set for the caller's workspace, then for each of its channels by name."""
+        async with self._db.read() as session:
+            return await behaviour.list_settings(session, caller)
 
     async def channel(self, sender: Sender) -> ChannelInfo | None:
-        """The channel somebody writes in."""
+        """The channel somebody writes in; None in a direct message."""
+        if sender.channel_id is None:
+            return None
         async with self._db.read() as session:
-            return await sender_rows.get_channel(session, sender)
+            return await channels.get_channel(session, sender, sender.channel_id)
+
+    async def find_channel(self, sender: Sender, ref: str) -> ChannelInfo:
+        """A channel of the sender's workspace by the platform's id or its name."""
+        async with self._db.read() as session:
+            return await channels.find_channel_here(session, sender, ref)
 
     async def audience(self, caller: Caller, surface: Surface) -> Audience:
         """Who will see an answer there."""
@@ -125,10 +148,25 @@ class Senders:
         async with self._db.read() as session:
             return await gate.audience_of_channel(session, sender.tenant_id, sender.channel_id)
 
+    async def list_roles(self, caller: Caller) -> list[tuple[str, str, str]]:
+        """Name, role and reason, of everybody with a role in the caller's workspace."""
+        async with self._db.read() as session:
+            return await callers.list_roles(session, caller)
+
+    async def give_role(self, caller: Caller, person: str, role: Role | None) -> tuple[str, str]:
+        """Make somebody of the workspace admin or curator here; None undoes it. Their name, role."""
+        return await self._db.run_write(
+            lambda session: callers.give_role(session, caller, person, role)
+        )
+
     async def linked_member(self, sender: Sender) -> str:
         """The name of the member an account is linked to, or an empty text."""
         async with self._db.read() as session:
             return await linking.linked_member(session, sender)
+
+    def link_code(self, sender: Sender) -> str:
+        """What somebody enters at a door where they are known, to link this account; ten minutes."""
+        return linking.link_code(self._secrets, sender)
 
     async def link(self, principal: Principal, code: str) -> str:
         """Link the account a code was made for to the principal; its name."""
@@ -136,3 +174,7 @@ class Senders:
         return await self._db.run_write(
             lambda session: linking.link_account(session, secrets, principal, code)
         )
+
+    async def unlink(self, caller: Caller) -> bool:
+        """Unlink the caller's account; False where it was not linked."""
+        return await self._db.run_write(lambda session: linking.unlink_account(session, caller))

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.chats.channels import NewChannel, NewPerson
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage
 from engine.markup.slack_text import to_markdown
 
@@ -30,7 +31,7 @@ KEPT = (
 
 
 def to_message(raw: Mapping[str, Any]) -> NewMessage | None:
-    """A message; None where `raw` is none, or says that one is gone."""
+    """A message; None where `raw` is not a message, or says that a message is gone."""
     ts = str(raw.get("ts") or "")
     seconds, dot, fraction = ts.partition(".")
     if not (dot and seconds.isdecimal() and fraction.isdecimal()):
@@ -71,8 +72,8 @@ def _author(raw: Mapping[str, Any]) -> tuple[str, str]:
     comment = raw.get("comment")
     user = raw.get("user") or (comment.get("user") if isinstance(comment, Mapping) else "")
     profile = raw.get("user_profile") or raw.get("bot_profile")
-    told = profile if isinstance(profile, Mapping) else {}
-    name = told.get("display_name") or told.get("real_name") or told.get("name")
+    shown = profile if isinstance(profile, Mapping) else {}
+    name = shown.get("display_name") or shown.get("real_name") or shown.get("name")
     return str(user or raw.get("bot_id") or ""), str(name or raw.get("username") or "")
 
 
@@ -122,14 +123,14 @@ def _files(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
 def to_person(raw: Mapping[str, Any]) -> NewPerson:
     """An account. Guests, strangers of other organisations, bots and the gone are no full members."""
     profile = raw.get("profile")
-    told = profile if isinstance(profile, Mapping) else {}
-    name = told.get("display_name") or told.get("real_name") or raw.get("real_name")
+    shown = profile if isinstance(profile, Mapping) else {}
+    name = shown.get("display_name") or shown.get("real_name") or raw.get("real_name")
     outside = ("deleted", "is_bot", "is_restricted", "is_stranger", "is_ultra_restricted")
     return NewPerson(
         subject=str(raw.get("id") or ""),
         name=str(name or raw.get("name") or raw.get("id") or ""),
         is_full_member=not any(raw.get(flag) for flag in outside),
-        email=str(told.get("email") or ""),
+        email=str(shown.get("email") or ""),
     )
 
 

@@ -1,9 +1,9 @@
-"""The command table: everything that can be said to Scrubjay by command, in one tuple.
+"""The command table: every command of Scrubjay, in one tuple.
 
-Slash commands, the admin commands of the command line and the reference page are made from it; the
-bots parse with `parse`, and `engine.administration` does what a command says. A command names its
-typed parameters, who may use it, and what it does to the world: reads, changes, or destroys, which
-is confirmed by the same person first.
+Slash commands, the admin commands of the command line and the reference page are made from it. The
+bots parse with `parse`, and `engine.commands.runner` does what a command says. A command has typed
+parameters, the people who may use it, and an effect: it reads, changes, or destroys, which the same
+person confirms first.
 """
 
 from __future__ import annotations
@@ -134,12 +134,15 @@ def _text(name: str, help_: str, *, required: bool = True) -> Parameter:
 
 _KB = Parameter("kb", "kb", "a knowledge base, by name")
 _PLACE = Parameter(
-    "place", "place", "a #channel, or “workspace” for its default; else here", required=False
+    "place",
+    "place",
+    "a #channel, or “workspace” for its default; else this channel",
+    required=False,
 )
 _PLACE_TO = Parameter(
     "place", "place", "a #channel, or the workspace", required=False, default="workspace"
 )
-_CHANNEL = Parameter("channel", "channel", "a channel; else here", required=False)
+_CHANNEL = Parameter("channel", "channel", "a channel; else this one", required=False)
 _ADMIN = Permission.ADMIN
 _CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
 
@@ -152,22 +155,24 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "search",
-        "Find the pages and messages that fit, without an answer.",
+        "Search pages and messages without generating an answer.",
         (_text("query", "what to look for"),),
         example="search parental leave",
     ),
-    Command("sources", "Say which knowledge bases answer here, and what is in them."),
+    Command("sources", "Show which knowledge bases answer here, and what is in them."),
     Command(
         "help",
-        "Say what can be done, or how one command works.",
+        "List the commands, or explain one.",
         (_text("command", "a command", required=False),),
     ),
-    Command("privacy", "Say what is kept of what you ask, and who can see an answer."),
-    Command("link", "Link this account to your membership, to be answered from all you may read."),
+    Command("privacy", "Explain what is stored of your questions, and who can see an answer."),
+    Command(
+        "link", "Link this account to your membership, so that answers use everything you may read."
+    ),
     Command("unlink", "Undo the link.", effect=_CHANGES),
     Command(
         "feedback",
-        "Say what you think of the last answer you got.",
+        "Rate the last answer you got.",
         (
             Parameter("rating", "choice", "whether it helped", choices=("good", "bad")),
             _text("text", "what was wrong or right", required=False),
@@ -179,7 +184,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list", "List all knowledge bases.", (), _ADMIN),
     Command(
         "create",
-        "Make a knowledge base that all members may read.",
+        "Create a knowledge base that all members may read.",
         (
             Parameter("name", "kb", "its name"),
             _text("description", "what is in it", required=False),
@@ -206,7 +211,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "revoke",
-        "Take such a grant back.",
+        "Remove a grant.",
         (_KB, _PLACE_TO),
         _ADMIN,
         _CHANGES,
@@ -222,15 +227,15 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "unbind",
-        "Answer a channel's questions from all that its people may read.",
+        "Answer a channel's questions from everything its people may read.",
         (_CHANNEL,),
         _ADMIN,
         _CHANGES,
     ),
-    Command("show", "Say what is set for a channel, and where.", (_CHANNEL,), _ADMIN),
+    Command("show", "Show a channel's settings and where each is set.", (_CHANNEL,), _ADMIN),
     Command(
         "mode",
-        "When to answer: if mentioned, also unasked where it is sure, or never.",
+        "When to answer: if mentioned, also unprompted when it is sure, or never.",
         (Parameter("mode", "choice", "when", choices=("mention", "auto", "off")), _PLACE),
         _ADMIN,
         _CHANGES,
@@ -238,7 +243,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "threshold",
-        "How sure an unasked answer has to be, in percent.",
+        "How sure an unprompted answer must be, in percent.",
         (Parameter("percent", "number", "0 to 100", high=100), _PLACE),
         _ADMIN,
         _CHANGES,
@@ -269,7 +274,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "anonymous",
-        "Whether who wrote the messages of a channel goes unnamed where they are quoted.",
+        "Whether to leave out the authors of a channel's messages where they are quoted.",
         (Parameter("switch", "switch", "on or off", choices=("on", "off")), _PLACE),
         _ADMIN,
         _CHANGES,
@@ -278,14 +283,14 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "language",
         "The language of answers that a model writes; quotes and my own phrases stay as they are.",
-        (Parameter("language", "text", "German, de, …; or auto: that of the question"), _PLACE),
+        (Parameter("language", "text", "German, de, …; or auto: the question's language"), _PLACE),
         _ADMIN,
         _CHANGES,
         example="language German #hilfe",
     ),
     Command(
         "ingest add",
-        "Keep a channel's messages and answer from them, from now on and, if told, from before.",
+        "Store a channel's messages and answer from them: new ones, and earlier ones with `since`.",
         (
             _CHANNEL,
             Parameter("since", "days", "how far back: 90d, or all", required=False, default=0),
@@ -295,23 +300,27 @@ COMMANDS: tuple[Command, ...] = (
         example="ingest add #help 365d",
     ),
     Command(
-        "ingest pause", "Stop reading a channel; what is kept stays.", (_CHANNEL,), _ADMIN, _CHANGES
+        "ingest pause",
+        "Pause reading a channel; stored messages still answer.",
+        (_CHANNEL,),
+        _ADMIN,
+        _CHANGES,
     ),
-    Command("ingest resume", "Read a paused channel again.", (_CHANNEL,), _ADMIN, _CHANGES),
+    Command("ingest resume", "Resume reading a paused channel.", (_CHANNEL,), _ADMIN, _CHANGES),
     Command(
         "ingest remove",
-        "Stop reading a channel and delete what was kept of it.",
+        "Stop reading a channel and delete its stored messages.",
         (_CHANNEL,),
         _ADMIN,
         _DESTROYS,
     ),
-    Command("ingest status", "How far a channel's messages are read.", (_CHANNEL,), _ADMIN),
+    Command("ingest status", "Show how far a channel's messages are read.", (_CHANNEL,), _ADMIN),
     Command(
         "source add",
         "Add a page by its address.",
         (
             Parameter("url", "url", "its address"),
-            Parameter("kb", "kb", "a knowledge base; else the one of here", required=False),
+            Parameter("kb", "kb", "a knowledge base; else that of this channel", required=False),
         ),
         _ADMIN,
         _CHANGES,
@@ -319,17 +328,17 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "source sync",
-        "Fetch a page that was added by its address once more.",
+        "Fetch a page again that was added by its address.",
         (Parameter("url", "url", "its address"),),
         _ADMIN,
         _CHANGES,
     ),
     Command(
-        "source status", "What is ready, on its way or failed in each knowledge base.", (), _ADMIN
+        "source status", "Show what is ready, pending or failed in each knowledge base.", (), _ADMIN
     ),
     Command(
         "forget",
-        "Delete what was kept of a person, a message (by its link) or a channel.",
+        "Delete what is stored of a person, a message (by its link) or a channel.",
         (Parameter("what", "text", "@person, a message's link or #channel"),),
         _ADMIN,
         _DESTROYS,
@@ -337,7 +346,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "retention",
-        "Delete kept messages that are older, in every channel of the workspace; 0: keep them.",
+        "Delete stored messages older than this, in every channel of the workspace; 0: keep them.",
         (Parameter("age", "days", "365d, or off"),),
         _ADMIN,
         _DESTROYS,
@@ -364,7 +373,7 @@ COMMANDS: tuple[Command, ...] = (
         example="limits set user 20",
     ),
     Command("feedback report", "What people thought of the answers.", (), _ADMIN),
-    Command("health", "Whether everything the bot needs is there.", (), _ADMIN),
+    Command("health", "Show whether everything the bot needs is available.", (), _ADMIN),
     Command(
         "audit",
         "Who changed what.",
@@ -389,7 +398,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "roles take",
-        "Take a role back that was given here.",
+        "Remove a role that was given here.",
         (Parameter("person", "person", "who"),),
         _ADMIN,
         _CHANGES,

@@ -1,4 +1,7 @@
-"""How the installation is doing, and the log of tool calls. `Engine.operations` is an `Operations`."""
+"""How the installation is doing, and the logs of changes and of tool calls.
+
+`Engine.operations` is an `Operations`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from engine.domain import Principal
 from engine.index.port import SearchIndex
 from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
-from engine.operations import reconcile, status, tool_call_log
+from engine.operations import audit_log, reconcile, status, tool_call_log
+from engine.operations.audit_log import AuditEntry
 from engine.operations.reconcile import Drift
 from engine.operations.status import Status
 from engine.operations.tool_call_log import LoggedCall, ToolCallLog
@@ -59,6 +63,12 @@ class Operations:
     async def next_job_due_at(self) -> datetime | None:
         """When a worker has something to do; None while nothing waits or runs."""
         return await backlog.next_due_at(self._db, JOB_KINDS)
+
+    async def list_audit(self, principal: Principal, *, limit: int = 10) -> list[AuditEntry]:
+        """The newest changes of the tenant, for its admins."""
+        return await self._db.run_read(
+            lambda session: audit_log.list_audit(session, principal, limit=limit)
+        )
 
     # Calls of tools
 

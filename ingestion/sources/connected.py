@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from engine.chats.channels import Place
+from engine.chats.places import Place
 from engine.engine import Engine
 from engine.errors import NotFound
 from ingestion.sources.discord import DiscordReader

@@ -24,7 +24,8 @@ from engine.access.discord_access import (
     role_bits,
     subject_of,
 )
-from engine.chats.channels import CHANGED_AT, NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.discord_messages import (
     STARTER,
     TALK,
@@ -34,8 +35,10 @@ from engine.chats.discord_messages import (
     to_person,
     to_thread,
 )
+from engine.chats.freshness import CHANGED_AT
 from engine.chats.messages import posted_at
-from engine.chats.sources import Reading, Whole
+from engine.chats.places import Place
+from engine.chats.source_reading import SourceReading, Whole
 from engine.limits import Limits
 from ingestion.sources.discord_cursor import DiscordCursor, snowflake
 from ingestion.sources.discord_rest import GONE, AccessOf, DiscordForbidden, DiscordRest
@@ -75,7 +78,7 @@ class DiscordReader:
 
     # History
 
-    async def read_page(self, reading: Reading) -> HistoryPage:
+    async def read_page(self, reading: SourceReading) -> HistoryPage:
         """A page of the channel itself, a list of its threads, or a page of one of them."""
         cursor = DiscordCursor.load(reading)
         if not cursor.own_done:
@@ -87,7 +90,7 @@ class DiscordReader:
         cursor.end()
         return HistoryPage((), cursor.dump(), more=False)
 
-    async def _read_own(self, reading: Reading, cursor: DiscordCursor) -> HistoryPage:
+    async def _read_own(self, reading: SourceReading, cursor: DiscordCursor) -> HistoryPage:
         if reading.kind == "forum":
             cursor.own_done = True
             return await self._list_threads(reading, cursor)
@@ -106,7 +109,7 @@ class DiscordReader:
             [to_message(row) for row in kept], cursor.dump(), more=True, wholes=whole
         )
 
-    async def _check_readable(self, reading: Reading) -> None:
+    async def _check_readable(self, reading: SourceReading) -> None:
         """An empty channel is empty, or Discord shows its history to the bot no more."""
         guild = await self._load(reading.place)
         known = guild.server
@@ -116,7 +119,7 @@ class DiscordReader:
         if row is None or not guild.bot_reads(row):
             raise ReadingRefused(GONE.format(channel=reading.channel), lost=True)
 
-    async def _list_threads(self, reading: Reading, cursor: DiscordCursor) -> HistoryPage:
+    async def _list_threads(self, reading: SourceReading, cursor: DiscordCursor) -> HistoryPage:
         found: list[Mapping[str, Any]] = []
         if not cursor.archived_before:
             answer = await self._rest.get(
@@ -150,14 +153,14 @@ class DiscordReader:
             threads=[to_thread(item, parent) for item in found],
         )
 
-    async def _parent(self, reading: Reading) -> Mapping[str, Any] | None:
+    async def _parent(self, reading: SourceReading) -> Mapping[str, Any] | None:
         """The forum, which knows what its tags are called; None where there are no tags."""
         if reading.kind != "forum":
             return None
         found = await self._rest.get(reading.place, f"channels/{reading.channel}", is_further=True)
         return found if isinstance(found, Mapping) else None
 
-    async def _read_thread(self, reading: Reading, cursor: DiscordCursor) -> HistoryPage:
+    async def _read_thread(self, reading: SourceReading, cursor: DiscordCursor) -> HistoryPage:
         thread, before = cursor.threads[0]
         whole: list[Whole] = []
         try:
@@ -186,7 +189,7 @@ class DiscordReader:
         return HistoryPage(messages, cursor.dump(), more=more, wholes=whole)
 
     async def _messages(
-        self, reading: Reading, channel: str, before: str
+        self, reading: SourceReading, channel: str, before: str
     ) -> list[Mapping[str, Any]]:
         query: dict[str, Any] = {"limit": PAGE} | ({"before": before} if before else {})
         found = await self._rest.get(reading.place, f"channels/{channel}/messages", **query)

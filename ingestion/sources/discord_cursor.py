@@ -8,7 +8,7 @@ from typing import Any
 
 from engine import clock
 from engine.chats.messages import DISCORD_EPOCH_MS
-from engine.chats.sources import Reading
+from engine.chats.source_reading import SourceReading
 
 REPAIRED = timedelta(days=30)
 OVERLAP = timedelta(days=1)
@@ -33,7 +33,7 @@ class DiscordCursor:
     forbidden: int = 0  # threads in a row
 
     @classmethod
-    def load(cls, reading: Reading) -> DiscordCursor:
+    def load(cls, reading: SourceReading) -> DiscordCursor:
         """The cursor that was stored, or that of a first reading."""
         known = {key: reading.cursor[key] for key in cls.__slots__ if key in reading.cursor}
         cursor = cls(**{"started": clock.now().isoformat(), **known})
@@ -43,7 +43,7 @@ class DiscordCursor:
             cursor._begin_repair(reading)
         return cursor
 
-    def _begin_repair(self, reading: Reading) -> None:
+    def _begin_repair(self, reading: SourceReading) -> None:
         """Read again from a day before the newest known, thirty days at least."""
         lower_bound = clock.now() - REPAIRED
         if reading.newest is not None:

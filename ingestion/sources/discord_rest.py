@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from engine import clock
-from engine.chats.channels import Place
+from engine.chats.places import Place
 from engine.errors import Unavailable
 from engine.limits import Limits
 from ingestion.sources.reader import ReadingRefused, Wait

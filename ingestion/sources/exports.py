@@ -16,8 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.chats import slack_messages
-from engine.chats.channels import NewChannel, NewPerson, NewWorkspace
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage, NewThread
+from engine.chats.places import NewWorkspace
 from engine.errors import InvalidInput
 
 MEMBERS_MAX = 500_000  # files in a zip

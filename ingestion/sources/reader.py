@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import NewMessage, NewThread
-from engine.chats.sources import Reading, Whole
+from engine.chats.places import Place
+from engine.chats.source_reading import SourceReading, Whole
 
 
 class Wait(Exception):
@@ -76,7 +78,7 @@ class Roster:
 class Reader(Protocol):
     """A platform, read. Raises `Wait`, `ReadingRefused`, or `Unavailable` where it does not answer."""
 
-    async def read_page(self, reading: Reading) -> HistoryPage:
+    async def read_page(self, reading: SourceReading) -> HistoryPage:
         """The next page of a channel: newest first until all is read, then what is to be repaired."""
 
     async def read_people(self, place: Place) -> list[NewPerson]:

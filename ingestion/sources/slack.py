@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from engine import clock
-from engine.chats.channels import NewChannel, NewPerson, Place
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.messages import NewMessage, posted_at
+from engine.chats.places import Place
 from engine.chats.slack_messages import is_gone, to_channel, to_message, to_person
-from engine.chats.sources import Reading, Whole
+from engine.chats.source_reading import SourceReading, Whole
 from engine.errors import DocumentError, InvalidInput, Unavailable
 from engine.limits import Limits
 from engine.net.fetching import fetch
@@ -99,7 +101,7 @@ class SlackReader:
         self._access_of = access_of
         self._limits = limits
 
-    async def read_page(self, reading: Reading) -> HistoryPage:
+    async def read_page(self, reading: SourceReading) -> HistoryPage:
         """A page of history, or of one thread found on the page before."""
         cursor = _SlackCursor.load(reading)
         if cursor.threads:
@@ -110,7 +112,7 @@ class SlackReader:
             return HistoryPage((), cursor.dump(), more=False)
         return await self._read_back(reading, cursor)
 
-    async def _read_back(self, reading: Reading, cursor: _SlackCursor) -> HistoryPage:
+    async def _read_back(self, reading: SourceReading, cursor: _SlackCursor) -> HistoryPage:
         arguments: dict[str, Any] = {"channel": reading.channel, "limit": PAGE}
         if cursor.before:
             arguments["latest"] = cursor.before
@@ -129,7 +131,7 @@ class SlackReader:
         cursor.done = not more
         return _page(rows, cursor, more=more or bool(cursor.threads))
 
-    async def _read_thread(self, reading: Reading, cursor: _SlackCursor) -> HistoryPage:
+    async def _read_thread(self, reading: SourceReading, cursor: _SlackCursor) -> HistoryPage:
         root = cursor.threads[0]
         arguments: dict[str, Any] = {"channel": reading.channel, "ts": root, "limit": PAGE}
         if cursor.thread_page:
@@ -151,7 +153,7 @@ class SlackReader:
         more = bool(cursor.threads or cursor.repair or not cursor.done)
         return _page(rows, cursor, more=more, wholes=whole)
 
-    async def _repair(self, reading: Reading, cursor: _SlackCursor) -> HistoryPage:
+    async def _repair(self, reading: SourceReading, cursor: _SlackCursor) -> HistoryPage:
         """Recent pages once more: what is missing was deleted, what is new came unheard."""
         repair = cursor.repair
         arguments: dict[str, Any] = {
@@ -371,7 +373,7 @@ class _SlackCursor:
     gaps: list[Any] = field(default_factory=list)
 
     @classmethod
-    def load(cls, reading: Reading) -> _SlackCursor:
+    def load(cls, reading: SourceReading) -> _SlackCursor:
         known = {key: reading.cursor[key] for key in cls.__slots__ if key in reading.cursor}
         cursor = cls(**{"started": clock.now().isoformat(), **known})
         if cursor.done and not cursor.repair and reading.repair_at > cursor.repaired:
@@ -382,7 +384,7 @@ class _SlackCursor:
         return {key: getattr(self, key) for key in self.__slots__}
 
 
-def _repair_from(reading: Reading, cursor: _SlackCursor) -> dict[str, str]:
+def _repair_from(reading: SourceReading, cursor: _SlackCursor) -> dict[str, str]:
     """What to read again: the last thirty days, or all since a day before the newest known.
 
     Of the threads in it those that were replied to since the last time, or begun lately.

@@ -115,7 +115,7 @@ async def test_every_change_leaves_an_audit_row_with_old_and_new(room):
 
 async def test_a_role_lets_somebody_change_settings_and_read_nothing_more(room):
     await room.command("roles give bob admin")
-    assert (await room.command("mode auto", by="bob")).startswith("#help: I answer when")
+    assert (await room.command("mode auto", by="bob")).startswith("#help: I answer mentions")
     await room.command("ask what is the salary of the chief gardener?", by="bob")
     assert "81,000" not in repr(room.chat.last)
     await room.command("roles take bob")

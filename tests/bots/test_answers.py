@@ -279,7 +279,7 @@ async def test_buttons_of_another_workspace_lead_nowhere(room, notes):
     await other.person("eve")
     await open_channel(other, "C9", "x", public=True, members=["eve"])
     [shown] = await other.press("More detail", by="eve", on=room.chat.last)
-    assert shown.reply.text == "This answer is not known any more."
+    assert shown.reply.text == "This answer no longer exists."
 
 
 # Trouble

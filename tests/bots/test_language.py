@@ -42,7 +42,9 @@ async def test_more_detail_is_in_that_language_too(room):
 
 
 async def test_where_answers_are_quoted_that_is_said(room):
-    assert "none is configured: answers are quoted" in await room.command("language fr")
+    assert "none is configured, so answers stay in the source language" in await room.command(
+        "language fr"
+    )
 
 
 async def test_an_unknown_language_is_refused_with_what_is_known(room):

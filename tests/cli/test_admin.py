@@ -29,7 +29,7 @@ def connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_command_of_the_chat_is_said_at_the_command_line(connected, capsys):
     assert main(["admin", "create", "handbook", "How we work"]) == 0
-    assert "Made **handbook**" in capsys.readouterr().out
+    assert "Created **handbook**" in capsys.readouterr().out
     assert main(["admin", "mode", "auto", "workspace"]) == 0
     assert main(["admin", "export-settings"]) == 0
     assert "mode auto workspace" in capsys.readouterr().out
@@ -75,6 +75,6 @@ def test_the_bot_is_talked_to_in_the_terminal(connected, capsys, monkeypatch):
     assert main(["chat", "--as", "dm"]) == 0
     out = capsys.readouterr().out
     assert "bot: Hello! Ask me anything" in out
-    assert "Made **wiki**" in out
+    assert "Created **wiki**" in out
     assert "holds no documents yet" in out
     assert "Did you mean `search <query>`?" in out

@@ -12,10 +12,12 @@ from sqlalchemy import select, update
 from engine import clock
 from engine.access import gate
 from engine.blobs.folder import FolderBlobs
-from engine.chats import channels
-from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
+from engine.chats import accounts, places
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
 from engine.chats.history import History
 from engine.chats.messages import NewMessage
+from engine.chats.places import NewWorkspace, Place
 from engine.db.session import Database
 from engine.db.tables import Document, Job, Live, Membership, MessageSpan, Revision, User
 from engine.documents import knowledge_bases
@@ -83,8 +85,8 @@ class ChatWorld:
             place = await history.begin_import(owner, workspace, people)
         else:
             async with db.write() as session:
-                place = await channels.put_workspace(session, tenant_id, workspace)
-                await channels.put_people(session, place, people)
+                place = await places.put_workspace(session, tenant_id, workspace)
+                await accounts.put_people(session, place, people)
         world = cls(db, FolderBlobs(folder), history, owner, kb.id, place)
         if imported:
             await world.keep("C1", "general", is_public=True, members=["U1", "U2", "U9"])
@@ -107,9 +109,9 @@ class ChatWorld:
         )
 
     async def principal(self, subject: str) -> Principal:
-        """Whoever is behind an account."""
+        """The principal behind an account."""
         async with self.db.read() as session:
-            identity_id = await channels.identity_id_of(session, self.place, subject)
+            identity_id = await accounts.identity_id_of(session, self.place, subject)
             assert identity_id is not None
             return await gate.principal_of_identity(session, self.place.tenant_id, identity_id)
 
@@ -176,7 +178,7 @@ class ChatWorld:
                 await make_live(session, work, Vectors.COMPLETE, content=content, ready="ready")
 
     async def texts(self) -> dict[str, str]:
-        """The newest text of every document that stands, by external id."""
+        """The newest text of every document that is not deleted, by external id."""
         async with self.db.read() as session:
             rows = (
                 await session.execute(
@@ -223,7 +225,7 @@ class ChatWorld:
             return found
 
     async def spans(self, external_id: str) -> list[MessageSpan]:
-        """Where messages stand in a document's newest revision."""
+        """Where messages are in a document's newest revision."""
         async with self.db.read() as session:
             revision_id = await session.scalar(
                 select(Revision.id)

@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 
 from bots.discord.history import Keeper
 from engine.access import gate
-from engine.chats import channels, sources
-from engine.chats.channels import NewWorkspace, Place
+from engine.chats import accounts, channels, places, source_jobs
+from engine.chats.places import NewWorkspace, Place
 from engine.db.tables import Channel, Identity, Message
 from engine.domain import Audience, Principal
 from tests.fakes.discord import FakeDiscord
@@ -78,7 +78,7 @@ class Scene:
     async def sync(self) -> None:
         """Have everything asked anew, as every night."""
         async with self.engine.db.write() as session:
-            await sources.queue_sync(session, self.place.tenant_id, self.place.workspace_id)
+            await source_jobs.queue_sync(session, self.place.tenant_id, self.place.workspace_id)
         await self.notes.drain()
 
     async def keep(self, *names: str) -> None:
@@ -124,7 +124,7 @@ class Scene:
     async def principal(self, person: str) -> Principal:
         """Somebody, with what they hold now."""
         async with self.engine.db.read() as session:
-            identity_id = await channels.identity_id_of(session, self.place, person)
+            identity_id = await accounts.identity_id_of(session, self.place, person)
             assert identity_id is not None, person
             return await gate.principal_of_identity(session, self.place.tenant_id, identity_id)
 
@@ -177,5 +177,5 @@ async def open_scene(home: Path, discord: FakeDiscord) -> AsyncIterator[Scene]:
     async with open_installation(home, settings) as notes:
         async with notes.engine.db.write() as session:
             new = NewWorkspace("discord", GUILD, "Radio")
-            place = await channels.put_workspace(session, notes.owner.tenant_id, new)
+            place = await places.put_workspace(session, notes.owner.tenant_id, new)
         yield Scene(notes, discord, place)

@@ -22,7 +22,7 @@ from bots.replies import Reply
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.post_rows import PostInfo, PostState
 from engine.chats.sender_rows import Sender
-from engine.commands.administration import CommandResult
+from engine.commands.results import CommandResult
 from engine.commands.table import find_command
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
 from engine.errors import RateLimited

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine.chats import sources
+from engine.chats import source_jobs
 from engine.db.session import open_database
 from engine.db.tables import Document, Message, Tenant
 from tests.fakes.chats import ChatWorld
@@ -53,7 +53,7 @@ async def test_a_backfill_that_is_killed_again_and_again_ends_whole(
         fill(slack)
         async with db.write() as session:
             place = world.place
-            await sources.queue_sync(session, place.tenant_id, place.workspace_id)
+            await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id)
         await played(url, tmp_path, slack, kill_after=None)  # people, channels, members
         owner = await ChatWorld._owner(db, "acme")
         await world.history.add(owner, "general", world.kb_id)

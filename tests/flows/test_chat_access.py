@@ -18,8 +18,10 @@ from sqlalchemy import update
 
 from engine import clock
 from engine.access import gate
-from engine.chats import channels
-from engine.chats.channels import NewChannel, NewPerson, NewWorkspace, Place
+from engine.chats import accounts, channels, places
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
+from engine.chats.places import NewWorkspace, Place
 from engine.db.tables import Identity
 from engine.domain import Audience, Principal
 from engine.engine import Engine
@@ -77,7 +79,7 @@ class Scene:
 
     async def principal(self, person: str) -> Principal:
         async with self.engine.db.read() as session:
-            identity_id = await channels.identity_id_of(session, self.place, person)
+            identity_id = await accounts.identity_id_of(session, self.place, person)
             assert identity_id is not None
             return await gate.principal_of_identity(session, self.place.tenant_id, identity_id)
 
@@ -126,7 +128,7 @@ async def scene(notes: Installation) -> Scene:
     engine, owner = notes.engine, notes.owner
     kb = await engine.knowledge_bases.get(owner, "notes")
     async with engine.db.write() as session:
-        place = await channels.put_workspace(
+        place = await places.put_workspace(
             session,
             owner.tenant_id,
             NewWorkspace("slack", "T1", "Acme", url="https://acme.slack.com"),
@@ -259,7 +261,7 @@ async def test_the_channel_a_message_just_came_from_is_known_to_its_author(scene
     await scene.arrange(full=set(PEOPLE), public=set(), members={}, stale=set(PLACES))
     async with scene.engine.db.read() as session:
         channel_id = await channels.channel_id_of(session, scene.place, "staff")
-        identity_id = await channels.identity_id_of(session, scene.place, "ada")
+        identity_id = await accounts.identity_id_of(session, scene.place, "ada")
         who = await gate.principal_of_identity(
             session, scene.place.tenant_id, identity_id, seen_in=channel_id
         )

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine.chats import channels, sources
-from engine.chats.channels import NewWorkspace
+from engine.chats import places, source_jobs
+from engine.chats.places import NewWorkspace
 from engine.db.session import open_database
 from engine.db.tables import Document, Message, Tenant
 from tests.fakes.chats import ChatWorld
@@ -83,10 +83,10 @@ async def test_a_server_that_is_read_through_429s_and_kills_is_kept_whole(
             session.add(Tenant(id="acme", key="acme", name="acme"))
         world = await ChatWorld.create(db, tmp_path / "blobs", imported=False)
         async with db.write() as session:
-            place = await channels.put_workspace(
+            place = await places.put_workspace(
                 session, "acme", NewWorkspace("discord", GUILD, "Radio")
             )
-            await sources.queue_sync(session, "acme", place.workspace_id)
+            await source_jobs.queue_sync(session, "acme", place.workspace_id)
         said = fill(discord)
         assert len(said) >= 10_000
         discord.routes.archived_page = 5

@@ -11,7 +11,7 @@ import pytest
 
 from cli.exports import part
 from cli.inputs import Given
-from engine.chats.channels import Place
+from engine.chats.places import Place
 from engine.errors import InvalidInput
 from engine.people import members
 from ingestion.pipelines import load_pipeline, open_registry
@@ -188,7 +188,7 @@ async def test_messages_older_than_a_channel_keeps_go(notes, tmp_path):
     assert await notes.found("spare key") == []
     [report] = await notes.engine.chats.history.coverage(notes.owner)
     assert (report.messages, report.retention_days) == (0, 1)
-    with pytest.raises(InvalidInput, match="allowed are 1 to"):
+    with pytest.raises(InvalidInput, match="is not allowed; give 1 to"):
         await notes.engine.chats.history.set_retention(notes.owner, "general", 0)
 
 

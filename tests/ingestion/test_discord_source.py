@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from engine import clock
 from engine.access import gate
-from engine.chats import channels, sources
-from engine.chats.channels import NewWorkspace
+from engine.chats import channels, membership, places, source_jobs, source_reading
+from engine.chats.places import NewWorkspace
 from engine.db.session import open_database
 from engine.db.tables import Message, Tenant, Thread
 from engine.jobs import leases
@@ -60,7 +60,7 @@ async def rig(sqlite_databases, tmp_path, time) -> AsyncIterator[DiscordRig]:
             session.add(Tenant(id="acme", key="acme", name="acme"))
         world = await ChatWorld.create(db, tmp_path / "blobs", imported=False)
         async with db.write() as session:
-            world.place = await channels.put_workspace(
+            world.place = await places.put_workspace(
                 session, "acme", NewWorkspace("discord", GUILD, "Radio")
             )
         guild = discord.add_guild(GUILD)
@@ -210,7 +210,7 @@ async def test_a_killed_page_is_read_again(rig):
     await rig.run(await rig.claim(BACKFILL))
     lost = await rig.claim(BACKFILL)
     async with rig.world.db.read() as session:
-        reading = await sources.open_reading(session, lost.payload["source_id"])
+        reading = await source_reading.open_reading(session, lost.payload["source_id"])
     await rig.handlers[BACKFILL]._readers["discord"].read_page(reading)
     rig.time.at += timedelta(seconds=120)
     await leases.take_back_lapsed(rig.world.db)
@@ -298,8 +298,8 @@ async def test_a_history_that_is_shown_no_more_is_no_empty_channel(rig):
     rig.slack.talk.overwrite("100", deny={rig.slack.bot_id: HISTORY})
     rig.time.at += timedelta(hours=1)
     async with rig.world.db.write() as session:
-        await sources.ask_for_repair(session, rig.world.place.workspace_id)
-        await channels.forget_every_membership(session, rig.world.place)
+        await source_jobs.ask_for_repair(session, rig.world.place.workspace_id)
+        await membership.forget_every_membership(session, rig.world.place)
     await rig.work(BACKFILL)
     report = await rig.coverage("talk")
     assert (report.state, report.messages) == ("failed", 250)

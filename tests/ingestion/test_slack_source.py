@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from engine import clock
 from engine.access import gate
-from engine.chats import channels, sources
+from engine.chats import channels, coverage, source_jobs, source_reading
 from engine.chats.messages import Stored
 from engine.db.tables import Channel, ChannelMember, Identity, Job, Message, Source
 from engine.domain import JobState
@@ -61,13 +61,13 @@ class Rig:
     async def _access(self, _: Any) -> SlackAccess:
         return SlackAccess(TOKEN, self.slack.url, self.reading, timeout_s=60)
 
-    async def add(self, channel: str) -> sources.Coverage:
+    async def add(self, channel: str) -> coverage.Coverage:
         return await self.world.history.add(self.world.owner, channel, self.world.kb_id)
 
     async def sync(self) -> None:
         async with self.world.db.write() as session:
             place = self.world.place
-            await sources.queue_sync(session, place.tenant_id, place.workspace_id)
+            await source_jobs.queue_sync(session, place.tenant_id, place.workspace_id)
         await self.work(SYNC_WORKSPACE, SYNC_CHANNEL)
         self.world.owner = await ChatWorld._owner(self.world.db, "acme")
 
@@ -117,7 +117,7 @@ class Rig:
                 )
             )
 
-    async def coverage(self, channel: str) -> sources.Coverage:
+    async def coverage(self, channel: str) -> coverage.Coverage:
         [one] = await self.world.history.coverage(self.world.owner, channel)
         return one
 
@@ -214,7 +214,7 @@ async def test_a_killed_worker_repeats_one_page_and_nothing_else(rig):
     await rig.run(await rig.claim())
     lost = await rig.claim()  # its worker dies with the page read and not yet kept
     async with rig.world.db.read() as session:
-        reading = await sources.open_reading(session, lost.payload["source_id"])
+        reading = await source_reading.open_reading(session, lost.payload["source_id"])
     reader = rig.handlers[BACKFILL]._readers["slack"]
     await reader.read_page(reading)
     rig.time.at += timedelta(seconds=120)  # the lease lapses
@@ -455,7 +455,7 @@ async def test_a_revoked_token_hides_every_channel(rig):
 async def test_a_private_channel_is_added_only_by_who_is_in_it(rig):
     from engine.errors import Forbidden
 
-    with pytest.raises(Forbidden, match="only somebody who is in it"):
+    with pytest.raises(Forbidden, match="only a member of the channel"):
         await rig.add("staff")
 
 

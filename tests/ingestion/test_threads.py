@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from engine.chats.derived import GAP, Changes, Conversation, StoredMessage
+from engine.chats.channel_changes import GAP, ChannelChanges, ChannelConversation, StoredMessage
 from ingestion.chunking import Chunking, split
 from ingestion.convert import document as documents
 from ingestion.threads import LONGEST, MOST, derive, title_of, windows
@@ -38,8 +38,10 @@ def message(minutes: float, text: str, name: str = "Ada", **more: object) -> Sto
     return StoredMessage(**(values | more))  # type: ignore[arg-type]
 
 
-def changes(*conversations: Conversation, names: dict[str, str] | None = None) -> Changes:
-    return Changes(
+def changes(
+    *conversations: ChannelConversation, names: dict[str, str] | None = None
+) -> ChannelChanges:
+    return ChannelChanges(
         source_id="s1",
         tenant_id="acme",
         channel_id="c1",
@@ -47,19 +49,19 @@ def changes(*conversations: Conversation, names: dict[str, str] | None = None) -
         platform="slack",
         conversations=conversations,
         names=names or {},
-        seen={},
+        change_ids={},
         documents=frozenset(),
         more=False,
         again_at=None,
     )
 
 
-def thread(*messages: StoredMessage, title: str = "") -> Conversation:
-    return Conversation("1", title, {}, messages)
+def thread(*messages: StoredMessage, title: str = "") -> ChannelConversation:
+    return ChannelConversation("1", title, {}, messages)
 
 
-def loose(*messages: StoredMessage) -> Conversation:
-    return Conversation("", "", {}, messages)
+def loose(*messages: StoredMessage) -> ChannelConversation:
+    return ChannelConversation("", "", {}, messages)
 
 
 def test_a_thread_is_one_document_that_says_who_said_what_and_when():

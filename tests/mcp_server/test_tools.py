@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult
 
-from engine.chats.channels import NewChannel, NewPerson, NewWorkspace
+from engine.chats.accounts import NewPerson
+from engine.chats.channels import NewChannel
+from engine.chats.places import NewWorkspace
 from engine.domain import Scope
 from engine.engine import Engine
 from engine.runtime import open_engine

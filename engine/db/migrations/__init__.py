@@ -31,8 +31,9 @@ LOCK_TIMEOUT_S = 60  # how long a second process waits for the first one to migr
 WAL_PAUSE_S = 0.01
 
 # Seven migrations of before the first release are now one, which makes the same tables. A database
-# at the last of them therefore needs a new revision name and no other change: `migrate` backs it up
-# as before any change and writes the name. One at an earlier revision would need what is gone.
+# at the last of them therefore needs a new revision name and no other table: `migrate` backs it up
+# as before any change, writes the name, and renames the kind of jobs that was renamed since. One at
+# an earlier revision would need what is gone.
 # No later migration may have any of these names.
 RENAMED = {"0008_worker_figures": "0001_tables"}
 TOO_OLD = {"0001", "0002_mcp", "0003_flows", "0005_reembed", "0006_bots", "0007_history"}
@@ -127,6 +128,21 @@ def _rename_revision(connection: Connection, recorded: str) -> None:
     connection.execute(
         text("UPDATE alembic_version SET version_num = :name"), {"name": present_name(recorded)}
     )
+    _rename_interactions(connection)
+
+
+def _rename_interactions(connection: Connection) -> None:
+    """Jobs of the kind `errand:<platform>` are of the kind `interaction:<platform>` now.
+
+    Their idempotency keys begin with the same word: a delivery that is repeated after the upgrade
+    must find the job of the first.
+    """
+    for column in ("kind", "idempotency_key"):
+        rest = f"substr({column}, length('errand:') + 1)"
+        connection.exec_driver_sql(
+            f"UPDATE job SET {column} = substr('interaction:' || {rest}, 1, 200)"  # noqa: S608 (our names)
+            f" WHERE substr({column}, 1, length('errand:')) = 'errand:'"
+        )
 
 
 def _create_file(file: Path) -> None:

@@ -170,8 +170,8 @@ async def test_what_is_said_in_a_kept_channel_answers_with_a_link_to_it(room):
     await room.say(ADA, f"{room.mention} hello")
     await room.slash(ADA, "kb-admin bind", {"channel": HELP, "kb": "notes"})
     kept = await room.slash(ADA, "kb-admin ingest add", {"channel": HELP})
-    assert "are kept" in kept.text
-    assert "Messages of this channel are kept" in text_of(room.shown()[-1])
+    assert "are now stored" in kept.text
+    assert "I store this channel's messages" in text_of(room.shown()[-1])
     said = room.discord.talk.say(HELP, BOB, "The coffee machine is reset by holding both keys.")
     await room.settle()
     await room.notes.drain()

@@ -206,7 +206,7 @@ async def test_a_channel_is_set_up_by_a_form(room):
     sent = room.discord.interactions.submit(opened, kb=["notes"], mode=["auto"], question=SICK)
     await room.settle()
     assert sent.is_private
-    assert "#help is answered from **notes**" in sent.text
+    assert "Questions in #help are now answered from **notes**" in sent.text
     assert "240 hours" in sent.text
     for command in room.discord.interactions.commands[""]:
         command.pop("default_member_permissions", None)

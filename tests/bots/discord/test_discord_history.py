@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine import clock
+from engine.chats import accounts, membership
 from engine.chats.sender_rows import Person, SenderRef
 from tests.fakes.discord import PRIVATE_THREAD, FakeDiscord
 from tests.fakes.discord_scene import GUILD, READS, Scene, open_scene
@@ -262,8 +263,8 @@ async def snapshot(scene: Scene, channel: str):
     async def keep() -> None:
         async with scene.engine.db.write() as session:
             id_ = await channels.channel_id_of(session, scene.place, channel)
-            known = await channels.identity_ids_of(session, scene.place, roster.subjects)
-            await channels.set_members(session, scene.place, id_, known.values(), at=roster.at)
+            known = await accounts.identity_ids_of(session, scene.place, roster.subjects)
+            await membership.set_members(session, scene.place, id_, known.values(), at=roster.at)
 
     return keep
 

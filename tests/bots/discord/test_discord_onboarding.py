@@ -83,7 +83,7 @@ async def test_a_key_is_good_for_one_server(room, other):
     key = chat.installations.sign_key(room.notes.owner)
     await chat.installations.redeem_key(key, "12345")
     used = await room.slash(TRENT, "kb register", {"key": key}, channel=THERE)
-    assert "used already" in used.text
+    assert "has been used" in used.text
 
 
 async def test_a_server_that_throws_the_bot_out_pauses_and_needs_a_new_key(room):

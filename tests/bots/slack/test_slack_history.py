@@ -48,9 +48,9 @@ async def stored(place) -> list[str]:
 async def test_nothing_is_kept_until_an_admin_says_so_and_that_is_said_in_the_channel(place):
     await talk(place)
     assert await stored(place) == []
-    assert "Messages of #help are kept in **notes** from now on" in await keep(place)
+    assert "Messages of #help are now stored in **notes** from now on" in await keep(place)
     [notice] = place.slack.shown(place.team, "C1")
-    assert "Messages of this channel are kept from now on" in said(notice)
+    assert "I store this channel's messages from now on" in said(notice)
     await talk(place)
     assert await stored(place) == [ASKED, TOLD]
 
@@ -129,7 +129,7 @@ async def test_a_distributed_app_refuses_to_keep_anything(place):
     await engine.chats.installations.install(
         place.notes.owner.tenant_id, replace(new, reading="live")
     )
-    assert "let such an app keep no messages" in await keep(place)
+    assert "don't let such an app store messages" in await keep(place)
     assert await stored(place) == []
 
 
@@ -302,7 +302,7 @@ async def test_where_authors_are_unnamed_pseudonyms_stand_for_them_everywhere(pl
     [named] = await place.say("UADA", f"{place.mention} {question}")
     assert "Ubob" in said(named)
     _, [done] = await place.command("UADA", "anonymous on")
-    assert "is not named where it is quoted" in said(done)
+    assert "I don't name authors when I quote their messages" in said(done)
     [meanwhile] = await place.say("UADA", f"{place.mention} {question}?")
     assert "Hold both keys" not in said(meanwhile)
     await place.notes.drain()

@@ -131,7 +131,7 @@ async def test_an_admin_sets_a_channel_up_in_a_form(place):
     }
     await place.post(form(submitted))
     await place.drain()
-    assert "is answered from **notes**" in said(place.slack.ephemerals)
+    assert "are now answered from **notes**" in said(place.slack.ephemerals)
     assert "240 hours" in said(place.slack.ephemerals)
     _, [shown] = await place.command("UADA", "show")
     assert "auto" in said(shown)

@@ -1,4 +1,4 @@
-"""Messages that arrive at a bot, on each database: one transaction, however many come at once."""
+"""Inbound messages, on each database: one transaction, however many come at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from engine.chats import inbound
 from engine.chats.inbound import HistoryUpdate, InboundContext, NewInbound
 from engine.chats.messages import NewMessage
-from engine.chats.post_rows import Accepted, NewQuestion
+from engine.chats.post_rows import AcceptedQuestion, NewQuestion
 from engine.chats.sender_rows import SenderRef
 from engine.db.session import Database
 from engine.db.tables import Identity, Message, Post
@@ -28,13 +28,13 @@ def asks(question_id: str, context: InboundContext) -> NewQuestion:
 
 def new_inbound(person: str, text: str, ts: str, **more) -> NewInbound:
     message = NewMessage(ts, text, author=person)
-    seen = SenderRef("slack", "T-acme", person, "C1")
-    return NewInbound(seen, "C1", history_update=HistoryUpdate([message]), **more)
+    sender_ref = SenderRef("slack", "T-acme", person, "C1")
+    return NewInbound(sender_ref, "C1", history_update=HistoryUpdate([message]), **more)
 
 
 async def receive(
     database: Database, new: NewInbound, take
-) -> tuple[InboundContext, Accepted | None]:
+) -> tuple[InboundContext, AcceptedQuestion | None]:
     return await database.run_grouped(
         lambda session: inbound.receive(session, new, take, default_threshold=65)
     )
@@ -52,14 +52,14 @@ async def world(database: Database, tmp_path: Path) -> ChatWorld:
     return world
 
 
-async def test_what_comes_at_once_is_kept_and_taken_on_once_each(
+async def test_messages_at_once_are_stored_and_accepted_once_each(
     database: Database, world: ChatWorld
 ) -> None:
     before = await count(database, Message)
     ids = [f"1700000{n:03}.000100" for n in range(20)]
     new = [(new_inbound(f"U{n % 5}", "Who waters it?", ts), ts) for n, ts in enumerate(ids)]
     took = await asyncio.gather(
-        *(receive(database, one, partial(asks, ts)) for one, ts in new + new)
+        *(receive(database, message, partial(asks, ts)) for message, ts in new + new)
     )
     assert [accepted.is_new for _, accepted in took if accepted].count(True) == 20
     assert await count(database, Message) == before + 20
@@ -67,7 +67,7 @@ async def test_what_comes_at_once_is_kept_and_taken_on_once_each(
     assert all(context.kept_in for context, _ in took)
 
 
-async def test_who_only_talks_where_nothing_is_kept_is_not_written_down(
+async def test_a_sender_who_asks_nothing_gets_no_row_where_no_history_is_kept(
     database: Database, world: ChatWorld
 ) -> None:
     before = await count(database, Identity)
@@ -82,7 +82,7 @@ async def test_who_only_talks_where_nothing_is_kept_is_not_written_down(
     assert await count(database, Identity) == before + 1
 
 
-async def test_one_of_nobodys_workspace_fails_and_those_beside_it_do_not(
+async def test_a_message_of_an_unknown_workspace_fails_and_those_beside_it_do_not(
     database: Database, world: ChatWorld
 ) -> None:
     stranger = NewInbound(SenderRef("slack", "T-nobody", "U1", "C1"), "C1")

@@ -121,7 +121,7 @@ async def test_an_edit_replaces_and_an_older_version_never_does(world, fixed_clo
     assert "MAX_NEIGHBOURS" not in text
 
 
-async def test_what_is_deleted_is_out_of_the_next_answer_and_its_text_is_gone(
+async def test_a_deleted_message_is_out_of_the_next_answer_and_its_text_is_gone(
     world, database, fixed_clock
 ):
     await world.history.store(world.place, "C1", [QUESTION, ANSWER, LATE])
@@ -141,7 +141,7 @@ async def test_what_is_deleted_is_out_of_the_next_answer_and_its_text_is_gone(
     assert "works for me" in text
 
 
-async def test_what_is_deleted_stays_deleted_whoever_brings_it_back(world, fixed_clock):
+async def test_a_deleted_message_stays_deleted_when_it_is_sent_again(world, fixed_clock):
     await world.history.delete(world.place, "C1", [ANSWER.external_id])  # before it ever came
     await world.history.store(world.place, "C1", [QUESTION, ANSWER])
     edited = replace(ANSWER, text="Again", edited_at=START + timedelta(minutes=99))
@@ -152,7 +152,7 @@ async def test_what_is_deleted_stays_deleted_whoever_brings_it_back(world, fixed
     assert "Again" not in text
 
 
-async def test_what_was_only_missed_comes_back_when_it_is_seen(world, fixed_clock):
+async def test_a_message_that_was_only_missed_comes_back_when_it_is_read(world, fixed_clock):
     await world.history.store(world.place, "C1", [QUESTION, ANSWER])
     await world.history.delete(world.place, "C1", [ANSWER.external_id], missed=True)
     await settle(world, fixed_clock)
@@ -202,8 +202,8 @@ async def test_a_message_that_gets_its_first_reply_leaves_the_talk_around_it(wor
     assert not any("Arrow" in text for key, text in texts.items() if key.startswith("window"))
 
 
-async def test_someone_renamed_is_called_so_in_every_document(world, fixed_clock):
-    from engine.chats.channels import NewPerson
+async def test_a_person_with_a_new_name_has_it_in_every_document(world, fixed_clock):
+    from engine.chats.accounts import NewPerson
 
     await world.history.store(world.place, "C1", [QUESTION, ANSWER, say(9, "ask <@U2> again")])
     await settle(world, fixed_clock)
@@ -233,7 +233,9 @@ async def test_nothing_is_kept_of_a_channel_that_nobody_added(world):
     assert await world.history.store(world.place, "C5", [QUESTION]) == Stored()
 
 
-async def test_the_workspace_of_a_channel_is_told_where_its_history_is_kept(database, tmp_path):
+async def test_the_workspace_of_a_channel_is_found_only_where_its_history_is_kept(
+    database, tmp_path
+):
     from engine.chats.channels import NewChannel
 
     world = await ChatWorld.create(database, tmp_path / "blobs", imported=False)
@@ -296,19 +298,19 @@ async def play(world: ChatWorld, event: tuple[str, object]) -> None:
         await world.history.delete(world.place, "C1", [what])
 
 
-async def test_only_members_find_what_is_said_in_a_private_channel(world, database, fixed_clock):
+async def test_only_members_find_messages_of_a_private_channel(world, database, fixed_clock):
     await world.history.store(world.place, "C2", [say(0, "The secret budget is 40 million.")])
     await settle(world, fixed_clock)
-    seen = {}
+    found = {}
     for subject in ("U1", "U2", "U9"):
-        who = await world.principal(subject)
+        reader = await world.principal(subject)
         async with database.read() as session:
-            rows = await session.scalars(gate.select_documents(who))
-            seen[subject] = len(list(rows))
+            rows = await session.scalars(gate.select_documents(reader))
+            found[subject] = len(list(rows))
     async with database.read() as session:
         owner = len(list(await session.scalars(gate.select_documents(world.owner))))
-    assert seen == {"U1": 1, "U2": 0, "U9": 0}
-    assert owner == 0  # no role implies a token; who imported reads the public channels
+    assert found == {"U1": 1, "U2": 0, "U9": 0}
+    assert owner == 0  # no role implies a token; the importer reads the public channels
 
 
 async def test_a_derivation_that_was_lost_is_queued_again(world, fixed_clock):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.commands import administration
+from engine.commands import runner
 from engine.commands.table import COMMANDS, Effect, Permission, UnknownCommand, parse
 from engine.errors import InvalidInput
 
@@ -30,7 +30,7 @@ from engine.errors import InvalidInput
         ("escalate-to <!subteam^S1|@g>", "escalate-to", {"group": "<!subteam^S1|@g>", "place": ""}),
     ],
 )  # fmt: skip
-def test_a_line_is_a_command_with_typed_values(line, name, values):
+def test_a_line_parses_into_a_command_with_typed_values(line, name, values):
     parsed = parse(line)
     assert (parsed.command.name, dict(parsed.values)) == (name, values)
 
@@ -56,7 +56,7 @@ def test_a_line_is_a_command_with_typed_values(line, name, values):
         ),
     ],
 )
-def test_what_is_wrong_is_named_with_how_it_goes(line, said):
+def test_a_mistake_is_named_with_the_usage(line, said):
     with pytest.raises(InvalidInput) as error:
         parse(line)
     assert str(error.value) == said
@@ -74,9 +74,9 @@ def test_any_line_is_a_command_or_a_clear_refusal(line):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_command_has_its_effect_and_can_be_said_as_its_example(command):
+def test_every_command_runs_and_parses_from_its_example(command):
     if command.name != "ask":
-        assert command.name in administration._RUNS
+        assert command.name in runner.RUNS
     if command.example:
         assert parse(command.example).command is command
     if command.effect is Effect.DESTROYS:
@@ -84,7 +84,7 @@ def test_every_command_has_its_effect_and_can_be_said_as_its_example(command):
 
 
 def test_the_table_runs_nothing_it_does_not_name():
-    assert set(administration._RUNS) == {c.name for c in COMMANDS} - {"ask"}
+    assert set(runner.RUNS) == {c.name for c in COMMANDS} - {"ask"}
 
 
 def test_an_unknown_command_knows_its_neighbour():

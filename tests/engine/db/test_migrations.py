@@ -11,10 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, NullPool, create_engine, insert, inspect, select, text
 
+from engine.chats.post_rows import interaction_kind
 from engine.clock import now
 from engine.db import current, migrations
 from engine.db.session import open_database, parse_url
-from engine.db.tables import Base, Tenant
+from engine.db.tables import Base, Job, Tenant
 from engine.errors import ConfigurationError, Unavailable
 from engine.runtime import open_engine
 from tests.fakes.databases import old_sqlite_database
@@ -194,6 +195,34 @@ def test_the_last_revision_before_the_one_migration_is_renamed(database_url):
         assert migrations.current_revision(database_url) == migrations.head_revision()
     assert ran == ["backup"]
     assert (rows(database_url), schema(database_url)) == (before, shape)
+
+
+def test_jobs_queued_before_their_kind_was_renamed_are_still_done_once(database_url):
+    tenant = {"id": "acme", "key": "acme", "name": "Acme", "settings": {}, "created_at": now()}
+    key = "T1:C1:171.5" + "0" * 200
+    jobs = [
+        {"id": "a", "kind": "errand:slack", "state": "queued", "idempotency_key": "errand:T1:press"},
+        {"id": "b", "kind": "errand:discord", "state": "running", "idempotency_key": None},
+        {"id": "c", "kind": "errand:slack", "state": "queued", "idempotency_key": f"errand:{key}"[:200]},
+        {"id": "d", "kind": "answer:slack", "state": "queued", "idempotency_key": "answer:slack:errand:"},
+    ]  # fmt: skip
+    with connect(database_url).begin() as connection:
+        connection.execute(insert(Tenant.__table__).values(tenant))
+        connection.execute(insert(Job.__table__), [job | {"tenant_id": "acme"} for job in jobs])
+    with recorded(database_url, OLD_HEAD):
+        assert migrations.migrate(database_url)
+    table = Job.__table__
+    with connect(database_url).connect() as connection:
+        found = connection.execute(
+            select(table.c.kind, table.c.state, table.c.idempotency_key).order_by(table.c.id)
+        ).all()
+    assert found == [
+        ("interaction:slack", "queued", "interaction:T1:press"),
+        ("interaction:discord", "running", None),
+        ("interaction:slack", "queued", f"interaction:{key}"[:200]),
+        ("answer:slack", "queued", "answer:slack:errand:"),
+    ]
+    assert found[0].kind == interaction_kind("slack")
 
 
 @pytest.mark.parametrize("revision", sorted(migrations.TOO_OLD))

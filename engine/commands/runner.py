@@ -1,0 +1,89 @@
+"""Runs a command: checks who may, then calls the function of its family.
+
+Bots call `run` for slash commands, and the command line for its admin commands. Permission is
+checked here, whatever a door has checked before; each change is audited by the verb that makes it.
+`ask` is not here: it is a question, and its door answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from engine.chats.callers import Caller
+from engine.commands import everyone, history, knowledge, operating, places
+from engine.commands.results import CommandResult
+from engine.commands.table import (
+    Command,
+    Parsed,
+    Permission,
+)
+from engine.engine import Engine
+from engine.errors import Forbidden
+
+Run = Callable[[Engine, Caller, Parsed], Awaitable[CommandResult]]
+
+RUNS: Mapping[str, Run] = {
+    "anonymous": places.anonymous,
+    "audit": operating.audit_log,
+    "bind": places.bind,
+    "create": knowledge.create,
+    "delete": knowledge.delete,
+    "escalate-to": places.escalate_to,
+    "export-settings": places.export_settings,
+    "feedback report": operating.feedback_report,
+    "feedback": everyone.feedback,
+    "forget": history.forget,
+    "grant": knowledge.grant,
+    "health": operating.health,
+    "help": everyone.show_help,
+    "ingest add": history.add,
+    "ingest pause": history.pause,
+    "ingest remove": history.remove,
+    "ingest resume": history.resume,
+    "ingest status": history.status,
+    "language": places.language,
+    "limits set": operating.set_limit,
+    "limits": operating.limits,
+    "link": everyone.link,
+    "list": knowledge.list_all,
+    "mode": places.mode,
+    "privacy": everyone.privacy,
+    "private": places.private,
+    "respond-to": places.respond_to,
+    "retention": history.retention,
+    "revoke": knowledge.revoke,
+    "roles give": operating.give_role,
+    "roles take": operating.take_role,
+    "roles": operating.roles,
+    "search": everyone.search,
+    "setup": places.setup,
+    "show": places.show,
+    "source add": knowledge.add_source,
+    "source status": knowledge.source_status,
+    "source sync": knowledge.sync_source,
+    "sources": everyone.sources,
+    "threshold": places.threshold,
+    "unbind": places.unbind,
+    "unlink": everyone.unlink,
+    "usage": operating.usage,
+}
+
+
+async def run(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    """Do what a command says. Raises `Forbidden` for a caller who may not, and what its verb raises."""
+    require(caller, parsed.command)
+    return await RUNS[parsed.command.name](engine, caller, parsed)
+
+
+def require(caller: Caller, command: Command) -> None:
+    """Return when the caller may use the command, else raise `Forbidden` with who may."""
+    allowed = {
+        Permission.EVERYONE: True,
+        Permission.CURATOR: caller.is_curator,
+        Permission.ADMIN: caller.is_admin,
+    }
+    if not allowed[command.permission]:
+        raise Forbidden(
+            f"`{command.name}` is for {command.permission}: workspace admins, the person who"
+            " installed the bot, or anyone with a role from `roles give`."
+        )
