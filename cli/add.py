@@ -7,16 +7,16 @@ Where no live worker holds the data folder this process is the worker until the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
+from cli.inline_worker import work_while
 
 if TYPE_CHECKING:
     from cli.inputs import Given
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from engine.domain import Principal
     from engine.engine import Engine
 
-T = TypeVar("T")
-
 DEFAULT_KB = "default"
 BATCH = 50  # documents accepted in one transaction
 ENDED = frozenset({"ready", "failed", "cancelled"})
-LOOK_AGAIN_S = 1.0  # between looks whether another process still works on the data folder
 FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state failed` has them all
 
 
@@ -230,47 +227,6 @@ async def ingest(
     if not document_ids:
         return []
     return await work_while(engine, _follow(engine, principal, document_ids))
-
-
-async def work_while(engine: Engine, waiting: Coroutine[Any, Any, T]) -> T:
-    """What `waiting` comes to; be the worker meanwhile, where nobody else is."""
-    stop = asyncio.Event()
-    following = asyncio.create_task(waiting)
-    worker = None
-    try:
-        while not following.done():
-            # Anew each time: the worker that held the folder may have been killed meanwhile.
-            worker = asyncio.create_task(_be_worker(engine, stop))
-            await asyncio.wait({worker, following}, return_when=asyncio.FIRST_COMPLETED)
-            if worker.done():
-                worker.result()  # one that broke ends the command: nobody would do the work
-                await asyncio.wait({following}, timeout=LOOK_AGAIN_S)
-        if worker is not None:
-            await worker  # cleans up what was replaced
-        return await following
-    finally:
-        stop.set()
-        following.cancel()
-        await asyncio.gather(*filter(None, (worker, following)), return_exceptions=True)
-
-
-async def finish_jobs(engine: Engine) -> None:
-    """Wait until nothing is queued; be the worker meanwhile, where nobody else is."""
-    while await engine.operations.next_job_due_at() is not None:
-        await _be_worker(engine, asyncio.Event())
-        await asyncio.sleep(LOOK_AGAIN_S / 10)
-
-
-async def _be_worker(engine: Engine, stop: asyncio.Event) -> None:
-    """Work until idle; return at once where `scrubjay up` or another worker sees to it."""
-    from engine.errors import AlreadyRunning
-    from engine.locks import holder
-    from ingestion.host import run_worker
-
-    if (holder(engine.settings.home, "server") or "").startswith("scrubjay up"):
-        return
-    with contextlib.suppress(AlreadyRunning):
-        await run_worker(engine, stop, idle_exit_s=0)
 
 
 async def _follow(

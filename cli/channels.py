@@ -167,7 +167,7 @@ async def _change(
 async def _keep(
     ctx: typer.Context, channel: str, days: int, as_user: str, *, as_json: bool
 ) -> None:
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         report = await engine.chats.history.set_retention(principal, channel, days or None)
@@ -179,7 +179,7 @@ async def _remove(
     ctx: typer.Context, channel: str, as_user: str, *, yes: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.chats.history.find_channel(principal, channel)
@@ -197,7 +197,7 @@ async def _forget(
     ctx: typer.Context, person: str, as_user: str, *, yes: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.chats.history.find_person(principal, person)

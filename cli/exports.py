@@ -81,7 +81,7 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
 async def settle(engine: Engine, principal: Principal, imported: Sequence[Imported]) -> bool:
     """Wait until all that was imported can be found; whether all of it can."""
     from cli import output, render
-    from cli.add import work_while
+    from cli.inline_worker import work_while
 
     ids = [channel_id for item in imported for channel_id in item.channel_ids]
 

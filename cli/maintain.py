@@ -111,7 +111,7 @@ def _size(kb: KbStatus) -> str:
 
 async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
     from cli import output
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx) as (engine, principal):
         with output.working("comparing"):
@@ -156,7 +156,7 @@ async def _restore(
     ctx: typer.Context, settings: Settings, file: Path, *, force: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
     from engine.locks import hold
     from engine.operations.backup import restore as read_backup
     from engine.runtime import build_blobs

@@ -58,7 +58,7 @@ async def _reembed(
     ctx: typer.Context, name: str, as_user: str, *, wait: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         queued = await engine.knowledge_bases.reembed(principal, name)

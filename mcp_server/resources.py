@@ -6,10 +6,10 @@ template reads any one, and completion offers knowledge bases by name and docume
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote
 
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import (
     Completion,
@@ -23,9 +23,7 @@ from mcp_types import Resource as ListedResource
 from engine.errors import EngineError, InvalidInput, NotFound
 from mcp_server.caller import Caller, Door
 from mcp_server.render import FETCH_BUDGET, fit
-
-if TYPE_CHECKING:
-    from mcp_server.server import KnowledgeServer
+from mcp_server.request import current_request
 
 TEMPLATE = "kb://{knowledge_base}/documents/{id}"
 LISTED = 50  # documents; who looks for more uses search
@@ -55,7 +53,7 @@ async def listed_documents(caller: Caller) -> list[ListedResource]:
     ]
 
 
-def add_resources(server: KnowledgeServer, door: Door) -> None:
+def add_resources(server: MCPServer[Any], door: Door) -> None:
     """Register the template and the completion of its parts."""
 
     @server.resource(
@@ -85,21 +83,21 @@ def add_resources(server: KnowledgeServer, door: Door) -> None:
         context: CompletionContext | None,
     ) -> Completion | None:
         if argument.name == "knowledge_base":
-            found = await _names(await door.caller(server.request_now()), argument.value)
+            found = await _names(await door.caller(current_request()), argument.value)
         elif isinstance(ref, ResourceTemplateReference) and argument.name == "id":
             chosen = (context.arguments or {}).get("knowledge_base", "") if context else ""
-            found = await _ids(await door.caller(server.request_now()), chosen, argument.value)
+            found = await _ids(await door.caller(current_request()), chosen, argument.value)
         else:
             return None
         return Completion(values=found[:OFFERED], total=len(found), has_more=len(found) > OFFERED)
 
 
-async def _names(caller: Caller, begun: str) -> list[str]:
+async def _names(caller: Caller, prefix: str) -> list[str]:
     names = [kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)]
-    return [name for name in names if name.casefold().startswith(begun.casefold())]
+    return [name for name in names if name.casefold().startswith(prefix.casefold())]
 
 
-async def _ids(caller: Caller, knowledge_base: str, begun: str) -> list[str]:
+async def _ids(caller: Caller, knowledge_base: str, prefix: str) -> list[str]:
     """Ids of documents that begin so, or whose title holds what was typed."""
     try:
         page = await caller.engine.documents.page(
@@ -107,7 +105,7 @@ async def _ids(caller: Caller, knowledge_base: str, begun: str) -> list[str]:
         )
     except NotFound:
         return []
-    typed = begun.casefold()
+    typed = prefix.casefold()
     return [
         document.id
         for document in page.documents

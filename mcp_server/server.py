@@ -11,13 +11,11 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from contextvars import ContextVar
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
@@ -33,6 +31,7 @@ from mcp_server.caller import Caller, Door, Profile
 from mcp_server.errors import UnknownTool, code_of, told
 from mcp_server.prompts import add_prompts
 from mcp_server.render import failure
+from mcp_server.request import current_request, remember_request
 from mcp_server.resources import add_resources, listed_documents
 from mcp_server.tool import KnowledgeTool
 from mcp_server.tools import build_tools
@@ -52,16 +51,6 @@ INSTRUCTIONS = (
 
 UNKNOWN = "(unknown)"  # in the audit: a name nobody gave a tool is the caller's own text
 
-_request: ContextVar[ServerRequestContext[Any, Any]] = ContextVar("mcp_request")
-
-
-async def _remember_request(
-    ctx: ServerRequestContext[Any, Any], call_next: CallNext
-) -> HandlerResult:
-    """Middleware: lists have no context of their own, and what they show depends on who asks."""
-    _request.set(ctx)
-    return await call_next(ctx)
-
 
 class KnowledgeServer(MCPServer[Any]):
     """An `MCPServer` whose tools answer through a door."""
@@ -77,7 +66,7 @@ class KnowledgeServer(MCPServer[Any]):
             tools=list(build_tools(profile, write_tools=door.write_tools)),
             # Nothing of ours announces changes; a listener would only hold a line.
             subscriptions=None if announces else False,
-            middleware=[_remember_request],
+            middleware=[remember_request],
             cache_hints={
                 "tools/list": CacheHint(ttl_ms=300_000, scope="private"),
                 "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
@@ -87,10 +76,6 @@ class KnowledgeServer(MCPServer[Any]):
             add_resources(self, door)
             add_prompts(self)
 
-    def request_now(self) -> Any:  # noqa: ANN401 (the HTTP request; None on stdio)
-        """The request being served, for handlers that are not told."""
-        return _request.get().request
-
     # What is seen
 
     async def list_tools(self) -> list[ListedTool]:
@@ -99,7 +84,7 @@ class KnowledgeServer(MCPServer[Any]):
         return [tool for tool in await super().list_tools() if tool.name in visible]
 
     async def _visible(self) -> list[str]:
-        request = _request.get().request
+        request = current_request()
         scopes = await self._door.scopes(request)
         narrowed = self._door.narrowed(request)
         return [
@@ -114,7 +99,7 @@ class KnowledgeServer(MCPServer[Any]):
         registered = await super().list_resources()
         if self._profile != "full" or "search" not in await self._visible():
             return registered
-        caller = await self._door.caller(_request.get().request)
+        caller = await self._door.caller(current_request())
         return [*registered, *await listed_documents(caller)]
 
     # What is called
