@@ -22,7 +22,7 @@ from api.problems import Refusal
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import NotFound, Unauthenticated
-from engine.settings import Server
+from engine.settings import ServerSettings
 
 # Whoever sends one of these is a proxy: the address it hides may be anywhere.
 FORWARDING = (
@@ -92,7 +92,7 @@ class Addresses:
     names: frozenset[str]
 
     @classmethod
-    def of(cls, server: Server) -> Addresses:
+    def of(cls, server: ServerSettings) -> Addresses:
         """The addresses a configuration means."""
         names = {server.host.strip("[]").lower()} - WILDCARDS
         if server.public_url:

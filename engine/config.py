@@ -2,7 +2,7 @@
 
 The only reader of the environment. `load_settings` refuses a start with one error that lists every
 fault: the setting, the value, where it stands and what is allowed. `origins` answers
-`scrubjay config show`. The tree itself is in `engine/settings.py`.
+`scrubjay config show`. The tree itself is in `engine/settings/`.
 """
 
 from __future__ import annotations

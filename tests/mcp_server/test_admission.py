@@ -10,7 +10,7 @@ import pytest
 
 from engine.domain import Scope
 from engine.engine import Engine
-from engine.settings import Mcp
+from engine.settings import McpSettings
 from mcp_server.buckets import HELD_MAX, Buckets, Rate
 from tests.fakes.homes import make_token
 from tests.mcp_server.conftest import Assistant
@@ -140,8 +140,8 @@ async def test_cursors_of_another_tenant_are_refused(engine: Engine, client: Ass
 
 
 async def test_the_defaults_let_an_assistant_work() -> None:
-    assert (Mcp().calls_per_minute, Mcp().calls_burst) == (60, 20)
-    assert not Mcp().write_tools
+    assert (McpSettings().calls_per_minute, McpSettings().calls_burst) == (60, 20)
+    assert not McpSettings().write_tools
 
 
 def test_the_engine_is_not_needed_to_name_a_scope() -> None:
