@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
-from api.auth import Gate
+from api.auth import RequestGate
 from api.middleware import Draining, RequestMiddleware
 from api.problems import Problem, problem_of
 from api.routes import answers, documents, health, pages, viewer
@@ -46,7 +46,7 @@ def build_app(
         middleware=[
             Middleware(Draining, drain=service.drain),
             Middleware(RequestMiddleware, metrics=service.metrics, render=render_problem),
-            Middleware(Gate, addresses=service.addresses),
+            Middleware(RequestGate, addresses=service.addresses),
         ],
         exception_handlers={HTTPException: _refused},
         lifespan=lifespan,

@@ -1,6 +1,6 @@
 """Who is at the HTTP door, and whether the request was meant for it.
 
-`Gate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name nor a
+`RequestGate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name nor a
 foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, only where
 nobody but this machine can be asking, the local owner without one. `/mcp` goes through the same
 two. Nothing here decides what a principal may do; that is `engine.access`.
@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import Refusal
+from api.problems import HttpRefusal
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import NotFound, Unauthenticated
@@ -128,7 +128,7 @@ def _origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-class Gate:
+class RequestGate:
     """ASGI middleware that lets through what was sent to this server, from nowhere foreign."""
 
     def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
@@ -143,7 +143,7 @@ class Gate:
         headers = Headers(scope=scope)
         authority = headers.get("host", "")
         if len(headers.getlist("host")) > 1 or not self._addresses.is_own_host(authority):
-            raise Refusal(
+            raise HttpRefusal(
                 421,
                 f"This server does not answer to {authority[:100]!r}. If it should, set"
                 " server.public_url to the address people use.",
@@ -151,13 +151,13 @@ class Gate:
             )
         for origin in headers.getlist("origin"):
             if not self._addresses.is_own_origin(origin, authority):
-                raise Refusal(
+                raise HttpRefusal(
                     403,
                     f"Pages of {origin[:100]!r} may not call this server.",
                     code="wrong_origin",
                 )
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"} and is_foreign_page(headers):
-            raise Refusal(403, "Another site's page may not do this.", code="wrong_origin")
+            raise HttpRefusal(403, "Another site's page may not do this.", code="wrong_origin")
         await self._app(scope, receive, send)
 
 

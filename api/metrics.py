@@ -17,7 +17,7 @@ Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Mapping[str, str], float]  # name, labels, value
 
 
-class Metrics:
+class MetricsRegistry:
     """What this process has counted. Used from one event loop."""
 
     def __init__(self) -> None:

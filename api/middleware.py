@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.metrics import Metrics
+from api.metrics import MetricsRegistry
 from api.problems import Problem, problem_of
 from engine.errors import EngineError
 from engine.telemetry import correlated
@@ -48,7 +48,7 @@ RenderProblem = Callable[[Request, Problem], Response]
 class RequestMiddleware:
     """Correlation, log, metrics, headers and the broad catch, around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, render: RenderProblem) -> None:
+    def __init__(self, app: ASGIApp, metrics: MetricsRegistry, render: RenderProblem) -> None:
         self._app = app
         self._metrics = metrics
         self._render = render

@@ -61,7 +61,7 @@ HTTP_TITLES = {
 FALLBACK = "Something went wrong inside Scrubjay. The log tells what, under this correlation id."
 
 
-class Refusal(HTTPException):
+class HttpRefusal(HTTPException):
     """A request refused before the engine saw it; `detail` is written for who sent it."""
 
     def __init__(self, status_code: int, detail: str, *, code: str) -> None:
@@ -118,7 +118,7 @@ def problem_of(error: Exception) -> Problem:
         return _of_engine(error)
     if isinstance(error, HTTPException):
         title = HTTP_TITLES.get(error.status_code, "Error")
-        code = error.code if isinstance(error, Refusal) else title.lower().replace(" ", "_")
+        code = error.code if isinstance(error, HttpRefusal) else title.lower().replace(" ", "_")
         headers = tuple((error.headers or {}).items())
         return Problem(error.status_code, code, title, error.detail, headers=headers)
     return Problem(500, "internal", "Something went wrong", FALLBACK)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
 
-from api.problems import InvalidBody, Refusal
+from api.problems import HttpRefusal, InvalidBody
 from engine.errors import InvalidInput, TooLarge
 
 JSON_MAX_BYTES = 256 * 1024
@@ -70,7 +70,7 @@ async def read_body(request: Request, model: type[Model]) -> Model:
     """The JSON body as `model`; raises `InvalidBody`, `TooLarge` or `Refusal`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Refusal(
+        raise HttpRefusal(
             415, "Send the body as JSON with `Content-Type: application/json`.", code="not_json"
         )
     body = bytearray()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.auth import Addresses, Doorkeeper
-from api.metrics import Metrics
+from api.metrics import MetricsRegistry
 from api.middleware import Drain
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
@@ -30,7 +30,7 @@ class Service:
     settings: Settings
     addresses: Addresses
     doorkeeper: Doorkeeper
-    metrics: Metrics
+    metrics: MetricsRegistry
     drain: Drain
 
     @classmethod
@@ -40,7 +40,7 @@ class Service:
         # Where a platform sends its events here, something passes the outside on to us.
         keyless = not settings.slack.signing_secret.get_secret_value()
         doorkeeper = Doorkeeper(engine, addresses, keyless=keyless)
-        return cls(engine, settings, addresses, doorkeeper, Metrics(), Drain())
+        return cls(engine, settings, addresses, doorkeeper, MetricsRegistry(), Drain())
 
     def links(self, request: Request, principal: Principal) -> Links:
         """Addresses of passages for who asks, under the name they reached this server by."""

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
-from api.problems import Refusal
+from api.problems import HttpRefusal
 from engine.documents.adding import NewDocument
 from engine.errors import InvalidInput, TooLarge
 
@@ -27,7 +27,7 @@ async def open_form(request: Request, *, max_bytes: int) -> AsyncIterator[FormDa
     """The form of a request, whose files are closed again; `TooLarge` as soon as it is."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        raise Refusal(415, "Send files as `multipart/form-data`.", code="not_a_form")
+        raise HttpRefusal(415, "Send files as `multipart/form-data`.", code="not_a_form")
     limit = max_bytes + FORM_OVERHEAD_BYTES
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:

@@ -19,7 +19,7 @@ from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
 from cli.inline_worker import work_while
 
 if TYPE_CHECKING:
-    from cli.inputs import Given
+    from cli.inputs import InputItem
     from engine.documents.adding import NewDocument
     from engine.documents.documents import DocumentInfo
     from engine.domain import Principal
@@ -32,7 +32,7 @@ FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state f
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AddOptions:
     """What holds for all documents of one command."""
 
     stdin_name: str
@@ -42,7 +42,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedDocument:
     """A document that was not taken at all; shaped as `docs list` shows one."""
 
     title: str
@@ -100,9 +100,9 @@ def add(
     from cli.inputs import expand
 
     given = expand(what)
-    asked = Asked(name, extraction_strategy, quality_control=quality_control)
+    options = AddOptions(name, extraction_strategy, quality_control=quality_control)
     code = run(
-        _add(ctx, given, kb, asked, as_user, chat_url, wait=wait, as_json=as_json),
+        _add(ctx, given, kb, options, as_user, chat_url, wait=wait, as_json=as_json),
         interrupted="interrupted; the same command goes on from here, as does `scrubjay up`",
     )
     raise typer.Exit(code)
@@ -110,16 +110,16 @@ def add(
 
 async def _add(
     ctx: typer.Context,
-    given: Sequence[Given],
+    given: Sequence[InputItem],
     kb_name: str,
-    asked: Asked,
+    options: AddOptions,
     as_user: str,
     chat_url: str,
     *,
     wait: bool,
     as_json: bool,
 ) -> int:
-    from cli import exports, output, shapes
+    from cli import exports, output, serializers
     from cli.docs import documents_of
 
     chats, given = await asyncio.to_thread(exports.part, given)
@@ -130,14 +130,14 @@ async def _add(
         whole = True
         if wait and imported:
             whole = await exports.settle(engine, principal, imported)
-        ids, refused = await _accept(engine, principal, kb, given, asked)
+        ids, refused = await _accept(engine, principal, kb, given, options)
         if wait:
             documents = await ingest(engine, principal, ids)
         else:
             documents = await documents_of(engine, principal, ids)
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
-        output.show_json(shapes.documents([*documents, *refused]))
+        output.show_json(serializers.documents([*documents, *refused]))
     elif given or not imported:
         _summarise(documents, refused, wait=wait)
     return INCOMPLETE if failed or refused or not whole else DONE
@@ -157,16 +157,16 @@ async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> st
 
 
 async def _accept(
-    engine: Engine, principal: Principal, kb: str, given: Sequence[Given], asked: Asked
-) -> tuple[list[str], list[Refused]]:
+    engine: Engine, principal: Principal, kb: str, given: Sequence[InputItem], options: AddOptions
+) -> tuple[list[str], list[RefusedDocument]]:
     """Hand documents over a batch at a time; one that is refused does not stop the others."""
     from cli import output
 
     ids: list[str] = []
-    refused: list[Refused] = []
+    refused: list[RefusedDocument] = []
     with output.Bar("reading", len(given)) as bar:
         for start in range(0, len(given), BATCH):
-            batch = [(item, _document(item, asked)) for item in given[start : start + BATCH]]
+            batch = [(item, _document(item, options)) for item in given[start : start + BATCH]]
             accepted, faults = await _accept_batch(engine, principal, kb, batch)
             ids += accepted
             refused += faults
@@ -175,8 +175,8 @@ async def _accept(
 
 
 async def _accept_batch(
-    engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[Given, NewDocument]]
-) -> tuple[list[str], list[Refused]]:
+    engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[InputItem, NewDocument]]
+) -> tuple[list[str], list[RefusedDocument]]:
     """All at once; one by one where the batch as a whole was refused because of some of it."""
     from engine.errors import DocumentError, InvalidInput, TooLarge
     from engine.telemetry import correlation_id
@@ -188,9 +188,9 @@ async def _accept_batch(
     except (DocumentError, InvalidInput, TooLarge, OSError) as error:
         if len(batch) == 1:
             reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
-            return [], [Refused(batch[0][0].label, str(reason))]
+            return [], [RefusedDocument(batch[0][0].label, str(reason))]
     ids: list[str] = []
-    refused: list[Refused] = []
+    refused: list[RefusedDocument] = []
     for item in batch:
         accepted, faults = await _accept_batch(engine, principal, kb, [item])
         ids += accepted
@@ -198,7 +198,7 @@ async def _accept_batch(
     return ids, refused
 
 
-def _document(given: Given, asked: Asked) -> NewDocument:
+def _document(given: InputItem, options: AddOptions) -> NewDocument:
     from engine.documents.adding import NewDocument
 
     if given.path is not None:
@@ -212,11 +212,11 @@ def _document(given: Given, asked: Asked) -> NewDocument:
         new = NewDocument(url=given.url)
     else:
         data = sys.stdin.buffer.read()
-        new = NewDocument(data=data, filename=PurePath(asked.stdin_name).name)
+        new = NewDocument(data=data, filename=PurePath(options.stdin_name).name)
     return replace(
         new,
-        extraction_strategy=asked.extraction_strategy,
-        quality_control=asked.quality_control,
+        extraction_strategy=options.extraction_strategy,
+        quality_control=options.quality_control,
     )
 
 
@@ -242,7 +242,7 @@ async def _follow(
 
 
 def _summarise(
-    documents: Sequence[DocumentInfo], refused: Sequence[Refused], *, wait: bool
+    documents: Sequence[DocumentInfo], refused: Sequence[RefusedDocument], *, wait: bool
 ) -> None:
     from cli import output, render
 

@@ -56,12 +56,12 @@ async def _admin(
         caller = await engine.chats.senders.admin(principal, workspace, channel)
         if parsed.command.effect is Effect.DESTROYS and not yes:
             typer.confirm(f"{parsed.command.help} Go on?", abort=True)
-        told = await administration.run(engine, caller, parsed)
+        result = await administration.run(engine, caller, parsed)
     if as_json:
-        rows = [dict(zip(told.columns, row, strict=False)) for row in told.rows]
-        output.show_json({"text": told.text, "rows": rows})
+        rows = [dict(zip(result.columns, row, strict=False)) for row in result.rows]
+        output.show_json({"text": result.text, "rows": rows})
         return
-    if told.text:
-        typer.echo(render.plain(told.text))
-    if told.rows:
-        output.show(render.table(told.columns, told.rows, width=output.width()))
+    if result.text:
+        typer.echo(render.plain(result.text))
+    if result.rows:
+        output.show(render.table(result.columns, result.rows, width=output.width()))

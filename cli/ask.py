@@ -71,7 +71,7 @@ def search(
 async def _ask(
     ctx: typer.Context, question: str, kb: str, as_user: str, *, tools: bool, as_json: bool
 ) -> None:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
     from cli.external_tools import open_toolbox
     from engine.domain import Answered
 
@@ -89,7 +89,7 @@ async def _ask(
     if found is None:
         raise RuntimeError("ask ended without an answer")
     if as_json:
-        output.show_json(shapes.answer(found))
+        output.show_json(serializers.answer(found))
     else:
         output.show(render.answer(found, width=output.width()))
 
@@ -105,13 +105,13 @@ async def _search(
     explain: bool,
     as_json: bool,
 ) -> None:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
 
     async with opened(ctx, as_user) as (engine, principal):
         with output.working("searching"):
             result = await engine.search.find(principal, query, kb=kb, limit=limit, mode=mode.value)
             result = replace(result, hits=await engine.search.at_messages(principal, result.hits))
     if as_json:
-        output.show_json(shapes.search(result))
+        output.show_json(serializers.search(result))
     else:
         output.show(render.hits(result, explain=explain, width=output.width()))

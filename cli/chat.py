@@ -100,10 +100,12 @@ class Terminal:
     async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """The answer follows at once."""
 
-    def open_streaming_reply(self, post: PostInfo, target: ReplyTarget, *, again: bool) -> Page:
+    def open_streaming_reply(
+        self, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> TerminalPage:
         """A message that is printed when it is complete."""
         del again
-        return Page(self, target, is_private=post.surface == "private")
+        return TerminalPage(self, target, is_private=post.surface == "private")
 
     async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """Print it."""
@@ -153,7 +155,7 @@ class Terminal:
         _echo(render_reply(reply, mark=mark) + "\n")
 
 
-class Page:
+class TerminalPage:
     """An answer on its way to the terminal."""
 
     def __init__(self, terminal: Terminal, target: ReplyTarget, *, is_private: bool) -> None:

@@ -24,7 +24,7 @@ Documents = Annotated[list[str], typer.Argument(metavar="DOCUMENT", help="Docume
 PAGE = 500  # documents fetched at a time
 
 
-class State(StrEnum):
+class StateFilter(StrEnum):
     """Where a document stands."""
 
     PENDING = "pending"
@@ -41,7 +41,7 @@ STATES = "Only those pending, running, ready, failed or cancelled."
 def list_(
     ctx: typer.Context,
     kb: Kb = "",
-    state: Annotated[State | None, typer.Option(metavar="STATE", help=STATES)] = None,
+    state: Annotated[StateFilter | None, typer.Option(metavar="STATE", help=STATES)] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="Most documents; 0: all.")] = 0,
     as_user: As = "",
     as_json: Json = False,
@@ -125,12 +125,12 @@ async def documents_of(
 async def _list(
     ctx: typer.Context, kb: str, state: str, limit: int, as_user: str, *, as_json: bool
 ) -> None:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await all_documents(engine, principal, kb=kb, state=state, limit=limit)
     if as_json:
-        output.show_json(shapes.documents(found))
+        output.show_json(serializers.documents(found))
         return
     if not found:
         output.note("no documents; add some with `scrubjay add FOLDER`")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cli.inputs import Given
+    from cli.inputs import InputItem
     from engine.domain import Principal
     from engine.engine import Engine
 
@@ -32,12 +32,12 @@ class Imported:
     added: int
 
 
-def part(given: Sequence[Given]) -> tuple[list[Path], list[Given]]:
+def part(given: Sequence[InputItem]) -> tuple[list[Path], list[InputItem]]:
     """Exports of chats, and everything else."""
     from ingestion.sources.exports import is_export
 
     chats: list[Path] = []
-    others: list[Given] = []
+    others: list[InputItem] = []
     for item in given:
         may_be = item.path is not None and item.path.suffix.lower() in {".json", ".zip"}
         if may_be and item.path is not None and is_export(item.path):

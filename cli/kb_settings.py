@@ -138,7 +138,7 @@ async def _reindex(
     yes: bool,
     as_json: bool,
 ) -> int:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
     from cli.add import ingest
     from cli.docs import documents_of
 
@@ -161,7 +161,7 @@ async def _reindex(
             documents = await documents_of(engine, principal, ids)
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
-        output.show_json(shapes.documents(documents))
+        output.show_json(serializers.documents(documents))
     elif wait:
         output.note(f"{render.counted(len(documents) - len(failed), 'document')} ingested anew")
         for document in failed:

@@ -130,15 +130,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else REFUSED
     except EngineError as error:
-        return _told(error, invocation)
+        return _report_error(error, invocation)
     except BrokenPipeError:
         return _reader_gone()
     except Exception as error:  # noqa: BLE001 (the rim: the person still gets a reason)
-        return _told(error, invocation)
+        return _report_error(error, invocation)
     return DONE
 
 
-def _told(error: Exception, invocation: Invocation) -> int:
+def _report_error(error: Exception, invocation: Invocation) -> int:
     from engine.errors import EngineError
     from engine.telemetry import redact
 

@@ -146,7 +146,7 @@ async def _backup(ctx: typer.Context, file: Path, *, with_key: bool, as_json: bo
                 key_file=_key_file(settings) if with_key else None,
             )
     if as_json:
-        output.show_json(_told(made) | {"file": str(file)})
+        output.show_json(_manifest_json(made) | {"file": str(file)})
     else:
         key = "" if with_key else "; keep the secret key apart, it is not in there"
         output.note(f"wrote {render.counted(sum(made.rows.values()), 'row')} to {file}{key}")
@@ -179,7 +179,7 @@ async def _restore(
             await engine.operations.reconcile(principal, repair=True)
             await finish_jobs(engine)
     if as_json:
-        output.show_json(_told(restored))
+        output.show_json(_manifest_json(restored))
     else:
         output.note(f"restored {render.counted(sum(restored.rows.values()), 'row')}")
 
@@ -188,7 +188,7 @@ def _key_file(settings: Settings) -> Path:
     return settings.home / "secret.key"
 
 
-def _told(manifest: Manifest) -> dict[str, object]:
+def _manifest_json(manifest: Manifest) -> dict[str, object]:
     return {
         "created_at": manifest.created_at,
         "revision": manifest.revision,

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import SIGN_IN, is_loopback
-from api.problems import Refusal
+from api.problems import HttpRefusal
 from api.service import Service, base_url
 from engine.domain import Principal
 from engine.errors import NotFound, RateLimited, Unauthenticated
@@ -112,7 +112,7 @@ class McpDoor:
         request = Request(scope)
         if request.method not in self._methods:
             # Without sessions there is no stream to get and nothing to delete.
-            refusal = Refusal(405, "Send MCP messages by POST.", code="method_not_allowed")
+            refusal = HttpRefusal(405, "Send MCP messages by POST.", code="method_not_allowed")
             refusal.headers = {"Allow": ", ".join(self._methods)}
             raise refusal
         service: Service = scope["app"].state.service
@@ -166,9 +166,9 @@ class McpDoor:
         *,
         error: str,
         scopes: list[str] | None = None,
-    ) -> Refusal:
+    ) -> HttpRefusal:
         code = "unauthenticated" if status == 401 else "forbidden"
-        refusal = Refusal(status, detail, code=code)
+        refusal = HttpRefusal(status, detail, code=code)
         endpoint = request.url.path.rstrip("/")
         wanted = scopes or [str(scope) for scope in metadata.ASKED_FOR]
         value = metadata.challenge(self._settings, endpoint, error=error, scopes=wanted)

@@ -96,7 +96,7 @@ def _codes() -> str:
             if isinstance(kind, type) and issubclass(kind, engine_errors.EngineError):
                 meaning = (kind.__doc__ or "").split("\n\n")[0]
                 rows.setdefault(kind.code, " ".join(meaning.split()))
-    told = (
+    listed = (
         "configuration",
         "conflict",
         "document",
@@ -112,4 +112,4 @@ def _codes() -> str:
         "unknown_argument",
         "unknown_tool",
     )
-    return "".join(f"| `{code}` | {rows[code]} |\n" for code in told)
+    return "".join(f"| `{code}` | {rows[code]} |\n" for code in listed)

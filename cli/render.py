@@ -161,10 +161,10 @@ def facts(values: Mapping[str, object]) -> Text:
             flat[name] = (
                 f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)
             )
-    told = {name: one_line(value) for name, value in flat.items() if value not in {"", "None"}}
-    widest = max(map(len, told), default=0)
+    shown = {name: one_line(value) for name, value in flat.items() if value not in {"", "None"}}
+    widest = max(map(len, shown), default=0)
     out = Text()
-    for name, value in told.items():
+    for name, value in shown.items():
         out.append(f"{name.ljust(widest)}  ", style="dim").append(f"{value}\n")
     return out
 

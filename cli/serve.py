@@ -58,7 +58,7 @@ def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None
     )
 
 
-class _Server(uvicorn.Server):
+class _HostServer(uvicorn.Server):
     """uvicorn without its signal handlers, which says when it listens."""
 
     def __init__(self, config: uvicorn.Config, ready: asyncio.Future[str], address: str) -> None:
@@ -105,7 +105,7 @@ async def serve(
     )
     port = sockets[0].getsockname()[1]
     address = settings.server.public_url or address_of(settings.server, port)
-    server = _Server(config, ready, address)
+    server = _HostServer(config, ready, address)
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve(sockets))
         stopped = asyncio.create_task(stop.wait())

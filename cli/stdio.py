@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.domain import Scope
     from engine.engine import Engine
     from engine.settings import Settings
-    from mcp_server.caller import Caller
+    from mcp_server.caller import McpCaller
 
 INTERRUPTED = 130
 
@@ -56,13 +56,13 @@ def take_stdout() -> io.TextIOWrapper:
 
 
 async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None:
-    from mcp_server.caller import Caller, Door
+    from mcp_server.caller import Door, McpCaller
     from mcp_server.server import build_server
 
     owner: LocalOwner | None = None
     async with _opening(settings) as opened:
 
-        async def caller(_: object) -> Caller:
+        async def caller(_: object) -> McpCaller:
             nonlocal owner
             engine = await asyncio.shield(opened)
             # Loaded by now, as part of the engine or with it.
@@ -75,7 +75,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             if as_user:
                 principal = await engine.people.act_as(principal, as_user)
             links = Links(base, lambda id_: engine.search.sign_link(principal, id_))
-            return Caller(engine, principal, links)
+            return McpCaller(engine, principal, links)
 
         async def scopes(_: object) -> frozenset[Scope] | None:
             # Whoever owns the process may do everything: no need to wait for the engine.

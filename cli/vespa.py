@@ -13,12 +13,12 @@ from cli.context import DONE, REFUSED, Json, opened, run
 
 if TYPE_CHECKING:
     from engine.operations.vespa_admin import ClusterStatus, PlacedSpace
-    from vespa_app.deploy import Action, Plan
+    from vespa_app.deploy import Action, DeployPlan
 
 app = typer.Typer(name="vespa", help="The Vespa application: render, plan, deploy, look.")
 
 
-class Accepted(StrEnum):
+class FollowUpKind(StrEnum):
     """Kinds of work that a change may leave to an operator."""
 
     RESTART = "restart"
@@ -60,7 +60,7 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
 def deploy(
     ctx: typer.Context,
     accept: Annotated[
-        list[Accepted] | None,
+        list[FollowUpKind] | None,
         typer.Option(
             "--accept",
             metavar="KIND",
@@ -85,7 +85,7 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 
 async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
     from cli import output
-    from cli import render as told
+    from cli import render as rendering
     from engine.errors import InvalidInput
     from engine.operations.vespa_admin import render_package
 
@@ -102,8 +102,10 @@ async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
         facts = {"folder": folder, "digest": package.digest, "files": sorted(package.files)}
         output.show_json({**facts, "schemas": schemas})
         return
-    files = told.counted(len(package.files), "file")
-    output.note(f"wrote {files} with {told.counted(len(package.schemas), 'schema')} to {folder}")
+    files = rendering.counted(len(package.files), "file")
+    output.note(
+        f"wrote {files} with {rendering.counted(len(package.schemas), 'schema')} to {folder}"
+    )
 
 
 async def _plan(ctx: typer.Context, *, as_json: bool) -> int:
@@ -120,7 +122,7 @@ async def _plan(ctx: typer.Context, *, as_json: bool) -> int:
     return DONE if found.is_safe else REFUSED
 
 
-async def _deploy(ctx: typer.Context, accept: list[Accepted], *, as_json: bool) -> None:
+async def _deploy(ctx: typer.Context, accept: list[FollowUpKind], *, as_json: bool) -> None:
     from cli import output
     from engine.operations.vespa_admin import deploy as deploy_now
     from vespa_app.deploy import ActionKind
@@ -150,7 +152,7 @@ async def _status(ctx: typer.Context, *, as_json: bool) -> int:
     return DONE if is_well and all_there and not found.unknown else REFUSED
 
 
-def _planned(found: Plan) -> list[str]:
+def _planned(found: DeployPlan) -> list[str]:
     """A plan as lines: what would change, then what stands in the way."""
     lines = []
     if found.first:
@@ -179,7 +181,7 @@ def _planned(found: Plan) -> list[str]:
     return lines
 
 
-def _deployed(done: Plan) -> list[str]:
+def _deployed(done: DeployPlan) -> list[str]:
     """What a deploy did, and what is left to do."""
     lines = [f"+ {name}" for name in done.added]
     lines += [f"- {name}  removed" for name in done.removed]
@@ -196,12 +198,12 @@ def _action(action: Action) -> str:
 
 def _show_status(found: ClusterStatus) -> None:
     from cli import output
-    from cli import render as told
+    from cli import render as rendering
 
     if found.spaces:
         rows = [_row(space) for space in found.spaces]
         columns = ("tenant", "space", "dimension", "placement", "schema", "state")
-        output.show(told.table(columns, rows))
+        output.show(rendering.table(columns, rows))
     else:
         output.note("no tenant's documents are placed in Vespa")
     for name in found.unknown:

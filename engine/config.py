@@ -26,7 +26,7 @@ from engine.settings import Settings
 
 __all__ = [
     "FILE_NAME",
-    "Origin",
+    "SettingOrigin",
     "Settings",
     "default_home",
     "load_settings",
@@ -53,7 +53,7 @@ class Layered:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingOrigin:
     """A setting as `config show` says it: `value` is masked where it is secret."""
 
     name: str
@@ -108,10 +108,10 @@ def load_settings(
     return settings
 
 
-def origins(settings: Settings) -> list[Origin]:
+def origins(settings: Settings) -> list[SettingOrigin]:
     """Every setting with its value and where it comes from, secrets masked, in the tree's order."""
     return [
-        Origin(
+        SettingOrigin(
             name,
             masked(name, _value(settings, name)),
             settings._origins.get(name, "default"),  # noqa: SLF001 (this module writes it)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 
 
 @dataclass(slots=True)
 class Call:
     """One call of a tool. `doing` is what progress tells the client."""
 
-    caller: Caller
+    caller: McpCaller
     tool: str
     doing: str = "Working"
     kb_ids: Sequence[str] = ()

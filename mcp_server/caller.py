@@ -23,7 +23,7 @@ Profile = Literal["full", "chatgpt"]
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class McpCaller:
     """An open engine, who asks, and addresses they can open."""
 
     engine: Engine
@@ -43,11 +43,11 @@ def _every_tool(_: Request | None) -> None:
 class Door:
     """What a server is built on. Each function gets the HTTP request; None on stdio."""
 
-    caller: Callable[[Request | None], Awaitable[Caller]]
+    caller: Callable[[Request | None], Awaitable[McpCaller]]
     # What `tools/list` may show: None is everything, without waiting for the engine to open.
     scopes: Callable[[Request | None], Awaitable[frozenset[Scope] | None]] = _every_scope
-    # The names a caller narrowed the tools to; None is all.
-    narrowed: Callable[[Request | None], frozenset[str] | None] = _every_tool
+    # The tools a caller asked for by name; None is all.
+    chosen_tools: Callable[[Request | None], frozenset[str] | None] = _every_tool
     name: str = "http"  # as the audit calls it
     write_tools: bool = False
     calls: Buckets = field(default_factory=lambda: Buckets(Rate(per_minute=60, burst=20)))

@@ -37,7 +37,7 @@ class AccessTokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _RememberedToken:
     principal: Principal
     until: float  # monotonic
 
@@ -57,7 +57,7 @@ class Credentials:
         self._api_tokens = api_tokens
         self._access_tokens = access_tokens
         self._clock = clock
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: OrderedDict[bytes, _RememberedToken] = OrderedDict()
         self._revocations = engine.people.revocations
         self._newest: datetime | None = None
         self._looked_at = float("-inf")
@@ -72,7 +72,9 @@ class Credentials:
         if known is not None and known.until > self._clock():
             return known.principal
         principal, lasts_s = await self._verify(token)
-        self._known[digest] = _Known(principal, self._clock() + min(lasts_s, REMEMBERED_S))
+        self._known[digest] = _RememberedToken(
+            principal, self._clock() + min(lasts_s, REMEMBERED_S)
+        )
         self._known.move_to_end(digest)
         if len(self._known) > REMEMBERED_MAX:
             self._known.popitem(last=False)

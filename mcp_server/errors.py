@@ -1,6 +1,6 @@
 """Errors as a model can act on them: what was wrong, what is allowed, what to call next.
 
-One catalogue. Tools raise; the server (`server.py`) calls `told` in one place and puts the code into
+One catalogue. Tools raise; the server (`server.py`) calls `error_text` in one place and puts the code into
 `_meta`. Only our own sentences get out: what a document, a provider or a library said never stands
 in one, an incident to look up in the log does. Absent and forbidden read the same, because the
 engine raises the same. `docs/reference/mcp.md` lists the codes.
@@ -62,7 +62,7 @@ def code_of(error: Exception) -> str:
     return error.code if isinstance(error, EngineError) else "internal"
 
 
-def told(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
+def error_text(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
     """What the model reads."""
     if isinstance(error, ValidationError):
         return f"{_faults(error)} {tool} takes: {', '.join(sorted(arguments))}."

@@ -24,7 +24,7 @@ from engine.engine import Engine
 from engine.search.links import Links
 from engine.settings import Settings
 from mcp_server.buckets import Buckets, Rate
-from mcp_server.caller import Caller, Door
+from mcp_server.caller import Door, McpCaller
 from mcp_server.server import KnowledgeServer, build_server
 
 BaseUrl = Callable[[Settings, Request], str]
@@ -90,13 +90,13 @@ def _patient(scope: Scope, send: Send) -> Send:
 def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
     """The door for an open engine; the host leaves who calls in `scope["state"]["principal"]`."""
 
-    async def caller(request: Request | None) -> Caller:
+    async def caller(request: Request | None) -> McpCaller:
         assert request is not None  # noqa: S101 (only HTTP comes here)
         principal = _principal(request)
         links = Links(
             base_url(settings, request), lambda id_: engine.search.sign_link(principal, id_)
         )
-        return Caller(engine, principal, links)
+        return McpCaller(engine, principal, links)
 
     async def scopes(request: Request | None) -> frozenset[Permission] | None:
         return None if request is None else _principal(request).scopes
@@ -104,13 +104,13 @@ def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
     return Door(
         caller,
         scopes=scopes,
-        narrowed=narrowed,
+        chosen_tools=chosen_tools,
         write_tools=settings.mcp.write_tools,
         calls=Buckets(Rate(settings.mcp.calls_per_minute, settings.mcp.calls_burst)),
     )
 
 
-def narrowed(request: Request | None) -> frozenset[str] | None:
+def chosen_tools(request: Request | None) -> frozenset[str] | None:
     """The tools named by `?tools=` or the header, between commas; None where there is neither."""
     if request is None:
         return None

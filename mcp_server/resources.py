@@ -21,7 +21,7 @@ from mcp_types import (
 from mcp_types import Resource as ListedResource
 
 from engine.errors import EngineError, InvalidInput, NotFound
-from mcp_server.caller import Caller, Door
+from mcp_server.caller import Door, McpCaller
 from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.request import current_request
 
@@ -36,7 +36,7 @@ def uri_of(knowledge_base: str, document_id: str) -> str:
     return f"kb://{quote(knowledge_base, safe='')}/documents/{document_id}"
 
 
-async def listed_documents(caller: Caller) -> list[ListedResource]:
+async def listed_documents(caller: McpCaller) -> list[ListedResource]:
     """The newest documents that answer and that the caller may read."""
     names = {
         kb.id: kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)
@@ -92,12 +92,12 @@ def add_resources(server: MCPServer[Any], door: Door) -> None:
         return Completion(values=found[:OFFERED], total=len(found), has_more=len(found) > OFFERED)
 
 
-async def _names(caller: Caller, prefix: str) -> list[str]:
+async def _names(caller: McpCaller, prefix: str) -> list[str]:
     names = [kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)]
     return [name for name in names if name.casefold().startswith(prefix.casefold())]
 
 
-async def _ids(caller: Caller, knowledge_base: str, prefix: str) -> list[str]:
+async def _ids(caller: McpCaller, knowledge_base: str, prefix: str) -> list[str]:
     """Ids of documents that begin so, or whose title holds what was typed."""
     try:
         page = await caller.engine.documents.page(

@@ -27,8 +27,8 @@ from engine.errors import Forbidden, RateLimited
 from engine.telemetry import correlated, correlation_id
 from mcp_server import call as calls
 from mcp_server.call import Call
-from mcp_server.caller import Caller, Door, Profile
-from mcp_server.errors import UnknownTool, code_of, told
+from mcp_server.caller import Door, Profile
+from mcp_server.errors import UnknownTool, code_of, error_text
 from mcp_server.prompts import add_prompts
 from mcp_server.render import failure
 from mcp_server.request import current_request, remember_request
@@ -86,11 +86,11 @@ class KnowledgeServer(MCPServer[Any]):
     async def _visible(self) -> list[str]:
         request = current_request()
         scopes = await self._door.scopes(request)
-        narrowed = self._door.narrowed(request)
+        chosen_tools = self._door.chosen_tools(request)
         return [
             tool.name
             for tool in self._tool_manager.list_tools()
-            if (narrowed is None or tool.name in narrowed)
+            if (chosen_tools is None or tool.name in chosen_tools)
             and (scopes is None or not isinstance(tool, KnowledgeTool) or tool.scope in set(scopes))
         ]
 
@@ -142,8 +142,8 @@ class KnowledgeServer(MCPServer[Any]):
 
     async def _admit(self, name: str, principal: Principal, request: Any) -> None:  # noqa: ANN401
         tool = self._tool_manager.get_tool(name)
-        narrowed = self._door.narrowed(request)
-        if tool is None or (narrowed is not None and name not in narrowed):
+        chosen_tools = self._door.chosen_tools(request)
+        if tool is None or (chosen_tools is not None and name not in chosen_tools):
             raise UnknownTool(name, await self._visible())
         if isinstance(tool, KnowledgeTool) and tool.scope not in principal.scopes:
             raise Forbidden(
@@ -163,7 +163,7 @@ class KnowledgeServer(MCPServer[Any]):
     def _refusal(self, error: Exception, name: str, incident: str) -> CallToolResult:
         tool = self._tool_manager.get_tool(name)
         arguments: Sequence[str] = list(tool.parameters.get("properties", ())) if tool else ()
-        text = told(error, arguments=arguments, tool=name, incident=incident)
+        text = error_text(error, arguments=arguments, tool=name, incident=incident)
         return failure(text, code=code_of(error), incident=incident)
 
     def _note(self, call: Call, code: str, took_ms: float) -> None:
@@ -206,4 +206,4 @@ def build_server(
     return server
 
 
-__all__ = ["INSTRUCTIONS", "Caller", "KnowledgeServer", "build_server", "credential_of"]
+__all__ = ["INSTRUCTIONS", "KnowledgeServer", "build_server", "credential_of"]

@@ -54,7 +54,7 @@ class DeployUnavailable(DeployError):
     """A config server or node does not answer, or not in time: try again."""
 
 
-class _Conflict(DeployUnavailable):
+class _SessionConflict(DeployUnavailable):
     """Another session was activated since ours was made."""
 
 
@@ -69,7 +69,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeployPlan:
     """What deploying would do. `refusal` says why a config server would not take it."""
 
     added: Sequence[str]
@@ -193,7 +193,7 @@ class ConfigServer:
             return response
         reason = _reason(response)
         if response.status_code == 409:
-            raise _Conflict(f"Another deploy came first: {reason}")
+            raise _SessionConflict(f"Another deploy came first: {reason}")
         if response.status_code == 400:
             raise DeployRefused(f"Vespa refuses the application package: {reason}")
         raise DeployUnavailable(
@@ -235,7 +235,9 @@ class Deployer:
         except ValueError as error:
             raise DeployRefused(str(error)) from None
 
-    async def plan(self, placements: Sequence[Placement], *, removed: Sequence[str] = ()) -> Plan:
+    async def plan(
+        self, placements: Sequence[Placement], *, removed: Sequence[str] = ()
+    ) -> DeployPlan:
         """What deploying would do; nothing changes. Prepares a session that is then left alone.
 
         Where it would remove what nobody asked to remove, not even that.
@@ -249,7 +251,7 @@ class Deployer:
         *,
         removed: Sequence[str] = (),
         accept: Sequence[ActionKind] = (),
-    ) -> Plan:
+    ) -> DeployPlan:
         """Deploy, and return what it did once every service uses it and new schemas answer.
 
         Raises `DeployRefused`, with nothing changed, where it would remove a schema that `removed`
@@ -263,7 +265,7 @@ class Deployer:
                 raise DeployRefused("nothing was prepared")
             try:
                 await self._server.activate(session)
-            except _Conflict:
+            except _SessionConflict:
                 if attempt + 1 == CONFLICT_TRIES:
                     raise
                 continue
@@ -280,7 +282,7 @@ class Deployer:
 
     async def _prepared(
         self, placements: Sequence[Placement], removed: Sequence[str]
-    ) -> tuple[Plan, int | None]:
+    ) -> tuple[DeployPlan, int | None]:
         """The plan, and the session to activate where the config server would take it."""
         services = await self._server.deployed_file("services.xml")
         deployed = _types(services or "")
@@ -298,7 +300,7 @@ class Deployer:
                 actions, warnings = await self._server.prepare(session)
             except DeployRefused as error:
                 session, refusal = None, str(error)
-        plan = Plan(
+        plan = DeployPlan(
             added=sorted(wanted - deployed),
             removed=going,
             unasked=unasked,
@@ -383,7 +385,7 @@ class Deployer:
             await asyncio.sleep(POLL_S)
 
 
-def check_consent(plan: Plan, accept: Sequence[ActionKind] = ()) -> None:
+def check_consent(plan: DeployPlan, accept: Sequence[ActionKind] = ()) -> None:
     """Raise `DeployRefused` for what nobody asked for."""
     if plan.unasked:
         raise DeployRefused(
@@ -397,15 +399,15 @@ def check_consent(plan: Plan, accept: Sequence[ActionKind] = ()) -> None:
     if needed:
         raise DeployRefused(
             f"This deploy needs somebody to {' and '.join(needed)} afterwards:"
-            f" {_told(plan.actions)}. `scrubjay vespa plan` shows it; go ahead with"
+            f" {_action_text(plan.actions)}. `scrubjay vespa plan` shows it; go ahead with"
             f" `scrubjay vespa deploy {' '.join(f'--accept {kind}' for kind in needed)}`."
         )
 
 
-def _told(actions: Sequence[Action]) -> str:
+def _action_text(actions: Sequence[Action]) -> str:
     """Which types and why, each once."""
-    told = [f"{action.document_type}: {'; '.join(action.messages)}" for action in actions]
-    return " | ".join(dict.fromkeys(told))
+    texts = [f"{action.document_type}: {'; '.join(action.messages)}" for action in actions]
+    return " | ".join(dict.fromkeys(texts))
 
 
 def _types(services: str) -> set[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jinja2
 
-from vespa_app.tenancy import Base, Placement, Schema
+from vespa_app.tenancy import BaseSchema, Placement, Schema
 
 PLACEHOLDER = "placeholder"  # always there: a cluster needs a type, also without tenants
 _OVERRIDE_LASTS = timedelta(days=1)
@@ -191,7 +191,7 @@ def _nodes(cluster: Cluster) -> list[str]:
     return [f"node{number}" for number, _ in enumerate(cluster.hosts, 1)]
 
 
-def _base_files(base: Base, hnsw: Hnsw) -> dict[str, str]:
+def _base_files(base: BaseSchema, hnsw: Hnsw) -> dict[str, str]:
     """The abstract schema of a base, and its rank profiles, a file each."""
     files = {f"schemas/{base.name}.sd": _text("schemas/kb.sd.jinja", base=base, hnsw=hnsw)}
     for name in sorted(entry.name for entry in (_app() / "schemas" / "profiles").iterdir()):

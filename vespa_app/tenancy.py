@@ -24,7 +24,7 @@ _DEDICATED = re.compile(r"t_((?:[a-z0-9]|__)+?)_([a-z0-9][a-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Base:
+class BaseSchema:
     """What schemas have in common whose vectors are alike: the type of the vector is the field's."""
 
     dimension: int
@@ -47,7 +47,7 @@ class Schema:
     """One document type of the cluster; `title` says whose, for who reads the file."""
 
     name: str
-    base: Base
+    base: BaseSchema
     title: str
 
 
@@ -61,7 +61,7 @@ class Placement:
     tenant_id: str
     tenant_key: str
     space: str
-    base: Base
+    base: BaseSchema
     kind: Kind
 
     def __post_init__(self) -> None:
@@ -102,7 +102,7 @@ def parse_dedicated_name(name: str) -> tuple[str, str] | None:
     return (match[1].replace("__", "_"), match[2]) if match else None
 
 
-def pooled_name(space: str, base: Base) -> str:
+def pooled_name(space: str, base: BaseSchema) -> str:
     """The schema that small tenants with this space share."""
     return f"pool_{base.cells}_{space}"
 

@@ -24,7 +24,7 @@ from engine.errors import ConfigurationError, NotFound, Unavailable
 from engine.index.port import Space
 from engine.index.vespa import Place
 from engine.limits import Limits
-from vespa_app.tenancy import Base, Cells, Kind, Placement, choose_kind
+from vespa_app.tenancy import BaseSchema, Cells, Kind, Placement, choose_kind
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +270,7 @@ async def _rows(session: AsyncSession, tenant_id: str = "", space: str = "") -> 
                 tenant_id=row.tenant_id,
                 tenant_key=key,
                 space=row.space,
-                base=Base(row.dimension, "float" if row.cells == "float" else "bfloat16"),
+                base=BaseSchema(row.dimension, "float" if row.cells == "float" else "bfloat16"),
                 kind="pooled" if row.kind == "pooled" else "dedicated",
             ),
             row.state,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Answer, Answered, Scope, Searching
 from mcp_server.call import current
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 from mcp_server.tool import KnowledgeTool
 
 
@@ -64,7 +64,7 @@ async def ask(
     return _cited(caller, answer)
 
 
-def _cited(caller: Caller, answer: Answer) -> CitedAnswer:
+def _cited(caller: McpCaller, answer: Answer) -> CitedAnswer:
     return CitedAnswer(
         answer=answer.text,
         citations=[

@@ -24,17 +24,17 @@ class Link(BaseModel):
     url: str
 
 
-class Links(BaseModel):
+class LinkList(BaseModel):
     results: list[Link]
 
 
 async def search(
     query: Annotated[str, Field(min_length=1, max_length=2000, description="Words or a question.")],
-) -> Links:
+) -> LinkList:
     """The best documents, as links."""
     caller = current().caller
     found = await finding.find(caller, query, "", LIMIT)
-    return Links(
+    return LinkList(
         results=[
             Link(id=hit.id, title=hit.title, url=caller.links.url(hit.url, hit.id))
             for hit in found.hits

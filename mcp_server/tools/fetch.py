@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Scope
 from mcp_server.call import current
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.tool import KnowledgeTool
 
@@ -58,7 +58,7 @@ async def fetch(id: Id) -> FetchedPage:  # noqa: A002 (the field's word, and Cha
     return _fetched(call.caller, page)
 
 
-def _fetched(caller: Caller, page: Page) -> FetchedPage:
+def _fetched(caller: McpCaller, page: Page) -> FetchedPage:
     text = page.text[: fit(page.text, FETCH_BUDGET)]
     cut = len(text) < len(page.text)
     return FetchedPage(

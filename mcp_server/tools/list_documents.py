@@ -16,7 +16,7 @@ PAGE = 50
 Status = Literal["any", "pending", "running", "ready", "failed", "cancelled"]
 
 
-class Document(BaseModel):
+class ListedDocument(BaseModel):
     id: str
     title: str
     url: str
@@ -25,8 +25,8 @@ class Document(BaseModel):
     error: str
 
 
-class Documents(BaseModel):
-    documents: list[Document]
+class DocumentList(BaseModel):
+    documents: list[ListedDocument]
     next_cursor: str
     notice: str
 
@@ -45,7 +45,7 @@ async def list_documents(
     cursor: Annotated[
         str, Field(max_length=500, description="next_cursor of the page before.")
     ] = "",
-) -> Documents:
+) -> DocumentList:
     """A page of documents, within its budget."""
     call = current()
     caller = call.caller
@@ -58,7 +58,7 @@ async def list_documents(
         cursor=after,
     )
     listed = [
-        Document(
+        ListedDocument(
             id=document.id,
             title=document.title,
             url=caller.links.url(document.url, document.id),
@@ -76,7 +76,7 @@ async def list_documents(
     more = bool(page.next_cursor) or len(shown) < len(listed)
     following = cursor_of(caller, shown[-1].id, "documents", knowledge_base, status) if more else ""
     notice = "" if shown else _nothing(knowledge_base, status, more=bool(after))
-    return Documents(documents=shown, next_cursor=following, notice=notice)
+    return DocumentList(documents=shown, next_cursor=following, notice=notice)
 
 
 def _nothing(knowledge_base: str, status: str, *, more: bool) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Hit, Scope, SearchResult
 from mcp_server.call import current
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 from mcp_server.cursors import cursor_of, position_of
 from mcp_server.render import SEARCH_BUDGET, page_within, snippet
 from mcp_server.tool import KnowledgeTool
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEEPEST = 200  # hits; who has read so many needs another query, not another page
 
 
-class Found(BaseModel):
+class FoundPassage(BaseModel):
     id: str
     title: str
     url: str
@@ -32,7 +32,7 @@ class Found(BaseModel):
 
 
 class SearchResults(BaseModel):
-    results: list[Found]
+    results: list[FoundPassage]
     next_cursor: str
     notice: str
 
@@ -73,7 +73,7 @@ async def search(
     return SearchResults(results=shown, next_cursor=next_cursor, notice=notice)
 
 
-async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> SearchResult:
+async def find(caller: McpCaller, query: str, knowledge_base: str, limit: int) -> SearchResult:
     """The engine's search, noted in the call."""
     call = current()
     call.doing = "Searching"
@@ -83,10 +83,10 @@ async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> S
     return found
 
 
-def _found(caller: Caller, hit: Hit, origin: Origin | None) -> Found:
+def _found(caller: McpCaller, hit: Hit, origin: Origin | None) -> FoundPassage:
     """A hit; of a chat its `url` leads to the message, as a citation's does."""
     url = (origin.url if origin else "") or hit.url
-    return Found(
+    return FoundPassage(
         id=hit.id,
         title=hit.title,
         url=caller.links.url(url, hit.id),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from cli import render, shapes
+from cli import render, serializers
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
 
 SCORES = ScoreParts(
@@ -150,8 +150,8 @@ def test_counts_read_as_people_say_them(number: int, said: str) -> None:
 
 
 def test_search_json_has_exactly_the_promised_shape() -> None:
-    [first, _] = shapes.search(RESULT)["hits"]
-    assert list(shapes.search(RESULT)) == ["hits"]
+    [first, _] = serializers.search(RESULT)["hits"]
+    assert list(serializers.search(RESULT)) == ["hits"]
     assert first == {
         "id": "r.0",
         "document_id": "d1",
@@ -177,7 +177,7 @@ def test_search_json_has_exactly_the_promised_shape() -> None:
 
 
 def test_ask_json_has_exactly_the_promised_shape() -> None:
-    assert shapes.answer(ANSWER) == {
+    assert serializers.answer(ANSWER) == {
         "answer": "You can request up to 240 hours of advanced sick leave. [1]",
         "grounded": True,
         "confidence": 0.86,

@@ -33,7 +33,7 @@ async def test_the_list_shows_what_the_credential_may_call(engine: Engine) -> No
 
 async def test_tools_can_be_narrowed_and_those_left_out_are_not_there(engine: Engine) -> None:
     owner = await engine.people.owner()
-    assistant = Assistant(engine, owner, narrowed=lambda _: frozenset({"ask", "fetch"}))
+    assistant = Assistant(engine, owner, chosen_tools=lambda _: frozenset({"ask", "fetch"}))
     assert [tool.name for tool in (await assistant.list_tools()).tools] == ["fetch", "ask"]
     told = await error_of(assistant, "search", query="x")
     assert told == "No tool 'search' here. There are: fetch, ask."

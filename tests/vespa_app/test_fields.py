@@ -30,9 +30,9 @@ from vespa_app.fields import (
     requirement,
 )
 from vespa_app.package import Cluster, render
-from vespa_app.tenancy import Base, Placement
+from vespa_app.tenancy import BaseSchema, Placement
 
-PACKAGE = render([Placement("id", "acme", "minilm", Base(384), "dedicated")], Cluster())
+PACKAGE = render([Placement("id", "acme", "minilm", BaseSchema(384), "dedicated")], Cluster())
 BASE = PACKAGE.files["schemas/kb_bfloat16_384.sd"]
 TENANT = PACKAGE.files["schemas/t_acme_minilm.sd"]
 PROFILES = {
