@@ -49,7 +49,7 @@ __all__ = [
 
 
 class Settings(BaseSettings):
-    """The whole tree and the data folder it belongs to; `engine.config.load_settings` builds it."""
+    """All sections and the data folder; `engine.config.load_settings` builds it."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     discord: DiscordSettings = DiscordSettings()
     mcp: McpSettings = McpSettings()
 
-    # Where each value that is not a default was written; engine.config.origins tells it.
+    # Where each value that is not a default was written, for engine.config.origins.
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _named_file: Path | None = PrivateAttr(default=None)
 
@@ -84,14 +84,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what is passed in: `engine.config` reads file and environment.
 
-        It does so itself because it keeps each value's origin and refuses environment variables
-        that name no setting, which the library's own source passes over in silence.
+        It does so because it keeps each value's origin and refuses environment variables
+        that name no setting, which the library's own source ignores.
         """
         return (init_settings,)
 
     @property
     def config_file(self) -> Path | None:
-        """The settings file that somebody named, which a child process must be told of."""
+        """The settings file that was named explicitly; a child process needs it, too."""
         return self._named_file
 
     @property
@@ -137,6 +137,6 @@ def secret_values(settings: Settings) -> list[str]:
 
 
 def spare_cores() -> int:
-    """Cores that bulk work may take: all this process may use but one, at least 1."""
+    """Cores that bulk work may use: one fewer than this process has, at least 1."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (usable or 1) - 1)

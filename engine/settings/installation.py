@@ -16,28 +16,28 @@ class SystemSettings(SettingsSection):
         default=False, description="Show tracebacks with errors on the command line."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severe log record that is written."
+        default="info", description="Minimum log level."
     )
     log_format: Literal["text", "json"] = Field(
         default="text",
-        description="How a log record is written: for people, or one JSON object a line.",
+        description="Log format: text for people, or one JSON object per line.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
-        description="Encrypts credentials and signs links. Empty: `secret.key` in the data folder, "
-        "made at the first start. Required with PostgreSQL.",
+        description="Key that encrypts credentials and signs links. Empty: `secret.key` in the "
+        "data folder, created at the first start. Required with PostgreSQL.",
     )
     max_workers: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Child processes that parse documents; 0: one less than the cores, at least 1. "
-        "One more stands in while a file takes long.",
+        description="Child processes that parse documents. 0: one fewer than the cores, at least "
+        "1. An extra one helps out when a file takes long.",
     )
 
 
 class DatabaseSettings(SettingsSection):
-    """Where rows live. SQL is the truth about what is visible."""
+    """The database. It decides what is visible."""
 
     url: DatabaseUrl = Field(
         default="",
@@ -49,7 +49,7 @@ class DatabaseSettings(SettingsSection):
         default=30,
         ge=0,
         le=1000,
-        description="Connections opened beyond the pool when all are busy.",
+        description="Extra connections when all of the pool are busy.",
     )
     pool_timeout_s: float = Field(
         default=30,
@@ -60,58 +60,63 @@ class DatabaseSettings(SettingsSection):
 
 
 class StorageSettings(SettingsSection):
-    """Where the bytes of documents live."""
+    """Where the bytes of documents are stored."""
 
-    type: Literal["folder", "s3"] = Field(default="folder", description="What keeps the bytes.")
+    type: Literal["folder", "s3"] = Field(
+        default="folder", description="Where the bytes are stored."
+    )
     path: str = Field(default="", description="The folder. Empty: `blobs` in the data folder.")
     bucket: str = Field(default="", description="The bucket; required with s3.")
-    prefix: str = Field(default="", description="What every key in the bucket begins with.")
+    prefix: str = Field(default="", description="Prefix of every key in the bucket.")
     endpoint: HttpUrl = Field(
         default="", repr=False, description="An S3 server that is not AWS, e.g. http://minio:9000."
     )
     region: str = Field(default="us-east-1", min_length=1, description="The bucket's region.")
     access_key_id: SecretStr = Field(
         default=SecretStr(""),
-        description="Key for the bucket. Empty: the role of the machine or pod.",
+        description="Access key for the bucket. Empty: the role of the machine or pod.",
     )
     secret_access_key: SecretStr = Field(
-        default=SecretStr(""), description="The secret that belongs to the key."
+        default=SecretStr(""), description="Secret of the access key."
     )
     timeout_s: float = Field(
-        default=60, gt=0, le=3600, description="Deadline of one call to the bucket."
+        default=60, gt=0, le=3600, description="Timeout of a call to the bucket, in seconds."
     )
 
 
 class ServerSettings(SettingsSection):
     """The HTTP server behind `/`, `/mcp` and `/v/`."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="The address listened on.")
-    port: int = Field(default=7337, ge=0, le=65535, description="The port; 0: any that is free.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address to listen on.")
+    port: int = Field(default=7337, ge=0, le=65535, description="The port; 0: any free port.")
     public_url: HttpUrl = Field(
         default="",
-        description="How others reach the server, for links. With it every call needs a token.",
+        description="The server's public URL, used in links. If it is set, every call needs a "
+        "token.",
     )
 
 
 class JobSettings(SettingsSection):
-    """Durable work: who does it, how long a claim lasts, when it is given up."""
+    """Background jobs: the broker, leases and retries."""
 
     broker: BrokerUrl = Field(
         default="memory",
         repr=False,
-        description='"memory", or redis://… for workers on other machines.',
+        description='"memory", or redis://… for workers on several machines.',
     )
     lease_s: float = Field(
         default=30,
         ge=2,
         le=3600,
-        description="Seconds after which a silent worker's job is taken over.",
+        description="Seconds until another worker takes over a silent worker's job.",
     )
-    slots: int = Field(default=0, ge=0, le=64, description="Jobs a worker runs at once; 0: chosen.")
+    slots: int = Field(
+        default=0, ge=0, le=64, description="Jobs a worker runs at once; 0: automatic."
+    )
     max_attempts: int = Field(default=5, ge=1, le=100, description="Attempts before a job fails.")
     idle_exit_s: float = Field(
         default=20,
         ge=1,
         le=86_400,
-        description="Seconds without work after which the model is freed.",
+        description="Seconds of idleness until the model is unloaded.",
     )

@@ -15,7 +15,7 @@ BROKER_SCHEMES = ("redis", "rediss")
 
 
 class SettingsSection(BaseModel):
-    """One section of the tree; a key it does not have is an error."""
+    """A section of the tree; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,14 +23,14 @@ class SettingsSection(BaseModel):
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
-        raise ValueError("an address that begins with http:// or https://, or nothing")
+        raise ValueError("a URL that starts with http:// or https://, or an empty text")
     return value.rstrip("/")
 
 
 def _database_url(value: str) -> str:
     if value and urlsplit(value).scheme not in DATABASE_SCHEMES:
         raise ValueError(
-            "sqlite:///<file>, postgresql://<user>:<password>@<host>/<name>, or nothing"
+            "sqlite:///<file>, postgresql://<user>:<password>@<host>/<name>, or an empty text"
         )
     return value
 
@@ -50,7 +50,7 @@ def _web_socket_url(value: str) -> str:
 
 def _issuer(value: str) -> str:
     _http_url(value)
-    return value  # a closing slash is part of an issuer's name
+    return value  # a trailing slash is part of an issuer's name
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
