@@ -1,6 +1,7 @@
-"""The HTTP door put together: routes inside the gate, the gate inside the rim.
+"""The HTTP application: routes inside `RequestGate`, that inside `RequestMiddleware`.
 
-`build_app` makes the Starlette application; `cli/serve.py` adds the MCP door and owns the lifespan.
+`build_app` builds the Starlette application; `cli/serve.py` adds the MCP door and owns the
+lifespan.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def build_app(
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
-    """The application for an open engine; `routes` join our own, behind the same gate."""
+    """The application for an open engine; `routes` are added to our own, behind the same gate."""
     service = Service.of(engine, settings)
     app = Starlette(
         routes=[

@@ -1,9 +1,9 @@
 """Text of documents and answers as HTML: escaped, lightly formatted, with passages marked.
 
 Only what Markdown shows of itself becomes structure: headings, lists, tables, code, emphasis.
-Nothing is loaded and nothing can be clicked: a link shows its text and tells its address, an image
-its description. Every character that is shown keeps its place in the source, so that a passage
-can be marked by its offsets there.
+Nothing is loaded and nothing can be clicked: a link shows its text and its address, an image its
+description. Every character that is shown keeps its place in the source, so that a passage can be
+marked by its offsets there.
 """
 
 from __future__ import annotations

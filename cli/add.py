@@ -1,6 +1,6 @@
-"""`add`: files, folders, globs, URLs and standard input become documents, and are waited for.
+"""`add`: files, folders, globs, URLs and standard input become documents; it waits for them.
 
-Where no live worker holds the data folder this process is the worker until the jobs end; with
+If no live worker holds the data folder, this process is the worker until the jobs end; with
 `scrubjay up` running it only enqueues and follows.
 """
 
@@ -33,7 +33,7 @@ FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state f
 
 @dataclass(frozen=True, slots=True)
 class AddOptions:
-    """What holds for all documents of one command."""
+    """Options for all documents of one command."""
 
     stdin_name: str
     extraction_strategy: str
@@ -43,7 +43,7 @@ class AddOptions:
 
 @dataclass(frozen=True, slots=True)
 class RefusedDocument:
-    """A document that was not taken at all; shaped as `docs list` shows one."""
+    """A document that was not accepted; it has the fields that `docs list` shows."""
 
     title: str
     error: str
@@ -63,47 +63,47 @@ def add(
         list[str], typer.Argument(metavar="WHAT", help="Files, folders, globs, URLs, or -.")
     ],
     kb: Annotated[
-        str, typer.Option("--kb", metavar="NAME", help="The knowledge base; made if missing.")
+        str, typer.Option("--kb", metavar="NAME", help="The knowledge base; created if missing.")
     ] = DEFAULT_KB,
     name: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="File name of what comes from standard input; tells its type."
+            metavar="NAME", help="File name for standard input; its extension sets the type."
         ),
     ] = "stdin.txt",
-    wait: Annotated[bool, typer.Option(help="Wait until all of it can be found.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait until everything is searchable.")] = True,
     chat_url: Annotated[
         str,
         typer.Option(
             metavar="URL",
-            help="Where the workspace of a Slack export lives (https://acme.slack.com): sources "
-            "then lead to its messages.",
+            help="Address of the Slack workspace of an export (https://acme.slack.com), so that "
+            "sources link to its messages.",
         ),
     ] = "",
     extraction_strategy: Annotated[
         str,
         typer.Option(
             metavar="STRATEGY",
-            help="standard (what the pipeline takes) or comprehensive (all that was read).",
+            help="standard (follow the pipeline) or comprehensive (index everything).",
         ),
     ] = "standard",
     quality_control: Annotated[
         bool,
         typer.Option(
-            "--quality-control", help="Flag faulty chunks, whatever the pipeline; none is left out."
+            "--quality-control", help="Flag faulty chunks in any pipeline; no chunk is dropped."
         ),
     ] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Add documents, or exports of Slack and Discord, and wait until they can be found."""
+    """Add documents, or exports of Slack and Discord, and wait until they are searchable."""
     from cli.inputs import expand
 
     given = expand(what)
     options = AddOptions(name, extraction_strategy, quality_control=quality_control)
     code = run(
         _add(ctx, given, kb, options, as_user, chat_url, wait=wait, as_json=as_json),
-        interrupted="interrupted; the same command goes on from here, as does `scrubjay up`",
+        interrupted="interrupted: run the command again, or `scrubjay up`, to continue",
     )
     raise typer.Exit(code)
 
@@ -144,7 +144,7 @@ async def _add(
 
 
 async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> str:
-    """The id of the knowledge base named, made where it does not exist."""
+    """The id of the knowledge base named, created if it does not exist."""
     from cli import output
     from engine.errors import NotFound
 
@@ -159,7 +159,7 @@ async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> st
 async def _accept(
     engine: Engine, principal: Principal, kb: str, given: Sequence[InputItem], options: AddOptions
 ) -> tuple[list[str], list[RefusedDocument]]:
-    """Hand documents over a batch at a time; one that is refused does not stop the others."""
+    """Add documents a batch at a time; a refused one does not stop the others."""
     from cli import output
 
     ids: list[str] = []
@@ -177,7 +177,7 @@ async def _accept(
 async def _accept_batch(
     engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[InputItem, NewDocument]]
 ) -> tuple[list[str], list[RefusedDocument]]:
-    """All at once; one by one where the batch as a whole was refused because of some of it."""
+    """All at once; one by one if the batch as a whole was refused because of some of it."""
     from engine.errors import DocumentError, InvalidInput, TooLarge
     from engine.telemetry import correlation_id
 
@@ -223,7 +223,7 @@ def _document(given: InputItem, options: AddOptions) -> NewDocument:
 async def ingest(
     engine: Engine, principal: Principal, document_ids: Sequence[str]
 ) -> list[DocumentInfo]:
-    """The documents once each has ended; be the worker meanwhile, where nobody else is."""
+    """The documents once each has ended; be the worker meanwhile, unless another process is."""
     if not document_ids:
         return []
     return await work_while(engine, _follow(engine, principal, document_ids))

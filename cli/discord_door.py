@@ -1,7 +1,7 @@
 """The Discord bot beside the server: the task it works in.
 
-`bot_doors.py` opens it where Discord is set up, and `scrubjay bot discord` (`bot.py`) loads the same
-bot alone. Discord's library is loaded when the bot starts.
+`bot_doors.py` opens it where Discord is set up, and `scrubjay bot discord` (`bot.py`) loads the
+same bot alone. Discord's library is loaded when the bot starts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`add` with an export of Slack or Discord: its channels become sources, its talk documents.
+"""`add` with an export of Slack or Discord: channels become sources, conversations documents.
 
-Messages are kept first, a few hundred a transaction; the worker makes documents of them. The same
-export again, or a newer one, adds what is new.
+Messages are stored first, a few hundred per transaction; the worker makes documents of them. The
+same export again, or a newer one, adds what is new.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAULTS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an export brought: our ids of its channels, and counts."""
+    """The result of an import: our ids of its channels, and counts."""
 
     name: str
     channel_ids: Sequence[str]
@@ -48,7 +48,7 @@ def part(given: Sequence[InputItem]) -> tuple[list[Path], list[InputItem]]:
 
 
 async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, url: str) -> Imported:
-    """Keep all messages of an export."""
+    """Store all messages of an export."""
     from cli import output, render
     from ingestion.sources.exports import open_export
 
@@ -73,13 +73,14 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
         output.note(f"  left out: {words}")
     if private:
         output.note(
-            f"  {render.counted(private, 'private channel')}: found by their listed members only"
+            f"  {render.counted(private, 'private channel')}: searchable only for their listed "
+            "members"
         )
     return Imported(path.name, ids, private, messages, added)
 
 
 async def settle(engine: Engine, principal: Principal, imported: Sequence[Imported]) -> bool:
-    """Wait until all that was imported can be found; whether all of it can."""
+    """Wait until everything imported is searchable; whether all of it is."""
     from cli import output, render
     from cli.inline_worker import work_while
 

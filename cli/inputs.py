@@ -1,7 +1,7 @@
-"""What `add` is given, made into documents: files, folders, globs, URLs and standard input.
+"""The arguments of `add` as documents: files, folders, globs, URLs and standard input.
 
 Only names are read here; the engine reads the bytes. A document's external id is the file's
-absolute path, so that adding a folder again replaces what changed, and two folders that hold a
+absolute path, so that adding a folder again replaces what changed, and two folders that contain a
 `README.md` each keep both.
 """
 
@@ -21,7 +21,7 @@ MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class InputItem:
-    """One document to add: a file below `root`, a URL, or standard input when both are empty."""
+    """A document to add: a file below `root`, a URL, or standard input when both are empty."""
 
     path: Path | None = None
     root: Path | None = None
@@ -68,18 +68,18 @@ def _expand(argument: str) -> Iterator[InputItem]:
     elif MAGIC & set(argument):
         yield from _matching(argument)
     else:
-        raise InvalidInput(f"{argument} does not exist; give a file, a folder, a URL or -")
+        raise InvalidInput(f"{argument} does not exist: give a file, a folder, a URL or -")
 
 
 def _below(folder: Path) -> Iterator[InputItem]:
     files = [path for path in _walk(folder) if path.is_file()]
     if not files:
-        raise InvalidInput(f"{folder} holds no files")
+        raise InvalidInput(f"{folder} contains no files")
     yield from (InputItem(path=path, root=folder) for path in files)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below `folder` by name; links to folders are not followed, for they may turn in rings."""
+    """Files below `folder` by name; links to folders are not followed: they could form rings."""
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue

@@ -1,9 +1,9 @@
-"""The `/mcp` endpoints of the host: who may come in, how often, and what OAuth clients are told.
+"""The `/mcp` endpoints of the host: who may call, how often, and the OAuth metadata.
 
 Everything that needs no MCP library happens here, before a message is read: the credential, its
-rate, the scope a named tool needs, the metadata. The library takes about a second and 60 MB to load,
-so it is loaded when the first assistant comes, in a thread; its session managers then live in a
-task of the host's lifespan.
+rate, the scope a named tool needs, the metadata. The library takes about a second and 60 MB to
+load, so it is loaded when the first assistant comes, in a thread; its session managers then live in
+a task of the host's lifespan.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ class McpDoor:
                 self._app.set_result(app)
                 await asyncio.Event().wait()
         except Exception as error:
-            log.exception("the MCP door could not be opened")
+            log.exception("the MCP server could not be opened")
             if not self._app.done():
                 self._app.set_exception(error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one MCP message, for whoever may send it."""
+        """Serve one MCP message, if the caller may send it."""
         request = Request(scope)
         if request.method not in self._methods:
             # Without sessions there is no stream to get and nothing to delete.
@@ -142,7 +142,7 @@ class McpDoor:
         who = principal.api_token_id or f"{principal.tenant_id}:{principal.user_id}"
         if wait_s := self._requests.take(who):
             raise RateLimited(
-                f"Rate limit: {self._requests.rate.per_minute} requests a minute.",
+                f"Rate limit: {self._requests.rate.per_minute} requests per minute.",
                 retry_after_s=math.ceil(wait_s),
             )
         if request.headers.get("mcp-method") != "tools/call":

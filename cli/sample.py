@@ -1,4 +1,4 @@
-"""The sample knowledge base: a real employee handbook, public domain, asked one real question."""
+"""The sample knowledge base: a real employee handbook, public domain, with one real question."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder() -> Path | None:
 
 
 async def seed(engine: Engine, owner: Principal) -> int:
-    """Make the sample knowledge base in an installation that has none; says how many pages."""
+    """Create the sample knowledge base in an installation without one; the number of pages."""
     root = folder()
     if root is None or await engine.knowledge_bases.list_readable(owner):
         return 0

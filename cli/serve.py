@@ -1,8 +1,8 @@
 """`scrubjay serve`: the host application that owns every lifespan, on uvicorn.
 
 `build_host` joins the HTTP door, the MCP door (`mcp_door.py`) and the bots that are set up
-(`bot_doors.py`) behind one gate; `serve` listens until it is told to stop, `run`
-is the command.
+(`bot_doors.py`) behind one `RequestGate`; `serve` listens until its event is set, `run` is the
+command.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _HostServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to whoever started us."""
+        """Leave signals to the caller."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -78,7 +78,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             return McpCaller(engine, principal, links)
 
         async def scopes(_: object) -> frozenset[Scope] | None:
-            # Whoever owns the process may do everything: no need to wait for the engine.
+            # The owner of the process may do everything: no need to wait for the engine.
             return (await caller(None)).principal.scopes if as_user else None
 
         door = Door(caller, scopes=scopes, name="stdio", write_tools=settings.mcp.write_tools)
@@ -87,7 +87,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
 
 @contextlib.asynccontextmanager
 async def _opening(settings: Settings) -> AsyncIterator[asyncio.Future[Engine]]:
-    """The engine, opened in the background; where it does not open, each call tells why."""
+    """The engine, opened in the background; if it can't be opened, each call says why."""
     opened: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
     done = asyncio.Event()
 
@@ -101,7 +101,7 @@ async def _opening(settings: Settings) -> AsyncIterator[asyncio.Future[Engine]]:
             if opened.done():
                 raise
             opened.set_exception(error)
-            opened.exception()  # told to whoever calls; that nobody does is no fault
+            opened.exception()  # raised in each call; without one it is no fault
 
     holding = asyncio.create_task(hold())
     try:

@@ -1,4 +1,4 @@
-"""`vespa`: the application package of a Vespa cluster, rendered, planned, deployed, looked at."""
+"""`vespa`: the application package of a Vespa cluster: render, plan, deploy, status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.operations.vespa_admin import ClusterStatus, PlacedSpace
     from vespa_app.deploy import Action, DeployPlan
 
-app = typer.Typer(name="vespa", help="The Vespa application: render, plan, deploy, look.")
+app = typer.Typer(name="vespa", help="Manage the Vespa application: render, plan, deploy, status.")
 
 
 class FollowUpKind(StrEnum):
@@ -32,12 +32,12 @@ def render(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the package.")],
     as_json: Json = False,
 ) -> None:
-    """Write the application package as a deploy would send it. Asks no Vespa."""
+    """Write the application package as a deploy would send it, without contacting Vespa."""
     if folder.exists() and not folder.is_dir():
         raise typer.BadParameter(f"{folder} is a file: name a folder.", param_hint="FOLDER")
     if not _may_be_replaced(folder):
         raise typer.BadParameter(
-            f"{folder} holds something else: name a new folder, or one of an earlier `render`.",
+            f"{folder} contains other files: name a new folder, or one of an earlier `render`.",
             param_hint="FOLDER",
         )
     run(_render(ctx, folder, as_json=as_json))
@@ -52,7 +52,7 @@ def _may_be_replaced(folder: Path) -> bool:
 
 @app.command()
 def plan(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show what a deploy would change, and whether it would go ahead. Changes nothing."""
+    """Show what a deploy would change, and whether it would go ahead. It changes nothing."""
     raise typer.Exit(run(_plan(ctx, as_json=as_json)))
 
 
@@ -64,15 +64,15 @@ def deploy(
         typer.Option(
             "--accept",
             metavar="KIND",
-            help="Go ahead though somebody has to restart, refeed or reindex afterwards.",
+            help="Deploy although you must restart, refeed or reindex afterwards.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Deploy, and wait until it is in use.
+    """Deploy the application, and wait until it is in use.
 
-    Tenants are deployed by themselves as they come and go; this is for after an upgrade, or to see
-    why that failed.
+    New and deleted tenants are deployed automatically. Use this after an upgrade, or to see why
+    that failed.
     """
     run(_deploy(ctx, accept or [], as_json=as_json))
 
@@ -153,7 +153,7 @@ async def _status(ctx: typer.Context, *, as_json: bool) -> int:
 
 
 def _planned(found: DeployPlan) -> list[str]:
-    """A plan as lines: what would change, then what stands in the way."""
+    """A plan as lines: what would change, then what prevents it."""
     lines = []
     if found.first:
         lines.append("Nothing is deployed yet.")
@@ -166,13 +166,14 @@ def _planned(found: DeployPlan) -> list[str]:
     lines += [f"warning: {warning}" for warning in found.warnings]
     if found.unasked:
         lines += [
-            f"! {name}  would be removed, and nobody asked for that" for name in found.unasked
+            f"! {name}  would be removed, but no removal was requested" for name in found.unasked
         ]
         lines.append(
-            "A deploy is refused: another installation uses this Vespa, or tenants are missing here."
+            "A deploy would be refused: another installation uses this Vespa, or tenants are "
+            "missing here."
         )
     elif found.refusal:
-        lines.append(f"A deploy is refused: {found.refusal}")
+        lines.append(f"A deploy would be refused: {found.refusal}")
     elif found.actions:
         kinds = " ".join(f"--accept {kind}" for kind in sorted({a.kind for a in found.actions}))
         lines.append(f"A deploy waits for your consent: `scrubjay vespa deploy {kinds}`")
@@ -207,15 +208,15 @@ def _show_status(found: ClusterStatus) -> None:
     else:
         output.note("no tenant's documents are placed in Vespa")
     for name in found.unknown:
-        output.note(f"{name} is in Vespa and belongs to nobody here")
+        output.note(f"{name} exists in Vespa but not in this installation")
     state = found.convergence
     if state is None:
-        output.note("nothing is deployed: `scrubjay vespa deploy` does it")
+        output.note("nothing is deployed: run `scrubjay vespa deploy`")
     elif state.converged:
         output.note(f"every service uses generation {state.wanted}")
     else:
-        behind = ", ".join(state.behind) or "services that do not say"
-        output.note(f"generation {state.wanted} is on its way; behind: {behind}")
+        behind = ", ".join(state.behind) or "unidentified services"
+        output.note(f"generation {state.wanted} is not in use everywhere; behind: {behind}")
 
 
 def _row(space: PlacedSpace) -> tuple[str, ...]:

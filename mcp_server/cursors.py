@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, signed, and good for the same list and tenant only."""
+"""Cursors: where a list's next page starts; signed, valid only for the same list and tenant."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def position_of(caller: McpCaller, cursor: str, *parts: str) -> str:
         position = digest = ""
     if digest != _digest(caller, parts):
         raise InvalidInput(
-            "This cursor does not belong to this call. Repeat the call that gave it, with the same"
-            " other arguments, or leave the cursor out to begin anew.",
+            "This cursor does not belong to this call. Repeat the call that gave it, with the "
+            "same other arguments, or leave the cursor out to start again.",
             field="cursor",
         )
     return position

@@ -1,7 +1,8 @@
 """Documents as resources: a mirror of `search` and `fetch` for clients that let people pick them.
 
-Whatever matters is a tool; most clients read no resources. The list shows the newest documents, the
-template reads any one, and completion offers knowledge bases by name and documents by title.
+Everything important is a tool; most clients don't read resources. The list shows the newest
+documents, the template reads any one, and completion offers knowledge bases by name and documents
+by title.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.request import current_request
 
 TEMPLATE = "kb://{knowledge_base}/documents/{id}"
-LISTED = 50  # documents; who looks for more uses search
-OFFERED = 100  # completions, the protocol's most
+LISTED = 50  # documents; for more, use search
+OFFERED = 100  # completions, the protocol's maximum
 LOOKED_THROUGH = 500  # documents whose titles are compared
 
 
@@ -60,7 +61,7 @@ def add_resources(server: MCPServer[Any], door: Door) -> None:
         TEMPLATE,
         name="document",
         title="A document",
-        description="The text of a document, its first page where it is long.",
+        description="The text of a document; of a long one, the first page.",
         mime_type="text/markdown",
     )
     async def document(knowledge_base: str, id: str, context: Context) -> str:  # noqa: A002
@@ -98,7 +99,7 @@ async def _names(caller: McpCaller, prefix: str) -> list[str]:
 
 
 async def _ids(caller: McpCaller, knowledge_base: str, prefix: str) -> list[str]:
-    """Ids of documents that begin so, or whose title holds what was typed."""
+    """Ids of documents that start with the prefix, or whose title contains it."""
     try:
         page = await caller.engine.documents.page(
             caller.principal, knowledge_base, state="ready", limit=LOOKED_THROUGH

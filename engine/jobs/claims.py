@@ -123,7 +123,7 @@ def _next_statement() -> Select[str]:
 _NEXT_IDS = _next_statement()
 # States of a worker.
 RUNNING, INDEX_FULL = "running", "index full"
-WORKER_LOST = "The worker stopped {lost} times while working on this; it was given up."
+WORKER_LOST = "The worker stopped {lost} times while working on this; Scrubjay gave up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -630,7 +630,7 @@ async def _must_hold(session: AsyncSession, job: ClaimedJob) -> Job:
 
 
 def _lease_lost(job: ClaimedJob) -> LeaseLost:
-    return LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its work is dropped.")
+    return LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its result is discarded.")
 
 
 async def _of_tenant(session: AsyncSession, tenant_id: str, job_id: str) -> Job:

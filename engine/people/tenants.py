@@ -343,7 +343,7 @@ async def create_token(
         raise Forbidden("This token may not create tokens: that needs the scope kb:admin.")
     if owner_id != principal.user_id:
         if principal.role is not Role.OWNER:
-            raise Forbidden("Only an owner may create a token for somebody else.")
+            raise Forbidden("Only an owner may create a token for someone else.")
         gate.require(principal, Scope.KB_ADMIN)
     wanted = set(scopes)
     member = await _membership(session, principal, owner_id)
@@ -359,7 +359,7 @@ async def create_token(
     if expires_in is not None:
         expires_at = now + expires_in
     if expires_at is not None and expires_at <= now:
-        raise InvalidInput("The token would have expired already.", field="expires_at")
+        raise InvalidInput("The token would already be expired.", field="expires_at")
     secret = SECRET_PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         id=clock.new_id(),
@@ -482,7 +482,7 @@ async def _require_operator(session: AsyncSession, principal: Principal) -> None
 def _require_role_grant(principal: Principal, role: Role) -> None:
     gate.require(principal, Scope.KB_ADMIN)
     if not gate.can_grant_role(principal, role):
-        raise Forbidden(f"Only an owner may give or take the role {role}.")
+        raise Forbidden(f"Only an owner can grant or remove the role {role}.")
 
 
 async def _keep_an_owner(session: AsyncSession, tenant_id: str, user_id: str) -> None:
@@ -495,7 +495,7 @@ async def _keep_an_owner(session: AsyncSession, tenant_id: str, user_id: str) ->
             User.active.is_(True),
         ).limit(1)
     ):
-        raise Conflict("A tenant keeps at least one owner: make somebody else an owner first.")
+        raise Conflict("A tenant needs at least one owner: make someone else an owner first.")
 
 
 async def _membership(session: AsyncSession, principal: Principal, user_id: str) -> Membership:

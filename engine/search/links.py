@@ -57,5 +57,5 @@ def turn(secrets: Secrets, signed: str, id: str) -> str:  # noqa: A002
     """
     who, colon, _ = secrets.verify("viewer-links", signed).rpartition(":")
     if not colon:
-        raise InvalidInput("This link is not one of ours.", field="link")
+        raise InvalidInput("This link is not valid.", field="link")
     return secrets.sign("viewer-links", f"{who}:{id}")

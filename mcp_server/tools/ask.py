@@ -1,4 +1,4 @@
-"""`ask`: a finished answer with the quotes it rests on."""
+"""`ask`: a finished answer with its citations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def ask(
         str, Field(max_length=200, description="Name or id; empty: all you may read.")
     ] = "",
 ) -> CitedAnswer:
-    """The answer, for the asker's eyes."""
+    """The answer, visible only to the asker."""
     call = current()
     caller = call.caller
     audience = caller.engine.people.audience_of_asker(caller.principal)
@@ -88,7 +88,7 @@ def _cited(caller: McpCaller, answer: Answer) -> CitedAnswer:
 
 
 def build_ask() -> KnowledgeTool:
-    """The tool."""
+    """The tool `ask`."""
     return KnowledgeTool.of(
         ask,
         scope=Scope.KB_ASK,

@@ -15,7 +15,7 @@ from mcp_server.tool import KnowledgeTool
 if TYPE_CHECKING:
     from engine.search.pages import Page
 
-CHANGED = "This passage has changed since it was found; this is the document as it is now."
+CHANGED = "This passage has changed since it was found; this is the present document."
 
 
 class PageMetadata(BaseModel):
@@ -77,7 +77,7 @@ def _fetched(caller: McpCaller, page: Page) -> FetchedPage:
 
 
 def build_fetch() -> KnowledgeTool:
-    """The tool."""
+    """The tool `fetch`."""
     return KnowledgeTool.of(
         fetch, scope=Scope.KB_READ, title="Read a document", description=DESCRIPTION
     )

@@ -1,4 +1,4 @@
-"""`list_documents`: what is kept in a knowledge base, and how each document is doing."""
+"""`list_documents`: the documents of a knowledge base, with their status."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class DocumentList(BaseModel):
 
 
 DESCRIPTION = (
-    "List documents, newest first, with their status; fetch takes the id of a ready one. To find"
-    " something by what it says, use search."
+    "List documents, newest first, with their status; fetch takes the id of a ready one. To "
+    "search by content, use search."
 )
 
 
@@ -43,7 +43,7 @@ async def list_documents(
     ] = "",
     status: Annotated[Status, Field(description="Only documents in this state.")] = "any",
     cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the page before.")
+        str, Field(max_length=500, description="next_cursor of the previous page.")
     ] = "",
 ) -> DocumentList:
     """A page of documents, within its budget."""
@@ -84,11 +84,11 @@ def _nothing(knowledge_base: str, status: str, *, more: bool) -> str:
         return "No more documents."
     where = "this knowledge base" if knowledge_base else "what you may read"
     which = "No document" if status == "any" else f"No {status} document"
-    return f"{which} in {where}. list_knowledge_bases tells what there is."
+    return f"{which} in {where}. list_knowledge_bases shows what is available."
 
 
 def build_list_documents() -> KnowledgeTool:
-    """The tool."""
+    """The tool `list_documents`."""
     return KnowledgeTool.of(
         list_documents, scope=Scope.KB_READ, title="List documents", description=DESCRIPTION
     )

@@ -30,14 +30,13 @@ class KnowledgeBaseList(BaseModel):
 
 
 DESCRIPTION = (
-    "List the knowledge bases you may search, with what each is about and how many documents answer"
-    " in it."
+    "List the knowledge bases you may search, with their descriptions and numbers of documents."
 )
 
 
 async def list_knowledge_bases(
     cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the page before.")
+        str, Field(max_length=500, description="next_cursor of the previous page.")
     ] = "",
 ) -> KnowledgeBaseList:
     """A page of knowledge bases, by name."""
@@ -65,7 +64,7 @@ async def list_knowledge_bases(
 
 
 def build_list_knowledge_bases() -> KnowledgeTool:
-    """The tool."""
+    """The tool `list_knowledge_bases`."""
     return KnowledgeTool.of(
         list_knowledge_bases,
         scope=Scope.KB_READ,

@@ -67,9 +67,9 @@ def test_urls_and_standard_input_pass_through() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("nothing", "does not exist; give a file, a folder, a URL or -"),
+        ("nothing", "does not exist: give a file, a folder, a URL or -"),
         ("*.pdf", "nothing matches"),
-        ("empty", "holds no files"),
+        ("empty", "contains no files"),
     ],
 )
 def test_a_path_that_gives_nothing_is_refused(folder: Path, name: str, says: str) -> None:

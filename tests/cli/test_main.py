@@ -88,7 +88,7 @@ def test_a_fault_of_ours_shows_no_raw_text_until_debug_asks(
     fail_with(KeyError(f"inner detail {SECRET}"), monkeypatch)
     assert main(["config", "path"]) == context.BUG
     said = capsys.readouterr().err
-    assert said.startswith("error: something went wrong inside Scrubjay (KeyError)")
+    assert said.startswith("error: internal error (KeyError)")
     assert "inner detail" not in said
     assert main(["--debug", "config", "path"]) == context.BUG
     said = capsys.readouterr().err

@@ -87,8 +87,8 @@ def test_explain_says_every_part_of_the_score_in_words() -> None:
     parts = replace(SCORES, cosine=None, freshness=0.5, features=0.25, rerank=0.9)
     assert [render.explained(SCORES), render.explained(parts)] == snapshot(
         [
-            "words 4.12 (title 1.50, passage 5.25); meaning 0.62; together 0.81; 75% of the query's weight is found here",
-            "words 4.12 (title 1.50, passage 5.25); meaning not compared; together 0.81; 75% of the query's weight is found here; its age takes it to 50%; features add 0.25; reranker 0.90",
+            "keyword 4.12 (title 1.50, passage 5.25); semantic 0.62; fused 0.81; matches 75% of the query's weight",
+            "keyword 4.12 (title 1.50, passage 5.25); semantic not compared; fused 0.81; matches 75% of the query's weight; age reduces it to 50%; features add 0.25; reranker 0.90",
         ]
     )
     assert render.explained(SCORES) in render.hits(RESULT, explain=True, width=200).plain

@@ -104,7 +104,7 @@ async def test_what_can_not_be_is_refused_with_what_to_do(notes: Installation) -
     parser = chain({"id": "p", "type": "Parser"})
     with pytest.raises(Conflict, match="is a template"):
         await engine.pipelines.save(owner, "general", parser, check=check)
-    with pytest.raises(InvalidInput, match="small letters"):
+    with pytest.raises(InvalidInput, match="lowercase letters"):
         await engine.pipelines.save(owner, "Bad name", parser, check=check)
     with pytest.raises(FlowError, match="unknown type 'Parsr', did you mean 'Parser'"):
         await engine.pipelines.save(owner, "mine", chain({"id": "p", "type": "Parsr"}), check=check)

@@ -36,12 +36,12 @@ async def test_tools_can_be_narrowed_and_those_left_out_are_not_there(engine: En
     assistant = Assistant(engine, owner, chosen_tools=lambda _: frozenset({"ask", "fetch"}))
     assert [tool.name for tool in (await assistant.list_tools()).tools] == ["fetch", "ask"]
     told = await error_of(assistant, "search", query="x")
-    assert told == "No tool 'search' here. There are: fetch, ask."
+    assert told == "No tool 'search' here. Available: fetch, ask."
 
 
 async def test_an_unknown_tool_names_those_there_are(client: Assistant) -> None:
     result = await client.call_tool("find", {"query": "x"})
-    assert text_of(result).startswith("No tool 'find' here. There are: search, fetch, ask,")
+    assert text_of(result).startswith("No tool 'find' here. Available: search, fetch, ask,")
     assert result.meta is not None
     assert result.meta["code"] == "unknown_tool"
 

@@ -68,7 +68,7 @@ def test_the_operators_file_names_servers_and_every_fault(tmp_path: Path) -> Non
         ("[servers.x]\n", "give either command or url"),
         ('[servers.x]\nurl = "ftp://a"\n', "servers.x: url"),
         ('[servers.x]\ncommand = "a"\nshell = true\n', "servers.x: shell"),
-        ('[servers."a/b"]\ncommand = "a"\n', "is no name"),
+        ('[servers."a/b"]\ncommand = "a"\n', "is not a valid name"),
         ("servers = [", "can't be read"),
         ("other = 1\n", "unknown other"),
     ):
@@ -100,7 +100,7 @@ async def test_what_fails_says_nothing_of_theirs_and_what_is_long_is_cut(
     assert str(refused.value) == "b/fails refused the call."
     assert len(await tools.call(ExternalTool("b", "lies", "", {}), {})) == RESULT_CHARS
     monkeypatch.setattr("mcp_server.client.CALL_S", 1.0)
-    with pytest.raises(Unavailable, match="b/hangs did not answer"):
+    with pytest.raises(Unavailable, match="b/hangs did not respond"):
         await tools.call(ExternalTool("b", "hangs", "", {}), {})
 
 

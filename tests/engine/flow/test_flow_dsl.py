@@ -49,7 +49,7 @@ def test_param_and_edges_may_be_left_out() -> None:
         ("{}", "the flow has no components"),
         (
             '{"components": [], "components": []}',
-            "not JSON that can be read: key 'components' stands twice in one object",
+            "not JSON that can be read: key 'components' occurs twice in an object",
         ),
         ('{"components": NaN}', "not JSON that can be read: NaN is not JSON"),
         ("[" * 100_000, "not JSON that can be read: nested too deeply"),

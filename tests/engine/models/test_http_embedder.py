@@ -120,7 +120,7 @@ async def test_a_server_that_says_nothing_is_given_up_in_time(server: OpenAIServ
     embedder = build(server, timeout_s=0.05)
     server.enqueue(Hang(), Hang())
 
-    with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
+    with pytest.raises(Unavailable, match=r"did not respond within 0\.05 s"):
         await embedder.embed_query("a question")
     await embedder.aclose()
 

@@ -133,7 +133,7 @@ async def test_a_busy_model_is_asked_again(
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Fault(429, {"retry-after": "9", **NOW}), "asked too often"),
+        (Fault(429, {"retry-after": "9", **NOW}), "gets too many requests"),
         (Fault(500, NOW), "failed on its side"),
         (Fault(401), "check llm.api_key"),
         (Fault(404), "check llm.model"),

@@ -151,7 +151,7 @@ async def test_nothing_found_names_what_was_searched(library):
     assert result.notice.startswith("Nothing was found in handbook (1 document).")
     nobody = library.principal()
     nothing = await library.retriever().search(nobody, Audience("u:x", "x", frozenset()), "leave")
-    assert nothing.notice.startswith("There is no knowledge base you may read")
+    assert nothing.notice.startswith("You have no access to a knowledge base")
 
 
 async def test_the_threshold_applies_to_confidence(library):
