@@ -140,7 +140,7 @@ def test_pictures_are_written_where_they_are_wanted(call: Call) -> None:
         (("flow", "import", "mine.json", "--name", "general"), "is a template that ships"),
         (("flow", "import", "mine.json", "--name", "No Name"), "lowercase letters"),
         (("flow", "run", "general", "nothing.md"), "nothing.md is not a file."),
-        (("kb", "set", "team"), "Say what to set"),
+        (("kb", "set", "team"), "Give something to set"),
     ],
 )
 def test_what_is_wrong_is_named(call: Call, arguments: tuple[str, ...], says: str) -> None:

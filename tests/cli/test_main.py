@@ -110,7 +110,7 @@ def test_a_bad_setting_stops_the_start_with_its_cure(
     monkeypatch.setenv("SCRUBJAY_SERVER__PORT", "web")
     assert main(["status"]) == context.MISCONFIGURED
     assert capsys.readouterr().err == (
-        'error: a setting can\'t be used: server.port = "web" (SCRUBJAY_SERVER__PORT): '
+        'error: invalid setting: server.port = "web" (SCRUBJAY_SERVER__PORT): '
         "give a whole number from 0 to 65535\n"
     )
 

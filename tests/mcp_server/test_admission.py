@@ -56,7 +56,7 @@ async def test_a_rate_holds_for_one_tool_of_one_credential(engine: Engine) -> No
         value_of(await one.call_tool("list_knowledge_bases", {}))
     result = await one.call_tool("list_knowledge_bases", {})
     assert text_of(result) == (
-        "Rate limit: 6 calls of list_knowledge_bases a minute. Retry after 10 s."
+        "Rate limit: 6 calls of list_knowledge_bases per minute. Retry after 10 s."
     )
     assert result.meta is not None
     assert result.meta["code"] == "rate_limited"

@@ -129,7 +129,7 @@ async def test_a_tenants_admin_says_which_tools_answers_may_use(engine: Engine) 
     member = await engine.people.authenticate(await make_member_token(engine))
     with pytest.raises(Forbidden):
         await engine.answers.allow_tools(member, "tracker/*", on=True)
-    with pytest.raises(InvalidInput, match="names no tools"):
+    with pytest.raises(InvalidInput, match="matches no tool name"):
         await engine.answers.allow_tools(owner, "everything", on=True)
 
 

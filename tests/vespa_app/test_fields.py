@@ -193,9 +193,9 @@ def test_a_requirement_names_every_token() -> None:
 
 @pytest.mark.parametrize("token", ["", "a'", 'a"', "A", "a b", "a,b", "a\n", "x" * 101, "ä"])
 def test_what_is_no_token_reaches_no_text(token: str) -> None:
-    with pytest.raises(ValueError, match="no ACL token"):
+    with pytest.raises(ValueError, match="not an ACL token"):
         requirement([token])
-    with pytest.raises(ValueError, match="no ACL token"):
+    with pytest.raises(ValueError, match="not an ACL token"):
         held([token])
 
 

@@ -137,7 +137,7 @@ async def test_words_alone_are_searched_in_a_language_the_model_does_not_know(li
     assert titles(result) == ["Urlaub"]
     assert not result.semantic
     assert "does not know the language of the query (de)" in result.notice
-    with pytest.raises(Unavailable, match="mode keyword"):
+    with pytest.raises(Unavailable, match="keyword mode"):
         await library.retriever().search(*library.reader(kb), query, mode="semantic")
 
 
