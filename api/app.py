@@ -58,7 +58,7 @@ def build_app(
 
 
 def render_problem(request: Request, problem: Problem) -> Response:
-    """An error for who asked: a page for a browser that opens one, else problem details."""
+    """An error for the caller: a page for a browser that opens one, else problem details."""
     path = request.url.path
     is_page = path == "/" or path.startswith("/v/")
     if is_page and "text/html" in request.headers.get("accept", ""):

@@ -2,7 +2,7 @@
 
 `RequestGate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name
 nor a foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, only
-where nobody but this machine can be asking, the local owner without one. `/mcp` goes through the
+if only this machine can be asking, the local owner without one. `/mcp` goes through the
 same two. Nothing here decides what a principal may do; that is `engine.access`.
 """
 

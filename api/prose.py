@@ -120,7 +120,7 @@ Line = tuple[int, int]
 
 
 def _matter(writer: _ProseWriter, lines: Sequence[Line]) -> int:
-    """Write what stands before a Markdown file's text about it, folded; returns the line after."""
+    """Write a Markdown file's front matter, folded; returns the line after."""
     found = _MATTER.match(writer.text)
     if found is None:
         return 0
@@ -170,7 +170,7 @@ def _block(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:  # noqa
 
 
 def _paragraph_end(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:
-    """The line after the one at `at` and those that go on with its paragraph."""
+    """The line after the one at `at` and those that continue its paragraph."""
     at += 1
     while at < len(lines) and not _starts_block(writer.text[slice(*lines[at])]):
         at += 1

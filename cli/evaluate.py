@@ -139,6 +139,6 @@ async def _load(engine: Engine, principal: Principal, kb: str, beir: Beir) -> di
             for number, (key, document) in enumerate(batch)
         ]
         added = await engine.documents.add_many(principal, kb, new)
-        ids |= {one.document_id: key for one, (key, _) in zip(added, batch, strict=True)}
+        ids |= {item.document_id: key for item, (key, _) in zip(added, batch, strict=True)}
     await ingest(engine, principal, list(ids))
     return ids

@@ -56,16 +56,16 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
     place = await engine.chats.history.begin_import(principal, export.workspace, export.people)
     ids: list[str] = []
     private = messages = added = 0
-    while (one := await asyncio.to_thread(next, export.channels, None)) is not None:
+    while (history := await asyncio.to_thread(next, export.channels, None)) is not None:
         channel_id = await engine.chats.history.import_channel(
-            principal, place, kb, one.channel, one.members
+            principal, place, kb, history.channel, history.members
         )
         stored = await engine.chats.history.import_messages(
-            place, one.channel.external_id, one.messages, threads=one.threads
+            place, history.channel.external_id, history.messages, threads=history.threads
         )
         ids.append(channel_id)
-        private += not one.channel.is_public
-        messages += len(one.messages)
+        private += not history.channel.is_public
+        messages += len(history.messages)
         added += stored.added
     counted = render.counted(len(ids), "channel")
     output.note(f"{path.name}: {counted}, {render.counted(messages, 'message')}, {added:,} new")

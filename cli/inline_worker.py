@@ -29,7 +29,7 @@ async def work_while(engine: Engine, waiting: Coroutine[Any, Any, T]) -> T:
             worker = asyncio.create_task(_be_worker(engine, stop))
             await asyncio.wait({worker, following}, return_when=asyncio.FIRST_COMPLETED)
             if worker.done():
-                worker.result()  # a broken one ends the command: nobody would do the work
+                worker.result()  # a broken one ends the command: no one would do the work
                 await asyncio.wait({following}, timeout=LOOK_AGAIN_S)
         if worker is not None:
             await worker  # cleans up what was replaced

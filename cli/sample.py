@@ -19,7 +19,7 @@ BATCH = 50  # documents a transaction: the server answers in between
 
 
 def folder() -> Path | None:
-    """Where the pages are: in the wheel beside this package, or in the clone."""
+    """Where the pages are: in the wheel next to this package, or in the clone."""
     here = Path(__file__).resolve().parent
     for place in (
         here / "samples" / "handbook" / "pages",

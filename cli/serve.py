@@ -39,7 +39,7 @@ LISTEN_QUEUE = 512
 
 
 def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
-    """All HTTP doors of an open engine as one application; `mcp` where it is not the usual one."""
+    """All HTTP doors of an open engine as one application; `mcp` replaces the default one."""
     mcp = mcp or McpDoor(engine, settings)
     bots = BotDoors(engine, settings)
 
@@ -87,7 +87,7 @@ async def serve(
     except Unavailable as error:
         if not ready.done():
             ready.set_exception(error)
-            ready.exception()  # ours is raised as well: nobody has to look at this one
+            ready.exception()  # the error is raised below as well, so no one must read this future
         raise
     app = build_host(engine, settings)
     service: Service = app.state.service
@@ -125,7 +125,7 @@ def _listen(settings: Settings) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise Unavailable(
-            f"server.host {host!r} is no address of this machine: {error.strerror}."
+            f"server.host {host!r} is not an address of this machine: {error.strerror}."
         ) from None
     sockets: list[socket.socket] = []
     try:

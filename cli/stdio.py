@@ -124,7 +124,7 @@ async def _serve(server: MCPServer[Any], wire: io.TextIOWrapper) -> None:
     import anyio
     from mcp.server.stdio import stdio_server
 
-    # MCPServer.run_stdio_async offers no streams of our own, and the SDK's would use fd 1.
+    # MCPServer.run_stdio_async does not accept other streams, and the SDK's would use fd 1.
     low_level = server._lowlevel_server  # noqa: SLF001
     async with stdio_server(stdout=anyio.wrap_file(wire)) as (received, sent):
         await low_level.run(received, sent, low_level.create_initialization_options())

@@ -79,7 +79,7 @@ async def _as_json(events: Events) -> dict[str, DocumentProgress]:
     async for changed in events:
         for item in changed:
             latest[item.id] = item
-            line = serializers.watched(item) | {"log": list(item.entries)}
+            line = serializers.document_progress(item) | {"log": list(item.entries)}
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stdout.flush()
     return latest
@@ -125,19 +125,19 @@ async def _on_screen(events: Events) -> dict[str, DocumentProgress]:
     return latest
 
 
-def step(one: DocumentProgress) -> str:
+def step(item: DocumentProgress) -> str:
     """The step of a document in a word or two, keyword search before vectors included."""
-    if one.has_ended:
-        return one.state
-    if one.chunk_count and one.vectors == "none" and one.state == "running":
+    if item.has_ended:
+        return item.state
+    if item.chunk_count and item.vectors == "none" and item.state == "running":
         return "searchable by keywords"
-    return "waiting" if one.state == "pending" else one.state
+    return "waiting" if item.state == "pending" else item.state
 
 
-def _detail(one: DocumentProgress) -> str:
-    if one.error:
-        return f", {_plain(one.error)}"
-    return f", {_plain(one.message)}" if one.message else ""
+def _detail(item: DocumentProgress) -> str:
+    if item.error:
+        return f", {_plain(item.error)}"
+    return f", {_plain(item.message)}" if item.message else ""
 
 
 def table(found: Sequence[DocumentProgress], width: int) -> Text:

@@ -32,7 +32,7 @@ def run(settings: Settings, *, until_idle: bool = False, child: bool = False) ->
     try:
         asyncio.run(_work(settings, until_idle=until_idle, child=child))
     except EngineError as error:
-        log.error("%s", error)  # noqa: TRY400 (the sentence says what to do; nobody needs the rest)
+        log.error("%s", error)  # noqa: TRY400 (the sentence says what to do; no one needs the rest)
         return ALREADY_RUNNING if isinstance(error, AlreadyRunning) else 3
     except Exception:  # the outermost boundary of the process
         log.exception("the worker stopped unexpectedly")

@@ -99,7 +99,7 @@ def document(value: DocumentInfo) -> dict[str, Any]:
     }
 
 
-def watched(value: DocumentProgress) -> dict[str, Any]:
+def document_progress(value: DocumentProgress) -> dict[str, Any]:
     """The progress of a document by component, and the seconds it probably still takes."""
     return {
         "id": value.id,

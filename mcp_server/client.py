@@ -130,7 +130,7 @@ class McpTools:
     async def _connected(self, name: str) -> AsyncIterator[Client]:
         entry = self.servers[name]
         if entry.command:
-            # The SDK hands on PATH and the like, and none of our own variables.
+            # The SDK passes on PATH and the like, but none of our variables.
             started = StdioServerParameters(command=entry.command, args=entry.args, env=entry.env)
             with _nowhere() as nowhere:
                 async with Client(stdio_client(started, nowhere)) as client:

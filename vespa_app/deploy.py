@@ -32,7 +32,7 @@ ActionKind = Literal["restart", "refeed", "reindex"]
 CONNECT_S = 5.0
 CALL_S = 60.0
 PREPARE_S = (
-    360.0  # what a config server allows itself: it checks every schema in a process of its own
+    360.0  # what a config server allows itself: it checks every schema in a separate process
 )
 POLL_S = 0.5
 CONFLICT_TRIES = 4  # someone deployed by hand meanwhile

@@ -108,7 +108,7 @@ async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIt
             for item in changed:
                 for entry in item.entries:
                     yield event("log", {"id": item.id, **entry})
-                yield event("document", serializers.watched(item))
+                yield event("document", serializers.document_progress(item))
         yield event("end", {})
     except Exception as error:  # noqa: BLE001 (the reader of the stream still gets a reason)
         yield failure(error)
