@@ -1,6 +1,7 @@
-"""The HTTP door put together: routes inside the gate, the gate inside the rim.
+"""The HTTP application: routes inside `RequestGate`, that inside `RequestMiddleware`.
 
-`build_app` makes the Starlette application; `cli/serve.py` adds the MCP door and owns the lifespan.
+`build_app` builds the Starlette application; `cli/serve.py` adds the MCP door and owns the
+lifespan.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
-from api.auth import Gate
+from api.auth import RequestGate
 from api.middleware import Draining, RequestMiddleware
 from api.problems import Problem, problem_of
 from api.routes import answers, documents, health, pages, viewer
@@ -32,7 +33,7 @@ def build_app(
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
-    """The application for an open engine; `routes` join our own, behind the same gate."""
+    """The application for an open engine; `routes` are added to our own, behind the same gate."""
     service = Service.of(engine, settings)
     app = Starlette(
         routes=[
@@ -46,7 +47,7 @@ def build_app(
         middleware=[
             Middleware(Draining, drain=service.drain),
             Middleware(RequestMiddleware, metrics=service.metrics, render=render_problem),
-            Middleware(Gate, addresses=service.addresses),
+            Middleware(RequestGate, addresses=service.addresses),
         ],
         exception_handlers={HTTPException: _refused},
         lifespan=lifespan,
@@ -57,7 +58,7 @@ def build_app(
 
 
 def render_problem(request: Request, problem: Problem) -> Response:
-    """An error for who asked: a page for a browser that opens one, else problem details."""
+    """An error for the caller: a page for a browser that opens one, else problem details."""
     path = request.url.path
     is_page = path == "/" or path.startswith("/v/")
     if is_page and "text/html" in request.headers.get("accept", ""):

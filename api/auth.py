@@ -1,9 +1,9 @@
-"""Who is at the HTTP door, and whether the request was meant for it.
+"""Who sent a request, and whether it was meant for this server.
 
-`Gate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name nor a
-foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, only where
-nobody but this machine can be asking, the local owner without one. `/mcp` goes through the same
-two. Nothing here decides what a principal may do; that is `engine.access`.
+`RequestGate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name
+nor a foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, only
+if only this machine can be asking, the local owner without one. `/mcp` goes through the
+same two. Nothing here decides what a principal may do; that is `engine.access`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import Refusal
+from api.problems import HttpRefusal
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import NotFound, Unauthenticated
-from engine.settings import Server
+from engine.settings import ServerSettings
 
-# Whoever sends one of these is a proxy: the address it hides may be anywhere.
+# A request with one of these came through a proxy: the client behind it can be anywhere.
 FORWARDING = (
     "cf-connecting-ip",
     "fly-client-ip",
@@ -92,7 +92,7 @@ class Addresses:
     names: frozenset[str]
 
     @classmethod
-    def of(cls, server: Server) -> Addresses:
+    def of(cls, server: ServerSettings) -> Addresses:
         """The addresses a configuration means."""
         names = {server.host.strip("[]").lower()} - WILDCARDS
         if server.public_url:
@@ -128,7 +128,7 @@ def _origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-class Gate:
+class RequestGate:
     """ASGI middleware that lets through what was sent to this server, from nowhere foreign."""
 
     def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
@@ -143,21 +143,21 @@ class Gate:
         headers = Headers(scope=scope)
         authority = headers.get("host", "")
         if len(headers.getlist("host")) > 1 or not self._addresses.is_own_host(authority):
-            raise Refusal(
+            raise HttpRefusal(
                 421,
-                f"This server does not answer to {authority[:100]!r}. If it should, set"
-                " server.public_url to the address people use.",
+                f"This server does not answer to {authority[:100]!r}. If it should, set "
+                "server.public_url to the address people use.",
                 code="wrong_host",
             )
         for origin in headers.getlist("origin"):
             if not self._addresses.is_own_origin(origin, authority):
-                raise Refusal(
+                raise HttpRefusal(
                     403,
                     f"Pages of {origin[:100]!r} may not call this server.",
                     code="wrong_origin",
                 )
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"} and is_foreign_page(headers):
-            raise Refusal(403, "Another site's page may not do this.", code="wrong_origin")
+            raise HttpRefusal(403, "A page of another site may not do this.", code="wrong_origin")
         await self._app(scope, receive, send)
 
 
@@ -169,7 +169,7 @@ def is_foreign_page(headers: Headers) -> bool:
 
 
 class Doorkeeper:
-    """Finds out who sent a request; asked anew each time, because what they hold may change."""
+    """Finds out who sent a request, for each request again, because what they hold can change."""
 
     def __init__(self, engine: Engine, addresses: Addresses, *, keyless: bool = True) -> None:
         self._engine = engine
@@ -215,12 +215,12 @@ class LocalOwner:
         self._known: Principal | None = None
 
     async def now(self) -> Principal:
-        """The owner, computed anew."""
+        """The owner, computed again."""
         known = self._known
         if known is not None and known.user_id is not None:
             try:
                 return await self._engine.people.act_as(known, known.user_id)
             except (NotFound, Unauthenticated):
-                pass  # no longer a member: whoever owns it now
+                pass  # no longer a member: take the present owner
         self._known = await self._engine.people.owner()
         return self._known

@@ -1,4 +1,4 @@
-"""How assistants are connected: what to paste where, for this very installation."""
+"""How assistants are connected: what to paste where, for this installation."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Assistant:
-    """An assistant and the ways to connect it; `link` installs by itself where there is one.
+    """An assistant and the ways to connect it; `link`, if any, installs it.
 
-    `key` is how the command line calls it. The first way is over HTTP, the second without a server.
+    `key` is its name on the command line. The first way is over HTTP, the second without a server.
     """
 
     key: str
@@ -65,7 +65,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             (
                 Way("In ~/.cursor/mcp.json", _json({"mcpServers": {"scrubjay": http}})),
                 Way(
-                    "The same on this machine without the server",
+                    "On this machine, without the server",
                     _json({"mcpServers": {"scrubjay": _stdio(command)}}),
                 ),
             ),
@@ -77,7 +77,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             (
                 Way("In .vscode/mcp.json", _json({"servers": {"scrubjay": typed}})),
                 Way(
-                    "The same on this machine without the server",
+                    "On this machine, without the server",
                     _json({"servers": {"scrubjay": {"type": "stdio"} | _stdio(command)}}),
                 ),
             ),
@@ -90,7 +90,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             (
                 Way("In ~/.codex/config.toml", _codex(url, is_keyless=is_keyless)),
                 Way(
-                    "The same on this machine without the server",
+                    "On this machine, without the server",
                     "[mcp_servers.scrubjay]\n"
                     f"command = {json.dumps(command[0])}\nargs = {json.dumps(command[1:])}",
                 ),
@@ -111,7 +111,7 @@ def general(base_url: str, home: Path, *, is_keyless: bool) -> Assistant:
         (
             Way("In its MCP settings", _json({"mcpServers": {"scrubjay": http}})),
             Way(
-                "The same on this machine without the server",
+                "On this machine, without the server",
                 _json({"mcpServers": {"scrubjay": stdio}}),
             ),
         ),
@@ -126,7 +126,7 @@ def _codex(url: str, *, is_keyless: bool) -> str:
 
 
 def _chatgpt(base_url: str) -> list[Assistant]:
-    """ChatGPT connects from the internet, so there has to be an address there."""
+    """ChatGPT connects from the internet, so it needs a public https address."""
     if not base_url.startswith("https://"):
         return []
     place = "In Settings, Connectors, Create: as the MCP server's URL"

@@ -1,6 +1,6 @@
 """Counters and durations of this process, and their text for Prometheus.
 
-One small registry rather than a client library: three kinds of lines are all there is to it. Names
+One small registry rather than a client library: it needs only three kinds of lines. Names
 and labels are ours and few; no label ever holds what a caller sent.
 """
 
@@ -17,7 +17,7 @@ Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Mapping[str, str], float]  # name, labels, value
 
 
-class Metrics:
+class MetricsRegistry:
     """What this process has counted. Used from one event loop."""
 
     def __init__(self) -> None:
@@ -30,14 +30,14 @@ class Metrics:
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
-        """One more that took so long."""
+        """One more, with its duration."""
         key = (name, _labels(labels))
         counts, total = self._durations.get(key, ([0] * (len(BUCKETS) + 1), 0.0))
         counts[bisect_left(BUCKETS, seconds)] += 1
         self._durations[key] = (counts, total + seconds)
 
     def render(self, gauges: Iterable[Sample] = (), counters: Iterable[Sample] = ()) -> str:
-        """Everything in the text format of Prometheus, besides what was counted elsewhere."""
+        """Everything in the text format of Prometheus, with samples that were counted elsewhere."""
         lines: dict[str, list[str]] = {}
         for (name, labels), value in sorted(self._counts.items()):
             block = lines.setdefault(name, [f"# TYPE {name} counter"])

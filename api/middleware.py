@@ -1,7 +1,7 @@
-"""The rim of the HTTP door: what happens around every request, once.
+"""Request middleware: what happens around every request, once.
 
 One pure ASGI middleware gives the request its correlation id, times and logs it, sets the headers
-that protect pages, and turns whatever was raised into an answer. `Drain` lets the server stop
+that protect pages, and turns every exception into a response. `Drain` lets the server stop
 without waiting for streams that would never end.
 """
 
@@ -17,15 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.metrics import Metrics
+from api.metrics import MetricsRegistry
 from api.problems import Problem, problem_of
 from engine.errors import EngineError
 from engine.telemetry import correlated
 
 log = logging.getLogger(__name__)
 
-# Scripts and styles come from our own files only, nothing is loaded from elsewhere, nobody frames
-# a page, and a form goes nowhere else.
+# Scripts and styles come from our own files only, nothing is loaded from elsewhere, no one can
+# frame a page, and forms are sent only to us.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -39,7 +39,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# Asked again and again by machines and by our own page.
+# Polled by machines and by our own page.
 QUIET = {"/health", "/metrics", "/ready", "/state", "/static/{name}"}
 
 RenderProblem = Callable[[Request, Problem], Response]
@@ -48,7 +48,7 @@ RenderProblem = Callable[[Request, Problem], Response]
 class RequestMiddleware:
     """Correlation, log, metrics, headers and the broad catch, around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, render: RenderProblem) -> None:
+    def __init__(self, app: ASGIApp, metrics: MetricsRegistry, render: RenderProblem) -> None:
         self._app = app
         self._metrics = metrics
         self._render = render
@@ -58,8 +58,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # RFC 9110 5.5: white space around a field's value is no part of it; not every HTTP parser
-        # takes it off, and MCP compares values.
+        # RFC 9110 5.5: white space around a field's value is not part of it; not every HTTP parser
+        # removes it, and MCP compares values.
         scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         scope.setdefault("state", {})
         with correlated(Headers(scope=scope).get("x-request-id", "")) as correlation_id:
@@ -87,7 +87,7 @@ class RequestMiddleware:
             if problem.status >= 500 and not isinstance(error, EngineError):
                 log.exception("a request failed", extra={"path": _route(scope)})
             if status:
-                raise  # half an answer is out: only closing the connection tells the truth
+                raise  # half a response is out: only closing the connection shows the failure
             await self._render(Request(scope), problem)(scope, receive, stamped)
         finally:
             took_s = time.perf_counter() - started
@@ -115,7 +115,7 @@ def _route(scope: Scope) -> str:
 
 
 class Drain:
-    """Counts requests on their way, and ends those that are left when the server stops."""
+    """Counts requests in progress, and ends those that are left when the server stops."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -147,7 +147,7 @@ class Drain:
             await send({"type": "http.response.body", "body": b""})
 
     async def close(self, grace_s: float) -> None:
-        """Wait `grace_s` for requests on their way, then cancel what is left."""
+        """Wait `grace_s` for requests in progress, then cancel what is left."""
         self.stopping = True
         if self._scopes:
             self._idle = anyio.Event()

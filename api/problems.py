@@ -1,7 +1,7 @@
 """Errors as HTTP: one table from the engine's errors to problem details (RFC 9457).
 
-Handlers raise; the application's rim (`api/middleware.py`) calls `problem_of`. A body holds our own
-sentences and the correlation id to look up in the log, never the text of a foreign exception.
+Handlers raise; the request middleware (`api/middleware.py`) calls `problem_of`. A body holds our
+own sentences and the correlation id to look up in the log, never the text of a foreign exception.
 """
 
 from __future__ import annotations
@@ -58,11 +58,14 @@ HTTP_TITLES = {
     415: "Unsupported content type",
     421: "Misdirected request",
 }
-FALLBACK = "Something went wrong inside Scrubjay. The log tells what, under this correlation id."
+FALLBACK = (
+    "Something went wrong inside Scrubjay. Ask the operator to search the log for this "
+    "correlation id."
+)
 
 
-class Refusal(HTTPException):
-    """A request refused before the engine saw it; `detail` is written for who sent it."""
+class HttpRefusal(HTTPException):
+    """A request refused before the engine saw it; `detail` is for the person who sent it."""
 
     def __init__(self, status_code: int, detail: str, *, code: str) -> None:
         super().__init__(status_code, detail)
@@ -113,12 +116,12 @@ class Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem an exception stands for; whatever is not ours becomes a bare 500."""
+    """The problem of an exception; one that is not ours becomes a bare 500."""
     if isinstance(error, EngineError):
         return _of_engine(error)
     if isinstance(error, HTTPException):
         title = HTTP_TITLES.get(error.status_code, "Error")
-        code = error.code if isinstance(error, Refusal) else title.lower().replace(" ", "_")
+        code = error.code if isinstance(error, HttpRefusal) else title.lower().replace(" ", "_")
         headers = tuple((error.headers or {}).items())
         return Problem(error.status_code, code, title, error.detail, headers=headers)
     return Problem(500, "internal", "Something went wrong", FALLBACK)

@@ -1,9 +1,9 @@
 """Text of documents and answers as HTML: escaped, lightly formatted, with passages marked.
 
 Only what Markdown shows of itself becomes structure: headings, lists, tables, code, emphasis.
-Nothing is loaded and nothing can be clicked: a link shows its text and tells its address, an image
-its description. Every character that is shown keeps its place in the source, so that a passage
-can be marked by its offsets there.
+Nothing is loaded and nothing can be clicked: a link shows its text and its address, an image its
+description. Every character that is shown keeps its place in the source, so that a passage can be
+marked by its offsets there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Mark:
 
 
 @dataclass(slots=True)
-class _Writer:
+class _ProseWriter:
     """Writes spans of the source; knows where marks begin and end."""
 
     text: str
@@ -108,7 +108,7 @@ def render_prose(
     text: str, *, marks: Sequence[Mark] = (), refs: Collection[int] = frozenset()
 ) -> Markup:
     """`text` as HTML; `[n]` of a number in `refs` leads to the element `cite-n`."""
-    writer = _Writer(text, marks, refs)
+    writer = _ProseWriter(text, marks, refs)
     lines = list(_lines(text))
     at = _matter(writer, lines)
     while at < len(lines):
@@ -119,8 +119,8 @@ def render_prose(
 Line = tuple[int, int]
 
 
-def _matter(writer: _Writer, lines: Sequence[Line]) -> int:
-    """Write what stands before a Markdown file's text about it, folded; returns the line after."""
+def _matter(writer: _ProseWriter, lines: Sequence[Line]) -> int:
+    """Write a Markdown file's front matter, folded; returns the line after."""
     found = _MATTER.match(writer.text)
     if found is None:
         return 0
@@ -137,7 +137,7 @@ def _lines(text: str) -> Iterator[Line]:
         start += len(line)
 
 
-def _block(writer: _Writer, lines: Sequence[Line], at: int) -> int:  # noqa: PLR0911 (a table)
+def _block(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:  # noqa: PLR0911 (a table)
     """Write the block that begins at a line; returns the line after it."""
     text = writer.text
     start, end = lines[at]
@@ -169,8 +169,8 @@ def _block(writer: _Writer, lines: Sequence[Line], at: int) -> int:  # noqa: PLR
     return end_at
 
 
-def _paragraph_end(writer: _Writer, lines: Sequence[Line], at: int) -> int:
-    """The line after the one at `at` and those that go on with its paragraph."""
+def _paragraph_end(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:
+    """The line after the one at `at` and those that continue its paragraph."""
     at += 1
     while at < len(lines) and not _starts_block(writer.text[slice(*lines[at])]):
         at += 1
@@ -187,7 +187,7 @@ def _starts_block(line: str) -> bool:
     )
 
 
-def _quotation(writer: _Writer, lines: Sequence[Line], at: int) -> int:
+def _quotation(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:
     """Consecutive lines of a quotation, each without its prefix."""
     writer.out.append("<blockquote>")
     first = at
@@ -204,7 +204,7 @@ def _quotation(writer: _Writer, lines: Sequence[Line], at: int) -> int:
     return at
 
 
-def _fence(writer: _Writer, lines: Sequence[Line], at: int) -> int:
+def _fence(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:
     found = _FENCE.match(writer.text[slice(*lines[at])])
     fence = found[1] if found else "```"
     writer.out.append('<pre tabindex="0"><code>')
@@ -220,7 +220,7 @@ def _fence(writer: _Writer, lines: Sequence[Line], at: int) -> int:
     return at
 
 
-def _list(writer: _Writer, lines: Sequence[Line], at: int) -> int:
+def _list(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:
     """Items, nested by their indent; a line that begins no block belongs to the item above."""
     writer.out.append("<ul>")
     numbers: dict[int, int] = {}  # by depth: many write 1. before every item
@@ -245,7 +245,7 @@ def _list(writer: _Writer, lines: Sequence[Line], at: int) -> int:
     return at
 
 
-def _table(writer: _Writer, lines: Sequence[Line], at: int) -> int:
+def _table(writer: _ProseWriter, lines: Sequence[Line], at: int) -> int:
     text = writer.text
     writer.out.append('<div class="table" tabindex="0"><table>')
     first = at

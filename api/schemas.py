@@ -1,7 +1,7 @@
 """What enters the REST API, as pydantic models, and how a body becomes one.
 
-What leaves is built in `engine/serializers.py`. A body that does not fit is refused with every field
-that is wrong; the values themselves are never repeated.
+What leaves is built in `engine/serializers.py`. An invalid body is refused with every wrong field;
+the values themselves are never repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
 
-from api.problems import InvalidBody, Refusal
+from api.problems import HttpRefusal, InvalidBody
 from engine.errors import InvalidInput, TooLarge
 
 JSON_MAX_BYTES = 256 * 1024
@@ -22,7 +22,7 @@ Name = Annotated[str, Field(max_length=200)]
 
 
 class Body(BaseModel):
-    """A JSON body; a field it does not know is an error."""
+    """A JSON body; an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,10 +67,10 @@ Model = TypeVar("Model", bound=Body)
 
 
 async def read_body(request: Request, model: type[Model]) -> Model:
-    """The JSON body as `model`; raises `InvalidBody`, `TooLarge` or `Refusal`."""
+    """The JSON body as `model`; raises `InvalidBody`, `TooLarge` or `HttpRefusal`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Refusal(
+        raise HttpRefusal(
             415, "Send the body as JSON with `Content-Type: application/json`.", code="not_json"
         )
     body = bytearray()
@@ -97,7 +97,7 @@ def _invalid(error: ValidationError) -> InvalidInput:
     faults = [
         (
             ".".join(str(part) for part in fault["loc"]),
-            "this field is not known here" if fault["type"] == "extra_forbidden" else fault["msg"],
+            "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"],
         )
         for fault in found
     ]

@@ -1,7 +1,6 @@
-"""What the routes work with: the engine, the settings and who is at the door.
+"""The dependencies of the routes: the engine, the settings and who asks.
 
-Made once by `api.app.build_app` and found by `service_of(request)`; tests and the host make their
-own, nothing here is global.
+Built once by `api.app.build_app` and found by `service_of(request)`; nothing here is global.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.auth import Addresses, Doorkeeper
-from api.metrics import Metrics
+from api.metrics import MetricsRegistry
 from api.middleware import Drain
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
@@ -24,26 +23,26 @@ from engine.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The HTTP door's dependencies."""
+    """The dependencies of the HTTP routes."""
 
     engine: Engine
     settings: Settings
     addresses: Addresses
     doorkeeper: Doorkeeper
-    metrics: Metrics
+    metrics: MetricsRegistry
     drain: Drain
 
     @classmethod
     def of(cls, engine: Engine, settings: Settings) -> Service:
         """The dependencies for an open engine."""
         addresses = Addresses.of(settings.server)
-        # Where a platform sends its events here, something passes the outside on to us.
+        # If a platform sends its events here, a proxy forwards requests from outside.
         keyless = not settings.slack.signing_secret.get_secret_value()
         doorkeeper = Doorkeeper(engine, addresses, keyless=keyless)
-        return cls(engine, settings, addresses, doorkeeper, Metrics(), Drain())
+        return cls(engine, settings, addresses, doorkeeper, MetricsRegistry(), Drain())
 
     def links(self, request: Request, principal: Principal) -> Links:
-        """Addresses of passages for who asks, under the name they reached this server by."""
+        """URLs of passages for the caller, with the host name they used."""
         return Links(
             base_url(self.settings, request),
             lambda id_: self.engine.search.sign_link(principal, id_),
@@ -61,7 +60,7 @@ class Service:
 
 
 def base_url(settings: Settings, request: Request) -> str:
-    """How whoever sent this request reaches the server; its Host has been checked by the gate."""
+    """The base URL that the sender of this request used; `RequestGate` has checked its Host."""
     return settings.server.public_url or str(request.base_url).rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events: how a stream of an answer, or of documents on their way, is written."""
+"""Server-sent events: how a stream of an answer, or of document progress, is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.telemetry import correlation_id
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "text/event-stream"
-COMMENT = ": nothing new\n\n"  # keeps a proxy from closing a stream that has nothing to say
+COMMENT = ": nothing new\n\n"  # keeps a proxy from closing an idle stream
 
 
 def event(kind: str, data: Mapping[str, object]) -> str:
@@ -24,7 +24,7 @@ def event(kind: str, data: Mapping[str, object]) -> str:
 
 
 def stream(events: AsyncIterator[str]) -> StreamingResponse:
-    """A response that sends events as they come, through proxies that would rather wait."""
+    """A response that sends events at once, through proxies that buffer."""
     return StreamingResponse(
         events,
         media_type=MEDIA_TYPE,
@@ -33,7 +33,7 @@ def stream(events: AsyncIterator[str]) -> StreamingResponse:
 
 
 def failure(error: Exception) -> str:
-    """The last event of a stream that can't go on."""
+    """The last event of a stream that failed."""
     if not isinstance(error, EngineError):
         log.error("a stream broke off", exc_info=error)
     problem = problem_of(error)

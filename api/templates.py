@@ -1,7 +1,7 @@
-"""Pages as HTML: the Jinja2 templates of `api/pages/` and the files beside them.
+"""Pages as HTML: the Jinja2 templates of `api/pages/` and its static files.
 
-Templates escape everything; no page holds a script or a style of its own. Static files are read
-once and named with the hash of their content, so that a browser may keep them for ever.
+Templates escape everything; no page contains inline scripts or styles. Static files are read
+once and named with the hash of their content, so that browsers can cache them for ever.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _environment() -> jinja2.Environment:
 
 @lru_cache(maxsize=len(MEDIA_TYPES))
 def static_file(name: str) -> tuple[bytes, str]:
-    """A static file and the hash of its content; `KeyError` where there is none of the name."""
+    """A static file and the hash of its content; `KeyError` for an unknown name."""
     if name not in MEDIA_TYPES:
         raise KeyError(name)
     content = (FOLDER / "static" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""Files sent by a form: read with a limit on the whole, before anything of them is kept."""
+"""Files sent by a form: read with a limit on the whole, before any of them is stored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
-from api.problems import Refusal
+from api.problems import HttpRefusal
 from engine.documents.adding import NewDocument
 from engine.errors import InvalidInput, TooLarge
 
-FORM_OVERHEAD_BYTES = 1024 * 1024  # boundaries, headers and plain fields beside the files
+FORM_OVERHEAD_BYTES = 1024 * 1024  # boundaries, headers and the form's other fields
 FILES_MAX = 1000
 
 _YES = frozenset({"1", "true"})
@@ -27,7 +27,7 @@ async def open_form(request: Request, *, max_bytes: int) -> AsyncIterator[FormDa
     """The form of a request, whose files are closed again; `TooLarge` as soon as it is."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        raise Refusal(415, "Send files as `multipart/form-data`.", code="not_a_form")
+        raise HttpRefusal(415, "Send files as `multipart/form-data`.", code="not_a_form")
     limit = max_bytes + FORM_OVERHEAD_BYTES
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
@@ -52,8 +52,8 @@ async def open_form(request: Request, *, max_bytes: int) -> AsyncIterator[FormDa
 
 def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(
-        f"One request may carry {max_bytes:,} bytes of files. Send fewer at a time, or raise"
-        " processing.max_file_size."
+        f"A request may contain at most {max_bytes:,} bytes of files. Send fewer at a time, or "
+        "raise processing.max_file_size."
     )
 
 
@@ -74,7 +74,7 @@ async def read_documents(form: FormData) -> list[NewDocument]:
     strategy = form.get("extraction_strategy", "")
     checked = form.get("quality_control", "")
     if checked not in _YES | _NO:
-        raise InvalidInput("quality_control: say true or false.", field="quality_control")
+        raise InvalidInput("quality_control: give true or false.", field="quality_control")
     return [
         NewDocument(
             data=await file.read(),

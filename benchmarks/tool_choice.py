@@ -170,7 +170,7 @@ async def measure(home: Path | None) -> dict[str, Any]:
     from engine.runtime import build_language_model, open_engine
     from engine.search.links import Links
     from mcp_server.buckets import Buckets, Rate
-    from mcp_server.caller import Caller, Door
+    from mcp_server.caller import Door, McpCaller
     from mcp_server.server import build_server
 
     settings = load_settings(home)
@@ -178,9 +178,9 @@ async def measure(home: Path | None) -> dict[str, Any]:
     async with open_engine(settings) as engine:
         owner = replace(await engine.people.owner(), api_token_id="bench")
 
-        async def caller(_: object) -> Caller:
+        async def caller(_: object) -> McpCaller:
             links = Links("http://127.0.0.1:7337", lambda id_: engine.search.sign_link(owner, id_))
-            return Caller(engine, owner, links)
+            return McpCaller(engine, owner, links)
 
         plenty = Buckets(Rate(1_000_000, 100_000))
         server = build_server(Door(caller, write_tools=True, calls=plenty))

@@ -1,42 +1,39 @@
-"""`add`: files, folders, globs, URLs and standard input become documents, and are waited for.
+"""`add`: files, folders, globs, URLs and standard input become documents; it waits for them.
 
-Where no live worker holds the data folder this process is the worker until the jobs end; with
+If no live worker holds the data folder, this process is the worker until the jobs end; with
 `scrubjay up` running it only enqueues and follows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
+from cli.inline_worker import work_while
 
 if TYPE_CHECKING:
-    from cli.inputs import Given
+    from cli.inputs import InputItem
     from engine.documents.adding import NewDocument
     from engine.documents.documents import DocumentInfo
     from engine.domain import Principal
     from engine.engine import Engine
 
-T = TypeVar("T")
-
 DEFAULT_KB = "default"
 BATCH = 50  # documents accepted in one transaction
 ENDED = frozenset({"ready", "failed", "cancelled"})
-LOOK_AGAIN_S = 1.0  # between looks whether another process still works on the data folder
 FAULTS_SHOWN = 20  # lines about failed documents; `scrubjay docs list --state failed` has them all
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What holds for all documents of one command."""
+class AddOptions:
+    """Options for all documents of one command."""
 
     stdin_name: str
     extraction_strategy: str
@@ -45,8 +42,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A document that was not taken at all; shaped as `docs list` shows one."""
+class RefusedDocument:
+    """A document that was not accepted; it has the fields that `docs list` shows."""
 
     title: str
     error: str
@@ -66,63 +63,63 @@ def add(
         list[str], typer.Argument(metavar="WHAT", help="Files, folders, globs, URLs, or -.")
     ],
     kb: Annotated[
-        str, typer.Option("--kb", metavar="NAME", help="The knowledge base; made if missing.")
+        str, typer.Option("--kb", metavar="NAME", help="The knowledge base; created if missing.")
     ] = DEFAULT_KB,
     name: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="File name of what comes from standard input; tells its type."
+            metavar="NAME", help="File name for standard input; its extension sets the type."
         ),
     ] = "stdin.txt",
-    wait: Annotated[bool, typer.Option(help="Wait until all of it can be found.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait until everything is searchable.")] = True,
     chat_url: Annotated[
         str,
         typer.Option(
             metavar="URL",
-            help="Where the workspace of a Slack export lives (https://acme.slack.com): sources "
-            "then lead to its messages.",
+            help="Address of the Slack workspace of an export (https://acme.slack.com), so that "
+            "sources link to its messages.",
         ),
     ] = "",
     extraction_strategy: Annotated[
         str,
         typer.Option(
             metavar="STRATEGY",
-            help="standard (what the pipeline takes) or comprehensive (all that was read).",
+            help="standard (follow the pipeline) or comprehensive (index everything).",
         ),
     ] = "standard",
     quality_control: Annotated[
         bool,
         typer.Option(
-            "--quality-control", help="Flag faulty chunks, whatever the pipeline; none is left out."
+            "--quality-control", help="Flag faulty chunks in any pipeline; no chunk is dropped."
         ),
     ] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Add documents, or exports of Slack and Discord, and wait until they can be found."""
+    """Add documents, or exports of Slack and Discord, and wait until they are searchable."""
     from cli.inputs import expand
 
     given = expand(what)
-    asked = Asked(name, extraction_strategy, quality_control=quality_control)
+    options = AddOptions(name, extraction_strategy, quality_control=quality_control)
     code = run(
-        _add(ctx, given, kb, asked, as_user, chat_url, wait=wait, as_json=as_json),
-        interrupted="interrupted; the same command goes on from here, as does `scrubjay up`",
+        _add(ctx, given, kb, options, as_user, chat_url, wait=wait, as_json=as_json),
+        interrupted="interrupted: run the command again, or `scrubjay up`, to continue",
     )
     raise typer.Exit(code)
 
 
 async def _add(
     ctx: typer.Context,
-    given: Sequence[Given],
+    given: Sequence[InputItem],
     kb_name: str,
-    asked: Asked,
+    options: AddOptions,
     as_user: str,
     chat_url: str,
     *,
     wait: bool,
     as_json: bool,
 ) -> int:
-    from cli import exports, output, shapes
+    from cli import exports, output, serializers
     from cli.docs import documents_of
 
     chats, given = await asyncio.to_thread(exports.part, given)
@@ -133,21 +130,21 @@ async def _add(
         whole = True
         if wait and imported:
             whole = await exports.settle(engine, principal, imported)
-        ids, refused = await _accept(engine, principal, kb, given, asked)
+        ids, refused = await _accept(engine, principal, kb, given, options)
         if wait:
             documents = await ingest(engine, principal, ids)
         else:
             documents = await documents_of(engine, principal, ids)
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
-        output.show_json(shapes.documents([*documents, *refused]))
+        output.show_json(serializers.documents([*documents, *refused]))
     elif given or not imported:
         _summarise(documents, refused, wait=wait)
     return INCOMPLETE if failed or refused or not whole else DONE
 
 
 async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> str:
-    """The id of the knowledge base named, made where it does not exist."""
+    """The id of the knowledge base named, created if it does not exist."""
     from cli import output
     from engine.errors import NotFound
 
@@ -160,16 +157,16 @@ async def _knowledge_base(engine: Engine, principal: Principal, name: str) -> st
 
 
 async def _accept(
-    engine: Engine, principal: Principal, kb: str, given: Sequence[Given], asked: Asked
-) -> tuple[list[str], list[Refused]]:
-    """Hand documents over a batch at a time; one that is refused does not stop the others."""
+    engine: Engine, principal: Principal, kb: str, given: Sequence[InputItem], options: AddOptions
+) -> tuple[list[str], list[RefusedDocument]]:
+    """Add documents a batch at a time; a refused one does not stop the others."""
     from cli import output
 
     ids: list[str] = []
-    refused: list[Refused] = []
+    refused: list[RefusedDocument] = []
     with output.Bar("reading", len(given)) as bar:
         for start in range(0, len(given), BATCH):
-            batch = [(item, _document(item, asked)) for item in given[start : start + BATCH]]
+            batch = [(item, _document(item, options)) for item in given[start : start + BATCH]]
             accepted, faults = await _accept_batch(engine, principal, kb, batch)
             ids += accepted
             refused += faults
@@ -178,9 +175,9 @@ async def _accept(
 
 
 async def _accept_batch(
-    engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[Given, NewDocument]]
-) -> tuple[list[str], list[Refused]]:
-    """All at once; one by one where the batch as a whole was refused because of some of it."""
+    engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[InputItem, NewDocument]]
+) -> tuple[list[str], list[RefusedDocument]]:
+    """All at once; one by one if the batch as a whole was refused because of some of it."""
     from engine.errors import DocumentError, InvalidInput, TooLarge
     from engine.telemetry import correlation_id
 
@@ -191,9 +188,9 @@ async def _accept_batch(
     except (DocumentError, InvalidInput, TooLarge, OSError) as error:
         if len(batch) == 1:
             reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
-            return [], [Refused(batch[0][0].label, str(reason))]
+            return [], [RefusedDocument(batch[0][0].label, str(reason))]
     ids: list[str] = []
-    refused: list[Refused] = []
+    refused: list[RefusedDocument] = []
     for item in batch:
         accepted, faults = await _accept_batch(engine, principal, kb, [item])
         ids += accepted
@@ -201,7 +198,7 @@ async def _accept_batch(
     return ids, refused
 
 
-def _document(given: Given, asked: Asked) -> NewDocument:
+def _document(given: InputItem, options: AddOptions) -> NewDocument:
     from engine.documents.adding import NewDocument
 
     if given.path is not None:
@@ -215,62 +212,21 @@ def _document(given: Given, asked: Asked) -> NewDocument:
         new = NewDocument(url=given.url)
     else:
         data = sys.stdin.buffer.read()
-        new = NewDocument(data=data, filename=PurePath(asked.stdin_name).name)
+        new = NewDocument(data=data, filename=PurePath(options.stdin_name).name)
     return replace(
         new,
-        extraction_strategy=asked.extraction_strategy,
-        quality_control=asked.quality_control,
+        extraction_strategy=options.extraction_strategy,
+        quality_control=options.quality_control,
     )
 
 
 async def ingest(
     engine: Engine, principal: Principal, document_ids: Sequence[str]
 ) -> list[DocumentInfo]:
-    """The documents once each has ended; be the worker meanwhile, where nobody else is."""
+    """The documents once each has ended; be the worker meanwhile, unless another process is."""
     if not document_ids:
         return []
     return await work_while(engine, _follow(engine, principal, document_ids))
-
-
-async def work_while(engine: Engine, waiting: Coroutine[Any, Any, T]) -> T:
-    """What `waiting` comes to; be the worker meanwhile, where nobody else is."""
-    stop = asyncio.Event()
-    following = asyncio.create_task(waiting)
-    worker = None
-    try:
-        while not following.done():
-            # Anew each time: the worker that held the folder may have been killed meanwhile.
-            worker = asyncio.create_task(_be_worker(engine, stop))
-            await asyncio.wait({worker, following}, return_when=asyncio.FIRST_COMPLETED)
-            if worker.done():
-                worker.result()  # one that broke ends the command: nobody would do the work
-                await asyncio.wait({following}, timeout=LOOK_AGAIN_S)
-        if worker is not None:
-            await worker  # cleans up what was replaced
-        return await following
-    finally:
-        stop.set()
-        following.cancel()
-        await asyncio.gather(*filter(None, (worker, following)), return_exceptions=True)
-
-
-async def finish_jobs(engine: Engine) -> None:
-    """Wait until nothing is queued; be the worker meanwhile, where nobody else is."""
-    while await engine.operations.next_job_due_at() is not None:
-        await _be_worker(engine, asyncio.Event())
-        await asyncio.sleep(LOOK_AGAIN_S / 10)
-
-
-async def _be_worker(engine: Engine, stop: asyncio.Event) -> None:
-    """Work until idle; return at once where `scrubjay up` or another worker sees to it."""
-    from engine.errors import AlreadyRunning
-    from engine.locks import holder
-    from ingestion.host import run_worker
-
-    if (holder(engine.settings.home, "server") or "").startswith("scrubjay up"):
-        return
-    with contextlib.suppress(AlreadyRunning):
-        await run_worker(engine, stop, idle_exit_s=0)
 
 
 async def _follow(
@@ -286,7 +242,7 @@ async def _follow(
 
 
 def _summarise(
-    documents: Sequence[DocumentInfo], refused: Sequence[Refused], *, wait: bool
+    documents: Sequence[DocumentInfo], refused: Sequence[RefusedDocument], *, wait: bool
 ) -> None:
     from cli import output, render
 

@@ -20,16 +20,16 @@ def admin(
         list[str], typer.Argument(metavar="COMMAND…", help="A command, e.g. mode auto.")
     ],
     workspace: Annotated[
-        str, typer.Option(metavar="NAME", help="The workspace; needed where there are several.")
+        str, typer.Option(metavar="NAME", help="The workspace; required if there are several.")
     ] = "",
     channel: Annotated[
-        str, typer.Option(metavar="NAME", help="The channel that “here” means.")
+        str, typer.Option(metavar="NAME", help="Channel to use where a command says “here”.")
     ] = "",
     yes: Yes = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Run a command of the chat bots for a workspace; docs/reference/commands.md lists them."""
+    """Run a chat bot command for a workspace; docs/reference/commands.md lists them."""
     said = " ".join(f'"{word}"' if " " in word else word for word in line)
     run(_admin(ctx, said, workspace, channel, as_user, yes=yes, as_json=as_json))
 
@@ -52,16 +52,16 @@ async def _admin(
     async with opened(ctx, as_user) as (engine, principal):
         parsed = parse(said)
         if parsed.command.permission is Permission.EVERYONE and parsed.command.name != "help":
-            raise InvalidInput(f"`{parsed.command.name}` is said in a chat, by whom it is about.")
+            raise InvalidInput(f"Run `{parsed.command.name}` in a chat, as the person it concerns.")
         caller = await engine.chats.senders.admin(principal, workspace, channel)
         if parsed.command.effect is Effect.DESTROYS and not yes:
-            typer.confirm(f"{parsed.command.help} Go on?", abort=True)
-        told = await runner.run(engine, caller, parsed)
+            typer.confirm(f"{parsed.command.help} Continue?", abort=True)
+        result = await runner.run(engine, caller, parsed)
     if as_json:
-        rows = [dict(zip(told.columns, row, strict=False)) for row in told.rows]
-        output.show_json({"text": told.text, "rows": rows})
+        rows = [dict(zip(result.columns, row, strict=False)) for row in result.rows]
+        output.show_json({"text": result.text, "rows": rows})
         return
-    if told.text:
-        typer.echo(render.plain(told.text))
-    if told.rows:
-        output.show(render.table(told.columns, told.rows, width=output.width()))
+    if result.text:
+        typer.echo(render.plain(result.text))
+    if result.rows:
+        output.show(render.table(result.columns, result.rows, width=output.width()))

@@ -1,4 +1,4 @@
-"""A bot that runs in a task beside the server, for as long as the server does."""
+"""A bot that runs in a background task of the server, for as long as the server does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 async def run_alongside(
     name: str, run: Callable[[asyncio.Event], Awaitable[None]]
 ) -> AsyncIterator[None]:
-    """Run until the host ends, then set `run`'s event; that it can't is logged, and serves on."""
+    """Run until the host ends, then set `run`'s event. A bot that fails is logged, not raised."""
     stop = asyncio.Event()
     task = asyncio.create_task(_guarded(name, run, stop))
     try:
@@ -32,6 +32,6 @@ async def _guarded(
     try:
         await run(stop)
     except* EngineError as group:
-        log.error("the %s bot does not run: %s", name, group.exceptions[0])  # noqa: TRY400 (it says what to do)
+        log.error("the %s bot can't run: %s", name, group.exceptions[0])  # noqa: TRY400 (it says what to do)
     except* Exception:
         log.exception("the %s bot stopped unexpectedly", name)

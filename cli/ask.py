@@ -13,7 +13,7 @@ from cli.context import As, Json, Kb, opened, run
 
 
 class Mode(StrEnum):
-    """How to look: by words, by meaning, by both, or whichever suits the query."""
+    """Search mode: keyword, semantic, both, or chosen by the query."""
 
     HYBRID = "hybrid"
     SEMANTIC = "semantic"
@@ -21,7 +21,7 @@ class Mode(StrEnum):
     ADAPTIVE = "adaptive"
 
 
-MODES = "How to look: hybrid, semantic, keyword or adaptive."
+MODES = "Search mode: hybrid, semantic, keyword or adaptive."
 
 
 def register(app: typer.Typer) -> None:
@@ -39,28 +39,34 @@ def ask(
     tools: Annotated[
         bool,
         typer.Option(
-            "--tools", help="Let the model call tools of connected MCP servers; asks before each."
+            "--tools",
+            help="Let the model call tools of connected MCP servers; you approve each call.",
         ),
     ] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Answer a question, with the passages it rests on."""
+    """Answer a question and cite the passages."""
     run(_ask(ctx, " ".join(question), kb, as_user, tools=tools, as_json=as_json))
 
 
 def search(
     ctx: typer.Context,
-    query: Annotated[list[str], typer.Argument(metavar="QUERY", help="What to look for.")],
+    query: Annotated[list[str], typer.Argument(metavar="QUERY", help="The text to search for.")],
     kb: Kb = "",
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", "-n", metavar="N", min=1, max=1000, help="Most hits; else search.top_k."
+            "--limit",
+            "-n",
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Maximum number of hits (default: search.top_k).",
         ),
     ] = None,
     mode: Annotated[Mode, typer.Option(metavar="MODE", help=MODES)] = Mode.HYBRID,
-    explain: Annotated[bool, typer.Option("--explain", help="Say how each score came.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Explain each score.")] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -71,15 +77,15 @@ def search(
 async def _ask(
     ctx: typer.Context, question: str, kb: str, as_user: str, *, tools: bool, as_json: bool
 ) -> None:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
     from cli.external_tools import open_toolbox
     from engine.domain import Answered
 
     async with opened(ctx, as_user) as (engine, principal):
         found = None
         toolbox = await open_toolbox(engine, principal) if tools else None
-        # Where a person is asked between, nothing may draw over the question.
-        with nullcontext() if tools else output.working("looking it up"):
+        # With tools, a person approves calls in between: nothing may draw over the question.
+        with nullcontext() if tools else output.working("searching"):
             audience = engine.people.audience_of_asker(principal)
             async for event in engine.answers.ask(
                 principal, audience, question, kb=kb, door="cli", toolbox=toolbox
@@ -89,7 +95,7 @@ async def _ask(
     if found is None:
         raise RuntimeError("ask ended without an answer")
     if as_json:
-        output.show_json(shapes.answer(found))
+        output.show_json(serializers.answer(found))
     else:
         output.show(render.answer(found, width=output.width()))
 
@@ -105,13 +111,13 @@ async def _search(
     explain: bool,
     as_json: bool,
 ) -> None:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
 
     async with opened(ctx, as_user) as (engine, principal):
         with output.working("searching"):
             result = await engine.search.find(principal, query, kb=kb, limit=limit, mode=mode.value)
             result = replace(result, hits=await engine.search.at_messages(principal, result.hits))
     if as_json:
-        output.show_json(shapes.search(result))
+        output.show_json(serializers.search(result))
     else:
         output.show(render.hits(result, explain=explain, width=output.width()))

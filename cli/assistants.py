@@ -1,6 +1,6 @@
-"""`mcp`: serve one assistant on standard input and output; say how to connect one; show the calls.
+"""`mcp`: serve an assistant on standard input and output, print its configuration, show calls.
 
-`scrubjay mcp` alone is the server assistants start, so everything else is a command below it.
+`scrubjay mcp` alone is the server that assistants start; everything else is a command below it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="mcp",
-    help="Assistants: serve one over standard input and output, connect one, show their calls.",
+    help="Connect assistants: serve MCP, print configuration, show calls.",
     invoke_without_command=True,
     no_args_is_help=False,
 )
 
 
 class Client(StrEnum):
-    """What is to be connected."""
+    """The client to connect."""
 
     CLAUDE_CODE = "claude-code"
     CURSOR = "cursor"
@@ -40,9 +40,9 @@ class Client(StrEnum):
 @app.callback()
 def mcp(
     ctx: typer.Context,
-    as_user: Annotated[str, typer.Option("--as", metavar="USER", help="Act for a user.")] = "",
+    as_user: Annotated[str, typer.Option("--as", metavar="USER", help="Run as a user.")] = "",
 ) -> None:
-    """Serve one assistant over standard input and output, or see the commands below."""
+    """Serve MCP over standard input and output, or run a command below."""
     if ctx.invoked_subcommand is not None:
         return
     from cli.stdio import run as serve
@@ -60,27 +60,26 @@ def config(
         ),
     ],
     stdio: Annotated[
-        bool, typer.Option("--stdio", help="Without the server, on this machine.")
+        bool,
+        typer.Option("--stdio", help="Start Scrubjay on this machine instead of using the server."),
     ] = False,
     link: Annotated[
-        bool, typer.Option("--link", help="A link that installs it: cursor, vscode.")
+        bool, typer.Option("--link", help="Print a link that installs it (cursor, vscode).")
     ] = False,
-    token: Annotated[
-        str, typer.Option(metavar="TOKEN", help="Fill this API token in where one is needed.")
-    ] = "",
+    token: Annotated[str, typer.Option(metavar="TOKEN", help="API token to fill in.")] = "",
 ) -> None:
-    """Print exactly what to paste to connect an assistant to this installation."""
+    """Print the configuration that connects an assistant to this installation."""
     _config(invocation_of(ctx).settings(), client, stdio=stdio, link=link, token=token)
 
 
 @app.command()
 def bundle(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(
         "scrubjay.mcpb"
     ),
 ) -> None:
-    """Write a bundle that Claude Desktop on this machine installs with a double click."""
+    """Write a bundle that installs into Claude Desktop on this machine with a double click."""
     from api.connect import launcher
     from cli import output
     from cli.bundle import write_bundle
@@ -95,29 +94,27 @@ def bundle(
 def calls(
     ctx: typer.Context,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="Most calls shown.")
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Maximum number of calls.")
     ] = 20,
     keep_text: Annotated[
         bool | None,
-        typer.Option(
-            "--keep-text/--drop-text", help="From now on keep what is asked, or no longer."
-        ),
+        typer.Option("--keep-text/--drop-text", help="Start or stop storing the text of calls."),
     ] = None,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Show the newest calls of tools: who, what, how many results, how long."""
+    """Show the newest tool calls with caller, results and duration."""
     run(_calls(ctx, limit, keep_text, as_user, as_json=as_json))
 
 
 Pattern = Annotated[
-    str, typer.Argument(metavar="SERVER/TOOL", help="Which; * stands for any part of either.")
+    str, typer.Argument(metavar="SERVER/TOOL", help="Tools, as SERVER/TOOL; * matches any part.")
 ]
 
 
 @app.command()
 def tools(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
-    """List the tools of other MCP servers that `mcp-servers.toml` connects, and which are allowed."""
+    """List the tools of the servers in `mcp-servers.toml`, and which are allowed."""
     from cli.external_tools import show_tools
 
     run(show_tools(ctx, as_user, as_json=as_json))
@@ -125,7 +122,7 @@ def tools(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
 
 @app.command()
 def allow(ctx: typer.Context, pattern: Pattern, as_user: As = "", as_json: Json = False) -> None:
-    """Let answers use tools of other servers: `ask --tools` then offers them."""
+    """Allow tools of other servers for `ask --tools`."""
     from cli.external_tools import allow as allow_tools
 
     run(allow_tools(ctx, pattern, as_user, on=True, as_json=as_json))
@@ -133,7 +130,7 @@ def allow(ctx: typer.Context, pattern: Pattern, as_user: As = "", as_json: Json 
 
 @app.command()
 def deny(ctx: typer.Context, pattern: Pattern, as_user: As = "", as_json: Json = False) -> None:
-    """No longer let answers use them: takes back what `allow` was given."""
+    """Disallow tools; the opposite of `allow`."""
     from cli.external_tools import allow as allow_tools
 
     run(allow_tools(ctx, pattern, as_user, on=False, as_json=as_json))
@@ -150,12 +147,10 @@ def _config(settings: Settings, client: Client, *, stdio: bool, link: bool, toke
     keyless = keyless or (bool(settings.mcp.oauth_issuer) and not token)
     chosen = _assistant(settings, client, is_keyless=keyless)
     if link and not chosen.link:
-        raise InvalidInput(
-            f"There is no link that installs it in {chosen.name}; leave out --link.", field="link"
-        )
+        raise InvalidInput(f"{chosen.name} has no installation link: omit --link.", field="link")
     if stdio and len(chosen.ways) < 2:
         raise InvalidInput(
-            f"{chosen.name} can't start programs on this machine; leave out --stdio.",
+            f"{chosen.name} can't start programs on this machine: omit --stdio.",
             field="stdio",
         )
     way = chosen.ways[1] if stdio else chosen.ways[0]
@@ -166,7 +161,7 @@ def _config(settings: Settings, client: Client, *, stdio: bool, link: bool, toke
     output.note(f"{way.place}:")
     output.show(text + "\n")
     if TOKEN in text or (not token and not keyless and not stdio and client is Client.CODEX):
-        output.note("a token: scrubjay token create NAME, or --token here")
+        output.note("a token: run scrubjay token create NAME, or pass --token")
 
 
 def _assistant(settings: Settings, client: Client, *, is_keyless: bool) -> Assistant:
@@ -183,8 +178,8 @@ def _assistant(settings: Settings, client: Client, *, is_keyless: bool) -> Assis
         if assistant.key == client.value:
             return assistant
     raise InvalidInput(
-        "ChatGPT connects from the internet: set server.public_url to the https:// address people"
-        " reach this server by, and start `scrubjay serve` behind it.",
+        "ChatGPT connects from the internet: set server.public_url to the public https:// URL of "
+        "this server, and start `scrubjay serve` behind it.",
         field="client",
     )
 
@@ -203,7 +198,11 @@ async def _calls(
         output.show_json({"calls": [asdict(call) for call in found]})
         return
     if keep_text is not None:
-        output.note("what is asked is kept from now on" if keep_text else "no longer kept")
+        output.note(
+            "the text of calls is stored from now on"
+            if keep_text
+            else "the text of calls is no longer stored"
+        )
     if not found:
         output.note("no calls yet")
         return

@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.settings import Settings
 
-app = typer.Typer(name="bot", help="Chat bots: run them, connect workspaces, link accounts.")
+app = typer.Typer(name="bot", help="Manage chat bots: run them, connect workspaces, link accounts.")
 
 SLACK_HINT = (
-    "Slack is not set up: set slack.bot_token and slack.app_token (Socket Mode), or"
-    " slack.signing_secret (HTTP). docs/how-to/slack.md has the steps."
+    "Slack is not configured: set slack.bot_token and slack.app_token (Socket Mode), or "
+    "slack.signing_secret (HTTP). docs/how-to/slack.md has the steps."
 )
 
 DISCORD_HINT = (
-    "Discord is not set up: set discord.bot_token to your application's. docs/how-to/discord.md has"
-    " the steps."
+    "Discord is not configured: set discord.bot_token to your application's bot token. "
+    "docs/how-to/discord.md has the steps."
 )
 
 
 @app.command()
 def slack(ctx: typer.Context) -> None:
-    """Run the Slack bot alone; `up` and `serve` run it too when it is set up."""
+    """Run only the Slack bot; `up` and `serve` run it, too, once it is configured."""
     settings = invocation_of(ctx).settings()
     run(_slack(settings), interrupted="stopped")
 
 
 @app.command()
 def discord(ctx: typer.Context) -> None:
-    """Run the Discord bot alone; `up` and `serve` run it too when it is set up."""
+    """Run only the Discord bot; `up` and `serve` run it, too, once it is configured."""
     settings = invocation_of(ctx).settings()
     run(_discord(settings), interrupted="stopped")
 
 
 @app.command("discord-key")
 def discord_key(ctx: typer.Context, as_user: As = "") -> None:
-    """Print the link that invites the bot, and a key that connects one server, for an hour."""
+    """Print the bot's invitation link, and a key that connects one server within an hour."""
     run(_discord_key(ctx, as_user))
 
 
@@ -56,13 +56,13 @@ def register(
     server: Annotated[str, typer.Argument(metavar="SERVER_ID", help="The Discord server's id.")],
     as_user: As = "",
 ) -> None:
-    """Connect a Discord server that the bot is on."""
+    """Connect a Discord server that the bot has joined."""
     run(_register(ctx, server, as_user))
 
 
 @app.command()
 def manifest(ctx: typer.Context) -> None:
-    """Print the manifest to make the Slack app from."""
+    """Print the manifest for the Slack app."""
     import json
 
     from bots.slack.manifest import manifest as make
@@ -74,17 +74,19 @@ def manifest(ctx: typer.Context) -> None:
 
 @app.command("install-link")
 def install_link(ctx: typer.Context, as_user: As = "") -> None:
-    """Print a link that installs the Slack app into one more workspace, for ten minutes."""
+    """Print a link, valid for ten minutes, that installs the Slack app into another workspace."""
     run(_install_link(ctx, as_user))
 
 
 @app.command()
 def link(
     ctx: typer.Context,
-    code: Annotated[str, typer.Argument(metavar="CODE", help="What the bot's `link` said.")],
+    code: Annotated[
+        str, typer.Argument(metavar="CODE", help="The code that the bot's `link` printed.")
+    ],
     as_user: As = "",
 ) -> None:
-    """Link the chat account a code was made for to your membership."""
+    """Link the chat account of a code to your membership."""
     run(_link(ctx, code, as_user))
 
 
@@ -109,7 +111,7 @@ async def _discord(settings: Settings) -> None:
 async def _run_alone(
     settings: Settings, load: Callable[[], Callable[..., Any]], fault: str
 ) -> None:
-    """Run one bot until it is told to stop; `fault` is why it can't."""
+    """Run one bot until a signal stops it; `fault` is why it can't run."""
     from engine.errors import ConfigurationError
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
@@ -131,7 +133,7 @@ async def _discord_key(ctx: typer.Context, as_user: str) -> None:
         from bots.discord.onboarding import invite_link
 
         typer.echo(f"Invite the bot: {await invite_link(api)}")
-        typer.echo("Then somebody with Manage Server says there, within an hour:")
+        typer.echo("Then someone with Manage Server runs there, within an hour:")
         typer.echo(f"/kb register key:{engine.chats.installations.sign_key(principal)}")
 
 
@@ -140,7 +142,8 @@ async def _register(ctx: typer.Context, server: str, as_user: str) -> None:
 
     if not server.isdecimal():
         raise InvalidInput(
-            "A server's id is a number: right-click the server with Developer Mode on, Copy ID.",
+            "A server's id is a number: turn on Developer Mode, right-click the server and "
+            "choose Copy ID.",
             field="server",
         )
     async with opened(ctx, as_user) as (engine, principal), _discord_api(engine) as api:
@@ -150,12 +153,12 @@ async def _register(ctx: typer.Context, server: str, as_user: str) -> None:
 
         gate.require(principal, Scope.KB_ADMIN)
         name = await install(engine, api, principal.tenant_id, server)
-        typer.echo(f"{name} is connected. `/kb-admin setup` there sets a channel up.")
+        typer.echo(f"{name} is connected. Run `/kb-admin setup` there to set up a channel.")
 
 
 @contextlib.asynccontextmanager
 async def _discord_api(engine: Engine) -> AsyncIterator[DiscordApi]:
-    """Discord's REST for one command; what it refuses is said in our words."""
+    """Discord's REST API for one command; its errors become ours."""
     from cli.discord_door import load_discord
     from engine.errors import ConfigurationError, Unavailable
 
@@ -169,7 +172,7 @@ async def _discord_api(engine: Engine) -> AsyncIterator[DiscordApi]:
             yield api
         except DiscordTrouble as trouble:
             if trouble.status == 401:
-                raise ConfigurationError("discord.bot_token is refused by Discord.") from None
+                raise ConfigurationError("Discord rejected discord.bot_token.") from None
             raise Unavailable(f"{trouble}.") from None
 
 
@@ -183,8 +186,8 @@ async def _install_link(ctx: typer.Context, as_user: str) -> None:
         settings = engine.settings
         if not (settings.slack.client_id and settings.server.public_url):
             raise ConfigurationError(
-                "Installing by link needs slack.client_id, slack.client_secret and"
-                " server.public_url."
+                "Installing by link needs slack.client_id, slack.client_secret and "
+                "server.public_url."
             )
         state = engine.chats.installations.sign_install(principal)
         typer.echo(f"{settings.server.public_url}{INSTALL_PATH}?{urlencode({'state': state})}")

@@ -1,7 +1,7 @@
-"""The bots beside the server: those that are set up, over one desk.
+"""The bots in the server's process: those that are configured, over one answer worker.
 
-`serve.py` opens them; the libraries of a platform are loaded when its bot starts. One that can't run
-says why in the log, and the rest goes on.
+`serve.py` opens them; the libraries of a platform are loaded when its bot starts. A bot that can't
+run says why in the log, and the rest continues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class BotDoors:
-    """See the module."""
+    """The configured bots, their routes and their lifespan."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._answer_worker: AnswerWorker | None = None
@@ -40,12 +40,12 @@ class BotDoors:
             self._discord = DiscordDoor(engine, self._answer_worker)
 
     def routes(self) -> list[BaseRoute]:
-        """Where platforms reach their bots; Discord's comes to no route, for it keeps a socket."""
+        """Where platforms reach their bots; Discord's needs no route, because it keeps a socket."""
         return self._slack.routes() if self._slack is not None else []
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Run them for as long as the host runs. The desk ends first: it speaks through the bots."""
+        """Run them as long as the host. The answer worker ends first: it posts through the bots."""
         if self._answer_worker is None:
             yield
             return

@@ -1,7 +1,7 @@
 """A bundle that Claude Desktop installs with a double click: this installation, as an `.mcpb` file.
 
-The format is a zip with `manifest.json` (MCPB 0.3). It holds no code of ours: it starts the launcher
-of this machine, so it follows every update, and is of no use on another.
+The format is a zip with `manifest.json` (MCPB 0.3). It holds no code of ours: it starts the
+launcher of this machine, so it follows every update, and is of no use on another.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST_VERSION = "0.3"
-STAMP = (1980, 1, 1, 0, 0, 0)  # the same bundle is the same bytes, whenever it is made
-# The format wants an entry point inside the bundle; `mcp_config` says what is really started.
+STAMP = (1980, 1, 1, 0, 0, 0)  # the same bundle is the same bytes, whenever it is written
+# The format wants an entry point inside the bundle; `mcp_config` has what is really started.
 ENTRY = "server/README.txt"
 ENTRY_TEXT = "This bundle starts the Scrubjay that is installed on this machine.\n"
 
 
 def manifest(command: list[str], *, write_tools: bool = False) -> dict[str, Any]:
-    """What the bundle says of itself; `command` is how this machine starts the server."""
+    """The bundle's manifest; `command` is how this machine starts the server."""
     from mcp_server.tools import build_tools
 
     tools = build_tools(write_tools=write_tools)
@@ -29,7 +29,7 @@ def manifest(command: list[str], *, write_tools: bool = False) -> dict[str, Any]
         "name": "scrubjay",
         "display_name": "Scrubjay",
         "version": version("scrubjay"),
-        "description": "Answers from what your team has written, with the passage each rests on.",
+        "description": "Answers questions from what your team has written, and cites the passages.",
         "author": {"name": "The Scrubjay authors"},
         "license": "Apache-2.0",
         "server": {

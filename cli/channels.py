@@ -1,4 +1,4 @@
-"""`channel`: whose talk is kept, how far it has come, and how it goes again."""
+"""`channel`: the channels whose history is stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from engine.chats.coverage import Coverage
 
 app = typer.Typer(
-    name="channel", help="Channels of Slack and Discord: list, add, pause, resume, keep, remove."
+    name="channel",
+    help="Manage stored channels of Slack and Discord: list, add, pause, resume, keep, remove, "
+    "forget.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name or id.")]
@@ -22,13 +24,13 @@ Name = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name or id.")]
 
 @app.command("list")
 def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
-    """List the channels whose history is kept, and how far each has come."""
+    """List the channels whose history is stored, with their progress."""
     run(_list(ctx, as_user, as_json=as_json))
 
 
 @app.command()
 def show(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = False) -> None:
-    """Show how much of one channel is kept and found, and what is missing."""
+    """Show how much of a channel is stored and searchable, and what is missing."""
     run(_show(ctx, channel, as_user, as_json=as_json))
 
 
@@ -37,28 +39,33 @@ def add(
     ctx: typer.Context,
     channel: Name,
     kb: Annotated[
-        str, typer.Option("--kb", metavar="NAME", help="The knowledge base it goes into.")
+        str, typer.Option("--kb", metavar="NAME", help="The knowledge base to store it in.")
     ] = "default",
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="How far back to read; else to its beginning."),
+        typer.Option(
+            formats=["%Y-%m-%d"], help="How far back to read (default: to the beginning)."
+        ),
     ] = None,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Keep a channel's history from now on, and read it back; a private one as its member."""
+    """Store a channel's history, past and future.
+
+    For a private channel you must be a member.
+    """
     run(_add(ctx, channel, kb, since, as_user, as_json=as_json))
 
 
 @app.command()
 def pause(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = False) -> None:
-    """Read nothing more of a channel; what is known goes on answering."""
+    """Pause reading a channel; stored messages keep answering."""
     run(_change(ctx, channel, "pause", as_user, as_json=as_json))
 
 
 @app.command()
 def resume(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = False) -> None:
-    """Go on reading a channel where it stopped; also after a failure."""
+    """Resume reading a channel, also after a failure."""
     run(_change(ctx, channel, "resume", as_user, as_json=as_json))
 
 
@@ -66,11 +73,13 @@ def resume(ctx: typer.Context, channel: Name, as_user: As = "", as_json: Json = 
 def keep(
     ctx: typer.Context,
     channel: Name,
-    days: Annotated[int, typer.Argument(metavar="DAYS", help="How many days; 0 keeps all.", min=0)],
+    days: Annotated[
+        int, typer.Argument(metavar="DAYS", help="Number of days; 0 keeps everything.", min=0)
+    ],
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Keep a channel's messages for so many days only."""
+    """Set how many days a channel's messages are kept."""
     run(_keep(ctx, channel, days, as_user, as_json=as_json))
 
 
@@ -78,7 +87,7 @@ def keep(
 def remove(
     ctx: typer.Context, channel: Name, yes: Yes = False, as_user: As = "", as_json: Json = False
 ) -> None:
-    """Keep a channel's history no longer: it is out of every answer at once."""
+    """Delete a channel's history; no answer uses it from now on."""
     run(_remove(ctx, channel, as_user, yes=yes, as_json=as_json))
 
 
@@ -86,13 +95,13 @@ def remove(
 def forget(
     ctx: typer.Context,
     person: Annotated[
-        str, typer.Argument(metavar="PERSON", help="Who, by name or the platform's id.")
+        str, typer.Argument(metavar="PERSON", help="The person's name or platform id.")
     ],
     yes: Yes = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Forget all that somebody wrote in channels, and keep nothing more of them."""
+    """Delete everything a person wrote in channels, and store nothing more of theirs."""
     run(_forget(ctx, person, as_user, yes=yes, as_json=as_json))
 
 
@@ -105,7 +114,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
         output.show_json({"channels": [asdict(item) for item in found]})
         return
     if not found:
-        output.note("no channel's history is kept; add an export with `scrubjay add export.zip`")
+        output.note("no channel history is stored; add an export with `scrubjay add export.zip`")
         return
     heads = ("channel", "state", "messages", "conversations", "from", "to", "what to do")
     rows = [
@@ -133,7 +142,7 @@ async def _show(ctx: typer.Context, channel: str, as_user: str, *, as_json: bool
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.chats.history.coverage(principal, channel)
     if not found:
-        raise NotFound(f"The history of {channel!r} is not kept, or not for you to see.")
+        raise NotFound(f"The history of {channel!r} is not stored, or you may not see it.")
     _report(found[0], as_json=as_json)
 
 
@@ -167,7 +176,7 @@ async def _change(
 async def _keep(
     ctx: typer.Context, channel: str, days: int, as_user: str, *, as_json: bool
 ) -> None:
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         report = await engine.chats.history.set_retention(principal, channel, days or None)
@@ -179,12 +188,12 @@ async def _remove(
     ctx: typer.Context, channel: str, as_user: str, *, yes: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.chats.history.find_channel(principal, channel)
         if not yes:
-            typer.confirm(f"Remove all that is kept of #{found.name}?", abort=True, err=True)
+            typer.confirm(f"Delete everything stored of #{found.name}?", abort=True, err=True)
         receipt = await engine.chats.history.remove(principal, found.id)
         await finish_jobs(engine)
     if as_json:
@@ -197,12 +206,12 @@ async def _forget(
     ctx: typer.Context, person: str, as_user: str, *, yes: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.chats.history.find_person(principal, person)
         if not yes:
-            typer.confirm(f"Forget all that {found.name} wrote?", abort=True, err=True)
+            typer.confirm(f"Delete everything {found.name} wrote?", abort=True, err=True)
         receipt = await engine.chats.history.forget_person(
             principal, found.workspace_id, found.subject
         )
@@ -234,7 +243,7 @@ def _report(report: Coverage, *, as_json: bool) -> None:
         "to": _day(report.newest),
     }
     if report.waiting:
-        shown["changed, not found yet"] = f"{report.waiting:,}"
+        shown["changed, not searchable yet"] = f"{report.waiting:,}"
     if report.deleted:
         shown["deleted"] = f"{report.deleted:,}"
     for gap in report.gaps:

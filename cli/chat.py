@@ -1,4 +1,4 @@
-"""`scrubjay chat`: the bot in the terminal, through the same decisions, commands and replies.
+"""`scrubjay chat`: the bot in the terminal, with the same decisions, commands and replies.
 
 `--as channel` plays a channel that all members of the tenant are in, where the bot answers if it is
 mentioned; `--as dm` a direct message. Lines are read until the input ends, so a file works as well.
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 COMMAND = "/kb"
 CHANNEL = "general"
 HINT = {
-    "channel": "You are in #general with everyone. Write `@bot …` to ask, `> …` to reply in the"
-    " last thread, `/kb help` for commands, a button's number to press it, Ctrl-D to leave.",
-    "dm": "You write to the bot directly; only you see its answers. `/kb help` lists commands, a"
-    " button's number presses it, Ctrl-D leaves.",
+    "channel": "You are in #general with everyone. Type `@bot …` to ask, `> …` to reply in the "
+    "last thread, `/kb help` for commands, a button's number to press it, Ctrl-D to leave.",
+    "dm": "You are in a direct message with the bot; only you see its answers. `/kb help` lists "
+    "commands, a button's number presses it, Ctrl-D leaves.",
 }
 
 
@@ -50,11 +50,12 @@ def register(app: typer.Typer) -> None:
 def chat(
     ctx: typer.Context,
     seat: Annotated[
-        Seat, typer.Option("--as", metavar="PLACE", help="Where you talk to it: channel or dm.")
+        Seat,
+        typer.Option("--as", metavar="PLACE", help="Where you talk to the bot: channel or dm."),
     ] = Seat.DM,
-    user: Annotated[str, typer.Option(metavar="USER", help="Be another user.")] = "",
+    user: Annotated[str, typer.Option(metavar="USER", help="Run as another user.")] = "",
 ) -> None:
-    """Talk to the chat bot here, as in a channel or a direct message."""
+    """Talk to the chat bot in the terminal, as in a channel or a direct message."""
     run(_chat(ctx, seat, user))
 
 
@@ -77,7 +78,7 @@ async def _chat(ctx: typer.Context, seat: Seat, user: str) -> None:
 
 
 class Terminal:
-    """The platform of one terminal: what is said is printed, buttons are numbered."""
+    """The platform of one terminal: messages are printed, buttons are numbered."""
 
     name = "terminal"
     command = COMMAND
@@ -100,10 +101,12 @@ class Terminal:
     async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """The answer follows at once."""
 
-    def open_streaming_reply(self, post: PostInfo, target: ReplyTarget, *, again: bool) -> Page:
+    def open_streaming_reply(
+        self, post: PostInfo, target: ReplyTarget, *, again: bool
+    ) -> TerminalPage:
         """A message that is printed when it is complete."""
         del again
-        return Page(self, target, is_private=post.surface == "private")
+        return TerminalPage(self, target, is_private=post.surface == "private")
 
     async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """Print it."""
@@ -117,7 +120,7 @@ class Terminal:
         self.show(target, reply, mark="(only you see this) " if not target.is_direct else "")
 
     async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
-        """What was printed stays: the new words follow."""
+        """What was printed stays: the new text follows."""
         del message_id
         self.show(target, reply)
 
@@ -153,7 +156,7 @@ class Terminal:
         _echo(render_reply(reply, mark=mark) + "\n")
 
 
-class Page:
+class TerminalPage:
     """An answer on its way to the terminal."""
 
     def __init__(self, terminal: Terminal, target: ReplyTarget, *, is_private: bool) -> None:

@@ -1,7 +1,7 @@
 """What every command needs: the options before its name, the engine, and how it ends.
 
 A command module holds thin Typer functions; each hands one coroutine to `run`. Errors of the engine
-pass through to `main.main`, the rim, where `EXIT_CODES` turns them into one line and a code.
+pass through to `main.main`, where `EXIT_CODES` turns them into one line and a code.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 # What a code means is part of the command line's promise: docs/reference/cli.md lists them.
 DONE = 0
-REFUSED = 1  # the input is wrong, the thing is absent or exists already, or you may not
+REFUSED = 1  # bad input, a missing or an existing object, or no permission
 USAGE = 2  # the command line itself is wrong
 UNAVAILABLE = 3  # database, index, model, disk, or another process holds the data folder
-MISCONFIGURED = 4  # a setting is unknown, bad or missing
+MISCONFIGURED = 4  # a setting is unknown, invalid or missing
 INCOMPLETE = 5  # some documents failed, the others are done
 BUG = 70
 INTERRUPTED = 130
@@ -42,15 +42,18 @@ EXIT_CODES = {
     "rate_limited": UNAVAILABLE,
 }
 
-As = Annotated[str, typer.Option("--as", metavar="USER", help="Act for another user.")]
+As = Annotated[str, typer.Option("--as", metavar="USER", help="Run as another user.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Kb = Annotated[str, typer.Option("--kb", metavar="NAME", help="The knowledge base.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Kb = Annotated[
+    str,
+    typer.Option("--kb", metavar="NAME", help="The knowledge base (default: all you may read)."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip confirmation.")]
 
 
 @dataclass(slots=True)
 class Invocation:
-    """The options before the command's name; `debug` also where a setting asks for it."""
+    """The options before the command's name; `debug` also if a setting asks for it."""
 
     home: Path | None = None
     config: Path | None = None
@@ -83,14 +86,14 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted") -> T:
 
 @asynccontextmanager
 async def opened(ctx: typer.Context, as_user: str = "") -> AsyncIterator[tuple[Engine, Principal]]:
-    """The engine of the data folder, and who asks: its owner, or whoever `--as` names."""
+    """The engine of the data folder, and who asks: its owner, or the user that `--as` names."""
     invocation = invocation_of(ctx)
-    settings = invocation.settings()  # before the imports: a bad value is told at once
+    settings = invocation.settings()  # before the imports: an invalid value is reported at once
 
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging, correlated
 
-    # A person asked for one thing: what went on inside is for the server's log, or for --debug.
+    # A person asked for one thing: what happened inside is for the server's log, or for --debug.
     configure_logging(level="debug" if invocation.debug else "error")
     with correlated():
         async with open_engine(settings) as engine:
@@ -98,6 +101,6 @@ async def opened(ctx: typer.Context, as_user: str = "") -> AsyncIterator[tuple[E
 
 
 async def principal_of(engine: Engine, as_user: str) -> Principal:
-    """The owner or whoever `--as` names, with all they hold now: to be asked anew after a grant."""
+    """The owner, or the user of `--as`, with all they hold now: call it again after a grant."""
     owner = await engine.people.owner()
     return await engine.people.act_as(owner, as_user) if as_user else owner

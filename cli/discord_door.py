@@ -1,7 +1,7 @@
-"""The Discord bot beside the server: the task it works in.
+"""The Discord bot in the server's process: the task it works in.
 
-`bot_doors.py` opens it where Discord is set up, and `scrubjay bot discord` (`bot.py`) loads the same
-bot alone. Discord's library is loaded when the bot starts.
+`bot_doors.py` opens it where Discord is configured, and `scrubjay bot discord` (`bot.py`) loads the
+same bot alone. Discord's library is loaded when the bot starts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DiscordDoor:
-    """See the module."""
+    """The Discord bot's background task in the server."""
 
     def __init__(self, engine: Engine, answer_worker: AnswerWorker) -> None:
         self._engine = engine
@@ -31,7 +31,7 @@ class DiscordDoor:
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
+        """Run the bot for as long as the host runs; a failure is logged, not raised."""
         async with run_alongside("Discord", self._run):
             yield
 

@@ -1,4 +1,4 @@
-"""`docs`: what was added, how far it is, and why something is not there."""
+"""`docs`: the documents, their progress, and why something is missing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from engine.domain import Principal
     from engine.engine import Engine
 
-app = typer.Typer(name="docs", help="The documents: list, show, delete, retry, cancel, why.")
+app = typer.Typer(
+    name="docs", help="Manage documents: list, show, watch, why, retry, cancel, delete."
+)
 
 Document = Annotated[str, typer.Argument(metavar="DOCUMENT", help="The document's id.")]
 Documents = Annotated[list[str], typer.Argument(metavar="DOCUMENT", help="Document ids.")]
 PAGE = 500  # documents fetched at a time
 
 
-class State(StrEnum):
-    """Where a document stands."""
+class StateFilter(StrEnum):
+    """The states of a document."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -34,15 +36,17 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-STATES = "Only those pending, running, ready, failed or cancelled."
+STATES = "Only documents in this state: pending, running, ready, failed or cancelled."
 
 
 @app.command("list")
 def list_(
     ctx: typer.Context,
     kb: Kb = "",
-    state: Annotated[State | None, typer.Option(metavar="STATE", help=STATES)] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Most documents; 0: all.")] = 0,
+    state: Annotated[StateFilter | None, typer.Option(metavar="STATE", help=STATES)] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Maximum number of documents; 0: all.")
+    ] = 0,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -54,19 +58,21 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    document: Annotated[str, typer.Argument(metavar="ID", help="Of a document, hit or citation.")],
-    text: Annotated[bool, typer.Option("--text", help="Print its text instead.")] = False,
+    document: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of a document, hit or citation.")
+    ],
+    text: Annotated[bool, typer.Option("--text", help="Print the text instead.")] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Show one document: what is known of it, or its text."""
+    """Show a document's details, or its text."""
     show_it = _text if text else _show
     run(show_it(ctx, document, as_user, as_json=as_json))
 
 
 @app.command()
 def why(ctx: typer.Context, document: Document, as_user: As = "", as_json: Json = False) -> None:
-    """Say in a sentence where a document stands, and what to do about it."""
+    """Explain a document's status and what to do."""
     run(_why(ctx, document, as_user, as_json=as_json))
 
 
@@ -74,7 +80,7 @@ def why(ctx: typer.Context, document: Document, as_user: As = "", as_json: Json 
 def delete(
     ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
 ) -> None:
-    """Take documents out of every answer, at once."""
+    """Delete documents; no answer uses them from now on."""
     run(_each(ctx, "deleted", documents, as_user, as_json=as_json))
 
 
@@ -82,7 +88,7 @@ def delete(
 def retry(
     ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
 ) -> None:
-    """Try failed or cancelled documents once more."""
+    """Retry failed or cancelled documents."""
     run(_each(ctx, "queued", documents, as_user, as_json=as_json))
 
 
@@ -90,7 +96,7 @@ def retry(
 def cancel(
     ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
 ) -> None:
-    """Stop working on documents; what answered before goes on answering."""
+    """Cancel processing; the previous version keeps answering."""
     run(_each(ctx, "cancelled", documents, as_user, as_json=as_json))
 
 
@@ -112,7 +118,7 @@ async def all_documents(
 async def documents_of(
     engine: Engine, principal: Principal, document_ids: Sequence[str]
 ) -> list[DocumentInfo]:
-    """These documents, in the order given; one that is gone meanwhile is left out."""
+    """These documents, in the order given; those deleted meanwhile are left out."""
     from engine.errors import NotFound
 
     found = []
@@ -125,12 +131,12 @@ async def documents_of(
 async def _list(
     ctx: typer.Context, kb: str, state: str, limit: int, as_user: str, *, as_json: bool
 ) -> None:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await all_documents(engine, principal, kb=kb, state=state, limit=limit)
     if as_json:
-        output.show_json(shapes.documents(found))
+        output.show_json(serializers.documents(found))
         return
     if not found:
         output.note("no documents; add some with `scrubjay add FOLDER`")
@@ -162,7 +168,7 @@ async def _text(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) ->
 
     pages = []
     async with opened(ctx, as_user) as (engine, principal):
-        # From the start: the id of a hit leads to the page it stands on.
+        # From the start: the id of a hit leads to the page it is on.
         document_id = next_id = (await engine.search.fetch(principal, id_)).document_id
         while next_id:
             page = await engine.search.fetch(principal, next_id)

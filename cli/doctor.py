@@ -1,7 +1,7 @@
-"""`doctor`: what is well, what is not, and the one thing to do about each.
+"""`doctor`: checks of the installation, each with what to do if it fails.
 
-Every check stands by itself: a data folder that can't be opened still gets its disk, settings and
-model looked at.
+Checks are independent: if the data folder can't be opened, disk, settings and model are checked all
+the same.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from engine.plugins import Plugins
 
 LEAST_FREE_BYTES = 1_000_000_000
-NOTHING = "nothing to do"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report: `todo` is empty when all is well."""
+    """One line of the report: `todo` is empty if the check passed."""
 
     name: str
     detail: str
@@ -43,9 +42,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Look everything over and say what to do.
+    """Check the installation and suggest fixes.
 
-    Each line ends with the one thing to do; the exit code is 3 where there is something.
+    A failed check ends with what to do; the exit code is then 3.
     """
     raise typer.Exit(run(_doctor(ctx, as_json=as_json)))
 
@@ -53,14 +52,15 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 async def _doctor(ctx: typer.Context, *, as_json: bool) -> int:
     from cli import output
 
-    with output.working("looking everything over"):
+    with output.working("checking"):
         checks = [check async for check in _checks(ctx)]
     if as_json:
         output.show_json({"checks": [asdict(check) | {"ok": not check.todo} for check in checks]})
     else:
         for check in checks:
             sign = "bad" if check.todo else "ok "
-            output.show(f"{sign} {check.name:<10} {check.detail}: {check.todo or NOTHING}\n")
+            todo = f": {check.todo}" if check.todo else ""
+            output.show(f"{sign} {check.name:<10} {check.detail}{todo}\n")
     return UNAVAILABLE if any(check.todo for check in checks) else DONE
 
 
@@ -72,9 +72,9 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     try:
         settings = invocation_of(ctx).settings()
     except EngineError as error:
-        yield Check("settings", str(error), "correct what is named here")
+        yield Check("settings", str(error), "correct the settings named here")
         return
-    yield Check("settings", "every value is allowed")
+    yield Check("settings", "all values are valid")
     yield _folder(settings.home)
     yield _disk(settings.home)
     yield _secret_key(settings)
@@ -88,9 +88,9 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
         async with opened(ctx) as (engine, principal):
             yield await _pipelines(engine, principal, plugins.registry)
             for name, fault in (await engine.operations.health()).items():
-                yield Check(name, "not well", fault) if fault else Check(name, "well")
+                yield Check(name, "unhealthy", fault) if fault else Check(name, "ok")
     except EngineError as error:
-        yield Check("engine", "does not open", str(error))
+        yield Check("engine", "can't be opened", str(error))
 
 
 def _python() -> Check:
@@ -100,7 +100,7 @@ def _python() -> Check:
 
 def _folder(home: Path) -> Check:
     if not home.exists():
-        return Check("home", f"{home} will be made at the first start")
+        return Check("home", f"{home} will be created at the first start")
     if not home.is_dir():
         return Check("home", f"{home} is not a folder", "move it away or set SCRUBJAY_HOME")
     probe = home / ".doctor"
@@ -108,7 +108,9 @@ def _folder(home: Path) -> Check:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        return Check("home", f"{home} can't be written ({error.strerror})", "give yourself access")
+        return Check(
+            "home", f"{home} can't be written ({error.strerror})", "give yourself write access"
+        )
     return Check("home", str(home))
 
 
@@ -120,16 +122,18 @@ def _disk(home: Path) -> Check:
 
 
 def _parsers() -> Check:
-    """What holds the processes that read files, and whether they read pictures."""
+    """What confines the processes that read files, and whether they read pictures."""
     from ingestion.convert.ocr import is_installed
     from ingestion.sandbox import describe
 
-    pictures = "words of scans and pictures too" if is_installed() else "without the ocr extra"
+    pictures = (
+        "reads text in scans and pictures, too" if is_installed() else "without the ocr extra"
+    )
     return Check("parsers", f"{describe()}, {pictures}")
 
 
 async def _discord(settings: Settings) -> Check:
-    """Whether Discord accepts the token, and has the intents turned on that are asked for."""
+    """Whether Discord accepts the token and has turned on the requested intents."""
     from cli.discord_door import load_discord
     from engine.errors import ConfigurationError
 
@@ -143,7 +147,7 @@ async def _discord(settings: Settings) -> Check:
 
 
 def _plugins(plugins: Plugins) -> Iterator[Check]:
-    """Plugins in use, and each that is not with the reason."""
+    """Plugins in use, and each rejected one with the reason."""
     for refusal in plugins.refused:
         yield Check("plugin", f"{refusal.name} ({refusal.origin}) is not in use", refusal.reason)
     if plugins.loaded:
@@ -154,7 +158,7 @@ def _plugins(plugins: Plugins) -> Iterator[Check]:
 
 
 async def _pipelines(engine: Engine, principal: Principal, registry: Registry) -> Check:
-    """Whether every pipeline that a knowledge base names still loads."""
+    """Whether every pipeline in use still loads."""
     from engine.errors import FlowError
     from ingestion.pipelines import load_pipeline, offers_of
 
@@ -164,17 +168,17 @@ async def _pipelines(engine: Engine, principal: Principal, registry: Registry) -
             load_pipeline(flow.dsl, registry, offers=offers_of(engine.model))
         except FlowError as error:
             kbs = ", ".join(flow.knowledge_bases)
-            return Check("pipelines", f"{flow.name}, of {kbs}, does not load", str(error))
+            return Check("pipelines", f"{flow.name}, used by {kbs}, can't be loaded", str(error))
     return Check("pipelines", ", ".join(flow.name for flow in used) or "none in use")
 
 
 def _secret_key(settings: Settings) -> Check:
-    """The key file must be its owner's alone."""
+    """Only its owner may read the key file."""
     file = settings.home / "secret.key"
     if settings.system.secret_key.get_secret_value():
         return Check("secret key", "set")
     if not file.exists():
-        return Check("secret key", "will be made at the first start")
+        return Check("secret key", "will be created at the first start")
     if file.stat().st_mode & 0o077:
-        return Check("secret key", f"others may read {file}", f"chmod 600 {file}")
-    return Check("secret key", "yours alone")
+        return Check("secret key", f"others can read {file}", f"chmod 600 {file}")
+    return Check("secret key", "only you can read it")

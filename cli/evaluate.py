@@ -1,7 +1,7 @@
-"""`eval`: how well search finds what a judged collection says it should.
+"""`eval`: measures search on a collection with relevance judgements.
 
 The collection is loaded into a knowledge base of a throw-away data folder; the installation's
-settings count, its data is not touched.
+settings apply, its data is not touched.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Measure search on a judged collection.
 
-    The folder is in BEIR's layout; nDCG@10, recall@100 and MRR@10 are told for keyword, semantic
+    The folder is in BEIR's layout; it reports nDCG@10, recall@100 and MRR@10 of keyword, semantic
     and hybrid search, with 95 % intervals.
     """
     run(_evaluate(ctx, folder, as_json=as_json))
@@ -82,7 +82,7 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
 
     invocation = invocation_of(ctx)
     file, _ = settings_file(invocation.home or default_home(), invocation.config)
-    # An empty file where there is none: the throw-away folder's own would be looked for otherwise.
+    # An empty file if there is none: otherwise the throw-away folder's own would be read.
     if not file.is_file() and not invocation.config:
         file = home / "scrubjay.toml"
         file.touch()
@@ -102,7 +102,7 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, RetrievalMetrics]:
     from engine.search.evaluation import evaluate as metrics_of
 
     kb = await engine.knowledge_bases.create(await engine.people.owner(), "eval")
-    principal = await engine.people.owner()  # anew: the knowledge base was granted just now
+    principal = await engine.people.owner()  # again: the knowledge base was granted just now
     ids = await _load(engine, principal, kb.id, beir)
     found: dict[str, RetrievalMetrics] = {}
     with output.Bar("searching", len(beir.queries) * len(MODES)) as bar:
@@ -139,6 +139,6 @@ async def _load(engine: Engine, principal: Principal, kb: str, beir: Beir) -> di
             for number, (key, document) in enumerate(batch)
         ]
         added = await engine.documents.add_many(principal, kb, new)
-        ids |= {one.document_id: key for one, (key, _) in zip(added, batch, strict=True)}
+        ids |= {item.document_id: key for item, (key, _) in zip(added, batch, strict=True)}
     await ingest(engine, principal, list(ids))
     return ids

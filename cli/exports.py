@@ -1,7 +1,7 @@
-"""`add` with an export of Slack or Discord: its channels become sources, its talk documents.
+"""`add` with an export of Slack or Discord: channels become sources, conversations documents.
 
-Messages are kept first, a few hundred a transaction; the worker makes documents of them. The same
-export again, or a newer one, adds what is new.
+Messages are stored first, a few hundred per transaction; the worker makes documents of them. The
+same export again, or a newer one, adds what is new.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cli.inputs import Given
+    from cli.inputs import InputItem
     from engine.domain import Principal
     from engine.engine import Engine
 
@@ -23,7 +23,7 @@ FAULTS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an export brought: our ids of its channels, and counts."""
+    """The result of an import: our ids of its channels, and counts."""
 
     name: str
     channel_ids: Sequence[str]
@@ -32,12 +32,12 @@ class Imported:
     added: int
 
 
-def part(given: Sequence[Given]) -> tuple[list[Path], list[Given]]:
+def part(given: Sequence[InputItem]) -> tuple[list[Path], list[InputItem]]:
     """Exports of chats, and everything else."""
     from ingestion.sources.exports import is_export
 
     chats: list[Path] = []
-    others: list[Given] = []
+    others: list[InputItem] = []
     for item in given:
         may_be = item.path is not None and item.path.suffix.lower() in {".json", ".zip"}
         if may_be and item.path is not None and is_export(item.path):
@@ -48,7 +48,7 @@ def part(given: Sequence[Given]) -> tuple[list[Path], list[Given]]:
 
 
 async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, url: str) -> Imported:
-    """Keep all messages of an export."""
+    """Store all messages of an export."""
     from cli import output, render
     from ingestion.sources.exports import open_export
 
@@ -56,16 +56,16 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
     place = await engine.chats.history.begin_import(principal, export.workspace, export.people)
     ids: list[str] = []
     private = messages = added = 0
-    while (one := await asyncio.to_thread(next, export.channels, None)) is not None:
+    while (history := await asyncio.to_thread(next, export.channels, None)) is not None:
         channel_id = await engine.chats.history.import_channel(
-            principal, place, kb, one.channel, one.members
+            principal, place, kb, history.channel, history.members
         )
         stored = await engine.chats.history.import_messages(
-            place, one.channel.external_id, one.messages, threads=one.threads
+            place, history.channel.external_id, history.messages, threads=history.threads
         )
         ids.append(channel_id)
-        private += not one.channel.is_public
-        messages += len(one.messages)
+        private += not history.channel.is_public
+        messages += len(history.messages)
         added += stored.added
     counted = render.counted(len(ids), "channel")
     output.note(f"{path.name}: {counted}, {render.counted(messages, 'message')}, {added:,} new")
@@ -73,15 +73,16 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
         output.note(f"  left out: {words}")
     if private:
         output.note(
-            f"  {render.counted(private, 'private channel')}: found by their listed members only"
+            f"  {render.counted(private, 'private channel')}: searchable only for their listed "
+            "members"
         )
     return Imported(path.name, ids, private, messages, added)
 
 
 async def settle(engine: Engine, principal: Principal, imported: Sequence[Imported]) -> bool:
-    """Wait until all that was imported can be found; whether all of it can."""
+    """Wait until everything imported is searchable; whether all of it is."""
     from cli import output, render
-    from cli.add import work_while
+    from cli.inline_worker import work_while
 
     ids = [channel_id for item in imported for channel_id in item.channel_ids]
 

@@ -29,12 +29,12 @@ def _external(engine: Engine) -> McpTools:
 
 
 async def open_toolbox(engine: Engine, principal: Principal) -> Toolbox:
-    """The tools one answer may use; whoever sits at the terminal approves each call."""
+    """The tools one answer may use; the person at the terminal approves each call."""
     from engine.errors import InvalidInput
 
     if not sys.stdin.isatty():
         raise InvalidInput(
-            "--tools asks before each call, and here nobody can answer: leave it out.",
+            "--tools asks before each call, but this is not a terminal: omit it.",
             field="tools",
         )
     if not engine.settings.llm.model:
@@ -71,7 +71,7 @@ async def show_tools(ctx: typer.Context, as_user: str, *, as_json: bool) -> None
     if silent:
         output.note(f"no answer from: {', '.join(silent)}")
     if not external.servers:
-        output.note("no servers; name them in mcp-servers.toml in the data folder")
+        output.note("no servers: add them to mcp-servers.toml in the data folder")
     if found:
         rows = [
             (tool.key, "allowed" if tool.key in allowed else "", render.one_line(tool.description))

@@ -1,6 +1,6 @@
-"""`flow`: pipelines as data. List, look at, check, try, store and draw them.
+"""`flow`: pipelines as data: list, show, validate, run, import, export and draw them.
 
-Wherever a flow is named, a file of its DSL goes too: a name with a `.`, a `/`, or `-` for stdin.
+A flow can also be a file with its DSL: a name with a `.` or a `/`, or `-` for stdin.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.context import As, Json, Kb, invocation_of, opened, run
+from cli.context import As, Json, invocation_of, opened, run
 
 if TYPE_CHECKING:
     from engine.domain import Principal
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from ingestion.dry_run import DryRun
 
 app = typer.Typer(
-    name="flow", help="Pipelines: list, show, validate, import, export, run, draw, components."
+    name="flow",
+    help="Manage pipelines: list, show, validate, import, export, delete, run, draw, components.",
 )
 
-Flow = Annotated[str, typer.Argument(metavar="FLOW", help="A pipeline's name, or a file of JSON.")]
-SHOWN = 12  # chunks of a trial
+Flow = Annotated[str, typer.Argument(metavar="FLOW", help="A pipeline's name, or a JSON file.")]
+SHOWN = 12  # chunks of a dry run
 
 
 class Drawing(StrEnum):
-    """What a flow is drawn as."""
+    """Formats of a drawing."""
 
     MERMAID = "mermaid"
     SVG = "svg"
@@ -39,34 +40,39 @@ class Drawing(StrEnum):
 
 @app.command("list")
 def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
-    """List the templates that ship and your own pipelines."""
+    """List the built-in templates and your own pipelines."""
     run(_list(ctx, as_user, as_json=as_json))
 
 
 @app.command()
 def show(ctx: typer.Context, flow: Flow, as_user: As = "", as_json: Json = False) -> None:
-    """Print a pipeline as it was stored; with --json what is known of it."""
+    """Print a stored pipeline; --json adds its details."""
     run(_show(ctx, flow, as_user, as_json=as_json))
 
 
 @app.command()
 def validate(ctx: typer.Context, flow: Flow, as_user: As = "", as_json: Json = False) -> None:
-    """Say all that is wrong with a pipeline, or how it runs."""
+    """Check a pipeline and list all faults, or show its order."""
     raise typer.Exit(run(_validate(ctx, flow, as_user, as_json=as_json)))
 
 
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Its DSL as JSON; - reads stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The pipeline as JSON; - reads stdin.")
+    ],
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="Its name; else the file's without its ending.")
+        str,
+        typer.Option(metavar="NAME", help="Its name (default: the file's name without extension)."),
     ] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the one there is.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an existing pipeline.")
+    ] = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Store a pipeline, once all of it is sound."""
+    """Store a pipeline if it is valid."""
     run(_import(ctx, file, name, as_user, replace=replace, as_json=as_json))
 
 
@@ -74,10 +80,12 @@ def import_(
 def export(
     ctx: typer.Context,
     flow: Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name.")],
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Else stdout.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The file to write (default: stdout).")
+    ] = None,
     as_user: As = "",
 ) -> None:
-    """Write a pipeline to a file, byte for byte as it was stored."""
+    """Write a pipeline to a file, exactly as stored."""
     run(_export(ctx, flow, file, as_user))
 
 
@@ -88,7 +96,7 @@ def delete(
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Delete a pipeline of yours that no knowledge base names."""
+    """Delete a pipeline that no knowledge base uses."""
     run(_delete(ctx, name, as_user, as_json=as_json))
 
 
@@ -96,15 +104,14 @@ def delete(
 def run_(
     ctx: typer.Context,
     flow: Flow,
-    file: Annotated[Path, typer.Argument(metavar="DOCUMENT", help="The file it is tried on.")],
-    kb: Kb = "",
+    file: Annotated[Path, typer.Argument(metavar="DOCUMENT", help="The file to run it on.")],
+    kb: Annotated[
+        str, typer.Option("--kb", metavar="NAME", help="Use the sizes of this knowledge base.")
+    ] = "",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Try a pipeline on a file: show its chunks and findings, and keep nothing.
-
-    With --kb, sizes are those of that knowledge base.
-    """
+    """Run a pipeline on a file and store nothing: show chunks and findings."""
     run(_run(ctx, flow, file, kb, as_user, as_json=as_json))
 
 
@@ -116,7 +123,10 @@ def draw(
         Drawing.MERMAID
     ),
     file: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="Else stdout; .svg draws SVG.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="FILE", help="The file to write (default: stdout); .svg draws SVG."
+        ),
     ] = None,
     as_user: As = "",
 ) -> None:
@@ -126,7 +136,7 @@ def draw(
 
 @app.command()
 def components(ctx: typer.Context, as_json: Json = False) -> None:
-    """List what pipelines are made of: what each component reads, writes and takes."""
+    """List the components with their inputs, outputs and parameters."""
     from cli import output, render
     from ingestion.pipelines import open_registry
 
@@ -146,7 +156,7 @@ def components(ctx: typer.Context, as_json: Json = False) -> None:
         )
         for item in found
     ]
-    heads = ("type", "reads", "writes", "takes", "what it does")
+    heads = ("type", "reads", "writes", "parameters", "what it does")
     output.show(render.table(heads, rows, width=output.columns()))
     for refusal in plugins.refused:
         output.note(f"plugin {refusal.name} ({refusal.origin}) is not in use: {refusal.reason}")
@@ -230,7 +240,7 @@ async def _validate(ctx: typer.Context, flow: str, as_user: str, *, as_json: boo
         for fault in faults:
             output.note(f"  {fault}")
     else:
-        output.show(f"{name} is sound: {' → '.join(steps)}\n")
+        output.show(f"{name} is valid: {' → '.join(steps)}\n")
     return REFUSED if faults else DONE
 
 
@@ -245,7 +255,9 @@ async def _import(
             file = f"./{file}"
         stem, dsl = await _text_of(engine, principal, file)
         if stem == "stdin" and not name:
-            raise InvalidInput("Name what comes from stdin: --name NAME.", field="name")
+            raise InvalidInput(
+                "A pipeline from stdin needs a name: pass --name NAME.", field="name"
+            )
         try:
             saved = await engine.pipelines.save(
                 principal,
@@ -256,7 +268,7 @@ async def _import(
             )
         except FlowError as error:
             lines = "\n".join(f"  {fault}" for fault in error.faults)
-            raise InvalidInput(f"{file} is not sound:\n{lines}", field="dsl") from None
+            raise InvalidInput(f"{file} is invalid:\n{lines}", field="dsl") from None
     if as_json:
         output.show_json(asdict(saved))
     else:
@@ -398,7 +410,7 @@ async def _draw(
 
 
 def _drawable(engine: Engine, dsl: str) -> Graph:
-    """The graph, also of a flow that needs a model there is not: it is only looked at."""
+    """The graph, also of a flow that needs a missing model: it is only drawn."""
     from ingestion.pipelines import load_pipeline, open_registry
 
     return load_pipeline(dsl, open_registry(engine.settings).registry)

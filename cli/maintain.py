@@ -1,4 +1,4 @@
-"""`status`, `reconcile`, `backup`, `restore`: keeping an installation well."""
+"""`status`, `reconcile`, `backup`, `restore`: operating an installation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def register(app: typer.Typer) -> None:
 
 
 def status(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show what is there and what is on its way."""
+    """Show what is stored and what is pending."""
     run(_status(ctx, as_json=as_json))
 
 
 def reconcile(
     ctx: typer.Context,
-    repair: Annotated[bool, typer.Option(help="Repair what is found.")] = True,
+    repair: Annotated[bool, typer.Option(help="Repair any differences.")] = True,
     as_json: Json = False,
 ) -> None:
     """Compare the index with the database, and repair it."""
@@ -43,13 +43,15 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     with_key: Annotated[
         bool,
-        typer.Option("--with-key", help="Add the secret key, which opens stored credentials."),
+        typer.Option(
+            "--with-key", help="Include the secret key, which decrypts stored credentials."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write everything into one file.
+    """Back up everything into one file.
 
-    Left out are the secret key and the index, which is rebuilt from the rest.
+    The secret key and the index are not included; `restore` rebuilds the index.
     """
     run(_backup(ctx, file, with_key=with_key, as_json=as_json))
 
@@ -57,7 +59,7 @@ def backup(
 def restore(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `backup` wrote.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing data.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -83,13 +85,13 @@ def _show(found: Status) -> None:
     from cli import output, render
 
     if not found.knowledge_bases:
-        output.show("no knowledge base; add some documents with `scrubjay add FOLDER`\n")
+        output.show("no knowledge bases; add documents with `scrubjay add FOLDER`\n")
         return
     rows = [
         (kb.name, f"{kb.documents:,}", f"{kb.chunks:,}", _on_its_way(kb), _size(kb))
         for kb in found.knowledge_bases
     ]
-    output.show(render.table(("name", "documents", "passages", "on its way", "index"), rows))
+    output.show(render.table(("name", "documents", "passages", "pending", "index"), rows))
     workers = ", ".join(found.workers) or "none: `scrubjay up` or `scrubjay add` starts one"
     output.show(f"\nworkers: {workers}\n")
 
@@ -101,7 +103,7 @@ def _on_its_way(kb: KbStatus) -> str:
         if kb.states.get(state)
     ]
     if kb.without_vectors:
-        said.append(f"{kb.without_vectors:,} found by words only")
+        said.append(f"{kb.without_vectors:,} searchable by keywords only")
     return ", ".join(said) or "nothing"
 
 
@@ -111,7 +113,7 @@ def _size(kb: KbStatus) -> str:
 
 async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
     from cli import output
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx) as (engine, principal):
         with output.working("comparing"):
@@ -122,7 +124,7 @@ async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
     if as_json:
         output.show_json(asdict(drift) | {"clean": drift.clean})
     elif drift.clean:
-        output.show("the index holds what the database says\n")
+        output.show("the index matches the database\n")
     else:
         output.show(
             f"missing {drift.missing:,}, left over {drift.orphaned:,}, stranded "
@@ -146,9 +148,9 @@ async def _backup(ctx: typer.Context, file: Path, *, with_key: bool, as_json: bo
                 key_file=_key_file(settings) if with_key else None,
             )
     if as_json:
-        output.show_json(_told(made) | {"file": str(file)})
+        output.show_json(_manifest_json(made) | {"file": str(file)})
     else:
-        key = "" if with_key else "; keep the secret key apart, it is not in there"
+        key = "" if with_key else "; keep the secret key separately: it is not included"
         output.note(f"wrote {render.counted(sum(made.rows.values()), 'row')} to {file}{key}")
 
 
@@ -156,12 +158,12 @@ async def _restore(
     ctx: typer.Context, settings: Settings, file: Path, *, force: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
     from engine.locks import hold
     from engine.operations.backup import restore as read_backup
     from engine.runtime import build_blobs
 
-    # Before the engine is opened, which would make a first tenant where there is none.
+    # Before the engine is opened, which would create a first tenant if there is none.
     with (
         hold(settings.home, "server", "scrubjay restore"),
         hold(settings.home, "worker", "scrubjay restore"),
@@ -179,7 +181,7 @@ async def _restore(
             await engine.operations.reconcile(principal, repair=True)
             await finish_jobs(engine)
     if as_json:
-        output.show_json(_told(restored))
+        output.show_json(_manifest_json(restored))
     else:
         output.note(f"restored {render.counted(sum(restored.rows.values()), 'row')}")
 
@@ -188,7 +190,7 @@ def _key_file(settings: Settings) -> Path:
     return settings.home / "secret.key"
 
 
-def _told(manifest: BackupManifest) -> dict[str, object]:
+def _manifest_json(manifest: BackupManifest) -> dict[str, object]:
     return {
         "created_at": manifest.created_at,
         "revision": manifest.revision,

@@ -1,9 +1,9 @@
-"""The `/mcp` endpoints of the host: who may come in, how often, and what OAuth clients are told.
+"""The `/mcp` endpoints of the host: who may call, how often, and the OAuth metadata.
 
 Everything that needs no MCP library happens here, before a message is read: the credential, its
-rate, the scope a named tool needs, the metadata. The library takes about a second and 60 MB to load,
-so it is loaded when the first assistant comes, in a thread; its session managers then live in a
-task of the host's lifespan.
+rate, the scope a named tool needs, the metadata. The library takes about a second and 60 MB to
+load, so it is loaded when the first assistant comes, in a thread; its session managers then live in
+a task of the host's lifespan.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import SIGN_IN, is_loopback
-from api.problems import Refusal
+from api.problems import HttpRefusal
 from api.service import Service, base_url
 from engine.domain import Principal
 from engine.errors import NotFound, RateLimited, Unauthenticated
@@ -103,16 +103,16 @@ class McpDoor:
                 self._app.set_result(app)
                 await asyncio.Event().wait()
         except Exception as error:
-            log.exception("the MCP door could not be opened")
+            log.exception("the MCP server could not be opened")
             if not self._app.done():
                 self._app.set_exception(error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one MCP message, for whoever may send it."""
+        """Serve one MCP message, if the caller may send it."""
         request = Request(scope)
         if request.method not in self._methods:
             # Without sessions there is no stream to get and nothing to delete.
-            refusal = Refusal(405, "Send MCP messages by POST.", code="method_not_allowed")
+            refusal = HttpRefusal(405, "Send MCP messages by POST.", code="method_not_allowed")
             refusal.headers = {"Allow": ", ".join(self._methods)}
             raise refusal
         service: Service = scope["app"].state.service
@@ -142,7 +142,7 @@ class McpDoor:
         who = principal.api_token_id or f"{principal.tenant_id}:{principal.user_id}"
         if wait_s := self._requests.take(who):
             raise RateLimited(
-                f"Rate limit: {self._requests.rate.per_minute} requests a minute.",
+                f"Rate limit: {self._requests.rate.per_minute} requests per minute.",
                 retry_after_s=math.ceil(wait_s),
             )
         if request.headers.get("mcp-method") != "tools/call":
@@ -166,9 +166,9 @@ class McpDoor:
         *,
         error: str,
         scopes: list[str] | None = None,
-    ) -> Refusal:
+    ) -> HttpRefusal:
         code = "unauthenticated" if status == 401 else "forbidden"
-        refusal = Refusal(status, detail, code=code)
+        refusal = HttpRefusal(status, detail, code=code)
         endpoint = request.url.path.rstrip("/")
         wanted = scopes or [str(scope) for scope in metadata.ASKED_FOR]
         value = metadata.challenge(self._settings, endpoint, error=error, scopes=wanted)

@@ -13,21 +13,21 @@ from mcp_server.tools import build_tools
 HEAD = """\
 # MCP tools
 
-What assistants see at `/mcp` and on `scrubjay mcp`. Results are one JSON text and the same object as
-structured content. A list goes on with `next_cursor`, a document with `metadata.next_id`. Nothing
-takes longer than 25 s: what does is a job, followed with `get_ingestion`.
+What assistants see at `/mcp` and with `scrubjay mcp`. Results are a JSON text and the same object
+as structured content. Lists continue with `next_cursor`, documents with `metadata.next_id`.
+Nothing takes longer than 25 s: longer work is a job, which you follow with `get_ingestion`.
 
-`tools/list` shows what the credential's scopes allow. `?tools=search,fetch` behind the address, or
-the header `X-Toolsets`, narrows it further. `add_document` and `delete_document` are there only with
-`mcp.write_tools`. `/mcp/chatgpt` has `search(query)` and `fetch(id)` alone, in the exact shapes
-ChatGPT's connectors want.
+`tools/list` shows what the credential's scopes allow. `?tools=search,fetch` in the URL, or the
+header `X-Toolsets`, narrows it further. `add_document` and `delete_document` require
+`mcp.write_tools`. `/mcp/chatgpt` has only `search(query)` and `fetch(id)`, exactly as ChatGPT's
+connectors require them.
 """
 ERRORS = """\
 ## Errors
 
-A failure is a result with `isError` whose text says what was wrong, what is allowed and what to call
-next. `_meta.code` is for programs, `_meta.incident` is what the operator finds in the log. Absent and
-forbidden read the same.
+A failure is a result with `isError` whose text says what was wrong, what is allowed and what to
+call next. `_meta.code` is for programs; the operator can search the log for `_meta.incident`.
+Absent and forbidden look the same.
 
 | code | meaning |
 |---|---|
@@ -35,12 +35,12 @@ forbidden read the same.
 HTTP = """\
 | HTTP status | meaning |
 |---|---|
-| 401 | no token, or one that does not hold; `WWW-Authenticate` says where to get one |
-| 403 | the tool named in `Mcp-Name` needs a scope the token lacks, or a foreign page called |
+| 401 | no token, or an invalid one; `WWW-Authenticate` says where to get one |
+| 403 | the tool named in `Mcp-Name` needs a scope the token lacks, or another site's page made the call |
 | 405 | only POST is served: there are no sessions |
 | 413 | the body is over 4 MiB |
 | 421 | the server does not answer to this Host: set `server.public_url` |
-| 429 | too many requests: come back after `Retry-After` seconds |
+| 429 | too many requests: try again after `Retry-After` seconds |
 """
 
 
@@ -57,7 +57,7 @@ def _tool(tool: KnowledgeTool) -> str:
         kind = "deletes"
     lines = [f"## {tool.name}\n", f"{tool.description} Scope: `{tool.scope}`; {kind}.\n"]
     required = set(tool.parameters.get("required", ()))
-    lines.append("| argument | takes | |\n|---|---|---|")
+    lines.append("| argument | value | |\n|---|---|---|")
     for name, schema in tool.parameters["properties"].items():
         needed = "required" if name in required else f"default `{json.dumps(schema['default'])}`"
         lines.append(f"| `{name}` | {_takes(schema)}, {needed} | {schema.get('description', '')} |")
@@ -90,13 +90,13 @@ def _shape(schema: dict[str, Any]) -> str:
 
 
 def _codes() -> str:
-    rows = {"internal": "A fault in Scrubjay; the log has it under the incident."}
+    rows = {"internal": "An internal error; the log has it under the incident."}
     for module in (engine_errors, errors):
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, engine_errors.EngineError):
                 meaning = (kind.__doc__ or "").split("\n\n")[0]
                 rows.setdefault(kind.code, " ".join(meaning.split()))
-    told = (
+    listed = (
         "configuration",
         "conflict",
         "document",
@@ -112,4 +112,4 @@ def _codes() -> str:
         "unknown_argument",
         "unknown_tool",
     )
-    return "".join(f"| `{code}` | {rows[code]} |\n" for code in told)
+    return "".join(f"| `{code}` | {rows[code]} |\n" for code in listed)

@@ -1,4 +1,4 @@
-"""`member`: the people of a tenant and their roles."""
+"""`member`: the members of a tenant and their roles."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ import typer
 
 from cli.context import As, Json, opened, run
 
-app = typer.Typer(name="member", help="The people: add, list, remove.")
+app = typer.Typer(name="member", help="Manage members: add, list, remove.")
 
 
 @app.command()
 def add(
     ctx: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Their e-mail address.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Else the address's first part.")] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Default: the first part of the address.")
+    ] = "",
     role: Annotated[
         str, typer.Option(metavar="ROLE", help="owner, admin, curator, member or guest.")
     ] = "member",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Add a person. What they may read is a matter of grants, not of the role."""
+    """Add a person. Grants, not the role, decide what they may read."""
     run(_add(ctx, email, name, role, as_user, as_json=as_json))
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
-    """List the people."""
+    """List the members."""
     run(_list(ctx, as_user, as_json=as_json))
 
 
@@ -40,7 +42,7 @@ def remove(
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """End a membership, and every token of that person, at once."""
+    """Remove a member and revoke all their tokens, at once."""
     run(_remove(ctx, member, as_user, as_json=as_json))
 
 
@@ -52,7 +54,7 @@ async def _add(
     from engine.errors import InvalidInput
 
     if role not in set(Role):
-        raise InvalidInput(f"no role {role!r}; allowed are {', '.join(Role)}", field="role")
+        raise InvalidInput(f"unknown role {role!r}; allowed: {', '.join(Role)}", field="role")
     async with opened(ctx, as_user) as (engine, principal):
         member = await engine.people.add_member(principal, email, name=name, role=Role(role))
     if as_json:

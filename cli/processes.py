@@ -1,4 +1,4 @@
-"""`up`, `serve`, `worker`: commands that stay. Their work is in modules loaded on demand."""
+"""`up`, `serve`, `worker`: commands that keep running, in modules loaded on demand."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
 Port = Annotated[
     int | None,
-    typer.Option(
-        metavar="PORT", min=0, max=65535, help="The port to listen on; 0: any that is free."
-    ),
+    typer.Option(metavar="PORT", min=0, max=65535, help="The port to listen on; 0: any free port."),
 ]
 
 
@@ -35,7 +33,7 @@ def up(
 ) -> None:
     """Start everything on this machine.
 
-    The server, a worker when there is work and, the first time, a sample to ask about.
+    This runs the server, a worker while there is work and, the first time, loads a sample.
     """
     from cli.up import run
 
@@ -43,7 +41,7 @@ def up(
 
 
 def serve(ctx: typer.Context, host: Host = "", port: Port = None) -> None:
-    """Start the server alone."""
+    """Start only the server."""
     from cli.serve import run
 
     raise typer.Exit(run(_settings(ctx, host, port)))
@@ -52,10 +50,10 @@ def serve(ctx: typer.Context, host: Host = "", port: Port = None) -> None:
 def worker(
     ctx: typer.Context,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="Stop when there is nothing left to do.")
+        bool, typer.Option("--until-idle", help="Exit when there is no work left.")
     ] = False,
 ) -> None:
-    """Start a worker, which ingests what was added."""
+    """Start a worker, which ingests documents."""
     from cli.work import run
 
     raise typer.Exit(run(invocation_of(ctx).settings(), until_idle=until_idle))

@@ -9,14 +9,14 @@ import typer
 
 from cli.context import As, Json, invocation_of, opened, run
 
-app = typer.Typer(name="index", help="The search index: move it to another engine.")
+app = typer.Typer(name="index", help="Manage the search index: migrate.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
 
 
 @app.callback()
 def _group() -> None:
-    """Keep `migrate` a command of its own: with one command Typer would fold the group into it."""
+    """Keep `migrate` a separate command: with one command Typer would fold the group into it."""
 
 
 def register(kb: typer.Typer) -> None:
@@ -31,25 +31,27 @@ def reembed(
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Move a knowledge base to the embedding model that is set now.
+    """Move a knowledge base to the configured embedding model.
 
-    From its stored texts, in the background; what is there goes on answering until the switch.
+    It uses the stored texts, in the background; the old vectors answer until the switch.
     """
     run(
         _reembed(ctx, name, as_user, wait=wait, as_json=as_json),
-        interrupted="interrupted; what is queued goes on with the next `add` or `scrubjay up`",
+        interrupted="interrupted; the move continues with the next `add` or `scrubjay up`",
     )
 
 
 @app.command()
 def migrate(
     ctx: typer.Context,
-    to: Annotated[Literal["embedded", "vespa"], typer.Option("--to", help="The engine to fill.")],
+    to: Annotated[
+        Literal["embedded", "vespa"], typer.Option("--to", help="The engine to migrate to.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Fill another search engine from stored texts and vectors, without touching the sources.
+    """Copy the index to another search engine from stored texts and vectors.
 
-    The present one goes on answering. Run it again to catch up, then set `search.engine`.
+    The present engine keeps answering. Run it again to catch up, then set `search.engine`.
     """
     run(_migrate(ctx, to, as_json=as_json))
 
@@ -58,7 +60,7 @@ async def _reembed(
     ctx: typer.Context, name: str, as_user: str, *, wait: bool, as_json: bool
 ) -> None:
     from cli import output, render
-    from cli.add import finish_jobs
+    from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
         queued = await engine.knowledge_bases.reembed(principal, name)
@@ -71,14 +73,14 @@ async def _reembed(
         return
     held = render.counted(queued.documents, "document")
     if found.space == queued.to_space:
-        output.note(f"{queued.name} answers with the vectors of {queued.to_space} now ({held})")
+        output.note(f"{queued.name} now uses the vectors of {queued.to_space} ({held})")
     elif wait:
         output.note(
-            f"{queued.name} still answers with those of {found.space}; the worker's log says why,"
-            " and the same command goes on"
+            f"{queued.name} still uses the vectors of {found.space}; see the worker's log, and "
+            "run the command again to continue"
         )
     else:
-        output.note(f"queued: {queued.name} goes to {queued.to_space} ({held})")
+        output.note(f"queued: {queued.name} moves to {queued.to_space} ({held})")
 
 
 async def _migrate(ctx: typer.Context, to: Literal["embedded", "vespa"], *, as_json: bool) -> None:
@@ -102,11 +104,11 @@ async def _migrate(ctx: typer.Context, to: Literal["embedded", "vespa"], *, as_j
         output.show_json(asdict(done))
         return
     output.note(
-        f"{render.counted(done.fed, 'revision')} fed, {done.kept:,} there already, "
-        f"{done.removed:,} removed; {done.without_vectors:,} by their words alone"
+        f"{render.counted(done.fed, 'revision')} added, {done.kept:,} already present, "
+        f"{done.removed:,} removed; {done.without_vectors:,} without vectors"
     )
     if to != settings.search.engine:
         output.note(
-            f'now set search.engine = "{to}" and restart; `scrubjay reconcile` then finds what came'
-            " since"
+            f'now set search.engine = "{to}" and restart; `scrubjay reconcile` then picks up '
+            "what was added since"
         )

@@ -90,7 +90,7 @@ def _cited(citation: Citation, width: int) -> Text:
 
 
 def _where(place: str, title: str) -> str:
-    """Where in the document, after its address; a heading that only repeats the title says nothing."""
+    """Where in the document, after its address; empty if it only repeats the title."""
     return f"  {one_line(place)}" if place and place != title else ""
 
 
@@ -101,15 +101,16 @@ def certainty(confidence: float) -> str:
 
 
 def explained(parts: ScoreParts) -> str:
-    """Every part of a score in words, for `--explain`."""
+    """Every part of a score, for `--explain`."""
+    titles = f"title {parts.bm25_title:.2f}, passage {parts.bm25_chunk:.2f}"
     said = [
-        f"words {parts.lexical:.2f} (title {parts.bm25_title:.2f}, passage {parts.bm25_chunk:.2f})",
-        "meaning not compared" if parts.cosine is None else f"meaning {parts.cosine:.2f}",
-        f"together {parts.fused:.2f}",
-        f"{parts.coverage:.0%} of the query's weight is found here",
+        f"keyword {parts.lexical:.2f} ({titles})",
+        "semantic not compared" if parts.cosine is None else f"semantic {parts.cosine:.2f}",
+        f"fused {parts.fused:.2f}",
+        f"matches {parts.coverage:.0%} of the query's weight",
     ]
     if parts.freshness != 1.0:
-        said.append(f"its age takes it to {parts.freshness:.0%}")
+        said.append(f"age reduces it to {parts.freshness:.0%}")
     if parts.features:
         said.append(f"features add {parts.features:.2f}")
     if parts.rerank is not None:
@@ -161,10 +162,10 @@ def facts(values: Mapping[str, object]) -> Text:
             flat[name] = (
                 f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)
             )
-    told = {name: one_line(value) for name, value in flat.items() if value not in {"", "None"}}
-    widest = max(map(len, told), default=0)
+    shown = {name: one_line(value) for name, value in flat.items() if value not in {"", "None"}}
+    widest = max(map(len, shown), default=0)
     out = Text()
-    for name, value in told.items():
+    for name, value in shown.items():
         out.append(f"{name.ljust(widest)}  ", style="dim").append(f"{value}\n")
     return out
 

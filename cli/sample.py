@@ -1,4 +1,4 @@
-"""The sample knowledge base: a real employee handbook, public domain, asked one real question."""
+"""The sample knowledge base: a real employee handbook, public domain, with one real question."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 50  # documents a transaction: the server answers in between
 
 
 def folder() -> Path | None:
-    """Where the pages are: in the wheel beside this package, or in the clone."""
+    """Where the pages are: in the wheel next to this package, or in the clone."""
     here = Path(__file__).resolve().parent
     for place in (
         here / "samples" / "handbook" / "pages",
@@ -31,7 +31,7 @@ def folder() -> Path | None:
 
 
 async def seed(engine: Engine, owner: Principal) -> int:
-    """Make the sample knowledge base in an installation that has none; says how many pages."""
+    """Create the sample knowledge base in an installation without one; the number of pages."""
     root = folder()
     if root is None or await engine.knowledge_bases.list_readable(owner):
         return 0

@@ -1,8 +1,8 @@
 """`scrubjay serve`: the host application that owns every lifespan, on uvicorn.
 
 `build_host` joins the HTTP door, the MCP door (`mcp_door.py`) and the bots that are set up
-(`bot_doors.py`) behind one gate; `serve` listens until it is told to stop, `run`
-is the command.
+(`bot_doors.py`) behind one `RequestGate`; `serve` listens until its event is set, `run` is the
+command.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LISTEN_QUEUE = 512
 
 
 def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
-    """All HTTP doors of an open engine as one application; `mcp` where it is not the usual one."""
+    """All HTTP doors of an open engine as one application; `mcp` replaces the default one."""
     mcp = mcp or McpDoor(engine, settings)
     bots = BotDoors(engine, settings)
 
@@ -58,7 +58,7 @@ def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None
     )
 
 
-class _Server(uvicorn.Server):
+class _HostServer(uvicorn.Server):
     """uvicorn without its signal handlers, which says when it listens."""
 
     def __init__(self, config: uvicorn.Config, ready: asyncio.Future[str], address: str) -> None:
@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to whoever started us."""
+        """Leave signals to the caller."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -87,7 +87,7 @@ async def serve(
     except Unavailable as error:
         if not ready.done():
             ready.set_exception(error)
-            ready.exception()  # ours is raised as well: nobody has to look at this one
+            ready.exception()  # the error is raised below as well, so no one must read this future
         raise
     app = build_host(engine, settings)
     service: Service = app.state.service
@@ -105,7 +105,7 @@ async def serve(
     )
     port = sockets[0].getsockname()[1]
     address = settings.server.public_url or address_of(settings.server, port)
-    server = _Server(config, ready, address)
+    server = _HostServer(config, ready, address)
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve(sockets))
         stopped = asyncio.create_task(stop.wait())
@@ -125,7 +125,7 @@ def _listen(settings: Settings) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise Unavailable(
-            f"server.host {host!r} is no address of this machine: {error.strerror}."
+            f"server.host {host!r} is not an address of this machine: {error.strerror}."
         ) from None
     sockets: list[socket.socket] = []
     try:

@@ -6,7 +6,7 @@ import typer
 
 from cli.context import Json, invocation_of
 
-app = typer.Typer(name="config", help="Settings: show, path.")
+app = typer.Typer(name="config", help="Show settings: show, path.")
 
 
 @app.command()

@@ -1,6 +1,6 @@
-"""The Slack bot beside the server: its routes, and the task it works in.
+"""The Slack bot in the server's process: its routes, and the task it works in.
 
-`serve.py` opens it where Slack is set up, and `scrubjay bot slack` (`bot.py`) loads the same bot
+`serve.py` opens it where Slack is configured, and `scrubjay bot slack` (`bot.py`) loads the same bot
 alone. Slack's libraries are loaded when the bot starts.
 """
 
@@ -30,7 +30,7 @@ BODY_MAX = 1_000_000  # bytes; Slack's events are a few thousand
 
 
 class SlackDoor:
-    """The Slack bot beside the server: its routes, and the task it works in."""
+    """The Slack bot in the server's process: its routes, and the task it works in."""
 
     def __init__(self, engine: Engine, answer_worker: AnswerWorker) -> None:
         self._engine = engine
@@ -43,7 +43,7 @@ class SlackDoor:
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Run the bot for as long as the host runs; that it can't is logged, and serves on."""
+        """Run the bot for as long as the host runs; a failure is logged, not raised."""
         async with run_alongside("Slack", self._run):
             yield
 
@@ -60,7 +60,7 @@ class SlackDoor:
         """Hand one request to the bot."""
         request = Request(scope, receive)
         if self._bot is None:
-            raise Unavailable("The Slack bot does not run; the server's log says why.")
+            raise Unavailable("The Slack bot is not running; the server's log says why.")
         headers: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             headers.setdefault(name, []).append(value)
@@ -89,5 +89,5 @@ async def _read_body(request: Request) -> bytes:
     async for piece in request.stream():
         body += piece
         if len(body) > BODY_MAX:
-            raise TooLarge("This is more than a platform ever sends.")
+            raise TooLarge("The body is larger than anything a platform sends.")
     return bytes(body)

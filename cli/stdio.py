@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.domain import Scope
     from engine.engine import Engine
     from engine.settings import Settings
-    from mcp_server.caller import Caller
+    from mcp_server.caller import McpCaller
 
 INTERRUPTED = 130
 
@@ -56,13 +56,13 @@ def take_stdout() -> io.TextIOWrapper:
 
 
 async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None:
-    from mcp_server.caller import Caller, Door
+    from mcp_server.caller import Door, McpCaller
     from mcp_server.server import build_server
 
     owner: LocalOwner | None = None
     async with _opening(settings) as opened:
 
-        async def caller(_: object) -> Caller:
+        async def caller(_: object) -> McpCaller:
             nonlocal owner
             engine = await asyncio.shield(opened)
             # Loaded by now, as part of the engine or with it.
@@ -75,10 +75,10 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             if as_user:
                 principal = await engine.people.act_as(principal, as_user)
             links = Links(base, lambda id_: engine.search.sign_link(principal, id_))
-            return Caller(engine, principal, links)
+            return McpCaller(engine, principal, links)
 
         async def scopes(_: object) -> frozenset[Scope] | None:
-            # Whoever owns the process may do everything: no need to wait for the engine.
+            # The owner of the process may do everything: no need to wait for the engine.
             return (await caller(None)).principal.scopes if as_user else None
 
         door = Door(caller, scopes=scopes, name="stdio", write_tools=settings.mcp.write_tools)
@@ -87,7 +87,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
 
 @contextlib.asynccontextmanager
 async def _opening(settings: Settings) -> AsyncIterator[asyncio.Future[Engine]]:
-    """The engine, opened in the background; where it does not open, each call tells why."""
+    """The engine, opened in the background; if it can't be opened, each call says why."""
     opened: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
     done = asyncio.Event()
 
@@ -101,7 +101,7 @@ async def _opening(settings: Settings) -> AsyncIterator[asyncio.Future[Engine]]:
             if opened.done():
                 raise
             opened.set_exception(error)
-            opened.exception()  # told to whoever calls; that nobody does is no fault
+            opened.exception()  # raised in each call; without one it is no fault
 
     holding = asyncio.create_task(hold())
     try:
@@ -124,7 +124,7 @@ async def _serve(server: MCPServer[Any], wire: io.TextIOWrapper) -> None:
     import anyio
     from mcp.server.stdio import stdio_server
 
-    # MCPServer.run_stdio_async offers no streams of our own, and the SDK's would use fd 1.
+    # MCPServer.run_stdio_async does not accept other streams, and the SDK's would use fd 1.
     low_level = server._lowlevel_server  # noqa: SLF001
     async with stdio_server(stdout=anyio.wrap_file(wire)) as (received, sent):
         await low_level.run(received, sent, low_level.create_initialization_options())

@@ -71,7 +71,7 @@ class Supervisor:
                     self._may_be_orphaned = True
                     failures += 1
                     wait_s = min(2.0**failures, LONGEST_BACKOFF_S)
-                    log.error("the worker ended unexpectedly; a new one starts in %.0f s", wait_s)
+                    log.error("the worker ended unexpectedly; restarting it in %.0f s", wait_s)
                     await _pause(stop, wait_s)
         finally:
             await self._dismiss()
@@ -81,7 +81,7 @@ class Supervisor:
             due = await self._engine.operations.next_job_due_at()
         except Unavailable as error:
             if not self._is_blind:
-                log.warning("whether there is work is not known: %s", error)
+                log.warning("can't check for work: %s", error)
             self._is_blind = True
             return False
         self._is_blind = False

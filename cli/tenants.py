@@ -9,16 +9,17 @@ import typer
 
 from cli.context import Json, opened, run
 
-app = typer.Typer(name="tenant", help="Organisations: create, list.")
+app = typer.Typer(name="tenant", help="Manage tenants: create, list.")
 
 
 @app.command()
 def create(
     ctx: typer.Context,
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="Its short name: a-z, 0-9 and _; never changes.")
+        str,
+        typer.Argument(metavar="KEY", help="Its short name (a-z, 0-9 and _), which never changes."),
     ],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Its name for people.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Its display name.")] = "",
     as_json: Json = False,
 ) -> None:
     """Create a tenant."""

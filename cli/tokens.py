@@ -1,4 +1,4 @@
-"""`token`: credentials for assistants and programs. Shown once, kept as a hash, revocable."""
+"""`token`: credentials for assistants and programs. Shown once, stored as a hash, revocable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from cli.context import As, Json, opened, run
 
-app = typer.Typer(name="token", help="Tokens for assistants and programs: create, list, revoke.")
+app = typer.Typer(name="token", help="Manage API tokens: create, list, revoke.")
 
 DEFAULT_SCOPES = ["kb:read", "kb:ask"]
 
@@ -23,23 +23,23 @@ def create(
         list[str] | None,
         typer.Option(
             metavar="SCOPE",
-            help="kb:read, kb:ask, kb:write, kb:admin or ops:read; may be repeated. "
-            "Without one: kb:read and kb:ask.",
+            help="kb:read, kb:ask, kb:write, kb:admin or ops:read; can be repeated (default: "
+            "kb:read and kb:ask).",
         ),
     ] = None,
     days: Annotated[
-        int, typer.Option(metavar="N", min=0, max=3650, help="Days it is valid; 0: always.")
+        int, typer.Option(metavar="N", min=0, max=3650, help="Days until it expires; 0: never.")
     ] = 90,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Create a token and print it, this once."""
+    """Create a token and print it, only this once."""
     run(_create(ctx, name, scope or DEFAULT_SCOPES, days, as_user, as_json=as_json))
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
-    """List the tokens, without what is secret in them."""
+    """List the tokens, without their secrets."""
     run(_list(ctx, as_user, as_json=as_json))
 
 
@@ -64,7 +64,7 @@ async def _create(
     unknown = [scope for scope in scopes if scope not in set(Scope)]
     if unknown:
         allowed = ", ".join(Scope)
-        raise InvalidInput(f"no scope {unknown[0]!r}; allowed are {allowed}", field="scope")
+        raise InvalidInput(f"unknown scope {unknown[0]!r}; allowed: {allowed}", field="scope")
     async with opened(ctx, as_user) as (engine, principal):
         secret, made = await engine.people.create_token(
             principal,
@@ -76,7 +76,7 @@ async def _create(
         output.show_json(asdict(made) | {"token": secret})
     else:
         output.show(secret + "\n")
-        output.note("keep it now: it is not shown again")
+        output.note("store it now: it is not shown again")
 
 
 async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
@@ -88,7 +88,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
         output.show_json({"tokens": [asdict(token) for token in found]})
         return
     if not found:
-        output.note("no tokens; make one with `scrubjay token create NAME`")
+        output.note("no tokens; create one with `scrubjay token create NAME`")
         return
     rows = [
         (
@@ -101,7 +101,7 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
         )
         for token in found
     ]
-    output.show(render.table(("id", "begins", "name", "scopes", "expires", ""), rows))
+    output.show(render.table(("id", "starts with", "name", "scopes", "expires", ""), rows))
 
 
 async def _revoke(ctx: typer.Context, token: str, as_user: str, *, as_json: bool) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.operations.status import KbStatus
 
-FIRST_ANSWER_S = 30.0  # how long the first answer is waited for before the prompt goes on without
+FIRST_ANSWER_S = (
+    30.0  # how long the first answer is waited for before the greeting continues without
+)
 
 
 def run(settings: Settings, *, sample: bool = True) -> int:
@@ -74,14 +76,14 @@ async def _run_together(
         tasks.create_task(Supervisor(engine, worker_command(settings)).run(stop))
         tasks.create_task(_greet(engine, owner, stop, with_sample=with_sample))
         await stop.wait()
-        _say("\nStopping. Nothing is lost: the same command goes on from here.")
+        _say("\nStopping. Nothing is lost: run the command again to continue.")
 
 
 async def _greet(
     engine: Engine, owner: Principal, stop: asyncio.Event, *, with_sample: bool
 ) -> None:
     pages = await sample.seed(engine, owner) if with_sample else 0
-    owner = await engine.people.owner()  # who by now may read the sample
+    owner = await engine.people.owner()  # who may read the sample now
     if pages:
         _say(f"Loading a sample knowledge base: {pages} pages of a real employee handbook.")
         answer = await _first_answer(engine, owner, stop)
@@ -94,7 +96,7 @@ async def _greet(
 
 
 async def _first_answer(engine: Engine, owner: Principal, stop: asyncio.Event) -> Answer | None:
-    """Ask once the words of all pages are found, which comes long before their meanings."""
+    """Ask once all pages are searchable by keywords, long before their vectors are done."""
     deadline = time.monotonic() + FIRST_ANSWER_S
     while not stop.is_set() and time.monotonic() < deadline:
         kb = await _sample_status(engine, owner)
@@ -111,7 +113,7 @@ async def _sample_status(engine: Engine, owner: Principal) -> KbStatus | None:
 
 
 async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event) -> None:
-    """One line that says how far the vectors are; plain text where nobody watches."""
+    """One line with the progress of the vectors; plain text without a terminal."""
     started = time.monotonic()
     watched = sys.stdout.isatty()
     while not stop.is_set():
@@ -123,14 +125,14 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
         if watched:
             rate = done / (time.monotonic() - started)
             left = f", about {kb.without_vectors / rate:.0f} s left" if rate > 0.1 else ""
-            sys.stdout.write(f"\r\x1b[KLearning meanings: {done} of {total} pages{left} ")
+            sys.stdout.write(f"\r\x1b[KEmbedding: {done} of {total} pages{left} ")
             sys.stdout.flush()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.5)
     else:
         return
     clear = "\r\x1b[K" if watched else ""
-    _say(f"{clear}All pages are found by meaning as well as by words.")
+    _say(f"{clear}All pages are searchable by meaning as well as by keywords.")
 
 
 NEXT = """

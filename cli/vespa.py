@@ -1,4 +1,4 @@
-"""`vespa`: the application package of a Vespa cluster, rendered, planned, deployed, looked at."""
+"""`vespa`: the application package of a Vespa cluster: render, plan, deploy, status."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cli.context import DONE, REFUSED, Json, opened, run
 
 if TYPE_CHECKING:
     from engine.operations.vespa_admin import ClusterStatus, PlacedSpace
-    from vespa_app.deploy import Action, Plan
+    from vespa_app.deploy import Action, DeployPlan
 
-app = typer.Typer(name="vespa", help="The Vespa application: render, plan, deploy, look.")
+app = typer.Typer(name="vespa", help="Manage the Vespa application: render, plan, deploy, status.")
 
 
-class Accepted(StrEnum):
+class FollowUpKind(StrEnum):
     """Kinds of work that a change may leave to an operator."""
 
     RESTART = "restart"
@@ -32,12 +32,12 @@ def render(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the package.")],
     as_json: Json = False,
 ) -> None:
-    """Write the application package as a deploy would send it. Asks no Vespa."""
+    """Write the application package as a deploy would send it, without contacting Vespa."""
     if folder.exists() and not folder.is_dir():
         raise typer.BadParameter(f"{folder} is a file: name a folder.", param_hint="FOLDER")
     if not _may_be_replaced(folder):
         raise typer.BadParameter(
-            f"{folder} holds something else: name a new folder, or one of an earlier `render`.",
+            f"{folder} contains other files: name a new folder, or one of an earlier `render`.",
             param_hint="FOLDER",
         )
     run(_render(ctx, folder, as_json=as_json))
@@ -52,7 +52,7 @@ def _may_be_replaced(folder: Path) -> bool:
 
 @app.command()
 def plan(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show what a deploy would change, and whether it would go ahead. Changes nothing."""
+    """Show what a deploy would change, and whether it would go ahead. It changes nothing."""
     raise typer.Exit(run(_plan(ctx, as_json=as_json)))
 
 
@@ -60,19 +60,19 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
 def deploy(
     ctx: typer.Context,
     accept: Annotated[
-        list[Accepted] | None,
+        list[FollowUpKind] | None,
         typer.Option(
             "--accept",
             metavar="KIND",
-            help="Go ahead though somebody has to restart, refeed or reindex afterwards.",
+            help="Deploy although you must restart, refeed or reindex afterwards.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Deploy, and wait until it is in use.
+    """Deploy the application, and wait until it is in use.
 
-    Tenants are deployed by themselves as they come and go; this is for after an upgrade, or to see
-    why that failed.
+    New and deleted tenants are deployed automatically. Use this after an upgrade, or to see why
+    that failed.
     """
     run(_deploy(ctx, accept or [], as_json=as_json))
 
@@ -85,7 +85,7 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 
 async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
     from cli import output
-    from cli import render as told
+    from cli import render as rendering
     from engine.errors import InvalidInput
     from engine.operations.vespa_admin import render_package
 
@@ -102,8 +102,10 @@ async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
         facts = {"folder": folder, "digest": package.digest, "files": sorted(package.files)}
         output.show_json({**facts, "schemas": schemas})
         return
-    files = told.counted(len(package.files), "file")
-    output.note(f"wrote {files} with {told.counted(len(package.schemas), 'schema')} to {folder}")
+    files = rendering.counted(len(package.files), "file")
+    output.note(
+        f"wrote {files} with {rendering.counted(len(package.schemas), 'schema')} to {folder}"
+    )
 
 
 async def _plan(ctx: typer.Context, *, as_json: bool) -> int:
@@ -120,7 +122,7 @@ async def _plan(ctx: typer.Context, *, as_json: bool) -> int:
     return DONE if found.is_safe else REFUSED
 
 
-async def _deploy(ctx: typer.Context, accept: list[Accepted], *, as_json: bool) -> None:
+async def _deploy(ctx: typer.Context, accept: list[FollowUpKind], *, as_json: bool) -> None:
     from cli import output
     from engine.operations.vespa_admin import deploy as deploy_now
     from vespa_app.deploy import ActionKind
@@ -150,8 +152,8 @@ async def _status(ctx: typer.Context, *, as_json: bool) -> int:
     return DONE if is_well and all_there and not found.unknown else REFUSED
 
 
-def _planned(found: Plan) -> list[str]:
-    """A plan as lines: what would change, then what stands in the way."""
+def _planned(found: DeployPlan) -> list[str]:
+    """A plan as lines: what would change, then what prevents it."""
     lines = []
     if found.first:
         lines.append("Nothing is deployed yet.")
@@ -164,13 +166,14 @@ def _planned(found: Plan) -> list[str]:
     lines += [f"warning: {warning}" for warning in found.warnings]
     if found.unasked:
         lines += [
-            f"! {name}  would be removed, and nobody asked for that" for name in found.unasked
+            f"! {name}  would be removed, but no removal was requested" for name in found.unasked
         ]
         lines.append(
-            "A deploy is refused: another installation uses this Vespa, or tenants are missing here."
+            "A deploy would be refused: another installation uses this Vespa, or tenants are "
+            "missing here."
         )
     elif found.refusal:
-        lines.append(f"A deploy is refused: {found.refusal}")
+        lines.append(f"A deploy would be refused: {found.refusal}")
     elif found.actions:
         kinds = " ".join(f"--accept {kind}" for kind in sorted({a.kind for a in found.actions}))
         lines.append(f"A deploy waits for your consent: `scrubjay vespa deploy {kinds}`")
@@ -179,7 +182,7 @@ def _planned(found: Plan) -> list[str]:
     return lines
 
 
-def _deployed(done: Plan) -> list[str]:
+def _deployed(done: DeployPlan) -> list[str]:
     """What a deploy did, and what is left to do."""
     lines = [f"+ {name}" for name in done.added]
     lines += [f"- {name}  removed" for name in done.removed]
@@ -196,24 +199,24 @@ def _action(action: Action) -> str:
 
 def _show_status(found: ClusterStatus) -> None:
     from cli import output
-    from cli import render as told
+    from cli import render as rendering
 
     if found.spaces:
         rows = [_row(space) for space in found.spaces]
         columns = ("tenant", "space", "dimension", "placement", "schema", "state")
-        output.show(told.table(columns, rows))
+        output.show(rendering.table(columns, rows))
     else:
         output.note("no tenant's documents are placed in Vespa")
     for name in found.unknown:
-        output.note(f"{name} is in Vespa and belongs to nobody here")
+        output.note(f"{name} exists in Vespa but not in this installation")
     state = found.convergence
     if state is None:
-        output.note("nothing is deployed: `scrubjay vespa deploy` does it")
+        output.note("nothing is deployed: run `scrubjay vespa deploy`")
     elif state.converged:
         output.note(f"every service uses generation {state.wanted}")
     else:
-        behind = ", ".join(state.behind) or "services that do not say"
-        output.note(f"generation {state.wanted} is on its way; behind: {behind}")
+        behind = ", ".join(state.behind) or "unidentified services"
+        output.note(f"generation {state.wanted} is not in use everywhere; behind: {behind}")
 
 
 def _row(space: PlacedSpace) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`docs watch`: documents on their way into the index, as it happens."""
+"""`docs watch`: the progress of documents on their way into the index."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def watch(
     ctx: typer.Context,
     documents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="DOCUMENT", help="Document ids; else all in work now."),
+        typer.Argument(metavar="DOCUMENT", help="Document ids (default: all in progress)."),
     ] = None,
     kb: Kb = "",
     log: Annotated[
@@ -43,7 +43,7 @@ def watch(
     """Follow documents until each is ready, failed or cancelled."""
     code = run(
         _watch(ctx, documents or [], kb, as_user, log=log, as_json=as_json),
-        interrupted="no longer watched; the work goes on",
+        interrupted="no longer watched; processing continues",
     )
     raise typer.Exit(code)
 
@@ -68,7 +68,7 @@ async def _watch(
         else:
             latest = await _line_by_line(events, log=log)
     if not latest and not as_json:
-        output.note("nothing is in work")
+        output.note("nothing is in progress")
     return INCOMPLETE if any(item.state != "ready" for item in latest.values()) else DONE
 
 
@@ -79,14 +79,14 @@ async def _as_json(events: Events) -> dict[str, DocumentProgress]:
     async for changed in events:
         for item in changed:
             latest[item.id] = item
-            line = serializers.watched(item) | {"log": list(item.entries)}
+            line = serializers.document_progress(item) | {"log": list(item.entries)}
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stdout.flush()
     return latest
 
 
 async def _line_by_line(events: Events, *, log: bool) -> dict[str, DocumentProgress]:
-    """A line when a document begins, can be found by its words, and ends; with `log` its run too."""
+    """A line for each new step of a document; with `log` also the lines of its run."""
     from cli import output, render
 
     latest: dict[str, DocumentProgress] = {}
@@ -125,23 +125,23 @@ async def _on_screen(events: Events) -> dict[str, DocumentProgress]:
     return latest
 
 
-def step(one: DocumentProgress) -> str:
-    """Where a document is, in a word or two: also whether its words answer before its vectors."""
-    if one.has_ended:
-        return one.state
-    if one.chunk_count and one.vectors == "none" and one.state == "running":
-        return "found by its words"
-    return "waits" if one.state == "pending" else one.state
+def step(item: DocumentProgress) -> str:
+    """The step of a document in a word or two, keyword search before vectors included."""
+    if item.has_ended:
+        return item.state
+    if item.chunk_count and item.vectors == "none" and item.state == "running":
+        return "searchable by keywords"
+    return "waiting" if item.state == "pending" else item.state
 
 
-def _detail(one: DocumentProgress) -> str:
-    if one.error:
-        return f", {_plain(one.error)}"
-    return f", {_plain(one.message)}" if one.message else ""
+def _detail(item: DocumentProgress) -> str:
+    if item.error:
+        return f", {_plain(item.error)}"
+    return f", {_plain(item.message)}" if item.message else ""
 
 
 def table(found: Sequence[DocumentProgress], width: int) -> Text:
-    """Those under way, then those that wait, as many as fit; a last line counts all."""
+    """Those in progress, then those waiting, as many as fit; a last line counts all."""
     from cli import render
 
     working = [item for item in found if item.state == "running"]
@@ -158,7 +158,7 @@ def table(found: Sequence[DocumentProgress], width: int) -> Text:
     ]
     out = render.table(("title", "step", "done", "left", "what"), rows, width=width)
     ended = len(found) - len(working) - len(waiting)
-    out.append(f"{len(working)} in work, {len(waiting)} waiting, {ended} ended\n", style="dim")
+    out.append(f"{len(working)} in progress, {len(waiting)} waiting, {ended} ended\n", style="dim")
     return out
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALREADY_RUNNING = 4  # the exit code of a child that found another worker in its data folder
-NICENESS = 10  # bulk work yields the processor to whoever asks a question
+NICENESS = 10  # bulk work yields the processor to questions
 
 
 def run(settings: Settings, *, until_idle: bool = False, child: bool = False) -> int:
@@ -32,9 +32,9 @@ def run(settings: Settings, *, until_idle: bool = False, child: bool = False) ->
     try:
         asyncio.run(_work(settings, until_idle=until_idle, child=child))
     except EngineError as error:
-        log.error("%s", error)  # noqa: TRY400 (the sentence says what to do; nobody needs the rest)
+        log.error("%s", error)  # noqa: TRY400 (the sentence says what to do; no one needs the rest)
         return ALREADY_RUNNING if isinstance(error, AlreadyRunning) else 3
-    except Exception:  # the rim of the process
+    except Exception:  # the outermost boundary of the process
         log.exception("the worker stopped unexpectedly")
         return 70
     return 0
@@ -64,7 +64,7 @@ async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
 
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """The parent holds the other end of standard input: when it closes, nobody wants us."""
+    """The parent holds the other end of standard input: when it closes, the parent is gone."""
     with contextlib.suppress(OSError, ValueError):
         # Not through `sys.stdin`: its lock would be held by this thread when the process ends.
         while os.read(0, 1024):

@@ -1,8 +1,8 @@
 """Settings from their three layers: defaults, then `scrubjay.toml`, then the environment.
 
 The only reader of the environment. `load_settings` refuses a start with one error that lists every
-fault: the setting, the value, where it stands and what is allowed. `origins` answers
-`scrubjay config show`. The tree itself is in `engine/settings.py`.
+fault: the setting, the value, where it was written and what is allowed. `origins` answers
+`scrubjay config show`. The tree itself is in `engine/settings/`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.settings import Settings
 
 __all__ = [
     "FILE_NAME",
-    "Origin",
+    "SettingOrigin",
     "Settings",
     "default_home",
     "load_settings",
@@ -39,7 +39,7 @@ PREFIX = "SCRUBJAY_"
 MASK = "****"
 LOCAL_MODELS = ("minilm", "hashing")  # what embedding.model may be without an endpoint
 # Variables that steer the process rather than set something: the data folder, the settings file,
-# and what the tests are told about services.
+# and what the tests know about services.
 OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG", "SCRUBJAY_VESPA_URL"})
 OTHER_PREFIXES = ("SCRUBJAY_TEST_",)
 
@@ -53,8 +53,8 @@ class Layered:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A setting as `config show` says it: `value` is masked where it is secret."""
+class SettingOrigin:
+    """A setting as `config show` prints it: `value` is masked if it is secret."""
 
     name: str
     value: object
@@ -72,7 +72,7 @@ def default_home() -> Path:
 def settings_file(
     home: Path, named: Path | None = None, *, environ: Mapping[str, str] | None = None
 ) -> tuple[Path, bool]:
-    """The settings file of a data folder, and whether somebody named it (then it must exist)."""
+    """The settings file of a data folder, and whether it was named (then it must exist)."""
     chosen = named or (os.environ if environ is None else environ).get("SCRUBJAY_CONFIG")
     return (Path(chosen).expanduser(), True) if chosen else (home / FILE_NAME, False)
 
@@ -108,10 +108,10 @@ def load_settings(
     return settings
 
 
-def origins(settings: Settings) -> list[Origin]:
+def origins(settings: Settings) -> list[SettingOrigin]:
     """Every setting with its value and where it comes from, secrets masked, in the tree's order."""
     return [
-        Origin(
+        SettingOrigin(
             name,
             masked(name, _value(settings, name)),
             settings._origins.get(name, "default"),  # noqa: SLF001 (this module writes it)
@@ -152,7 +152,7 @@ def masked(name: str, value: object) -> object:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What a setting takes, in words: the same in errors and in the reference page."""
+    """What a setting allows, in words: the same in errors and in the reference page."""
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         choices = [f'"{choice}"' for choice in get_args(annotation)]
@@ -201,7 +201,7 @@ def _read_file(path: Path, *, must: bool) -> dict[str, Layered]:
     except FileNotFoundError:
         if must:
             raise ConfigurationError(
-                f"the settings file {path} does not exist; create it or leave --config out"
+                f"the settings file {path} does not exist: create it, or omit --config"
             ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -225,7 +225,7 @@ def _flat(tree: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _line_of(text: str, name: str) -> int:
-    """The line a setting stands on, 0 where the file spells it in another way than we look for."""
+    """The line of a setting; 0 if the file spells it in a way we don't look for."""
     section, _, key = name.partition(".")
     inside = ""
     for number, line in enumerate(text.splitlines(), start=1):
@@ -272,8 +272,8 @@ def _unknown_fault(name: str, layered: Layered) -> str:
     near = difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]}?" if near else "; `scrubjay config show` lists them all"
     if not near and "." not in name and name in Settings.model_fields:
-        hint = f"; {name} is a section, write its settings below [{name}]"
-    return f"{name} ({layered.origin}): there is no such setting{hint}"
+        hint = f"; {name} is a section: write its settings below [{name}]"
+    return f"{name} ({layered.origin}): unknown setting{hint}"
 
 
 def _bad_fault(name: str, error: Any, layers: Mapping[str, Layered]) -> str:  # noqa: ANN401
@@ -283,9 +283,9 @@ def _bad_fault(name: str, error: Any, layers: Mapping[str, Layered]) -> str:  # 
     said = str(error["msg"]).removeprefix("Value error, ")
     takes = said if error["type"] == "value_error" or field is None else allowed(field)
     if error["type"] == "string_pattern_mismatch":
-        takes = "<provider>:<name>, such as openai:gpt-5.4, or nothing"
+        takes = "<provider>:<name>, such as openai:gpt-5.4, or an empty text"
     if error["type"] == "string_too_short":
-        takes = "a text that is not empty"
+        takes = "a non-empty text"
     shown = masked(name, value)
     written = f'"{shown}"' if isinstance(shown, str) else str(shown)
     return f"{name} = {written} ({origin}): give {takes}"
@@ -295,11 +295,11 @@ def _require_together(settings: Settings) -> None:
     """Settings that only make sense together."""
     faults = []
     if settings.embedding.base_url and not settings.embedding.dimension:
-        faults.append("embedding.dimension = 0: give the length of the endpoint's vectors")
+        faults.append("embedding.dimension = 0: give the dimension of the endpoint's vectors")
     if not settings.embedding.base_url and settings.embedding.model not in LOCAL_MODELS:
         faults.append(
             f'embedding.model = "{settings.embedding.model}": give one of '
-            f"{', '.join(LOCAL_MODELS)}, or the endpoint that has it as embedding.base_url"
+            f"{', '.join(LOCAL_MODELS)}, or set embedding.base_url to the endpoint that has it"
         )
     if settings.processing.chunk_overlap * 2 > settings.processing.chunk_size:
         faults.append(
@@ -310,8 +310,8 @@ def _require_together(settings: Settings) -> None:
         faults.append('storage.bucket is empty: storage.type "s3" needs the name of a bucket')
     if _given(settings.storage.access_key_id) != _given(settings.storage.secret_access_key):
         faults.append(
-            "storage.access_key_id and storage.secret_access_key belong together: give both, or "
-            "neither where the machine has a role"
+            "storage.access_key_id and storage.secret_access_key must be set together: give "
+            "both, or neither if the machine has a role"
         )
     if settings.database.url.startswith("postgresql") and not _given(settings.system.secret_key):
         faults.append(
@@ -334,8 +334,8 @@ def _text(secret: SecretStr) -> str:
 
 def _report(faults: list[str]) -> str:
     if len(faults) == 1:
-        return f"a setting can't be used: {faults[0]}"
-    return f"{len(faults)} settings can't be used:" + "".join(f"\n  {fault}" for fault in faults)
+        return f"invalid setting: {faults[0]}"
+    return f"{len(faults)} invalid settings:" + "".join(f"\n  {fault}" for fault in faults)
 
 
 def _without_password(url: str) -> str:

@@ -1,27 +1,27 @@
 """Every error Scrubjay raises on purpose, one sentence a class.
 
 EngineError
-├── ConfigurationError        a setting is unknown, bad or missing: the start is refused
+├── ConfigurationError        a setting is unknown, invalid or missing: the start is refused
 ├── InvalidInput              an argument is wrong; names the field and what is allowed
-│   └── FlowError             a flow does not load; lists all its faults
-├── NotFound                  absent, or not visible to who asked: the two look the same
+│   └── FlowError             a flow can't be loaded; lists all its faults
+├── NotFound                  absent, or not visible to the principal: the two look the same
 ├── Unauthenticated           no credential, or one that is wrong, expired or revoked
 ├── Forbidden                 the principal is known but lacks the role or scope
-├── Conflict                  the thing exists already, or changed underneath
-│   └── LeaseLost             another worker has taken the job over: drop the work, change nothing
+├── Conflict                  the object already exists, or has changed meanwhile
+│   └── LeaseLost             another worker has taken over the job: drop the work, change nothing
 ├── TooLarge                  input over a limit the operator set
-├── RateLimited               too many calls; says when to come back
+├── RateLimited               too many calls; says when to try again
 ├── DocumentError             a document can't be read; ends that document only, with what to do
 ├── Cancelled                 the job was cancelled by a person or by a newer revision
-├── OverTime                  a flow's component ran past its time limit; names the component
-├── Unavailable               a dependency (database, index, model, disk) is not there now; try again
+├── OverTime                  a component exceeded its time limit; names the component
+├── Unavailable               a dependency (database, index, model, disk) can't be used; try again
 │   ├── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
-│   └── Blocked               an operator has to act first: jobs wait, and spend no attempt
-│       └── IndexFull         the search engine has no room for more; searching goes on
+│   └── Blocked               an operator must act first: jobs wait, and spend no attempt
+│       └── IndexFull         the search engine is full; searches still work
 └── AlreadyRunning            another process holds the data folder
 
-Doors turn these into their own language in one table each. The message says what happened, to
-what, and what to do next; it is written to be shown to the person who asked.
+Each interface maps these to its own errors in one table. The message says what happened, to what,
+and what to do next; it can be shown to the person who asked.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from collections.abc import Sequence
 
 
 class EngineError(Exception):
-    """Base of every error raised on purpose; `str()` of it may be shown to a person."""
+    """Base class of all deliberate errors; `str()` of it can be shown to people."""
 
     code = "error"
 
 
 class ConfigurationError(EngineError):
-    """A setting is unknown, bad or missing."""
+    """A setting is unknown, invalid or missing."""
 
     code = "configuration"
 
@@ -52,7 +52,7 @@ class InvalidInput(EngineError):
 
 
 class FlowError(InvalidInput):
-    """A flow does not load: `faults` holds every reason, one sentence each."""
+    """A flow can't be loaded: `faults` has every reason, one sentence each."""
 
     code = "invalid_flow"
 
@@ -84,13 +84,13 @@ class Forbidden(EngineError):
 
 
 class Conflict(EngineError):
-    """The thing exists already, or changed underneath."""
+    """The object already exists, or has changed meanwhile."""
 
     code = "conflict"
 
 
 class LeaseLost(Conflict):
-    """Another worker has taken the job over: what this one did since must not be committed."""
+    """Another worker has taken over the job: this worker must not commit."""
 
     code = "lease_lost"
 
@@ -102,7 +102,7 @@ class TooLarge(EngineError):
 
 
 class RateLimited(EngineError):
-    """Too many calls; come back after `retry_after_s`."""
+    """Too many calls; try again after `retry_after_s`."""
 
     code = "rate_limited"
 
@@ -114,8 +114,8 @@ class RateLimited(EngineError):
 class DocumentError(EngineError):
     """A document can't be read or indexed: one sentence that says what to do.
 
-    `retry` is True where trying again later may help (a fetch that timed out), False where only
-    another file will (an encrypted PDF).
+    `retry` is True if trying again later can help (a fetch that timed out), False if only another
+    file can (an encrypted PDF).
     """
 
     code = "document"
@@ -133,15 +133,15 @@ class Cancelled(EngineError):
 
 
 class OverTime(EngineError):
-    """A flow's component ran past its time limit."""
+    """A component exceeded its time limit."""
 
     code = "over_time"
 
 
 class Unavailable(EngineError):
-    """A dependency is not there now: the database, the index, a model, the disk.
+    """A dependency is not available: the database, the index, a model, the disk.
 
-    `retry_after_s` is when it asked to be tried again, None where it did not say.
+    `retry_after_s` is when to try again, None if the dependency did not say.
     """
 
     code = "unavailable"
@@ -158,16 +158,16 @@ class IndexDamaged(Unavailable):
 
 
 class Blocked(Unavailable):
-    """Nothing is wrong with the work: it goes on when an operator has changed something.
+    """The work is fine; it continues once an operator fixes the cause.
 
-    A job that meets it waits for as long as it takes, without spending an attempt.
+    The job waits as long as it takes, without spending an attempt.
     """
 
     code = "blocked"
 
 
 class IndexFull(Blocked):
-    """The search engine has no room for more: writes wait, searching goes on."""
+    """The search engine is full: writes wait, searches still work."""
 
     code = "index_full"
 

@@ -254,7 +254,7 @@ def spend(
 
 def _check_cost(cost: float, burst: float) -> None:
     if cost > burst:
-        raise InvalidInput(f"{cost} at once is over the limit of {burst}.", field="cost")
+        raise InvalidInput(f"{cost} at once exceeds the limit of {burst}.", field="cost")
 
 
 def _now() -> float:

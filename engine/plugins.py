@@ -140,7 +140,7 @@ def check_compatible(plugin: PluginMetadata, *, app_version: str) -> None:
     if not wanted.contains(app_version, prereleases=True):
         raise ConfigurationError(
             f"{plugin.name} {plugin.version} needs Scrubjay {plugin.requires}, this is "
-            f"{app_version}: install a version of the plugin that fits"
+            f"{app_version}: install a matching version of the plugin"
         )
     for need in needs:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
@@ -211,7 +211,7 @@ def _load_folder(home: Path, said: PluginMetadata) -> list[object]:
         )
     spec = importlib.util.spec_from_loader(package, loader=None, is_package=True)
     if spec is None:
-        raise ConfigurationError(f"no package can be made of {home}")
+        raise ConfigurationError(f"{home} is not a valid package name")
     module = importlib.util.module_from_spec(spec)
     module.__path__ = [str(home)]
     sys.modules[package] = module

@@ -162,7 +162,7 @@ def _migrate(settings: Settings) -> None:
         source = settings.home / "scrubjay.db"
         target = settings.home / f"scrubjay-before-migration-{now():%Y%m%dT%H%M%S}.db"
         _copy_sqlite(source, target)
-        log.warning("the tables are brought up to date; a copy from before is %s", target)
+        log.warning("migrating the tables; a copy of the database is at %s", target)
 
     migrate(settings.database_url, before=back_up)
 
@@ -184,8 +184,8 @@ def open_secrets(settings: Settings) -> Secrets:
         return Secrets(parse_keys(configured))
     if settings.database.url.startswith("postgresql"):
         raise ConfigurationError(
-            "system.secret_key is not set, and with PostgreSQL it is required: every process must"
-            " know the same one. Make one with `openssl rand -base64 32`."
+            "system.secret_key is not set, and with PostgreSQL it is required: every process "
+            "needs the same key. Make one with `openssl rand -base64 32`."
         )
     return load_key_file(settings.home / "secret.key")
 
@@ -222,7 +222,7 @@ def build_embedder(settings: Settings) -> Embedder:
 
         if not chosen.dimension:
             raise ConfigurationError(
-                f"embedding.dimension is not set: say how long the vectors of {chosen.model!r} are."
+                f"embedding.dimension is not set: give the dimension of {chosen.model!r}'s vectors."
             )
         return HttpEmbedder(
             chosen.model,

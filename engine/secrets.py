@@ -41,8 +41,8 @@ class Secrets:
     def __init__(self, keys: Sequence[str]) -> None:
         if not keys or any(len(key) < KEY_CHARACTERS for key in keys):
             raise ConfigurationError(
-                f"system.secret_key must have at least {KEY_CHARACTERS} random characters; "
-                "make one with `openssl rand -base64 32`."
+                f"system.secret_key must have at least {KEY_CHARACTERS} random characters; create "
+                "one with `openssl rand -base64 32`."
             )
         self._keys = {_key_id(key): key.encode() for key in keys}
         self.key_id = next(iter(self._keys))
@@ -67,7 +67,7 @@ class Secrets:
         if version != "v1" or key_id not in self._keys:
             raise ConfigurationError(
                 f"A stored secret needs the key {key_id[:16]!r}, which system.secret_key lacks: "
-                "add the former key to it, or enter the secret again."
+                "add the previous key to it, or enter the secret again."
             )
         cipher = AESGCM(self._derived(key_id, purpose, "encrypt"))
         try:

@@ -1,7 +1,7 @@
-"""What programs read: hits, answers and documents as JSON, the same at every door.
+"""Hits, answers and documents as JSON, the same in every interface.
 
-The shapes are a promise: add, never rename. `url` says where a hit or citation is opened; a door
-that serves the viewer passes one that fills in what has no address of its own.
+The fields are a promise: add, never rename. `url_of` gives the URL of a hit or citation; an
+interface with a viewer passes one that links documents without a URL to it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from engine.search.pages import Page
 UrlOf = Callable[[str, str], str]  # of a document's own address and the id of a passage
 
 
-def own_url(url: str, id: str) -> str:  # noqa: A002, ARG001 (the shape of a UrlOf)
-    """The document's own address, or nothing."""
+def own_url(url: str, id: str) -> str:  # noqa: A002, ARG001 (the signature of a UrlOf)
+    """The document's own URL, or an empty text."""
     return url
 
 
 def search(result: SearchResult, url_of: UrlOf = own_url) -> dict[str, Any]:
-    """The hits of a search, best first, and what there is to say about it."""
+    """The hits of a search, best first, and its notice."""
     return {"hits": [hit(item, url_of) for item in result.hits], "notice": result.notice}
 
 
@@ -46,7 +46,7 @@ def hit(value: Hit, url_of: UrlOf = own_url) -> dict[str, Any]:
 
 
 def answer(value: Answer, url_of: UrlOf = own_url) -> dict[str, Any]:
-    """An answer and the quotes it rests on."""
+    """An answer and its citations."""
     return {
         "answer": value.text,
         "grounded": value.grounded,
@@ -75,7 +75,7 @@ def said_by(value: Citation) -> dict[str, Any]:
 
 
 def answer_event(event: AnswerEvent, url_of: UrlOf = own_url) -> dict[str, Any]:
-    """What a stream of an answer sends; `answered` is last and authoritative."""
+    """An event of an answer's stream; `answered` is last and authoritative."""
     if isinstance(event, Answered):
         return answer(event.answer, url_of)
     if isinstance(event, Delta):
@@ -99,8 +99,8 @@ def document(value: DocumentInfo) -> dict[str, Any]:
     }
 
 
-def watched(value: DocumentProgress) -> dict[str, Any]:
-    """A document on its way: how far it is, by component, and how long it may still take."""
+def document_progress(value: DocumentProgress) -> dict[str, Any]:
+    """The progress of a document by component, and the seconds it probably still takes."""
     return {
         "id": value.id,
         "title": value.title,

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-HELD_MAX = 20_000  # buckets; the longest unused give way, and a fresh one is full
+HELD_MAX = 20_000  # buckets; the least recently used are dropped; a new one is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Buckets:
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, key: str) -> float:
-        """0 where one was taken from the key's bucket, else the seconds to wait for the next."""
+        """0 if one was taken from the key's bucket, else the seconds to wait for the next."""
         from engine.limits import spend  # noqa: PLC0415 (loads SQLAlchemy: not before `initialize`)
 
         full_at, wait_s = spend(

@@ -1,4 +1,4 @@
-"""The call being served: what its tool finds out about it, for progress and for the audit.
+"""The call being served: what its tool notes about it, for progress and for the audit.
 
 The server sets it around a tool (`server.py`); the tool finds it with `current`.
 """
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 
 
 @dataclass(slots=True)
 class Call:
-    """One call of a tool. `doing` is what progress tells the client."""
+    """One call of a tool. `doing` is the progress message for the client."""
 
-    caller: Caller
+    caller: McpCaller
     tool: str
     doing: str = "Working"
     kb_ids: Sequence[str] = ()

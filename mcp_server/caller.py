@@ -1,7 +1,7 @@
-"""Who calls a tool, and the door they came through: what a transport has to find out before one runs.
+"""Who calls a tool, and the door they came through: what a transport must know before a tool runs.
 
-Over HTTP the host has let the caller in; on stdio it is whoever started the process. Asked anew for
-each call, because what a principal holds may change between two.
+Over HTTP the host has authenticated the caller; on stdio it is the person who started the process.
+It is computed again for each call, because what a principal holds can change.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Profile = Literal["full", "chatgpt"]
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """An open engine, who asks, and addresses they can open."""
+class McpCaller:
+    """An open engine, who asks, and links they can open."""
 
     engine: Engine
     principal: Principal
@@ -41,13 +41,13 @@ def _every_tool(_: Request | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What a server is built on. Each function gets the HTTP request; None on stdio."""
+    """What a server needs of its transport. Functions get the HTTP request; None on stdio."""
 
-    caller: Callable[[Request | None], Awaitable[Caller]]
+    caller: Callable[[Request | None], Awaitable[McpCaller]]
     # What `tools/list` may show: None is everything, without waiting for the engine to open.
     scopes: Callable[[Request | None], Awaitable[frozenset[Scope] | None]] = _every_scope
-    # The names a caller narrowed the tools to; None is all.
-    narrowed: Callable[[Request | None], frozenset[str] | None] = _every_tool
-    name: str = "http"  # as the audit calls it
+    # The tools a caller asked for by name; None is all.
+    chosen_tools: Callable[[Request | None], frozenset[str] | None] = _every_tool
+    name: str = "http"  # its name in the audit
     write_tools: bool = False
     calls: Buckets = field(default_factory=lambda: Buckets(Rate(per_minute=60, burst=20)))

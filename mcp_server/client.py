@@ -1,9 +1,9 @@
 """Tools of other MCP servers, for answers that may use them: the adapter of `ExternalTools`.
 
-Which servers there are stands in the operator's file `mcp-servers.toml` in the data folder, and
-nowhere else: a command there is started on this machine. HTTP ones go through the URL guard. Each
-exchange connects anew, within its time, and what comes back is cut to size; what a server says when
-it fails is not repeated.
+The servers come only from the operator's file `mcp-servers.toml` in the data folder, because a
+command there is started on this machine. HTTP ones go through the URL guard. Each exchange opens
+its own connection with a timeout, results are cut to size, and a server's own error text is not
+repeated.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from engine.net.ssrf import GuardedTransport
 log = logging.getLogger(__name__)
 
 FILE = "mcp-servers.toml"
-LIST_S = 20.0  # to start or reach a server and hear of its tools; Python ones take seconds to load
+LIST_S = 20.0  # to start or reach a server and list its tools; Python servers take seconds to load
 CALL_S = 25.0
 
 
@@ -56,7 +56,7 @@ class ServerEntry(BaseModel):
 
 
 def load_servers(home: Path) -> dict[str, ServerEntry]:
-    """The servers by name; none where there is no file. `ConfigurationError` names every fault."""
+    """The servers by name; none without the file. `ConfigurationError` names every fault."""
     file = home / FILE
     try:
         written = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -67,7 +67,9 @@ def load_servers(home: Path) -> dict[str, ServerEntry]:
     servers: dict[str, ServerEntry] = {}
     for name, entry in written.get("servers", {}).items():
         if not name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigurationError(f"{file}: {name!r} is no name; use letters, digits, - and _.")
+            raise ConfigurationError(
+                f"{file}: {name!r} is not a valid name; use letters, digits, - and _."
+            )
         try:
             servers[name] = ServerEntry.model_validate(entry)
         except ValidationError as error:
@@ -91,7 +93,7 @@ class McpTools:
     allow_private: bool = False
 
     async def list_tools(self) -> Sequence[ExternalTool]:
-        """Every tool of every server, by server; one that is away is left out, with a warning."""
+        """Every tool of every server; an unreachable server is left out, with a warning."""
         found = await asyncio.gather(*(self._tools_of(name) for name in sorted(self.servers)))
         return [tool for tools in found for tool in tools]
 
@@ -101,7 +103,8 @@ class McpTools:
                 listed = (await client.list_tools()).tools
         except Exception as error:  # noqa: BLE001 (a stranger's server may fail in any way)
             log.warning(
-                "an MCP server is away", extra={"server": name, "reason": type(error).__name__}
+                "an MCP server can't be reached",
+                extra={"server": name, "reason": type(error).__name__},
             )
             return []
         return [
@@ -117,7 +120,7 @@ class McpTools:
         except Exception as error:  # noqa: BLE001 (a stranger's server may fail in any way)
             log.warning("a tool failed", extra={"tool": tool.key, "reason": type(error).__name__})
             own = error if isinstance(error, EngineError) else None
-            raise Unavailable(str(own) if own else f"{tool.key} did not answer.") from None
+            raise Unavailable(str(own) if own else f"{tool.key} did not respond.") from None
         if result.is_error:
             raise Unavailable(f"{tool.key} refused the call.")
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
@@ -127,7 +130,7 @@ class McpTools:
     async def _connected(self, name: str) -> AsyncIterator[Client]:
         entry = self.servers[name]
         if entry.command:
-            # The SDK hands on PATH and the like, and none of our own variables.
+            # The SDK passes on PATH and the like, but none of our variables.
             started = StdioServerParameters(command=entry.command, args=entry.args, env=entry.env)
             with _nowhere() as nowhere:
                 async with Client(stdio_client(started, nowhere)) as client:
@@ -147,5 +150,5 @@ class McpTools:
 
 
 def _nowhere() -> TextIO:
-    """Where what a stranger's server prints belongs: neither our terminal nor our log."""
+    """Discards what a server prints: it belongs neither in our terminal nor in our log."""
     return Path(os.devnull).open("w", encoding="utf-8")

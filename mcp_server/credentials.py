@@ -1,8 +1,8 @@
-"""Whose a bearer token is: an API token of ours, or an access token of the OAuth provider.
+"""The principal of a bearer token: one of our API tokens, or an access token of the OAuth provider.
 
-The host asks before a message is read. What was found is remembered for a few seconds, because a
-client sends the same token with every message; a revocation drops it all, one by another process
-(the command line) within `LOOK_S`. Nothing here imports the MCP library.
+The host asks before a message is read. Results are remembered for a few seconds, because a client
+sends the same token with every message; a revocation drops them all, one by another process (the
+command line) within `LOOK_S`. Nothing here imports the MCP library.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 REMEMBERED_S = 5.0
-LOOK_S = 0.25  # how often other processes' revocations are looked for, while somebody calls
+LOOK_S = 0.25  # how often to look for other processes' revocations while there are calls
 REMEMBERED_MAX = 5_000
 TOKEN_MAX = 16_384  # characters; access tokens with many groups are long
 OURS = "sj_"
@@ -33,17 +33,17 @@ class AccessTokens(Protocol):
     """Verifies access tokens of a provider."""
 
     async def principal(self, token: str) -> tuple[Principal, float | None]:
-        """Who it acts for, and its end in seconds since the epoch where it has one."""
+        """The principal, and the expiry in seconds since the epoch if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _RememberedToken:
     principal: Principal
     until: float  # monotonic
 
 
 class Credentials:
-    """Principals by bearer token, remembered shortly."""
+    """Principals by bearer token, remembered for a short time."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class Credentials:
         self._api_tokens = api_tokens
         self._access_tokens = access_tokens
         self._clock = clock
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: OrderedDict[bytes, _RememberedToken] = OrderedDict()
         self._revocations = engine.people.revocations
         self._newest: datetime | None = None
         self._looked_at = float("-inf")
 
     async def principal(self, token: str) -> Principal:
-        """Whose token it is. Whatever is wrong with it, `Unauthenticated` says the same."""
+        """The token's principal. `Unauthenticated` says the same for every fault."""
         if len(token) > TOKEN_MAX:
             raise Unauthenticated(_REFUSED)
         await self._drop_revoked()
@@ -72,7 +72,9 @@ class Credentials:
         if known is not None and known.until > self._clock():
             return known.principal
         principal, lasts_s = await self._verify(token)
-        self._known[digest] = _Known(principal, self._clock() + min(lasts_s, REMEMBERED_S))
+        self._known[digest] = _RememberedToken(
+            principal, self._clock() + min(lasts_s, REMEMBERED_S)
+        )
         self._known.move_to_end(digest)
         if len(self._known) > REMEMBERED_MAX:
             self._known.popitem(last=False)
@@ -105,7 +107,7 @@ _REFUSED = "This token is wrong, expired or revoked."
 
 
 def build_credentials(engine: Engine, settings: Settings) -> Credentials:
-    """As the settings want them: API tokens, an OAuth provider, or both."""
+    """As the settings say: API tokens, an OAuth provider, or both."""
     return Credentials(
         engine,
         api_tokens=settings.mcp.api_tokens,
@@ -122,24 +124,24 @@ def _access_tokens(engine: Engine, settings: Settings) -> AccessTokens | None:
 
 
 def require_verifier(settings: Settings, *, loopback: bool) -> None:
-    """Raise `ConfigurationError` where others than this machine reach a server that knows nobody.
+    """Raise `ConfigurationError` if a server that others can reach authenticates no one.
 
-    Also where the OAuth settings can't work together.
+    Also if the OAuth settings can't work together.
     """
     chosen = settings.mcp
     if chosen.oauth_issuer and not settings.server.public_url:
         raise ConfigurationError(
-            "mcp.oauth_issuer is set and server.public_url is not: say how people reach this"
-            " server, since that is what their tokens must be for."
+            "mcp.oauth_issuer is set, but server.public_url is not: set it to the URL that "
+            "people use, because their tokens must be issued for it."
         )
     if chosen.oauth_introspection_url and not chosen.oauth_client_id:
         raise ConfigurationError(
-            "mcp.oauth_introspection_url needs mcp.oauth_client_id and mcp.oauth_client_secret:"
-            " providers answer only known clients."
+            "mcp.oauth_introspection_url needs mcp.oauth_client_id and mcp.oauth_client_secret: "
+            "providers only answer known clients."
         )
     open_to_others = not loopback or bool(settings.server.public_url)
     if open_to_others and not chosen.api_tokens and not chosen.oauth_issuer:
         raise ConfigurationError(
-            "Others can reach this server (server.host, server.public_url) and nothing says who"
-            " they are: set mcp.api_tokens to true, or mcp.oauth_issuer."
+            "Others can reach this server (server.host, server.public_url), but nothing "
+            "authenticates them: set mcp.api_tokens to true, or set mcp.oauth_issuer."
         )

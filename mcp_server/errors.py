@@ -1,8 +1,8 @@
 """Errors as a model can act on them: what was wrong, what is allowed, what to call next.
 
-One catalogue. Tools raise; the server (`server.py`) calls `told` in one place and puts the code into
-`_meta`. Only our own sentences get out: what a document, a provider or a library said never stands
-in one, an incident to look up in the log does. Absent and forbidden read the same, because the
+One catalogue. Tools raise; the server (`server.py`) calls `error_text` in one place and puts the
+code into `_meta`. Only our own sentences leave: they never repeat a document, a provider or a
+library, but name an incident to look up in the log. Absent and forbidden look the same, because the
 engine raises the same. `docs/reference/mcp.md` lists the codes.
 """
 
@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from engine.errors import EngineError, Forbidden, InvalidInput, NotFound, RateLimited, Unavailable
 from engine.telemetry import redact
 
-# What to do next, by the error's code; the engine's own sentence stands before it.
+# What to do next, by the error's code; it follows the engine's own sentence.
 NEXT = {
     "configuration": "This is for the operator.",
-    "conflict": "Look at what is there with list_documents first.",
-    "index_damaged": "This is for the operator: `scrubjay doctor` says what to do.",
+    "conflict": "First check what exists with list_documents.",
+    "index_damaged": "This is for the operator: run `scrubjay doctor`.",
     "blocked": "This is for the operator.",
-    "index_full": "This is for the operator: the search engine needs more room.",
+    "index_full": "This is for the operator: the search engine needs more space.",
     "not_found": "Use an id from a search result, or call list_knowledge_bases for the names.",
     "too_large": "Send less, or split it.",
     "unavailable": "Try again in a moment.",
@@ -41,16 +41,16 @@ class UnknownArgument(InvalidInput):
 
 
 class UnknownTool(NotFound):
-    """No such tool here, or not for this credential: the two read the same."""
+    """No such tool here, or not for this credential: the two look the same."""
 
     code = "unknown_tool"
 
     def __init__(self, tool: str, names: Sequence[str]) -> None:
-        super().__init__(f"No tool {tool[:60]!r} here. There are: {', '.join(names)}.")
+        super().__init__(f"No tool {tool[:60]!r} here. Available: {', '.join(names)}.")
 
 
 class CallTimedOut(EngineError):
-    """The call took longer than a tool call may."""
+    """The call exceeded the time limit."""
 
     code = "over_time"
 
@@ -62,7 +62,7 @@ def code_of(error: Exception) -> str:
     return error.code if isinstance(error, EngineError) else "internal"
 
 
-def told(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
+def error_text(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
     """What the model reads."""
     if isinstance(error, ValidationError):
         return f"{_faults(error)} {tool} takes: {', '.join(sorted(arguments))}."
@@ -70,7 +70,7 @@ def told(error: Exception, *, arguments: Sequence[str], tool: str, incident: str
         return f"{redact(str(error))} Retry after {error.retry_after_s:.0f} s."
     if isinstance(error, EngineError):
         return f"{redact(str(error))} {_next(error)}".strip()
-    return f"Something went wrong inside Scrubjay; the operator finds it in the log as {incident}."
+    return f"Something went wrong inside Scrubjay: ask the operator to look up incident {incident}."
 
 
 def _next(error: EngineError) -> str:

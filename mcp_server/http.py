@@ -1,8 +1,8 @@
-"""Streamable HTTP: the MCP door for a host that has already let the caller in.
+"""Streamable HTTP: the MCP server for a host that has already authenticated the caller.
 
-Stateless on purpose: no session survives a request, so a restart of the server goes unnoticed. The
-answers are event streams, which keep progress, keep-alive and cancellation when the client leaves.
-Host, Origin and the credential have been checked by the host's gate, which knows more addresses
+Stateless on purpose: no session survives a request, so clients don't notice a restart. Responses
+are event streams, which keep progress, keep-alive and cancellation when the client leaves. Host,
+Origin and the credential have been checked by the host's `RequestGate`, which knows more addresses
 than the SDK's lists can name; its own check is therefore off.
 """
 
@@ -24,7 +24,7 @@ from engine.engine import Engine
 from engine.search.links import Links
 from engine.settings import Settings
 from mcp_server.buckets import Buckets, Rate
-from mcp_server.caller import Caller, Door
+from mcp_server.caller import Door, McpCaller
 from mcp_server.server import KnowledgeServer, build_server
 
 BaseUrl = Callable[[Settings, Request], str]
@@ -34,8 +34,8 @@ TOOLSETS = b"x-toolsets"  # a header, as `?tools=` is a parameter: tools a clien
 class HttpDoor:
     """MCP servers behind one ASGI application: the full one, and the profile for ChatGPT.
 
-    `stateless` and `announces` are for whoever builds on it with tools of their own that ask the
-    client back or announce changes; ours do neither.
+    `stateless` and `announces` are for code that adds tools which ask the client back or announce
+    changes; ours do neither.
     """
 
     def __init__(self, door: Door, *, stateless: bool = True, announces: bool = False) -> None:
@@ -69,7 +69,7 @@ def _sessions(server: KnowledgeServer, *, stateless: bool) -> StreamableHTTPSess
 
 
 def _patient(scope: Scope, send: Send) -> Send:
-    """Hold the head back until the first byte of the body, to say `Retry-After` where one has to."""
+    """Hold the head back until the first byte of the body, to add `Retry-After` if needed."""
     head: Message | None = None
 
     async def patient(message: Message) -> None:
@@ -88,15 +88,15 @@ def _patient(scope: Scope, send: Send) -> Send:
 
 
 def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
-    """The door for an open engine; the host leaves who calls in `scope["state"]["principal"]`."""
+    """The door for an open engine; the host sets `scope["state"]["principal"]`."""
 
-    async def caller(request: Request | None) -> Caller:
+    async def caller(request: Request | None) -> McpCaller:
         assert request is not None  # noqa: S101 (only HTTP comes here)
         principal = _principal(request)
         links = Links(
             base_url(settings, request), lambda id_: engine.search.sign_link(principal, id_)
         )
-        return Caller(engine, principal, links)
+        return McpCaller(engine, principal, links)
 
     async def scopes(request: Request | None) -> frozenset[Permission] | None:
         return None if request is None else _principal(request).scopes
@@ -104,18 +104,18 @@ def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
     return Door(
         caller,
         scopes=scopes,
-        narrowed=narrowed,
+        chosen_tools=chosen_tools,
         write_tools=settings.mcp.write_tools,
         calls=Buckets(Rate(settings.mcp.calls_per_minute, settings.mcp.calls_burst)),
     )
 
 
-def narrowed(request: Request | None) -> frozenset[str] | None:
-    """The tools named by `?tools=` or the header, between commas; None where there is neither."""
+def chosen_tools(request: Request | None) -> frozenset[str] | None:
+    """The tools named by `?tools=` or the header, separated by commas; None without either."""
     if request is None:
         return None
     given = ""
-    if request.scope["query_string"]:  # asked for every call, and hardly ever there
+    if request.scope["query_string"]:  # read in every call, and rarely there
         given = request.query_params.get("tools", "")
     for name, value in () if given else request.scope["headers"]:
         if name == TOOLSETS:

@@ -1,6 +1,6 @@
-"""What OAuth clients are told: the protected-resource metadata (RFC 9728) and the challenges.
+"""Metadata for OAuth clients: the protected resource (RFC 9728) and the challenges.
 
-Every address comes from `server.public_url`, never from what a request says of itself. Without it,
+Every URL comes from `server.public_url`, never from the request. Without it,
 or without a provider, there is no metadata: a client then knows to use an API token.
 """
 
@@ -26,7 +26,7 @@ def paths() -> list[str]:
 
 
 def document(settings: Settings, path: str) -> dict[str, object] | None:
-    """The metadata at `path`; None where there is none to give."""
+    """The metadata at `path`; None if there is none."""
     if path not in paths() or not settings.server.public_url or not settings.mcp.oauth_issuer:
         return None
     endpoint = path.removeprefix(WELL_KNOWN) or ENDPOINTS[0]
@@ -48,7 +48,7 @@ def offered_scopes(settings: Settings) -> list[Scope]:
 def challenge(
     settings: Settings, endpoint: str, *, error: str = "", scopes: Collection[str] = ASKED_FOR
 ) -> str:
-    """The value of `WWW-Authenticate`: what is wrong, where to read on, which scopes to ask for."""
+    """The value of `WWW-Authenticate`: the fault, the metadata's URL, the scopes to ask for."""
     said = [REALM]
     if error:
         said.append(f'error="{error}"')

@@ -1,8 +1,8 @@
 """Access tokens of an OAuth or OpenID Connect provider: signatures, claims, introspection.
 
-This server is a resource server only: it verifies tokens meant for it (issuer, audience, times)
-and hands the subject to `Engine.principal_of_subject`. Keys are fetched when first needed, kept for
-a while, and again when a token names one that is not known. What a provider answers goes nowhere.
+This server is a resource server only: it verifies tokens meant for it (issuer, audience, times) and
+hands the subject to `Engine.principal_of_subject`. Keys are fetched when first needed, cached for a
+while, and fetched again for an unknown key id. A provider's responses are passed on to no one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Signatures only: a shared secret would let whoever verifies also sign.
+# Signatures only: a shared secret would let the verifier sign, too.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 LEEWAY_S = 30  # between two machines' clocks
 KEYS_LAST_S = 600.0
@@ -43,7 +43,7 @@ DISCOVERY = ("/.well-known/openid-configuration", "/.well-known/oauth-authorizat
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """What the settings say of the provider. `audiences`: a token must name one of them."""
+    """The provider, from the settings. `audiences`: a token must name one of them."""
 
     issuer: str
     audiences: Collection[str]
@@ -94,7 +94,7 @@ class OAuth:
     async def principal(self, token: str) -> tuple[Principal, float | None]:
         """Who the token acts for, and when it ends.
 
-        `Unauthenticated` where it does not hold, `Unavailable` where the provider can't be asked.
+        `Unauthenticated` if it is not valid, `Unavailable` if the provider can't be reached.
         """
         if self._provider.introspection_url:
             claims = await self._introspected(token)
@@ -158,11 +158,13 @@ class OAuth:
                 found = await _json(await client.get(url))
             keys = jwt.PyJWKSet.from_dict(found).keys
         except (httpx2.HTTPError, jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-            log.warning("the provider's keys can't be had", extra={"reason": type(error).__name__})
+            log.warning(
+                "the provider's keys can't be fetched", extra={"reason": type(error).__name__}
+            )
             if not self._keys:
                 self._tried_at = float("-inf")
                 raise _away() from None
-            return  # those known go on being good
+            return  # the known keys stay valid
         self._jwks_url = url
         self._keys = {key.key_id or "": key for key in keys}
         self._fetched_at = self._clock()
@@ -189,7 +191,7 @@ class OAuth:
                 answer = await client.post(self._provider.introspection_url, data=form, auth=who)
                 claims = await _json(answer)
         except (httpx2.HTTPError, ValueError, TypeError) as error:
-            log.warning("the provider can't be asked", extra={"reason": type(error).__name__})
+            log.warning("the provider can't be reached", extra={"reason": type(error).__name__})
             raise _away() from None
         named = claims.get("aud")
         audiences = {str(item) for item in named} if isinstance(named, list) else {str(named)}
@@ -210,7 +212,7 @@ class OAuth:
 def scopes_of(claims: Mapping[str, Any]) -> frozenset[Scope]:
     """Our scopes among those a token has, however its provider writes them.
 
-    `scope` or `scp` as a text with blanks, `scp` or `permissions` as a list; `kb.read` and
+    `scope` or `scp` as a text with spaces, `scp` or `permissions` as a list; `kb.read` and
     `api://scrubjay/kb.read` mean `kb:read`, where a provider allows no colon.
     """
     named: list[str] = []
@@ -225,7 +227,7 @@ def scopes_of(claims: Mapping[str, Any]) -> frozenset[Scope]:
 
 
 def email_of(claims: Mapping[str, Any], claim: str) -> str:
-    """The address a provider vouches for; empty where it does not."""
+    """The address a provider vouches for; empty if it does not."""
     value = claims.get(claim) if claim else None
     if not isinstance(value, str) or "@" not in value or len(value) > 320:
         return ""

@@ -1,4 +1,4 @@
-"""Progress while a tool works: a line every few seconds, so that no client gives a call up."""
+"""Progress while a tool works: a line every few seconds, so that no client gives up a call."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from mcp.server.mcpserver import Context
 
-FIRST_S = 1.0  # a call that is done by then says nothing
+FIRST_S = 1.0  # a faster call reports nothing
 EVERY_S = 2.5  # clients give up after 30 to 60 s of silence
 
 
 @asynccontextmanager
 async def reported(context: Context[Any, Any], doing: Callable[[], str]) -> AsyncIterator[None]:
-    """Tell the client what is being done, for as long as the context is open.
+    """Report progress to the client for as long as the context is open.
 
-    Only where it asked for progress: else a notification would have nowhere to go.
+    Only if it asked for progress: otherwise a notification would have nowhere to go.
     """
     meta = context.request_context.meta
     if not meta or meta.get("progress_token") is None:

@@ -1,7 +1,7 @@
 """Results as models read them: one compact JSON text and the same object, within a budget.
 
-Clients disagree on which of the two the model sees, so nothing stands in only one. Sizes are in
-estimated tokens; whatever is cut leaves a way to the rest.
+Clients disagree on which of the two the model sees, so both have everything. Sizes are in
+estimated tokens; a cut result says how to get the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def result(value: Mapping[str, object]) -> CallToolResult:
 
 
 def failure(text: str, *, code: str, incident: str) -> CallToolResult:
-    """A tool's refusal: text to act on, its code and where the log tells more."""
+    """A tool's refusal: text to act on, its code, and the incident to look up in the log."""
     return CallToolResult(
         content=[TextContent(type="text", text=text)],
         is_error=True,
@@ -43,7 +43,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def fit(text: str, budget: int) -> int:
-    """How many characters of `text` fit into the budget, ending at a line where there is one."""
+    """How many characters of `text` fit into the budget, ending at a line break if there is one."""
     if estimated_tokens(text) <= budget:
         return len(text)
     low, high = 0, len(text)

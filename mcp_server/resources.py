@@ -1,15 +1,16 @@
 """Documents as resources: a mirror of `search` and `fetch` for clients that let people pick them.
 
-Whatever matters is a tool; most clients read no resources. The list shows the newest documents, the
-template reads any one, and completion offers knowledge bases by name and documents by title.
+Everything important is a tool; most clients don't read resources. The list shows the newest
+documents, the template reads any one, and completion offers knowledge bases by name and documents
+by title.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote
 
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import (
     Completion,
@@ -21,15 +22,13 @@ from mcp_types import (
 from mcp_types import Resource as ListedResource
 
 from engine.errors import EngineError, InvalidInput, NotFound
-from mcp_server.caller import Caller, Door
+from mcp_server.caller import Door, McpCaller
 from mcp_server.render import FETCH_BUDGET, fit
-
-if TYPE_CHECKING:
-    from mcp_server.server import KnowledgeServer
+from mcp_server.request import current_request
 
 TEMPLATE = "kb://{knowledge_base}/documents/{id}"
-LISTED = 50  # documents; who looks for more uses search
-OFFERED = 100  # completions, the protocol's most
+LISTED = 50  # documents; for more, use search
+OFFERED = 100  # completions, the protocol's maximum
 LOOKED_THROUGH = 500  # documents whose titles are compared
 
 
@@ -38,7 +37,7 @@ def uri_of(knowledge_base: str, document_id: str) -> str:
     return f"kb://{quote(knowledge_base, safe='')}/documents/{document_id}"
 
 
-async def listed_documents(caller: Caller) -> list[ListedResource]:
+async def listed_documents(caller: McpCaller) -> list[ListedResource]:
     """The newest documents that answer and that the caller may read."""
     names = {
         kb.id: kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)
@@ -55,14 +54,14 @@ async def listed_documents(caller: Caller) -> list[ListedResource]:
     ]
 
 
-def add_resources(server: KnowledgeServer, door: Door) -> None:
+def add_resources(server: MCPServer[Any], door: Door) -> None:
     """Register the template and the completion of its parts."""
 
     @server.resource(
         TEMPLATE,
         name="document",
         title="A document",
-        description="The text of a document, its first page where it is long.",
+        description="The text of a document; of a long one, the first page.",
         mime_type="text/markdown",
     )
     async def document(knowledge_base: str, id: str, context: Context) -> str:  # noqa: A002
@@ -85,29 +84,29 @@ def add_resources(server: KnowledgeServer, door: Door) -> None:
         context: CompletionContext | None,
     ) -> Completion | None:
         if argument.name == "knowledge_base":
-            found = await _names(await door.caller(server.request_now()), argument.value)
+            found = await _names(await door.caller(current_request()), argument.value)
         elif isinstance(ref, ResourceTemplateReference) and argument.name == "id":
             chosen = (context.arguments or {}).get("knowledge_base", "") if context else ""
-            found = await _ids(await door.caller(server.request_now()), chosen, argument.value)
+            found = await _ids(await door.caller(current_request()), chosen, argument.value)
         else:
             return None
         return Completion(values=found[:OFFERED], total=len(found), has_more=len(found) > OFFERED)
 
 
-async def _names(caller: Caller, begun: str) -> list[str]:
+async def _names(caller: McpCaller, prefix: str) -> list[str]:
     names = [kb.name for kb in await caller.engine.knowledge_bases.list_readable(caller.principal)]
-    return [name for name in names if name.casefold().startswith(begun.casefold())]
+    return [name for name in names if name.casefold().startswith(prefix.casefold())]
 
 
-async def _ids(caller: Caller, knowledge_base: str, begun: str) -> list[str]:
-    """Ids of documents that begin so, or whose title holds what was typed."""
+async def _ids(caller: McpCaller, knowledge_base: str, prefix: str) -> list[str]:
+    """Ids of documents that start with the prefix, or whose title contains it."""
     try:
         page = await caller.engine.documents.page(
             caller.principal, knowledge_base, state="ready", limit=LOOKED_THROUGH
         )
     except NotFound:
         return []
-    typed = begun.casefold()
+    typed = prefix.casefold()
     return [
         document.id
         for document in page.documents

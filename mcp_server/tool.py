@@ -1,7 +1,7 @@
 """A tool as this server publishes it: a scope, flat schemas, all four hints, plain results.
 
 The SDK drops arguments it does not know, and dumps results indented. `run` here checks names,
-bounds the time and builds the result; what is raised is turned into text in one place, `server.py`.
+bounds the time and builds the result; `server.py` turns exceptions into text, in one place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mcp_server.render import result
 if TYPE_CHECKING:
     from engine.domain import Scope
 
-LONGEST_S = 25.0  # several clients give a call up after 30 or 60 s; what takes longer is a job
+LONGEST_S = 25.0  # several clients give up a call after 30 or 60 s; longer work is a job
 
 READ_ONLY = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -39,7 +39,9 @@ class KnowledgeTool(Tool):
     """A tool that returns an object. `scope` is what a credential needs to see and call it."""
 
     scope: str
-    late: str = "Try again; if it goes on, ask for less at once."  # what to do after a time-out
+    late: str = (
+        "Try again; if it happens again, ask for less at once."  # what to do after a time-out
+    )
 
     @classmethod
     def of(
@@ -71,7 +73,7 @@ class KnowledgeTool(Tool):
         context: Context[Any, Any],
         convert_result: bool = False,
     ) -> CallToolResult:
-        """Call the function within its time. Raises what it raises, for the server to tell."""
+        """Call the function within its time. The server reports its exceptions."""
         del convert_result  # the result is built here, in either case
         names = list(self.parameters["properties"])
         if unknown := sorted(set(arguments) - set(names)):
@@ -90,7 +92,7 @@ class KnowledgeTool(Tool):
 
 
 def slim(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without titles, and with its definitions where they are used.
+    """A schema without titles, with its definitions inlined.
 
     Some clients refuse references, and a model reads every byte.
     """

@@ -1,4 +1,4 @@
-"""Deploying a package through a config server: look first, remove only what was asked to go.
+"""Deploying a package through a config server: compare first, remove only what was requested.
 
     deployed schemas ─► render ─► session ─► prepare ─► what would change? ─► activate ─► in use?
 
@@ -8,7 +8,7 @@ and writes the override that permits a removal only for schemas its caller names
 lock for all processes: two deploys at once would each miss what the other adds.
 
 URLs are built from the config server's own address, and sessions live on the server that made them:
-name one config server, not a balancer.
+name one config server, not a load balancer.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ ActionKind = Literal["restart", "refeed", "reindex"]
 CONNECT_S = 5.0
 CALL_S = 60.0
 PREPARE_S = (
-    360.0  # what a config server allows itself: it checks every schema in a process of its own
+    360.0  # what a config server allows itself: it checks every schema in a separate process
 )
 POLL_S = 0.5
-CONFLICT_TRIES = 4  # somebody deployed by hand meanwhile
+CONFLICT_TRIES = 4  # someone deployed by hand meanwhile
 
 _TENANT = "/application/v2/tenant/default"
 _ACTIVE = f"{_TENANT}/application/default/environment/prod/region/default/instance/default"
@@ -47,14 +47,14 @@ class DeployError(Exception):
 
 
 class DeployRefused(DeployError):
-    """The package, or what it would do, is not what was asked for: nothing changed."""
+    """The package, or what it would do, was not requested: nothing changed."""
 
 
 class DeployUnavailable(DeployError):
     """A config server or node does not answer, or not in time: try again."""
 
 
-class _Conflict(DeployUnavailable):
+class _SessionConflict(DeployUnavailable):
     """Another session was activated since ours was made."""
 
 
@@ -69,12 +69,12 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What deploying would do. `refusal` says why a config server would not take it."""
+class DeployPlan:
+    """What deploying would do. `refusal` says why a config server would reject it."""
 
     added: Sequence[str]
     removed: Sequence[str]
-    unasked: Sequence[str]  # schemas it would remove though nobody asked
+    unasked: Sequence[str]  # schemas it would remove without a request
     changed: Sequence[str]  # paths of files, schemas of tenants aside
     actions: Sequence[Action]
     warnings: Sequence[str]
@@ -84,7 +84,7 @@ class Plan:
 
     @property
     def is_safe(self) -> bool:
-        """Whether a deploy goes ahead without anybody's consent."""
+        """Whether a deploy goes ahead without consent."""
         return not (self.unasked or self.actions or self.refusal)
 
     @property
@@ -95,7 +95,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """Which generation of the application services run, and which they ought to."""
+    """The generation of the application that services run, and the wanted one."""
 
     wanted: int
     current: int
@@ -150,7 +150,7 @@ class ConfigServer:
         await self._call("PUT", f"{_TENANT}/session/{session}/active", params={"timeout": "60"})
 
     async def convergence(self) -> Convergence | None:
-        """How far services are; None where nothing is deployed."""
+        """The progress of services; None if nothing is deployed."""
         response = await self._call("GET", f"{_ACTIVE}/serviceconverge", missing_is_fine=True)
         if response is None:
             return None
@@ -184,8 +184,9 @@ class ConfigServer:
             )
         except httpx2.TransportError as error:
             raise DeployUnavailable(
-                f"The Vespa config server at {self._url} does not answer ({type(error).__name__}):"
-                " see that it runs, and that vespa.config_url is its address."
+                f"The Vespa config server at {self._url} does not answer "
+                f"({type(error).__name__}): check that it runs and that vespa.config_url is "
+                "correct."
             ) from error
         if response.status_code == 404 and missing_is_fine:
             return None
@@ -193,16 +194,16 @@ class ConfigServer:
             return response
         reason = _reason(response)
         if response.status_code == 409:
-            raise _Conflict(f"Another deploy came first: {reason}")
+            raise _SessionConflict(f"Another deploy came first: {reason}")
         if response.status_code == 400:
-            raise DeployRefused(f"Vespa refuses the application package: {reason}")
+            raise DeployRefused(f"Vespa rejected the application package: {reason}")
         raise DeployUnavailable(
-            f"The Vespa config server at {self._url} answers {response.status_code}: {reason}"
+            f"The Vespa config server at {self._url} returned {response.status_code}: {reason}"
         )
 
 
 class Deployer:
-    """Makes a cluster be what placements say. `today` dates the override of a removal."""
+    """Makes a cluster match the placements. `today` dates the override of a removal."""
 
     def __init__(
         self,
@@ -235,10 +236,12 @@ class Deployer:
         except ValueError as error:
             raise DeployRefused(str(error)) from None
 
-    async def plan(self, placements: Sequence[Placement], *, removed: Sequence[str] = ()) -> Plan:
+    async def plan(
+        self, placements: Sequence[Placement], *, removed: Sequence[str] = ()
+    ) -> DeployPlan:
         """What deploying would do; nothing changes. Prepares a session that is then left alone.
 
-        Where it would remove what nobody asked to remove, not even that.
+        If it would remove schemas without a request, it prepares no session either.
         """
         plan, _ = await self._prepared(placements, removed)
         return plan
@@ -249,12 +252,12 @@ class Deployer:
         *,
         removed: Sequence[str] = (),
         accept: Sequence[ActionKind] = (),
-    ) -> Plan:
+    ) -> DeployPlan:
         """Deploy, and return what it did once every service uses it and new schemas answer.
 
         Raises `DeployRefused`, with nothing changed, where it would remove a schema that `removed`
         does not name, or needs a kind of action that `accept` does not name; `DeployUnavailable`
-        where Vespa does not answer or is not done in time. A removal that happened already is none.
+        if Vespa does not respond or is not done in time. A schema already removed is ignored.
         """
         for attempt in range(CONFLICT_TRIES):
             plan, session = await self._prepared(placements, removed)
@@ -263,7 +266,7 @@ class Deployer:
                 raise DeployRefused("nothing was prepared")
             try:
                 await self._server.activate(session)
-            except _Conflict:
+            except _SessionConflict:
                 if attempt + 1 == CONFLICT_TRIES:
                     raise
                 continue
@@ -273,14 +276,14 @@ class Deployer:
         raise AssertionError("the last try returns or raises")
 
     async def status(self) -> tuple[list[str] | None, Convergence | None]:
-        """The schemas deployed, None where nothing is, and how far services are."""
+        """The deployed schemas (None if nothing is deployed), and the progress of services."""
         services = await self._server.deployed_file("services.xml")
         schemas = None if services is None else sorted(_types(services))
         return schemas, await self._server.convergence()
 
     async def _prepared(
         self, placements: Sequence[Placement], removed: Sequence[str]
-    ) -> tuple[Plan, int | None]:
+    ) -> tuple[DeployPlan, int | None]:
         """The plan, and the session to activate where the config server would take it."""
         services = await self._server.deployed_file("services.xml")
         deployed = _types(services or "")
@@ -298,7 +301,7 @@ class Deployer:
                 actions, warnings = await self._server.prepare(session)
             except DeployRefused as error:
                 session, refusal = None, str(error)
-        plan = Plan(
+        plan = DeployPlan(
             added=sorted(wanted - deployed),
             removed=going,
             unasked=unasked,
@@ -329,7 +332,7 @@ class Deployer:
                 return "nothing is deployed"
             if state.converged and state.wanted >= session:
                 return ""
-            return "still behind: " + (", ".join(state.behind) or "services that do not say")
+            return "still behind: " + (", ".join(state.behind) or "unidentified services")
 
         await self._wait(is_done, "The application is activated, but not in use yet")
 
@@ -354,15 +357,15 @@ class Deployer:
         }
         try:
             read = await self._http.get(document, timeout=timeout)
-            if read.status_code not in {200, 404}:  # 400: a type nobody knows
-                return f"reading answers {read.status_code}"
+            if read.status_code not in {200, 404}:  # 400: an unknown type
+                return f"reading returns {read.status_code}"
             found = await self._http.post(f"{self._url}/search/", json=query, timeout=timeout)
         except httpx2.TransportError as error:
             return f"{self._url} does not answer ({type(error).__name__})"
         if found.status_code != 200:
-            return f"searching answers {found.status_code}"
+            return f"searching returns {found.status_code}"
         if errors := found.json().get("root", {}).get("errors"):
-            return f"searching answers {errors[0].get('message', 'an error')}"
+            return f"searching returns {errors[0].get('message', 'an error')}"
         return ""
 
     async def _wait(self, is_done: Callable[[], Awaitable[str]], otherwise: str) -> None:
@@ -383,29 +386,29 @@ class Deployer:
             await asyncio.sleep(POLL_S)
 
 
-def check_consent(plan: Plan, accept: Sequence[ActionKind] = ()) -> None:
-    """Raise `DeployRefused` for what nobody asked for."""
+def check_consent(plan: DeployPlan, accept: Sequence[ActionKind] = ()) -> None:
+    """Raise `DeployRefused` for changes without consent."""
     if plan.unasked:
         raise DeployRefused(
-            f"This deploy would remove {', '.join(plan.unasked)} with all documents, and nobody"
-            " asked for that. Either another installation deploys to this Vespa, or its tenants are"
-            " missing from this database: nothing was changed."
+            f"This deploy would remove {', '.join(plan.unasked)} with all documents, but no "
+            "removal was requested. Either another installation deploys to this Vespa, or its "
+            "tenants are missing from this database. Nothing was changed."
         )
     if plan.refusal:
         raise DeployRefused(plan.refusal)
     needed = sorted({action.kind for action in plan.actions} - set(accept))
     if needed:
         raise DeployRefused(
-            f"This deploy needs somebody to {' and '.join(needed)} afterwards:"
-            f" {_told(plan.actions)}. `scrubjay vespa plan` shows it; go ahead with"
-            f" `scrubjay vespa deploy {' '.join(f'--accept {kind}' for kind in needed)}`."
+            f"This deploy requires you to {' and '.join(needed)} afterwards: "
+            f"{_action_text(plan.actions)}. `scrubjay vespa plan` shows it; go ahead with "
+            f"`scrubjay vespa deploy {' '.join(f'--accept {kind}' for kind in needed)}`."
         )
 
 
-def _told(actions: Sequence[Action]) -> str:
+def _action_text(actions: Sequence[Action]) -> str:
     """Which types and why, each once."""
-    told = [f"{action.document_type}: {'; '.join(action.messages)}" for action in actions]
-    return " | ".join(dict.fromkeys(told))
+    texts = [f"{action.document_type}: {'; '.join(action.messages)}" for action in actions]
+    return " | ".join(dict.fromkeys(texts))
 
 
 def _types(services: str) -> set[str]:
@@ -433,8 +436,8 @@ def _json(response: httpx2.Response | None) -> dict[str, Any]:
         answer = None
     if not isinstance(answer, dict):
         raise DeployUnavailable(
-            "What answers is no Vespa config server: vespa.config_url must be the address of one"
-            " (port 19071 by default)."
+            "This is not a Vespa config server: set vespa.config_url to the address of one (port "
+            "19071 by default)."
         )
     return answer
 

@@ -1,8 +1,8 @@
-"""The words the application package and whoever feeds or queries it have in common.
+"""The names that the application package shares with the code that feeds and queries it.
 
 Fields, rank profiles, their inputs and what they return, document ids, and the spelling of values.
-`app/` holds the same names in Vespa's own languages; `tests/vespa_app/test_fields.py` compares them.
-Nothing here talks to a Vespa.
+`app/` holds the same names in Vespa's own languages; `tests/vespa_app/test_fields.py` compares
+them. Nothing here talks to a Vespa.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUMMARY = "hit"  # what a search returns of a hit
 SUMMARY_KEYS = "keys"  # ids and counts, from memory, for listing and counting
 
 UNDATED = -(2**62)  # `updated_at` of a document without a date; no real date is as early
-EARLIEST = -(2**61)  # where a date range without a beginning begins, so that UNDATED stays out
+EARLIEST = -(2**61)  # where a date range without a start starts, so that UNDATED stays out
 
 _TOKEN = re.compile(r"[a-z0-9:_-]{1,100}")
 _EMPTY = "%"  # what an empty value is written as: `in` can't be asked for an empty one
@@ -126,17 +126,17 @@ def requirement(acl_all: Collection[str]) -> str:
     """The predicate that `acl_all` holds: every one of these tokens must be held.
 
     `acl_all in ['g:a'] and acl_all in ['w:b']`, or `true` where nothing is asked for. A query names
-    what it holds as the attribute `acl_all`. Raises ValueError for what is no token.
+    what it holds as the attribute `acl_all`. Raises ValueError for an invalid token.
     """
     terms = [f"{Field.ACL_ALL} in ['{_checked(token)}']" for token in sorted(set(acl_all))]
     return " and ".join(terms) or "true"
 
 
 def held(tokens: Collection[str]) -> str:
-    """The YQL condition on `acl_all`: its requirement is met by who holds these tokens.
+    """The YQL condition on `acl_all`: a holder of these tokens meets its requirement.
 
     The one value that goes into the text of a query: `predicate` ignores parameters in silence.
-    So raises ValueError for what is no token; those hold nothing that could end a literal.
+    So it raises ValueError for an invalid token; a valid one can't end a literal.
     """
     values = ", ".join(f'"{token}"' for token in sorted(map(_checked, tokens)))
     return f'predicate({Field.ACL_ALL}, {{"{Field.ACL_ALL}": [{values}]}}, {{}})'
@@ -150,5 +150,7 @@ def document_key(tenant_id: str, document_id: str, revision_id: str, part: int) 
 
 def _checked(token: str) -> str:
     if not _TOKEN.fullmatch(token):
-        raise ValueError(f"{token!r} is no ACL token: those hold a-z, 0-9, ':', '_' and '-'")
+        raise ValueError(
+            f"{token!r} is not an ACL token: those contain only a-z, 0-9, ':', '_' and '-'"
+        )
     return token

@@ -1,7 +1,7 @@
 """The application package: every file of it, rendered from placements and the cluster's hosts.
 
 Pure but for `write`. The same placements give the same bytes, so that a deploy without a change can
-be told from one with, and two versions can be compared file by file.
+be distinguished from one with a change, and two versions can be compared file by file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jinja2
 
-from vespa_app.tenancy import Base, Placement, Schema
+from vespa_app.tenancy import BaseSchema, Placement, Schema
 
 PLACEHOLDER = "placeholder"  # always there: a cluster needs a type, also without tenants
 _OVERRIDE_LASTS = timedelta(days=1)
@@ -46,7 +46,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Hnsw:
-    """The vector graph: more links find more and take more memory and time to feed."""
+    """The vector graph: more links find more, but need more memory and time to feed."""
 
     max_links_per_node: int = 16
     neighbors_to_explore_at_insert: int = 200
@@ -54,11 +54,11 @@ class Hnsw:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The machines, by the names they call themselves, and how they are used.
+    """The machines, by their hostnames, and how they are used.
 
     The first is a config server, of three and more the first three: two could not agree when one
     is lost. `copies` of each document are kept, on different hosts; 0: two, if there are two hosts.
-    Raises ValueError for no host, a name twice, what is no host name, or more copies than hosts.
+    Raises ValueError for no host, a duplicate, an invalid hostname, or more copies than hosts.
     """
 
     hosts: Sequence[str] = ("vespa",)
@@ -68,16 +68,16 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if not self.hosts:
-            raise ValueError("no Vespa host is named")
+            raise ValueError("name at least one Vespa host")
         if not 0 <= self.copies <= len(self.hosts):
             raise ValueError(f"{self.copies} copies of each document need as many Vespa hosts")
         if len(set(self.hosts)) < len(self.hosts):
             raise ValueError("a Vespa host is named twice")
         for host in self.hosts:
             if not _HOST.fullmatch(host):
-                raise ValueError(f"{host!r} is no host name")
+                raise ValueError(f"{host!r} is not a hostname")
         if not 1 <= self.port <= 65535:
-            raise ValueError(f"{self.port} is no port")
+            raise ValueError(f"{self.port} is not a port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Package:
         return whole.hexdigest()
 
     def to_zip(self) -> bytes:
-        """What a config server takes; equal for equal packages."""
+        """The package for a config server; equal for equal packages."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(self.files):
@@ -107,7 +107,7 @@ class Package:
         return buffer.getvalue()
 
     def write(self, folder: Path) -> None:
-        """Write every file below a folder, which is made; files of an older package go."""
+        """Write every file below a folder, creating it; files of an older package are removed."""
         for old in sorted(folder.glob("schemas/**/*"), reverse=True):
             if old.is_file():
                 old.unlink()
@@ -131,8 +131,8 @@ def schemas_of(placements: Iterable[Placement]) -> list[Schema]:
         known = found.setdefault(schema.name, schema)
         if known != schema:
             raise ValueError(
-                f"The schema {schema.name} would hold vectors of {known.base.name} and of"
-                f" {schema.base.name}: two embedding models can't share the name of a space."
+                f"The schema {schema.name} would contain vectors of {known.base.name} and of "
+                f"{schema.base.name}: two embedding models can't share the name of a space."
             )
     return [found[name] for name in sorted(found)]
 
@@ -191,7 +191,7 @@ def _nodes(cluster: Cluster) -> list[str]:
     return [f"node{number}" for number, _ in enumerate(cluster.hosts, 1)]
 
 
-def _base_files(base: Base, hnsw: Hnsw) -> dict[str, str]:
+def _base_files(base: BaseSchema, hnsw: Hnsw) -> dict[str, str]:
     """The abstract schema of a base, and its rank profiles, a file each."""
     files = {f"schemas/{base.name}.sd": _text("schemas/kb.sd.jinja", base=base, hnsw=hnsw)}
     for name in sorted(entry.name for entry in (_app() / "schemas" / "profiles").iterdir()):

@@ -1,6 +1,6 @@
-"""Which schema a tenant's space lives in: one of its own, or one it shares with other tenants.
+"""Which schema a tenant's space lives in: a dedicated one, or one that tenants share.
 
-Pure: names, the rule that chooses, and nothing about where placements are kept.
+Pure: names, the rule that chooses, and nothing about where placements are stored.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _DEDICATED = re.compile(r"t_((?:[a-z0-9]|__)+?)_([a-z0-9][a-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Base:
-    """What schemas have in common whose vectors are alike: the type of the vector is the field's."""
+class BaseSchema:
+    """The common part of schemas with the same type of vector, which is the field's type."""
 
     dimension: int
     cells: Cells = "bfloat16"
 
     def __post_init__(self) -> None:
         if not 1 <= self.dimension <= MAX_DIMENSION:
-            raise ValueError(f"a dimension of {self.dimension}: 1 to {MAX_DIMENSION} are possible")
+            raise ValueError(f"a dimension of {self.dimension}: it must be 1 to {MAX_DIMENSION}")
         if self.cells not in get_args(Cells):
             raise ValueError(f"vector cells of type {self.cells!r}: use one of {get_args(Cells)}")
 
@@ -44,10 +44,10 @@ class Base:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Schema:
-    """One document type of the cluster; `title` says whose, for who reads the file."""
+    """One document type of the cluster; `title` says whose it is, for readers of the file."""
 
     name: str
-    base: Base
+    base: BaseSchema
     title: str
 
 
@@ -61,20 +61,22 @@ class Placement:
     tenant_id: str
     tenant_key: str
     space: str
-    base: Base
+    base: BaseSchema
     kind: Kind
 
     def __post_init__(self) -> None:
         if not _TENANT_ID.fullmatch(self.tenant_id):
-            raise ValueError(f"{self.tenant_id!r} is no tenant id: 1 to 64 of A-Z, a-z, 0-9, _, -")
+            raise ValueError(
+                f"{self.tenant_id!r} is not a tenant id: 1 to 64 of A-Z, a-z, 0-9, _, -"
+            )
         if not _KEY.fullmatch(self.tenant_key):
-            raise ValueError(f"{self.tenant_key!r} is no tenant key: 1 to 40 of a-z, 0-9, _")
+            raise ValueError(f"{self.tenant_key!r} is not a tenant key: 1 to 40 of a-z, 0-9, _")
         if not _SPACE.fullmatch(self.space):
             raise ValueError(
-                f"{self.space!r} is no name of a space: 1 to 40 of a-z, 0-9, _, not _ first"
+                f"{self.space!r} is not a name of a space: 1 to 40 of a-z, 0-9, _, not _ first"
             )
         if self.kind not in get_args(Kind):
-            raise ValueError(f"{self.kind!r} is no placement: use one of {get_args(Kind)}")
+            raise ValueError(f"{self.kind!r} is not a placement: use one of {get_args(Kind)}")
 
     @property
     def schema(self) -> Schema:
@@ -102,7 +104,7 @@ def parse_dedicated_name(name: str) -> tuple[str, str] | None:
     return (match[1].replace("__", "_"), match[2]) if match else None
 
 
-def pooled_name(space: str, base: Base) -> str:
+def pooled_name(space: str, base: BaseSchema) -> str:
     """The schema that small tenants with this space share."""
     return f"pool_{base.cells}_{space}"
 
@@ -110,7 +112,7 @@ def pooled_name(space: str, base: Base) -> str:
 def choose_kind(
     *, dedicated: int, max_dedicated: int, policy: Literal["auto", "dedicated", "pooled"] = "auto"
 ) -> Kind:
-    """Where a new space goes: a schema of its own while there are few, the pool after that.
+    """Where a new space goes: a dedicated schema while there are few, the pool after that.
 
     `dedicated` counts the schemas there are. A space stays where it was placed. With the policy
     `dedicated` the pool is never used: raises ValueError when `max_dedicated` is reached.

@@ -19,7 +19,7 @@ from engine.search.links import Links
 
 
 async def ask(request: Request) -> Response:
-    """Answer a question: JSON, or events where the caller accepts a stream."""
+    """Answer a question: JSON, or events if the caller accepts a stream."""
     service = service_of(request)
     principal = await principal_of(request)
     body = await read_body(request, AskBody)
@@ -27,7 +27,7 @@ async def ask(request: Request) -> Response:
     if body.kb:
         await service.engine.knowledge_bases.get(
             principal, body.kb
-        )  # a wrong name is told before the stream
+        )  # a wrong name fails before the stream
     links = service.links(request, principal)
     events = service.engine.answers.ask(
         principal,
@@ -51,7 +51,7 @@ async def _as_events(
         with service.timed("ask"):
             async for item in events:
                 yield event(item.kind, serializers.answer_event(item, links.url))
-    except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
+    except Exception as error:  # noqa: BLE001 (the reader of the stream still gets a reason)
         yield failure(error)
 
 

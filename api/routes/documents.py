@@ -1,4 +1,4 @@
-"""`/api/v1/documents` and `/api/v1/status`: what is kept, and how it is doing."""
+"""`/api/v1/documents` and `/api/v1/status`: the documents and their progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.domain import Scope
 from engine.errors import InvalidInput
 from engine.telemetry import correlation_id
 
-STREAM_S = 600.0  # then a stream asks to be opened again: who may see what is decided anew
+STREAM_S = 600.0  # then the client must open the stream again: permissions are checked again
 
 
 async def index(request: Request) -> Response:
@@ -44,7 +44,7 @@ async def add(request: Request) -> Response:
     async with open_form(request, max_bytes=max_bytes) as form:
         kb = form.get("kb", "")
         if not isinstance(kb, str) or not kb:
-            raise InvalidInput("kb: name the knowledge base that takes the files.", field="kb")
+            raise InvalidInput("kb: name the knowledge base for the files.", field="kb")
         new = await read_documents(form)
     added = await service.engine.documents.add_many(
         principal, kb, new, correlation_id=correlation_id()
@@ -63,7 +63,7 @@ async def add(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    """One document with its state, and in a sentence where it stands."""
+    """One document with its state, explained in a sentence."""
     engine = service_of(request).engine
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
@@ -75,7 +75,7 @@ async def show(request: Request) -> Response:
 
 
 async def events(request: Request) -> Response:
-    """Follow one document into the index: events `document` and `log`, at last `end`."""
+    """Follow one document into the index: events `document` and `log`, finally `end`."""
     engine = service_of(request).engine
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
@@ -84,7 +84,7 @@ async def events(request: Request) -> Response:
 
 
 async def all_events(request: Request) -> Response:
-    """Follow all documents that are in work now, of one knowledge base or of all."""
+    """Follow all documents in progress, of one knowledge base or of all."""
     engine = service_of(request).engine
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
@@ -92,7 +92,7 @@ async def all_events(request: Request) -> Response:
     if query.kb:
         await engine.knowledge_bases.get(
             principal, query.kb
-        )  # a wrong name is told before the stream
+        )  # a wrong name fails before the stream
     return stream(_as_events(engine.documents.watch(principal, kb=query.kb)))
 
 
@@ -108,14 +108,14 @@ async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIt
             for item in changed:
                 for entry in item.entries:
                     yield event("log", {"id": item.id, **entry})
-                yield event("document", serializers.watched(item))
+                yield event("document", serializers.document_progress(item))
         yield event("end", {})
-    except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
+    except Exception as error:  # noqa: BLE001 (the reader of the stream still gets a reason)
         yield failure(error)
 
 
 async def delete(request: Request) -> Response:
-    """Take a document out of every answer from this instant."""
+    """Delete a document; no answer uses it from now on."""
     principal = await principal_of(request)
     document = await service_of(request).engine.documents.delete(
         principal, request.path_params["id"]

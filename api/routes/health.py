@@ -1,4 +1,4 @@
-"""`/health`, `/ready` and `/metrics`: for machines that watch."""
+"""`/health`, `/ready` and `/metrics`: for monitoring."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from engine.access.gate import require
 from engine.domain import Scope
 from engine.operations.status import Status
 
-# What engine.health says besides its dependencies.
+# What engine.health returns in addition to its dependencies.
 NOT_A_DEPENDENCY = {"checked_at"}
 
 
 async def health(request: Request) -> Response:
-    """Whether every dependency is well; which one is not is for the log and `doctor` to say."""
+    """Whether every dependency is healthy; the log and `doctor` say which one is not."""
     found = await service_of(request).engine.operations.health()
     well = not any(text for name, text in found.items() if name not in NOT_A_DEPENDENCY)
     return _said(well=well)
 
 
 async def ready(request: Request) -> Response:
-    """Whether to send requests here: well, and not about to stop."""
+    """Whether to send requests here: healthy, and not about to stop."""
     if service_of(request).drain.stopping:
         return _said(well=False)
     return await health(request)

@@ -1,4 +1,4 @@
-"""`/`: ask, see what is there, connect an assistant. Works without scripts; better with."""
+"""`/`: ask, see the knowledge bases, connect an assistant. It works without scripts, too."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from engine.search.links import Links, is_web_address
 
 
 async def front(request: Request) -> Response:
-    """The front page; with `?q=` also the answer, for who has no script."""
+    """The front page; with `?q=` also the answer, for browsers without scripts."""
     service = service_of(request)
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
     question = request.query_params.get("q", "").strip()[:QUESTION_MAX]
     kb = request.query_params.get("kb", "")
-    # Another site's link may fill the box in, but asking is for who sits here.
+    # Another site's link may fill in the box, but only the person here may ask.
     may_ask = not is_foreign_page(request.headers) and "sec-purpose" not in request.headers
     answer = ""
     if question and may_ask and request.method == "GET":
@@ -55,7 +55,7 @@ async def front(request: Request) -> Response:
 async def _answered(
     service: Service, principal: Principal, links: Links, question: str, kb: str
 ) -> str:
-    """The answer as HTML, or the reason why there is none."""
+    """The answer as HTML, or why there is none."""
     require(principal, Scope.KB_ASK)
     audience = service.engine.people.audience_of_asker(principal)
     events = service.engine.answers.ask(principal, audience, question, kb=kb, door="http")
@@ -74,7 +74,7 @@ async def ask(request: Request) -> Response:
     async with request.form(max_files=0, max_fields=4, max_part_size=32_768) as form:
         question, kb = form.get("q", ""), form.get("kb", "")
     if isinstance(question, UploadFile) or isinstance(kb, UploadFile) or not question.strip():
-        raise InvalidInput("q: ask a question.", field="q")
+        raise InvalidInput("q: give a question.", field="q")
     links = service.links(request, principal)
     return stream(_events(service, principal, links, question.strip()[:QUESTION_MAX], kb))
 
@@ -94,7 +94,7 @@ async def _events(
                     yield event("delta", {"text": item.text})
                 else:
                     yield event("searching", {"query": item.query})
-    except Exception as error:  # noqa: BLE001 (the rim of a stream: its reader still gets a reason)
+    except Exception as error:  # noqa: BLE001 (the reader of the stream still gets a reason)
         yield failure(error)
 
 
@@ -117,14 +117,14 @@ def render_answer(answer: Answer, links: Links) -> str:
 
 
 async def state(request: Request) -> Response:
-    """The part of the page that shows ingestion; the script asks for it again and again."""
+    """The part of the page that shows ingestion; the script polls it."""
     principal = await principal_of(request)
     status = await service_of(request).engine.operations.status(principal)
     return HTMLResponse(render("state.html", status=status))
 
 
 async def static(request: Request) -> Response:
-    """One of the few files beside the templates."""
+    """A static file."""
     try:
         content, digest = static_file(request.path_params["name"])
     except KeyError:

@@ -1,7 +1,7 @@
-"""`/v/<signed>`: a document at the passage that was cited, for whom the link was made.
+"""`/v/<signed>`: a document at the cited passage, for the person the link was made for.
 
-The signature is the credential; whether the reader may still see the document, and whether the
-passage still stands, is asked anew by the engine at each opening.
+The signature is the credential; at each opening the engine checks again whether that person may see
+the document, and whether the passage is unchanged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _page_id(page: Page, at: str) -> str:
 
 
 def _marks(page: Page, quote: str) -> list[Mark]:
-    """The cited passage, and over it the quote where the link names one."""
+    """The cited passage, and over it the quote if the link names one."""
     if page.highlight is None:
         return []
     start, end = page.highlight

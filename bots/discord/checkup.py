@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bots.discord.client import CONTENT, MEMBERS
 from bots.discord.rest import DiscordTrouble, open_api
-from engine.settings import Discord
+from engine.settings import DiscordSettings
 
 # Flags of an application; the second of each pair is that of one on fewer than a hundred servers.
 _FLAGS = {MEMBERS: (1 << 14) | (1 << 15), CONTENT: (1 << 18) | (1 << 19)}
 
 
-async def check(settings: Discord) -> tuple[str, str]:
+async def check(settings: DiscordSettings) -> tuple[str, str]:
     """What there is to say of the token and the intents, and what to do; empty where all is well."""
     try:
         async with open_api(settings) as api:

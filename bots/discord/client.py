@@ -26,7 +26,7 @@ from discord.http import HTTPClient, Route
 from engine.clock import new_id
 from engine.engine import Engine
 from engine.errors import ConfigurationError, EngineError
-from engine.settings import Discord
+from engine.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,11 @@ class Connection(discord.AutoShardedClient):
     """The library's client, that hands on raw events and remembers nobody."""
 
     def __init__(
-        self, settings: Discord, off: tuple[str, ...], hear: Hear, lost: Callable[[int], None]
+        self,
+        settings: DiscordSettings,
+        off: tuple[str, ...],
+        hear: Hear,
+        lost: Callable[[int], None],
     ) -> None:
         intents = discord.Intents.none()
         intents.guilds = intents.guild_messages = intents.dm_messages = True
@@ -94,7 +98,7 @@ class Connection(discord.AutoShardedClient):
             self._hear(str(told.get("t")), told.get("d") or {})
 
 
-def _redirect(http: HTTPClient, settings: Discord) -> None:
+def _redirect(http: HTTPClient, settings: DiscordSettings) -> None:
     """Send one client's calls and sockets elsewhere, where the settings say so.
 
     The library keeps both addresses in class attributes, which every client of the process would

@@ -22,7 +22,7 @@ import aiohttp
 
 from bots.discord.components import Attachment
 from bots.platform import Undelivered
-from engine.settings import Discord
+from engine.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class DiscordTrouble(Undelivered):
 class DiscordApi:
     """REST with the bot's token. Get one from `open_api`."""
 
-    def __init__(self, settings: Discord, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: DiscordSettings, session: aiohttp.ClientSession) -> None:
         self.base_url = settings.api_base_url.rstrip("/") or API
         self._token = settings.bot_token.get_secret_value()
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout_s)
@@ -193,7 +193,7 @@ def _seconds(value: object, otherwise: float) -> float:
 
 
 @asynccontextmanager
-async def open_api(settings: Discord) -> AsyncIterator[DiscordApi]:
+async def open_api(settings: DiscordSettings) -> AsyncIterator[DiscordApi]:
     """The API with its session, closed on exit."""
     async with aiohttp.ClientSession(trust_env=True) as session:
         yield DiscordApi(settings, session)

@@ -17,7 +17,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.platform import Undelivered
-from engine.settings import Slack
+from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class SlackTrouble(Undelivered):
 class SlackApi:
     """The Web API for all installations. Get one from `open_api`."""
 
-    def __init__(self, settings: Slack, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: SlackSettings, session: aiohttp.ClientSession) -> None:
         self.base_url = f"{settings.api_base_url}/" if settings.api_base_url else API
         self._settings = settings
         self._session = session
@@ -158,7 +158,7 @@ class SlackApi:
 
 
 @asynccontextmanager
-async def open_api(settings: Slack) -> AsyncIterator[SlackApi]:
+async def open_api(settings: SlackSettings) -> AsyncIterator[SlackApi]:
     """The API with its session, closed on exit."""
     timeout = aiohttp.ClientTimeout(total=settings.timeout_s)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bots.slack import blocks, views
-from engine.settings import Slack
+from engine.settings import SlackSettings
 
 EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH = (
     "/slack/events",
@@ -62,12 +62,14 @@ LIVE_SCOPES: Mapping[str, str] = {
 }
 
 
-def scopes_of(settings: Slack) -> list[str]:
+def scopes_of(settings: SlackSettings) -> list[str]:
     """What the app asks for: a distributed one searches instead of keeping."""
     return sorted({**SCOPES, **(LIVE_SCOPES if settings.app == "distributed" else {})})
 
 
-def manifest(settings: Slack, *, public_url: str = "", name: str = "Scrubjay") -> dict[str, Any]:
+def manifest(
+    settings: SlackSettings, *, public_url: str = "", name: str = "Scrubjay"
+) -> dict[str, Any]:
     """The manifest of an app that belongs to whoever pastes it. HTTP with a public address."""
     http = bool(public_url) and not settings.app_token.get_secret_value()
     features: dict[str, Any] = {

@@ -80,7 +80,9 @@ async def intern_acl(session: AsyncSession, tenant_id: str, tokens: Iterable[str
     """
     wanted = sorted({check_token(token) for token in tokens})
     if not wanted:
-        raise InvalidInput("An ACL needs at least one token: nobody could read it.", field="acl")
+        raise InvalidInput(
+            "An ACL needs at least one token: otherwise no one could read it.", field="acl"
+        )
     digest = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
     known = select(Acl.id).where(Acl.tenant_id == tenant_id, Acl.digest == digest)
     if found := await session.scalar(known):

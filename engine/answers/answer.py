@@ -282,10 +282,10 @@ def _marked(words: str, numbers: Sequence[int]) -> str:
 def describe_unanswered(kbs: Sequence[str], documents: int, closest: Sequence[Hit]) -> str:
     """What was searched in vain, what came closest, and what to try."""
     if not kbs:
-        return "There is no knowledge base you may read: add documents, or ask for access."
+        return "You have no access to a knowledge base: add documents, or ask for access."
     names = ", ".join(kbs)
     if not documents:
-        return f"{names} holds no documents yet: add some with `scrubjay add`."
+        return f"{names} has no documents yet: add some with `scrubjay add`."
     noun = "document" if documents == 1 else "documents"
     lines = [f"I found no answer to this in {names} ({documents} {noun} searched)."]
     titles = list(dict.fromkeys(hit.title for hit in closest if hit.title))[:3]

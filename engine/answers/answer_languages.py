@@ -62,8 +62,8 @@ def parse_language(said: str) -> str:
         if word in {code, name.lower()}:
             return code
     raise InvalidInput(
-        f"I know no language “{said[:40]}”: say its English name or its code, like `German` or"
-        f" `de`, or `{OF_THE_QUESTION}` for that of each question.",
+        f"Unknown language “{said[:40]}”: say its English name or its code, like `German` or "
+        f"`de`, or `{OF_THE_QUESTION}` for that of each question.",
         field="language",
     )
 

@@ -120,7 +120,7 @@ class Asker:
             raise InvalidInput("The question is empty: ask something.", field="question")
         if len(question) > QUESTION_MAX:
             raise InvalidInput(
-                f"The question has {len(question)} characters; {QUESTION_MAX} are allowed.",
+                f"The question has {len(question)} characters; the limit is {QUESTION_MAX}.",
                 field="question",
             )
         past: Sequence[PastTurn] = ()
@@ -173,7 +173,7 @@ class Asker:
         no model, or it has nothing to add that stands.
         """
         if self._model is None:
-            raise Unavailable("There is no language model to write more: configure one.")
+            raise Unavailable("This needs a language model: configure one.")
         started = time.perf_counter()
         async with self._db.read() as session:
             given = await given_answer(session, principal, audience, turn_id)

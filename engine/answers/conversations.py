@@ -19,7 +19,7 @@ from engine.domain import MAIN, Answer, Audience, Principal, parse_chunk_id
 from engine.errors import NotFound
 
 TURNS = 6  # of a conversation that are read back
-GONE = "(What this answer rested on was deleted or changed.)"  # in place of its words
+GONE = "(The sources of this answer were deleted or changed.)"  # in place of its words
 
 
 @dataclass(frozen=True, slots=True)

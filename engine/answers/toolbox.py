@@ -84,9 +84,9 @@ class Toolbox:
         if tool is None:
             return f"There is no tool {wanted.key}."
         if wanted.arguments is None:
-            return "The arguments were no JSON object."
+            return "The arguments were not a JSON object."
         if not await self.approve(tool, wanted.arguments):
-            return "The person who asks did not allow this call."
+            return "The person asking did not allow this call."
         return (await self.external.call(tool, wanted.arguments))[:RESULT_CHARS]
 
 
@@ -145,7 +145,7 @@ async def allow(
     gate.require(principal, Scope.KB_ADMIN)
     if not _PATTERN.fullmatch(pattern):
         raise InvalidInput(
-            f"{pattern!r} names no tools: write SERVER/TOOL; * stands for any part of either.",
+            f"{pattern!r} matches no tool name: write SERVER/TOOL; * matches any part.",
             field="pattern",
         )
     tenant = await session.get_one(Tenant, principal.tenant_id)

@@ -231,14 +231,14 @@ class S3Blobs:
             yield
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
             raise Unavailable(
-                f"S3 refused the keys for bucket {self._bucket}: check storage.access_key_id, "
+                f"S3 rejected the keys for bucket {self._bucket}: check storage.access_key_id, "
                 "storage.secret_access_key and what they allow."
             ) from None
         except (exceptions.NotFoundError, FileNotFoundError):
             if absent:
                 raise NotFound(absent) from None
             raise Unavailable(
-                f"There is no bucket {self._bucket}: make it, or correct storage.bucket."
+                f"There is no bucket {self._bucket}: create it, or correct storage.bucket."
             ) from None
         except exceptions.BaseError:
             raise Unavailable(

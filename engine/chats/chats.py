@@ -42,7 +42,7 @@ from engine.search.links import is_web_address
 from engine.search.pages import Page
 from engine.search.search import Search
 from engine.secrets import Secrets
-from engine.settings import Bots
+from engine.settings import BotSettings
 
 
 class Chats:
@@ -59,7 +59,7 @@ class Chats:
         documents: Documents,
         knowledge_bases: KnowledgeBases,
         model: LanguageModel | None,
-        settings: Bots,
+        settings: BotSettings,
         public_url: str = "",
     ) -> None:
         self._db = db

@@ -16,7 +16,7 @@ from engine.db.tables import Tenant
 from engine.domain import Principal
 from engine.errors import RateLimited
 from engine.limits import Limits
-from engine.settings import Bots
+from engine.settings import BotSettings
 
 WINDOW_S = 300.0  # of the limits on questions
 
@@ -24,7 +24,7 @@ WINDOW_S = 300.0  # of the limits on questions
 class QuestionLimits:
     """The verbs of limits: `Engine.chats.question_limits`. A tenant's own win over the settings'."""
 
-    def __init__(self, db: Database, limits: Limits, defaults: Bots) -> None:
+    def __init__(self, db: Database, limits: Limits, defaults: BotSettings) -> None:
         self._db = db
         self._limits = limits
         self._defaults = defaults

@@ -35,8 +35,8 @@ _SQLITE_ADVICE = {
 # SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PG_RETRY = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"}
 _PG_ADVICE = {
-    "28000": "it refuses the user; check the user and password in database.url",
-    "28P01": "it refuses the password; check database.url",
+    "28000": "it rejects the user; check the user and password in database.url",
+    "28P01": "it rejects the password; check database.url",
     "3D000": "it does not exist; create it on the server, or check database.url",
     "53100": "its disk is full; free some space",
 }
@@ -96,7 +96,7 @@ def _sqlite_fault(url: URL, error: DBAPIError) -> Unavailable | None:
     if code in _SQLITE_ADVICE:
         return Unavailable(message(url, _SQLITE_ADVICE[code]))
     if "no such table" in str(error.orig):
-        return Unavailable(message(url, "it has no tables yet; `scrubjay up` makes them"))
+        return Unavailable(message(url, "it has no tables yet; `scrubjay up` creates them"))
     return None
 
 
@@ -118,4 +118,4 @@ def _pg_fault(url: URL, error: DBAPIError) -> Unavailable | None:
         return Unavailable(message(url, _PG_ADVICE[state]))
     if error.connection_invalidated or state is None or state.startswith("08"):
         return Transient(message(url, "it can't be reached; check that it runs, and database.url"))
-    return Unavailable(message(url, "it refuses to work; see its log"))
+    return Unavailable(message(url, "it returned an error; see its log"))

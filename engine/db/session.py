@@ -150,7 +150,9 @@ class Database:
         except OperationalError as error:
             if error.connection_invalidated:
                 raise Unavailable(
-                    message(self.url, "it broke off a commit; see what was done before you repeat")
+                    message(
+                        self.url, "a commit was interrupted; check what was done before you retry"
+                    )
                 ) from error
             raise
 
@@ -203,7 +205,7 @@ def parse_url(url: str) -> URL:
     match parsed.drivername:
         case "sqlite" | "sqlite+aiosqlite":
             if not parsed.database or parsed.database == ":memory:":
-                raise ConfigurationError("database.url names no file: write sqlite:///path.")
+                raise ConfigurationError("database.url has no file name: write sqlite:///path.")
             return parsed.set(drivername="sqlite+aiosqlite")
         case "postgresql" | "postgres" | "postgresql+psycopg":
             return parsed.set(drivername="postgresql+psycopg")

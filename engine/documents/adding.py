@@ -285,8 +285,8 @@ class Intake:
         visible = gate.select_documents(principal).where(Document.id == document.id)
         if await session.scalar(visible) is None:
             raise Conflict(
-                f"The external id {document.external_id!r} is taken by a document that is not for"
-                " you to replace; give yours another."
+                f"The external id {document.external_id!r} belongs to a document that you may not "
+                "replace; use another id."
             )
         if not set(readers) <= set(await acl_of(session, document)):
             await take_off(session, document)

@@ -130,7 +130,7 @@ def _waiting(facts: _StatusFacts) -> str:
         reason = f" after: {job.error}" if job.error else ""
         tries = f" (attempt {job.attempts + 1} of {job.max_attempts})" if job.attempts else ""
         end = "" if reason.endswith(".") else "."
-        return f"{document.title!r} is tried again in {wait:.0f} s{tries}{reason}{end}"
+        return f"{document.title!r} will be retried in {wait:.0f} s{tries}{reason}{end}"
     jobs_ahead = "1 other job" if facts.ahead == 1 else f"{facts.ahead} other jobs"
     queue = f"behind {jobs_ahead}" if facts.ahead else "next in line"
     if not facts.workers:
@@ -138,15 +138,15 @@ def _waiting(facts: _StatusFacts) -> str:
             f"{document.title!r} waits {queue}, and no worker is running: start one with"
             " `scrubjay up` or `scrubjay worker`."
         )
-    return f"{document.title!r} waits {queue}; a worker takes it as soon as one is free."
+    return f"{document.title!r} waits {queue}; a worker will take it as soon as one is free."
 
 
 def _meanwhile(facts: _StatusFacts) -> str:
     if facts.live is None:
         return ""
     if facts.live == facts.newest:
-        return " Its words are found already."
-    return " The previous revision goes on answering."
+        return " It is already searchable by keywords."
+    return " The previous revision keeps answering."
 
 
 def time_left_s(started_at: datetime, progress: float) -> float | None:

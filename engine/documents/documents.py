@@ -228,7 +228,7 @@ class Documents:
                 document.message = "Cancelling."
             else:
                 document.state = DocumentState.CANCELLED
-                document.message = "Cancelled before it began."
+                document.message = "Cancelled before it started."
             document.updated_at = now()
             return _info(document)
 

@@ -80,7 +80,7 @@ class KbChunking(BaseModel):
     @model_validator(mode="after")
     def _overlap_is_a_part(self) -> KbChunking:
         if self.size is not None and self.overlap is not None and self.overlap * 2 > self.size:
-            raise ValueError("overlap is at most half of size")
+            raise ValueError("overlap must be at most half of size")
         return self
 
 
@@ -310,7 +310,7 @@ async def _add_grant(
         if not await session.scalar(
             select(column).where(column == id_, tenant == principal.tenant_id)
         ):
-            raise InvalidInput(f"{token!r} names nothing in this tenant.", field="token")
+            raise InvalidInput(f"{token!r} does not exist in this tenant.", field="token")
     session.add(KbGrant(kb_id=kb.id, token=token, tenant_id=kb.tenant_id))
     await session.flush()
 

@@ -84,7 +84,7 @@ async def save_flow(
     gate.require(principal, Scope.KB_ADMIN)
     if not _NAME.fullmatch(name):
         raise InvalidInput(
-            f"A pipeline's name has 1 to 64 small letters, digits, - or _, not {name!r}.",
+            f"A pipeline's name has 1 to 64 lowercase letters, digits, - or _, not {name!r}.",
             field="name",
         )
     if name in TEMPLATES:
@@ -109,7 +109,7 @@ async def delete_flow(session: AsyncSession, principal: Principal, name: str) ->
         raise Conflict(f"{name!r} is a template that ships with Scrubjay; it can't be deleted.")
     row = await _stored(session, principal.tenant_id, name)
     if row is None:
-        raise NotFound(f"No pipeline {name!r} of your own.")
+        raise NotFound(f"You have no pipeline {name!r}.")
     users = list(
         await session.scalars(
             gate.select_managed_kbs(principal).where(KnowledgeBase.pipeline == name)
@@ -117,7 +117,7 @@ async def delete_flow(session: AsyncSession, principal: Principal, name: str) ->
     )
     if users:
         names = ", ".join(kb.name for kb in users)
-        raise Conflict(f"{name!r} is the pipeline of {names}; give them another one first.")
+        raise Conflict(f"{name!r} is the pipeline of {names}; choose another one first.")
     await session.delete(row)
     await gate.audit(session, principal, "flow.delete", name)
 
@@ -145,7 +145,7 @@ async def require_known(session: AsyncSession, principal: Principal, name: str) 
         .order_by(Flow.name)
     )
     known = ", ".join([*sorted(TEMPLATES), *own])
-    raise InvalidInput(f"There is no pipeline {name!r}; there are: {known}.", field="pipeline")
+    raise InvalidInput(f"There is no pipeline {name!r}; available: {known}.", field="pipeline")
 
 
 async def _stored(session: AsyncSession, tenant_id: str, name: str) -> Flow | None:

@@ -61,8 +61,8 @@ async def start(
         raise NotFound(f"No knowledge base {kb_id!r} that you may manage.")
     if kb.space == space.name:
         raise Conflict(
-            f"{kb.name} has the vectors of {space.name} already: set another embedding model in the"
-            " settings first."
+            f"{kb.name} already uses the vectors of {space.name}: first set another embedding "
+            "model in the settings."
         )
     kb.next_space, kb.next_dimension = space.name, space.dimension
     kb.updated_at = now()
@@ -94,7 +94,7 @@ async def plan(session: AsyncSession, tenant_id: str, kb_id: str, space: str) ->
         or kb.next_space != space
         or kb.next_dimension is None
     ):
-        raise Cancelled("The knowledge base is gone, or is to go to another model by now.")
+        raise Cancelled("The knowledge base was deleted, or is moving to another model.")
     return Move(
         tenant_id=kb.tenant_id,
         kb_id=kb.id,
@@ -108,7 +108,7 @@ async def switch(session: AsyncSession, move: Move, held: Mapping[RevisionRef, i
     """Name the new space, where it holds every live revision whole; else False, and no change."""
     kb = await session.get(KnowledgeBase, move.kb_id, with_for_update=True)
     if kb is None or kb.deleted_at is not None or kb.next_space != move.new.name:
-        raise Cancelled("The knowledge base is gone, or is to go to another model by now.")
+        raise Cancelled("The knowledge base was deleted, or is moving to another model.")
     live = await _live(session, move.kb_id)
     if any(held.get(ref, 0) != chunks for ref, chunks in live.items()):
         return False

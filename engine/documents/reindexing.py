@@ -172,7 +172,7 @@ async def _queue(session: AsyncSession, row: Row[Any]) -> str:
     document = await session.get_one(Document, row.id)
     await endings.cancel_document(session, document.tenant_id, document.id)
     reset_state(document)
-    document.message = "Waits to be ingested anew."
+    document.message = "Waiting to be reindexed."
     revision = Revision(
         tenant_id=document.tenant_id,
         document_id=document.id,

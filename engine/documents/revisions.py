@@ -348,8 +348,8 @@ async def make_live(
         raise Cancelled("A newer revision of the document took its place.")
     if row.space != work.space.name:
         raise Conflict(
-            "The knowledge base went to another embedding model meanwhile; the document is ingested"
-            " once more."
+            "The knowledge base has moved to another embedding model; the document is being "
+            "reindexed."
         )
     connection = await session.connection()
     at = now()

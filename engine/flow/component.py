@@ -187,8 +187,8 @@ class Component(Generic[Services]):
             if not deadline.expired():
                 raise
             raise OverTime(
-                f"component {self.id!r} ({self.type}) took longer than {limit:g} s: "
-                "give it less to do, or raise its `timeout_s`"
+                f"component {self.id!r} ({self.type}) took longer than {limit:g} s: reduce its "
+                "work, or raise its `timeout_s`"
             ) from None
         if isinstance(result, Fired):
             self.fired = tuple(result.targets)

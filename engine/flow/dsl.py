@@ -203,7 +203,7 @@ def _subgraph(
     if body is None:
         return None
     if depth + 1 >= MAX_DEPTH:
-        raise FlowError([f"flows inside flows go {MAX_DEPTH} deep at most"])
+        raise FlowError([f"flows can be nested at most {MAX_DEPTH} deep"])
     reads = component.reads_of(param) | component.optional | component.subflow_inputs
     return _parse(body, registry, inputs | reads, depth=depth + 1)
 
@@ -321,7 +321,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]
-        raise ValueError(f"key {twice[0]!r} stands twice in one object")
+        raise ValueError(f"key {twice[0]!r} occurs twice in an object")
     return found
 
 

@@ -246,7 +246,7 @@ class Execution:
         if missing and not component.reads_by_id:
             raise InvalidInput(
                 f"component {node_id!r} ({component.type}) reads {', '.join(sorted(missing))}, "
-                "which no one component before it wrote in this run"
+                "which no component before it wrote in this run"
             )
         saved = self._saved.get(node_id)
         paused = saved is not None and saved.state is NodeState.PAUSED

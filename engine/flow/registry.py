@@ -76,14 +76,16 @@ class Registry:
 def check_component(component: object) -> AnyComponent:
     """`component` if it is a usable component class, else `ConfigurationError` with the reason."""
     if not (isinstance(component, type) and issubclass(component, Component)):
-        raise ConfigurationError(f"{component!r} is not a class made from `Component`")
+        raise ConfigurationError(f"{component!r} is not a subclass of `Component`")
     name = getattr(component, "type", None)
     if not isinstance(name, str) or not _TYPE.fullmatch(name):
         raise ConfigurationError(
             f"{_origin(component)} needs a `type` of letters, digits and _, not {name!r}"
         )
     if not issubclass(component.Param, ComponentParam):
-        raise ConfigurationError(f"{_origin(component)}.Param must be made from `ComponentParam`")
+        raise ConfigurationError(
+            f"{_origin(component)}.Param must be a subclass of `ComponentParam`"
+        )
     return component
 
 

@@ -112,10 +112,10 @@ def verify(path: Path) -> None:
 
 def _read_header(head: bytes, path: Path, size: int) -> dict[str, Any]:
     if len(head) < _HEAD.size:
-        raise Damaged(f"{path.name} is cut short")
+        raise Damaged(f"{path.name} is truncated")
     magic, length, crc = _HEAD.unpack_from(head)
     if magic != _MAGIC:
-        raise Damaged(f"{path.name} is no index file")
+        raise Damaged(f"{path.name} is not an index file")
     text = head[_HEAD.size : _HEAD.size + length]
     if len(text) < length:
         with path.open("rb") as file:

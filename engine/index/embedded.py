@@ -169,12 +169,12 @@ class EmbeddedIndex:
 
     def _tenant_folder(self, tenant_id: str) -> Path:
         if not _TENANT.fullmatch(tenant_id):
-            raise InvalidInput(f"{tenant_id!r} is no tenant id", field="tenant_id")
+            raise InvalidInput(f"{tenant_id!r} is not a tenant id", field="tenant_id")
         return self._root / tenant_id
 
     def _folder(self, tenant_id: str, space: Space) -> Path:
         if not _SPACE.fullmatch(space.name):
-            raise InvalidInput(f"{space.name!r} is no space name", field="space")
+            raise InvalidInput(f"{space.name!r} is not a space name", field="space")
         return self._tenant_folder(tenant_id) / space.name
 
     async def _exists(self, tenant_id: str, space: Space) -> bool:

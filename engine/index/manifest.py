@@ -62,10 +62,10 @@ def read_manifest(folder: Path) -> SpaceManifest:
     head, newline, body = (folder / NAME).read_bytes().partition(b"\n")
     words = head.decode(errors="replace").split(" ")
     if not newline or len(words) != 4 or words[0] != _FORMAT:
-        raise Damaged("the manifest is no manifest of this version")
+        raise Damaged("the manifest is not from this version")
     _, epoch, generation, crc = words
     if crc != f"{zlib.crc32(head.rpartition(b' ')[0] + body):08x}":
-        raise Damaged("the manifest was changed or cut short")
+        raise Damaged("the manifest was changed or truncated")
     data = json.loads(body)  # its CRC is right: what we wrote, so what we expect
     entries = tuple(SegmentEntry(**entry) for entry in data["segments"])
     return SpaceManifest(Space(**data["space"]), int(generation), epoch, entries)

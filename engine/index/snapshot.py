@@ -169,7 +169,7 @@ def open_snapshot(folder: Path, manifest: SpaceManifest, known: Snapshot | None 
     try:
         segments = tuple(_open_segment(folder, entry, old) for entry in manifest.segments)
     except (KeyError, TypeError, ValueError) as error:  # whole, but not what this version writes
-        raise Damaged(f"a file does not hold what it should ({error!r})") from error
+        raise Damaged(f"a file is not as expected ({error!r})") from error
     return Snapshot(manifest, segments)
 
 
@@ -192,7 +192,7 @@ def _open_segment(folder: Path, entry: SegmentEntry, old: Mapping[str, Segment])
     )
     dead = load_dead(folder / entry.dead) if entry.dead else None
     if base.documents != entry.documents or base.chunks != entry.chunks:
-        raise Damaged(f"{entry.base} does not hold what the manifest says")
+        raise Damaged(f"{entry.base} does not match the manifest")
     return Segment(entry, base, fields, dead)
 
 

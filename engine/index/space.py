@@ -93,7 +93,7 @@ class SpaceWriter:
         held = self._manifest.space.dimension
         if held != space.dimension:
             raise Conflict(
-                f"Space {space.name} holds vectors of {held} dimensions, not {space.dimension}: "
+                f"Space {space.name} has vectors of {held} dimensions, not {space.dimension}: "
                 "another model needs a space of another name."
             )
 

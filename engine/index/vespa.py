@@ -229,10 +229,7 @@ class VespaIndex:
     async def health(self, tenant_id: str = "", space: Space | None = None) -> str:
         """An empty text when Vespa answers whole and takes writes, else what to do."""
         if self._http.is_blocked:
-            return (
-                f"Vespa at {self._http.host} is full and takes no more documents: add memory, disk "
-                "or content nodes."
-            )
+            return f"Vespa at {self._http.host} is full: add memory, disk or content nodes."
         try:
             schemas = [PLACEHOLDER]
             spaces = [space] if space else await self._places.spaces(tenant_id or "-")

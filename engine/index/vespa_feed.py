@@ -114,7 +114,8 @@ def _tokens(tokens: Sequence[str]) -> list[str]:
     for token in tokens:
         if not _TOKEN.fullmatch(token):
             raise InvalidInput(
-                f"{token!r} is no ACL token: those hold a-z, 0-9, ':', '_' and '-'.", field="acl"
+                f"{token!r} is not an ACL token: those contain only a-z, 0-9, ':', '_' and '-'.",
+                field="acl",
             )
     return list(dict.fromkeys(tokens))
 

@@ -155,8 +155,8 @@ class VespaHttp:
             log.warning("Vespa answered a query with HTTP %s, errors %s", status, codes)
             if status == 400 or any(code in {3, 4} for code in codes):
                 raise Unavailable(
-                    f"Vespa at {self.host} does not know what it is asked: its application is not "
-                    "the one of this version. Run `scrubjay vespa deploy`."
+                    f"Vespa at {self.host} rejected the query: the deployed application package "
+                    "does not match this version of Scrubjay. Run `scrubjay vespa deploy`."
                 )
             raise _Passing(
                 f"Vespa at {self.host} could not answer (HTTP {status}): see `scrubjay vespa "
@@ -305,8 +305,8 @@ class VespaHttp:
             return
         if status == 429:
             raise _Passing(
-                f"Vespa at {self.host} takes no more writes at the moment (HTTP 429): it goes on "
-                "by itself; more content nodes take more.",
+                f"Vespa at {self.host} is overloaded (HTTP 429). Writes continue automatically; "
+                "more content nodes raise the limit.",
                 retry_after_s=parse_retry_after(
                     response.headers.get("retry-after"), at=clock.now()
                 ),
@@ -319,22 +319,23 @@ class VespaHttp:
             raise self._full()
         if status in _BUSY or status == 500:
             raise _Passing(
-                f"Vespa at {self.host} did not take a document operation (HTTP {status}): see "
-                "`scrubjay vespa status`."
+                f"Vespa at {self.host} failed a document operation (HTTP {status}): see `scrubjay "
+                "vespa status`."
             )
         if status == 413:
             raise TooLarge(
-                f"Vespa at {self.host} refused a part of a document as too large (HTTP 413): "
+                f"Vespa at {self.host} rejected a part of a document as too large (HTTP 413): "
                 "split the document."
             )
         if status in {400, 404}:
             raise Unavailable(
-                f"Vespa at {self.host} does not know a document type or field (HTTP {status}): its "
-                "application is not the one of this version. Run `scrubjay vespa deploy`."
+                f"Vespa at {self.host} rejected a document type or field (HTTP {status}): the "
+                "deployed application package does not match this version of Scrubjay. Run "
+                "`scrubjay vespa deploy`."
             )
         raise Unavailable(
-            f"Vespa at {self.host} refused a document operation (HTTP {status}): check vespa.url "
-            "and what stands between."
+            f"Vespa at {self.host} rejected a document operation (HTTP {status}): check vespa.url "
+            "and any proxy."
         )
 
     def _refuse_while_blocked(self, method: str) -> None:
@@ -349,8 +350,8 @@ class VespaHttp:
 
     def _full(self) -> IndexFull:
         return IndexFull(
-            f"Vespa at {self.host} is full and takes no more documents: add memory, disk or "
-            "content nodes, or delete some. Waiting documents go on by themselves then.",
+            f"Vespa at {self.host} is full: add memory, disk or content nodes, or delete "
+            "documents. Waiting documents continue then.",
             retry_after_s=FULL_RETRY_S,
         )
 
@@ -375,7 +376,7 @@ class VespaHttp:
             raise TimeoutError from error
         except httpx2.HTTPError as error:
             raise _Passing(
-                f"Vespa at {self.host} can't be reached: see that it runs and that vespa.url is "
+                f"Vespa at {self.host} can't be reached: check that it runs and that vespa.url is "
                 "right."
             ) from error
 
@@ -411,7 +412,7 @@ class VespaHttp:
 
     def _slow(self, what: str, setting: str) -> Unavailable:
         return Unavailable(
-            f"Vespa at {self.host} did not answer a {what} in time: see that it runs and is not "
+            f"Vespa at {self.host} did not answer a {what} in time: check that it runs and is not "
             f"overloaded, or raise {setting}."
         )
 

@@ -184,7 +184,7 @@ class _YqlWriter:
 
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise InvalidInput(f"{name!r} is no name of a field or schema.", field="name")
+        raise InvalidInput(f"{name!r} is not a name of a field or schema.", field="name")
     return name
 
 

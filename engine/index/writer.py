@@ -152,8 +152,9 @@ class IndexWriter:
             error = damaged(tasks[0].folder, broken)
         except OSError as failed:
             error = Unavailable(
-                f"The index folder {tasks[0].folder} can't be written ({failed.strerror or failed})."
-                " Nothing was changed: free space or fix the folder, and it is tried again."
+                f"The index folder {tasks[0].folder} can't be written "
+                f"({failed.strerror or failed}). Nothing was changed: free space or fix the "
+                "folder; Scrubjay tries again."
             )
         except Exception as unexpected:
             log.exception("index.write_failed", extra={"folder": str(tasks[0].folder)})
@@ -258,7 +259,8 @@ class IndexWriter:
             holder = file.read().strip()
             file.close()
             raise AlreadyRunning(
-                f"Process {holder or 'unknown'} writes the index in {self._root}; one at a time.",
+                f"Process {holder or 'unknown'} is writing the index in {self._root}; only one "
+                "process can.",
                 holder=holder,
             ) from None
         file.truncate(0)

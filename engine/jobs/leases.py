@@ -28,7 +28,7 @@ from engine.jobs.states import give_back, give_up, queue_again
 MAX_LOST = 10
 # After so many losses a job runs alone: if it is the one that kills, it hits no other.
 SUSPECT = 2
-WORKER_LOST = "The worker stopped {lost} times while working on this; it was given up."
+WORKER_LOST = "The worker stopped {lost} times while working on this; Scrubjay gave up."
 
 _PLAIN = {"synchronize_session": False}  # rows are read again, never from a session's memory
 _AT = bindparam("at", type_=UtcDateTime())
@@ -201,4 +201,4 @@ async def must_hold(session: AsyncSession, job: ClaimedJob) -> Job:
 
 def lease_lost(job: ClaimedJob) -> LeaseLost:
     """What to raise for a job that this process no longer holds."""
-    return LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its work is dropped.")
+    return LeaseLost(f"Job {job.id} is no longer held by {job.owner}; its result is discarded.")

@@ -99,12 +99,12 @@ class Endpoint:
                 response = await self._client.post(self._base_url + path, json=body)
         except (TimeoutError, httpx2.TimeoutException):
             raise _TemporaryFault(
-                f"{self._what} did not answer within {self._timeout_s:g} s: see that it runs, or "
-                f"raise {self._settings}timeout_s."
+                f"{self._what} did not respond within {self._timeout_s:g} s: check that it runs, "
+                f"or raise {self._settings}timeout_s."
             ) from None
         except httpx2.HTTPError:
             raise _TemporaryFault(
-                f"{self._what} can't be reached: see that it runs and that "
+                f"{self._what} can't be reached: check that it runs and that "
                 f"{self._settings}base_url is right."
             ) from None
         if response.is_success:
@@ -114,14 +114,14 @@ class Endpoint:
     def _fault_of(self, response: httpx2.Response) -> Exception:
         status = response.status_code
         if status in _RETRIED:
-            advice = "wait a little, or raise your limit there" if status == 429 else "see its log"
+            advice = "wait a moment, or raise your limit there" if status == 429 else "see its log"
             return _TemporaryFault(
                 f"{self._what} is busy or broken (HTTP {status}): {advice}.",
                 parse_retry_after(response.headers.get("retry-after"), at=now()),
             )
         if status in {401, 403}:
             return Unavailable(
-                f"{self._what} refused the key (HTTP {status}): check {self._settings}api_key."
+                f"{self._what} rejected the key (HTTP {status}): check {self._settings}api_key."
             )
         if status in _REFUSED_INPUT:
             return InvalidInput(
@@ -143,8 +143,8 @@ class Endpoint:
     def unreadable(self) -> Unavailable:
         """The error for an answer that is not what this endpoint should give."""
         return Unavailable(
-            f"{self._what} gave an answer that can't be read: check that "
-            f"{self._settings}base_url is the address of the right API."
+            f"{self._what} returned an unreadable response: check that {self._settings}base_url "
+            "is the address of the right API."
         )
 
 

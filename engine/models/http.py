@@ -155,9 +155,9 @@ class HttpEmbedder:
             raise ValueError("not vectors of one size")
         if vectors.shape[1] != self.space.dimension:
             raise ConfigurationError(
-                f"The model {self._model} gives vectors of {vectors.shape[1]} values and "
-                f"embedding.dimension says {self.space.dimension}: set it to {vectors.shape[1]} "
-                "and index anew."
+                f"The model {self._model} returns vectors of dimension {vectors.shape[1]}, but "
+                f"embedding.dimension is {self.space.dimension}: set it to {vectors.shape[1]} and "
+                "reindex."
             )
         return _unit(vectors)
 

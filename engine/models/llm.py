@@ -33,7 +33,7 @@ _BASE_URLS: dict[str, str] = {  # said here, so that no library takes them from 
     "anthropic": "https://api.anthropic.com",
     "ollama": "http://localhost:11434/v1",
 }
-_UNREADABLE = "gave an answer that can't be read: try again, then check llm.base_url"
+_UNREADABLE = "returned an unreadable response: try again, then check llm.base_url"
 _STREAM_FACTOR = 4  # a stream may last that many timeouts, if pieces keep coming
 _EXTRACT_RETRIES = 1  # the model sees what was wrong with its first try
 
@@ -159,17 +159,18 @@ class PydanticLanguageModel:
         from pydantic_ai import exceptions as e
 
         advice: dict[type[Exception], str] = {  # the first that fits
-            e.ModelAuthenticationError: "refused the key: check llm.api_key",
+            e.ModelAuthenticationError: "rejected the key: check llm.api_key",
             e.ModelNotFoundError: "is not known there: check llm.model and llm.base_url",
-            e.ModelContextWindowExceededError: "can't take a prompt that long: ask for less",
+            e.ModelContextWindowExceededError: "can't process a prompt that long: shorten it",
             e.ModelQuotaExceededError: "has no quota left: see your account there",
-            e.ModelRateLimitError: "is asked too often: wait a little, or raise your limit there",
-            e.ModelRequestTimeout: f"did not answer within {self._timeout_s:g} s: try again, or "
+            e.ModelRateLimitError: "gets too many requests: wait a moment, or raise your limit "
+            "there",
+            e.ModelRequestTimeout: f"did not respond within {self._timeout_s:g} s: try again, or "
             "raise llm.timeout_s",
-            e.ModelTimeoutError: f"did not answer within {self._timeout_s:g} s: try again, or "
+            e.ModelTimeoutError: f"did not respond within {self._timeout_s:g} s: try again, or "
             "raise llm.timeout_s",
-            e.ModelConnectionError: "can't be reached: see that it runs and that llm.base_url is "
-            "right",
+            e.ModelConnectionError: "can't be reached: check that it runs and that llm.base_url "
+            "is right",
             e.ModelRequestRejectedError: "refused the request: check llm.model",
             e.ModelServerError: "failed on its side: try again later",
             e.ModelUnavailableError: "is overloaded: try again later",

@@ -115,7 +115,7 @@ class LocalEmbedder:
                 encodings = tokenizer.encode_batch_fast(list(texts[start : start + _SLICE]))
             except TypeError as error:  # what it says of a lone surrogate
                 raise InvalidInput(
-                    "A text holds characters that are not Unicode: read the file with its own "
+                    "A text contains characters that are not Unicode: read the file with its own "
                     "encoding.",
                     field="texts",
                 ) from error

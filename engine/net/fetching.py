@@ -123,7 +123,7 @@ async def fetch(
                 return await fetcher.follow(url, max_redirects)
     except TimeoutError:
         raise DocumentError(
-            f"{_host(url)} did not answer within {timeout_s:g} s: check the URL, or try again",
+            f"{_host(url)} did not respond within {timeout_s:g} s: check the URL, or try again",
             code="fetch_timeout",
             retry=True,
         ) from None
@@ -139,13 +139,13 @@ def check_url(url: str) -> str:
         raise InvalidInput(f"{url[:200]!r} is not a URL: {error}", field="url") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise InvalidInput(
-            f"{url[:200]!r} can't be fetched: give a URL that begins with http:// or https://",
+            f"{url[:200]!r} can't be fetched: give a URL that starts with http:// or https://",
             field="url",
         )
     if parts.username is not None or parts.password is not None:
         raise InvalidInput(
-            f"the URL on {host} holds a user name or password: leave them out, they would be"
-            " stored and shown",
+            f"the URL on {host} contains a user name or password: leave them out, they would be "
+            "stored and shown",
             field="url",
         )
     if len(url) > URL_MAX or re.search(r"[\x00-\x20\x7f\\]", url):
@@ -246,8 +246,8 @@ class _Fetcher:
                 await response.aclose()
         if fault is not None and "CERTIFICATE_VERIFY_FAILED" in str(fault):
             raise DocumentError(
-                f"{host} shows a certificate this machine does not trust: check the URL, or save"
-                " the page as a file and add that",
+                f"{host} has a certificate that this machine does not trust: check the URL, or "
+                "save the page as a file and add that",
                 code="fetch",
             ) from fault
         raise _unreachable(host) from fault
@@ -335,9 +335,9 @@ def _unreachable(host: str) -> DocumentError:
 
 def _advice(status: int) -> str:
     if status in {401, 403}:
-        return "the page asks for a login or refuses programs; save it as a file and add that"
+        return "the page requires a login or blocks programs; save it as a file and add that"
     if status in {404, 410}:
-        return "there is no such page; check the URL"
+        return "the page does not exist; check the URL"
     if status in _RETRIED:
         return "try again later"
     return "open the URL in a browser to see why"

@@ -142,20 +142,22 @@ def read_manifest(file: Path) -> BackupManifest:
     with _open_archive(file) as archive:
         while (member := archive.next()) is not None:
             if manifest is not None or not member.isreg():
-                raise InvalidInput(f"{file} is not a backup: {member.name!r} is out of place.")
+                raise InvalidInput(
+                    f"{file} is not a backup: {member.name!r} is not where it should be."
+                )
             if member.name == _MANIFEST:
                 manifest = _parse_manifest(_content(archive, member))
                 continue
             match = _MEMBER.fullmatch(member.name)
             if match is None:
-                raise InvalidInput(f"{file} is not a backup: it holds {member.name!r}.")
+                raise InvalidInput(f"{file} is not a backup: it contains {member.name!r}.")
             reader = archive.extractfile(member)
             digest = hashlib.file_digest(reader, "sha256").hexdigest()  # type: ignore[arg-type]
             if match["hash"] and match["hash"] != digest:
                 raise InvalidInput(f"{file} is damaged at {member.name}; use another backup.")
             found[member.name] = digest
     if manifest is None:
-        raise InvalidInput(f"{file} ends too soon; use another backup.")
+        raise InvalidInput(f"{file} is truncated; use another backup.")
     if found != manifest.checksums:
         wrong = sorted(name for name, _ in found.items() ^ manifest.checksums.items())
         raise InvalidInput(f"{file} is damaged at {wrong[0]}; use another backup.")
@@ -336,7 +338,7 @@ def _open_archive(file: Path) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError as error:
         raise NotFound(f"There is no backup {file}.") from error
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise InvalidInput(f"{file} is no backup or is damaged; use another one.") from error
+        raise InvalidInput(f"{file} is not a backup, or is damaged; use another one.") from error
 
 
 @contextmanager

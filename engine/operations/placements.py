@@ -24,7 +24,7 @@ from engine.errors import ConfigurationError, NotFound, Unavailable
 from engine.index.port import Space
 from engine.index.vespa import SpacePlace
 from engine.limits import Limits
-from vespa_app.tenancy import Base, Cells, Kind, Placement, choose_kind
+from vespa_app.tenancy import BaseSchema, Cells, Kind, Placement, choose_kind
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,9 @@ class SqlPlaces:
             await self._deploy_what_waits(tenant_id, space)
             row = await self._row(tenant_id, space)
         if row is None:
-            raise Unavailable(f"The space {space.name} was dropped while it was made; try again.")
+            raise Unavailable(
+                f"The space {space.name} was dropped while it was created; try again."
+            )
         return row.place
 
     async def drop(self, tenant_id: str, space: Space) -> None:
@@ -157,7 +159,7 @@ class SqlPlaces:
             rows = await _rows(session, tenant_id, space.name)
         if rows and rows[0].placement.base.dimension != space.dimension:
             raise ConfigurationError(
-                f"The space {space.name} holds vectors of {rows[0].placement.base.dimension} "
+                f"The space {space.name} has vectors of {rows[0].placement.base.dimension} "
                 f"numbers, not {space.dimension}: another model needs a space of another name."
             )
         return rows[0] if rows else None
@@ -230,7 +232,8 @@ class SqlPlaces:
                     await asyncio.sleep(LOCK_POLL_S)
         except TimeoutError:
             raise Unavailable(
-                "Another process deploys to Vespa and does not end: see `scrubjay vespa status`."
+                "Another process deploys to Vespa and has not finished: see `scrubjay vespa "
+                "status`."
             ) from None
         renewing = asyncio.create_task(self._renew(owner))
         try:
@@ -270,7 +273,7 @@ async def _rows(session: AsyncSession, tenant_id: str = "", space: str = "") -> 
                 tenant_id=row.tenant_id,
                 tenant_key=key,
                 space=row.space,
-                base=Base(row.dimension, "float" if row.cells == "float" else "bfloat16"),
+                base=BaseSchema(row.dimension, "float" if row.cells == "float" else "bfloat16"),
                 kind="pooled" if row.kind == "pooled" else "dedicated",
             ),
             row.state,

@@ -160,5 +160,5 @@ async def _fullness(db: Database) -> str:
     async with db.read() as session:
         workers = await heartbeats.live_workers(session, within_s=WORKER_ALIVE_S)
     if any(worker.state == heartbeats.INDEX_FULL for worker in workers):
-        return "The index is full: give it room, or delete something; documents wait for it."
+        return "The index is full: add space or delete documents. Waiting documents continue then."
     return ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from engine.db.session import Database
 from engine.operations.vespa_cluster import build_places, deploy_faults, open_deployer
 from engine.settings import Settings
-from vespa_app.deploy import ActionKind, Convergence, Plan
+from vespa_app.deploy import ActionKind, Convergence, DeployPlan
 from vespa_app.package import Package
 from vespa_app.tenancy import Placement
 
@@ -48,7 +48,7 @@ async def render_package(settings: Settings, db: Database) -> Package:
             return deployer.render(kept)
 
 
-async def plan_deploy(settings: Settings, db: Database) -> Plan:
+async def plan_deploy(settings: Settings, db: Database) -> DeployPlan:
     """What a deploy would do now; nothing changes."""
     kept, removed = await build_places(settings, db).wanted()
     async with open_deployer(settings) as deployer:
@@ -56,13 +56,15 @@ async def plan_deploy(settings: Settings, db: Database) -> Plan:
             return await deployer.plan(kept, removed=removed)
 
 
-async def deploy(settings: Settings, db: Database, *, accept: Sequence[ActionKind] = ()) -> Plan:
+async def deploy(
+    settings: Settings, db: Database, *, accept: Sequence[ActionKind] = ()
+) -> DeployPlan:
     """Deploy what placements ask for, under the lock of all processes; returns what was done.
 
     `accept` names kinds of work that somebody will do afterwards. Raises `ConfigurationError` for
     a deploy nobody asked for, `Unavailable` where Vespa is not there or not done in time.
     """
-    done: list[Plan] = []
+    done: list[DeployPlan] = []
 
     async def send(placements: Sequence[Placement], *, removed: Sequence[str]) -> None:
         async with open_deployer(settings) as deployer:

@@ -69,7 +69,7 @@ async def create_token(
         raise Forbidden("This token may not create tokens: that needs the scope kb:admin.")
     if owner_id != principal.user_id:
         if principal.role is not Role.OWNER:
-            raise Forbidden("Only an owner may create a token for somebody else.")
+            raise Forbidden("Only an owner may create a token for someone else.")
         gate.require(principal, Scope.KB_ADMIN)
     wanted = set(scopes)
     member = await get_membership(session, principal, owner_id)
@@ -85,7 +85,7 @@ async def create_token(
     if expires_in is not None:
         expires_at = now + expires_in
     if expires_at is not None and expires_at <= now:
-        raise InvalidInput("The token would have expired already.", field="expires_at")
+        raise InvalidInput("The token would already be expired.", field="expires_at")
     secret = SECRET_PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         id=clock.new_id(),

@@ -125,7 +125,7 @@ def select_members(tenant_id: str) -> Select[str, str, str | None, str]:
 def _require_role_grant(principal: Principal, role: Role) -> None:
     gate.require(principal, Scope.KB_ADMIN)
     if not gate.can_grant_role(principal, role):
-        raise Forbidden(f"Only an owner may give or take the role {role}.")
+        raise Forbidden(f"Only an owner can grant or remove the role {role}.")
 
 
 async def _keep_an_owner(session: AsyncSession, tenant_id: str, user_id: str) -> None:
@@ -138,7 +138,7 @@ async def _keep_an_owner(session: AsyncSession, tenant_id: str, user_id: str) ->
             User.active.is_(True),
         ).limit(1)
     ):
-        raise Conflict("A tenant keeps at least one owner: make somebody else an owner first.")
+        raise Conflict("A tenant needs at least one owner: make someone else an owner first.")
 
 
 async def get_membership(session: AsyncSession, principal: Principal, user_id: str) -> Membership:

@@ -50,7 +50,7 @@ class People:
     async def act_as(self, principal: Principal, user: str) -> Principal:
         """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
         if principal.role is not Role.OWNER or principal.api_token_id is not None:
-            raise Forbidden("Only an owner at the command line may act for somebody else.")
+            raise Forbidden("Only an owner at the command line may run as someone else.")
         async with self._db.read() as session:
             member = await members.find_member(session, principal.tenant_id, user)
         return await self._principal(principal.tenant_id, member.user_id)

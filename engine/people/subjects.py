@@ -50,7 +50,7 @@ async def principal_of_subject(db: Database, tenant_key: str, who: Subject) -> P
     Raises `Forbidden` where it is nobody's, which a new token would not change.
     """
     if not who.subject or len(who.subject) > SUBJECT_MAX:
-        raise Unauthenticated("This access token names no subject that can be kept.")
+        raise Unauthenticated("This access token has no usable subject.")
     async with db.read() as session:
         tenant = await tenants.find_tenant(session, tenant_key)
         known = await session.scalar(

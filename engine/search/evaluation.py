@@ -154,7 +154,7 @@ def _find(folder: Path, *names: str) -> Path:
             if candidate.is_file():
                 return candidate
     raise InvalidInput(
-        f"{folder} has no {names[0]} (nor {names[0]}.gz): a BEIR folder holds corpus.jsonl, "
+        f"{folder} has no {names[0]} (nor {names[0]}.gz): a BEIR folder contains corpus.jsonl, "
         "queries.jsonl and qrels.tsv",
         field="path",
     )

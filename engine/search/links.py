@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import InvalidInput
 from engine.secrets import Secrets
-from engine.settings import Server
+from engine.settings import ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Links:
         return document_url if is_web_address(document_url) else self.viewer(id)
 
 
-def address_of(server: Server, port: int | None = None) -> str:
+def address_of(server: ServerSettings, port: int | None = None) -> str:
     """How this machine reaches the server: `port` where it is not the configured one."""
     host = server.host.strip("[]")
     if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
@@ -57,5 +57,5 @@ def turn(secrets: Secrets, signed: str, id: str) -> str:  # noqa: A002
     """
     who, colon, _ = secrets.verify("viewer-links", signed).rpartition(":")
     if not colon:
-        raise InvalidInput("This link is not one of ours.", field="link")
+        raise InvalidInput("This link is not valid.", field="link")
     return secrets.sign("viewer-links", f"{who}:{id}")

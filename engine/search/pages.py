@@ -116,7 +116,7 @@ def _parse(id: str) -> tuple[str, int]:  # noqa: A002
     document_id, tilde, offset = id.partition("~")
     if tilde and not (offset.isascii() and offset.isdecimal() and len(offset) < 12):
         raise InvalidInput(
-            f"{id!r} is not an id; take one from a search hit, a citation or a list.", field="id"
+            f"{id!r} is not an id; use one from a search hit, a citation or a list.", field="id"
         )
     return document_id, int(offset or 0)
 

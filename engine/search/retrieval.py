@@ -212,7 +212,9 @@ class Retriever:
             if mode != "keyword":
                 for name in dict.fromkeys(kb.space.name for kb in scope.kbs.values()):
                     if name not in self._embedders:
-                        made[name] = f"the model that made the vectors ({name}) is not set up here"
+                        made[name] = (
+                            f"the model that made the vectors ({name}) is not configured here"
+                        )
                     elif embedding is not None:
                         made[name] = await embedding
                     else:
@@ -223,10 +225,8 @@ class Retriever:
         vectors = {name: vector for name, vector in made.items() if not isinstance(vector, str)}
         reasons = list(dict.fromkeys(why for why in made.values() if isinstance(why, str)))
         if mode == "semantic" and reasons and not vectors:
-            raise Unavailable(
-                f"A semantic search is not possible: {reasons[0]}. Search with mode keyword."
-            )
-        notices = [f"Searched by words alone: {why}." for why in reasons]
+            raise Unavailable(f"Semantic search is not available: {reasons[0]}. Use keyword mode.")
+        notices = [f"Searched by keywords only: {why}." for why in reasons]
         narrowed = replace(filters, include_hidden=False) != SearchFilters()
         plan = _Plan(principal.tenant_id, query, language, mode, scope, vectors, 0, 0, narrowed)
         return plan, notices
@@ -365,7 +365,8 @@ class Retriever:
             async with asyncio.timeout(self._defaults.rerank_timeout_s):
                 scores = await reranker.rerank(query, [_rerank_text(hit) for hit in head])
         except (Unavailable, TimeoutError):
-            return list(hits), "The reranker did not answer; hits are in their first order."
+            notice = "The reranker did not answer; hits are shown in their original order."
+            return list(hits), notice
         scored = [
             replace(hit, scores=replace(hit.scores, rerank=score))
             for hit, score in zip(head, scores, strict=True)
@@ -377,7 +378,7 @@ class Retriever:
 def _checked(query: str, limit: int | None) -> str:
     query = query.replace("\0", " ").strip()  # which PostgreSQL can't keep
     if not query:
-        raise InvalidInput("The query is empty: say what to look for.", field="query")
+        raise InvalidInput("The query is empty: give a text to search for.", field="query")
     if limit is not None and not 1 <= limit <= LIMIT_MAX:
         raise InvalidInput(f"limit is {limit}; allowed are 1 to {LIMIT_MAX}.", field="limit")
     return query[:QUERY_MAX]
@@ -390,7 +391,7 @@ async def _embed(embedder: Embedder, query: str, language: str) -> Vector | str:
     try:
         return await embedder.embed_query(query)
     except Unavailable as error:
-        return f"the embedding model is away ({error})"
+        return f"the embedding model is not available ({error})"
 
 
 def _merge(results: Sequence[IndexResult], kbs: Mapping[str, Kb]) -> list[IndexHit]:
@@ -424,10 +425,10 @@ def _held(results: Sequence[IndexResult]) -> int | None:
 def describe_nothing(kbs: Sequence[str], documents: int) -> str:
     """What was searched in vain, and what to try."""
     if not kbs:
-        return "There is no knowledge base you may read: add documents, or ask for access."
+        return "You have no access to a knowledge base: add documents, or ask for access."
     names = ", ".join(kbs)
     if not documents:
-        return f"{names} holds no documents yet: add some with `scrubjay add`."
+        return f"{names} has no documents yet: add some with `scrubjay add`."
     noun = "document" if documents == 1 else "documents"
     return (
         f"Nothing was found in {names} ({documents} {noun}). Try other words, a shorter query, "
@@ -438,18 +439,18 @@ def describe_nothing(kbs: Sequence[str], documents: int) -> str:
 def explain(hit: Hit) -> str:
     """Every part of a hit's score in words."""
     parts = hit.scores
-    meaning = (
-        "no vector to compare meanings"
+    semantic = (
+        "semantic: no vector"
         if parts.cosine is None
-        else f"meaning {parts.cosine:.2f} (cosine of the question and its best passage)"
+        else f"semantic {parts.cosine:.2f} (cosine of the question and its best passage)"
     )
     found = (
-        f"score {hit.score:.3f}: {meaning}; words {parts.lexical:.2f} (BM25: title "
+        f"score {hit.score:.3f}: {semantic}; keyword {parts.lexical:.2f} (BM25: title "
         f"{parts.bm25_title:.2f}, best passage {parts.bm25_chunk:.2f}); fused {parts.fused:.3f}"
     )
     sure = (
-        f"confidence {hit.confidence:.2f}: {parts.coverage:.0%} of what the query's words weigh "
-        "stands in the title or the best passage"
+        f"confidence {hit.confidence:.2f}: {parts.coverage:.0%} of the query's weight occurs in "
+        "the title or the best passage"
     )
     lines = [found, sure]
     if parts.freshness != 1.0:

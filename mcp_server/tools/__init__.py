@@ -33,7 +33,7 @@ CHATGPT = (
 
 
 def build_tools(profile: Profile = "full", *, write_tools: bool = False) -> list[KnowledgeTool]:
-    """The tools of a profile; those that change something only where they are wanted."""
+    """The tools of a profile; tools that change something only if `write_tools` is set."""
     if profile == "chatgpt":
         return [build() for build in CHATGPT]
     return [build() for build in (*READING, *(WRITING if write_tools else ()))]

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 TEXT_MAX = 1_000_000  # characters; a body has at most 4 MiB
 
 DESCRIPTION = (
-    "Add a document to a knowledge base: a title and its text (Markdown), or the url of a page to"
-    " fetch. Returns at once; follow it with get_ingestion. The same text again adds nothing."
+    "Add a document to a knowledge base: a title and its text (Markdown), or the url of a page "
+    "to fetch. Returns at once; follow it with get_ingestion. Adding the same text again does "
+    "nothing."
 )
 
 
 async def add_document(
     knowledge_base: Annotated[str, Field(min_length=1, max_length=200, description="Name or id.")],
     title: Annotated[
-        str, Field(max_length=300, description="Needed with text; a page has its own.")
+        str, Field(max_length=300, description="Needed with text; a page has a title.")
     ] = "",
     text: Annotated[str, Field(max_length=TEXT_MAX, description="Markdown; or give a url.")] = "",
     url: Annotated[
@@ -71,7 +72,7 @@ def _new_document(title: str, text: str, url: str) -> NewDocument:
 
 
 def build_add_document() -> KnowledgeTool:
-    """The tool."""
+    """The tool `add_document`."""
     return KnowledgeTool.of(
         add_document,
         scope=Scope.KB_WRITE,

@@ -1,4 +1,4 @@
-"""`ask`: a finished answer with the quotes it rests on."""
+"""`ask`: a finished answer with its citations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Answer, Answered, Scope, Searching
 from mcp_server.call import current
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 from mcp_server.tool import KnowledgeTool
 
 
@@ -44,7 +44,7 @@ async def ask(
         str, Field(max_length=200, description="Name or id; empty: all you may read.")
     ] = "",
 ) -> CitedAnswer:
-    """The answer, for the asker's eyes."""
+    """The answer, visible only to the asker."""
     call = current()
     caller = call.caller
     audience = caller.engine.people.audience_of_asker(caller.principal)
@@ -64,7 +64,7 @@ async def ask(
     return _cited(caller, answer)
 
 
-def _cited(caller: Caller, answer: Answer) -> CitedAnswer:
+def _cited(caller: McpCaller, answer: Answer) -> CitedAnswer:
     return CitedAnswer(
         answer=answer.text,
         citations=[
@@ -88,7 +88,7 @@ def _cited(caller: Caller, answer: Answer) -> CitedAnswer:
 
 
 def build_ask() -> KnowledgeTool:
-    """The tool."""
+    """The tool `ask`."""
     return KnowledgeTool.of(
         ask,
         scope=Scope.KB_ASK,

@@ -1,6 +1,6 @@
-"""`search` and `fetch` as ChatGPT's connectors want them: one argument each, and exact shapes.
+"""`search` and `fetch` as ChatGPT's connectors require them: one argument and an exact format each.
 
-The profile `chatgpt` publishes these two and nothing else; behind them is what the others call.
+The profile `chatgpt` publishes these two and nothing else; they call the same functions.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class Link(BaseModel):
     url: str
 
 
-class Links(BaseModel):
+class LinkList(BaseModel):
     results: list[Link]
 
 
 async def search(
     query: Annotated[str, Field(min_length=1, max_length=2000, description="Words or a question.")],
-) -> Links:
+) -> LinkList:
     """The best documents, as links."""
     caller = current().caller
     found = await finding.find(caller, query, "", LIMIT)
-    return Links(
+    return LinkList(
         results=[
             Link(id=hit.id, title=hit.title, url=caller.links.url(hit.url, hit.id))
             for hit in found.hits
@@ -43,7 +43,7 @@ async def search(
 
 
 def build_chatgpt_search() -> KnowledgeTool:
-    """`search`, strict."""
+    """The tool `search` for ChatGPT."""
     return KnowledgeTool.of(
         search,
         scope=Scope.KB_READ,
@@ -54,5 +54,5 @@ def build_chatgpt_search() -> KnowledgeTool:
 
 
 def build_chatgpt_fetch() -> KnowledgeTool:
-    """`fetch`, which has one argument anyway."""
+    """The tool `fetch`, which has one argument anyway."""
     return reading.build_fetch()

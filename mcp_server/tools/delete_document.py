@@ -1,4 +1,4 @@
-"""`delete_document`: a document out of every answer, at once."""
+"""`delete_document`: delete a document; no answer uses it from now on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def delete_document(
         str, Field(min_length=1, max_length=100, description="From list_documents.")
     ],
 ) -> Deleted:
-    """What was deleted."""
+    """The deleted document."""
     call = current()
     document = await call.caller.engine.documents.delete(call.caller.principal, document_id)
     call.kb_ids, call.results = [document.kb_id], 1
@@ -35,7 +35,7 @@ async def delete_document(
 
 
 def build_delete_document() -> KnowledgeTool:
-    """The tool."""
+    """The tool `delete_document`."""
     return KnowledgeTool.of(
         delete_document,
         scope=Scope.KB_ADMIN,

@@ -8,14 +8,14 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Scope
 from mcp_server.call import current
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.tool import KnowledgeTool
 
 if TYPE_CHECKING:
     from engine.search.pages import Page
 
-CHANGED = "This passage has changed since it was found; this is the document as it is now."
+CHANGED = "This passage has changed since it was found; this is the present document."
 
 
 class PageMetadata(BaseModel):
@@ -58,7 +58,7 @@ async def fetch(id: Id) -> FetchedPage:  # noqa: A002 (the field's word, and Cha
     return _fetched(call.caller, page)
 
 
-def _fetched(caller: Caller, page: Page) -> FetchedPage:
+def _fetched(caller: McpCaller, page: Page) -> FetchedPage:
     text = page.text[: fit(page.text, FETCH_BUDGET)]
     cut = len(text) < len(page.text)
     return FetchedPage(
@@ -77,7 +77,7 @@ def _fetched(caller: Caller, page: Page) -> FetchedPage:
 
 
 def build_fetch() -> KnowledgeTool:
-    """The tool."""
+    """The tool `fetch`."""
     return KnowledgeTool.of(
         fetch, scope=Scope.KB_READ, title="Read a document", description=DESCRIPTION
     )

@@ -1,4 +1,4 @@
-"""`get_ingestion`: how far an added document is."""
+"""`get_ingestion`: the progress of an added document."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class IngestionState(BaseModel):
 
 
 DESCRIPTION = (
-    "How far a document is that was added: pending, running, ready, failed or cancelled. progress"
-    " is 0 to 1; if it failed, error says what to do."
+    "Show the progress of an added document: pending, running, ready, failed or cancelled. "
+    "progress is 0 to 1; if it failed, error says what to do."
 )
 
 
@@ -31,7 +31,7 @@ async def get_ingestion(
         Field(min_length=1, max_length=100, description="job_id, or a document's id."),
     ],
 ) -> IngestionState:
-    """Where the ingestion stands now."""
+    """The state of the ingestion now."""
     call = current()
     found = await call.caller.engine.documents.get_ingestion(call.caller.principal, job_id)
     call.results = 1
@@ -45,7 +45,7 @@ async def get_ingestion(
 
 
 def build_get_ingestion() -> KnowledgeTool:
-    """The tool."""
+    """The tool `get_ingestion`."""
     return KnowledgeTool.of(
         get_ingestion,
         scope=Scope.KB_WRITE,

@@ -1,4 +1,4 @@
-"""`list_documents`: what is kept in a knowledge base, and how each document is doing."""
+"""`list_documents`: the documents of a knowledge base, with their status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = 50
 Status = Literal["any", "pending", "running", "ready", "failed", "cancelled"]
 
 
-class Document(BaseModel):
+class ListedDocument(BaseModel):
     id: str
     title: str
     url: str
@@ -25,15 +25,15 @@ class Document(BaseModel):
     error: str
 
 
-class Documents(BaseModel):
-    documents: list[Document]
+class DocumentList(BaseModel):
+    documents: list[ListedDocument]
     next_cursor: str
     notice: str
 
 
 DESCRIPTION = (
-    "List documents, newest first, with their status; fetch takes the id of a ready one. To find"
-    " something by what it says, use search."
+    "List documents, newest first, with their status; fetch takes the id of a ready one. To "
+    "search by content, use search."
 )
 
 
@@ -43,9 +43,9 @@ async def list_documents(
     ] = "",
     status: Annotated[Status, Field(description="Only documents in this state.")] = "any",
     cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the page before.")
+        str, Field(max_length=500, description="next_cursor of the previous page.")
     ] = "",
-) -> Documents:
+) -> DocumentList:
     """A page of documents, within its budget."""
     call = current()
     caller = call.caller
@@ -58,7 +58,7 @@ async def list_documents(
         cursor=after,
     )
     listed = [
-        Document(
+        ListedDocument(
             id=document.id,
             title=document.title,
             url=caller.links.url(document.url, document.id),
@@ -76,7 +76,7 @@ async def list_documents(
     more = bool(page.next_cursor) or len(shown) < len(listed)
     following = cursor_of(caller, shown[-1].id, "documents", knowledge_base, status) if more else ""
     notice = "" if shown else _nothing(knowledge_base, status, more=bool(after))
-    return Documents(documents=shown, next_cursor=following, notice=notice)
+    return DocumentList(documents=shown, next_cursor=following, notice=notice)
 
 
 def _nothing(knowledge_base: str, status: str, *, more: bool) -> str:
@@ -84,11 +84,11 @@ def _nothing(knowledge_base: str, status: str, *, more: bool) -> str:
         return "No more documents."
     where = "this knowledge base" if knowledge_base else "what you may read"
     which = "No document" if status == "any" else f"No {status} document"
-    return f"{which} in {where}. list_knowledge_bases tells what there is."
+    return f"{which} in {where}. list_knowledge_bases shows what is available."
 
 
 def build_list_documents() -> KnowledgeTool:
-    """The tool."""
+    """The tool `list_documents`."""
     return KnowledgeTool.of(
         list_documents, scope=Scope.KB_READ, title="List documents", description=DESCRIPTION
     )

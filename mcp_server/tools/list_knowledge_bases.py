@@ -16,7 +16,7 @@ PAGE = 100
 DESCRIPTION_CHARS = 500
 
 
-class KnowledgeBase(BaseModel):
+class ListedKnowledgeBase(BaseModel):
     id: str
     name: str
     description: str
@@ -24,28 +24,27 @@ class KnowledgeBase(BaseModel):
     updated_at: str
 
 
-class KnowledgeBases(BaseModel):
-    knowledge_bases: list[KnowledgeBase]
+class KnowledgeBaseList(BaseModel):
+    knowledge_bases: list[ListedKnowledgeBase]
     next_cursor: str
 
 
 DESCRIPTION = (
-    "List the knowledge bases you may search, with what each is about and how many documents answer"
-    " in it."
+    "List the knowledge bases you may search, with their descriptions and numbers of documents."
 )
 
 
 async def list_knowledge_bases(
     cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the page before.")
+        str, Field(max_length=500, description="next_cursor of the previous page.")
     ] = "",
-) -> KnowledgeBases:
+) -> KnowledgeBaseList:
     """A page of knowledge bases, by name."""
     call = current()
     caller = call.caller
     offset = int(position_of(caller, cursor, "knowledge_bases") or 0)
     listed = [
-        KnowledgeBase(
+        ListedKnowledgeBase(
             id=kb.id,
             name=kb.name,
             description=kb.description[:DESCRIPTION_CHARS],
@@ -58,14 +57,14 @@ async def list_knowledge_bases(
     shown = shown[: page_within([kb.model_dump() for kb in shown], SEARCH_BUDGET)]
     call.kb_ids, call.results = [kb.id for kb in shown], len(shown)
     more = len(listed) > len(shown)
-    return KnowledgeBases(
+    return KnowledgeBaseList(
         knowledge_bases=shown,
         next_cursor=cursor_of(caller, offset + len(shown), "knowledge_bases") if more else "",
     )
 
 
 def build_list_knowledge_bases() -> KnowledgeTool:
-    """The tool."""
+    """The tool `list_knowledge_bases`."""
     return KnowledgeTool.of(
         list_knowledge_bases,
         scope=Scope.KB_READ,

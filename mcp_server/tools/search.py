@@ -1,4 +1,4 @@
-"""`search`: the documents that match, with the passage that does."""
+"""`search`: the matching documents, each with its best passage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Hit, Scope, SearchResult
 from mcp_server.call import current
-from mcp_server.caller import Caller
+from mcp_server.caller import McpCaller
 from mcp_server.cursors import cursor_of, position_of
 from mcp_server.render import SEARCH_BUDGET, page_within, snippet
 from mcp_server.tool import KnowledgeTool
@@ -16,10 +16,10 @@ from mcp_server.tool import KnowledgeTool
 if TYPE_CHECKING:
     from engine.search.origins import Origin
 
-DEEPEST = 200  # hits; who has read so many needs another query, not another page
+DEEPEST = 200  # hits; beyond that, another query helps more than another page
 
 
-class Found(BaseModel):
+class FoundPassage(BaseModel):
     id: str
     title: str
     url: str
@@ -32,7 +32,7 @@ class Found(BaseModel):
 
 
 class SearchResults(BaseModel):
-    results: list[Found]
+    results: list[FoundPassage]
     next_cursor: str
     notice: str
 
@@ -48,9 +48,9 @@ async def search(
     knowledge_base: Annotated[
         str, Field(max_length=200, description="Name or id; empty: all you may read.")
     ] = "",
-    limit: Annotated[int, Field(ge=1, le=50, description="Most results of a page.")] = 10,
+    limit: Annotated[int, Field(ge=1, le=50, description="Maximum results per page.")] = 10,
     cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the page before.")
+        str, Field(max_length=500, description="next_cursor of the previous page.")
     ] = "",
 ) -> SearchResults:
     """A page of results, within its budget."""
@@ -68,12 +68,12 @@ async def search(
     if not rest and offset:
         notice = "No more results. Try another query."
     elif more and len(shown) < limit:
-        notice = f"{notice} The page was cut to its size limit; next_cursor goes on.".strip()
+        notice = f"{notice} The page was cut to its size limit; next_cursor continues.".strip()
     next_cursor = cursor_of(caller, offset + len(shown), query, knowledge_base) if more else ""
     return SearchResults(results=shown, next_cursor=next_cursor, notice=notice)
 
 
-async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> SearchResult:
+async def find(caller: McpCaller, query: str, knowledge_base: str, limit: int) -> SearchResult:
     """The engine's search, noted in the call."""
     call = current()
     call.doing = "Searching"
@@ -83,10 +83,10 @@ async def find(caller: Caller, query: str, knowledge_base: str, limit: int) -> S
     return found
 
 
-def _found(caller: Caller, hit: Hit, origin: Origin | None) -> Found:
-    """A hit; of a chat its `url` leads to the message, as a citation's does."""
+def _found(caller: McpCaller, hit: Hit, origin: Origin | None) -> FoundPassage:
+    """A hit; for a chat its `url` leads to the message, as a citation's does."""
     url = (origin.url if origin else "") or hit.url
-    return Found(
+    return FoundPassage(
         id=hit.id,
         title=hit.title,
         url=caller.links.url(url, hit.id),
@@ -100,7 +100,7 @@ def _found(caller: Caller, hit: Hit, origin: Origin | None) -> Found:
 
 
 def build_search() -> KnowledgeTool:
-    """The tool."""
+    """The tool `search`."""
     return KnowledgeTool.of(
         search, scope=Scope.KB_READ, title="Search the knowledge bases", description=DESCRIPTION
     )

@@ -7,7 +7,7 @@ import pytest
 from api.auth import Addresses, is_forwarded, is_loopback
 from engine.domain import Scope
 from engine.engine import Engine
-from engine.settings import Server
+from engine.settings import ServerSettings
 from tests.api.conftest import OpenClient
 from tests.fakes.homes import make_token
 
@@ -118,8 +118,8 @@ def test_only_this_machine_is_loopback(host: str, expected: bool) -> None:
 
 
 def test_the_server_answers_to_the_names_it_is_known_by() -> None:
-    local = Addresses.of(Server())
-    public = Addresses.of(Server(host="0.0.0.0", public_url="https://kb.example.com"))
+    local = Addresses.of(ServerSettings())
+    public = Addresses.of(ServerSettings(host="0.0.0.0", public_url="https://kb.example.com"))
     hosts = [
         "127.0.0.1:7337",
         "localhost",

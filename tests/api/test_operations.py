@@ -10,7 +10,7 @@ import socket
 import httpx2
 import pytest
 
-from api.metrics import Metrics
+from api.metrics import MetricsRegistry
 from api.problems import TABLE
 from cli.serve import serve
 from engine import errors
@@ -45,7 +45,7 @@ async def test_metrics_count_requests_by_route_and_work_by_state(client) -> None
 
 
 def test_metrics_render_as_prometheus_reads_them() -> None:
-    metrics = Metrics()
+    metrics = MetricsRegistry()
     metrics.observe("d_seconds", 0.2, route='a"b')
     metrics.count("n_total")
     lines = metrics.render([("g", {}, 2)], [("m_total", {"process": "w"}, 3)]).splitlines()

@@ -48,7 +48,7 @@ async def test_where_answers_are_quoted_that_is_said(room):
 
 
 async def test_an_unknown_language_is_refused_with_what_is_known(room):
-    assert "I know no language “Klingon”" in await room.command("language Klingon")
+    assert "Unknown language “Klingon”" in await room.command("language Klingon")
 
 
 async def test_the_setting_is_shown_and_exported(room):

@@ -76,5 +76,5 @@ def test_the_bot_is_talked_to_in_the_terminal(connected, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "bot: Hello! Ask me anything" in out
     assert "Created **wiki**" in out
-    assert "holds no documents yet" in out
+    assert "has no documents yet" in out
     assert "Did you mean `search <query>`?" in out

@@ -87,7 +87,7 @@ def test_a_server_with_an_address_asks_for_a_token_or_fills_one_in(
     ("arguments", "said"),
     [
         (("chatgpt",), "set server.public_url"),
-        (("codex", "--link"), "There is no link that installs it in Codex"),
+        (("codex", "--link"), "Codex has no installation link"),
     ],
 )
 def test_what_can_not_be_is_told(
@@ -115,7 +115,7 @@ def test_calls_are_shown_and_their_text_only_when_wanted(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, noted = printed(capsys, "calls", "--keep-text")
-    assert (out, "kept from now on" in noted) == ("", True)
+    assert (out, "stored from now on" in noted) == ("", True)
     assert json.loads(printed(capsys, "calls", "--json")[0]) == {"calls": []}
 
 

@@ -50,7 +50,7 @@ def test_tools_need_somebody_to_approve_them_and_a_model(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["ask", "--tools", "x"]) == 1
-    assert "asks before each call, and here nobody can answer" in capsys.readouterr().err
+    assert "asks before each call, but this is not a terminal" in capsys.readouterr().err
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

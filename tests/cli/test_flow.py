@@ -47,13 +47,13 @@ def test_a_pipeline_goes_from_a_file_into_use_and_back_to_a_file(call: Call) -> 
     code, out, _ = call("flow", "validate", "mine.json")
     assert (code, out) == (
         0,
-        "mine is sound: File → Parser → Splitter → Tokenizer → Embedder → Indexer\n",
+        "mine is valid: File → Parser → Splitter → Tokenizer → Embedder → Indexer\n",
     )
     assert call("flow", "import", "mine.json", "--name", "windows")[0] == 0
     assert call("kb", "create", "team")[0] == 0
     code, _, err = call("kb", "set", "team", "--pipeline", "windows", "--size", "100")
     own = "strategy sliding_window (the pipeline's own), overlap 10 (the pipeline's own)"
-    assert (code, err) == (0, f"team goes through windows, cut by size 100, {own}\n")
+    assert (code, err) == (0, f"team uses the pipeline windows, split by size 100, {own}\n")
     assert call("add", "page.md", "--kb", "team")[0] == 0
     flows = json.loads(call("flow", "list", "--json")[1])["flows"]
     own = {flow["name"]: flow["knowledge_bases"] for flow in flows if not flow["is_template"]}
@@ -138,9 +138,9 @@ def test_pictures_are_written_where_they_are_wanted(call: Call) -> None:
         (("flow", "show", "nothing"), "No pipeline 'nothing'. There are: book, "),
         (("flow", "validate", "nothing.json"), "nothing.json: No such file"),
         (("flow", "import", "mine.json", "--name", "general"), "is a template that ships"),
-        (("flow", "import", "mine.json", "--name", "No Name"), "small letters"),
+        (("flow", "import", "mine.json", "--name", "No Name"), "lowercase letters"),
         (("flow", "run", "general", "nothing.md"), "nothing.md is not a file."),
-        (("kb", "set", "team"), "Say what to set"),
+        (("kb", "set", "team"), "Give something to set"),
     ],
 )
 def test_what_is_wrong_is_named(call: Call, arguments: tuple[str, ...], says: str) -> None:
@@ -189,5 +189,5 @@ def test_the_doctor_names_plugins_and_pipelines_that_can_not_be_used(
     monkeypatch.delenv("SCRUBJAY_PROCESSING__PLUGINS")
     checks = json.loads(call("doctor", "--json")[1])["checks"]
     found = {check["name"]: (check["detail"], check["todo"]) for check in checks}
-    assert found["pipelines"][0] == "w, of team, does not load"
+    assert found["pipelines"][0] == "w, used by team, can't be loaded"
     assert "unknown type 'Words'" in found["pipelines"][1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.inputs import Given, expand
+from cli.inputs import InputItem, expand
 from engine.errors import InvalidInput
 
 
@@ -61,15 +61,15 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder: Path) -> None:
 
 def test_urls_and_standard_input_pass_through() -> None:
     url = "https://example.org/a"
-    assert expand([url, "-"]) == [Given(url=url), Given()]
+    assert expand([url, "-"]) == [InputItem(url=url), InputItem()]
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("nothing", "does not exist; give a file, a folder, a URL or -"),
+        ("nothing", "does not exist: give a file, a folder, a URL or -"),
         ("*.pdf", "nothing matches"),
-        ("empty", "holds no files"),
+        ("empty", "contains no files"),
     ],
 )
 def test_a_path_that_gives_nothing_is_refused(folder: Path, name: str, says: str) -> None:

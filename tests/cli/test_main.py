@@ -88,7 +88,7 @@ def test_a_fault_of_ours_shows_no_raw_text_until_debug_asks(
     fail_with(KeyError(f"inner detail {SECRET}"), monkeypatch)
     assert main(["config", "path"]) == context.BUG
     said = capsys.readouterr().err
-    assert said.startswith("error: something went wrong inside Scrubjay (KeyError)")
+    assert said.startswith("error: internal error (KeyError)")
     assert "inner detail" not in said
     assert main(["--debug", "config", "path"]) == context.BUG
     said = capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_a_bad_setting_stops_the_start_with_its_cure(
     monkeypatch.setenv("SCRUBJAY_SERVER__PORT", "web")
     assert main(["status"]) == context.MISCONFIGURED
     assert capsys.readouterr().err == (
-        'error: a setting can\'t be used: server.port = "web" (SCRUBJAY_SERVER__PORT): '
+        'error: invalid setting: server.port = "web" (SCRUBJAY_SERVER__PORT): '
         "give a whole number from 0 to 65535\n"
     )
 

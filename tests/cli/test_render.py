@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from cli import render, shapes
+from cli import render, serializers
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
 
 SCORES = ScoreParts(
@@ -87,8 +87,8 @@ def test_explain_says_every_part_of_the_score_in_words() -> None:
     parts = replace(SCORES, cosine=None, freshness=0.5, features=0.25, rerank=0.9)
     assert [render.explained(SCORES), render.explained(parts)] == snapshot(
         [
-            "words 4.12 (title 1.50, passage 5.25); meaning 0.62; together 0.81; 75% of the query's weight is found here",
-            "words 4.12 (title 1.50, passage 5.25); meaning not compared; together 0.81; 75% of the query's weight is found here; its age takes it to 50%; features add 0.25; reranker 0.90",
+            "keyword 4.12 (title 1.50, passage 5.25); semantic 0.62; fused 0.81; matches 75% of the query's weight",
+            "keyword 4.12 (title 1.50, passage 5.25); semantic not compared; fused 0.81; matches 75% of the query's weight; age reduces it to 50%; features add 0.25; reranker 0.90",
         ]
     )
     assert render.explained(SCORES) in render.hits(RESULT, explain=True, width=200).plain
@@ -150,8 +150,8 @@ def test_counts_read_as_people_say_them(number: int, said: str) -> None:
 
 
 def test_search_json_has_exactly_the_promised_shape() -> None:
-    [first, _] = shapes.search(RESULT)["hits"]
-    assert list(shapes.search(RESULT)) == ["hits"]
+    [first, _] = serializers.search(RESULT)["hits"]
+    assert list(serializers.search(RESULT)) == ["hits"]
     assert first == {
         "id": "r.0",
         "document_id": "d1",
@@ -177,7 +177,7 @@ def test_search_json_has_exactly_the_promised_shape() -> None:
 
 
 def test_ask_json_has_exactly_the_promised_shape() -> None:
-    assert shapes.answer(ANSWER) == {
+    assert serializers.answer(ANSWER) == {
         "answer": "You can request up to 240 hours of advanced sick leave. [1]",
         "grounded": True,
         "confidence": 0.86,

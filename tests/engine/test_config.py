@@ -70,10 +70,10 @@ def test_all_faults_are_told_at_once_with_place_and_cure(tmp_path: Path) -> None
     )
     said = faults(tmp_path, SCRUBJAY_SEARCH__ALPHA="3", SCRUBJAY_SERVER__PRT="80")
     assert said.splitlines() == [
-        "5 settings can't be used:",
-        f"  searching.alpha ({file}:2): there is no such setting; did you mean search.alpha?",
-        f"  database.pool ({file}:7): there is no such setting; did you mean database.pool_size?",
-        "  server.prt (SCRUBJAY_SERVER__PRT): there is no such setting; did you mean server.port?",
+        "5 invalid settings:",
+        f"  searching.alpha ({file}:2): unknown setting; did you mean search.alpha?",
+        f"  database.pool ({file}:7): unknown setting; did you mean database.pool_size?",
+        "  server.prt (SCRUBJAY_SERVER__PRT): unknown setting; did you mean server.port?",
         '  search.alpha = "3" (SCRUBJAY_SEARCH__ALPHA): give a number from 0 to 1',
         f'  search.fusion = "sum" ({file}:5): give one of "linear", "rrf"',
     ]
@@ -86,16 +86,16 @@ def test_all_faults_are_told_at_once_with_place_and_cure(tmp_path: Path) -> None
         ("server.port", "web", "a whole number from 0 to 65535"),
         ("system.debug", "perhaps", "true or false"),
         ("processing.max_file_size", "lots", "a size, such as 100MB"),
-        ("llm.model", "gpt", "<provider>:<name>, such as openai:gpt-5.4, or nothing"),
+        ("llm.model", "gpt", "<provider>:<name>, such as openai:gpt-5.4, or an empty text"),
         (
             "llm.base_url",
             "localhost",
-            "an address that begins with http:// or https://, or nothing",
+            "a URL that starts with http:// or https://, or an empty text",
         ),
         ("jobs.broker", "rabbit://x", '"memory" or redis://<host>:<port>/<number>'),
         ("jobs.lease_s", "0", "a number from 2 to 3600"),
         ("database.pool_timeout_s", "0", "a number above 0 to 600"),
-        ("embedding.model", "", "a text that is not empty"),
+        ("embedding.model", "", "a non-empty text"),
         ("search.engine", "elastic", 'one of "embedded", "vespa"'),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_bad_value_is_refused_with_what_is_allowed(
     tmp_path: Path, name: str, value: str, cure: str
 ) -> None:
     said = faults(tmp_path, **{variable(name): value})
-    assert said == f'a setting can\'t be used: {name} = "{value}" ({variable(name)}): give {cure}'
+    assert said == f'invalid setting: {name} = "{value}" ({variable(name)}): give {cure}'
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_plugin_that_does_not_fit_is_refused_before_its_code_runs(
     ("name", "module", "reason"),
     [
         ("broken", "raise RuntimeError('secret')", "loading it failed (RuntimeError)"),
-        ("broken", "Shout = 3", "3 is not a class made from `Component`"),
+        ("broken", "Shout = 3", "3 is not a subclass of `Component`"),
         ("broken", MODULE.replace('"Shout"', '"Note"'), "two components are of type 'Note'"),
         ("no-name", MODULE, "must be named with letters, digits and _ only"),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.exports import part
-from cli.inputs import Given
+from cli.inputs import InputItem
 from engine.chats.places import Place
 from engine.errors import InvalidInput
 from engine.people import members
@@ -327,7 +327,7 @@ def test_an_export_is_told_from_any_other_file(tmp_path):
     thread = tmp_path / "thread.json"
     thread.write_text(json.dumps(DISCORD), encoding="utf-8")
     assert [is_export(path) for path in (export, other, data, thread)] == [True, False, False, True]
-    chats, others = part([Given(path=item) for item in (export, other, data, thread)])
+    chats, others = part([InputItem(path=item) for item in (export, other, data, thread)])
     assert (chats, [other.path for other in others]) == ([export, thread], [other, data])
 
 

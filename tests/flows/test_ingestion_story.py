@@ -63,7 +63,7 @@ async def test_a_replaced_document_answers_as_before_until_the_new_one_has_vecto
         await notes.embedder.asked.wait()
         assert await notes.found("wombat") != []
         assert await notes.found("platypus") == []
-        assert "The previous revision goes on answering." in await notes.why(second)
+        assert "The previous revision keeps answering." in await notes.why(second)
         notes.embedder.gate.set()
         await notes.until(second, lambda info: info.state == "ready")
         assert await notes.found("wombat") == []
@@ -84,7 +84,7 @@ async def test_a_failed_replacement_leaves_the_one_before_and_says_both(notes):
     assert await notes.found("wombat") != []
     why = await notes.why(second)
     assert "failed in component 'parser': the file is empty: add one with content. " in why
-    assert why.endswith("The previous revision goes on answering.")
+    assert why.endswith("The previous revision keeps answering.")
     assert await indexed(notes) == {RevisionRef(first.document_id, first.revision_id)}
 
 
@@ -156,7 +156,7 @@ async def test_a_cancelled_replacement_leaves_the_one_before(notes):
     await notes.drain()
     assert (await notes.get(second)).state == "cancelled"
     assert await notes.found("wombat") != []
-    assert "The previous revision goes on answering." in await notes.why(second)
+    assert "The previous revision keeps answering." in await notes.why(second)
 
 
 async def test_the_same_bytes_again_are_nothing_new(notes):
@@ -205,9 +205,9 @@ async def test_an_embedder_that_is_away_delays_and_says_so(notes):
         info = await notes.until(added, lambda info: "does not answer" in info.message)
         assert info.state == "pending"
         why = await notes.why(added)
-        assert "is tried again in" in why
+        assert "will be retried in" in why
         assert "The embedding service does not answer." in why
-        assert why.endswith("Its words are found already.")
+        assert why.endswith("It is already searchable by keywords.")
         assert await notes.found("wombat") != []
         notes.embedder.broken = None
         await notes.until(added, lambda info: info.state == "ready")

@@ -32,7 +32,7 @@ from engine.index.port import IndexChunk, IndexDocument
 from engine.people import api_tokens
 from engine.runtime import open_engine
 from engine.search.links import Links
-from mcp_server.caller import Caller, Door
+from mcp_server.caller import Door, McpCaller
 from mcp_server.server import build_server
 from tests.fakes import worlds
 from tests.fakes.homes import home_settings
@@ -196,9 +196,9 @@ class Visitor:
                 self.check(answer.text, kbs=answer.status_code == 200)
 
     async def through_mcp(self) -> None:
-        async def caller(_: object) -> Caller:
+        async def caller(_: object) -> McpCaller:
             links = Links(BASE, lambda id_: self.engine.search.sign_link(self.principal, id_))
-            return Caller(self.engine, self.principal, links)
+            return McpCaller(self.engine, self.principal, links)
 
         async with Client(build_server(Door(caller))) as client:
             found = await client.call_tool("search", {"query": QUESTION, "limit": 50})

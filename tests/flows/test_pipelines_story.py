@@ -104,7 +104,7 @@ async def test_what_can_not_be_is_refused_with_what_to_do(notes: Installation) -
     parser = chain({"id": "p", "type": "Parser"})
     with pytest.raises(Conflict, match="is a template"):
         await engine.pipelines.save(owner, "general", parser, check=check)
-    with pytest.raises(InvalidInput, match="small letters"):
+    with pytest.raises(InvalidInput, match="lowercase letters"):
         await engine.pipelines.save(owner, "Bad name", parser, check=check)
     with pytest.raises(FlowError, match="unknown type 'Parsr', did you mean 'Parser'"):
         await engine.pipelines.save(owner, "mine", chain({"id": "p", "type": "Parsr"}), check=check)
@@ -114,7 +114,7 @@ async def test_what_can_not_be_is_refused_with_what_to_do(notes: Installation) -
     await engine.knowledge_bases.update(owner, "notes", pipeline="mine")
     with pytest.raises(Conflict, match="pipeline of notes"):
         await engine.pipelines.delete(owner, "mine")
-    with pytest.raises(InvalidInput, match=r"no pipeline 'other'; there are: book, .*mine"):
+    with pytest.raises(InvalidInput, match=r"no pipeline 'other'; available: book, .*mine"):
         await engine.knowledge_bases.update(owner, "notes", pipeline="other")
     with pytest.raises(InvalidInput, match="no pipeline"):
         await engine.knowledge_bases.create(owner, "more", pipeline="other")

@@ -9,7 +9,7 @@ import pytest
 from engine.documents import revisions
 from engine.documents.knowledge_bases import KbChunking
 from engine.documents.revisions import NewChunk
-from engine.settings import Processing
+from engine.settings import ProcessingSettings
 from ingestion.chunking import Strategy
 from tests.fakes.installations import Installation
 
@@ -44,7 +44,7 @@ async def test_each_strategy_is_chosen_by_the_knowledge_base(
 
 
 def test_settings_and_knowledge_bases_know_the_strategies_of_the_splitter() -> None:
-    fields = (Processing.model_fields["strategy"], KbChunking.model_fields["strategy"])
+    fields = (ProcessingSettings.model_fields["strategy"], KbChunking.model_fields["strategy"])
     for field in fields:
         known = {
             value

@@ -77,7 +77,7 @@ async def test_words_come_first_and_both_steps_show(
                 steps.append((item.state, item.vectors, item.chunk_count > 0))
                 if item.chunk_count and not notes.embedder.gate.is_set():
                     assert len(await notes.found("burrows")) == 1
-                    assert "Its words are found already." in await notes.why(added)
+                    assert "It is already searchable by keywords." in await notes.why(added)
                     notes.embedder.gate.set()
     assert ("running", "none", True) in steps
     assert steps[-1] == ("ready", "complete", True)

@@ -21,7 +21,7 @@ from engine.engine import Engine
 from engine.runtime import open_engine
 from engine.search.links import Links
 from mcp_server.buckets import Buckets, Rate
-from mcp_server.caller import Caller, Door, Profile
+from mcp_server.caller import Door, McpCaller, Profile
 from mcp_server.server import build_server
 from tests.fakes.homes import fill, home_settings
 
@@ -77,9 +77,9 @@ class Assistant:
     def __init__(
         self, engine: Engine, principal: Principal, *, profile: Profile = "full", **door: Any
     ) -> None:
-        async def caller(_: object) -> Caller:
+        async def caller(_: object) -> McpCaller:
             links = Links(BASE, lambda id_: engine.search.sign_link(principal, id_))
-            return Caller(engine, principal, links)
+            return McpCaller(engine, principal, links)
 
         async def scopes(_: object) -> frozenset[Scope]:
             return principal.scopes

@@ -10,7 +10,7 @@ import pytest
 
 from engine.domain import Scope
 from engine.engine import Engine
-from engine.settings import Mcp
+from engine.settings import McpSettings
 from mcp_server.buckets import HELD_MAX, Buckets, Rate
 from tests.fakes.homes import make_token
 from tests.mcp_server.conftest import Assistant
@@ -33,15 +33,15 @@ async def test_the_list_shows_what_the_credential_may_call(engine: Engine) -> No
 
 async def test_tools_can_be_narrowed_and_those_left_out_are_not_there(engine: Engine) -> None:
     owner = await engine.people.owner()
-    assistant = Assistant(engine, owner, narrowed=lambda _: frozenset({"ask", "fetch"}))
+    assistant = Assistant(engine, owner, chosen_tools=lambda _: frozenset({"ask", "fetch"}))
     assert [tool.name for tool in (await assistant.list_tools()).tools] == ["fetch", "ask"]
     told = await error_of(assistant, "search", query="x")
-    assert told == "No tool 'search' here. There are: fetch, ask."
+    assert told == "No tool 'search' here. Available: fetch, ask."
 
 
 async def test_an_unknown_tool_names_those_there_are(client: Assistant) -> None:
     result = await client.call_tool("find", {"query": "x"})
-    assert text_of(result).startswith("No tool 'find' here. There are: search, fetch, ask,")
+    assert text_of(result).startswith("No tool 'find' here. Available: search, fetch, ask,")
     assert result.meta is not None
     assert result.meta["code"] == "unknown_tool"
 
@@ -56,7 +56,7 @@ async def test_a_rate_holds_for_one_tool_of_one_credential(engine: Engine) -> No
         value_of(await one.call_tool("list_knowledge_bases", {}))
     result = await one.call_tool("list_knowledge_bases", {})
     assert text_of(result) == (
-        "Rate limit: 6 calls of list_knowledge_bases a minute. Retry after 10 s."
+        "Rate limit: 6 calls of list_knowledge_bases per minute. Retry after 10 s."
     )
     assert result.meta is not None
     assert result.meta["code"] == "rate_limited"
@@ -140,8 +140,8 @@ async def test_cursors_of_another_tenant_are_refused(engine: Engine, client: Ass
 
 
 async def test_the_defaults_let_an_assistant_work() -> None:
-    assert (Mcp().calls_per_minute, Mcp().calls_burst) == (60, 20)
-    assert not Mcp().write_tools
+    assert (McpSettings().calls_per_minute, McpSettings().calls_burst) == (60, 20)
+    assert not McpSettings().write_tools
 
 
 def test_the_engine_is_not_needed_to_name_a_scope() -> None:

@@ -68,7 +68,7 @@ def test_the_operators_file_names_servers_and_every_fault(tmp_path: Path) -> Non
         ("[servers.x]\n", "give either command or url"),
         ('[servers.x]\nurl = "ftp://a"\n', "servers.x: url"),
         ('[servers.x]\ncommand = "a"\nshell = true\n', "servers.x: shell"),
-        ('[servers."a/b"]\ncommand = "a"\n', "is no name"),
+        ('[servers."a/b"]\ncommand = "a"\n', "is not a valid name"),
         ("servers = [", "can't be read"),
         ("other = 1\n", "unknown other"),
     ):
@@ -100,7 +100,7 @@ async def test_what_fails_says_nothing_of_theirs_and_what_is_long_is_cut(
     assert str(refused.value) == "b/fails refused the call."
     assert len(await tools.call(ExternalTool("b", "lies", "", {}), {})) == RESULT_CHARS
     monkeypatch.setattr("mcp_server.client.CALL_S", 1.0)
-    with pytest.raises(Unavailable, match="b/hangs did not answer"):
+    with pytest.raises(Unavailable, match="b/hangs did not respond"):
         await tools.call(ExternalTool("b", "hangs", "", {}), {})
 
 
@@ -129,7 +129,7 @@ async def test_a_tenants_admin_says_which_tools_answers_may_use(engine: Engine) 
     member = await engine.people.authenticate(await make_member_token(engine))
     with pytest.raises(Forbidden):
         await engine.answers.allow_tools(member, "tracker/*", on=True)
-    with pytest.raises(InvalidInput, match="names no tools"):
+    with pytest.raises(InvalidInput, match="matches no tool name"):
         await engine.answers.allow_tools(owner, "everything", on=True)
 
 

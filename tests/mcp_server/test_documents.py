@@ -71,8 +71,8 @@ async def test_the_same_text_again_adds_nothing(writable: Engine, writer: Assist
         ({"title": "x"}, "Give either text or url: one of them, not both."),
         ({"title": "x", "text": "a", "url": "https://example.com"}, "Give either text or url"),
         ({"text": "a"}, "A text needs a title."),
-        ({"url": "ftp://example.com/a"}, "begins with http:// or https://"),
-        ({"url": "https://user:secret@example.com/"}, "holds a user name or password"),
+        ({"url": "ftp://example.com/a"}, "starts with http:// or https://"),
+        ({"url": "https://user:secret@example.com/"}, "contains a user name or password"),
     ],
 )
 async def test_what_can_not_be_added_is_told(
@@ -130,7 +130,7 @@ async def test_readers_see_no_tools_that_write(writable: Engine) -> None:
 async def test_without_the_setting_nothing_writes(writable: Engine) -> None:
     assistant = Assistant(writable, await writable.people.owner())
     told = await error_of(assistant, "delete_document", document_id="0" * 32)
-    assert told.startswith("No tool 'delete_document' here. There are: search, fetch, ask,")
+    assert told.startswith("No tool 'delete_document' here. Available: search, fetch, ask,")
 
 
 async def test_titles_of_documents_carry_no_line_ends(writer: Assistant, writable: Engine) -> None:

@@ -293,8 +293,8 @@ async def test_a_revocation_by_another_process_is_seen(site: Site, settings_of: 
 @pytest.mark.parametrize(
     ("overrides", "loopback", "said"),
     [
-        ({"mcp__api_tokens": False}, False, "nothing says who"),
-        ({"mcp__api_tokens": False, "server__public_url": URL}, True, "nothing says who"),
+        ({"mcp__api_tokens": False}, False, "nothing authenticates them"),
+        ({"mcp__api_tokens": False, "server__public_url": URL}, True, "nothing authenticates them"),
         ({"mcp__oauth_issuer": "https://id.example.com/"}, True, "server.public_url is not"),
         (
             {

@@ -13,13 +13,13 @@ from tests.fakes.config_server import ConfigServer
 from vespa_app import deploy as module
 from vespa_app.deploy import Deployer, DeployRefused, DeployUnavailable
 from vespa_app.package import Cluster
-from vespa_app.tenancy import Base, Placement
+from vespa_app.tenancy import BaseSchema, Placement
 
 TODAY = date(2026, 11, 26)
 
 
 def placed(key: str, dimension: int = 4) -> Placement:
-    return Placement(f"id-{key}", key, "space", Base(dimension), "dedicated")
+    return Placement(f"id-{key}", key, "space", BaseSchema(dimension), "dedicated")
 
 
 ACME, ZEBRA, OTHER = placed("acme"), placed("zebra"), placed("other")
@@ -95,7 +95,7 @@ async def test_a_missing_tenant_is_never_removed(deployer: Deployer, server: Con
 async def test_no_tenants_at_all_remove_none(deployer: Deployer, server: ConfigServer) -> None:
     """An empty database beside a full cluster: the wrong one, or one restored too early."""
     await deployer.deploy([ACME, ZEBRA])
-    with pytest.raises(DeployRefused, match="nobody asked"):
+    with pytest.raises(DeployRefused, match="no removal was requested"):
         await deployer.deploy([])
     assert len(server.types) == 3
 

@@ -30,9 +30,9 @@ from vespa_app.fields import (
     requirement,
 )
 from vespa_app.package import Cluster, render
-from vespa_app.tenancy import Base, Placement
+from vespa_app.tenancy import BaseSchema, Placement
 
-PACKAGE = render([Placement("id", "acme", "minilm", Base(384), "dedicated")], Cluster())
+PACKAGE = render([Placement("id", "acme", "minilm", BaseSchema(384), "dedicated")], Cluster())
 BASE = PACKAGE.files["schemas/kb_bfloat16_384.sd"]
 TENANT = PACKAGE.files["schemas/t_acme_minilm.sd"]
 PROFILES = {
@@ -193,9 +193,9 @@ def test_a_requirement_names_every_token() -> None:
 
 @pytest.mark.parametrize("token", ["", "a'", 'a"', "A", "a b", "a,b", "a\n", "x" * 101, "ä"])
 def test_what_is_no_token_reaches_no_text(token: str) -> None:
-    with pytest.raises(ValueError, match="no ACL token"):
+    with pytest.raises(ValueError, match="not an ACL token"):
         requirement([token])
-    with pytest.raises(ValueError, match="no ACL token"):
+    with pytest.raises(ValueError, match="not an ACL token"):
         held([token])
 
 

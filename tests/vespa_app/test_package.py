@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from vespa_app.package import Cluster, Tls, render, schemas_of
-from vespa_app.tenancy import Base, Placement
+from vespa_app.tenancy import BaseSchema, Placement
 
-ACME = Placement("id-1", "acme", "minilm", Base(384), "dedicated")
-ZEBRA = Placement("id-2", "zebra", "minilm", Base(384), "dedicated")
-POOLED = Placement("id-3", "small", "minilm", Base(384), "pooled")
+ACME = Placement("id-1", "acme", "minilm", BaseSchema(384), "dedicated")
+ZEBRA = Placement("id-2", "zebra", "minilm", BaseSchema(384), "dedicated")
+POOLED = Placement("id-3", "small", "minilm", BaseSchema(384), "pooled")
 TODAY = date(2026, 11, 26)
 GOLDEN = Path(__file__).parents[1] / "golden" / "vespa_package"
 
@@ -64,12 +64,12 @@ def test_what_is_placed_is_not_removed() -> None:
 
 
 def test_pooled_tenants_share_a_schema() -> None:
-    other = Placement("id-4", "tiny", "minilm", Base(384), "pooled")
+    other = Placement("id-4", "tiny", "minilm", BaseSchema(384), "pooled")
     assert schemas_of([POOLED, other]) == [POOLED.schema]
 
 
 def test_one_space_of_two_dimensions_is_refused() -> None:
-    other = Placement("id-4", "tiny", "minilm", Base(768), "pooled")
+    other = Placement("id-4", "tiny", "minilm", BaseSchema(768), "pooled")
     with pytest.raises(ValueError, match="two embedding models"):
         render([POOLED, other], Cluster())
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vespa_app.tenancy import (
-    Base,
+    BaseSchema,
     Placement,
     choose_kind,
     dedicated_name,
@@ -32,7 +32,7 @@ def test_no_two_spaces_share_a_schema(first: tuple[str, str], second: tuple[str,
 def test_names_are_readable() -> None:
     assert dedicated_name("acme", "minilm_l6_v2_fp32") == "t_acme_minilm_l6_v2_fp32"
     assert dedicated_name("acme_inc", "e5") == "t_acme__inc_e5"
-    assert pooled_name("e5", Base(1024, "float")) == "pool_float_e5"
+    assert pooled_name("e5", BaseSchema(1024, "float")) == "pool_float_e5"
     assert parse_dedicated_name("pool_float_e5") is None
     assert parse_dedicated_name("placeholder") is None
 
@@ -42,25 +42,25 @@ def test_names_are_readable() -> None:
 )
 def test_a_key_outside_the_alphabet_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="tenant key"):
-        Placement("id", key, "space", Base(4), "dedicated")
+        Placement("id", key, "space", BaseSchema(4), "dedicated")
 
 
 @pytest.mark.parametrize("space", ["", "_a", "A", "a-b", "a" * 41, "a\n", 'a"'])
 def test_a_space_outside_the_alphabet_is_refused(space: str) -> None:
     with pytest.raises(ValueError, match="name of a space"):
-        Placement("id", "acme", space, Base(4), "dedicated")
+        Placement("id", "acme", space, BaseSchema(4), "dedicated")
 
 
 @pytest.mark.parametrize("tenant_id", ["", "a b", "a'", "a,b", "a\n", "x" * 65])
 def test_a_tenant_id_outside_the_alphabet_is_refused(tenant_id: str) -> None:
     with pytest.raises(ValueError, match="tenant id"):
-        Placement(tenant_id, "acme", "space", Base(4), "dedicated")
+        Placement(tenant_id, "acme", "space", BaseSchema(4), "dedicated")
 
 
 @pytest.mark.parametrize(("dimension", "cells"), [(0, "float"), (8193, "float"), (4, "int8")])
 def test_a_vector_vespa_does_not_take_is_refused(dimension: int, cells: str) -> None:
     with pytest.raises(ValueError, match=r"dimension|cells"):
-        Base(dimension, cells)  # type: ignore[arg-type]
+        BaseSchema(dimension, cells)  # type: ignore[arg-type]
 
 
 def test_spaces_are_dedicated_while_there_are_few() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from vespa_app.package import Cluster, Package, render
-from vespa_app.tenancy import Base, Kind, Placement
+from vespa_app.tenancy import BaseSchema, Kind, Placement
 
 TODAY = date(2026, 11, 26)
 SPACE = "minilm_l6_v2_fp32"
@@ -16,13 +16,13 @@ THREE_HOSTS = Cluster(("vespa1.example", "vespa2.example", "vespa3.example"))
 
 
 def placed(
-    key: str, space: str = SPACE, base: Base | None = None, kind: Kind = "dedicated"
+    key: str, space: str = SPACE, base: BaseSchema | None = None, kind: Kind = "dedicated"
 ) -> Placement:
     """Where one tenant is."""
-    return Placement(f"id-{key.replace('_', '-')}", key, space, base or Base(384), kind)
+    return Placement(f"id-{key.replace('_', '-')}", key, space, base or BaseSchema(384), kind)
 
 
-def tenants(count: int, base: Base | None = None) -> list[Placement]:
+def tenants(count: int, base: BaseSchema | None = None) -> list[Placement]:
     """So many tenants, each with a schema of its own."""
     return [placed(f"tenant_{number}", base=base) for number in range(count)]
 

@@ -37,11 +37,11 @@ from tests.fakes.vespa_index import build_index
 from tests.fakes.vespa_server import FakeVespa
 from tests.vespa_oracle.judge import Judge
 from tests.vespa_oracle.packages import package, placed
-from vespa_app.tenancy import Base
+from vespa_app.tenancy import BaseSchema
 
 TENANT = "t1"
 SPACE = Space("judged", 4)
-PLACEMENT = placed("t1", space=SPACE.name, base=Base(4, "float"))
+PLACEMENT = placed("t1", space=SPACE.name, base=BaseSchema(4, "float"))
 PACKAGE = package([PLACEMENT])
 SCHEMA = PLACEMENT.schema.name
 NOW = datetime(2026, 11, 26, tzinfo=UTC)

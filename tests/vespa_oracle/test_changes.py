@@ -15,7 +15,7 @@ from tests.vespa_oracle.packages import (
     tenants,
 )
 from vespa_app.package import Hnsw, render
-from vespa_app.tenancy import Base
+from vespa_app.tenancy import BaseSchema
 
 BASE = "schemas/kb_bfloat16_384.sd"
 QUIET = {"ok": True, "log": [], "actions": []}
@@ -31,7 +31,7 @@ def test_the_first_tenant_joins_an_empty_installation(judge: Judge) -> None:
 
 def test_a_second_space_is_added_beside_the_first(judge: Judge) -> None:
     old = tenants(2)
-    new = [*old, replace(old[0], space="e5_large_1024", base=Base(1024))]
+    new = [*old, replace(old[0], space="e5_large_1024", base=BaseSchema(1024))]
     assert judge.validate(package(new), previous=package(old)) == QUIET
 
 
@@ -70,14 +70,14 @@ def test_a_pooled_tenant_comes_and_goes_without_a_deploy(judge: Judge) -> None:
 
 
 def test_another_dimension_in_place_is_refused(judge: Judge) -> None:
-    wider = package(tenants(1, Base(768)))
+    wider = package(tenants(1, BaseSchema(768)))
     reason = judge.refuses("validate", wider, previous=package(tenants(1)))
     assert "field-type-change" in reason
     assert "embeddings" in reason
 
 
 def test_other_cells_in_place_are_refused(judge: Judge) -> None:
-    finer = package(tenants(1, Base(384, "float")))
+    finer = package(tenants(1, BaseSchema(384, "float")))
     reason = judge.refuses("validate", finer, previous=package(tenants(1)))
     assert "field-type-change" in reason
 

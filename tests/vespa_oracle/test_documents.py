@@ -10,9 +10,9 @@ from tests.vespa_oracle.judge import Judge
 from tests.vespa_oracle.packages import package, tenants
 from vespa_app.fields import EARLIEST, UNDATED, encode_value, requirement
 from vespa_app.package import Package
-from vespa_app.tenancy import Base
+from vespa_app.tenancy import BaseSchema
 
-PACKAGE = package(tenants(1, Base(4)))
+PACKAGE = package(tenants(1, BaseSchema(4)))
 SCHEMA = PACKAGE.schemas[0].name
 ID = f"id:scrubjay:{SCHEMA}::id.d.r.0"
 
@@ -72,7 +72,7 @@ def test_dates_keep_every_microsecond(judge: Judge, date: int) -> None:
 
 @pytest.mark.parametrize(("cells", "one"), [("bfloat16", "3f80"), ("float", "3f800000")])
 def test_vectors_are_read_from_hex(judge: Judge, cells: str, one: str) -> None:
-    kind = package(tenants(1, Base(4, cells)))  # type: ignore[arg-type]
+    kind = package(tenants(1, BaseSchema(4, cells)))  # type: ignore[arg-type]
     body = {"fields": {"embeddings": {"blocks": {"0": one * 4, "2": one * 4}}}}
     answer = judge.ask("document", kind, kind="put", id=ID, body=json.dumps(body))
     cells_read = answer["document"]["fields"]["embeddings"]

@@ -15,7 +15,7 @@ from tests.vespa_oracle.packages import (
     tenants,
 )
 from vespa_app.package import Cluster, Hnsw, Tls, render
-from vespa_app.tenancy import Base, Cells
+from vespa_app.tenancy import BaseSchema, Cells
 
 TLS = Tls("/etc/vespa/tls/key.pem", "/etc/vespa/tls/cert.pem", "/etc/vespa/tls/ca.pem")
 
@@ -33,16 +33,16 @@ def test_any_number_of_tenants_is_valid(judge: Judge, count: int, cluster: Clust
 @pytest.mark.parametrize("dimension", [1, 384, 768, 1024, 1536, 3072])
 @pytest.mark.parametrize("cells", ["bfloat16", "float"])
 def test_any_vector_is_valid(judge: Judge, dimension: int, cells: Cells) -> None:
-    assert judge.validate(package(tenants(1, Base(dimension, cells))))["log"] == []
+    assert judge.validate(package(tenants(1, BaseSchema(dimension, cells))))["log"] == []
 
 
 def test_dedicated_pooled_and_several_spaces_are_valid_together(judge: Judge) -> None:
     mixed = [
         placed("acme"),
-        placed("acme", "e5_large_1024", Base(1024)),
+        placed("acme", "e5_large_1024", BaseSchema(1024)),
         placed("small", kind="pooled"),
         placed("smaller", kind="pooled"),
-        placed("smaller", "e5_large_1024", Base(1024, "float"), "pooled"),
+        placed("smaller", "e5_large_1024", BaseSchema(1024, "float"), "pooled"),
     ]
     assert judge.validate(package(mixed, THREE_HOSTS))["log"] == []
 

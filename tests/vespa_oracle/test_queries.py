@@ -15,9 +15,9 @@ from engine.index.analysis import analyse_query
 from tests.vespa_oracle.judge import Judge
 from tests.vespa_oracle.packages import package, tenants
 from vespa_app.fields import EARLIEST, Profile, decode_value, encode_value, held
-from vespa_app.tenancy import Base
+from vespa_app.tenancy import BaseSchema
 
-PACKAGE = package(tenants(2, Base(4)))
+PACKAGE = package(tenants(2, BaseSchema(4)))
 SCHEMA = PACKAGE.schemas[0].name
 OTHER = PACKAGE.schemas[1].name
 

@@ -7,12 +7,13 @@ from importlib.resources import files
 
 TEMPLATES = {
     "book": "Long texts in parts and chapters, whose headings may be plain lines.",
-    "chat": "Exported conversations: windows that overlap, languages kept apart.",
-    "general": "Any document, cut along its headings. What a knowledge base has unless it names another.",
-    "laws": "Statutes and contracts: cut by part, chapter, section and article.",
-    "presentation": "Slides: each one a passage of its own.",
-    "qa_sheet": "Tables of questions and answers: each row a passage of its own.",
-    "technical_docs": "Manuals with code: languages kept apart, code that does not parse is flagged.",
+    "chat": "Exported conversations: windows that overlap; languages are kept apart.",
+    "general": "Any document, split at its headings. The default.",
+    "laws": "Statutes and contracts: split by part, chapter, section and article.",
+    "presentation": "Slides: each slide is a passage.",
+    "qa_sheet": "Tables of questions and answers: each row is a passage.",
+    "technical_docs": "Manuals with code: languages are kept apart, code that does not parse is "
+    "flagged.",
 }
 
 

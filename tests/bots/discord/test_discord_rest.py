@@ -9,7 +9,7 @@ import pytest
 from bots.discord import rest
 from bots.discord.components import Attachment
 from bots.discord.rest import DiscordApi, DiscordTrouble, bucket_of, open_api
-from engine.settings import Discord
+from engine.settings import DiscordSettings
 from tests.fakes.discord import Fault
 
 HERE = "/channels/801/messages"
@@ -19,7 +19,7 @@ HERE = "/channels/801/messages"
 async def api(discord) -> AsyncIterator[DiscordApi]:
     guild = discord.add_guild()
     discord.add_channel(guild, "801", "help")
-    settings = Discord(bot_token=discord.token, api_base_url=discord.api_base_url)
+    settings = DiscordSettings(bot_token=discord.token, api_base_url=discord.api_base_url)
     async with open_api(settings) as opened:
         yield opened
 

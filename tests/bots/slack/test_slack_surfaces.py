@@ -9,7 +9,7 @@ import pytest
 
 from bots import replies
 from bots.slack import blocks, manifest
-from engine.settings import Slack
+from engine.settings import SlackSettings
 from tests.fakes.slack import form
 from tests.fakes.slack_rooms import find_action, said
 
@@ -210,7 +210,7 @@ async def test_a_table_of_commands_fits_slack(place):
 
 
 def test_the_manifest_names_what_the_bot_handles():
-    made = manifest.manifest(Slack())
+    made = manifest.manifest(SlackSettings())
     listed = made["features"]["shortcuts"]
     assert {s["callback_id"] for s in listed} == {f"sj:{name}" for name in blocks.SHORTCUTS}
     assert made["settings"]["socket_mode_enabled"]
@@ -231,7 +231,7 @@ def test_the_manifest_names_what_the_bot_handles():
 
 
 def test_over_http_the_manifest_says_where():
-    made = manifest.manifest(Slack(), public_url="https://kb.example.com")
+    made = manifest.manifest(SlackSettings(), public_url="https://kb.example.com")
     url = "https://kb.example.com/slack/events"
     assert made["settings"]["event_subscriptions"]["request_url"] == url
     assert made["features"]["slash_commands"][0]["url"] == url

@@ -49,7 +49,7 @@ def test_param_and_edges_may_be_left_out() -> None:
         ("{}", "the flow has no components"),
         (
             '{"components": [], "components": []}',
-            "not JSON that can be read: key 'components' stands twice in one object",
+            "not JSON that can be read: key 'components' occurs twice in an object",
         ),
         ('{"components": NaN}', "not JSON that can be read: NaN is not JSON"),
         ("[" * 100_000, "not JSON that can be read: nested too deeply"),
@@ -173,7 +173,7 @@ def test_flows_inside_flows_end_somewhere() -> None:
     for _ in range(12):
         body = flow(l=("Loop", {"body": body}))
 
-    assert "8 deep at most" in str(faults(body))
+    assert "at most 8 deep" in str(faults(body))
 
 
 def test_two_components_of_one_type_are_refused() -> None:
@@ -190,7 +190,7 @@ def test_a_class_that_is_no_component_is_refused() -> None:
     class Nameless(Component[None]):
         pass
 
-    for bad, reason in [(Nameless, "needs a `type`"), (dict, "not a class made from `Component`")]:
+    for bad, reason in [(Nameless, "needs a `type`"), (dict, "not a subclass of `Component`")]:
         with pytest.raises(ConfigurationError, match=reason):
             Registry([bad])  # type: ignore[list-item]
 

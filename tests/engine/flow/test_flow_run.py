@@ -296,8 +296,7 @@ async def test_a_component_over_its_time_limit_fails_by_name(run: Run) -> None:
     assert (result.state, result.failed) == (RunState.FAILED, "s")
     assert isinstance(result.error, OverTime)
     assert result.message == (
-        "component 's' (Stuck) took longer than 0.01 s: "
-        "give it less to do, or raise its `timeout_s`"
+        "component 's' (Stuck) took longer than 0.01 s: reduce its work, or raise its `timeout_s`"
     )
 
 
@@ -491,7 +490,7 @@ async def test_a_writer_that_was_skipped_is_named_by_who_needs_it(run: Run) -> N
     result = await run(dsl)
 
     assert (result.state, result.failed) == (RunState.FAILED, "u")
-    assert "reads text, which no one component before it wrote in this run" in result.message
+    assert "reads text, which no component before it wrote in this run" in result.message
 
 
 async def test_ids_reach_every_component_and_every_log_line(

@@ -227,7 +227,7 @@ async def test_a_full_vespa_is_told_of_and_still_searched(
         return JSONResponse({}, status_code=507) if writes else None
 
     server.faults.append(full)
-    with pytest.raises(IndexFull, match="full and takes no more"):
+    with pytest.raises(IndexFull, match="is full: add memory"):
         await index.feed(TENANT, SPACE, [document("c", "fox")])
     with pytest.raises(IndexFull):
         await index.update_fields(TENANT, SPACE, [FieldUpdate("d-a", "r-a", hidden=True)])

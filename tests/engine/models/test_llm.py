@@ -116,7 +116,7 @@ async def test_extract_gives_up_when_it_never_fits(
 ) -> None:
     server.enqueue(ToolCall({"kind": "sick"}), ToolCall({"kind": "SECRET"}))
 
-    with pytest.raises(Unavailable, match="can't be read") as caught:
+    with pytest.raises(Unavailable, match="unreadable response") as caught:
         await model.extract("", "Twelve sick days.", Leave)
     assert "SECRET" not in str(caught.value)
 
@@ -133,15 +133,15 @@ async def test_a_busy_model_is_asked_again(
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Fault(429, {"retry-after": "9", **NOW}), "asked too often"),
+        (Fault(429, {"retry-after": "9", **NOW}), "gets too many requests"),
         (Fault(500, NOW), "failed on its side"),
         (Fault(401), "check llm.api_key"),
         (Fault(404), "check llm.model"),
         (Fault(400), "refused the request"),
         (Drop(), "can't be reached"),
-        (Raw("<html>SECRET UPSTREAM TEXT</html>", "text/html"), "can't be read"),
-        (Raw('{"SECRET": '), "can't be read"),
-        (Raw('{"choices": [], "SECRET": 1}'), "can't be read"),
+        (Raw("<html>SECRET UPSTREAM TEXT</html>", "text/html"), "unreadable response"),
+        (Raw('{"SECRET": '), "unreadable response"),
+        (Raw('{"choices": [], "SECRET": 1}'), "unreadable response"),
     ],
 )
 async def test_a_fault_says_what_to_do_and_not_what_the_server_said(

@@ -227,7 +227,7 @@ async def test_tls_asks_for_the_name_and_trusts_no_certificate_of_its_own_making
         await reader.read()
 
     async with listening(nothing, tls=context) as port:
-        with pytest.raises(DocumentError, match="a certificate this machine does not trust"):
+        with pytest.raises(DocumentError, match="a certificate that this machine does not trust"):
             await fetch(f"https://wiki.example:{port}/", allow_private=True, resolve=to_loopback)
     assert asked == ["wiki.example"]
 

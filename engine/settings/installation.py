@@ -1,0 +1,122 @@
+"""Settings of the installation: its processes, rows, bytes, jobs and HTTP server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from engine.settings.section import BrokerUrl, DatabaseUrl, HttpUrl, SettingsSection
+
+
+class SystemSettings(SettingsSection):
+    """The process as a whole."""
+
+    debug: bool = Field(
+        default=False, description="Show tracebacks with errors on the command line."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Minimum log level."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="Log format: text for people, or one JSON object per line.",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key that encrypts credentials and signs links. Empty: `secret.key` in the "
+        "data folder, created at the first start. Required with PostgreSQL.",
+    )
+    max_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Child processes that parse documents. 0: one fewer than the cores, at least "
+        "1. An extra one helps out when a file takes long.",
+    )
+
+
+class DatabaseSettings(SettingsSection):
+    """The database. It decides what is visible."""
+
+    url: DatabaseUrl = Field(
+        default="",
+        repr=False,
+        description="SQLAlchemy URL. Empty: SQLite in `scrubjay.db` in the data folder.",
+    )
+    pool_size: int = Field(default=20, ge=1, le=1000, description="Connections kept open.")
+    max_overflow: int = Field(
+        default=30,
+        ge=0,
+        le=1000,
+        description="Extra connections when all of the pool are busy.",
+    )
+    pool_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        le=600,
+        description="Seconds to wait for a free connection before giving up.",
+    )
+
+
+class StorageSettings(SettingsSection):
+    """Where the bytes of documents are stored."""
+
+    type: Literal["folder", "s3"] = Field(
+        default="folder", description="Where the bytes are stored."
+    )
+    path: str = Field(default="", description="The folder. Empty: `blobs` in the data folder.")
+    bucket: str = Field(default="", description="The bucket; required with s3.")
+    prefix: str = Field(default="", description="Prefix of every key in the bucket.")
+    endpoint: HttpUrl = Field(
+        default="", repr=False, description="An S3 server that is not AWS, e.g. http://minio:9000."
+    )
+    region: str = Field(default="us-east-1", min_length=1, description="The bucket's region.")
+    access_key_id: SecretStr = Field(
+        default=SecretStr(""),
+        description="Access key for the bucket. Empty: the role of the machine or pod.",
+    )
+    secret_access_key: SecretStr = Field(
+        default=SecretStr(""), description="Secret of the access key."
+    )
+    timeout_s: float = Field(
+        default=60, gt=0, le=3600, description="Timeout of a call to the bucket, in seconds."
+    )
+
+
+class ServerSettings(SettingsSection):
+    """The HTTP server behind `/`, `/mcp` and `/v/`."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address to listen on.")
+    port: int = Field(default=7337, ge=0, le=65535, description="The port; 0: any free port.")
+    public_url: HttpUrl = Field(
+        default="",
+        description="The server's public URL, used in links. If it is set, every call needs a "
+        "token.",
+    )
+
+
+class JobSettings(SettingsSection):
+    """Background jobs: the broker, leases and retries."""
+
+    broker: BrokerUrl = Field(
+        default="memory",
+        repr=False,
+        description='"memory", or redis://… for workers on several machines.',
+    )
+    lease_s: float = Field(
+        default=30,
+        ge=2,
+        le=3600,
+        description="Seconds until another worker takes over a silent worker's job.",
+    )
+    slots: int = Field(
+        default=0, ge=0, le=64, description="Jobs a worker runs at once; 0: automatic."
+    )
+    max_attempts: int = Field(default=5, ge=1, le=100, description="Attempts before a job fails.")
+    idle_exit_s: float = Field(
+        default=20,
+        ge=1,
+        le=86_400,
+        description="Seconds of idleness until the model is unloaded.",
+    )

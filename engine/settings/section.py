@@ -1,0 +1,60 @@
+"""What every section of the settings is made of: the base class, and values with a form.
+
+A validator's message ends the sentence "give …" of a refused start (`engine/config.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+DATABASE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg")
+BROKER_SCHEMES = ("redis", "rediss")
+
+
+class SettingsSection(BaseModel):
+    """A section of the tree; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("a URL that starts with http:// or https://, or an empty text")
+    return value.rstrip("/")
+
+
+def _database_url(value: str) -> str:
+    if value and urlsplit(value).scheme not in DATABASE_SCHEMES:
+        raise ValueError(
+            "sqlite:///<file>, postgresql://<user>:<password>@<host>/<name>, or an empty text"
+        )
+    return value
+
+
+def _broker(value: str) -> str:
+    if value != "memory" and urlsplit(value).scheme not in BROKER_SCHEMES:
+        raise ValueError('"memory" or redis://<host>:<port>/<number>')
+    return value
+
+
+def _web_socket_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"ws", "wss"} or not parts.hostname):
+        raise ValueError("ws://<host>:<port> or wss://<host>")
+    return value.rstrip("/")
+
+
+def _issuer(value: str) -> str:
+    _http_url(value)
+    return value  # a trailing slash is part of an issuer's name
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+BrokerUrl = Annotated[str, AfterValidator(_broker)]
+WebSocketUrl = Annotated[str, AfterValidator(_web_socket_url)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
