@@ -21,6 +21,7 @@ from bots.background import BackgroundTasks
 from bots.conversation import Ask, InboundMessage, Kind
 from bots.discord import completion, components, payloads, tree
 from bots.discord.adapter import DiscordPlatform
+from bots.discord.delivery import ASKED_IN
 from bots.discord.directory import Directory, Where
 from bots.discord.history import Keeper
 from bots.discord.onboarding import Onboarding
@@ -135,8 +136,8 @@ class DiscordApp:
             if message.calls_bot or message.place == "direct":
                 await self.onboarding.explain(workspace, str(data.get("channel_id")))
 
-    async def _keep(self, message: InboundMessage, stands: str) -> None:
-        details = {"stands": stands}
+    async def _keep(self, message: InboundMessage, asked_in: str) -> None:
+        details = {ASKED_IN: asked_in}
         decision, accepted = await self._inbound_handler.message(message, details)
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
             target = ReplyTarget(
@@ -200,7 +201,7 @@ class DiscordApp:
         return str(raw.get("name") or "") if raw is not None else ""
 
     async def _us(self, guild_id: str) -> Us:
-        me = await self._platform.me()
+        me = await self._platform.api.me()
         guild = self.directory.guild(guild_id) or {}
         for role in guild.get("roles") or ():
             if str((role.get("tags") or {}).get("bot_id")) == str(me["id"]):
@@ -353,7 +354,7 @@ class DiscordApp:
         target = ReplyTarget(
             NAME, told.guild, told.where.channel, told.person, sender, details=details
         )
-        if not await self._platform.respond(target, reply):
+        if not await self._platform.delivery.respond(target, reply):
             log.info("an interaction could not be replied to any more")
 
     async def _workspace(self, told: Interaction) -> str:

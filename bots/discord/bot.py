@@ -75,7 +75,7 @@ class DiscordBot:
     async def introduce(self) -> None:
         """See that the token is one, and tell Discord the commands where they changed."""
         try:
-            await self.platform.me()
+            await self.api.me()
         except DiscordTrouble as trouble:
             if trouble.status == 401:
                 raise ConfigurationError(
@@ -90,7 +90,7 @@ class DiscordBot:
 
     async def sync_commands(self) -> bool:
         """Tell Discord the commands, if they are not what it was told last; says whether."""
-        me = await self.platform.me()
+        me = await self.api.me()
         application, server = me["application_id"], self._settings.development_server
         place = f"applications/{application}" + (f"/guilds/{server}" if server else "")
         commands = tree.payload()

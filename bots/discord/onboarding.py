@@ -89,7 +89,8 @@ class Onboarding:
             burst=EXPLAINED_AT_ONCE,
         )
         if wait_s <= 0:
-            await self._platform.post(Destination(channel), Reply(self.explanation(guild_id)))
+            reply = Reply(self.explanation(guild_id))
+            await self._platform.delivery.post(Destination(channel), reply)
 
     # Connecting
 

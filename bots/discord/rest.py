@@ -66,6 +66,15 @@ class DiscordApi:
         self._session = session
         self._free_at: dict[str, float] = {}  # monotonic, by bucket; "" is all of them
         self._refusals: deque[float] = deque()
+        self._me: dict[str, Any] = {}
+
+    async def me(self) -> Mapping[str, Any]:
+        """The bot's own account, with the id of its application; asked for once."""
+        if not self._me:
+            account = await self.call("GET", "users/@me")
+            application = await self.call("GET", "oauth2/applications/@me")
+            self._me = {**account, "application_id": str(application["id"])}
+        return self._me
 
     async def call(
         self,

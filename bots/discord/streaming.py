@@ -12,9 +12,10 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bots.discord import components, markup, splitting
+from bots.discord.delivery import CONTINUED_MAX, SEEN, DiscordDelivery
 from bots.discord.directory import Destination
 from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
 from bots.platform import ReplyTarget
@@ -22,13 +23,9 @@ from bots.replies import Reply, one_line
 from engine.chats.post_rows import PostInfo
 from engine.engine import Engine
 
-if TYPE_CHECKING:
-    from bots.discord.adapter import DiscordPlatform
-
 EDIT_S = 1.2  # between edits: a channel takes about five in five seconds, for all that is shown
 TYPING_S = 8.0  # a sign of writing lasts ten
 GROWING_MAX = 1_900  # characters; what is longer shows when it is complete
-CONTINUED_MAX = 10
 
 
 class DiscordStreamingReply:
@@ -36,15 +33,15 @@ class DiscordStreamingReply:
 
     def __init__(
         self,
-        platform: DiscordPlatform,
+        delivery: DiscordDelivery,
         engine: Engine,
         post: PostInfo,
         target: ReplyTarget,
         *,
         again: bool,
     ) -> None:
-        self._platform = platform
-        self._api = platform.api
+        self._delivery = delivery
+        self._api = delivery.api
         self._engine = engine
         self._post = post
         self._target = target
@@ -70,7 +67,7 @@ class DiscordStreamingReply:
     async def _where(self) -> Destination:
         if self._destination is None:
             name = one_line(self._post.question)[:90] or "Answer"
-            self._destination = await self._platform.destination(self._target, thread_name=name)
+            self._destination = await self._delivery.destination(self._target, thread_name=name)
         return self._destination
 
     # While it comes about
@@ -82,10 +79,12 @@ class DiscordStreamingReply:
             return
         self._typed_at = time.monotonic()
         channel = (
-            self._target.channel if self._target.is_direct else self._platform.stands(self._target)
+            self._target.channel
+            if self._target.is_direct
+            else self._delivery.asked_in(self._target)
         )
         with contextlib.suppress(DiscordTrouble):
-            await self._api.call("POST", f"channels/{channel}/typing")
+            await self._delivery.show_typing(channel)
 
     async def grow(self, text: str) -> None:
         """Shown by edits, as often as Discord takes them."""
@@ -113,7 +112,7 @@ class DiscordStreamingReply:
     async def _show(self, content: str) -> None:
         growing = components.Part({"content": content, "allowed_mentions": {"parse": []}})
         if self._post.surface == "private":
-            me = await self._platform.me()
+            me = await self._api.me()
             token = self._target.details["token"]
             path = f"webhooks/{me['application_id']}/{token}/messages/@original"
             with contextlib.suppress(DiscordTrouble):
@@ -121,12 +120,12 @@ class DiscordStreamingReply:
             return
         await self._look()
         if self._message_id:
-            await self._platform.edit((await self._where()).channel, self._message_id, growing)
+            await self._delivery.edit((await self._where()).channel, self._message_id, growing)
         else:
             await asyncio.shield(self._begin(growing))
 
     async def _begin(self, part: components.Part) -> None:
-        posted = await self._platform.send(await self._where(), part, nonce=self._nonce(0))
+        posted = await self._delivery.send(await self._where(), part, nonce=self._nonce(0))
         self._message_id = str(posted["id"])
         await self._engine.chats.posts.note_message(self._post.id, self._message_id)
 
@@ -141,7 +140,7 @@ class DiscordStreamingReply:
             await self._whisper(reply)
             return ""
         await self._look()
-        parts = self._platform.parts(reply)
+        parts = self._delivery.parts(reply)
         try:
             await self._put_first(parts[0])
             await self._put_rest(parts[1:])
@@ -156,7 +155,7 @@ class DiscordStreamingReply:
         destination = await self._where()
         if self._message_id:
             try:
-                await self._platform.edit(destination.channel, self._message_id, part)
+                await self._delivery.edit(destination.channel, self._message_id, part)
             except DiscordTrouble as trouble:
                 if trouble.code != UNKNOWN_MESSAGE:
                     raise
@@ -173,16 +172,16 @@ class DiscordStreamingReply:
         for n, part in enumerate(parts, start=1):
             before = left.pop(0) if left else None
             if before is None:
-                await self._platform.send(Destination(channel), part, nonce=self._nonce(n))
+                await self._delivery.send(Destination(channel), part, nonce=self._nonce(n))
             elif components.is_v2(before) and not components.is_v2(part.body):
                 # Discord makes no plain message of such a one; it goes, and comes anew at the end.
                 await self._api.call("DELETE", f"channels/{channel}/messages/{before['id']}")
-                await self._platform.send(Destination(channel), part)
+                await self._delivery.send(Destination(channel), part)
             else:
-                await self._platform.edit(channel, str(before["id"]), part)
+                await self._delivery.edit(channel, str(before["id"]), part)
 
     async def _left_after(self) -> list[Mapping[str, Any]]:
-        me = await self._platform.me()
+        me = await self._api.me()
         path = f"channels/{(await self._where()).channel}/messages"
         query: dict[str, str | int] = {"limit": CONTINUED_MAX, "after": self._message_id}
         page = await self._api.call("GET", path, query=query)
@@ -204,11 +203,11 @@ class DiscordStreamingReply:
             target = self._target
             if not self._in_reply and target.details.get("way") == "fill":
                 target = with_way(target, "follow")
-            await self._platform.whisper(target, reply)
+            await self._delivery.whisper(target, reply)
         except DiscordTrouble as trouble:
             if trouble.code not in LAPSED:
                 raise
-            await self._platform.write_to(self._target, reply)
+            await self._delivery.send_direct(self._target, reply)
 
     async def _tell_shut(self) -> None:
         """Where the bot may not speak, who asked is told so by direct message."""
@@ -218,7 +217,7 @@ class DiscordStreamingReply:
             kind="trouble",
         )
         with contextlib.suppress(DiscordTrouble):
-            await self._platform.write_to(self._target, said)
+            await self._delivery.send_direct(self._target, said)
 
     async def abandon(self) -> None:
         """Take away what stands, and the first sign."""
@@ -232,14 +231,14 @@ class DiscordStreamingReply:
         """Find the message of an earlier attempt that did not come to keep its id."""
         if self._looks:
             self._looks = False
-            found = await self._platform.find_message(self._post, await self._where())
+            found = await self._delivery.find(self._post, await self._where())
             if found:
                 self._message_id = found
                 await self._engine.chats.posts.note_message(self._post.id, found)
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:
-            await self._platform.clear_seen(self._target)
+            await self._delivery.unreact(self._target, SEEN)
 
 
 def with_way(target: ReplyTarget, way: str) -> ReplyTarget:

@@ -117,7 +117,7 @@ class SlackApp:
     def forget(self) -> None:
         """An installation changed."""
         self._installed.clear()
-        self._platform.forget()
+        self._platform.delivery.forget()
 
     async def aclose(self) -> None:
         """Let what runs beside end."""
@@ -215,7 +215,7 @@ class SlackApp:
     async def _open_setup(self, said: Said | Pressed, trigger: str) -> None:
         """A form at once, filled when what goes into it is known; for admins only."""
         sender = await self._meet(said)
-        installed = await self._platform.installed(sender)
+        installed = await self._platform.delivery.installed(sender)
         opened = await self._platform.api.call(
             installed.token, "views.open", trigger_id=trigger, view=views.loading("Set up")
         )
@@ -247,7 +247,7 @@ class SlackApp:
 
     async def _open_view(self, pressed: Pressed, trigger: str, form: Awaitable[views.View]) -> None:
         view = await form
-        installed = await self._platform.installed(await self._meet(pressed))
+        installed = await self._platform.delivery.installed(await self._meet(pressed))
         await self._platform.api.call(installed.token, "views.open", trigger_id=trigger, view=view)
 
     async def _meet(self, said: Said | Pressed) -> Sender:
@@ -264,7 +264,7 @@ class SlackApp:
         )
         target = ReplyTarget(payloads.NAME, whose.team_id, opened.channel, opened.person, sender)
         if opened.tab == "messages":
-            await self._platform.call(
+            await self._platform.delivery.call(
                 sender,
                 "assistant.threads.setSuggestedPrompts",
                 channel_id=opened.channel,
@@ -277,7 +277,7 @@ class SlackApp:
         health: list[tuple[str, str]] = []
         if caller.is_admin:
             health = list((await self._engine.operations.health()).items()) + self.health()
-        await self._platform.call(
+        await self._platform.delivery.call(
             sender,
             "views.publish",
             user_id=opened.person,

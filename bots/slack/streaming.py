@@ -17,8 +17,10 @@ from typing import Any
 from bots.platform import ReplyTarget
 from bots.replies import Reply
 from bots.slack import blocks, markup
-from bots.slack.client import REVOKED, SlackApi, SlackTrouble
+from bots.slack.client import REVOKED, SlackTrouble
+from bots.slack.delivery import BLOCKS_REFUSED, SlackDelivery, metadata
 from engine.chats.post_rows import PostInfo
+from engine.engine import Engine
 
 FLUSH_S = 0.7  # between pieces of a stream: Tier 4 is 100 a minute, for all that is streamed
 UPDATE_S = 1.5  # between edits: Tier 3 is 50 a minute
@@ -34,32 +36,26 @@ UNREACHABLE = REVOKED | {
     "not_in_channel",
     "restricted_action",
 }
-BLOCKS_REFUSED = frozenset(
-    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
-)
-
-Note = Callable[[str], Awaitable[None]]
 
 
 class SlackStreamingReply:
-    """See the module. `note` keeps the id of the message; `find` looks for one that stands."""
+    """See the module. `again`: an earlier attempt may have sent a message without noting its id."""
 
     def __init__(
         self,
-        api: SlackApi,
-        token: str,
+        delivery: SlackDelivery,
+        engine: Engine,
         post: PostInfo,
         target: ReplyTarget,
         *,
-        note: Note,
-        find: Callable[[], Awaitable[str]] | None,
+        again: bool,
     ) -> None:
-        self._api = api
-        self._token = token
+        self._delivery = delivery
+        self._engine = engine
         self._post = post
         self._target = target
-        self._note = note
-        self._find = find
+        self._token = ""
+        self._looks = again and bool(target.thread)
         self._message_id = post.message_id
         self._streaming = False
         self._edited = bool(post.message_id)  # a message stands that is edited from now on
@@ -119,8 +115,7 @@ class SlackStreamingReply:
     async def _begin(self, piece: str) -> None:
         """A stream, or where Slack has none to give a message that is edited."""
         try:
-            begun = await self._api.call(
-                self._token,
+            begun = await self._call(
                 "chat.startStream",
                 channel=self._target.channel,
                 thread_ts=self._target.thread,
@@ -135,12 +130,11 @@ class SlackStreamingReply:
             begun = await self._post_message(f"{markup.quieten(self._text)} …", [])
             self._edited = True
         self._message_id = str(begun["ts"])
-        await self._note(self._message_id)
+        await self._engine.chats.posts.note_message(self._post.id, self._message_id)
 
     async def _append(self, **what: Any) -> None:  # noqa: ANN401 (Slack's arguments)
         try:
-            await self._api.call(
-                self._token,
+            await self._call(
                 "chat.appendStream",
                 channel=self._target.channel,
                 ts=self._message_id,
@@ -156,18 +150,16 @@ class SlackStreamingReply:
     async def _end_stream(self) -> None:
         self._streaming, self._edited = False, True
         with contextlib.suppress(SlackTrouble):
-            await self._api.call(
-                self._token, "chat.stopStream", channel=self._target.channel, ts=self._message_id
-            )
+            await self._call("chat.stopStream", channel=self._target.channel, ts=self._message_id)
 
     # The end
 
     async def finish(self, reply: Reply) -> str:
         """The whole reply in the message that stands, or in a new one."""
-        text, rendered = blocks.render(reply)
         if self._post.surface == "private":
-            await self._whisper(text, rendered)
+            await self._delivery.whisper(self._target, reply)
             return ""
+        text, rendered = blocks.render(reply)
         await self._look()
         if self._message_id:
             if self._streaming or self._edited:
@@ -200,12 +192,12 @@ class SlackStreamingReply:
 
     async def _look(self) -> None:
         """Find the message of an earlier attempt that did not come to keep its id."""
-        if self._find is not None and not self._message_id:
-            self._message_id = await self._find()
-            if self._message_id:
-                self._edited = True
-                await self._note(self._message_id)
-        self._find = None
+        if self._looks and not self._message_id:
+            found = await self._delivery.find(self._post, self._target)
+            if found:
+                self._message_id, self._edited = found, True
+                await self._engine.chats.posts.note_message(self._post.id, found)
+        self._looks = False
 
     async def _safely(
         self, show: Callable[[list[blocks.Block]], Awaitable[None]], rendered: list[blocks.Block]
@@ -223,8 +215,7 @@ class SlackStreamingReply:
 
     async def _edit(self, text: str, some: list[blocks.Block]) -> None:
         edit = partial(
-            self._api.call,
-            self._token,
+            self._call,
             "chat.update",
             channel=self._target.channel,
             ts=self._message_id,
@@ -241,8 +232,7 @@ class SlackStreamingReply:
             await edit()
 
     async def _post_message(self, text: str, some: list[blocks.Block]) -> dict[str, Any]:
-        return await self._api.call(
-            self._token,
+        return await self._call(
             "chat.postMessage",
             channel=self._target.channel,
             thread_ts=self._target.thread or None,
@@ -252,9 +242,6 @@ class SlackStreamingReply:
             unfurl_links=False,
             unfurl_media=False,
         )
-
-    async def _whisper(self, text: str, rendered: list[blocks.Block]) -> None:
-        await whisper(self._api, self._token, self._target, text, rendered)
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:
@@ -270,54 +257,10 @@ class SlackStreamingReply:
             if thread:
                 arguments["thread_ts"] = self._target.thread
         with contextlib.suppress(SlackTrouble):
-            await self._api.call(self._token, method, **channel, **arguments)
+            await self._call(method, **channel, **arguments)
 
-
-def metadata(post_id: str) -> dict[str, Any]:
-    """What marks a message as ours, and whose answer it is."""
-    return {"event_type": "scrubjay_post", "event_payload": {"post_id": post_id}}
-
-
-async def whisper(
-    api: SlackApi, token: str, target: ReplyTarget, text: str, rendered: list[blocks.Block]
-) -> None:
-    """Say something for one person's eyes: where they pressed or typed, else in the channel.
-
-    A direct message is for their eyes anyway.
-    """
-    known = [block for block in rendered if block["type"] not in {"context_actions", "table"}]
-    url = target.details.get("response_url", "")
-    for some in (rendered, known, []):
-        body: dict[str, Any] = {"text": text}
-        if some:
-            body["blocks"] = some
-        if url and await api.respond(
-            url, {**body, "response_type": "ephemeral", "replace_original": False}
-        ):
-            return
-        try:
-            if target.is_direct:
-                await api.call(
-                    token,
-                    "chat.postMessage",
-                    channel=target.channel,
-                    thread_ts=target.thread or None,
-                    unfurl_links=False,
-                    unfurl_media=False,
-                    metadata=metadata(""),
-                    **body,
-                )
-            else:
-                await api.call(
-                    token,
-                    "chat.postEphemeral",
-                    channel=target.channel,
-                    user=target.person,
-                    thread_ts=target.thread or None,
-                    **body,
-                )
-        except SlackTrouble as trouble:
-            if trouble.code not in BLOCKS_REFUSED or not some:
-                raise
-        else:
-            return
+    async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+        """A call with the token that the answer began with, which a new one does not replace."""
+        if not self._token:
+            self._token = (await self._delivery.installed(self._post.sender)).token
+        return await self._delivery.api.call(self._token, method, **arguments)

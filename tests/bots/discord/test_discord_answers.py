@@ -212,7 +212,7 @@ async def test_a_reply_of_any_length_is_shown_and_taken_away_whole(room, words):
     platform = room.bot.platform
     button = replies.Button(replies.MORE, "More detail", "1")
     reply = replies.Reply("word " * words, note="That is all.", buttons=[button])
-    first = await platform.post(Destination(HELP), reply)
+    first = await platform.delivery.post(Destination(HELP), reply)
     shown = room.discord.shown(HELP)
     assert shown[0]["id"] == first
     assert 1 <= len(shown) <= 6
