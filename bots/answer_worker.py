@@ -43,7 +43,7 @@ RETRY_FIRST_S = 2.0
 
 
 @dataclass(slots=True)
-class _Running:
+class _BotJob:
     job: ClaimedJob
     task: asyncio.Task[None]
     stopped: bool = False  # the desk closes: give the job back
@@ -64,10 +64,10 @@ class _Case:
 
 
 @dataclass(slots=True)
-class _Slots:
+class _BotSlots:
     answers: int
     interactions: int = INTERACTIONS_AT_ONCE
-    running: dict[str, _Running] = field(default_factory=dict)
+    running: dict[str, _BotJob] = field(default_factory=dict)
 
     def free(self, *, answers: bool) -> int:
         busy = sum(_is_answer(item.job) is answers for item in self.running.values())
@@ -86,7 +86,7 @@ class AnswerWorker:
         self._engine = engine
         self._platforms = dict(platforms)
         self._interactions = Interactions(engine, self._platforms, self.wake)
-        self._slots = _Slots(engine.settings.bots.answers_at_once)
+        self._slots = _BotSlots(engine.settings.bots.answers_at_once)
         self._lease_s = engine.settings.jobs.lease_s
         self._work = asyncio.Event()
         self._signs: set[asyncio.Task[None]] = set()
@@ -162,7 +162,7 @@ class AnswerWorker:
             for job in found:
                 some = True
                 task = asyncio.create_task(self._see_through(job))
-                self._slots.running[job.id] = _Running(job, task)
+                self._slots.running[job.id] = _BotJob(job, task)
         return some
 
     async def _keep_leases(self) -> None:
@@ -335,7 +335,7 @@ class AnswerWorker:
         given = await self._engine.chats.posts.stored_answer(case.caller, case.audience, turn_id)
         return await show_passages(self._engine, case.caller, case.audience, case.post, given)
 
-    async def _live(self, case: _Case) -> list[replies.Source]:
+    async def _live(self, case: _Case) -> list[replies.SourceLine]:
         """What the platform's own search finds, for eyes that may see it; nothing if it fails."""
         sender = case.post.sender
         members = gate.workspace_token(sender.workspace_id) in case.audience.tokens

@@ -19,7 +19,7 @@ from engine.commands.table import find_command
 RERUN_WITHIN = timedelta(minutes=2)  # after this an edited question is history
 QUESTION_MAX = 4_000  # characters of a message that are taken for a question
 
-Place = Literal["channel", "direct", "group"]
+PlaceKind = Literal["channel", "direct", "group"]
 Kind = Literal["new", "edited", "deleted"]
 
 
@@ -35,7 +35,7 @@ class InboundMessage:
     platform: str
     workspace: str
     channel: str
-    place: Place
+    place: PlaceKind
     message_id: str
     author: str
     text: str
@@ -70,7 +70,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunCommand:
     """It is a command, said in words: "help"."""
 
     line: str
@@ -112,7 +112,7 @@ class Ignore:
     why: str
 
 
-Decision = Ask | Run | Greet | Nod | Refuse | OfferRerun | Withdraw | Ignore
+Decision = Ask | RunCommand | Greet | Nod | Refuse | OfferRerun | Withdraw | Ignore
 
 _GREETING = re.compile(
     r"(?:hi|hello|hey|hiya|yo|good (?:morning|afternoon|evening)|hallo|moin|hola|salut|bonjour"
@@ -170,7 +170,7 @@ def _addressed(message: InboundMessage, known: Known, text: str) -> Decision:  #
         return Refuse("not for you")
     said = text.rstrip("?!. ").lower()
     if said in _SPOKEN and find_command(said) is not None:
-        return Run(said)
+        return RunCommand(said)
     if not _WORD.search(text) or _GREETING.fullmatch(text):
         return Greet()
     if _THANKS.fullmatch(text) and (message.thread or message.place == "direct"):
@@ -233,7 +233,7 @@ class Pressed:
     enterprise: str = ""
     message_id: str = ""
     thread: str = ""
-    place: Place = "channel"
+    place: PlaceKind = "channel"
     details: dict[str, str] = field(default_factory=dict)
 
 
@@ -248,5 +248,5 @@ class Said:
     line: str
     key: str = ""
     enterprise: str = ""
-    place: Place = "channel"
+    place: PlaceKind = "channel"
     details: dict[str, str] = field(default_factory=dict)

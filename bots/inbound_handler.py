@@ -24,7 +24,7 @@ from bots.conversation import (
     OfferRerun,
     Pressed,
     Refuse,
-    Run,
+    RunCommand,
     Said,
     Withdraw,
     decide,
@@ -106,29 +106,31 @@ class InboundHandler:
     async def pressed(self, pressed: Pressed) -> None:
         """Take a button, a shortcut or a form on."""
         channel = "" if pressed.place == "direct" else pressed.channel
-        errand = NewInteraction(
+        interaction = NewInteraction(
             pressed.platform,
             {"do": "press", "pressed": asdict(pressed)},
             f"press:{pressed.key}" if pressed.key else "",
         )
-        seen = SenderRef(
+        sender_ref = SenderRef(
             pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
         )
-        await self._take_on(seen, lambda _: errand)
+        await self._take_on(sender_ref, lambda _: interaction)
 
     async def joined(self, joined: Joined) -> None:
         """The bot was let into a channel."""
         place = f"{joined.platform}:{joined.workspace}:{joined.channel}"
-        errand = NewInteraction(
+        interaction = NewInteraction(
             joined.platform, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
-        seen = SenderRef(
+        sender_ref = SenderRef(
             joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
         )
-        await self._take_on(seen, lambda _: errand)
+        await self._take_on(sender_ref, lambda _: interaction)
 
-    async def _take_on(self, seen: SenderRef, take: Take) -> Accepted | None:
-        _, accepted = await self._engine.chats.receive(NewInbound(seen, seen.channel), take)
+    async def _take_on(self, sender_ref: SenderRef, take: Take) -> Accepted | None:
+        _, accepted = await self._engine.chats.receive(
+            NewInbound(sender_ref, sender_ref.channel), take
+        )
         self._wake()
         return accepted
 
@@ -138,7 +140,7 @@ _INTERACTIONS: Mapping[type, str] = {
     Nod: "nod",
     OfferRerun: "rerun",
     Refuse: "refuse",
-    Run: "run",
+    RunCommand: "run",
     Withdraw: "withdraw",
 }
 
@@ -196,7 +198,7 @@ def _taken(
             )
     payload: dict[str, Any] = {"do": _INTERACTIONS[type(decision)], "inbound": _plain(message)}
     match decision:
-        case Run(line):
+        case RunCommand(line):
             payload["line"] = line
         case Refuse(why):
             payload["why"] = why

@@ -21,7 +21,7 @@ from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_inte
 from engine.chats.sender_rows import Sender
 from engine.clock import new_id
 from engine.commands import administration
-from engine.commands.table import Effect, parse
+from engine.commands.table import Effect, Parsed, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
@@ -124,22 +124,23 @@ class Interactions:
             confirm_id = await self._engine.chats.confirmations.ask(caller, line)
             await platform.whisper(target, replies.confirm(parsed.command, line, confirm_id))
             return
-        await platform.whisper(target, await self._told(caller, line, target))
+        await platform.whisper(target, await self._result(caller, parsed, target))
 
-    async def _told(
-        self, caller: Caller, line: str, target: ReplyTarget | None = None
+    async def _result(
+        self, caller: Caller, parsed: Parsed, target: ReplyTarget | None = None
     ) -> replies.Reply:
-        told = await administration.run(self._engine, caller, parse(line))
-        if told.announcement and target is not None and not target.is_direct:
+        """What a command has done or found; `target` where an announcement of it goes."""
+        result = await administration.run(self._engine, caller, parsed)
+        if result.announcement and target is not None and not target.is_direct:
             await self._platforms[target.platform].say(
-                replace(target, thread=""), replies.Reply(told.announcement)
+                replace(target, thread=""), replies.Reply(result.announcement)
             )
-        if target is not None and parse(line).command.name == "health":
+        if target is not None and parsed.command.name == "health":
             rows = await self._platforms[target.platform].health(target)
-            told = replace(told, rows=[*told.rows, *map(list, rows)])
-        if told.found is not None:
-            return replies.found(told.found, self._urls(caller, told.found))
-        return replies.told(told)
+            result = replace(result, rows=[*result.rows, *map(list, rows)])
+        if result.found is not None:
+            return replies.found(result.found, self._urls(caller, result.found))
+        return replies.from_command(result)
 
     def _urls(self, caller: Caller, found: SearchResult) -> dict[str, str]:
         audience = self._engine.people.audience_of_asker(caller.principal)
@@ -224,8 +225,8 @@ class Interactions:
             )
         )
         if not accepted.is_new:
-            told = replies.Reply("More detail was asked for already: it stands in this thread.")
-            await self._platforms[target.platform].whisper(target, told)
+            already = replies.Reply("More detail was asked for already: it stands in this thread.")
+            await self._platforms[target.platform].whisper(target, already)
         self._wake()
 
     async def _human(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -316,7 +317,7 @@ class Interactions:
 
     async def _confirm(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         line = await self._engine.chats.confirmations.take(caller, pressed.value)
-        reply = await self._told(caller, line, target)
+        reply = await self._result(caller, parse(line), target)
         await self._platforms[target.platform].whisper(target, reply)
 
     async def _cancel(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -330,12 +331,12 @@ class Interactions:
         platform = self._platforms[target.platform]
         kb, mode = pressed.details.get("kb", ""), pressed.details.get("mode", "")
         if not kb:
-            await platform.whisper(target, await self._told(caller, "setup"))
+            await platform.whisper(target, await self._result(caller, parse("setup")))
             return
         channel = pressed.details.get("channel") or target.channel
-        said = [await self._told(caller, f'bind {channel} "{kb}"')]
+        said = [await self._result(caller, parse(f'bind {channel} "{kb}"'))]
         if mode:
-            said.append(await self._told(caller, f"mode {mode} {channel}"))
+            said.append(await self._result(caller, parse(f"mode {mode} {channel}")))
         await platform.whisper(target, replies.Reply("\n".join(reply.text for reply in said)))
         if question := pressed.details.get("question", "").strip():
             await self._ask_privately(question, caller, target, pressed)
@@ -356,7 +357,7 @@ class Interactions:
 
     async def _similar(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         text = pressed.details.get("text", "").strip()
-        reply = await self._told(caller, f"search {text[:400]}" if text else "search")
+        reply = await self._result(caller, parse(f"search {text[:400]}" if text else "search"))
         await self._platforms[target.platform].whisper(target, reply)
 
     async def _summarise(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:

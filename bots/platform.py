@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bots.replies import Reply, Source
+from bots.replies import Reply, SourceLine
 from engine.chats.post_rows import PostInfo
 from engine.chats.sender_rows import Sender
 
@@ -94,7 +94,7 @@ class Platform(Protocol):
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
+    ) -> list[SourceLine]:
         """Messages the platform's own search finds for who asks, where none may be kept; else none.
 
         `all_are_members`: whoever will see them is a full member of the workspace. None of it is

@@ -51,7 +51,7 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceLine:
     """A line under an answer: what it rests on, by whom, how old; `url` empty: nowhere to go."""
 
     n: int
@@ -65,7 +65,7 @@ class Reply:
     """One message. `rated` is the post whose thumbs are shown; `calls` whom to notify, verbatim."""
 
     text: str
-    sources: Sequence[Source] = ()
+    sources: Sequence[SourceLine] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
@@ -145,10 +145,10 @@ def _cut(text: str, limit: int) -> str:
 
 def _sources(
     text: str, cited: Sequence[Citation], shown: Shown, now: datetime
-) -> tuple[str, list[Source]]:
+) -> tuple[str, list[SourceLine]]:
     """One line a document and place, numbered from 1 in the order of the text."""
     order = sorted(cited, key=lambda citation: text.find(f"[{citation.n}]"))
-    lines: dict[tuple[str, str], Source] = {}
+    lines: dict[tuple[str, str], SourceLine] = {}
     renumbered: dict[int, int] = {}
     for citation in order:
         url = shown.urls.get(citation.n, "")
@@ -161,7 +161,7 @@ def _sources(
             title = one_line(citation.title) or "Untitled"
             if not url:  # nowhere to go: the words themselves are the proof
                 detail = " · ".join(filter(None, [detail, f"“{quote(citation.quote)}”"]))
-            lines[key] = Source(len(lines) + 1, title, url, detail)
+            lines[key] = SourceLine(len(lines) + 1, title, url, detail)
         renumbered[citation.n] = lines[key].n
     text = re.sub(
         r"\[(\d{1,3})\]",
@@ -197,7 +197,7 @@ def shared(reply: Reply, question: str, by: str) -> Reply:
     return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
 
 
-def with_live(reply: Reply, live: Sequence[Source]) -> Reply:
+def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
     """A reply with messages that the platform's own search has found just now, numbered on."""
     if not live:
         return reply
@@ -211,7 +211,7 @@ def with_live(reply: Reply, live: Sequence[Source]) -> Reply:
 def _unanswered(shown: Shown) -> Reply:
     answer, post = shown.answer, shown.post
     sources = [
-        Source(n, one_line(hit.title) or "Untitled", shown.urls.get(-n, ""), hit.kb_name)
+        SourceLine(n, one_line(hit.title) or "Untitled", shown.urls.get(-n, ""), hit.kb_name)
         for n, hit in enumerate(_closest(answer), start=1)
     ]
     text = answer.text.strip()
@@ -275,11 +275,11 @@ def quote(text: str) -> str:
 # Everything else
 
 
-def told(value: CommandResult) -> Reply:
-    """What a command had to say."""
-    if value.found is not None:
-        return found(value.found)
-    return Reply(value.text, columns=value.columns, rows=value.rows)
+def from_command(result: CommandResult) -> Reply:
+    """The result of a command."""
+    if result.found is not None:
+        return found(result.found)
+    return Reply(result.text, columns=result.columns, rows=result.rows)
 
 
 def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
@@ -290,7 +290,7 @@ def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
         )
         return Reply(said)
     sources = [
-        Source(
+        SourceLine(
             n,
             one_line(hit.title) or "Untitled",
             (urls or {}).get(hit.id, ""),

@@ -16,7 +16,7 @@ from bots.discord.permissions import TALK, held, is_manager, missing, server_of
 from bots.discord.rest import DiscordApi, DiscordTrouble
 from bots.discord.streaming import DiscordStreamingReply
 from bots.platform import ReplyTarget
-from bots.replies import Reply, Source
+from bots.replies import Reply, SourceLine
 from engine import clock
 from engine.access.discord_access import is_bot, is_public, may_read, subject_of
 from engine.chats.channels import NewChannel, NewPerson
@@ -101,10 +101,10 @@ class DiscordPlatform:
         ]
         history = self._engine.chats.history
         place = await history.place(self.name, target.workspace)
-        told = NewChannel(
+        new_channel = NewChannel(
             target.channel, str(channel.get("name") or target.channel), is_public=public
         )
-        await history.put_channels(place, [told], at=at)
+        await history.put_channels(place, [new_channel], at=at)
         await history.set_members(place, target.channel, people, at=at)
 
     async def guild(self, id_: str) -> Payload:
@@ -112,9 +112,9 @@ class DiscordPlatform:
         known = self._guilds.get(id_)
         if known is not None and time.monotonic() - known[0] < CACHED_S:
             return known[1]
-        told = dict(await self.api.call("GET", f"guilds/{id_}"))
-        self._guilds[id_] = (time.monotonic(), told)
-        return told
+        guild = dict(await self.api.call("GET", f"guilds/{id_}"))
+        self._guilds[id_] = (time.monotonic(), guild)
+        return guild
 
     def forget(self, guild_id: str) -> None:
         """Something about a server changed."""
@@ -173,7 +173,7 @@ class DiscordPlatform:
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
+    ) -> list[SourceLine]:
         """Discord lets messages be kept, so there is no second search."""
         del target, question, all_are_members
         return []

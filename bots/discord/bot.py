@@ -43,7 +43,7 @@ class DiscordBot:
         self.answer_worker = answer_worker or AnswerWorker(engine, {})
         self.answer_worker.serve(self.platform)
         self.app = DiscordApp(engine, self.platform, self.answer_worker)
-        self.gateway = Gateway(engine, self._hear)
+        self.gateway = Gateway(engine, self._on_event)
         self.catching_up = CatchingUp(engine, self.platform, self.app)
         self.platform.gateway = self.gateway.shared_state
 
@@ -101,9 +101,9 @@ class DiscordBot:
         await self._engine.limits.put(key, digest, ttl_s=COMMANDS_LIFE_S)
         return True
 
-    def _hear(self, name: str, data: dict[str, Any]) -> None:
-        self.app.hear(name, data)
-        self.catching_up.hear(name, data)
+    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+        self.app.on_event(name, data)
+        self.catching_up.on_event(name, data)
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -44,7 +44,7 @@ class CatchingUp:
         self._kept: dict[str, int] = {}
         self._due: set[str] = set()  # servers that a new session is about to tell of
 
-    def hear(self, name: str, data: Mapping[str, Any]) -> None:
+    def on_event(self, name: str, data: Mapping[str, Any]) -> None:
         """Follow what the gateway tells."""
         match name:
             case "READY":
@@ -114,8 +114,8 @@ class CatchingUp:
             for message in sorted(page, key=lambda item: int(item["id"])):
                 after = int(message["id"])
                 self._keep[guild_id] = max(self._keep.get(guild_id, 0), after)
-                told = {**message, "guild_id": guild_id}
-                await self._app.on_message("MESSAGE_CREATE", told, late=True)
+                event = {**message, "guild_id": guild_id}
+                await self._app.on_message("MESSAGE_CREATE", event, late=True)
                 read += 1
             if len(page) < PAGE:
                 return read

@@ -38,7 +38,7 @@ CONTENT, MEMBERS = "message content intent", "server members intent"
 # What is tried where Discord refuses an intent without saying which: the text matters most.
 _ATTEMPTS = ((), (MEMBERS,), (CONTENT,), (CONTENT, MEMBERS))
 
-Hear = Callable[[str, dict[str, Any]], None]
+EventListener = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(slots=True)
@@ -58,7 +58,11 @@ class Connection(discord.AutoShardedClient):
     """The library's client, that hands on raw events and remembers nobody."""
 
     def __init__(
-        self, settings: Discord, off: tuple[str, ...], hear: Hear, lost: Callable[[int], None]
+        self,
+        settings: Discord,
+        off: tuple[str, ...],
+        listener: EventListener,
+        lost: Callable[[int], None],
     ) -> None:
         intents = discord.Intents.none()
         intents.guilds = intents.guild_messages = intents.dm_messages = True
@@ -75,7 +79,7 @@ class Connection(discord.AutoShardedClient):
             enable_debug_events=True,  # the only public way to an event as it came
         )
         _redirect(self.http, settings)
-        self._hear = hear
+        self._listener = listener
         self._lost = lost
         # Events are read by us, as they came: the library keeps no copy of the servers, and one it
         # can't parse does not end the session.
@@ -89,9 +93,9 @@ class Connection(discord.AutoShardedClient):
 
     async def on_socket_raw_receive(self, message: str) -> None:
         """Hand an event on; these come in their order, for nothing is awaited before."""
-        told = json.loads(message)
-        if told.get("op") == 0:
-            self._hear(str(told.get("t")), told.get("d") or {})
+        event = json.loads(message)
+        if event.get("op") == 0:
+            self._listener(str(event.get("t")), event.get("d") or {})
 
 
 def _redirect(http: HTTPClient, settings: Discord) -> None:
@@ -125,10 +129,10 @@ def _redirect(http: HTTPClient, settings: Discord) -> None:
 class Gateway:
     """See the module."""
 
-    def __init__(self, engine: Engine, hear: Hear) -> None:
+    def __init__(self, engine: Engine, listener: EventListener) -> None:
         self._engine = engine
         self._settings = engine.settings.discord
-        self._hear = hear
+        self._listener = listener
         self._owner = f"bot-{new_id()}"
         token = self._settings.bot_token.get_secret_value()
         self._lock = f"discord:{hashlib.sha256(token.encode()).hexdigest()[:16]}"
@@ -263,7 +267,7 @@ class Gateway:
         elif name == "RESUMED":
             state.resumed += 1
             state.connected_at = state.connected_at or time.time()
-        self._hear(name, data)
+        self._listener(name, data)
 
     def _on_lost(self, shard_id: int) -> None:
         log.info("Discord's socket is down; it is opened again", extra={"shard": shard_id})

@@ -21,7 +21,7 @@ DOCUMENTS_MAX = 200  # that are looked through
 async def choices(
     engine: Engine,
     caller: Caller,
-    given: tree.Given,
+    given: tree.FilledCommand,
     directory: Directory,
     guild_id: str,
     member: Mapping[str, Any],

@@ -15,7 +15,7 @@ from typing import Any
 
 from bots import replies
 from bots.discord import markup, splitting
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from engine.chats.feedback import REASONS
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ _CALLS = re.compile(r"<@(?:!|(?P<role>&))?(?P<id>\d{1,20})>")
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class OutgoingFile:
     """A file that goes with a message."""
 
     name: str
@@ -47,20 +47,22 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutgoingMessage:
     """One message to send: its JSON, and the files beside it."""
 
     body: Json
-    files: Sequence[Attachment] = ()
+    files: Sequence[OutgoingFile] = ()
 
 
-def render(reply: Reply, *, streamed: bool = True) -> list[Part]:
+def render(reply: Reply, *, streamed: bool = True) -> list[OutgoingMessage]:
     """The messages of a reply, in order; one at least.
 
     With `streamed` false, one that needs V2 and fits is one message of it.
     """
     if not (reply.sources or reply.rated):
-        parts = _contents(reply, note=_note(reply)) or [Part(_content("\u2014"))]  # none is empty
+        parts = _contents(reply, note=_note(reply)) or [
+            OutgoingMessage(_content("\u2014"))
+        ]  # none is empty
         if reply.buttons:
             rows = _rows(map(_button, reply.buttons[:BUTTONS_MAX]))
             parts[-1].body["components"] = list(rows)
@@ -70,11 +72,11 @@ def render(reply: Reply, *, streamed: bool = True) -> list[Part]:
         text = markup.render(_markdown(reply), reply.sources)
         shown = [*_display(text), {"type": SEPARATOR, "divider": True, "spacing": 1}, *rest]
         if displayed(shown) <= DISPLAY_MAX:
-            return [Part(_v2(shown))]
-    return [*_contents(reply), Part(_v2(rest))]
+            return [OutgoingMessage(_v2(shown))]
+    return [*_contents(reply), OutgoingMessage(_v2(rest))]
 
 
-def _contents(reply: Reply, *, note: str = "") -> list[Part]:
+def _contents(reply: Reply, *, note: str = "") -> list[OutgoingMessage]:
     """The text as plain messages; what would take too many is a file."""
     markdown = _markdown(reply)
     text = markup.render(markdown, reply.sources)
@@ -84,14 +86,14 @@ def _contents(reply: Reply, *, note: str = "") -> list[Part]:
     whom = " ".join([*(call.group() for call in called), *others])
     text = "\n".join(filter(None, [f"{whom} {text}".strip(), note]))
     pieces = splitting.split(text)
-    files: list[Attachment] = []
+    files: list[OutgoingFile] = []
     if len(pieces) > splitting.PARTS_MAX:
         first, data = splitting.as_file(text, markdown)
-        pieces, files = [first], [Attachment(splitting.FILE, data)]
-    parts = [Part(_content(piece)) for piece in pieces]
+        pieces, files = [first], [OutgoingFile(splitting.FILE, data)]
+    parts = [OutgoingMessage(_content(piece)) for piece in pieces]
     if parts and called:
         parts[0].body["allowed_mentions"] = _allowed(called)
-    return [Part(parts[0].body, files), *parts[1:]] if parts else []
+    return [OutgoingMessage(parts[0].body, files), *parts[1:]] if parts else []
 
 
 def _markdown(reply: Reply) -> str:
@@ -138,7 +140,7 @@ def _display(text: str) -> list[Json]:
     return [{"type": TEXT, "content": text}] if text.strip() else []
 
 
-def _source_lines(sources: Sequence[Source], room: int) -> Iterator[str]:
+def _source_lines(sources: Sequence[SourceLine], room: int) -> Iterator[str]:
     for source in sources:
         line = f"-# **{source.n}** {markup.link(source.url, splitting.cut(source.title, 300))}"
         if source.detail:

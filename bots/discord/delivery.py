@@ -121,7 +121,7 @@ class DiscordDelivery:
         return first
 
     async def send(
-        self, destination: Destination, part: components.Part, *, nonce: str = ""
+        self, destination: Destination, part: components.OutgoingMessage, *, nonce: str = ""
     ) -> dict[str, Any]:
         """One message. For some minutes, the same `nonce` again returns the message that exists."""
         body = dict(part.body)
@@ -135,11 +135,11 @@ class DiscordDelivery:
         path = f"channels/{destination.channel}/messages"
         return dict(await self.api.call("POST", path, body, files=part.files))
 
-    def parts(self, reply: Reply) -> list[components.Part]:
+    def parts(self, reply: Reply) -> list[components.OutgoingMessage]:
         """A reply as Discord's messages, with commands called as they are here."""
         return components.render(worded(reply))
 
-    async def edit(self, channel: str, message_id: str, part: components.Part) -> None:
+    async def edit(self, channel: str, message_id: str, part: components.OutgoingMessage) -> None:
         """Replace the content of a message of ours."""
         path = f"channels/{channel}/messages/{message_id}"
         await self.api.call("PATCH", path, edited(part), files=part.files)
@@ -286,7 +286,7 @@ def is_over(target: ReplyTarget) -> bool:
     return (clock.now() - came_at).total_seconds() > TOKEN_LIFE_S
 
 
-def edited(part: components.Part) -> dict[str, Any]:
+def edited(part: components.OutgoingMessage) -> dict[str, Any]:
     """A message in place of another: what it does not have is taken away."""
     empty: dict[str, Any] = {"content": None, "embeds": [], "components": []}
     return {**empty, **part.body}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bots.conversation import Place
+from bots.conversation import PlaceKind
 from bots.discord.permissions import DIRECT, FORUMS, GROUP, THREADS
 
 Payload = Mapping[str, Any]
@@ -25,7 +25,7 @@ class Where:
 
     channel: str
     thread: str = ""
-    place: Place = "channel"
+    place: PlaceKind = "channel"
     title: str = ""  # of a post in a forum
     in_forum: bool = False
 
@@ -45,7 +45,7 @@ class Directory:
         self._guilds: dict[str, dict[str, Any]] = {}
         self._channels: dict[str, Payload] = {}
 
-    def hear(self, name: str, data: Payload) -> None:
+    def on_event(self, name: str, data: Payload) -> None:
         """Take in a gateway event; one that tells nothing of channels is passed over."""
         if name in _CHANNELS:
             self.put_channel(data)
@@ -84,9 +84,9 @@ class Directory:
     def names_of(self, guild_id: str) -> dict[str, str]:
         """The names of a server's channels and threads, by id."""
         return {
-            id_: str(one.get("name") or id_)
-            for id_, one in self._channels.items()
-            if str(one.get("guild_id")) == guild_id
+            id_: str(channel.get("name") or id_)
+            for id_, channel in self._channels.items()
+            if str(channel.get("guild_id")) == guild_id
         }
 
     def put_channel(self, raw: Payload) -> None:
@@ -135,5 +135,7 @@ class Directory:
     def _forget(self, guild_id: str) -> None:
         self._guilds.pop(guild_id, None)
         self._channels = {
-            id_: one for id_, one in self._channels.items() if str(one.get("guild_id")) != guild_id
+            id_: channel
+            for id_, channel in self._channels.items()
+            if str(channel.get("guild_id")) != guild_id
         }

@@ -50,7 +50,7 @@ Work = Callable[[], Awaitable[object]]
 _OF_ITSELF = frozenset({"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"})
 
 
-class Keeper:
+class DiscordHistoryListener:
     """See the module. `hear` may be called for events side by side: a server's keep their order."""
 
     def __init__(self, engine: Engine) -> None:
@@ -87,7 +87,7 @@ class Keeper:
             "THREAD_UPDATE": self._on_thread,
         }
 
-    async def hear(self, name: str, data: Payload) -> None:
+    async def on_event(self, name: str, data: Payload) -> None:
         """Take in a gateway event; one that tells nothing of these matters is passed over.
 
         It is tried until it is kept: a lost one would leave somebody reading who may not. Of a
@@ -149,13 +149,13 @@ class Keeper:
         server, parent = self._servers.get(guild), str(data.get("parent_id"))
         if data.get("type") == PRIVATE_THREAD:
             return self._on_private_thread(guild, data)
-        told = to_thread(data, server.channels.get(parent) if server else None)
+        new_thread = to_thread(data, server.channels.get(parent) if server else None)
 
         async def work() -> None:
             home = await self._history.kept_home(NAME, guild, parent)
             if home is not None:
                 place, channel, _ = home
-                await self._history.put_thread(place, channel, told)
+                await self._history.put_thread(place, channel, new_thread)
 
         return work
 
@@ -165,8 +165,8 @@ class Keeper:
         known = server is not None and id_ in server.threads
         if server is not None:
             server.threads[id_] = data
-        told = to_channel(server or Server(guild), data)
-        return self._put(guild, told) if known else self._put_unknown(guild, told)
+        channel = to_channel(server or Server(guild), data)
+        return self._put(guild, channel) if known else self._put_unknown(guild, channel)
 
     def _on_threads(self, guild: str, data: Payload) -> Work:
         works = [self._on_thread(guild, item) for item in data.get("threads") or ()]
@@ -206,12 +206,12 @@ class Keeper:
         if not is_kept(data):
             return None
         before = server.channels.get(id_) if server else None
-        told = to_channel(server or Server(guild), data)
+        channel = to_channel(server or Server(guild), data)
         if server is not None:
             server.channels[id_] = data
         if before is not None and decides(before) == decides(data):
-            return self._put(guild, told)
-        return self._put_unknown(guild, told, self._threads_of(server, id_))
+            return self._put(guild, channel)
+        return self._put_unknown(guild, channel, self._threads_of(server, id_))
 
     def _on_channel_gone(self, guild: str, data: Payload) -> Work:
         server, id_ = self._servers.get(guild), str(data["id"])
@@ -223,7 +223,7 @@ class Keeper:
     @staticmethod
     def _threads_of(server: Server | None, channel: str) -> list[str]:
         threads = server.threads.items() if server else ()
-        return [id_ for id_, one in threads if str(one.get("parent_id")) == channel]
+        return [id_ for id_, thread in threads if str(thread.get("parent_id")) == channel]
 
     # Roles and members
 
@@ -242,7 +242,9 @@ class Keeper:
         if server is not None:
             server.roles.pop(id_, None)
             # Discord takes it out of every overwrite too, and says nothing of that.
-            server.channels = {one: _without(id_, raw) for one, raw in server.channels.items()}
+            server.channels = {
+                channel: _without(id_, raw) for channel, raw in server.channels.items()
+            }
         return self._ask_all(guild)
 
     def _on_member(self, guild: str, data: Payload) -> Work | None:
@@ -293,21 +295,21 @@ class Keeper:
 
     # What is kept of it
 
-    def _put(self, guild: str, told: NewChannel) -> Work:
+    def _put(self, guild: str, channel: NewChannel) -> Work:
         async def work() -> None:
-            await self._history.put_channels(await self._place(guild), [told])
+            await self._history.put_channels(await self._place(guild), [channel])
 
         return work
 
-    def _put_unknown(self, guild: str, told: NewChannel, also: Sequence[str] = ()) -> Work:
+    def _put_unknown(self, guild: str, channel: NewChannel, also: Sequence[str] = ()) -> Work:
         """Unknown before it is anything else, in case the process dies in between."""
-        lose, ask = self._lose(guild, [told.external_id]), self._ask(guild, also)
+        lose, ask = self._lose(guild, [channel.external_id]), self._ask(guild, also)
 
         async def work() -> None:
             place = await self._place(guild)
             await lose()
-            await self._history.put_channels(place, [told])
-            await self._history.lost_and_asked(place, told.external_id)
+            await self._history.put_channels(place, [channel])
+            await self._history.lost_and_asked(place, channel.external_id)
             await ask()
 
         return work

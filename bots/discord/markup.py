@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import regex
 
 from bots.discord.fences import Fence, find_fences
-from bots.replies import Source
+from bots.replies import SourceLine
 from engine.markup.plain import plain
 
 TABLE_WIDTH = 56  # columns of a code block that desktop and tablet show without a break
@@ -186,7 +186,7 @@ _TABLE = re.compile(
 )
 
 
-def render(markdown: str, sources: Sequence[Source] = ()) -> str:
+def render(markdown: str, sources: Sequence[SourceLine] = ()) -> str:
     """Markdown as Discord shows it best, its marks [n] links to their sources outside code."""
     text = calm(markdown)
     urls = {source.n: source.url for source in sources}

@@ -94,22 +94,24 @@ class Onboarding:
 
     # Connecting
 
-    async def register(self, told: Interaction, key: str) -> str:
+    async def register(self, interaction: Interaction, key: str) -> str:
         """Connect the server an interaction came from; what to say of it."""
-        if not told.guild:
+        if not interaction.guild:
             raise InvalidInput("Say this on the server that is to be connected.", field="key")
-        if not told.is_manager:
+        if not interaction.is_manager:
             raise Forbidden("Connecting a server takes its Manage Server permission.")
-        tenant_id = await self._engine.chats.installations.redeem_key(key, told.guild)
+        tenant_id = await self._engine.chats.installations.redeem_key(key, interaction.guild)
         name = await install(
-            self._engine, self._platform.api, tenant_id, told.guild, by=told.person
+            self._engine, self._platform.api, tenant_id, interaction.guild, by=interaction.person
         )
-        sender = await self._engine.chats.senders.meet(SenderRef(NAME, told.guild, told.person))
-        person = Person(told.name, is_full_member=True, is_admin=True)
+        sender = await self._engine.chats.senders.meet(
+            SenderRef(NAME, interaction.guild, interaction.person)
+        )
+        person = Person(interaction.name, is_full_member=True, is_admin=True)
         await self._engine.chats.senders.learn_person(sender, person)
-        if told.where.place == "channel":
+        if interaction.where.place == "channel":
             await self._inbound_handler.joined(
-                Joined(NAME, told.guild, told.where.channel, told.person)
+                Joined(NAME, interaction.guild, interaction.where.channel, interaction.person)
             )
         return (
             f"**{name}** is connected. `/kb-admin setup` sets a channel up; `/kb help` says more."
@@ -132,7 +134,7 @@ class Onboarding:
 
     # Coming and going
 
-    async def arrived(self, guild: Mapping[str, Any]) -> None:
+    async def joined(self, guild: Mapping[str, Any]) -> None:
         """The bot is on a server. One it has just come to, and that is not connected, is told how."""
         id_ = str(guild.get("id"))
         joined = str(guild.get("joined_at") or "")
@@ -215,9 +217,9 @@ async def install(
 
 async def invite_link(api: DiscordApi) -> str:
     """The page on which somebody lets the bot onto a server, with the least it needs."""
-    told = await api.call("GET", "oauth2/applications/@me")
+    application = await api.call("GET", "oauth2/applications/@me")
     query = {
-        "client_id": str(told["id"]),
+        "client_id": str(application["id"]),
         "scope": "bot applications.commands",
         "permissions": str(INVITE),
     }

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from bots.discord.components import Attachment
+from bots.discord.components import OutgoingFile
 from bots.platform import Undelivered
 from engine.settings import Discord
 
@@ -83,7 +83,7 @@ class DiscordApi:
         body: Any = None,  # noqa: ANN401 (JSON)
         *,
         query: Mapping[str, str | int] | None = None,
-        files: Sequence[Attachment] = (),
+        files: Sequence[OutgoingFile] = (),
         reason: str = "",
     ) -> Any:  # noqa: ANN401 (JSON)
         """What Discord answers; `DiscordTrouble` where it refuses or can't be reached.
@@ -119,7 +119,7 @@ class DiscordApi:
         self, response: aiohttp.ClientResponse, said: bytes, bucket: str, call: str
     ) -> Any:  # noqa: ANN401 (JSON)
         value = _parsed(said)
-        told: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
         if response.status < 300:
             if response.headers.get("X-RateLimit-Remaining") == "0":
                 after_s = _seconds(response.headers.get("X-RateLimit-Reset-After"), 1.0)
@@ -131,17 +131,17 @@ class DiscordApi:
         if response.status == 429:
             # Without a Via header it is Cloudflare who says so, and perhaps not in JSON.
             header = response.headers.get("Retry-After")
-            retry_in_s = _seconds(told.get("retry_after"), _seconds(header, RETRY_S))
-            everywhere = bool(told.get("global")) or not response.headers.get("Via")
+            retry_in_s = _seconds(fields.get("retry_after"), _seconds(header, RETRY_S))
+            everywhere = bool(fields.get("global")) or not response.headers.get("Via")
             self._free_at["" if everywhere else bucket] = time.monotonic() + retry_in_s
         elif response.status >= 500:
             retry_in_s = RETRY_S
-        code = told.get("code")
+        code = fields.get("code")
         raise DiscordTrouble(
             response.status,
             code if isinstance(code, int) else 0,
             call=call,
-            said=str(told.get("message") or "")[:120],
+            said=str(fields.get("message") or "")[:120],
             retry_in_s=retry_in_s,
         )
 
@@ -172,18 +172,18 @@ def bucket_of(method: str, path: str) -> str:
     return f"{method} {'/'.join(kept)}"
 
 
-def _content(body: Any, files: Sequence[Attachment]) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+def _content(body: Any, files: Sequence[OutgoingFile]) -> dict[str, Any]:  # noqa: ANN401 (JSON)
     if not files:
         return {} if body is None else {"json": body}
     form = aiohttp.FormData(quote_fields=False)
-    attached = [{"id": n, "filename": one.name} for n, one in enumerate(files)]
+    attached = [{"id": n, "filename": file.name} for n, file in enumerate(files)]
     form.add_field(
         "payload_json",
         json.dumps({**(body or {}), "attachments": attached}),
         content_type="application/json",
     )
-    for n, one in enumerate(files):
-        form.add_field(f"files[{n}]", one.data, filename=one.name, content_type="text/markdown")
+    for n, file in enumerate(files):
+        form.add_field(f"files[{n}]", file.data, filename=file.name, content_type="text/markdown")
     return {"data": form}
 
 

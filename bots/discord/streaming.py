@@ -110,7 +110,9 @@ class DiscordStreamingReply:
                 self._message_id = ""  # somebody deleted it; the whole answer comes anew
 
     async def _show(self, content: str) -> None:
-        growing = components.Part({"content": content, "allowed_mentions": {"parse": []}})
+        growing = components.OutgoingMessage(
+            {"content": content, "allowed_mentions": {"parse": []}}
+        )
         if self._post.surface == "private":
             me = await self._api.me()
             token = self._target.details["token"]
@@ -124,7 +126,7 @@ class DiscordStreamingReply:
         else:
             await asyncio.shield(self._begin(growing))
 
-    async def _begin(self, part: components.Part) -> None:
+    async def _begin(self, part: components.OutgoingMessage) -> None:
         posted = await self._delivery.send(await self._where(), part, nonce=self._nonce(0))
         self._message_id = str(posted["id"])
         await self._engine.chats.posts.note_message(self._post.id, self._message_id)
@@ -151,7 +153,7 @@ class DiscordStreamingReply:
         await self._clear_sign()
         return self._message_id
 
-    async def _put_first(self, part: components.Part) -> None:
+    async def _put_first(self, part: components.OutgoingMessage) -> None:
         destination = await self._where()
         if self._message_id:
             try:
@@ -163,7 +165,7 @@ class DiscordStreamingReply:
         if not self._message_id:
             await asyncio.shield(self._begin(part))
 
-    async def _put_rest(self, parts: list[components.Part]) -> None:
+    async def _put_rest(self, parts: list[components.OutgoingMessage]) -> None:
         """The messages after the first: those an earlier attempt left are made anew."""
         if not parts:
             return

@@ -101,20 +101,20 @@ def _nested(commands: Sequence[Command]) -> list[Json]:
     found: dict[str, Json] = {}
     for command in commands:
         group, _, name = MOVED.get(command.name, command.name).rpartition(" ")
-        one = {
+        subcommand = {
             "type": SUBCOMMAND,
             "name": name,
             "description": _described(command.help),
             "options": _options(command),
         }
         if not group:
-            found[name] = one
+            found[name] = subcommand
             continue
         made = found.setdefault(
             group,
             {"type": GROUP, "name": group, "description": GROUP_HELP[group], "options": []},
         )
-        made["options"].append(one)
+        made["options"].append(subcommand)
     return list(found.values())
 
 
@@ -170,7 +170,7 @@ def _described(help_: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class FilledCommand:
     """A command as it was filled in. `command` is None for `register`, or one that is gone."""
 
     path: str
@@ -189,7 +189,7 @@ class Given:
         return " ".join([name, *words])
 
 
-def read(data: Mapping[str, Any]) -> Given:
+def read(data: Mapping[str, Any]) -> FilledCommand:
     """What was chosen and filled in, from an interaction's data."""
     path = [str(data.get("name", ""))]
     options: Sequence[Mapping[str, Any]] = data.get("options") or ()
@@ -199,7 +199,7 @@ def read(data: Mapping[str, Any]) -> Given:
     values = {str(option.get("name")): option.get("value") for option in options}
     focused = next((str(option.get("name")) for option in options if option.get("focused")), "")
     said = " ".join(path)
-    return Given(said, _BY_PATH.get(f"/{said}"), values, focused)
+    return FilledCommand(said, _BY_PATH.get(f"/{said}"), values, focused)
 
 
 def _word(parameter: Parameter, value: Any) -> str:  # noqa: ANN401 (JSON)

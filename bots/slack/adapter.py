@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bots.platform import ReplyTarget, Undelivered
-from bots.replies import Reply, Source, one_line, queued, quote
+from bots.replies import Reply, SourceLine, one_line, queued, quote
 from bots.slack import markup
 from bots.slack.client import SlackApi, SlackTrouble
 from bots.slack.delivery import THREAD_MESSAGES, SlackDelivery
@@ -183,7 +183,7 @@ class SlackPlatform:
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
+    ) -> list[SourceLine]:
         """Slack's Real-Time Search, where the app may keep no messages.
 
         It answers with what who asks may read, and only on the word of the event they wrote. What
@@ -244,11 +244,11 @@ class SlackPlatform:
         return said
 
 
-def read_found(answer: Mapping[str, Any]) -> list[Source]:
+def read_found(answer: Mapping[str, Any]) -> list[SourceLine]:
     """The messages of `assistant.search.context`, as sources; what has no link is left out."""
     results = answer.get("results")
     messages = results.get("messages") if isinstance(results, Mapping) else None
-    found: list[Source] = []
+    found: list[SourceLine] = []
     for message in messages or []:
         url = str(message.get("permalink") or "")
         words, _, _ = markup.read_text(str(message.get("content") or message.get("text") or ""))
@@ -257,7 +257,7 @@ def read_found(answer: Mapping[str, Any]) -> list[Source]:
         author = one_line(str(message.get("author_name") or ""))
         title = f"#{message.get('channel_name') or 'channel'}"
         detail = " · ".join(filter(None, [author, f"“{quote(words)}”" if words else ""]))
-        found.append(Source(len(found) + 1, one_line(title), url, detail))
+        found.append(SourceLine(len(found) + 1, one_line(title), url, detail))
     return found[:LIVE_SOURCES]
 
 

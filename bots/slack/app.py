@@ -23,8 +23,8 @@ from bots.inbound_handler import InboundHandler
 from bots.platform import ReplyTarget
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
-from bots.slack.history import Keeper, channel_of, read_history_update
-from bots.slack.payloads import Gone, Opened, Whose
+from bots.slack.history import SlackHistoryListener, channel_of, read_history_update
+from bots.slack.payloads import HomeOpened, Uninstalled, Whose
 from engine import clock
 from engine.chats.callers import Caller
 from engine.chats.inbound import HistoryUpdate
@@ -51,7 +51,7 @@ class SlackApp:
         self._platform = platform
         self._answer_worker = answer_worker
         self._inbound_handler = InboundHandler(engine, answer_worker.wake)
-        self._keeper = Keeper(engine, self._learn_anew)
+        self._history_listener = SlackHistoryListener(engine, self._learn_channel)
         self._background = BackgroundTasks()
         self._installed: dict[tuple[str, str], tuple[float, Installed]] = {}
         self.last_event_at: float | None = None  # monotonic
@@ -127,30 +127,30 @@ class SlackApp:
 
     async def _on_event(self, body: dict[str, Any], context: AsyncBoltContext) -> None:
         whose = _whose(context)
-        told = body.get("event") or {}
-        following = await self._keeper.hear(told, whose)
+        raw = body.get("event") or {}
+        following = await self._history_listener.on_event(raw, whose)
         if following is not None:
             self._background.start(following())
-        history_update = read_history_update(told, whose)
-        event = payloads.read_event(told, whose, now=clock.now())
+        history_update = read_history_update(raw, whose)
+        event = payloads.read_event(raw, whose, now=clock.now())
         match event:
             case InboundMessage():
-                await self._keep(event, history_update, payloads.read_action_token(told))
+                await self._keep(event, history_update, payloads.read_action_token(raw))
             case None if history_update:
-                await self._keeper.keep(history_update, whose, channel_of(told))
+                await self._history_listener.keep(history_update, whose, channel_of(raw))
             case Joined():
                 await self._inbound_handler.joined(event)
-            case Gone():
+            case Uninstalled():
                 await self._engine.chats.installations.pause(
                     payloads.NAME, team_id=event.team_id, enterprise_id=event.enterprise_id
                 )
                 self.forget()
-            case Opened():
+            case HomeOpened():
                 self._background.start(self._show_home(event, whose))
             case _:
                 pass
 
-    async def _learn_anew(self, whose: Whose, channel: str) -> None:
+    async def _learn_channel(self, whose: Whose, channel: str) -> None:
         """Ask Slack who is in a channel now."""
         sender = await self._engine.chats.senders.meet(
             SenderRef(payloads.NAME, whose.team_id, whose.bot_user_id, channel, whose.enterprise_id)
@@ -258,7 +258,7 @@ class SlackApp:
 
     # The home
 
-    async def _show_home(self, opened: Opened, whose: Whose) -> None:
+    async def _show_home(self, opened: HomeOpened, whose: Whose) -> None:
         sender = await self._engine.chats.senders.meet(
             SenderRef(payloads.NAME, whose.team_id, opened.person, "", whose.enterprise_id)
         )

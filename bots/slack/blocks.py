@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bots import replies
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from bots.slack import markup
 
 Block = dict[str, Any]
@@ -67,7 +67,7 @@ def fallback(reply: Reply) -> str:
     return "\n".join(part for part in parts if part)[:FALLBACK_MAX]
 
 
-def linked(text: str, sources: Sequence[Source]) -> str:
+def linked(text: str, sources: Sequence[SourceLine]) -> str:
     """The marks [n] as links to their sources, outside code."""
     urls = {source.n: source.url for source in sources}
 
@@ -92,7 +92,7 @@ def call(whom: str) -> str:
     return found.group() if found else markup.escape(whom)
 
 
-def _source_lines(sources: Sequence[Source]) -> list[str]:
+def _source_lines(sources: Sequence[SourceLine]) -> list[str]:
     lines = []
     room = CONTEXT_MAX
     for source in sources:

@@ -25,14 +25,14 @@ _LOST = frozenset({"channel_archive", "channel_deleted", "channel_left", "group_
 _ANEW = frozenset({"channel_rename", "channel_unarchive", "group_rename", "group_unarchive"})
 
 
-class Keeper:
+class SlackHistoryListener:
     """Listens beside the reception. `learn` asks Slack anew who is in a channel."""
 
     def __init__(self, engine: Engine, learn: Callable[[Whose, str], Awaitable[None]]) -> None:
         self._engine = engine
         self._learn = learn
 
-    async def hear(
+    async def on_event(
         self, event: Mapping[str, Any], whose: Whose
     ) -> Callable[[], Awaitable[None]] | None:
         """Keep what an event tells; what should follow it without holding Slack up, if anything.

@@ -79,16 +79,16 @@ def read_access(given: Mapping[str, Any], settings: Settings) -> NewInstallation
 
 async def of_token(settings: Settings, api: SlackApi, token: str) -> NewInstallation:
     """The installation a token of one's own app speaks for; raises `SlackTrouble`."""
-    told, scopes = await api.introduce(token)
+    account, scopes = await api.introduce(token)
     return NewInstallation(
         platform=PLATFORM,
-        team_id=str(told.get("team_id") or ""),
-        enterprise_id=str(told.get("enterprise_id") or ""),
+        team_id=str(account.get("team_id") or ""),
+        enterprise_id=str(account.get("enterprise_id") or ""),
         token=token,
-        name=str(told.get("team") or ""),
-        url=str(told.get("url") or ""),
+        name=str(account.get("team") or ""),
+        url=str(account.get("url") or ""),
         scopes=scopes,
-        bot_id=str(told.get("bot_id") or ""),
-        bot_user_id=str(told.get("user_id") or ""),
+        bot_id=str(account.get("bot_id") or ""),
+        bot_user_id=str(account.get("user_id") or ""),
         reading=reading_of(settings),
     )

@@ -45,7 +45,7 @@ class Home:
 
 def home(value: Home) -> View:
     """The app's home: what answers here, my account, what I asked."""
-    told = [f"*{_escaped(name)}*  {count:,} documents" for name, count in value.kbs[:10]]
+    readable = [f"*{_escaped(name)}*  {count:,} documents" for name, count in value.kbs[:10]]
     account = (
         f"Linked to {_escaped(value.linked_to)}."
         if value.linked_to
@@ -58,7 +58,7 @@ def home(value: Home) -> View:
             f" `{value.command} help` lists what else I do."
         ),
         _header("What I answer from, for you"),
-        _section("\n".join(told) or "Nothing yet: there is no knowledge base you may read."),
+        _section("\n".join(readable) or "Nothing yet: there is no knowledge base you may read."),
         _header("Your account"),
         _section(account),
         _header("What you asked"),

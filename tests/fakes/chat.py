@@ -10,7 +10,7 @@ from bots.answer_worker import AnswerWorker
 from bots.conversation import InboundMessage, Pressed, Said
 from bots.inbound_handler import InboundHandler
 from bots.platform import ReplyTarget
-from bots.replies import Reply, Source
+from bots.replies import Reply, SourceLine
 from engine.chats.post_rows import PostInfo
 from engine.chats.sender_rows import Person, Sender, SenderRef
 from engine.engine import Engine
@@ -87,7 +87,7 @@ class FakeChat:
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
+    ) -> list[SourceLine]:
         """There is none."""
         return []
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from bots.discord import components
-from bots.discord.components import Part
+from bots.discord.components import OutgoingMessage
 from bots.replies import Reply
 from tests.fakes import message_samples
 from tests.fakes.message_samples import ROOT, Idiom, Json, post
@@ -150,7 +150,7 @@ def draw(component: Json) -> str:
             return ""
 
 
-def picture(name: str, parts: Sequence[Part]) -> str:
+def picture(name: str, parts: Sequence[OutgoingMessage]) -> str:
     """Messages one after the other as a page."""
     drawn = []
     for part in parts:

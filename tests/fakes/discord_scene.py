@@ -1,6 +1,6 @@
-"""A Discord server connected to an installation: its history kept, its events heard, its people.
+"""A Discord server connected to an installation: its history kept, its events received, its people.
 
-`hear` hands the Keeper what the gateway has told since; `drain` lets the worker do what followed.
+`deliver` hands the listener what the gateway has sent since; `drain` lets the worker do what followed.
 Who may read what is asked of the fake's own permissions, never of the product's.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from bots.discord.history import Keeper
+from bots.discord.history import DiscordHistoryListener
 from engine.access import gate
 from engine.chats import channels, sources
 from engine.chats.channels import NewWorkspace, Place
@@ -52,27 +52,27 @@ class Scene:
         self.talk = discord.talk
         self.guild: Guild = discord.world.guilds[GUILD]
         self.place = place
-        self.keeper = Keeper(notes.engine)
+        self.listener = DiscordHistoryListener(notes.engine)
         self.session: Session = discord.gateway.open_session(0, 1, INTENTS)
         self._keep = 0
 
     def reconnect(self, intents: int = INTENTS) -> None:
         """The bot was away, for longer than a session lasts."""
-        self.keeper = Keeper(self.engine)
+        self.listener = DiscordHistoryListener(self.engine)
         self.discord.gateway.sessions.pop(self.session.id, None)
         self.session = self.discord.gateway.open_session(0, 1, intents)
         self._keep = 0
 
-    async def hear(self) -> None:
-        """Hand on what the gateway has told since."""
+    async def deliver(self) -> None:
+        """Hand on what the gateway has sent since."""
         while self._keep < len(self.session.log):
-            told = self.session.log[self._keep]
+            event = self.session.log[self._keep]
             self._keep += 1
-            await self.keeper.hear(told["t"], told["d"])
+            await self.listener.on_event(event["t"], event["d"])
 
     async def settle(self) -> None:
-        """Hear, and let the worker end."""
-        await self.hear()
+        """Deliver the events, and let the worker finish."""
+        await self.deliver()
         await self.notes.drain()
 
     async def sync(self) -> None:

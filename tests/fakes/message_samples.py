@@ -163,7 +163,7 @@ def samples(idiom: Idiom) -> dict[str, Reply]:
         "Let into a channel": replies.onboarding("/kb"),
         "Before something is destroyed": replies.confirm(delete, "delete old-wiki", "c0nf1rm"),
         "The question was edited": replies.rerun(post()),
-        "What a command says": replies.told(
+        "What a command says": replies.from_command(
             CommandResult("Settings of #help:", ("setting", "value", "set for"), rows)
         ),
         "What must not call anybody": replies.answered(

@@ -71,11 +71,11 @@ def test_the_commands_keep_to_what_discord_takes():
 
 def test_everything_in_the_table_can_be_filled_in_and_read_back():
     for command in COMMANDS:
-        given = tree.Given("", command, FILLED.get(command.name, {}))
+        given = tree.FilledCommand("", command, FILLED.get(command.name, {}))
         assert parse(given.line).command is command
-    gap = tree.Given("", parse("ingest add").command, {"since": "30d"})
+    gap = tree.FilledCommand("", parse("ingest add").command, {"since": "30d"})
     assert parse(gap.line).values == {"channel": "", "since": 30}
-    quoted = tree.Given("", parse("create x").command, {"name": 'a "b" c'})
+    quoted = tree.FilledCommand("", parse("create x").command, {"name": 'a "b" c'})
     assert parse(quoted.line).text("name") == "a 'b' c"
 
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.discord import markup
-from bots.replies import Source
+from bots.replies import SourceLine
 
 ZERO = "\u200b"
 SOURCES = [
-    Source(1, "Leave", "https://handbook.example/leave"),
-    Source(2, "Talk", "https://discord.com/channels/1/2/3"),
-    Source(3, "Nowhere"),
+    SourceLine(1, "Leave", "https://handbook.example/leave"),
+    SourceLine(2, "Talk", "https://discord.com/channels/1/2/3"),
+    SourceLine(3, "Nowhere"),
 ]
 PINGS = re.compile(
     r"<@[!&]?\d|<#\d|</[^<>\n]*:\d|<a?:\w+:\d|<t:-?\d|<id:\w|@everyone|@here|discord\.gg/|discord\.com/invite/"

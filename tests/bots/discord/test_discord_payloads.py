@@ -78,7 +78,7 @@ def test_joins_pins_and_other_bots_are_not_taken_for_questions():
 
 def test_threads_belong_to_their_channels_wherever_they_were_told_of():
     directory = Directory()
-    directory.hear(
+    directory.on_event(
         "GUILD_CREATE",
         {
             "id": "700",
@@ -87,15 +87,15 @@ def test_threads_belong_to_their_channels_wherever_they_were_told_of():
         },
     )
     post = {"id": "901", "type": 11, "parent_id": "804", "name": "Radio is off", "guild_id": "700"}
-    directory.hear("THREAD_CREATE", post)
+    directory.on_event("THREAD_CREATE", post)
     assert directory.where(directory.channel("900") or {}) == Where("801", "900")
     found = directory.where(directory.channel("901") or {})
     assert (found.channel, found.title, found.in_forum) == ("804", "Radio is off", True)
-    directory.hear("THREAD_DELETE", {"id": "900"})
+    directory.on_event("THREAD_DELETE", {"id": "900"})
     assert directory.channel("900") is None
-    directory.hear("GUILD_DELETE", {"id": "700", "unavailable": True})
+    directory.on_event("GUILD_DELETE", {"id": "700", "unavailable": True})
     assert directory.guild("700") is not None
-    directory.hear("GUILD_DELETE", {"id": "700"})
+    directory.on_event("GUILD_DELETE", {"id": "700"})
     assert (directory.guild("700"), directory.channel("801")) == (None, None)
 
 

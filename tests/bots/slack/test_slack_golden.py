@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots import replies
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from bots.slack import blocks, markup
 from tests.fakes import slack_samples
 from tests.fakes.slack import check_blocks, check_message, check_view
@@ -20,7 +20,7 @@ REPLIES = st.builds(
     text=st.text(max_size=14_000),
     sources=st.lists(
         st.builds(
-            Source,
+            SourceLine,
             n=st.integers(1, 99),
             title=TEXTS,
             url=st.sampled_from(["", "https://a.example/b?c=(d)|<e>"]),
