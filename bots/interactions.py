@@ -1,7 +1,7 @@
-"""Everything a bot does besides answering: commands, buttons, shortcuts, greetings.
+"""Everything a bot does except answering: commands, buttons, shortcuts, greetings.
 
-Each errand is a job, so a press that came is not lost, and one that came twice is done once. What
-a command may do is checked in the engine; here it is confirmed where it destroys something.
+Each interaction is a job, so that a press is never lost, and is done once however often it is
+delivered. The engine checks what a command may do; here it is confirmed where it deletes something.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Press = Callable[["Interactions", Pressed, Caller, ReplyTarget], Awaitable[None]
 
 
 class Interactions:
-    """Runs the bots' jobs that are no answers. `wake` tells the desk of a question they took on."""
+    """Runs the bots' jobs that are not answers. `wake` wakes the worker for a new question."""
 
     def __init__(
         self, engine: Engine, platforms: Mapping[str, Platform], wake: Callable[[], None]
@@ -45,7 +45,7 @@ class Interactions:
         self._wake = wake
 
     async def run(self, job: ClaimedJob) -> None:
-        """Do one errand and finish its job; whoever wanted it hears of an error."""
+        """Run one interaction and finish its job; an error is shown to the person who acted."""
         sender = sender_of(job)
         payload = job.payload
         target = _target(payload, sender)
@@ -57,7 +57,7 @@ class Interactions:
         except Exception as error:
             incident = new_id()[-8:]
             if not isinstance(error, EngineError):
-                log.exception("an errand failed, incident %s", incident)
+                log.exception("an interaction failed, incident %s", incident)
             await platform.whisper(target, replies.apology(error, incident, platform.command))
         await self._engine.db.run_write(lambda session: finish_interaction(session, job))
 
@@ -190,7 +190,7 @@ class Interactions:
         await self._platforms[target.platform].whisper(target, replies.thanked())
 
     async def _more(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """The answer at more length: written by the desk where a model can, else its passages."""
+        """The answer in more detail: written by a model if there is one, else its passages."""
         chat = self._engine.chats
         post = await self._post(pressed, caller)
         audience = await chat.senders.audience(caller, post.surface)
@@ -210,7 +210,7 @@ class Interactions:
     async def _write_more(
         self, pressed: Pressed, caller: Caller, target: ReplyTarget, post: PostInfo
     ) -> None:
-        # What one person sees may be gone from their screen: they may want it again.
+        # A message that only one person sees may be gone: they may want it again.
         again = f":{pressed.key}" if post.surface == "private" else ""
         accepted = await self._engine.chats.posts.accept(
             NewQuestion(
@@ -253,10 +253,10 @@ class Interactions:
             await platform.replace(target, pressed.message_id, done)
 
     async def _share(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Show a private answer to its channel, if everyone there may read all it rests on.
+        """Show a private answer to its channel, if everyone there may read all of its sources.
 
-        The desk checks that; otherwise it asks the question anew for the channel, and what comes
-        of that all may read.
+        The answer worker checks that. Otherwise it asks the question again for the channel, and
+        everyone there may read that answer.
         """
         chat = self._engine.chats
         post = await self._post(pressed, caller)
@@ -286,7 +286,7 @@ class Interactions:
         await self._platforms[target.platform].remove(target_of(post), message_id)
 
     async def _again(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Answer an edited question: the old answer goes."""
+        """Answer an edited question, and remove the old answer."""
         post = await self._post(pressed, caller)
         if post.sender.identity_id != caller.sender.identity_id:
             raise Forbidden("Only who asked may have it answered again.")
@@ -313,7 +313,7 @@ class Interactions:
         self._wake()
 
     async def _nothing(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """A button that declines: pressing it says all there is to say."""
+        """A button that declines: there is nothing to do."""
 
     async def _confirm(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         line = await self._engine.chats.confirmations.take(caller, pressed.value)
@@ -327,7 +327,7 @@ class Interactions:
         )
 
     async def _bind(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """The form's values, or without a form what can be typed."""
+        """Apply the form's values, or without a form list the commands to type."""
         platform = self._platforms[target.platform]
         kb, mode = pressed.details.get("kb", ""), pressed.details.get("mode", "")
         if not kb:
@@ -371,7 +371,7 @@ class Interactions:
         await platform.whisper(target, replies.Reply(summary, note="Only you can see this."))
 
     async def _save(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Keep a thread's question and the message that answers it, readable where it was said."""
+        """Store a thread's question and the message that answers it, for its channel's readers."""
         if not caller.is_curator:
             raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
         platform = self._platforms[target.platform]
@@ -412,7 +412,7 @@ class Interactions:
 
 
 def _target(payload: Mapping[str, Any], sender: Sender) -> ReplyTarget:
-    """Where an errand's outcome is said."""
+    """Where the outcome of an interaction goes."""
     if "said" in payload:
         said = Said(**payload["said"])
         return ReplyTarget(

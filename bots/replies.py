@@ -1,8 +1,8 @@
 """What the bot says, as values that every platform can show: `Reply`.
 
-Wording lives here: answers with their sources, apologies with a reason and what still works,
+All wording is here: answers with their sources, apologies with a reason and what still works,
 greetings, limits, confirmations. Pure; an adapter renders a `Reply` with its platform's means and
-keeps to its limits. Text is Markdown; `[1]` in it refers to the source with that number.
+within its limits. Text is Markdown; `[1]` in it refers to the source with that number.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Style = Literal["", "primary", "danger"]
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """Something to press. `action` is ours, `value` the id of a post or of a confirmation."""
+    """A button. `action` is ours, `value` the id of a post or of a confirmation."""
 
     action: str
     label: str
@@ -52,7 +52,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A line under an answer: what it rests on, by whom, how old; `url` empty: nowhere to go."""
+    """A source under an answer: title, author, age. `url` is empty where there is no link."""
 
     n: int
     title: str
@@ -62,7 +62,7 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One message. `rated` is the post whose thumbs are shown; `calls` whom to notify, verbatim."""
+    """One message. `rated` is the post whose thumbs are shown; `calls` are people to notify."""
 
     text: str
     sources: Sequence[SourceLine] = ()
@@ -98,7 +98,7 @@ class Shown:
 
 
 def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
-    """An answer with its sources, or what was searched in vain and what came closest."""
+    """An answer with its sources, or what was searched without success and what came closest."""
     answer, post = shown.answer, shown.post
     if not answer.citations:
         return _unanswered(shown)
@@ -146,7 +146,7 @@ def _cut(text: str, limit: int) -> str:
 def _sources(
     text: str, cited: Sequence[Citation], shown: Shown, now: datetime
 ) -> tuple[str, list[SourceLine]]:
-    """One line a document and place, numbered from 1 in the order of the text."""
+    """One line for each document and URL, numbered from 1 in the order of the text."""
     order = sorted(cited, key=lambda citation: text.find(f"[{citation.n}]"))
     lines: dict[tuple[str, str], SourceLine] = {}
     renumbered: dict[int, int] = {}
@@ -159,7 +159,7 @@ def _sources(
             parts = [citation.author or facts.author, age(posted or facts.updated_at, now)]
             detail = " · ".join(part for part in parts if part)
             title = one_line(citation.title) or "Untitled"
-            if not url:  # nowhere to go: the words themselves are the proof
+            if not url:  # no link: the quote itself is the proof
                 detail = " · ".join(filter(None, [detail, f"“{quote(citation.quote)}”"]))
             lines[key] = SourceLine(len(lines) + 1, title, url, detail)
         renumbered[citation.n] = lines[key].n
@@ -175,7 +175,7 @@ def _sources(
 def detailed(
     shown: Shown, passages: Sequence[tuple[Citation, str]], *, now: datetime, limit: int
 ) -> Reply:
-    """The whole answer, then each passage it rests on as it stands in its source."""
+    """The whole answer, then each passage it cites, as its source has it."""
     answer = shown.answer
     text, numbers = _brief(answer, limit=None)
     text, sources = _sources(text, [c for c in answer.citations if c.n in numbers], shown, now)
@@ -198,7 +198,7 @@ def shared(reply: Reply, question: str, by: str) -> Reply:
 
 
 def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
-    """A reply with messages that the platform's own search has found just now, numbered on."""
+    """A reply with messages that the platform's own search has just found, as further sources."""
     if not live:
         return reply
     first = max((source.n for source in reply.sources), default=0) + 1
@@ -241,7 +241,7 @@ def _buttons(post: PostInfo, *, more: bool) -> list[Button]:
 
 
 def _for_all(post: PostInfo) -> list[Button]:
-    """What can be done with any reply to a question: in a direct message nobody else could help."""
+    """Buttons of every reply to a question; in a direct message there is no one else to ask."""
     buttons = [Button(HUMAN, "Ask a human", post.id)] if post.sender.channel_id is not None else []
     if post.surface != "private":
         buttons.append(Button(DELETE, "Delete", post.id))
@@ -249,7 +249,7 @@ def _for_all(post: PostInfo) -> list[Button]:
 
 
 def age(when: datetime | None, now: datetime) -> str:
-    """How old a source is, in a word: "3 mo old"; empty where the source gives no date."""
+    """How old a source is: "3 mo old"; empty where it gives no date."""
     if when is None:
         return ""
     days = max(0, (now - when) // timedelta(days=1))
@@ -302,7 +302,7 @@ def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
 
 
 def greeting(command: str) -> Reply:
-    """What the bot does, for who says hello."""
+    """What the bot does, for someone who says hello."""
     return Reply(
         "Hello! Ask me anything that your team has written down; I answer with links to where it"
         f" stands. In a channel mention me, here just write. `{command} help` lists what else I do."
@@ -310,7 +310,7 @@ def greeting(command: str) -> Reply:
 
 
 def onboarding(command: str, *, keeps: bool = False) -> Reply:
-    """What the bot says when it is let into a channel."""
+    """What the bot says when it is added to a channel."""
     kept = (
         "Messages of this channel are kept, so that I can answer from them."
         if keeps
@@ -327,7 +327,7 @@ def onboarding(command: str, *, keeps: bool = False) -> Reply:
 
 
 def queued(ahead: int) -> str:
-    """A status line for who waits."""
+    """The status line of a question that has to wait."""
     noun = "question is" if ahead == 1 else "questions are"
     return f"{ahead} {noun} before yours…"
 
@@ -345,7 +345,7 @@ def refused(why: str, command: str) -> Reply:
 
 
 def confirm(command: Command, line: str, confirm_id: str) -> Reply:
-    """Ask before something is destroyed."""
+    """Ask for confirmation before something is deleted."""
     return Reply(
         f"Really `{line}`?\n{command.help} This can't be undone.",
         buttons=[
@@ -357,7 +357,7 @@ def confirm(command: Command, line: str, confirm_id: str) -> Reply:
 
 
 def rerun(post: PostInfo) -> Reply:
-    """The question was edited: ask it anew?"""
+    """The question was edited: offer to answer it again."""
     return Reply(
         "You changed your question. Shall I answer the new one?",
         buttons=[Button(RERUN, "Answer again", post.id, "primary"), Button(KEEP, "No", post.id)],
@@ -365,18 +365,18 @@ def rerun(post: PostInfo) -> Reply:
 
 
 def rated_down(post_id: str) -> Reply:
-    """What was wrong, asked of who gave a thumbs down."""
+    """Ask someone who gave a thumbs down what was wrong."""
     buttons = [Button(REASON, reason.capitalize(), f"{post_id}:{reason}") for reason in REASONS]
     return Reply("Thank you. What was wrong with it?", buttons=buttons)
 
 
 def thanked() -> Reply:
-    """For an opinion."""
+    """Thanks for a rating."""
     return Reply("Thank you, that helps.")
 
 
 def escalated(post: PostInfo, question: str, group: str) -> Reply:
-    """A person is called into the thread."""
+    """Ask for a person's help in the thread."""
     who = "" if group else " Nobody in particular is set to be called: whoever knows, please help."
     return Reply(
         f"A human is wanted for: “{one_line(question)[:300]}”{who}",
@@ -403,12 +403,12 @@ UNKNOWN_AUDIENCE = (
 
 
 def apology(error: Exception, incident: str, command: str) -> Reply:
-    """Why there is no answer, for whoever asked; never an exception's own words unless ours."""
+    """Why there is no answer; the text of an exception is shown only if it is ours."""
     return Reply(explain(error, incident, command), kind="trouble")
 
 
 def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0911 (a row each)
-    """One row an error: what happened, and what still works or what to do."""
+    """A text for each kind of error: what happened, and what still works or what to do."""
     if not isinstance(error, EngineError):
         return (
             "Sorry, something went wrong on my side and I have no answer for you."
@@ -437,7 +437,7 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
 
 
 def in_words(seconds: float) -> str:
-    """A wait as people say it."""
+    """A wait in words: "in 5 minutes"."""
     if seconds < 90:
         return f"in {max(1, round(seconds))} seconds"
     minutes = round(seconds / 60)

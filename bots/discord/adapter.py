@@ -38,7 +38,7 @@ async def _nothing_known() -> GatewayState | None:
 
 
 class DiscordPlatform:
-    """What the desk speaks through."""
+    """What the answer worker and interactions use."""
 
     name = payloads.NAME
     command = f"/{tree.EVERYONES}"
@@ -50,12 +50,12 @@ class DiscordPlatform:
         self._guilds: dict[str, tuple[float, dict[str, Any]]] = {}
         self.gateway: Callable[[], Awaitable[GatewayState | None]] = _nothing_known
 
-    # What is known of who asks, and where
+    # What is known of people and channels
 
     async def learn(self, target: ReplyTarget) -> None:
-        """Ask Discord for whom and what is not known since yesterday; what it refuses stays so."""
+        """Ask Discord about the person and the channel, if that was last done over a day ago."""
         chat = self._engine.chats
-        if name := target.details.get("who"):  # the interaction itself has told
+        if name := target.details.get("who"):  # the interaction itself carries it
             is_admin = bool(target.details.get("manages"))
             await chat.senders.learn_person(
                 target.sender, Person(name, is_full_member=True, is_admin=is_admin)
@@ -71,7 +71,7 @@ class DiscordPlatform:
                 log.warning("who may read a channel is unknown: %s", trouble)
 
     async def person(self, target: ReplyTarget) -> Person:
-        """What Discord says of somebody on a server; whoever left it is no member."""
+        """What Discord says of a person on a server; someone who left it is not a member."""
         try:
             member = await self.api.call(
                 "GET", f"guilds/{target.workspace}/members/{target.person}"
@@ -83,10 +83,10 @@ class DiscordPlatform:
         return read_person(await self.guild(target.workspace), member)
 
     async def learn_channel(self, target: ReplyTarget) -> None:
-        """A channel's name, and who may read it by roles and overwrites, as they are asked here.
+        """A channel's name, and who may read it by roles and overwrites.
 
-        One that everyone on the server may read needs no list: whoever joins reads it too. What
-        the gateway tells meanwhile goes before it.
+        A channel that everyone on the server may read needs no list: new members read it too.
+        Gateway events that arrive meanwhile take precedence.
         """
         at = clock.now()
         self.forget(target.workspace)
@@ -134,7 +134,7 @@ class DiscordPlatform:
             after = str(max(int(subject_of(line)) for line in page))
         raise DiscordTrouble(0, 0, call="GET members", said="(more members than can be known)")
 
-    # Saying things
+    # Sending
 
     async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Eyes on the question, and that something is being written."""
@@ -158,7 +158,7 @@ class DiscordPlatform:
         await self.delivery.whisper(target, reply)
 
     async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
-        """Other words in a message of ours."""
+        """Replace the first part of a message of ours."""
         part, *_ = self.delivery.parts(reply)
         await self.delivery.edit(target.thread or target.channel, message_id, part)
 
@@ -174,12 +174,12 @@ class DiscordPlatform:
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[SourceLine]:
-        """Discord lets messages be kept, so there is no second search."""
+        """Discord allows storing messages, so there is no second search."""
         del target, question, all_are_members
         return []
 
     async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
-        """Author and text of a thread; outside one, of the messages around."""
+        """Author and text of a thread's messages; outside a thread, of those around the message."""
         thread = target.thread or target.message_id
         rows: list[Payload] = []
         if await self.delivery.is_thread(thread):
@@ -248,7 +248,7 @@ def described(state: GatewayState | None) -> str:
 
 
 def read_person(guild: Payload, member: Payload) -> Person:
-    """What Discord says of somebody; bots are no members."""
+    """What Discord says of a person; a bot is not a member."""
     user: Payload = member.get("user") or {}
     return Person(
         name=payloads.name_of(user, member),

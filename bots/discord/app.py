@@ -1,8 +1,8 @@
-"""What the gateway tells, handed on to the core: messages, commands, buttons, forms, servers.
+"""Gateway events, handed on to the core: messages, commands, buttons, forms, servers.
 
-An interaction is deferred before anything else is done about it; then a job is written, and nothing
-slow happens here. What happens to one message is taken on in its order. Forms are opened here too,
-because Discord takes one only as the first reply, within three seconds.
+An interaction is deferred before anything else; then a job is written, and nothing slow happens
+here. Events about one message are handled in their order. Forms are opened here too, because
+Discord accepts one only as the first reply, within three seconds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Raw = dict[str, Any]
 
 
 class DiscordApp:
-    """See the module. `hear` takes a gateway event; whatever follows runs beside it."""
+    """See the module. `on_event` takes a gateway event; what follows is a background task."""
 
     def __init__(
         self, engine: Engine, platform: DiscordPlatform, answer_worker: AnswerWorker
@@ -65,9 +65,9 @@ class DiscordApp:
         self._homes: dict[str, str] = {}
 
     def on_event(self, name: str, data: Raw) -> None:
-        """Take a gateway event in; nothing is awaited here, so that they keep their order."""
+        """Handle a gateway event; nothing is awaited here, so that events keep their order."""
         self.directory.on_event(name, data)
-        if name not in MESSAGES:  # those are kept before they are answered, in their line
+        if name not in MESSAGES:  # those are stored before they are answered, in order
             self.background.start(self._history_listener.on_event(name, data))
         match name:
             case "INTERACTION_CREATE":
@@ -90,7 +90,7 @@ class DiscordApp:
             self._platform.forget(str(data.get("guild_id") or data.get("id")))
 
     async def aclose(self) -> None:
-        """Let what runs beside end."""
+        """Wait for the background tasks to end."""
         await self.background.aclose(within_s=5)
 
     async def _in_line(
@@ -106,9 +106,9 @@ class DiscordApp:
     # Messages
 
     async def on_message(self, event: str, data: Raw, *, late: bool = False) -> None:
-        """A message that was written or edited, as the gateway or the history tells of it.
+        """A message that was written or edited, from the gateway or from the channel's history.
 
-        One that comes `late` is answered if it called the bot: nobody waits for more.
+        A `late` one is answered only if it called the bot: no one waits for more.
         """
         await self._history_listener.on_event(event, data)
         us = await self._us(str(data.get("guild_id") or ""))
@@ -154,7 +154,7 @@ class DiscordApp:
             self._answer_worker.show_seen(target, ahead=accepted.ahead)
 
     async def _on_deleted(self, event: str, data: Raw) -> None:
-        """Messages are gone; Discord tells neither what they said nor who wrote them."""
+        """Messages were deleted; the event carries neither their text nor their authors."""
         await self._history_listener.on_event(event, data)
         ids = [str(item) for item in data.get("ids") or ([data["id"]] if "id" in data else [])]
         where = await self._where(data)
@@ -209,7 +209,7 @@ class DiscordApp:
         return Us(str(me["id"]))
 
     async def _home(self, person: str) -> str:
-        """The server a direct message belongs to: where its author was met last, else is a member."""
+        """The server of a direct message: where its author last asked, else one they belong to."""
         if homes := await self._engine.chats.senders.homes_of(NAME, person):
             return homes[0]
         return await self.onboarding.find_home(person)
@@ -258,7 +258,7 @@ class DiscordApp:
             and interaction.guild
             and interaction.where.place == "channel"
         ):
-            # A channel that is set up before anybody asked in it is known by its id alone.
+            # Before the first question in a channel only its id is known.
             with contextlib.suppress(NotFound):
                 sender = await self._sender(interaction, interaction.guild)
                 await self._platform.learn(
@@ -327,9 +327,9 @@ class DiscordApp:
     async def _call_back(
         self, interaction: Interaction, kind: int, data: Raw | None = None
     ) -> bool:
-        """The first reply, which Discord takes within three seconds; False where it did not.
+        """The first reply, which Discord accepts within three seconds; False where it did not.
 
-        The work goes on all the same: its outcome finds another way.
+        The work continues all the same: its outcome is sent in another way.
         """
         path = f"interactions/{interaction.id}/{interaction.token}/callback"
         body = {"type": kind} | ({"data": data} if data is not None else {})
@@ -347,7 +347,7 @@ class DiscordApp:
         return False
 
     async def _guarded(self, interaction: Interaction, work: Awaitable[None]) -> None:
-        """Take something on; who wanted it hears why not. One place for every error of a command."""
+        """Queue something, or reply why not: the one place for every error of a command."""
         try:
             await work
         except NotFound as error:
@@ -377,7 +377,7 @@ class DiscordApp:
             log.info("an interaction could not be replied to any more")
 
     async def _workspace(self, interaction: Interaction) -> str:
-        """The server an interaction belongs to; in a direct message that of the answer it is about."""
+        """The server of an interaction; in a direct message, that of the answer it is about."""
         if interaction.guild:
             return interaction.guild
         _, value = components.pressed_action(str(interaction.data.get("custom_id", "")))
@@ -393,7 +393,7 @@ class DiscordApp:
     # Forms and completion
 
     async def _open_setup(self, interaction: Interaction) -> None:
-        """The set-up form, filled with what there is; where that takes too long, it is said so."""
+        """The set-up form with its present values, or a message where that takes too long."""
         try:
             async with asyncio.timeout(FORM_S):
                 kind, data = MODAL, await self._setup_form(interaction)
@@ -421,7 +421,7 @@ class DiscordApp:
         )
 
     async def _sender(self, interaction: Interaction, workspace: str) -> Sender:
-        """Who acts, with what the interaction itself tells of them."""
+        """The sender of an interaction, with what the interaction itself says of them."""
         channel = "" if interaction.where.place == "direct" else interaction.where.channel
         sender = await self._engine.chats.senders.meet(
             SenderRef(NAME, workspace, interaction.person, channel)

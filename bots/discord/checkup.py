@@ -11,7 +11,7 @@ _FLAGS = {MEMBERS: (1 << 14) | (1 << 15), CONTENT: (1 << 18) | (1 << 19)}
 
 
 async def check(settings: Discord) -> tuple[str, str]:
-    """What there is to say of the token and the intents, and what to do; empty where all is well."""
+    """The state of the token and the intents, and what to do; empty where nothing is to do."""
     try:
         async with open_api(settings) as api:
             application = await api.call("GET", "oauth2/applications/@me")

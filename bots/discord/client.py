@@ -1,4 +1,4 @@
-"""The gateway: one process of all that share a token holds it, and hears what happens on Discord.
+"""The gateway: of all processes that share a token, one holds it and receives Discord's events.
 
 `Gateway.run` waits for the lock, connects, and hands every event on as it came; where Discord
 refuses an intent it connects without, and `state` says what is off then. The library keeps the
@@ -43,19 +43,19 @@ EventListener = Callable[[str, dict[str, Any]], None]
 
 @dataclass(slots=True)
 class GatewayState:
-    """What there is to tell of the connection, by whichever process holds it."""
+    """The state of the connection, as the process that holds it reports it."""
 
     connected_at: float = 0.0  # Unix time; 0: it is down
     events: int = 0
     last_event_at: float = 0.0
     shards: int = 0
-    sessions: int = 0  # begun anew since the start: what was missed then was read up
+    sessions: int = 0  # new ones since the start, after which missed messages were fetched
     resumed: int = 0
     off: list[str] = field(default_factory=list)  # intents that Discord refuses, or settings do
 
 
 class Connection(discord.AutoShardedClient):
-    """The library's client, that hands on raw events and remembers nobody."""
+    """The library's client, which hands on raw events and caches nothing."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Connection(discord.AutoShardedClient):
         self._lost(shard_id)
 
     async def on_socket_raw_receive(self, message: str) -> None:
-        """Hand an event on; these come in their order, for nothing is awaited before."""
+        """Hand an event on; they keep their order, for nothing is awaited before."""
         event = json.loads(message)
         if event.get("op") == 0:
             self._listener(str(event.get("t")), event.get("d") or {})
@@ -142,7 +142,7 @@ class Gateway:
         self.state = GatewayState()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Hold the gateway whenever nobody else does, until `stop`."""
+        """Hold the gateway whenever no other process does, until `stop`."""
         while not stop.is_set():
             if await self._acquire():
                 try:
@@ -155,7 +155,7 @@ class Gateway:
                 await pause(stop, LOOK_S)
 
     async def shared_state(self) -> GatewayState | None:
-        """What the process that holds the gateway has told last; None where none does."""
+        """What the process that holds the gateway last reported; None where none does."""
         if self.connected.is_set():
             return self.state
         raw = await self._engine.limits.get(f"{self._lock}:state")

@@ -1,4 +1,4 @@
-"""What completes a command's parameter while it is typed: only what who types it may see."""
+"""Choices for a command's parameter while it is typed: only what the person may see."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def _pages(engine: Engine, caller: Caller) -> list[tuple[str, str]]:
 
 
 def _matching(typed: str, known: Iterable[tuple[str, str]]) -> list[Json]:
-    """Those that hold what was typed, those that begin with it first."""
+    """Names that contain what was typed, those that begin with it first."""
     word = typed.lower().strip("#/ ")
     found = [
         (not name.lower().strip("#/ ").startswith(word), {"name": _cut(name), "value": value})

@@ -1,6 +1,6 @@
 """A `Reply` as messages of Discord's REST interface, within its limits. Pure.
 
-The text is plain `content`: every client shows it, and an answer that comes about is edited there.
+The text is plain `content`: every client shows it, and an answer grows there by edits.
 Sources, buttons and thumbs follow in a second message of Components V2; a reply without sources and
 thumbs is plain throughout, so that other words can take its place: a message once of V2 stays so
 (`is_v2`).
@@ -48,7 +48,7 @@ class OutgoingFile:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """One message to send: its JSON, and the files beside it."""
+    """One message to send: its JSON and its files."""
 
     body: Json
     files: Sequence[OutgoingFile] = ()
@@ -82,7 +82,7 @@ def _contents(reply: Reply, *, note: str = "") -> list[OutgoingMessage]:
     text = markup.render(markdown, reply.sources)
     called = [call for whom in reply.calls if (call := _CALLS.fullmatch(whom))]
     others = [markup.escape(whom) for whom in reply.calls if not _CALLS.fullmatch(whom)]
-    # The one place that calls somebody: whom an admin set, and nobody else.
+    # The one place that notifies people: only those an admin has set.
     whom = " ".join([*(call.group() for call in called), *others])
     text = "\n".join(filter(None, [f"{whom} {text}".strip(), note]))
     pieces = splitting.split(text)
@@ -152,7 +152,7 @@ def _source_lines(sources: Sequence[SourceLine], room: int) -> Iterator[str]:
 
 
 def _rows(buttons: Iterable[Json]) -> Iterator[Json]:
-    """Buttons in rows; one that stands there already is left out, for Discord refuses two."""
+    """Buttons in rows, duplicates left out: Discord refuses two with the same id."""
     unique = list({button["custom_id"]: button for button in buttons}.values())
     for start in range(0, len(unique), ROW_MAX):
         yield {"type": ROW, "components": unique[start : start + ROW_MAX]}
@@ -211,7 +211,7 @@ def pressed_action(custom_id: str) -> tuple[str, str]:
 
 
 def has_buttons(message: Mapping[str, Any]) -> bool:
-    """Whether buttons of ours stand under a message."""
+    """Whether a message has buttons of ours."""
     return any(True for _ in _pressable(message))
 
 

@@ -1,7 +1,7 @@
 """How a reply reaches people on Discord: its thread, its messages, and how they are found again.
 
-`DiscordPlatform` and the streaming reply send, edit and remove through this. It knows nothing of who
-may read what.
+`DiscordPlatform` and the streaming reply send, edit and remove through this. It knows nothing of
+who may read what.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from engine.chats.post_rows import PostInfo
 from engine.engine import Engine
 
 THREAD_MESSAGES = 100
-CONTINUED_MAX = 10  # messages that one reply goes on in
+CONTINUED_MAX = 10  # messages that continue one reply
 TOKEN_LIFE_S = 14 * 60.0  # of an interaction; Discord's own is 15 minutes
 EPHEMERAL = 1 << 6
 SEEN = "%F0%9F%91%80"  # eyes
@@ -52,7 +52,7 @@ class DiscordDelivery:
     # Where to speak
 
     async def destination(self, target: ReplyTarget, *, thread_name: str = "") -> Destination:
-        """Where a reply goes: the thread of the question, created where there is none and it has a name.
+        """Where a reply goes: the question's thread, which is created if a name for it is given.
 
         Where no thread is possible, the channel itself, as a reply to the question.
         """
@@ -136,7 +136,7 @@ class DiscordDelivery:
         return dict(await self.api.call("POST", path, body, files=part.files))
 
     def parts(self, reply: Reply) -> list[components.OutgoingMessage]:
-        """A reply as Discord's messages, with commands called as they are here."""
+        """A reply as Discord's messages, with Discord's paths of commands."""
         return components.render(worded(reply))
 
     async def edit(self, channel: str, message_id: str, part: components.OutgoingMessage) -> None:
@@ -298,7 +298,7 @@ def is_growing(message: Payload) -> bool:
 
 
 def worded(reply: Reply) -> Reply:
-    """A reply with commands called as they are here; answers are quoted from elsewhere, and stay."""
+    """A reply with Discord's paths of commands; answers are quoted from elsewhere, and stay."""
     if reply.kind == "answer":
         return reply
     rows = [[tree.worded(cell) for cell in row] for row in reply.rows]

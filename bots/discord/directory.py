@@ -1,7 +1,7 @@
-"""What the gateway has told of servers, their channels and threads, kept in memory.
+"""Servers, their channels and threads, cached in memory from the gateway's events.
 
-A message names nothing but the id of where it stands; here that id becomes the channel it belongs
-to. Filled by raw gateway events, and by REST where one was missed.
+A message names only the id of the channel or thread it is in; the directory knows which channel
+that belongs to. Filled by raw gateway events, and by REST where one was missed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Directory:
         self._channels: dict[str, Payload] = {}
 
     def on_event(self, name: str, data: Payload) -> None:
-        """Take in a gateway event; one that tells nothing of channels is passed over."""
+        """Handle a gateway event; one that says nothing of channels is ignored."""
         if name in _CHANNELS:
             self.put_channel(data)
         elif name in _GONE:
@@ -90,11 +90,11 @@ class Directory:
         }
 
     def put_channel(self, raw: Payload) -> None:
-        """A channel or thread as Discord tells of it."""
+        """Store a channel or thread as Discord describes it."""
         self._channels[str(raw.get("id"))] = raw
 
     def where(self, raw: Payload) -> Where:
-        """Where a channel's or a thread's messages stand."""
+        """The channel and thread that a channel object stands for."""
         id_, kind = str(raw.get("id", "")), raw.get("type")
         if kind == DIRECT:
             return Where(id_, place="direct")

@@ -34,7 +34,7 @@ class Us:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """What every interaction has: who acts, where, and how it is replied to."""
+    """What every interaction has: the person, the place, and how to reply."""
 
     id: str
     token: str
@@ -50,7 +50,7 @@ class Interaction:
 
     @property
     def is_manager(self) -> bool:
-        """Whether who acts may set a server up."""
+        """Whether the person who acts may set a server up."""
         return is_manager(int(self.member.get("permissions") or 0))
 
     @property
@@ -136,7 +136,7 @@ def _read(
 
 
 def name_of(user: Payload, member: Payload | None = None) -> str:
-    """How somebody is called on a server."""
+    """A person's name on a server."""
     nick = (member or {}).get("nick")
     return str(nick or user.get("global_name") or user.get("username") or user.get("id") or "")
 
@@ -183,7 +183,7 @@ def _where(channel: Payload, id_: str) -> Where:
 
 
 def read_said(interaction: Interaction, given: tree.FilledCommand, workspace: str) -> Said:
-    """A slash command, as the line it stands for."""
+    """A slash command, as the line it means."""
     return Said(
         platform=NAME,
         workspace=workspace,
@@ -204,7 +204,8 @@ def read_menu(interaction: Interaction, workspace: str, us: Us) -> Pressed | Non
         return None
     author: Payload = message.get("author") or {}
     id_ = str(message.get("id", ""))
-    url = f"https://discord.com/channels/{workspace}/{interaction.where.thread or interaction.where.channel}/{id_}"
+    channel = interaction.where.thread or interaction.where.channel
+    url = f"https://discord.com/channels/{workspace}/{channel}/{id_}"
     text = read_text(message, us)
     return Pressed(
         platform=NAME,
@@ -255,7 +256,7 @@ def read_press(
 
 
 def filled(fields: Sequence[Payload]) -> dict[str, str]:
-    """What a form was filled with, by its fields' ids, however deep they stand."""
+    """The values of a form by the ids of its fields, however deeply they are nested."""
     found: dict[str, str] = {}
     for field in fields:
         inner = field.get("components") or ([field["component"]] if "component" in field else [])
@@ -270,6 +271,6 @@ def filled(fields: Sequence[Payload]) -> dict[str, str]:
 def reply_details(interaction: Interaction, way: Literal["fill", "follow"]) -> dict[str, str]:
     """How an interaction is replied to: its first reply is filled in, or new ones follow it."""
     details = {"interaction": interaction.id, "token": interaction.token, "way": way}
-    if interaction.member:  # Discord has just said who they are: nobody has to ask
+    if interaction.member:  # Discord has just said who they are: no need to ask
         details |= {"who": interaction.name, "manages": "yes" if interaction.is_manager else ""}
     return details

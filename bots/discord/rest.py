@@ -1,8 +1,8 @@
 """Calls to Discord's REST interface with one bot's token, errors in our words.
 
-Every process of the bot speaks through this, whether it holds the gateway or not. Nothing here waits
-out a rate limit that is longer than a moment: `DiscordTrouble` says when to come back, and the job
-does. Too many refusals in a row are stopped here, before Discord bans the address.
+Every process of the bot uses this, whether it holds the gateway or not. Nothing here waits for a
+rate limit that is longer than a moment: `DiscordTrouble` says when to try again, and the job does.
+Too many refusals in a row pause all calls, before Discord bans the address.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 API = "https://discord.com/api/v10"
 AGENT = "DiscordBot (scrubjay, 1)"
 RETRY_S = 5.0  # after a fault of Discord's own, or of the network
-PATIENCE_S = 1.5  # a bucket that is full again so soon is waited for
+PATIENCE_S = 1.5  # a bucket that frees up so soon is waited for
 INVALID_MAX, INVALID_WINDOW_S = 8_000, 600.0  # at 10,000 refusals in ten minutes Discord bans
 
 # Discord's own numbers for what went wrong.

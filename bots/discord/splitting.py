@@ -4,8 +4,8 @@ Discord's API counts code points (its issue discord-api-docs 1315), its clients 
 of which there are never fewer: we count those, so that both agree.
 
 Parts end, as far as can be, at a blank line, else a line, a sentence, a word; at the worst between
-two characters as people see them. A fence open at a part's end is closed there and opened anew in
-the next. Nothing is cut in a link, an address, a citation mark or a span of code that fits a part.
+two characters as people see them. A fence open at a part's end is closed there and opened again
+in the next. Nothing is cut in a link, an address, a citation mark or code that fits a part.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CLUSTER = regex.compile(r"\X")
 
 @dataclass(frozen=True, slots=True)
 class MessagePart:
-    """A message's text: a piece of the whole, between the lines that open and close its fence anew.
+    """A message's text: a piece of the whole, between lines that open and close its fence.
 
     The bodies of all parts, joined, are the whole.
     """
@@ -125,7 +125,7 @@ class _Cutter:
         return MessagePart(body, head, ("" if body.endswith("\n") else "\n") + closed.closing)
 
     def _open_at(self, place: int) -> Fence | None:
-        """The fence that a part ending or beginning here must close or open anew."""
+        """The fence that a part ending or beginning here must close or open again."""
         at = bisect_right(self._starts, place) - 1
         fence = self._fences[at] if at >= 0 else None
         if fence is None or not fence.start < place:
@@ -164,7 +164,7 @@ class _Cutter:
             for end in reversed(clusters):
                 if allowed(end):
                     return end
-        # One cluster longer than a message: nobody sees it as one.
+        # One cluster longer than a message: no reader sees it as one character.
         return next(
             end for end in range(most, start, -1) if self._fits(start, end) or end == start + 1
         )

@@ -1,8 +1,9 @@
 """One answer in Discord messages: plain text that grows by edits, at the end the whole reply.
 
-The id of the message is kept before more is shown, and it is posted under a nonce made from the
-post's id, so whoever takes over goes on in it. What an interaction asked for grows in the
-interaction's own reply while Discord takes that, and reaches who asked by direct message after.
+The id of the message is stored before more is shown, and the message is posted under a nonce made
+from the post's id, so a worker that takes over continues in it. The answer to an interaction grows
+in the interaction's own reply for as long as Discord accepts that, and is sent as a direct message
+after.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ GROWING_MAX = 1_900  # characters; what is longer shows when it is complete
 
 
 class DiscordStreamingReply:
-    """See the module. `again`: an earlier attempt may have left a message it did not tell of."""
+    """See the module. `again`: an earlier attempt may have sent a message without noting its id."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class DiscordStreamingReply:
         self._text = ""
         self._shown = ""
         self._typed_at = -TYPING_S
-        # An answer that is there at once is one message, not one that is edited.
+        # An answer that is ready at once is one message that is never edited.
         self._edited_at = time.monotonic()
 
     @property
@@ -70,10 +71,10 @@ class DiscordStreamingReply:
             self._destination = await self._delivery.destination(self._target, thread_name=name)
         return self._destination
 
-    # While it comes about
+    # While it is written
 
     async def step(self, title: str) -> None:
-        """That something is being written; Discord has no other words for it."""
+        """Show that something is being written; Discord has no other status."""
         del title
         if self._post.surface == "private" or time.monotonic() - self._typed_at < TYPING_S:
             return
@@ -87,7 +88,7 @@ class DiscordStreamingReply:
             await self._delivery.show_typing(channel)
 
     async def grow(self, text: str) -> None:
-        """Shown by edits, as often as Discord takes them."""
+        """Show more by an edit, as often as Discord allows."""
         self._text += text
         due = time.monotonic() - self._edited_at >= EDIT_S
         if not due or not self._text.strip() or len(self._text) > GROWING_MAX:
@@ -107,7 +108,7 @@ class DiscordStreamingReply:
                 await self._tell_shut()
                 raise
             if trouble.code == UNKNOWN_MESSAGE:
-                self._message_id = ""  # somebody deleted it; the whole answer comes anew
+                self._message_id = ""  # someone deleted it; the whole answer is a new message
 
     async def _show(self, content: str) -> None:
         growing = components.OutgoingMessage(
@@ -137,7 +138,7 @@ class DiscordStreamingReply:
     # The end
 
     async def finish(self, reply: Reply) -> str:
-        """The whole reply in the message that stands and those after it, or in new ones."""
+        """The whole reply in the existing message and those after it, or in new ones."""
         if self._post.surface == "private":
             await self._whisper(reply)
             return ""
@@ -161,12 +162,14 @@ class DiscordStreamingReply:
             except DiscordTrouble as trouble:
                 if trouble.code != UNKNOWN_MESSAGE:
                     raise
-                self._message_id = ""  # somebody deleted it: whoever asked still gets the answer
+                self._message_id = (
+                    ""  # someone deleted it: the person who asked still gets the answer
+                )
         if not self._message_id:
             await asyncio.shield(self._begin(part))
 
     async def _put_rest(self, parts: list[components.OutgoingMessage]) -> None:
-        """The messages after the first: those an earlier attempt left are made anew."""
+        """The messages after the first; those an earlier attempt left are edited."""
         if not parts:
             return
         channel = (await self._where()).channel
@@ -176,7 +179,7 @@ class DiscordStreamingReply:
             if before is None:
                 await self._delivery.send(Destination(channel), part, nonce=self._nonce(n))
             elif components.is_v2(before) and not components.is_v2(part.body):
-                # Discord makes no plain message of such a one; it goes, and comes anew at the end.
+                # Discord can't make it plain: it is deleted, and a new one is sent at the end.
                 await self._api.call("DELETE", f"channels/{channel}/messages/{before['id']}")
                 await self._delivery.send(Destination(channel), part)
             else:
@@ -212,7 +215,7 @@ class DiscordStreamingReply:
             await self._delivery.send_direct(self._target, reply)
 
     async def _tell_shut(self) -> None:
-        """Where the bot may not speak, who asked is told so by direct message."""
+        """Tell the person who asked, by direct message, that the bot can't answer there."""
         said = Reply(
             f"I may not answer in <#{self._target.channel}>: an admin gives me View Channel, Send"
             " Messages and Send Messages in Threads there. You can ask me here, or with `/ask`.",
@@ -222,7 +225,7 @@ class DiscordStreamingReply:
             await self._delivery.send_direct(self._target, said)
 
     async def abandon(self) -> None:
-        """Take away what stands, and the first sign."""
+        """Remove the message and the first sign."""
         if self._message_id and self._post.surface != "private":
             channel = (await self._where()).channel
             with contextlib.suppress(DiscordTrouble):
@@ -230,7 +233,7 @@ class DiscordStreamingReply:
         await self._clear_sign()
 
     async def _look(self) -> None:
-        """Find the message of an earlier attempt that did not come to keep its id."""
+        """Find the message of an earlier attempt that did not note its id."""
         if self._looks:
             self._looks = False
             found = await self._delivery.find(self._post, await self._where())
@@ -244,5 +247,5 @@ class DiscordStreamingReply:
 
 
 def with_way(target: ReplyTarget, way: str) -> ReplyTarget:
-    """The same, replied to in another way."""
+    """The same target, with another way to reply."""
     return replace(target, details={**target.details, "way": way})

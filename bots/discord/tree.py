@@ -1,9 +1,9 @@
-"""The slash commands and context menus, made from the command table; and back to a line of it. Pure.
+"""The slash commands and context menus from the command table, and back to a line of it. Pure.
 
-What everyone may say stands under `/kb`, what admins say under `/kb-admin`, which Discord shows only
-to those who manage the server until its admins choose otherwise: a hint, for rights are checked
-where a command is run. Discord allows 25 entries a level and two levels, so a few commands stand in
-a group that their name does not have; `worded` says where, in texts that name one.
+Commands for everyone are under `/kb`, those for admins under `/kb-admin`, which Discord shows only
+to people who manage the server until its admins choose otherwise. That is a hint: rights are
+checked when a command runs. Discord allows 25 entries a level and two levels, so a few commands are
+in a group that their name does not have; `worded` puts the right path into texts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from engine.commands.table import COMMANDS, Command, Parameter, Permission, find
 Json = dict[str, Any]
 
 EVERYONES, ADMINS = "kb", "kb-admin"
-ALONE = frozenset({"ask", "search"})  # commands of their own
-# Where a command stands that its name does not say: words may not be a group and a command at once.
+ALONE = frozenset({"ask", "search"})  # top-level commands
+# Commands whose path is not their name: a word can't be a group and a command at once.
 MOVED: Mapping[str, str] = {
     "create": "base create",
     "delete": "base delete",
@@ -41,7 +41,7 @@ GROUP_HELP: Mapping[str, str] = {
     "roles": "Who may change settings here.",
     "source": "Pages added by their address.",
 }
-REGISTER = "register"  # in no table: it makes a server known, and there is nobody to run it before
+REGISTER = "register"  # in no table: it connects a server, and no one can run commands before
 MENUS = {
     "Ask about this": replies.ABOUT,
     "Summarise thread": replies.SUMMARISE,
@@ -59,7 +59,7 @@ COMPLETED = frozenset({"kb", "place", "command", "url"})  # parameters that are 
 
 
 def payload() -> list[Json]:
-    """All commands, as one bulk call of Discord's takes them."""
+    """All commands, as the payload of Discord's bulk call."""
     everyones = [c for c in COMMANDS if c.permission is Permission.EVERYONE]
     admins = [c for c in COMMANDS if c.permission is not Permission.EVERYONE]
     alone = [_top(c.name, c.help, _options(c)) for c in everyones if c.name in ALONE]
@@ -78,7 +78,7 @@ def digest(commands: Sequence[Json]) -> str:
 
 
 def path_of(command: Command) -> str:
-    """How a command is said here: `/kb-admin limits set`."""
+    """The path of a command on Discord: `/kb-admin limits set`."""
     if command.name in ALONE:
         return f"/{command.name}"
     top = EVERYONES if command.permission is Permission.EVERYONE else ADMINS
@@ -220,7 +220,7 @@ _SPOKEN = re.compile(r"`(?:/kb )?([a-z][a-z-]*(?: [a-z][a-z-]*)?)([^`\n]*)`")
 
 
 def worded(text: str) -> str:
-    """A text in which commands are called as they are here: `mode auto` as `/kb-admin mode auto`."""
+    """A text with Discord's paths of the commands in it: `mode auto` as `/kb-admin mode auto`."""
 
     def place(match: re.Match[str]) -> str:
         words, rest = match[1], match[2]

@@ -27,7 +27,7 @@ LIVE_SOURCES = 5
 
 
 class SlackPlatform:
-    """What the desk speaks through."""
+    """What the answer worker and interactions use."""
 
     name = NAME
 
@@ -38,10 +38,10 @@ class SlackPlatform:
         self.delivery = SlackDelivery(engine, api)
         self.connection: Callable[[], str] = lambda: "events come over HTTP"
 
-    # What is known of who asks, and where
+    # What is known of people and channels
 
     async def learn(self, target: ReplyTarget) -> None:
-        """Ask Slack for whom and what is not known since yesterday; what it refuses stays unknown."""
+        """Ask Slack about the person and the channel, if that was last done over a day ago."""
         stale = await self._engine.chats.senders.stale(target.sender)
         with contextlib.suppress(SlackTrouble):
             if stale.person:
@@ -55,7 +55,7 @@ class SlackPlatform:
                 log.warning("a channel's members are unknown: %s", trouble)
 
     async def person(self, target: ReplyTarget) -> Person | None:
-        """What Slack says of who wrote."""
+        """What Slack says of the person who wrote."""
         found = await self.delivery.call(target.sender, "users.info", user=target.person)
         return read_person(found.get("user") or {}, target.workspace)
 
@@ -125,7 +125,7 @@ class SlackPlatform:
                 found[id_] = read_person(user, target.workspace)
         return found
 
-    # Saying things
+    # Sending
 
     async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Eyes on the question, and a status where the answer will be."""
@@ -163,7 +163,7 @@ class SlackPlatform:
         await self.delivery.whisper(target, reply)
 
     async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
-        """Other words in a message of ours."""
+        """Replace the content of a message of ours."""
         await self.delivery.edit(target, message_id, reply)
 
     async def remove(self, target: ReplyTarget, message_id: str) -> None:
@@ -184,10 +184,10 @@ class SlackPlatform:
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
     ) -> list[SourceLine]:
-        """Slack's Real-Time Search, where the app may keep no messages.
+        """Slack's Real-Time Search, where the app may not store messages.
 
-        It answers with what who asks may read, and only on the word of the event they wrote. What
-        it finds in public channels every full member may read, so only those may be shown it.
+        It returns what the person who asks may read, and only with the token of their event. It
+        searches public channels, which every full member may read, so only those are shown it.
         """
         token = target.details.get("action_token", "")
         installed = await self.delivery.installed(target.sender)
@@ -205,7 +205,7 @@ class SlackPlatform:
         return read_found(answer)
 
     async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
-        """Token, scopes, connection, and whether it is known who is in the channel."""
+        """Token, scopes, connection, and whether the members of the channel are known."""
         rows = [("Slack", "well"), ("events", self.connection())]
         try:
             installed = await self.delivery.installed(target.sender)
@@ -221,7 +221,7 @@ class SlackPlatform:
         return rows
 
     def missing_scopes(self) -> list[str]:
-        """The scopes Slack has asked for since the start, and those the manifest has besides."""
+        """The scopes Slack has asked for since the start, and those that only the manifest has."""
         return sorted({s for needed in self.api.missing.values() for s in needed.split(",") if s})
 
     async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
@@ -262,7 +262,7 @@ def read_found(answer: Mapping[str, Any]) -> list[SourceLine]:
 
 
 def read_person(user: Mapping[str, Any], team_id: str) -> Person | None:
-    """What `users.info` says of somebody; None for a bot. Whoever is not plainly a member is none."""
+    """What `users.info` says of a person, in doubt not a full member; None for a bot."""
     if user.get("is_bot") or user.get("id") == "USLACKBOT":
         return None
     profile = user.get("profile") or {}

@@ -1,7 +1,7 @@
 """The Bolt app: verifies, acknowledges, and hands every payload on to the core.
 
-A listener writes a job and nothing else, before the platform is acknowledged: what Slack was told
-that it arrived is not lost. Forms are opened here too, because Slack gives three seconds for it.
+A listener writes a job and nothing else, before the platform is acknowledged: nothing that was
+acknowledged is lost. Forms are opened here too, because Slack allows three seconds for that.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SlackApp:
         secret = self._engine.settings.slack.signing_secret.get_secret_value()
         app = AsyncApp(
             signing_secret=secret or "not used by Socket Mode",
-            authorize=authorize,  # type: ignore[arg-type]  # None is how Bolt is told of nobody
+            authorize=authorize,  # type: ignore[arg-type]  # None: no installation
             client=self._platform.api.client(),
             process_before_response=True,
             ignoring_self_events_enabled=False,  # `decide` ignores them, and deletions are not
@@ -88,7 +88,7 @@ class SlackApp:
     async def _authorize(
         self, enterprise_id: str | None, team_id: str | None
     ) -> AuthorizeResult | None:
-        """Who we are where a payload was delivered, from our own rows; None where nobody."""
+        """The bot's account in a workspace, from our own rows; None if it is not installed."""
         try:
             found = await self.installed(team_id or "", enterprise_id or "")
         except NotFound:
@@ -120,7 +120,7 @@ class SlackApp:
         self._platform.delivery.forget()
 
     async def aclose(self) -> None:
-        """Let what runs beside end."""
+        """Wait for the background tasks to end."""
         await self._background.aclose(within_s=2)
 
     # Listeners
@@ -295,7 +295,7 @@ class SlackApp:
         )
 
     def health(self) -> list[tuple[str, str]]:
-        """What is wrong between us and Slack, in words; empty texts where all is well."""
+        """What is wrong between us and Slack, in words; empty texts where nothing is."""
         scopes = self._platform.missing_scopes()
         missing = f"is missing the scopes {', '.join(scopes)}" if scopes else ""
         return [("Slack", missing)]

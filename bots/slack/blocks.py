@@ -37,7 +37,7 @@ def render(reply: Reply) -> tuple[str, list[Block]]:
     blocks: list[Block] = []
     text = markup.quieten(linked(reply.text, reply.sources))
     if reply.calls:
-        # The one place that calls somebody: whom an admin set, and nobody else.
+        # The one place that notifies people: only those an admin has set.
         calls = " ".join(filter(None, map(call, reply.calls)))
         blocks.append(_section(f"{calls} {markup.escape(reply.text)}"[:CONTEXT_MAX]))
     elif text.strip():
@@ -141,7 +141,7 @@ def _button(button: Button) -> Block:
 
 
 def _digest(value: str) -> str:
-    """What tells buttons of one action apart: an action id may stand once in a block."""
+    """Distinguishes buttons of one action: an action id may occur once in a block."""
     return value.rpartition(":")[2].replace(" ", "-")[-12:]
 
 

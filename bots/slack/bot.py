@@ -1,8 +1,8 @@
-"""The Slack bot as a running thing: its API, app, desk and connection, for one open engine.
+"""The running Slack bot: its API, app, answer worker and connection, for one open engine.
 
-`open_slack_bot` makes it; `run` works until it is told to stop; `handle` answers what Slack sends
-over HTTP, for the host that owns the routes. With an app token events come over Socket Mode, and a
-watchdog builds the connection anew when it goes quiet.
+`open_slack_bot` creates it; `run` works until `stop` is set; `handle` answers what Slack sends over
+HTTP, for the host that owns the routes. With an app token events come over Socket Mode, and a
+watchdog reconnects when the connection goes quiet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 PING_S = 10.0
 LOOK_S = 5.0  # how often the watchdog looks
-QUIET_S = 30.0  # a connection that is down so long is built anew
+QUIET_S = 30.0  # a connection that is down so long is replaced
 RECONNECT_S = (1.0, 60.0)  # the first pause, the longest
 PURGE_S = 3600.0
 PAGE = (
@@ -51,7 +51,7 @@ class HttpAnswer:
 
 
 class SlackBot:
-    """See the module. Get one from `open_slack_bot`. A desk that is given is run by its owner."""
+    """See the module. Get one from `open_slack_bot`. A given worker is run by its owner."""
 
     def __init__(
         self, engine: Engine, api: SlackApi, answer_worker: AnswerWorker | None = None
@@ -91,7 +91,7 @@ class SlackBot:
         return f"over a socket, open for {minutes} min{ago}"
 
     async def introduce(self) -> None:
-        """Keep the installation of the token in the settings, if there is one."""
+        """Store the installation of the token in the settings, if there is one."""
         token = self._settings.slack.bot_token.get_secret_value()
         if not token:
             return

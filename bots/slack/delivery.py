@@ -1,4 +1,4 @@
-"""How a reply reaches people in Slack: with which token, as which message, and how it is found again.
+"""How a reply reaches people in Slack: its token, its messages, and how they are found again.
 
 `SlackPlatform` and the streaming reply send, edit and remove through this. It knows nothing of who
 may read what.
@@ -37,7 +37,7 @@ class SlackDelivery:
         self._installed: dict[str, tuple[float, Installed]] = {}
 
     async def installed(self, sender: Sender) -> Installed:
-        """The installation that speaks in a workspace; `Undelivered` where there is none any more."""
+        """The installation in a workspace; `Undelivered` where there is none any more."""
         known = self._installed.get(sender.workspace_id)
         if known is not None and time.monotonic() - known[0] < CACHED_S:
             return known[1]
@@ -87,7 +87,7 @@ class SlackDelivery:
         return str(posted.get("ts", ""))
 
     async def edit(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
-        """Other words in a message of ours."""
+        """Replace the content of a message of ours."""
         text, rendered = blocks.render(reply)
         await self._with_blocks(
             rendered,
@@ -114,7 +114,7 @@ class SlackDelivery:
             return await show([])
 
     async def remove(self, target: ReplyTarget, message_id: str) -> None:
-        """Take a message of ours away."""
+        """Delete a message of ours."""
         try:
             await self.call(target.sender, "chat.delete", channel=target.channel, ts=message_id)
         except SlackTrouble as trouble:

@@ -1,8 +1,9 @@
 """OAuth: how the app comes into more workspaces. Pure but for the exchange of the code.
 
-An admin makes a link for their tenant (`scrubjay bot install-link`); whoever opens it chooses a
-workspace at Slack and is sent back with a code, which is exchanged for a token that is kept
-encrypted. The state in the link is ours and short-lived: nobody else binds a workspace to a tenant.
+An admin creates a link for their tenant (`scrubjay bot install-link`). The person who opens it
+chooses a workspace at Slack and is sent back with a code, which is exchanged for a token that is
+stored encrypted. The state in the link is ours and short-lived, so no one else can connect a
+workspace to a tenant.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ PLATFORM = "slack"
 
 
 def reading_of(settings: Settings) -> Reading:
-    """Whether messages may be kept: what Slack forbids to an app that is distributed."""
+    """Whether messages may be stored: Slack forbids it to a distributed app."""
     return "live" if settings.slack.app == "distributed" else "index"
 
 
 def authorize_url(settings: Settings, api: SlackApi, state: str) -> str:
-    """Slack's page where somebody chooses a workspace and consents."""
+    """Slack's page to choose a workspace and consent."""
     query = {
         "client_id": settings.slack.client_id,
         "scope": ",".join(manifest.scopes_of(settings.slack)),

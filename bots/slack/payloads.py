@@ -19,7 +19,7 @@ FORM = f"{blocks.PREFIX}form:"
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Where a payload was delivered: the installation's workspace, and who the bot is there."""
+    """Where a payload was delivered: the installation's workspace, and the bot's account there."""
 
     team_id: str
     enterprise_id: str = ""
@@ -37,7 +37,7 @@ class Uninstalled:
 
 @dataclass(frozen=True, slots=True)
 class HomeOpened:
-    """Somebody opened the app's home or its messages."""
+    """Someone opened the app's home or its messages."""
 
     person: str
     channel: str
@@ -48,7 +48,7 @@ Event = InboundMessage | Joined | Uninstalled | HomeOpened
 
 
 def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Event | None:
-    """What an event tells the core; None where it is nothing to it."""
+    """An event as the core's value; None where it does not concern the core."""
     match event.get("type"):
         case "app_mention" | "message":
             return _message(event, whose, now)
@@ -125,7 +125,7 @@ def _when(ts: str) -> datetime:
 
 
 def read_action_token(event: Mapping[str, Any]) -> str:
-    """What lets Slack's own search answer on behalf of who wrote an event; empty without it."""
+    """The token for Slack's own search on behalf of the author of an event; may be empty."""
     thread = event.get("assistant_thread")
     inside = thread.get("action_token") if isinstance(thread, Mapping) else ""
     return str(event.get("action_token") or inside or "")

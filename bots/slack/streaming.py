@@ -1,8 +1,8 @@
 """One answer in a Slack message: streamed where Slack can, edited where it can't, plain at worst.
 
-The whole text is kept here: a stream ends by itself about five minutes after it began, and what was
-streamed is replaced at the end by the checked answer with its blocks. The id of the message is kept
-before more is shown, so that whoever takes over goes on in it.
+The whole text is held here: a stream ends by itself about five minutes after it began, and what was
+streamed is replaced at the end by the checked answer with its blocks. The id of the message is
+stored before more is shown, so that a worker that takes over continues in it.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ class SlackStreamingReply:
         self._looks = again and bool(target.thread)
         self._message_id = post.message_id
         self._streaming = False
-        self._edited = bool(post.message_id)  # a message stands that is edited from now on
+        self._edited = bool(post.message_id)  # the message exists, and is edited from now on
         self._text = ""
         self._waiting = ""
         self._steps = 0
         self._step = ""
         self._started_at = 0.0
-        # An answer that is there at once is one message, not a stream of one piece.
+        # An answer that is ready at once is one message, not a stream of one piece.
         self._flushed_at = time.monotonic()
 
-    # While it comes about
+    # While it is written
 
     async def step(self, title: str) -> None:
         """A task in the stream, else a status under the thread."""
-        if title != self._step:  # the same again is the same task, which lives on
+        if title != self._step:  # the same title again is the same task
             self._steps += 1
         self._step = title
         if self._post.surface == "private":
@@ -79,11 +79,11 @@ class SlackStreamingReply:
         if self._streaming:
             task = {"type": "task_update", "id": f"s{self._steps}", "title": title[:120]}
             await self._append(chunks=[{**task, "status": "complete"}])
-        elif self._steps > 1:  # the first search is what the first sign has said already
+        elif self._steps > 1:  # the first sign has named the first search already
             await self._quietly("assistant.threads.setStatus", status=title[:50])
 
     async def grow(self, text: str) -> None:
-        """Shown a piece at a time, as often as Slack takes it."""
+        """Show it a piece at a time, as often as Slack allows."""
         if self._post.surface == "private" or len(self._text) > STREAMED_MAX:
             return
         self._text += text
@@ -113,9 +113,9 @@ class SlackStreamingReply:
             self._waiting = piece + self._waiting  # shown with the next piece, or at the end
 
     async def _begin(self, piece: str) -> None:
-        """A stream, or where Slack has none to give a message that is edited."""
+        """A stream, or where Slack offers none, a message that is edited."""
         try:
-            begun = await self._call(
+            posted = await self._call(
                 "chat.startStream",
                 channel=self._target.channel,
                 thread_ts=self._target.thread,
@@ -127,9 +127,9 @@ class SlackStreamingReply:
         except SlackTrouble as trouble:
             if trouble.code in UNREACHABLE:
                 raise
-            begun = await self._post_message(f"{markup.quieten(self._text)} …", [])
+            posted = await self._post_message(f"{markup.quieten(self._text)} …", [])
             self._edited = True
-        self._message_id = str(begun["ts"])
+        self._message_id = str(posted["ts"])
         await self._engine.chats.posts.note_message(self._post.id, self._message_id)
 
     async def _append(self, **what: Any) -> None:  # noqa: ANN401 (Slack's arguments)
@@ -155,7 +155,7 @@ class SlackStreamingReply:
     # The end
 
     async def finish(self, reply: Reply) -> str:
-        """The whole reply in the message that stands, or in a new one."""
+        """The whole reply in the existing message, or in a new one."""
         if self._post.surface == "private":
             await self._delivery.whisper(self._target, reply)
             return ""
@@ -169,7 +169,7 @@ class SlackStreamingReply:
             except SlackTrouble as trouble:
                 if trouble.retry_in_s is not None or trouble.code in UNREACHABLE:
                     raise
-                # Somebody deleted it, or it can't be edited: whoever asked still gets the answer.
+                # Someone deleted it, or it can't be edited: the answer is a new message then.
                 self._message_id = ""
         if not self._message_id:
             posted: dict[str, Any] = {}
@@ -183,7 +183,7 @@ class SlackStreamingReply:
         return self._message_id
 
     async def abandon(self) -> None:
-        """Take away what stands, and the first sign."""
+        """Remove the message and the first sign."""
         if self._message_id and self._post.surface != "private":
             if self._streaming:
                 await self._end_stream()
@@ -191,7 +191,7 @@ class SlackStreamingReply:
         await self._clear_sign()
 
     async def _look(self) -> None:
-        """Find the message of an earlier attempt that did not come to keep its id."""
+        """Find the message of an earlier attempt that did not note its id."""
         if self._looks and not self._message_id:
             found = await self._delivery.find(self._post, self._target)
             if found:
@@ -228,7 +228,7 @@ class SlackStreamingReply:
         except SlackTrouble as trouble:
             if trouble.code not in ENDED:
                 raise
-            await self._end_stream()  # an earlier attempt's, which nobody ended
+            await self._end_stream()  # an earlier attempt's, which was never ended
             await edit()
 
     async def _post_message(self, text: str, some: list[blocks.Block]) -> dict[str, Any]:
@@ -250,7 +250,7 @@ class SlackStreamingReply:
             )
 
     async def _quietly(self, method: str, *, thread: bool = True, **arguments: Any) -> None:  # noqa: ANN401
-        """A call whose failure is no matter."""
+        """A call that may fail."""
         channel = {"channel": self._target.channel}
         if method.startswith("assistant."):
             channel = {"channel_id": self._target.channel}

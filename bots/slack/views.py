@@ -1,7 +1,7 @@
 """Forms and the app's home, as Slack views. Pure.
 
-A form's `private_metadata` holds ids only, `<value>|<channel>`; rights are asked anew when it comes
-back.
+A form's `private_metadata` holds ids only, `<value>|<channel>`; rights are checked again when it
+comes back.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What somebody's home shows."""
+    """What a person's home shows."""
 
     name: str
     linked_to: str
@@ -120,7 +120,7 @@ def setup_form(
 
 
 def setup_refused() -> list[dict[str, Any]]:
-    """For who may not."""
+    """For people who may not set the bot up."""
     return [_section("Setting me up is for admins of this workspace.")]
 
 
@@ -159,7 +159,7 @@ def reason_form(post_id: str, channel: str) -> View:
 
 
 def prompts() -> list[dict[str, str]]:
-    """What to try, when somebody opens the messages tab."""
+    """Suggestions for someone who opens the messages tab."""
     return [{"title": title, "message": message} for title, message in PROMPTS]
 
 
