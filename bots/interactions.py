@@ -158,7 +158,7 @@ class Interactions:
         pressed = Pressed(**payload["pressed"])
         press = _PRESSES.get(pressed.action)
         if press is None:
-            raise NotFound("This button is not known any more.")
+            raise NotFound("This button no longer works.")
         caller = await self._engine.chats.senders.caller(target.sender)
         await press(self, pressed, caller, target)
 
@@ -167,7 +167,7 @@ class Interactions:
             caller.sender, pressed.value.partition(":")[0]
         )
         if post.surface != "channel" and post.sender.identity_id != caller.sender.identity_id:
-            raise NotFound("This answer is not known any more.")
+            raise NotFound("This answer no longer exists.")
         return post
 
     async def _rate(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -195,7 +195,7 @@ class Interactions:
         post = await self._post(pressed, caller)
         audience = await chat.senders.audience(caller, post.surface)
         if post.turn_id is None:
-            raise NotFound("This answer is not known any more.")
+            raise NotFound("This answer no longer exists.")
         answer = await chat.posts.stored_answer(caller, audience, post.turn_id)
         if self._engine.answers.writes and answer.citations:
             await self._write_more(pressed, caller, target, post)
@@ -225,7 +225,7 @@ class Interactions:
             )
         )
         if not accepted.is_new:
-            already = replies.Reply("More detail was asked for already: it stands in this thread.")
+            already = replies.Reply("More detail was already requested: see this thread.")
             await self._platforms[target.platform].whisper(target, already)
         self._wake()
 
@@ -234,11 +234,11 @@ class Interactions:
         platform = self._platforms[target.platform]
         if post.sender.channel_id is None:
             raise InvalidInput(
-                "Nobody else reads this conversation: ask in a channel where people can help.",
+                "No one else can see this conversation: ask in a channel where people can help.",
                 field="channel",
             )
         if not await self._engine.chats.posts.escalate(post.id):
-            await platform.whisper(target, replies.Reply("A human was asked for this already."))
+            await platform.whisper(target, replies.Reply("Someone has already been asked."))
             return
         behaviour = await self._engine.chats.senders.behaviour(caller.sender)
         await platform.say(
@@ -280,7 +280,7 @@ class Interactions:
     async def _delete(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
         if post.sender.identity_id != caller.sender.identity_id and not caller.is_admin:
-            raise Forbidden("Only who asked, or an admin, may delete an answer.")
+            raise Forbidden("Only the person who asked, or an admin, can delete an answer.")
         await self._engine.chats.posts.withdraw(post.id)
         message_id = post.message_id or pressed.message_id
         await self._platforms[target.platform].remove(target_of(post), message_id)
@@ -289,7 +289,7 @@ class Interactions:
         """Answer an edited question, and remove the old answer."""
         post = await self._post(pressed, caller)
         if post.sender.identity_id != caller.sender.identity_id:
-            raise Forbidden("Only who asked may have it answered again.")
+            raise Forbidden("Only the person who asked can have it answered again.")
         key = f"{caller.sender.tenant_id}:edited:{post.id}"
         question = await self._engine.limits.get(key)
         if question is None:
@@ -344,7 +344,7 @@ class Interactions:
     async def _mention(self, _: Pressed, caller: Caller, target: ReplyTarget) -> None:
         del caller
         await self._platforms[target.platform].whisper(
-            target, replies.Reply("Fine: I answer here when I am mentioned.")
+            target, replies.Reply("OK, I'll answer here when someone mentions me.")
         )
 
     # Shortcuts on a message
@@ -352,7 +352,7 @@ class Interactions:
     async def _about(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         text = pressed.details.get("text", "").strip()
         if not text:
-            raise InvalidInput("This message has no words I could look up.", field="message")
+            raise InvalidInput("This message has no text to search for.", field="message")
         await self._ask_privately(text[:4000], caller, target, pressed)
 
     async def _similar(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -373,13 +373,15 @@ class Interactions:
     async def _save(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """Store a thread's question and the message that answers it, for its channel's readers."""
         if not caller.is_curator:
-            raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
+            raise Forbidden(
+                "Only curators can save answers. An admin can make you one with `roles give`."
+            )
         platform = self._platforms[target.platform]
         unnamed = (await self._engine.chats.senders.behaviour(caller.sender)).anonymous
         said = await platform.read_thread(target)
         text = pressed.details.get("text", "").strip()
         if not said or not text:
-            raise InvalidInput("This message has no words to save.", field="message")
+            raise InvalidInput("This message has no text to save.", field="message")
         name = await self._engine.chats.save_answer(
             caller,
             question=said[0][1],
@@ -390,7 +392,7 @@ class Interactions:
             question_id=pressed.thread,
         )
         await platform.whisper(
-            target, replies.Reply(f"Saved in **{name}**: I answer from it within a minute.")
+            target, replies.Reply(f"Saved in **{name}**. I can answer from it within a minute.")
         )
 
     async def _ask_privately(

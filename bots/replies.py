@@ -204,7 +204,7 @@ def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
     first = max((source.n for source in reply.sources), default=0) + 1
     numbered = [replace(source, n=first + at) for at, source in enumerate(live)]
     marks = " ".join(f"[{source.n}]" for source in numbered)
-    text = f"{reply.text}\n\nMessages that fit, found just now: {marks}"
+    text = f"{reply.text}\n\nMatching messages, found just now: {marks}"
     return replace(reply, text=text, sources=[*reply.sources, *numbered])
 
 
@@ -304,21 +304,21 @@ def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
 def greeting(command: str) -> Reply:
     """What the bot does, for someone who says hello."""
     return Reply(
-        "Hello! Ask me anything that your team has written down; I answer with links to where it"
-        f" stands. In a channel mention me, here just write. `{command} help` lists what else I do."
+        "Hello! Ask me anything that your team has written down; I answer with links to my sources."
+        f" Mention me in a channel, or just message me here. `{command} help` lists what else I do."
     )
 
 
 def onboarding(command: str, *, keeps: bool = False) -> Reply:
     """What the bot says when it is added to a channel."""
     kept = (
-        "Messages of this channel are kept, so that I can answer from them."
+        "I store this channel's messages, so that I can answer from them."
         if keeps
-        else "I keep no messages of this channel unless an admin turns that on."
+        else "I don't store messages of this channel unless an admin turns that on."
     )
     return Reply(
         "Hello! Mention me with a question and I answer in a thread, from what everyone in this"
-        f" channel may read, with links to where it stands. {kept} `{command} help` says more.",
+        f" channel may read, with links to my sources. {kept} `{command} help` shows more.",
         buttons=[
             Button(BIND, "Bind this channel", "", "primary"),
             Button(MENTION, "Just mention me", ""),
@@ -328,18 +328,17 @@ def onboarding(command: str, *, keeps: bool = False) -> Reply:
 
 def queued(ahead: int) -> str:
     """The status line of a question that has to wait."""
-    noun = "question is" if ahead == 1 else "questions are"
-    return f"{ahead} {noun} before yours…"
+    noun = "question" if ahead == 1 else "questions"
+    return f"{ahead} {noun} ahead of yours…"
 
 
 def refused(why: str, command: str) -> Reply:
     """Why there is no answer here."""
     words = {
-        "off": f"I am turned off in this channel. An admin changes that with `{command} mode`.",
-        "not for you": "An admin has set me to answer only some people in this channel."
+        "off": f"I am turned off in this channel. An admin can change that with `{command} mode`.",
+        "not for you": "In this channel I answer only some people, as an admin has set."
         " You can ask me in a direct message.",
-        "too long": "That is more than I can take as a question: ask in fewer than 4,000"
-        " characters.",
+        "too long": "That question is too long: please keep it under 4,000 characters.",
     }
     return Reply(words[why], kind="trouble")
 
@@ -347,7 +346,7 @@ def refused(why: str, command: str) -> Reply:
 def confirm(command: Command, line: str, confirm_id: str) -> Reply:
     """Ask for confirmation before something is deleted."""
     return Reply(
-        f"Really `{line}`?\n{command.help} This can't be undone.",
+        f"Run `{line}`?\n{command.help} This can't be undone.",
         buttons=[
             Button(CONFIRM, "Yes, do it", confirm_id, "danger"),
             Button(CANCEL, "No", confirm_id),
@@ -359,7 +358,7 @@ def confirm(command: Command, line: str, confirm_id: str) -> Reply:
 def rerun(post: PostInfo) -> Reply:
     """The question was edited: offer to answer it again."""
     return Reply(
-        "You changed your question. Shall I answer the new one?",
+        "You changed your question. Should I answer the new one?",
         buttons=[Button(RERUN, "Answer again", post.id, "primary"), Button(KEEP, "No", post.id)],
     )
 
@@ -377,9 +376,9 @@ def thanked() -> Reply:
 
 def escalated(post: PostInfo, question: str, group: str) -> Reply:
     """Ask for a person's help in the thread."""
-    who = "" if group else " Nobody in particular is set to be called: whoever knows, please help."
+    who = "" if group else " No one is set to be notified: if you know the answer, please help."
     return Reply(
-        f"A human is wanted for: “{one_line(question)[:300]}”{who}",
+        f"Someone asked for help with: “{one_line(question)[:300]}”{who}",
         calls=[group] if group else [],
         buttons=[Button(RESOLVED, "Mark resolved", post.id, "primary")],
     )
@@ -394,11 +393,11 @@ def resolved(by: str) -> Reply:
 
 
 KB_NOT_YOURS = (
-    "Questions here are answered from a knowledge base that is not open to you. Ask an admin to"
-    " grant it to this workspace."
+    "Questions here are answered from a knowledge base that you don't have access to. Ask an"
+    " admin to grant it to this workspace."
 )
 UNKNOWN_AUDIENCE = (
-    "I can't tell at the moment who can see this channel, so I answer from this channel alone."
+    "I can't check right now who can see this channel, so I'm using only this channel's messages."
 )
 
 
@@ -411,8 +410,8 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
     """A text for each kind of error: what happened, and what still works or what to do."""
     if not isinstance(error, EngineError):
         return (
-            "Sorry, something went wrong on my side and I have no answer for you."
-            f" Ask again, or tell your admin the incident {incident}."
+            "Sorry, something went wrong and I couldn't answer."
+            f" Ask again, or give your admin the incident number {incident}."
         )
     said = str(error)
     match error:
@@ -420,16 +419,16 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
             return f"{said} Ask again {in_words(error.retry_after_s)}."
         case IndexDamaged():
             return (
-                "Sorry, my search index is damaged and being looked after; I can't look anything up"
-                f" until it is rebuilt. Your admin finds it under incident {incident}."
+                "Sorry, my search index is damaged and I can't search until it is rebuilt."
+                f" Your admin can look up incident {incident}."
             )
         case Unavailable():
             return (
-                "Sorry, I can't reach what I need to answer just now. Nothing is lost: ask again in"
-                f" a minute. `{command} health` says what is missing (incident {incident})."
+                "Sorry, I can't reach something I need right now. Nothing is lost: ask again in a"
+                f" minute. `{command} health` shows what is missing (incident {incident})."
             )
         case Forbidden():
-            return f"You may not do this here. {said}"
+            return f"You don't have permission to do this here. {said}"
         case Unauthenticated() | NotFound() | InvalidInput() | TooLarge():
             return said
         case _:

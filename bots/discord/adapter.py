@@ -211,7 +211,7 @@ class DiscordPlatform:
             rows[0] = ("Discord", str(trouble))
         if target.sender.channel_id is not None:
             stale = await self._engine.chats.senders.stale(target.sender)
-            known = "asked of Discord at the next question" if stale.channel else "known"
+            known = "I'll ask Discord at the next question" if stale.channel else "known"
             rows.append(("who may read this channel", known))
         return rows
 
@@ -230,16 +230,16 @@ class DiscordPlatform:
 
 
 WITHOUT: Mapping[str, str] = {
-    CONTENT: "off: no history, no answers unasked, no follow-ups without a mention",
-    MEMBERS: "off: who may read a channel that is not for everyone is unknown, so only what the"
-    " channel itself holds answers there",
+    CONTENT: "off: no history, no unprompted answers, no follow-ups without a mention",
+    MEMBERS: "off: the bot can't see who may read restricted channels, so answers there use only"
+    " that channel's own messages",
 }
 
 
 def described(state: GatewayState | None) -> str:
     """The connection in words."""
     if state is None or not state.connected_at:
-        return "down; it is being opened"
+        return "down; reconnecting"
     now = datetime.now(UTC).timestamp()
     minutes = round((now - state.connected_at) / 60)
     last = round(now - state.last_event_at)

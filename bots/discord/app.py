@@ -301,7 +301,7 @@ class DiscordApp:
         async def take() -> None:
             pressed = payloads.read_press(interaction, await self._workspace(interaction), way)
             if pressed is None:
-                raise NotFound("This button is not known any more.")
+                raise NotFound("This button no longer works.")
             details = {**pressed.details, **more}
             await self._inbound_handler.pressed(replace(pressed, details=details))
 
@@ -398,7 +398,7 @@ class DiscordApp:
             async with asyncio.timeout(FORM_S):
                 kind, data = MODAL, await self._setup_form(interaction)
         except (EngineError, TimeoutError) as error:
-            said = str(error) or "Setting me up takes a moment just now: try again."
+            said = str(error) or "I'm busy right now: try again in a moment."
             kind, data = MESSAGE, {"content": said[:1900], "flags": EPHEMERAL}
         await self._call_back(interaction, kind, data)
 
@@ -415,7 +415,7 @@ class DiscordApp:
         names = [kb.name for kb in kbs]
         if not names:
             create = tree.worded("`create`")
-            raise NotFound(f"There is no knowledge base yet. Make one first: {create}.")
+            raise NotFound(f"There is no knowledge base yet. Create one first: {create}.")
         return components.setup_form(
             names, self._channel_name(interaction.where.channel), kb=bound, mode=behaviour.mode
         )

@@ -17,7 +17,7 @@ async def check(settings: Discord) -> tuple[str, str]:
             application = await api.call("GET", "oauth2/applications/@me")
     except DiscordTrouble as trouble:
         if trouble.status == 401:
-            return "the token is refused", "copy it anew from your application's Bot page"
+            return "the token is rejected", "copy it again from your application's Bot page"
         return str(trouble), "check the network"
     flags = int(application.get("flags") or 0)
     wanted = {MEMBERS: settings.members, CONTENT: settings.message_content}

@@ -31,7 +31,7 @@ TITLE_MAX = 45  # of a form, and of the label of each of its fields
 PREFIX = "sj:"  # our custom ids
 MODES = {
     "mention": "When I am mentioned",
-    "auto": "Also unasked, where I am sure",
+    "auto": "Also unprompted, when I am sure",
     "off": "Never",
 }
 _STYLES = {"primary": 1, "": 2, "danger": 4}

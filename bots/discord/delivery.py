@@ -225,8 +225,8 @@ class DiscordDelivery:
             if trouble.code != CANNOT_DM:
                 raise
             said = Reply(
-                "I have a reply for your eyes only, but you take no direct messages from this"
-                " server's members. Allow them, or ask with `/ask`.",
+                "I have a private reply for you, but your privacy settings block direct messages"
+                " from this server. Allow them, or use `/ask`.",
                 calls=[f"<@{target.person}>"],
                 kind="trouble",
             )

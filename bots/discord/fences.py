@@ -1,4 +1,4 @@
-"""Where a text's fenced code is. Pure; for `markup.py`, which converts around it, and for splitting.
+"""Where a text's fenced code is. Pure; `markup.py` converts around it, `splitting.py` cuts there.
 
 CommonMark's rules: a fence is three or more backticks or tildes, and one of the same kind, at least
 as long and with nothing after it, closes it; one never closed lasts to the end. A fence in a quote

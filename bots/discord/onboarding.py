@@ -39,13 +39,13 @@ CACHED_S = 30.0
 INVITE_PAGE = "https://discord.com/oauth2/authorize"
 
 UNCONNECTED = (
-    "This server is not connected yet, so I answer nothing here and keep nothing. Somebody with"
-    " Manage Server says `/kb register` with a key from whoever runs me (`scrubjay bot"
-    " discord-key`); or they connect it themselves: `scrubjay bot register {guild}`."
+    "This server is not connected yet, so I don't answer or store anything here. Someone with Manage"
+    " Server can run `/kb register` with a key from the person who runs me (`scrubjay bot"
+    " discord-key`). That person can also connect it: `scrubjay bot register {guild}`."
 )
 UNKNOWN_PERSON = (
-    "I answer people from the servers I am connected to, and I know you from none of them. Ask me"
-    " there first."
+    "I answer from the servers I'm connected to, and I don't know you from any of them. Ask me there"
+    " first."
 )
 
 
@@ -97,9 +97,9 @@ class Onboarding:
     async def register(self, interaction: Interaction, key: str) -> str:
         """Connect the server of an interaction; returns the reply."""
         if not interaction.guild:
-            raise InvalidInput("Say this on the server that is to be connected.", field="key")
+            raise InvalidInput("Run this on the server you want to connect.", field="key")
         if not interaction.is_manager:
-            raise Forbidden("Connecting a server takes its Manage Server permission.")
+            raise Forbidden("You need Manage Server to connect a server.")
         tenant_id = await self._engine.chats.installations.redeem_key(key, interaction.guild)
         name = await install(
             self._engine, self._platform.api, tenant_id, interaction.guild, by=interaction.person
@@ -114,7 +114,7 @@ class Onboarding:
                 Joined(NAME, interaction.guild, interaction.where.channel, interaction.person)
             )
         return (
-            f"**{name}** is connected. `/kb-admin setup` sets a channel up; `/kb help` says more."
+            f"**{name}** is connected. `/kb-admin setup` sets up a channel; `/kb help` shows more."
         )
 
     async def find_home(self, person: str) -> str:

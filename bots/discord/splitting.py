@@ -83,7 +83,7 @@ def as_file(text: str, source: str, *, budget: int = BUDGET) -> tuple[str, bytes
 
     `source` is what the file holds: the Markdown that `text` was made of.
     """
-    pointer = f"\n\n-# All of it is in {FILE}."
+    pointer = f"\n\n-# The full text is in {FILE}."
     first = split(text, budget=budget - size(pointer))[0]
     return first + pointer, source.encode()
 

@@ -35,11 +35,11 @@ MOVED: Mapping[str, str] = {
     "roles": "roles show",
 }
 GROUP_HELP: Mapping[str, str] = {
-    "base": "Knowledge bases: make and delete them, say who may read them.",
-    "ingest": "Keep a channel's messages, to answer from them.",
-    "limits": "How much may be asked.",
-    "roles": "Who may change settings here.",
-    "source": "Pages added by their address.",
+    "base": "Knowledge bases: create and delete them, set who may read them.",
+    "ingest": "Store a channel's messages, to answer from them.",
+    "limits": "Limits on questions.",
+    "roles": "Who can change settings here.",
+    "source": "Pages added by their URL.",
 }
 REGISTER = "register"  # in no table: it connects a server, and no one can run commands before
 MENUS = {
@@ -129,7 +129,7 @@ def _register() -> Json:
     return {
         "type": SUBCOMMAND,
         "name": REGISTER,
-        "description": "Connect this server, with a key from whoever runs me. Needs Manage Server.",
+        "description": "Connect this server, with a key from the person who runs me. Needs Manage Server.",
         "options": [key],
     }
 

@@ -216,7 +216,7 @@ class SlackPlatform:
             rows.append(("scopes", f"missing: {', '.join(scopes)}; install the app again"))
         if target.sender.channel_id is not None:
             stale = await self._engine.chats.senders.stale(target.sender)
-            known = "asked of Slack at the next question" if stale.channel else "known"
+            known = "I'll ask Slack at the next question" if stale.channel else "known"
             rows.append(("who is in this channel", known))
         return rows
 
@@ -240,7 +240,7 @@ class SlackPlatform:
         for message in messages:
             text, _, _ = markup.read_text(str(message["text"]))
             user = str(message.get("user", ""))
-            said.append((names.get(user) or message.get("username") or user or "somebody", text))
+            said.append((names.get(user) or message.get("username") or user or "someone", text))
         return said
 
 

@@ -86,7 +86,7 @@ class SlackBot:
         if not self._settings.slack.app_token.get_secret_value():
             return f"over HTTP{ago}"
         if not self.connected.is_set() or self._connected_since is None:
-            return "the socket is down; it is being opened"
+            return "the socket is down; reconnecting"
         minutes = round((time.monotonic() - self._connected_since) / 60)
         return f"over a socket, open for {minutes} min{ago}"
 
@@ -101,8 +101,8 @@ class SlackBot:
             if trouble.retry_in_s is not None:
                 raise Unavailable("Slack can't be reached: check the network.") from None
             raise ConfigurationError(
-                f"slack.bot_token is refused by Slack ({trouble.code}): copy the Bot User OAuth"
-                " Token of your app anew."
+                f"slack.bot_token is rejected by Slack ({trouble.code}): copy the Bot User OAuth"
+                " Token of your app again."
             ) from None
         owner = await self._engine.people.owner()
         await self._engine.chats.installations.install(owner.tenant_id, new)
@@ -158,7 +158,7 @@ class SlackBot:
             else:
                 down_since = down_since or time.monotonic()
                 if time.monotonic() - down_since > QUIET_S:
-                    log.warning("Slack's socket has gone quiet; it is opened anew")
+                    log.warning("Slack's socket has gone quiet; reconnecting")
                     return
             await _pause(stop, LOOK_S)
 
@@ -210,13 +210,13 @@ class SlackBot:
         try:
             self._engine.chats.installations.verify_install(state)
         except Unauthenticated as error:
-            return _page(403, "This link is not valid any more", str(error))
+            return _page(403, "This link is no longer valid", str(error))
         url = installing.authorize_url(self._settings, self.api, state)
         return HttpAnswer(302, "", {"Location": url})
 
     async def _handle_redirect(self, query: str) -> HttpAnswer:
         if _parameter(query, "error"):
-            return _page(200, "Not installed", "Nothing was installed, as you chose.")
+            return _page(200, "Not installed", "Installation cancelled.")
         try:
             tenant_id = self._engine.chats.installations.verify_install(_parameter(query, "state"))
             new = await installing.exchange(self._settings, self.api, _parameter(query, "code"))

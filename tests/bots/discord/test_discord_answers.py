@@ -63,7 +63,7 @@ async def test_a_direct_message_is_answered_from_where_its_author_is_known(room)
 async def test_a_stranger_hears_why_there_is_no_answer(room):
     room.discord.world.add_user("666", "Eve")
     shown = await room.answer_to("666", SICK, channel=room.discord.dm("666"))
-    assert "I know you from none" in shown.text
+    assert "I don't know you from any" in shown.text
 
 
 async def test_a_private_channel_is_answered_from_what_its_people_may_read(room):
@@ -103,9 +103,9 @@ async def test_an_edited_question_is_answered_again_if_its_author_wants(room):
     room.discord.talk.edit(HELP, question["id"], f"{room.mention} When does the backup run?")
     await room.settle()
     offer = room.shown()[-1]
-    assert "Shall I answer the new one?" in text_of(offer)
+    assert "Should I answer the new one?" in text_of(offer)
     refused = await room.press(GUS, offer, "Answer again")
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     await room.press(BOB, offer, "Answer again")
     assert "four in the morning" in text_of(room.shown()[-2])
     assert not [item for item in room.shown() if item in shown.messages]
@@ -156,7 +156,7 @@ async def test_where_the_bot_may_not_write_who_asked_is_told_so(room):
     room.discord.rest.fail("POST", "/channels/*/messages", Fault(403, code=50013), times=1)
     await room.say(BOB, f"{room.mention} {SICK}")
     [told] = room.discord.shown(room.discord.dm(BOB))
-    assert "I may not answer in" in text_of(told)
+    assert "I don't have permission to answer in" in text_of(told)
 
 
 async def test_nothing_generated_calls_anybody(room):

@@ -161,7 +161,7 @@ def test_any_reply_fits_discord_and_calls_only_whom_an_admin_set(reply, streamed
 
 
 @pytest.mark.parametrize(
-    "name", ["Let into a channel", "Before something is destroyed", "The question was edited"]
+    "name", ["Added to a channel", "Confirming a deletion", "The question was edited"]
 )
 @pytest.mark.parametrize("streamed", [True, False])
 def test_what_is_replaced_once_its_button_is_pressed_is_one_plain_message(name, streamed):

@@ -149,7 +149,7 @@ async def test_a_distributed_app_answers_with_what_slacks_own_search_finds_and_k
     live = {"assistant_thread": {"action_token": "act-1"}}
     question = "how do I reset the coffee machine?"
     [shown] = await place.say("UBOB", question, channel="DUBOB", **live)
-    assert "Messages that fit, found just now: " in said(shown)
+    assert "Matching messages, found just now: " in said(shown)
     assert "Hold both keys of the coffee machine" in said(shown)
     assert "budget is secret" not in said(shown)
     [guests] = await place.say("UBOB", f"{place.mention} {question}", channel="C1", **live)
@@ -263,7 +263,7 @@ async def test_where_slack_does_not_tell_who_joined_nothing_of_before_is_assumed
         "UBOB", f"{place.mention} how many hours of sick leave??", channel="P1"
     )
     assert "240 hours" not in said(shown)
-    assert "I can't tell at the moment who can see this channel" in said(shown)
+    assert "I can't check right now who can see this channel" in said(shown)
 
 
 @pytest.mark.parametrize("kind", ["channel_archive", "channel_deleted", "channel_left"])

@@ -111,7 +111,7 @@ async def test_an_apology_replaces_what_was_streamed(place, writes, monkeypatch)
     writes(WRITTEN)
     monkeypatch.setattr(place.notes.engine.answers, "ask", breaking)
     [shown] = await place.say("UBOB", f"{place.mention} {SICK}")
-    assert "something went wrong on my side" in said(shown)
+    assert "something went wrong and I couldn't answer" in said(shown)
     assert "240 hours" not in said(shown)
     assert "secret internals" not in said(place.slack.calls)
 
