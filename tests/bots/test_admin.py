@@ -109,11 +109,11 @@ async def test_every_change_leaves_an_audit_row_with_old_and_new(room):
         ]
     assert (first["from"], first["to"]) == ({"mode": None}, {"mode": "auto"})
     assert (second["from"], second["to"]) == ({"mode": "auto"}, {"mode": "off"})
-    told = await rows(room, "audit 5")
-    assert ["Owner", "bot.settings"] in [row[1:3] for row in told]
+    audit = await rows(room, "audit 5")
+    assert ["Owner", "bot.settings"] in [row[1:3] for row in audit]
 
 
-async def test_a_role_lets_somebody_change_settings_and_read_nothing_more(room):
+async def test_a_role_lets_a_person_change_settings_and_read_nothing_more(room):
     await room.command("roles give bob admin")
     assert (await room.command("mode auto", by="bob")).startswith("#help: I answer when")
     await room.command("ask what is the salary of the chief gardener?", by="bob")
@@ -126,7 +126,7 @@ async def test_a_guest_can_be_given_no_role(room):
     assert "guests can't be given a role" in await room.command("roles give gus admin")
 
 
-async def test_nobody_becomes_owner_in_a_chat(room):
+async def test_no_one_becomes_owner_in_a_chat(room):
     said = await room.command("roles give bob owner")
     assert said.startswith("“role” can't be “owner”")
 

@@ -76,7 +76,7 @@ class Scene:
         await self.notes.drain()
 
     async def sync(self) -> None:
-        """Have everything asked anew, as every night."""
+        """Have everything asked again, as every night."""
         async with self.engine.db.write() as session:
             await sources.queue_sync(session, self.place.tenant_id, self.place.workspace_id)
         await self.notes.drain()
@@ -100,7 +100,7 @@ class Scene:
         self.notes.owner = await self.engine.people.owner()
 
     async def stored(self) -> dict[str, str]:
-        """The texts of messages that are kept and stand, by id."""
+        """The texts of stored messages that are not deleted, by id."""
         async with self.engine.db.read() as session:
             rows = await session.execute(
                 select(Message.external_id, Message.text)
@@ -110,7 +110,7 @@ class Scene:
             return {str(id_): str(text) for id_, text in rows}
 
     async def texts(self, query: str) -> str:
-        """All that a search of somebody who may read everything finds."""
+        """All that a search finds for someone who may read everything."""
         owner = await self.engine.people.owner()
         found = await self.engine.search.find(owner, query, mode="keyword", limit=20)
         return "\n".join(hit.text for hit in found.hits)
@@ -122,7 +122,7 @@ class Scene:
             return row is not None and row.members_synced_at is not None
 
     async def principal(self, person: str) -> Principal:
-        """Somebody, with what they hold now."""
+        """A person, with the access they have now."""
         async with self.engine.db.read() as session:
             identity_id = await channels.identity_id_of(session, self.place, person)
             assert identity_id is not None, person
@@ -135,7 +135,7 @@ class Scene:
             return await gate.audience_of_channel(session, self.place.tenant_id, channel_id)
 
     async def held(self, person: str) -> set[str]:
-        """The channels whose token somebody holds, by the platform's ids."""
+        """The channels whose token a person holds, by the platform's ids."""
         return await self._channels((await self.principal(person)).tokens)
 
     async def shared(self, channel: str) -> set[str]:
@@ -150,7 +150,7 @@ class Scene:
     # The rules, by the fake's own permissions
 
     def reads(self, person: str, channel: str) -> bool:
-        """Whether Discord shows somebody a channel's text."""
+        """Whether Discord shows a person a channel's text."""
         if person not in self.guild.members:
             return False
         kind = (self.guild.channels.get(channel) or {}).get("type")

@@ -1,4 +1,4 @@
-"""What is said on Discord is kept as it stands, and who may read it as Discord has it now."""
+"""Messages on Discord are stored as they are now, and so is who may read them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_messages_are_kept_of_channels_an_admin_added_and_no_others(scene)
     assert TOLD in await scene.texts("coffee machine reset")
 
 
-async def test_edits_and_deletes_of_messages_nobody_remembers_reach_what_is_found(scene):
+async def test_edits_and_deletes_of_messages_not_in_memory_reach_what_is_found(scene):
     old = scene.talk.say(TALK, BROOK, "The password of the coffee machine is tulip.")
     spam = [scene.talk.say(TALK, BROOK, f"buy cheap umbrellas {n}")["id"] for n in range(3)]
     await scene.keep("talk")
@@ -136,7 +136,7 @@ async def solved(scene: Scene) -> dict:
     return dict(document.details)
 
 
-async def test_an_answer_to_a_question_of_yesterday_stands_with_it(scene):
+async def test_an_answer_to_a_question_of_yesterday_is_grouped_with_it(scene):
     await scene.keep("talk")
     asked = scene.talk.say(TALK, ADA, "Does anybody know where the ladder of the boiler room is?")
     scene.discord.world.advance(86_400)
@@ -168,7 +168,7 @@ def ids(scene: Scene) -> set[str]:
 async def test_roles_given_and_taken_hold_from_the_event_on(scene):
     await agrees(scene)
     scene.talk.change_member(GUILD, BROOK, roles=[ROLE])
-    await scene.deliver()  # nobody was asked
+    await scene.deliver()  # no one was asked
     assert await scene.held(BROOK) == {TALK, CREW, HELP}
     scene.talk.change_member(GUILD, BROOK, roles=[])
     await scene.deliver()
@@ -176,7 +176,7 @@ async def test_roles_given_and_taken_hold_from_the_event_on(scene):
     assert await scene.is_known(CREW)
 
 
-async def test_whoever_comes_or_goes_reads_so_from_the_event_on(scene):
+async def test_who_joins_or_leaves_reads_accordingly_from_the_event_on(scene):
     scene.discord.world.add_user(CLEO, "Cleo")
     scene.talk.join(GUILD, CLEO, ROLE)
     await scene.deliver()
@@ -240,13 +240,15 @@ async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(sce
     sender = await scene.engine.chats.senders.meet(seen)
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
     await scene.deliver()
-    told = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
+    facts = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
     people = {item: Person(item, is_full_member=True) for item in (ADA, BROOK)}
-    await scene.engine.chats.senders.learn_channel(sender, **told, people=people, asked_at=asked_at)
+    await scene.engine.chats.senders.learn_channel(
+        sender, **facts, people=people, asked_at=asked_at
+    )
     assert not await scene.is_known(TALK)
     assert TALK not in await scene.held(BROOK)
     await scene.engine.chats.senders.learn_channel(
-        sender, **told, people=people, asked_at=clock.now()
+        sender, **facts, people=people, asked_at=clock.now()
     )
     assert await scene.is_known(TALK)
 
@@ -314,7 +316,7 @@ async def test_a_channel_the_bot_can_see_no_more_is_hidden_until_it_can(scene):
     await agrees(scene)
 
 
-async def test_what_happened_while_nobody_listened_is_caught_up_with(scene):
+async def test_what_happened_while_the_bot_was_offline_is_caught_up_with(scene):
     first = scene.talk.say(TALK, BROOK, "The old text about the ladder in the attic.")
     gone = scene.talk.say(TALK, BROOK, "The secret about the umbrella in the cellar.")
     await scene.keep("talk")
@@ -335,7 +337,7 @@ async def test_what_happened_while_nobody_listened_is_caught_up_with(scene):
     await agrees(scene)
 
 
-async def test_without_the_bot_on_the_server_nobody_reads_anything_of_it(scene):
+async def test_without_the_bot_on_the_server_no_one_reads_anything_of_it(scene):
     scene.talk.say(TALK, BROOK, TOLD)
     await scene.keep("talk")
     scene.talk.remove_bot(GUILD)
@@ -346,7 +348,7 @@ async def test_without_the_bot_on_the_server_nobody_reads_anything_of_it(scene):
     await agrees(scene)
 
 
-async def test_a_server_nobody_connected_and_a_channel_nobody_knows_are_passed_over(scene):
+async def test_an_unconnected_server_and_an_unknown_channel_are_ignored(scene):
     other = scene.discord.add_guild("800", "Elsewhere")
     scene.discord.add_person(other, CLEO, "Cleo")
     scene.discord.add_channel(other, "8100", "talk")
@@ -364,11 +366,11 @@ async def test_a_server_nobody_connected_and_a_channel_nobody_knows_are_passed_o
 async def test_what_could_not_be_kept_is_tried_again(scene, monkeypatch):
     from engine.errors import Unavailable
 
-    history, told = scene.engine.chats.history, []
+    history, placed = scene.engine.chats.history, []
 
     async def fails_twice(place, person, reads):
-        told.append(person.subject)
-        if len(told) < 3:
+        placed.append(person.subject)
+        if len(placed) < 3:
             raise Unavailable("The database is busy.")
         await type(history).placed(history, place, person, reads)
 
@@ -377,5 +379,5 @@ async def test_what_could_not_be_kept_is_tried_again(scene, monkeypatch):
     scene.talk.change_member(GUILD, BROOK, roles=[ROLE])
     scene.talk.change_member(GUILD, BROOK, roles=[])
     await scene.deliver()
-    assert told == [BROOK] * 4
+    assert placed == [BROOK] * 4
     assert await scene.held(BROOK) == {TALK, HELP}

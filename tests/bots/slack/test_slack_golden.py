@@ -61,7 +61,7 @@ def test_slack_takes_every_message_and_view():
 
 
 @given(REPLIES)
-def test_any_reply_fits_slack_and_calls_nobody(reply):
+def test_any_reply_fits_slack_and_notifies_no_one(reply):
     text, rendered = blocks.render(reply)
     check_blocks(rendered)
     assert len(text) <= blocks.FALLBACK_MAX
@@ -71,7 +71,7 @@ def test_any_reply_fits_slack_and_calls_nobody(reply):
 
 
 @given(st.text(alphabet="<>!@#|&abc channelhere", max_size=200))
-def test_text_made_quiet_calls_nobody_and_loses_nothing(text):
+def test_text_made_quiet_notifies_no_one_and_loses_nothing(text):
     quiet = markup.quieten(text)
     assert quiet.replace("\u200b", "") == text.replace("\u200b", "")
     for pinging in ("<!", "<@", "<#"):
