@@ -79,8 +79,8 @@ class DiscordBot:
         except DiscordTrouble as trouble:
             if trouble.status == 401:
                 raise ConfigurationError(
-                    "discord.bot_token is rejected by Discord: copy it again from your application's"
-                    " Bot page, where Reset Token creates one."
+                    "discord.bot_token is rejected by Discord: copy it again from your"
+                    " application's Bot page, where Reset Token creates one."
                 ) from None
             raise Unavailable("Discord can't be reached: check the network.") from None
         try:

@@ -215,8 +215,8 @@ class Gateway:
                 continue
             except discord.LoginFailure:
                 raise ConfigurationError(
-                    "discord.bot_token is rejected by Discord: copy it again from your application's"
-                    " Bot page, where Reset Token creates one."
+                    "discord.bot_token is rejected by Discord: copy it again from your"
+                    " application's Bot page, where Reset Token creates one."
                 ) from None
             except discord.ConnectionClosed as error:
                 log.warning("Discord closed the gateway (%s); connecting again", error.code)

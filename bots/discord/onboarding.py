@@ -39,13 +39,13 @@ CACHED_S = 30.0
 INVITE_PAGE = "https://discord.com/oauth2/authorize"
 
 UNCONNECTED = (
-    "This server is not connected yet, so I don't answer or store anything here. Someone with Manage"
-    " Server can run `/kb register` with a key from the person who runs me (`scrubjay bot"
+    "This server is not connected yet, so I don't answer or store anything here. Someone with"
+    " Manage Server can run `/kb register` with a key from the person who runs me (`scrubjay bot"
     " discord-key`). That person can also connect it: `scrubjay bot register {guild}`."
 )
 UNKNOWN_PERSON = (
-    "I answer from the servers I'm connected to, and I don't know you from any of them. Ask me there"
-    " first."
+    "I answer from the servers I'm connected to, and I don't know you from any of them. Ask me"
+    " there first."
 )
 
 

@@ -218,8 +218,8 @@ class DiscordStreamingReply:
         """Tell the person who asked, by direct message, that the bot can't answer there."""
         said = Reply(
             f"I don't have permission to answer in <#{self._target.channel}>: an admin can give me"
-            " View Channel, Send Messages and Send Messages in Threads there. You can ask me here, or"
-            " with `/ask`.",
+            " View Channel, Send Messages and Send Messages in Threads there. You can ask me here,"
+            " or with `/ask`.",
             kind="trouble",
         )
         with contextlib.suppress(DiscordTrouble):

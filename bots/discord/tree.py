@@ -129,7 +129,8 @@ def _register() -> Json:
     return {
         "type": SUBCOMMAND,
         "name": REGISTER,
-        "description": "Connect this server, with a key from the person who runs me. Needs Manage Server.",
+        "description": "Connect this server, with a key from the person who runs me."
+        " Needs Manage Server.",
         "options": [key],
     }
 
