@@ -1,8 +1,8 @@
-"""The desk: claims the bots' jobs and sees each through to a reply, or to a reason why there is none.
+"""The answer worker: claims the bots' jobs, and ends each with a reply or the reason for none.
 
-One process runs one desk for all of its platforms; several processes share the work by leases, as
-workers do. A job that is taken over goes on in the message that stands already, and an answer that
-exists is shown again rather than asked again.
+One process runs one answer worker for all of its platforms; several processes share the work by
+leases, as workers do. A job that is taken over continues in the message that is already shown, and
+an answer that exists is shown again rather than asked again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bots import replies
 from bots.interactions import Interactions
 from bots.keepalive import with_keepalive
 from bots.platform import Platform, ReplyTarget, StreamingReply, Undelivered
-from bots.presenting import LONGER, Silence, show, show_passages, target_of
+from bots.presenting import LONGER, SilentReply, show, show_passages, target_of
 from engine import clock
 from engine.access import gate
 from engine.access.principals import FRESH
@@ -43,15 +43,15 @@ RETRY_FIRST_S = 2.0
 
 
 @dataclass(slots=True)
-class _Running:
+class _BotJob:
     job: ClaimedJob
     task: asyncio.Task[None]
-    stopped: bool = False  # the desk closes: give the job back
+    stopped: bool = False  # the worker closes: give the job back
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """An answer on its way."""
+    """A question, with all that answering it takes."""
 
     job: ClaimedJob
     post: PostInfo
@@ -64,10 +64,10 @@ class _Case:
 
 
 @dataclass(slots=True)
-class _Slots:
+class _BotSlots:
     answers: int
     interactions: int = INTERACTIONS_AT_ONCE
-    running: dict[str, _Running] = field(default_factory=dict)
+    running: dict[str, _BotJob] = field(default_factory=dict)
 
     def free(self, *, answers: bool) -> int:
         busy = sum(_is_answer(item.job) is answers for item in self.running.values())
@@ -79,14 +79,14 @@ def _is_answer(job: ClaimedJob) -> bool:
 
 
 class AnswerWorker:
-    """Answers and errands for the workspaces of `platforms`, by name."""
+    """Answers and interactions for the workspaces of `platforms`, by name."""
 
     def __init__(self, engine: Engine, platforms: Mapping[str, Platform]) -> None:
         self.id = f"bot-{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         self._engine = engine
         self._platforms = dict(platforms)
         self._interactions = Interactions(engine, self._platforms, self.wake)
-        self._slots = _Slots(engine.settings.bots.answers_at_once)
+        self._slots = _BotSlots(engine.settings.bots.answers_at_once)
         self._lease_s = engine.settings.jobs.lease_s
         self._work = asyncio.Event()
         self._signs: set[asyncio.Task[None]] = set()
@@ -105,7 +105,7 @@ class AnswerWorker:
         self._work.set()
 
     def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
-        """Give a question's first sign, beside everything else; that it fails is no matter."""
+        """Show that a question was received, as a background task that may fail."""
         task = asyncio.create_task(self._show_seen(target, ahead))
         self._signs.add(task)
         task.add_done_callback(self._signs.discard)
@@ -162,7 +162,7 @@ class AnswerWorker:
             for job in found:
                 some = True
                 task = asyncio.create_task(self._see_through(job))
-                self._slots.running[job.id] = _Running(job, task)
+                self._slots.running[job.id] = _BotJob(job, task)
         return some
 
     async def _keep_leases(self) -> None:
@@ -190,7 +190,7 @@ class AnswerWorker:
             await asyncio.wait(tasks, timeout=STOP_GRACE_S)
 
     async def _see_through(self, job: ClaimedJob) -> None:
-        """One job to its end; whatever happens, its row says so."""
+        """Run one job to its end, and record the outcome in its row."""
         try:
             if _is_answer(job):
                 await self._answer(job)
@@ -206,7 +206,7 @@ class AnswerWorker:
         except Unavailable as error:
             log.warning("a job has to wait: %s", error)
             await self._give_back(job, str(error), error.retry_after_s or RETRY_FIRST_S)
-        except Exception:  # the rim of a job
+        except Exception:  # the error boundary of a job
             log.exception("job %s (%s) failed", job.id, job.kind)
             await self._give_back(job, "An unexpected error stopped it.", RETRY_FIRST_S)
         finally:
@@ -249,7 +249,7 @@ class AnswerWorker:
             return
         platform = self._platforms[post.platform]
         target = target_of(post, job)
-        streaming: StreamingReply = Silence(platform, target)
+        streaming: StreamingReply = SilentReply(platform, target)
         if post.addressed:
             again = job.attempt > 1 or job.lost > 0
             streaming = platform.open_streaming_reply(post, target, again=again)
@@ -264,7 +264,7 @@ class AnswerWorker:
             raise
         except (Undelivered, LeaseLost):
             raise
-        except Exception as error:  # noqa: BLE001 (whoever asked gets a reason)
+        except Exception as error:  # noqa: BLE001 (the person who asked gets a reason)
             await self._apologise(job, post, platform, streaming, error)
             return
         if reply is None:
@@ -322,8 +322,8 @@ class AnswerWorker:
         chat = self._engine.chats
         answer = await self._ask(case, streaming)
         if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
-            # A source went away, or was closed to somebody, while it was written.
-            answer = await self._ask(case, Silence(case.platform, case.target))
+            # A source was removed, or closed to someone, while it was written.
+            answer = await self._ask(case, SilentReply(case.platform, case.target))
             if not await chat.posts.may_be_shown(case.caller, case.audience, answer):
                 raise Unavailable("the sources of an answer changed while it was written")
         if answer.turn_id:
@@ -335,7 +335,7 @@ class AnswerWorker:
         given = await self._engine.chats.posts.stored_answer(case.caller, case.audience, turn_id)
         return await show_passages(self._engine, case.caller, case.audience, case.post, given)
 
-    async def _live(self, case: _Case) -> list[replies.Source]:
+    async def _live(self, case: _Case) -> list[replies.SourceLine]:
         """What the platform's own search finds, for eyes that may see it; nothing if it fails."""
         sender = case.post.sender
         members = gate.workspace_token(sender.workspace_id) in case.audience.tokens

@@ -1,4 +1,4 @@
-"""What runs beside a bot's listeners and need not outlive the process: first signs, forms, homes."""
+"""Background tasks of a bot, which need not outlive the process: first signs, forms, home views."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundTasks:
-    """Starts work and keeps it until it ends; that something failed is logged, and no more."""
+    """Starts tasks and keeps them until they end; a failure is logged, and no more."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Awaitable[object]) -> None:
-        """Begin it now."""
+        """Start a task now."""
         task = asyncio.create_task(self._quietly(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self, *, within_s: float) -> None:
-        """Let what runs end, for so long."""
+        """Wait for the tasks to end, for so long."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within_s)
 
@@ -34,6 +34,6 @@ class BackgroundTasks:
         try:
             await work
         except (EngineError, Undelivered) as error:
-            log.warning("beside the work: %s", error)
-        except Exception:  # the rim of what runs beside
-            log.exception("something beside the work failed")
+            log.warning("a background task failed: %s", error)
+        except Exception:  # the error boundary of a task
+            log.exception("a background task failed")

@@ -1,8 +1,9 @@
 """What a message in a chat asks of the bot: `decide`, pure, the same on every platform.
 
-An adapter turns what its platform sends into an `Inbound`; `reception.py` adds what is known of the
-place and does what was decided. Whoever addressed the bot is answered or told why not; whoever did
-not is left alone, unless the place is set to `auto` and the message asks something.
+An adapter turns what its platform sends into an `InboundMessage`; `inbound_handler.py` adds what is
+known of the channel and queues what was decided. Someone who addressed the bot gets an answer or a
+reason. Everyone else is left alone, unless the channel is set to `auto` and the message asks
+something.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from engine.commands.table import find_command
 RERUN_WITHIN = timedelta(minutes=2)  # after this an edited question is history
 QUESTION_MAX = 4_000  # characters of a message that are taken for a question
 
-Place = Literal["channel", "direct", "group"]
+PlaceKind = Literal["channel", "direct", "group"]
 Kind = Literal["new", "edited", "deleted"]
 
 
@@ -28,14 +29,14 @@ class InboundMessage:
     """A message as its platform delivered it, in plain words; ids are the platform's.
 
     `text` is Markdown with the bot's own mention taken off; `calls_bot` says that it was there,
-    `calls_others` that somebody else is mentioned first. `enterprise` is set where the workspace
+    `calls_others` that someone else is mentioned first. `enterprise` is set where the workspace
     is a team of an organisation.
     """
 
     platform: str
     workspace: str
     channel: str
-    place: Place
+    place: PlaceKind
     message_id: str
     author: str
     text: str
@@ -45,15 +46,15 @@ class InboundMessage:
     calls_others: bool = False
     by_bot: bool = False
     by_us: bool = False
-    is_notice: bool = False  # joins, topics, pins: nothing anybody said
+    is_notice: bool = False  # joins, topics, pins: nothing that a person wrote
     age: timedelta = timedelta(0)  # of the message, where it was edited
     enterprise: str = ""
-    author_team: str = ""  # where it is not the workspace: somebody from outside
+    author_team: str = ""  # where it is not the workspace: someone external
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the place a message stands in."""
+    """What is known of the channel that a message is in."""
 
     mode: Mode = "mention"
     respond_to: Sequence[str] = ()
@@ -70,8 +71,8 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """It is a command, said in words: "help"."""
+class RunCommand:
+    """Run a command that was written as words: "help"."""
 
     line: str
 
@@ -83,7 +84,7 @@ class Greet:
 
 @dataclass(frozen=True, slots=True)
 class Nod:
-    """Show that it was seen; there is nothing to say."""
+    """Acknowledge it; there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Ignore:
     why: str
 
 
-Decision = Ask | Run | Greet | Nod | Refuse | OfferRerun | Withdraw | Ignore
+Decision = Ask | RunCommand | Greet | Nod | Refuse | OfferRerun | Withdraw | Ignore
 
 _GREETING = re.compile(
     r"(?:hi|hello|hey|hiya|yo|good (?:morning|afternoon|evening)|hallo|moin|hola|salut|bonjour"
@@ -170,7 +171,7 @@ def _addressed(message: InboundMessage, known: Known, text: str) -> Decision:  #
         return Refuse("not for you")
     said = text.rstrip("?!. ").lower()
     if said in _SPOKEN and find_command(said) is not None:
-        return Run(said)
+        return RunCommand(said)
     if not _WORD.search(text) or _GREETING.fullmatch(text):
         return Greet()
     if _THANKS.fullmatch(text) and (message.thread or message.place == "direct"):
@@ -186,7 +187,7 @@ def _overheard(message: InboundMessage, known: Known, text: str) -> Decision:  #
     if known.respond_to and message.author not in known.respond_to:
         return Ignore("not for them")
     if message.calls_others:
-        return Ignore("said to somebody else")
+        return Ignore("said to someone else")
     if not _WORD.search(text) or len(text) > QUESTION_MAX:
         return Ignore("no question")
     if known.in_conversation and message.thread:
@@ -194,7 +195,7 @@ def _overheard(message: InboundMessage, known: Known, text: str) -> Decision:  #
             return Ignore("talk in a thread of ours")
         return Ask(text)
     if known.mode == "auto" and message.place == "channel" and asks(text):
-        # A reply in somebody else's thread is part of their talk: only what opens one is taken up.
+        # A reply in a thread of others is part of their talk: only what opens a thread is answered.
         return Ignore("a thread of others") if message.thread else Ask(text, addressed=False)
     return Ignore("not addressed")
 
@@ -206,7 +207,7 @@ def asks(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The bot was let into a channel: it says once what it does."""
+    """The bot was added to a channel: it says once what it does."""
 
     platform: str
     workspace: str
@@ -217,7 +218,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """Somebody pressed a button, chose a shortcut or sent a form; ids are the platform's.
+    """Someone pressed a button, chose a shortcut or sent a form; ids are the platform's.
 
     `action` is ours; `value` the id of a post or of a confirmation. `details` holds what the
     adapter needs to reply, and what a form was filled with.
@@ -233,13 +234,13 @@ class Pressed:
     enterprise: str = ""
     message_id: str = ""
     thread: str = ""
-    place: Place = "channel"
+    place: PlaceKind = "channel"
     details: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A slash command; `line` is what stood after it."""
+    """A slash command; `line` is the text after it."""
 
     platform: str
     workspace: str
@@ -248,5 +249,5 @@ class Said:
     line: str
     key: str = ""
     enterprise: str = ""
-    place: Place = "channel"
+    place: PlaceKind = "channel"
     details: dict[str, str] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""What happens at once when something comes from a platform: little, and durable.
+"""What happens at once when a platform delivers something: little, and durable.
 
-An adapter verifies and translates; here it is decided what is asked, and a job is written for it,
-once however often it is delivered. The platform is acknowledged after that. Everything slow is the
-desk's, which is woken.
+An adapter verifies and translates. The inbound handler decides what is asked and writes a job for
+it, once however often it is delivered; the platform is acknowledged after that. The answer worker
+does everything slow, and is woken.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
 from bots.conversation import (
@@ -24,7 +25,7 @@ from bots.conversation import (
     OfferRerun,
     Pressed,
     Refuse,
-    Run,
+    RunCommand,
     Said,
     Withdraw,
     decide,
@@ -43,7 +44,7 @@ Wake = Callable[[], None]
 
 
 class InboundHandler:
-    """Takes on what comes from the platforms. `wake` tells the desk that there is work."""
+    """Queues what the platforms deliver. `wake` wakes the answer worker."""
 
     def __init__(self, engine: Engine, wake: Wake) -> None:
         self._engine = engine
@@ -56,33 +57,33 @@ class InboundHandler:
         *,
         history_update: HistoryUpdate | None = None,
     ) -> tuple[Decision, AcceptedQuestion | None]:
-        """Decide what a message asks, and take that on. `NotFound` in a workspace of nobody.
+        """Decide what a message asks, and queue it; `NotFound` where no workspace is connected.
 
-        `heard` is what of it goes into the history of its channel, if that is kept.
+        `history_update` is what the history of its channel stores of it, if that is enabled.
         """
         history_update = history_update or HistoryUpdate()
         if not history_update and (message.by_us or (message.is_notice and message.kind == "new")):
             return decide(message, Known()), None
 
+        decision: Decision = Ignore("not received")
+
         def take(context: InboundContext) -> NewQuestion | NewInteraction | None:
+            nonlocal decision
             decision = decide(message, _known(context))
             return _taken(message, decision, context, details or {})
 
-        context, accepted = await self._engine.chats.receive(
-            _new_inbound(message, history_update), take
-        )
-        decision = decide(message, _known(context))
+        _, accepted = await self._engine.chats.receive(_new_inbound(message, history_update), take)
         log.debug("decided", extra={"decision": type(decision).__name__})
         if not isinstance(decision, Ignore):
             self._wake()
         return decision, accepted
 
     async def said(self, said: Said) -> AcceptedQuestion | None:
-        """Take a slash command on; a question asked by one is answered for the asker's eyes."""
+        """Queue a slash command; its answer to a question is shown only to the person who asked."""
         try:
             parsed = parse(said.line)
         except InvalidInput:
-            parsed = None  # the errand says what is wrong with it
+            parsed = None  # the interaction says what is wrong with it
         key = f"said:{said.key}" if said.key else ""
 
         def take(context: InboundContext) -> NewQuestion | NewInteraction:
@@ -104,31 +105,33 @@ class InboundHandler:
         )
 
     async def pressed(self, pressed: Pressed) -> None:
-        """Take a button, a shortcut or a form on."""
+        """Queue a button, a shortcut or a form."""
         channel = "" if pressed.place == "direct" else pressed.channel
-        errand = NewInteraction(
+        interaction = NewInteraction(
             pressed.platform,
             {"do": "press", "pressed": asdict(pressed)},
             f"press:{pressed.key}" if pressed.key else "",
         )
-        seen = SenderRef(
+        sender_ref = SenderRef(
             pressed.platform, pressed.workspace, pressed.person, channel, pressed.enterprise
         )
-        await self._take_on(seen, lambda _: errand)
+        await self._take_on(sender_ref, lambda _: interaction)
 
     async def joined(self, joined: Joined) -> None:
-        """The bot was let into a channel."""
+        """Queue the greeting of a channel that the bot was added to."""
         place = f"{joined.platform}:{joined.workspace}:{joined.channel}"
-        errand = NewInteraction(
+        interaction = NewInteraction(
             joined.platform, {"do": "onboard", "joined": asdict(joined)}, f"joined:{place}"
         )
-        seen = SenderRef(
+        sender_ref = SenderRef(
             joined.platform, joined.workspace, joined.by, joined.channel, joined.enterprise
         )
-        await self._take_on(seen, lambda _: errand)
+        await self._take_on(sender_ref, lambda _: interaction)
 
-    async def _take_on(self, seen: SenderRef, take: Take) -> AcceptedQuestion | None:
-        _, accepted = await self._engine.chats.receive(NewInbound(seen, seen.channel), take)
+    async def _take_on(self, sender_ref: SenderRef, take: Take) -> AcceptedQuestion | None:
+        _, accepted = await self._engine.chats.receive(
+            NewInbound(sender_ref, sender_ref.channel), take
+        )
         self._wake()
         return accepted
 
@@ -138,7 +141,7 @@ _INTERACTIONS: Mapping[type, str] = {
     Nod: "nod",
     OfferRerun: "rerun",
     Refuse: "refuse",
-    Run: "run",
+    RunCommand: "run",
     Withdraw: "withdraw",
 }
 
@@ -175,7 +178,7 @@ def _known(context: InboundContext) -> Known:
 def _taken(
     message: InboundMessage, decision: Decision, context: InboundContext, details: Mapping[str, str]
 ) -> NewQuestion | NewInteraction | None:
-    """What a decision leaves to be done."""
+    """The job that a decision asks for."""
     key = _key(message)
     match decision:
         case Ignore():
@@ -196,7 +199,7 @@ def _taken(
             )
     payload: dict[str, Any] = {"do": _INTERACTIONS[type(decision)], "inbound": _plain(message)}
     match decision:
-        case Run(line):
+        case RunCommand(line):
             payload["line"] = line
         case Refuse(why):
             payload["why"] = why
@@ -224,13 +227,11 @@ def _key(message: InboundMessage) -> str:
 
 def hash_of(text: str) -> str:
     """A short name for a text, so that each edit counts once."""
-    from hashlib import blake2b  # noqa: PLC0415 (only edits need it)
-
     return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _plain(message: InboundMessage) -> dict[str, Any]:
-    """What an errand needs of a message, as JSON."""
+    """What an interaction needs of a message, as JSON."""
     return {
         "platform": message.platform,
         "workspace": message.workspace,

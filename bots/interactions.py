@@ -1,7 +1,7 @@
-"""Everything a bot does besides answering: commands, buttons, shortcuts, greetings.
+"""Everything a bot does except answering: commands, buttons, shortcuts, greetings.
 
-Each errand is a job, so a press that came is not lost, and one that came twice is done once. What
-a command may do is checked in the engine; here it is confirmed where it destroys something.
+Each interaction is a job, so that a press is never lost, and is done once however often it is
+delivered. The engine checks what a command may do; here it is confirmed where it deletes something.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_inte
 from engine.chats.sender_rows import Sender
 from engine.clock import new_id
 from engine.commands import runner
-from engine.commands.table import Effect, parse
+from engine.commands.table import Effect, Parsed, parse
 from engine.domain import SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
@@ -35,7 +35,7 @@ Press = Callable[["Interactions", Pressed, Caller, ReplyTarget], Awaitable[None]
 
 
 class Interactions:
-    """Runs the bots' jobs that are no answers. `wake` tells the desk of a question they took on."""
+    """Runs the bots' jobs that are not answers. `wake` wakes the worker for a new question."""
 
     def __init__(
         self, engine: Engine, platforms: Mapping[str, Platform], wake: Callable[[], None]
@@ -45,7 +45,7 @@ class Interactions:
         self._wake = wake
 
     async def run(self, job: ClaimedJob) -> None:
-        """Do one errand and finish its job; whoever wanted it hears of an error."""
+        """Run one interaction and finish its job; an error is shown to the person who acted."""
         sender = sender_of(job)
         payload = job.payload
         target = _target(payload, sender)
@@ -57,7 +57,7 @@ class Interactions:
         except Exception as error:
             incident = new_id()[-8:]
             if not isinstance(error, EngineError):
-                log.exception("an errand failed, incident %s", incident)
+                log.exception("an interaction failed, incident %s", incident)
             await platform.whisper(target, replies.apology(error, incident, platform.command))
         await self._engine.db.run_write(lambda session: finish_interaction(session, job))
 
@@ -124,22 +124,23 @@ class Interactions:
             confirm_id = await self._engine.chats.confirmations.ask(caller, line)
             await platform.whisper(target, replies.confirm(parsed.command, line, confirm_id))
             return
-        await platform.whisper(target, await self._told(caller, line, target))
+        await platform.whisper(target, await self._result(caller, parsed, target))
 
-    async def _told(
-        self, caller: Caller, line: str, target: ReplyTarget | None = None
+    async def _result(
+        self, caller: Caller, parsed: Parsed, target: ReplyTarget | None = None
     ) -> replies.Reply:
-        told = await runner.run(self._engine, caller, parse(line))
-        if told.announcement and target is not None and not target.is_direct:
+        """What a command has done or found; `target` where an announcement of it goes."""
+        result = await runner.run(self._engine, caller, parsed)
+        if result.announcement and target is not None and not target.is_direct:
             await self._platforms[target.platform].say(
-                replace(target, thread=""), replies.Reply(told.announcement)
+                replace(target, thread=""), replies.Reply(result.announcement)
             )
-        if target is not None and parse(line).command.name == "health":
+        if target is not None and parsed.command.name == "health":
             rows = await self._platforms[target.platform].health(target)
-            told = replace(told, rows=[*told.rows, *map(list, rows)])
-        if told.found is not None:
-            return replies.found(told.found, self._urls(caller, told.found))
-        return replies.told(told)
+            result = replace(result, rows=[*result.rows, *map(list, rows)])
+        if result.found is not None:
+            return replies.found(result.found, self._urls(caller, result.found))
+        return replies.from_command(result)
 
     def _urls(self, caller: Caller, found: SearchResult) -> dict[str, str]:
         audience = self._engine.people.audience_of_asker(caller.principal)
@@ -157,7 +158,7 @@ class Interactions:
         pressed = Pressed(**payload["pressed"])
         press = _PRESSES.get(pressed.action)
         if press is None:
-            raise NotFound("This button is not known any more.")
+            raise NotFound("This button no longer works.")
         caller = await self._engine.chats.senders.caller(target.sender)
         await press(self, pressed, caller, target)
 
@@ -166,7 +167,7 @@ class Interactions:
             caller.sender, pressed.value.partition(":")[0]
         )
         if post.surface != "channel" and post.sender.identity_id != caller.sender.identity_id:
-            raise NotFound("This answer is not known any more.")
+            raise NotFound("This answer no longer exists.")
         return post
 
     async def _rate(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -189,12 +190,12 @@ class Interactions:
         await self._platforms[target.platform].whisper(target, replies.thanked())
 
     async def _more(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """The answer at more length: written by the desk where a model can, else its passages."""
+        """The answer in more detail: written by a model if there is one, else its passages."""
         chat = self._engine.chats
         post = await self._post(pressed, caller)
         audience = await chat.senders.audience(caller, post.surface)
         if post.turn_id is None:
-            raise NotFound("This answer is not known any more.")
+            raise NotFound("This answer no longer exists.")
         answer = await chat.posts.stored_answer(caller, audience, post.turn_id)
         if self._engine.answers.writes and answer.citations:
             await self._write_more(pressed, caller, target, post)
@@ -209,7 +210,7 @@ class Interactions:
     async def _write_more(
         self, pressed: Pressed, caller: Caller, target: ReplyTarget, post: PostInfo
     ) -> None:
-        # What one person sees may be gone from their screen: they may want it again.
+        # A message that only one person sees may be gone: they may want it again.
         again = f":{pressed.key}" if post.surface == "private" else ""
         accepted = await self._engine.chats.posts.accept(
             NewQuestion(
@@ -224,8 +225,8 @@ class Interactions:
             )
         )
         if not accepted.is_new:
-            told = replies.Reply("More detail was asked for already: it stands in this thread.")
-            await self._platforms[target.platform].whisper(target, told)
+            already = replies.Reply("More detail was already requested: see this thread.")
+            await self._platforms[target.platform].whisper(target, already)
         self._wake()
 
     async def _human(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -233,11 +234,11 @@ class Interactions:
         platform = self._platforms[target.platform]
         if post.sender.channel_id is None:
             raise InvalidInput(
-                "Nobody else reads this conversation: ask in a channel where people can help.",
+                "No one else can see this conversation: ask in a channel where people can help.",
                 field="channel",
             )
         if not await self._engine.chats.posts.escalate(post):
-            await platform.whisper(target, replies.Reply("A human was asked for this already."))
+            await platform.whisper(target, replies.Reply("Someone has already been asked."))
             return
         behaviour = await self._engine.chats.senders.behaviour(caller.sender)
         await platform.say(
@@ -252,10 +253,10 @@ class Interactions:
             await platform.replace(target, pressed.message_id, done)
 
     async def _share(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Show a private answer to its channel, if everyone there may read all it rests on.
+        """Show a private answer to its channel, if everyone there may read all of its sources.
 
-        The desk checks that; otherwise it asks the question anew for the channel, and what comes
-        of that all may read.
+        The answer worker checks that. Otherwise it asks the question again for the channel, and
+        everyone there may read that answer.
         """
         chat = self._engine.chats
         post = await self._post(pressed, caller)
@@ -279,16 +280,16 @@ class Interactions:
     async def _delete(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
         if post.sender.identity_id != caller.sender.identity_id and not caller.is_admin:
-            raise Forbidden("Only who asked, or an admin, may delete an answer.")
+            raise Forbidden("Only the person who asked, or an admin, can delete an answer.")
         await self._engine.chats.posts.withdraw(post)
         message_id = post.message_id or pressed.message_id
         await self._platforms[target.platform].remove(target_of(post), message_id)
 
     async def _again(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Answer an edited question: the old answer goes."""
+        """Answer an edited question, and remove the old answer."""
         post = await self._post(pressed, caller)
         if post.sender.identity_id != caller.sender.identity_id:
-            raise Forbidden("Only who asked may have it answered again.")
+            raise Forbidden("Only the person who asked can have it answered again.")
         key = f"{caller.sender.tenant_id}:edited:{post.id}"
         question = await self._engine.limits.get(key)
         if question is None:
@@ -312,11 +313,11 @@ class Interactions:
         self._wake()
 
     async def _nothing(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """A button that declines: pressing it says all there is to say."""
+        """A button that declines: there is nothing to do."""
 
     async def _confirm(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         line = await self._engine.chats.confirmations.take(caller, pressed.value)
-        reply = await self._told(caller, line, target)
+        reply = await self._result(caller, parse(line), target)
         await self._platforms[target.platform].whisper(target, reply)
 
     async def _cancel(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -326,16 +327,16 @@ class Interactions:
         )
 
     async def _bind(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """The form's values, or without a form what can be typed."""
+        """Apply the form's values, or without a form list the commands to type."""
         platform = self._platforms[target.platform]
         kb, mode = pressed.details.get("kb", ""), pressed.details.get("mode", "")
         if not kb:
-            await platform.whisper(target, await self._told(caller, "setup"))
+            await platform.whisper(target, await self._result(caller, parse("setup")))
             return
         channel = pressed.details.get("channel") or target.channel
-        said = [await self._told(caller, f'bind {channel} "{kb}"')]
+        said = [await self._result(caller, parse(f'bind {channel} "{kb}"'))]
         if mode:
-            said.append(await self._told(caller, f"mode {mode} {channel}"))
+            said.append(await self._result(caller, parse(f"mode {mode} {channel}")))
         await platform.whisper(target, replies.Reply("\n".join(reply.text for reply in said)))
         if question := pressed.details.get("question", "").strip():
             await self._ask_privately(question, caller, target, pressed)
@@ -343,7 +344,7 @@ class Interactions:
     async def _mention(self, _: Pressed, caller: Caller, target: ReplyTarget) -> None:
         del caller
         await self._platforms[target.platform].whisper(
-            target, replies.Reply("Fine: I answer here when I am mentioned.")
+            target, replies.Reply("OK, I'll answer here when someone mentions me.")
         )
 
     # Shortcuts on a message
@@ -351,12 +352,12 @@ class Interactions:
     async def _about(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         text = pressed.details.get("text", "").strip()
         if not text:
-            raise InvalidInput("This message has no words I could look up.", field="message")
+            raise InvalidInput("This message has no text to search for.", field="message")
         await self._ask_privately(text[:4000], caller, target, pressed)
 
     async def _similar(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         text = pressed.details.get("text", "").strip()
-        reply = await self._told(caller, f"search {text[:400]}" if text else "search")
+        reply = await self._result(caller, parse(f"search {text[:400]}" if text else "search"))
         await self._platforms[target.platform].whisper(target, reply)
 
     async def _summarise(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -370,15 +371,17 @@ class Interactions:
         await platform.whisper(target, replies.Reply(summary, note="Only you can see this."))
 
     async def _save(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Keep a thread's question and the message that answers it, readable where it was said."""
+        """Store a thread's question and the message that answers it, for its channel's readers."""
         if not caller.is_curator:
-            raise Forbidden("Saving answers is for curators: an admin makes one with `roles give`.")
+            raise Forbidden(
+                "Only curators can save answers. An admin can make you one with `roles give`."
+            )
         platform = self._platforms[target.platform]
         unnamed = (await self._engine.chats.senders.behaviour(caller.sender)).anonymous
         said = await platform.read_thread(target)
         text = pressed.details.get("text", "").strip()
         if not said or not text:
-            raise InvalidInput("This message has no words to save.", field="message")
+            raise InvalidInput("This message has no text to save.", field="message")
         name = await self._engine.chats.save_answer(
             caller,
             question=said[0][1],
@@ -389,7 +392,7 @@ class Interactions:
             question_id=pressed.thread,
         )
         await platform.whisper(
-            target, replies.Reply(f"Saved in **{name}**: I answer from it within a minute.")
+            target, replies.Reply(f"Saved in **{name}**. I can answer from it within a minute.")
         )
 
     async def _ask_privately(
@@ -411,7 +414,7 @@ class Interactions:
 
 
 def _target(payload: Mapping[str, Any], sender: Sender) -> ReplyTarget:
-    """Where an errand's outcome is said."""
+    """Where the outcome of an interaction goes."""
     if "said" in payload:
         said = Said(**payload["said"])
         return ReplyTarget(

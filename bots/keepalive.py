@@ -1,4 +1,4 @@
-"""A sign of life while an answer is long in coming: platforms let a status lapse, and a stream end."""
+"""A sign of life while an answer takes long: platforms let a status lapse, and end a stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STILL = "Still working on it…"
 
 
 class Keepalive:
-    """What is shown of an answer on its way, one thing at a time."""
+    """What is shown of an answer while it is written, one thing at a time."""
 
     def __init__(self, streaming: StreamingReply) -> None:
         self._streaming = streaming
@@ -22,13 +22,13 @@ class Keepalive:
         self.shown = asyncio.Event()
 
     async def step(self, title: str) -> None:
-        """As the screen's."""
+        """As `StreamingReply`'s."""
         async with self._turn:
             await self._streaming.step(title)
         self.shown.set()
 
     async def grow(self, text: str) -> None:
-        """As the screen's."""
+        """As `StreamingReply`'s."""
         async with self._turn:
             await self._streaming.grow(text)
         self.shown.set()
@@ -36,7 +36,7 @@ class Keepalive:
 
 @asynccontextmanager
 async def with_keepalive(streaming: StreamingReply) -> AsyncIterator[Keepalive]:
-    """The screen, on which a step is shown whenever nothing else was for a while."""
+    """The streaming reply, which shows a step whenever it has shown nothing for a while."""
     keepalive = Keepalive(streaming)
     ticking = asyncio.create_task(_tick(keepalive))
     try:
@@ -53,5 +53,5 @@ async def _tick(keepalive: Keepalive) -> None:
             async with asyncio.timeout(SILENCE_S):
                 await keepalive.shown.wait()
         except TimeoutError:
-            with contextlib.suppress(Undelivered):  # who writes meets it too, and deals with it
+            with contextlib.suppress(Undelivered):  # the writer gets the same error, and handles it
                 await keepalive.step(STILL)

@@ -1,7 +1,7 @@
-"""The port that a platform's adapter fills: how a reply gets to people, and what is known of them.
+"""The port that a platform's adapter implements: how a reply reaches people, what is known of them.
 
-`desk.py` and `errands.py` speak through it; `slack/` and the terminal of `scrubjay chat` are the
-adapters. What can't be shown now raises `Undelivered`, and the job is tried again.
+`answer_worker.py` and `interactions.py` use it. The adapters are `slack/`, `discord/` and the
+terminal of `scrubjay chat`. What can't be shown now raises `Undelivered`, and the job is retried.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bots.replies import Reply, Source
+from bots.replies import Reply, SourceLine
 from engine.chats.post_rows import PostInfo
 from engine.chats.sender_rows import Sender
 
@@ -25,9 +25,9 @@ class Undelivered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReplyTarget:
-    """Where something is said, and to whom; ids are the platform's.
+    """Where a reply goes, and to whom; ids are the platform's.
 
-    `details` is what the adapter itself put there when the message came.
+    `details` is what the adapter itself put there when the message arrived.
     """
 
     platform: str
@@ -42,19 +42,19 @@ class ReplyTarget:
 
 
 class StreamingReply(Protocol):
-    """One answer while it comes about, in one message that grows."""
+    """One answer while it is written, in one message that grows."""
 
     async def step(self, title: str) -> None:
-        """What is being done, shown until there is text."""
+        """Show what is being done, until there is text."""
 
     async def grow(self, text: str) -> None:
-        """More of the answer, safe to show as it is."""
+        """Add to the answer; the text is safe to show as it is."""
 
     async def finish(self, reply: Reply) -> str:
-        """The whole reply in place of what grew; the id of its message."""
+        """Replace what grew by the whole reply; returns the id of its message."""
 
     async def abandon(self) -> None:
-        """Nothing will follow: what stands there is taken away."""
+        """Nothing will follow: remove what is shown."""
 
 
 class Platform(Protocol):
@@ -64,45 +64,45 @@ class Platform(Protocol):
     command: str  # how a command begins here: "/kb"
 
     async def learn(self, target: ReplyTarget) -> None:
-        """See to it that what is known of who asks, and of the place, is fresh; else leave it."""
+        """Refresh what is known of the person and the channel, if it is out of date."""
 
     async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
-        """A first sign that a question arrived."""
+        """Show that a question was received, before there is an answer."""
 
     def open_streaming_reply(
         self, post: PostInfo, target: ReplyTarget, *, again: bool
     ) -> StreamingReply:
-        """The message an answer is shown in: the one that stands, where a post has one.
+        """The message an answer is shown in: the existing one, where a post has one.
 
-        `again`: an earlier attempt may have left one that it did not come to tell of.
+        `again`: an earlier attempt may have sent a message without noting its id.
         """
 
     async def say(self, target: ReplyTarget, reply: Reply) -> str:
-        """A message that everyone in the place sees; its id."""
+        """Send a message that everyone in the channel sees; returns its id."""
 
     async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
-        """A message for one person's eyes."""
+        """Send a message that only one person sees."""
 
     async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
-        """Other words in a message of ours."""
+        """Replace the content of a message of ours."""
 
     async def remove(self, target: ReplyTarget, message_id: str) -> None:
-        """Take a message of ours away; none there is no error."""
+        """Delete a message of ours; it may be gone already."""
 
     async def nod(self, target: ReplyTarget, message_id: str) -> None:
-        """A sign that needs no words."""
+        """Acknowledge a message without words."""
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
-        """Messages the platform's own search finds for who asks, where none may be kept; else none.
+    ) -> list[SourceLine]:
+        """Messages found by the platform's own search, where storing them is forbidden; else none.
 
-        `all_are_members`: whoever will see them is a full member of the workspace. None of it is
-        stored.
+        `all_are_members`: everyone who will see them is a full member of the workspace. Nothing of
+        it is stored.
         """
 
     async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
-        """What there is to tell of the connection to the platform: its parts and their state."""
+        """The state of the connection to the platform, a row for each part of it."""
 
     async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Author and text of a thread's messages, oldest first."""

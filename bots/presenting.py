@@ -1,4 +1,4 @@
-"""An answer on its way to a screen: where it is shown, and with which links for whose eyes."""
+"""How an answer is presented: where, and with which links for the people who see it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engine.domain import Answer, Audience
 from engine.engine import Engine
 from engine.jobs.leases import ClaimedJob
 
-LONGER = "longer"  # in a spot's details: the turn that is to be answered in more detail
+LONGER = "longer"  # in a target's details: the turn that is to be answered in more detail
 PLEASE_DETAIL = 4_000  # characters of an answer with its passages
 
 
-class Silence:
-    """A screen on which nothing shows until there is something worth saying."""
+class SilentReply:
+    """A streaming reply that shows nothing until it is finished."""
 
     def __init__(self, platform: Platform, target: ReplyTarget) -> None:
         self._platform = platform
@@ -32,11 +32,11 @@ class Silence:
         """Not shown."""
 
     async def finish(self, reply: replies.Reply) -> str:
-        """Said at once."""
+        """Sent as a whole."""
         return await self._platform.say(self._target, reply)
 
     async def abandon(self) -> None:
-        """There is nothing to take away."""
+        """There is nothing to remove."""
 
 
 def target_of(post: PostInfo, job: ClaimedJob | None = None) -> ReplyTarget:
@@ -60,7 +60,7 @@ def target_of(post: PostInfo, job: ClaimedJob | None = None) -> ReplyTarget:
 async def show(
     engine: Engine, caller: Caller, audience: Audience, post: PostInfo, answer: Answer
 ) -> replies.Shown:
-    """An answer with links and facts of its sources, for who will see it."""
+    """An answer with links to its sources and facts about them, for the people who will see it."""
     chat = engine.chats
     urls = {
         citation.n: chat.link_to(caller, audience, citation.url, citation.id)
@@ -79,7 +79,7 @@ async def show(
 async def show_passages(
     engine: Engine, caller: Caller, audience: Audience, post: PostInfo, answer: Answer
 ) -> replies.Reply:
-    """An answer in whole, then each passage it rests on: more detail where no model writes it."""
+    """The whole answer, then each passage it cites: more detail where no model writes it."""
     shown = await show(engine, caller, audience, post, answer)
     passages = []
     for citation in list(answer.citations)[: replies.SOURCES_MAX]:

@@ -1,8 +1,8 @@
 """What the bot says, as values that every platform can show: `Reply`.
 
-Wording lives here: answers with their sources, apologies with a reason and what still works,
+All wording is here: answers with their sources, apologies with a reason and what still works,
 greetings, limits, confirmations. Pure; an adapter renders a `Reply` with its platform's means and
-keeps to its limits. Text is Markdown; `[1]` in it refers to the source with that number.
+within its limits. Text is Markdown; `[1]` in it refers to the source with that number.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Style = Literal["", "primary", "danger"]
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """Something to press. `action` is ours, `value` the id of a post or of a confirmation."""
+    """A button. `action` is ours, `value` the id of a post or of a confirmation."""
 
     action: str
     label: str
@@ -51,8 +51,8 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A line under an answer: what it rests on, by whom, how old; `url` empty: nowhere to go."""
+class SourceLine:
+    """A source under an answer: title, author, age. `url` is empty where there is no link."""
 
     n: int
     title: str
@@ -62,10 +62,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One message. `rated` is the post whose thumbs are shown; `calls` whom to notify, verbatim."""
+    """One message. `rated` is the post whose thumbs are shown; `calls` are people to notify."""
 
     text: str
-    sources: Sequence[Source] = ()
+    sources: Sequence[SourceLine] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
@@ -98,7 +98,7 @@ class Shown:
 
 
 def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
-    """An answer with its sources, or what was searched in vain and what came closest."""
+    """An answer with its sources, or what was searched without success and what came closest."""
     answer, post = shown.answer, shown.post
     if not answer.citations:
         return _unanswered(shown)
@@ -145,10 +145,10 @@ def _cut(text: str, limit: int) -> str:
 
 def _sources(
     text: str, cited: Sequence[Citation], shown: Shown, now: datetime
-) -> tuple[str, list[Source]]:
-    """One line a document and place, numbered from 1 in the order of the text."""
+) -> tuple[str, list[SourceLine]]:
+    """One line for each document and URL, numbered from 1 in the order of the text."""
     order = sorted(cited, key=lambda citation: text.find(f"[{citation.n}]"))
-    lines: dict[tuple[str, str], Source] = {}
+    lines: dict[tuple[str, str], SourceLine] = {}
     renumbered: dict[int, int] = {}
     for citation in order:
         url = shown.urls.get(citation.n, "")
@@ -159,9 +159,9 @@ def _sources(
             parts = [citation.author or facts.author, age(posted or facts.updated_at, now)]
             detail = " · ".join(part for part in parts if part)
             title = one_line(citation.title) or "Untitled"
-            if not url:  # nowhere to go: the words themselves are the proof
+            if not url:  # no link: the quote itself is the proof
                 detail = " · ".join(filter(None, [detail, f"“{quote(citation.quote)}”"]))
-            lines[key] = Source(len(lines) + 1, title, url, detail)
+            lines[key] = SourceLine(len(lines) + 1, title, url, detail)
         renumbered[citation.n] = lines[key].n
     text = re.sub(
         r"\[(\d{1,3})\]",
@@ -175,7 +175,7 @@ def _sources(
 def detailed(
     shown: Shown, passages: Sequence[tuple[Citation, str]], *, now: datetime, limit: int
 ) -> Reply:
-    """The whole answer, then each passage it rests on as it stands in its source."""
+    """The whole answer, then each passage it cites, as its source has it."""
     answer = shown.answer
     text, numbers = _brief(answer, limit=None)
     text, sources = _sources(text, [c for c in answer.citations if c.n in numbers], shown, now)
@@ -197,21 +197,21 @@ def shared(reply: Reply, question: str, by: str) -> Reply:
     return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
 
 
-def with_live(reply: Reply, live: Sequence[Source]) -> Reply:
-    """A reply with messages that the platform's own search has found just now, numbered on."""
+def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
+    """A reply with messages that the platform's own search has just found, as further sources."""
     if not live:
         return reply
     first = max((source.n for source in reply.sources), default=0) + 1
     numbered = [replace(source, n=first + at) for at, source in enumerate(live)]
     marks = " ".join(f"[{source.n}]" for source in numbered)
-    text = f"{reply.text}\n\nMessages that fit, found just now: {marks}"
+    text = f"{reply.text}\n\nMatching messages, found just now: {marks}"
     return replace(reply, text=text, sources=[*reply.sources, *numbered])
 
 
 def _unanswered(shown: Shown) -> Reply:
     answer, post = shown.answer, shown.post
     sources = [
-        Source(n, one_line(hit.title) or "Untitled", shown.urls.get(-n, ""), hit.kb_name)
+        SourceLine(n, one_line(hit.title) or "Untitled", shown.urls.get(-n, ""), hit.kb_name)
         for n, hit in enumerate(_closest(answer), start=1)
     ]
     text = answer.text.strip()
@@ -241,7 +241,7 @@ def _buttons(post: PostInfo, *, more: bool) -> list[Button]:
 
 
 def _for_all(post: PostInfo) -> list[Button]:
-    """What can be done with any reply to a question: in a direct message nobody else could help."""
+    """Buttons of every reply to a question; in a direct message there is no one else to ask."""
     buttons = [Button(HUMAN, "Ask a human", post.id)] if post.sender.channel_id is not None else []
     if post.surface != "private":
         buttons.append(Button(DELETE, "Delete", post.id))
@@ -249,7 +249,7 @@ def _for_all(post: PostInfo) -> list[Button]:
 
 
 def age(when: datetime | None, now: datetime) -> str:
-    """How old a source is, in a word: "3 mo old"; empty where the source gives no date."""
+    """How old a source is: "3 mo old"; empty where it gives no date."""
     if when is None:
         return ""
     days = max(0, (now - when) // timedelta(days=1))
@@ -275,11 +275,11 @@ def quote(text: str) -> str:
 # Everything else
 
 
-def told(value: CommandResult) -> Reply:
-    """What a command had to say."""
-    if value.found is not None:
-        return found(value.found)
-    return Reply(value.text, columns=value.columns, rows=value.rows)
+def from_command(result: CommandResult) -> Reply:
+    """The result of a command."""
+    if result.found is not None:
+        return found(result.found)
+    return Reply(result.text, columns=result.columns, rows=result.rows)
 
 
 def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
@@ -290,7 +290,7 @@ def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
         )
         return Reply(said)
     sources = [
-        Source(
+        SourceLine(
             n,
             one_line(hit.title) or "Untitled",
             (urls or {}).get(hit.id, ""),
@@ -302,23 +302,23 @@ def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
 
 
 def greeting(command: str) -> Reply:
-    """What the bot does, for who says hello."""
+    """What the bot does, for someone who says hello."""
     return Reply(
-        "Hello! Ask me anything that your team has written down; I answer with links to where it"
-        f" stands. In a channel mention me, here just write. `{command} help` lists what else I do."
+        "Hello! Ask me anything that your team has written down; I answer with links to my sources."
+        f" Mention me in a channel, or just message me here. `{command} help` lists what else I do."
     )
 
 
 def onboarding(command: str, *, keeps: bool = False) -> Reply:
-    """What the bot says when it is let into a channel."""
+    """What the bot says when it is added to a channel."""
     kept = (
-        "Messages of this channel are kept, so that I can answer from them."
+        "I store this channel's messages, so that I can answer from them."
         if keeps
-        else "I keep no messages of this channel unless an admin turns that on."
+        else "I don't store messages of this channel unless an admin turns that on."
     )
     return Reply(
         "Hello! Mention me with a question and I answer in a thread, from what everyone in this"
-        f" channel may read, with links to where it stands. {kept} `{command} help` says more.",
+        f" channel may read, with links to my sources. {kept} `{command} help` shows more.",
         buttons=[
             Button(BIND, "Bind this channel", "", "primary"),
             Button(MENTION, "Just mention me", ""),
@@ -327,27 +327,26 @@ def onboarding(command: str, *, keeps: bool = False) -> Reply:
 
 
 def queued(ahead: int) -> str:
-    """A status line for who waits."""
-    noun = "question is" if ahead == 1 else "questions are"
-    return f"{ahead} {noun} before yours…"
+    """The status line of a question that has to wait."""
+    noun = "question" if ahead == 1 else "questions"
+    return f"{ahead} {noun} ahead of yours…"
 
 
 def refused(why: str, command: str) -> Reply:
     """Why there is no answer here."""
     words = {
-        "off": f"I am turned off in this channel. An admin changes that with `{command} mode`.",
-        "not for you": "An admin has set me to answer only some people in this channel."
+        "off": f"I am turned off in this channel. An admin can change that with `{command} mode`.",
+        "not for you": "In this channel I answer only some people, as an admin has set."
         " You can ask me in a direct message.",
-        "too long": "That is more than I can take as a question: ask in fewer than 4,000"
-        " characters.",
+        "too long": "That question is too long: please keep it under 4,000 characters.",
     }
     return Reply(words[why], kind="trouble")
 
 
 def confirm(command: Command, line: str, confirm_id: str) -> Reply:
-    """Ask before something is destroyed."""
+    """Ask for confirmation before something is deleted."""
     return Reply(
-        f"Really `{line}`?\n{command.help} This can't be undone.",
+        f"Run `{line}`?\n{command.help} This can't be undone.",
         buttons=[
             Button(CONFIRM, "Yes, do it", confirm_id, "danger"),
             Button(CANCEL, "No", confirm_id),
@@ -357,29 +356,29 @@ def confirm(command: Command, line: str, confirm_id: str) -> Reply:
 
 
 def rerun(post: PostInfo) -> Reply:
-    """The question was edited: ask it anew?"""
+    """The question was edited: offer to answer it again."""
     return Reply(
-        "You changed your question. Shall I answer the new one?",
+        "You changed your question. Should I answer the new one?",
         buttons=[Button(RERUN, "Answer again", post.id, "primary"), Button(KEEP, "No", post.id)],
     )
 
 
 def rated_down(post_id: str) -> Reply:
-    """What was wrong, asked of who gave a thumbs down."""
+    """Ask someone who gave a thumbs down what was wrong."""
     buttons = [Button(REASON, reason.capitalize(), f"{post_id}:{reason}") for reason in REASONS]
     return Reply("Thank you. What was wrong with it?", buttons=buttons)
 
 
 def thanked() -> Reply:
-    """For an opinion."""
+    """Thanks for a rating."""
     return Reply("Thank you, that helps.")
 
 
 def escalated(post: PostInfo, question: str, group: str) -> Reply:
-    """A person is called into the thread."""
-    who = "" if group else " Nobody in particular is set to be called: whoever knows, please help."
+    """Ask for a person's help in the thread."""
+    who = "" if group else " No one is set to be notified: if you know the answer, please help."
     return Reply(
-        f"A human is wanted for: “{one_line(question)[:300]}”{who}",
+        f"Someone asked for help with: “{one_line(question)[:300]}”{who}",
         calls=[group] if group else [],
         buttons=[Button(RESOLVED, "Mark resolved", post.id, "primary")],
     )
@@ -394,25 +393,25 @@ def resolved(by: str) -> Reply:
 
 
 KB_NOT_YOURS = (
-    "Questions here are answered from a knowledge base that is not open to you. Ask an admin to"
-    " grant it to this workspace."
+    "Questions here are answered from a knowledge base that you don't have access to. Ask an"
+    " admin to grant it to this workspace."
 )
 UNKNOWN_AUDIENCE = (
-    "I can't tell at the moment who can see this channel, so I answer from this channel alone."
+    "I can't check right now who can see this channel, so I'm using only this channel's messages."
 )
 
 
 def apology(error: Exception, incident: str, command: str) -> Reply:
-    """Why there is no answer, for whoever asked; never an exception's own words unless ours."""
+    """Why there is no answer; the text of an exception is shown only if it is ours."""
     return Reply(explain(error, incident, command), kind="trouble")
 
 
 def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0911 (a row each)
-    """One row an error: what happened, and what still works or what to do."""
+    """A text for each kind of error: what happened, and what still works or what to do."""
     if not isinstance(error, EngineError):
         return (
-            "Sorry, something went wrong on my side and I have no answer for you."
-            f" Ask again, or tell your admin the incident {incident}."
+            "Sorry, something went wrong and I couldn't answer."
+            f" Ask again, or give your admin the incident number {incident}."
         )
     said = str(error)
     match error:
@@ -420,16 +419,16 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
             return f"{said} Ask again {in_words(error.retry_after_s)}."
         case IndexDamaged():
             return (
-                "Sorry, my search index is damaged and being looked after; I can't look anything up"
-                f" until it is rebuilt. Your admin finds it under incident {incident}."
+                "Sorry, my search index is damaged and I can't search until it is rebuilt."
+                f" Your admin can look up incident {incident}."
             )
         case Unavailable():
             return (
-                "Sorry, I can't reach what I need to answer just now. Nothing is lost: ask again in"
-                f" a minute. `{command} health` says what is missing (incident {incident})."
+                "Sorry, I can't reach something I need right now. Nothing is lost: ask again in a"
+                f" minute. `{command} health` shows what is missing (incident {incident})."
             )
         case Forbidden():
-            return f"You may not do this here. {said}"
+            return f"You don't have permission to do this here. {said}"
         case Unauthenticated() | NotFound() | InvalidInput() | TooLarge():
             return said
         case _:
@@ -437,7 +436,7 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
 
 
 def in_words(seconds: float) -> str:
-    """A wait as people say it."""
+    """A wait in words: "in 5 minutes"."""
     if seconds < 90:
         return f"in {max(1, round(seconds))} seconds"
     minutes = round(seconds / 60)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bots.answer_worker import AnswerWorker
     from bots.inbound_handler import InboundHandler
     from bots.platform import ReplyTarget
-    from bots.replies import Button, Reply, Source
+    from bots.replies import Button, Reply, SourceLine
     from engine.chats.post_rows import PostInfo
 
 COMMAND = "/kb"
@@ -136,7 +136,7 @@ class Terminal:
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
+    ) -> list[SourceLine]:
         """There is none."""
         del target, question, all_are_members
         return []

@@ -1,8 +1,8 @@
-"""What the gateway tells, handed on to the core: messages, commands, buttons, forms, servers.
+"""Gateway events, handed on to the core: messages, commands, buttons, forms, servers.
 
-An interaction is deferred before anything else is done about it; then a job is written, and nothing
-slow happens here. What happens to one message is taken on in its order. Forms are opened here too,
-because Discord takes one only as the first reply, within three seconds.
+An interaction is deferred before anything else; then a job is written, and nothing slow happens
+here. Events about one message are handled in their order. Forms are opened here too, because
+Discord accepts one only as the first reply, within three seconds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from bots.background import BackgroundTasks
 from bots.conversation import Ask, InboundMessage, Kind
 from bots.discord import completion, components, payloads, tree
 from bots.discord.adapter import DiscordPlatform
+from bots.discord.delivery import ASKED_IN
 from bots.discord.directory import Directory, Where
-from bots.discord.history import Keeper
+from bots.discord.history import DiscordHistoryListener
 from bots.discord.onboarding import Onboarding
 from bots.discord.payloads import COMMAND, COMPLETION, COMPONENT, FORM, NAME, Interaction, Us
 from bots.discord.rest import ACKNOWLEDGED, LAPSED, DiscordTrouble
@@ -47,7 +48,7 @@ Raw = dict[str, Any]
 
 
 class DiscordApp:
-    """See the module. `hear` takes a gateway event; whatever follows runs beside it."""
+    """See the module. `on_event` takes a gateway event; what follows is a background task."""
 
     def __init__(
         self, engine: Engine, platform: DiscordPlatform, answer_worker: AnswerWorker
@@ -56,18 +57,18 @@ class DiscordApp:
         self._platform = platform
         self._answer_worker = answer_worker
         self._inbound_handler = InboundHandler(engine, answer_worker.wake)
-        self._keeper = Keeper(engine)
+        self._history_listener = DiscordHistoryListener(engine)
         self.directory = Directory()
         self.onboarding = Onboarding(engine, platform, self.directory, self._inbound_handler)
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.background = BackgroundTasks()
         self._homes: dict[str, str] = {}
 
-    def hear(self, name: str, data: Raw) -> None:
-        """Take a gateway event in; nothing is awaited here, so that they keep their order."""
-        self.directory.hear(name, data)
-        if name not in MESSAGES:  # those are kept before they are answered, in their line
-            self.background.start(self._keeper.hear(name, data))
+    def on_event(self, name: str, data: Raw) -> None:
+        """Handle a gateway event; nothing is awaited here, so that events keep their order."""
+        self.directory.on_event(name, data)
+        if name not in MESSAGES:  # those are stored before they are answered, in order
+            self.background.start(self._history_listener.on_event(name, data))
         match name:
             case "INTERACTION_CREATE":
                 self.background.start(self._on_interaction(data))
@@ -80,7 +81,7 @@ class DiscordApp:
             case "READY":
                 self.background.start(self.onboarding.compare(data))
             case "GUILD_CREATE":
-                self.background.start(self.onboarding.arrived(data))
+                self.background.start(self.onboarding.joined(data))
             case "GUILD_DELETE" if not data.get("unavailable"):
                 self.background.start(self.onboarding.left(str(data.get("id"))))
             case _:
@@ -89,7 +90,7 @@ class DiscordApp:
             self._platform.forget(str(data.get("guild_id") or data.get("id")))
 
     async def aclose(self) -> None:
-        """Let what runs beside end."""
+        """Wait for the background tasks to end."""
         await self.background.aclose(within_s=5)
 
     async def _in_line(
@@ -105,11 +106,11 @@ class DiscordApp:
     # Messages
 
     async def on_message(self, event: str, data: Raw, *, late: bool = False) -> None:
-        """A message that was written or edited, as the gateway or the history tells of it.
+        """A message that was written or edited, from the gateway or from the channel's history.
 
-        One that comes `late` is answered if it called the bot: nobody waits for more.
+        A `late` one is answered only if it called the bot: no one waits for more.
         """
-        await self._keeper.hear(event, data)
+        await self._history_listener.on_event(event, data)
         us = await self._us(str(data.get("guild_id") or ""))
         where = await self._where(data)
         kind: Kind = "edited" if event == "MESSAGE_UPDATE" else "new"
@@ -135,8 +136,8 @@ class DiscordApp:
             if message.calls_bot or message.place == "direct":
                 await self.onboarding.explain(workspace, str(data.get("channel_id")))
 
-    async def _keep(self, message: InboundMessage, stands: str) -> None:
-        details = {"stands": stands}
+    async def _keep(self, message: InboundMessage, asked_in: str) -> None:
+        details = {ASKED_IN: asked_in}
         decision, accepted = await self._inbound_handler.message(message, details)
         if isinstance(decision, Ask) and decision.addressed and accepted and accepted.is_new:
             target = ReplyTarget(
@@ -153,8 +154,8 @@ class DiscordApp:
             self._answer_worker.show_seen(target, ahead=accepted.ahead)
 
     async def _on_deleted(self, event: str, data: Raw) -> None:
-        """Messages are gone; Discord tells neither what they said nor who wrote them."""
-        await self._keeper.hear(event, data)
+        """Messages were deleted; the event carries neither their text nor their authors."""
+        await self._history_listener.on_event(event, data)
         ids = [str(item) for item in data.get("ids") or ([data["id"]] if "id" in data else [])]
         where = await self._where(data)
         for id_ in ids:
@@ -200,7 +201,7 @@ class DiscordApp:
         return str(raw.get("name") or "") if raw is not None else ""
 
     async def _us(self, guild_id: str) -> Us:
-        me = await self._platform.me()
+        me = await self._platform.api.me()
         guild = self.directory.guild(guild_id) or {}
         for role in guild.get("roles") or ():
             if str((role.get("tags") or {}).get("bot_id")) == str(me["id"]):
@@ -208,7 +209,7 @@ class DiscordApp:
         return Us(str(me["id"]))
 
     async def _home(self, person: str) -> str:
-        """The server a direct message belongs to: where its author was met last, else is a member."""
+        """The server of a direct message: where its author last asked, else one they belong to."""
         if homes := await self._engine.chats.senders.homes_of(NAME, person):
             return homes[0]
         return await self.onboarding.find_home(person)
@@ -216,83 +217,95 @@ class DiscordApp:
     # Interactions
 
     async def _on_interaction(self, data: Raw) -> None:
-        told = payloads.read_interaction(data)
-        if told.kind == COMPLETION:
-            await self._on_completion(told)
-        elif told.kind == COMMAND and told.action:
-            await self._on_menu(told)
-        elif told.kind == COMMAND:
-            await self._on_command(told)
-        elif told.kind == COMPONENT:
-            await self._on_press(told)
-        elif told.kind == FORM:
-            await self._on_form(told)
+        interaction = payloads.read_interaction(data)
+        if interaction.kind == COMPLETION:
+            await self._on_completion(interaction)
+        elif interaction.kind == COMMAND and interaction.action:
+            await self._on_menu(interaction)
+        elif interaction.kind == COMMAND:
+            await self._on_command(interaction)
+        elif interaction.kind == COMPONENT:
+            await self._on_press(interaction)
+        elif interaction.kind == FORM:
+            await self._on_form(interaction)
 
-    async def _on_command(self, told: Interaction) -> None:
-        given = tree.read(told.data)
+    async def _on_command(self, interaction: Interaction) -> None:
+        given = tree.read(interaction.data)
         if given.command is not None and given.command.name == "setup":
-            await self._open_setup(told)
+            await self._open_setup(interaction)
             return
-        await self._defer(told)
+        await self._defer(interaction)
         if given.path == f"{tree.EVERYONES} {tree.REGISTER}":
-            await self._guarded(told, self._register(told, str(given.values.get("key") or "")))
+            await self._guarded(
+                interaction, self._register(interaction, str(given.values.get("key") or ""))
+            )
             return
 
         async def take() -> None:
-            workspace = await self._workspace(told)
-            await self._inbound_handler.said(payloads.read_said(told, given, workspace))
+            workspace = await self._workspace(interaction)
+            await self._inbound_handler.said(payloads.read_said(interaction, given, workspace))
 
-        await self._guarded(told, take())
+        await self._guarded(interaction, take())
 
-    async def _register(self, told: Interaction, key: str) -> None:
-        said = await self.onboarding.register(told, key)
-        await self._reply(told, replies.Reply(said))
+    async def _register(self, interaction: Interaction, key: str) -> None:
+        said = await self.onboarding.register(interaction, key)
+        await self._reply(interaction, replies.Reply(said))
 
-    async def _on_form(self, told: Interaction) -> None:
-        await self._defer(told)
-        if told.action == replies.BIND and told.guild and told.where.place == "channel":
-            # A channel that is set up before anybody asked in it is known by its id alone.
+    async def _on_form(self, interaction: Interaction) -> None:
+        await self._defer(interaction)
+        if (
+            interaction.action == replies.BIND
+            and interaction.guild
+            and interaction.where.place == "channel"
+        ):
+            # Before the first question in a channel only its id is known.
             with contextlib.suppress(NotFound):
-                sender = await self._met(told, told.guild)
+                sender = await self._sender(interaction, interaction.guild)
                 await self._platform.learn(
-                    ReplyTarget(NAME, told.guild, told.where.channel, told.person, sender)
+                    ReplyTarget(
+                        NAME,
+                        interaction.guild,
+                        interaction.where.channel,
+                        interaction.person,
+                        sender,
+                    )
                 )
-        await self._take_press(told, "fill")
+        await self._take_press(interaction, "fill")
 
-    async def _on_menu(self, told: Interaction) -> None:
-        await self._defer(told)
+    async def _on_menu(self, interaction: Interaction) -> None:
+        await self._defer(interaction)
 
         async def take() -> None:
-            workspace = await self._workspace(told)
-            pressed = payloads.read_menu(told, workspace, await self._us(told.guild))
+            workspace = await self._workspace(interaction)
+            pressed = payloads.read_menu(interaction, workspace, await self._us(interaction.guild))
             if pressed is not None:
                 await self._inbound_handler.pressed(pressed)
 
-        await self._guarded(told, take())
+        await self._guarded(interaction, take())
 
-    async def _on_press(self, told: Interaction) -> None:
-        if told.action == replies.RATE_DOWN:
-            _, post_id = components.pressed_action(str(told.data.get("custom_id", "")))
-            await self._call_back(told, MODAL, components.reason_form(post_id))
-            await self._take_press(told, "follow", form="yes")
+    async def _on_press(self, interaction: Interaction) -> None:
+        if interaction.action == replies.RATE_DOWN:
+            _, post_id = components.pressed_action(str(interaction.data.get("custom_id", "")))
+            await self._call_back(interaction, MODAL, components.reason_form(post_id))
+            await self._take_press(interaction, "follow", form="yes")
             return
-        if told.action == replies.BIND:
-            await self._open_setup(told)
+        if interaction.action == replies.BIND:
+            await self._open_setup(interaction)
             return
-        await self._call_back(told, DEFERRED_UPDATE)
-        await self._take_press(told, "follow")
-        if told.action == replies.RESOLVED and told.where.thread:
-            await self._mark_solved(told.where)
+        await self._call_back(interaction, DEFERRED_UPDATE)
+        await self._take_press(interaction, "follow")
+        if interaction.action == replies.RESOLVED and interaction.where.thread:
+            await self._mark_solved(interaction.where)
 
-    async def _take_press(self, told: Interaction, way: Any, **more: str) -> None:  # noqa: ANN401
+    async def _take_press(self, interaction: Interaction, way: Any, **more: str) -> None:  # noqa: ANN401
         async def take() -> None:
-            pressed = payloads.read_press(told, await self._workspace(told), way)
+            pressed = payloads.read_press(interaction, await self._workspace(interaction), way)
             if pressed is None:
-                raise NotFound("This button is not known any more.")
+                raise NotFound("This button no longer works.")
             details = {**pressed.details, **more}
             await self._inbound_handler.pressed(replace(pressed, details=details))
 
-        await self._guarded(told, take())
+        await self._guarded(interaction, take())
 
     async def _mark_solved(self, where: Where) -> None:
         """Give a forum's post the tag that says so, where the forum has one."""
@@ -308,15 +321,17 @@ class DiscordApp:
 
     # Replying at once
 
-    async def _defer(self, told: Interaction) -> None:
-        await self._call_back(told, DEFERRED, {"flags": EPHEMERAL})
+    async def _defer(self, interaction: Interaction) -> None:
+        await self._call_back(interaction, DEFERRED, {"flags": EPHEMERAL})
 
-    async def _call_back(self, told: Interaction, kind: int, data: Raw | None = None) -> bool:
-        """The first reply, which Discord takes within three seconds; False where it did not.
+    async def _call_back(
+        self, interaction: Interaction, kind: int, data: Raw | None = None
+    ) -> bool:
+        """The first reply, which Discord accepts within three seconds; False where it did not.
 
-        The work goes on all the same: its outcome finds another way.
+        The work continues all the same: its outcome is sent in another way.
         """
-        path = f"interactions/{told.id}/{told.token}/callback"
+        path = f"interactions/{interaction.id}/{interaction.token}/callback"
         body = {"type": kind} | ({"data": data} if data is not None else {})
         for last in (False, True):
             try:
@@ -331,60 +346,65 @@ class DiscordApp:
                 return True
         return False
 
-    async def _guarded(self, told: Interaction, work: Awaitable[None]) -> None:
-        """Take something on; who wanted it hears why not. One place for every error of a command."""
+    async def _guarded(self, interaction: Interaction, work: Awaitable[None]) -> None:
+        """Queue something, or reply why not: the one place for every error of a command."""
         try:
             await work
         except NotFound as error:
-            known = not told.guild or await self.onboarding.is_known(told.guild)
-            said = str(error) if known else self.onboarding.explanation(told.guild)
-            await self._reply(told, replies.Reply(said, kind="trouble"))
+            known = not interaction.guild or await self.onboarding.is_known(interaction.guild)
+            said = str(error) if known else self.onboarding.explanation(interaction.guild)
+            await self._reply(interaction, replies.Reply(said, kind="trouble"))
         except Exception as error:
             incident = new_id()[-8:]
             if not isinstance(error, EngineError):
                 log.exception("an interaction was not taken on, incident %s", incident)
-            await self._reply(told, replies.apology(error, incident, self._platform.command))
+            await self._reply(interaction, replies.apology(error, incident, self._platform.command))
 
-    async def _reply(self, told: Interaction, reply: replies.Reply) -> None:
+    async def _reply(self, interaction: Interaction, reply: replies.Reply) -> None:
         """A reply without a job behind it."""
-        way = "fill" if told.kind in {COMMAND, FORM} else "follow"
+        way = "fill" if interaction.kind in {COMMAND, FORM} else "follow"
         sender = Sender("", "", "", None)
-        details = payloads.reply_details(told, way)  # type: ignore[arg-type]
+        details = payloads.reply_details(interaction, way)  # type: ignore[arg-type]
         target = ReplyTarget(
-            NAME, told.guild, told.where.channel, told.person, sender, details=details
+            NAME,
+            interaction.guild,
+            interaction.where.channel,
+            interaction.person,
+            sender,
+            details=details,
         )
-        if not await self._platform.respond(target, reply):
+        if not await self._platform.delivery.respond(target, reply):
             log.info("an interaction could not be replied to any more")
 
-    async def _workspace(self, told: Interaction) -> str:
-        """The server an interaction belongs to; in a direct message that of the answer it is about."""
-        if told.guild:
-            return told.guild
-        _, value = components.pressed_action(str(told.data.get("custom_id", "")))
+    async def _workspace(self, interaction: Interaction) -> str:
+        """The server of an interaction; in a direct message, that of the answer it is about."""
+        if interaction.guild:
+            return interaction.guild
+        _, value = components.pressed_action(str(interaction.data.get("custom_id", "")))
         post_id = value.partition(":")[0]
         found = None
         if post_id:
-            found = await self._engine.chats.posts.workspace_of(NAME, told.person, post_id)
-        workspace = found or await self._home(told.person)
+            found = await self._engine.chats.posts.workspace_of(NAME, interaction.person, post_id)
+        workspace = found or await self._home(interaction.person)
         if not workspace:
             raise NotFound(self.onboarding.explanation(""))
         return workspace
 
     # Forms and completion
 
-    async def _open_setup(self, told: Interaction) -> None:
-        """The set-up form, filled with what there is; where that takes too long, it is said so."""
+    async def _open_setup(self, interaction: Interaction) -> None:
+        """The set-up form with its present values, or a message where that takes too long."""
         try:
             async with asyncio.timeout(FORM_S):
-                kind, data = MODAL, await self._setup_form(told)
+                kind, data = MODAL, await self._setup_form(interaction)
         except (EngineError, TimeoutError) as error:
-            said = str(error) or "Setting me up takes a moment just now: try again."
+            said = str(error) or "I'm busy right now: try again in a moment."
             kind, data = MESSAGE, {"content": said[:1900], "flags": EPHEMERAL}
-        await self._call_back(told, kind, data)
+        await self._call_back(interaction, kind, data)
 
-    async def _setup_form(self, told: Interaction) -> Raw:
-        workspace = await self._workspace(told)
-        sender = await self._met(told, workspace)
+    async def _setup_form(self, interaction: Interaction) -> Raw:
+        workspace = await self._workspace(interaction)
+        sender = await self._sender(interaction, workspace)
         caller = await self._engine.chats.senders.caller(sender)
         kbs = await self._engine.knowledge_bases.list_managed(caller.principal)
         channel = await self._engine.chats.senders.channel(sender)
@@ -395,32 +415,34 @@ class DiscordApp:
         names = [kb.name for kb in kbs]
         if not names:
             create = tree.worded("`create`")
-            raise NotFound(f"There is no knowledge base yet. Make one first: {create}.")
+            raise NotFound(f"There is no knowledge base yet. Create one first: {create}.")
         return components.setup_form(
-            names, self._channel_name(told.where.channel), kb=bound, mode=behaviour.mode
+            names, self._channel_name(interaction.where.channel), kb=bound, mode=behaviour.mode
         )
 
-    async def _met(self, told: Interaction, workspace: str) -> Sender:
-        """Who acts, with what the interaction itself tells of them."""
-        channel = "" if told.where.place == "direct" else told.where.channel
+    async def _sender(self, interaction: Interaction, workspace: str) -> Sender:
+        """The sender of an interaction, with what the interaction itself says of them."""
+        channel = "" if interaction.where.place == "direct" else interaction.where.channel
         sender = await self._engine.chats.senders.meet(
-            SenderRef(NAME, workspace, told.person, channel)
+            SenderRef(NAME, workspace, interaction.person, channel)
         )
-        if told.member:
-            person = Person(told.name, is_full_member=True, is_admin=told.is_manager)
+        if interaction.member:
+            person = Person(interaction.name, is_full_member=True, is_admin=interaction.is_manager)
             await self._engine.chats.senders.learn_person(sender, person)
         return sender
 
-    async def _on_completion(self, told: Interaction) -> None:
+    async def _on_completion(self, interaction: Interaction) -> None:
         choices: list[Raw] = []
         try:
             async with asyncio.timeout(FORM_S):
-                workspace = await self._workspace(told)
-                caller = await self._engine.chats.senders.caller(await self._met(told, workspace))
-                given = tree.read(told.data)
+                workspace = await self._workspace(interaction)
+                caller = await self._engine.chats.senders.caller(
+                    await self._sender(interaction, workspace)
+                )
+                given = tree.read(interaction.data)
                 choices = await completion.choices(
-                    self._engine, caller, given, self.directory, workspace, told.member
+                    self._engine, caller, given, self.directory, workspace, interaction.member
                 )
         except (EngineError, TimeoutError) as error:
             log.info("nothing is completed: %s", error)
-        await self._call_back(told, CHOICES, {"choices": choices})
+        await self._call_back(interaction, CHOICES, {"choices": choices})

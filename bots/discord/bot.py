@@ -1,8 +1,8 @@
-"""The Discord bot as a running thing: its REST, gateway and app, for one open engine.
+"""The running Discord bot: its REST, gateway and app, for one open engine.
 
-`open_discord_bot` makes it; `run` works until it is told to stop. Of several processes with one token
-one holds the gateway, and all of them answer. The desk may be another bot's, where one process runs
-both platforms.
+`open_discord_bot` creates it; `run` works until `stop` is set. Of several processes with one token,
+one holds the gateway, and all of them answer. Where one process runs both platforms, the bots share
+an answer worker.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from engine.errors import ConfigurationError, EngineError, Unavailable
 log = logging.getLogger(__name__)
 
 PURGE_S = 3600.0
-COMMANDS_LIFE_S = 365 * 24 * 3600.0  # how long it is remembered which commands Discord was told
+COMMANDS_LIFE_S = 365 * 24 * 3600.0  # how long the digest of the registered commands is stored
 
 
 class DiscordBot:
-    """See the module. Get one from `open_discord_bot`. A desk that is given is run by its owner."""
+    """See the module. Get one from `open_discord_bot`. A given worker is run by its owner."""
 
     def __init__(
         self, engine: Engine, api: DiscordApi, answer_worker: AnswerWorker | None = None
@@ -43,7 +43,7 @@ class DiscordBot:
         self.answer_worker = answer_worker or AnswerWorker(engine, {})
         self.answer_worker.serve(self.platform)
         self.app = DiscordApp(engine, self.platform, self.answer_worker)
-        self.gateway = Gateway(engine, self._hear)
+        self.gateway = Gateway(engine, self._on_event)
         self.catching_up = CatchingUp(engine, self.platform, self.app)
         self.platform.gateway = self.gateway.shared_state
 
@@ -73,24 +73,24 @@ class DiscordBot:
         return False
 
     async def introduce(self) -> None:
-        """See that the token is one, and tell Discord the commands where they changed."""
+        """Check the token, and register the commands with Discord if they changed."""
         try:
-            await self.platform.me()
+            await self.api.me()
         except DiscordTrouble as trouble:
             if trouble.status == 401:
                 raise ConfigurationError(
-                    "discord.bot_token is refused by Discord: copy it anew from your application's"
-                    " Bot page, where Reset Token makes one."
+                    "discord.bot_token is rejected by Discord: copy it again from your"
+                    " application's Bot page, where Reset Token creates one."
                 ) from None
             raise Unavailable("Discord can't be reached: check the network.") from None
         try:
             await self.sync_commands()
         except (DiscordTrouble, EngineError) as error:
-            log.warning("Discord was not told of the commands, and keeps those it knows: %s", error)
+            log.warning("the commands were not registered; Discord keeps the old ones: %s", error)
 
     async def sync_commands(self) -> bool:
-        """Tell Discord the commands, if they are not what it was told last; says whether."""
-        me = await self.platform.me()
+        """Register the commands, unless they are those registered last; returns whether it did."""
+        me = await self.api.me()
         application, server = me["application_id"], self._settings.development_server
         place = f"applications/{application}" + (f"/guilds/{server}" if server else "")
         commands = tree.payload()
@@ -101,9 +101,9 @@ class DiscordBot:
         await self._engine.limits.put(key, digest, ttl_s=COMMANDS_LIFE_S)
         return True
 
-    def _hear(self, name: str, data: dict[str, Any]) -> None:
-        self.app.hear(name, data)
-        self.catching_up.hear(name, data)
+    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+        self.app.on_event(name, data)
+        self.catching_up.on_event(name, data)
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

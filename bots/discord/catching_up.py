@@ -1,8 +1,8 @@
-"""What was said while nobody listened: read up after a session was lost, or the process was down.
+"""Messages sent while the bot was offline: fetched when a new session starts.
 
-A short gap is closed by the gateway itself, which replays it (RESUME). For a longer one it is kept
-how far messages were heard, and when a session begins anew the channels and threads with newer ones
-are read from there. A message that was heard before is taken on once all the same.
+The gateway itself replays a short gap (RESUME). For a longer one, the id of the newest message
+received is stored for each server; a new session fetches from there, in the channels and threads
+with newer messages. A message that was received before is still answered only once.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from engine.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-NOTE_S = 5.0  # how often it is kept how far messages were heard
+NOTE_S = 5.0  # how often the newest id is stored
 KEPT_S = 30 * 24 * 3600.0
 OVERLAP = timedelta(seconds=30)
-LATEST = timedelta(hours=12)  # what was asked longer ago nobody waits for any more
+LATEST = timedelta(hours=12)  # no one waits for an answer to an older question
 PAGE, PAGES = 100, 10
 
 
@@ -42,10 +42,10 @@ class CatchingUp:
         self._app = app
         self._keep: dict[str, int] = {}  # the newest message by server
         self._kept: dict[str, int] = {}
-        self._due: set[str] = set()  # servers that a new session is about to tell of
+        self._due: set[str] = set()  # servers that a new session is about to describe
 
-    def hear(self, name: str, data: Mapping[str, Any]) -> None:
-        """Follow what the gateway tells."""
+    def on_event(self, name: str, data: Mapping[str, Any]) -> None:
+        """Follow the gateway's events."""
         match name:
             case "READY":
                 self._due |= {str(item.get("id")) for item in data.get("guilds") or ()}
@@ -59,30 +59,30 @@ class CatchingUp:
                 pass
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep how far messages were heard, now and then and at the end."""
+        """Store the newest ids, every few seconds and at the end."""
         while not stop.is_set():
             await pause(stop, NOTE_S)
             try:
                 await self.note()
             except EngineError as error:
-                log.warning("how far messages were heard was not kept: %s", error)
+                log.warning("the ids of the newest messages were not stored: %s", error)
 
     async def note(self) -> None:
-        """Keep how far messages were heard."""
+        """Store the newest id of each server."""
         for guild_id, newest in list(self._keep.items()):
             if self._kept.get(guild_id) != newest and await self._app.onboarding.is_known(guild_id):
                 await self._engine.limits.put(_key(guild_id), str(newest).encode(), ttl_s=KEPT_S)
                 self._kept[guild_id] = newest
 
     async def catch_up(self, guild: Mapping[str, Any]) -> int:
-        """Take on what was said on a server since it was heard last; how many messages were read."""
+        """Fetch and queue what a server missed; returns how many messages were read."""
         guild_id = str(guild.get("id"))
         if not await self._app.onboarding.is_known(guild_id):
             return 0
         raw = await self._engine.limits.get(_key(guild_id))
         newest = self._kept[guild_id] = int(raw) if raw else 0
         self._keep[guild_id] = max(self._keep.get(guild_id, 0), newest)
-        if not newest:  # connected just now: what was said before was not said to the bot
+        if not newest:  # connected just now: earlier messages were not meant for the bot
             return 0
         since = max(
             payloads.snowflake(payloads.posted_at(str(newest)) - OVERLAP),
@@ -98,7 +98,7 @@ class CatchingUp:
                 continue
             read += await self._read(guild_id, str(channel["id"]), since)
         if read:
-            log.info("read what was said while nobody listened", extra={"messages": read})
+            log.info("read messages sent while the bot was offline", extra={"messages": read})
         return read
 
     async def _read(self, guild_id: str, channel: str, after: int) -> int:
@@ -109,13 +109,13 @@ class CatchingUp:
                 path = f"channels/{channel}/messages"
                 page = await self._platform.api.call("GET", path, query=query)
             except DiscordTrouble as trouble:
-                log.warning("a channel was not read up: %s", trouble)
+                log.warning("missed messages of a channel could not be read: %s", trouble)
                 return read
             for message in sorted(page, key=lambda item: int(item["id"])):
                 after = int(message["id"])
                 self._keep[guild_id] = max(self._keep.get(guild_id, 0), after)
-                told = {**message, "guild_id": guild_id}
-                await self._app.on_message("MESSAGE_CREATE", told, late=True)
+                event = {**message, "guild_id": guild_id}
+                await self._app.on_message("MESSAGE_CREATE", event, late=True)
                 read += 1
             if len(page) < PAGE:
                 return read
@@ -123,4 +123,4 @@ class CatchingUp:
 
 
 def _key(guild_id: str) -> str:
-    return f"discord:heard:{guild_id}"
+    return f"discord:heard:{guild_id}"  # stored: a new name would lose what was missed

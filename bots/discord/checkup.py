@@ -11,18 +11,18 @@ _FLAGS = {MEMBERS: (1 << 14) | (1 << 15), CONTENT: (1 << 18) | (1 << 19)}
 
 
 async def check(settings: DiscordSettings) -> tuple[str, str]:
-    """What there is to say of the token and the intents, and what to do; empty where all is well."""
+    """The state of the token and the intents, and what to do; empty where nothing is to do."""
     try:
         async with open_api(settings) as api:
-            told = await api.call("GET", "oauth2/applications/@me")
+            application = await api.call("GET", "oauth2/applications/@me")
     except DiscordTrouble as trouble:
         if trouble.status == 401:
-            return "the token is refused", "copy it anew from your application's Bot page"
+            return "the token is rejected", "copy it again from your application's Bot page"
         return str(trouble), "check the network"
-    flags = int(told.get("flags") or 0)
+    flags = int(application.get("flags") or 0)
     wanted = {MEMBERS: settings.members, CONTENT: settings.message_content}
     off = [name for name, is_wanted in wanted.items() if is_wanted and not flags & _FLAGS[name]]
     if off:
         portal = "turn it on in the Developer Portal (Bot), or off in the settings"
         return f"the {' and the '.join(off)} is off", portal
-    return f"the token of {told.get('name')} is accepted", ""
+    return f"the token of {application.get('name')} is accepted", ""

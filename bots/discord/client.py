@@ -1,4 +1,4 @@
-"""The gateway: one process of all that share a token holds it, and hears what happens on Discord.
+"""The gateway: of all processes that share a token, one holds it and receives Discord's events.
 
 `Gateway.run` waits for the lock, connects, and hands every event on as it came; where Discord
 refuses an intent it connects without, and `state` says what is off then. The library keeps the
@@ -38,30 +38,30 @@ CONTENT, MEMBERS = "message content intent", "server members intent"
 # What is tried where Discord refuses an intent without saying which: the text matters most.
 _ATTEMPTS = ((), (MEMBERS,), (CONTENT,), (CONTENT, MEMBERS))
 
-Hear = Callable[[str, dict[str, Any]], None]
+EventListener = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(slots=True)
 class GatewayState:
-    """What there is to tell of the connection, by whichever process holds it."""
+    """The state of the connection, as the process that holds it reports it."""
 
     connected_at: float = 0.0  # Unix time; 0: it is down
     events: int = 0
     last_event_at: float = 0.0
     shards: int = 0
-    sessions: int = 0  # begun anew since the start: what was missed then was read up
+    sessions: int = 0  # new ones since the start, after which missed messages were fetched
     resumed: int = 0
     off: list[str] = field(default_factory=list)  # intents that Discord refuses, or settings do
 
 
 class Connection(discord.AutoShardedClient):
-    """The library's client, that hands on raw events and remembers nobody."""
+    """The library's client, which hands on raw events and caches nothing."""
 
     def __init__(
         self,
         settings: DiscordSettings,
         off: tuple[str, ...],
-        hear: Hear,
+        listener: EventListener,
         lost: Callable[[int], None],
     ) -> None:
         intents = discord.Intents.none()
@@ -79,7 +79,7 @@ class Connection(discord.AutoShardedClient):
             enable_debug_events=True,  # the only public way to an event as it came
         )
         _redirect(self.http, settings)
-        self._hear = hear
+        self._listener = listener
         self._lost = lost
         # Events are read by us, as they came: the library keeps no copy of the servers, and one it
         # can't parse does not end the session.
@@ -92,10 +92,10 @@ class Connection(discord.AutoShardedClient):
         self._lost(shard_id)
 
     async def on_socket_raw_receive(self, message: str) -> None:
-        """Hand an event on; these come in their order, for nothing is awaited before."""
-        told = json.loads(message)
-        if told.get("op") == 0:
-            self._hear(str(told.get("t")), told.get("d") or {})
+        """Hand an event on; they keep their order, for nothing is awaited before."""
+        event = json.loads(message)
+        if event.get("op") == 0:
+            self._listener(str(event.get("t")), event.get("d") or {})
 
 
 def _redirect(http: HTTPClient, settings: DiscordSettings) -> None:
@@ -129,10 +129,10 @@ def _redirect(http: HTTPClient, settings: DiscordSettings) -> None:
 class Gateway:
     """See the module."""
 
-    def __init__(self, engine: Engine, hear: Hear) -> None:
+    def __init__(self, engine: Engine, listener: EventListener) -> None:
         self._engine = engine
         self._settings = engine.settings.discord
-        self._hear = hear
+        self._listener = listener
         self._owner = f"bot-{new_id()}"
         token = self._settings.bot_token.get_secret_value()
         self._lock = f"discord:{hashlib.sha256(token.encode()).hexdigest()[:16]}"
@@ -142,7 +142,7 @@ class Gateway:
         self.state = GatewayState()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Hold the gateway whenever nobody else does, until `stop`."""
+        """Hold the gateway whenever no other process does, until `stop`."""
         while not stop.is_set():
             if await self._acquire():
                 try:
@@ -155,7 +155,7 @@ class Gateway:
                 await pause(stop, LOOK_S)
 
     async def shared_state(self) -> GatewayState | None:
-        """What the process that holds the gateway has told last; None where none does."""
+        """What the process that holds the gateway last reported; None where none does."""
         if self.connected.is_set():
             return self.state
         raw = await self._engine.limits.get(f"{self._lock}:state")
@@ -215,8 +215,8 @@ class Gateway:
                 continue
             except discord.LoginFailure:
                 raise ConfigurationError(
-                    "discord.bot_token is refused by Discord: copy it anew from your application's"
-                    " Bot page, where Reset Token makes one."
+                    "discord.bot_token is rejected by Discord: copy it again from your"
+                    " application's Bot page, where Reset Token creates one."
                 ) from None
             except discord.ConnectionClosed as error:
                 log.warning("Discord closed the gateway (%s); connecting again", error.code)
@@ -267,7 +267,7 @@ class Gateway:
         elif name == "RESUMED":
             state.resumed += 1
             state.connected_at = state.connected_at or time.time()
-        self._hear(name, data)
+        self._listener(name, data)
 
     def _on_lost(self, shard_id: int) -> None:
         log.info("Discord's socket is down; it is opened again", extra={"shard": shard_id})

@@ -1,4 +1,4 @@
-"""What completes a command's parameter while it is typed: only what who types it may see."""
+"""Choices for a command's parameter while it is typed: only what the person may see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENTS_MAX = 200  # that are looked through
 async def choices(
     engine: Engine,
     caller: Caller,
-    given: tree.Given,
+    given: tree.FilledCommand,
     directory: Directory,
     guild_id: str,
     member: Mapping[str, Any],
@@ -77,7 +77,7 @@ async def _pages(engine: Engine, caller: Caller) -> list[tuple[str, str]]:
 
 
 def _matching(typed: str, known: Iterable[tuple[str, str]]) -> list[Json]:
-    """Those that hold what was typed, those that begin with it first."""
+    """Names that contain what was typed, those that begin with it first."""
     word = typed.lower().strip("#/ ")
     found = [
         (not name.lower().strip("#/ ").startswith(word), {"name": _cut(name), "value": value})

@@ -1,6 +1,6 @@
 """A `Reply` as messages of Discord's REST interface, within its limits. Pure.
 
-The text is plain `content`: every client shows it, and an answer that comes about is edited there.
+The text is plain `content`: every client shows it, and an answer grows there by edits.
 Sources, buttons and thumbs follow in a second message of Components V2; a reply without sources and
 thumbs is plain throughout, so that other words can take its place: a message once of V2 stays so
 (`is_v2`).
@@ -15,7 +15,7 @@ from typing import Any
 
 from bots import replies
 from bots.discord import markup, splitting
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from engine.chats.feedback import REASONS
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ TITLE_MAX = 45  # of a form, and of the label of each of its fields
 PREFIX = "sj:"  # our custom ids
 MODES = {
     "mention": "When I am mentioned",
-    "auto": "Also unasked, where I am sure",
+    "auto": "Also unprompted, when I am sure",
     "off": "Never",
 }
 _STYLES = {"primary": 1, "": 2, "danger": 4}
@@ -39,7 +39,7 @@ _CALLS = re.compile(r"<@(?:!|(?P<role>&))?(?P<id>\d{1,20})>")
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class OutgoingFile:
     """A file that goes with a message."""
 
     name: str
@@ -47,20 +47,22 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One message to send: its JSON, and the files beside it."""
+class OutgoingMessage:
+    """One message to send: its JSON and its files."""
 
     body: Json
-    files: Sequence[Attachment] = ()
+    files: Sequence[OutgoingFile] = ()
 
 
-def render(reply: Reply, *, streamed: bool = True) -> list[Part]:
+def render(reply: Reply, *, streamed: bool = True) -> list[OutgoingMessage]:
     """The messages of a reply, in order; one at least.
 
     With `streamed` false, one that needs V2 and fits is one message of it.
     """
     if not (reply.sources or reply.rated):
-        parts = _contents(reply, note=_note(reply)) or [Part(_content("\u2014"))]  # none is empty
+        parts = _contents(reply, note=_note(reply)) or [
+            OutgoingMessage(_content("\u2014"))
+        ]  # none is empty
         if reply.buttons:
             rows = _rows(map(_button, reply.buttons[:BUTTONS_MAX]))
             parts[-1].body["components"] = list(rows)
@@ -70,28 +72,28 @@ def render(reply: Reply, *, streamed: bool = True) -> list[Part]:
         text = markup.render(_markdown(reply), reply.sources)
         shown = [*_display(text), {"type": SEPARATOR, "divider": True, "spacing": 1}, *rest]
         if displayed(shown) <= DISPLAY_MAX:
-            return [Part(_v2(shown))]
-    return [*_contents(reply), Part(_v2(rest))]
+            return [OutgoingMessage(_v2(shown))]
+    return [*_contents(reply), OutgoingMessage(_v2(rest))]
 
 
-def _contents(reply: Reply, *, note: str = "") -> list[Part]:
+def _contents(reply: Reply, *, note: str = "") -> list[OutgoingMessage]:
     """The text as plain messages; what would take too many is a file."""
     markdown = _markdown(reply)
     text = markup.render(markdown, reply.sources)
     called = [call for whom in reply.calls if (call := _CALLS.fullmatch(whom))]
     others = [markup.escape(whom) for whom in reply.calls if not _CALLS.fullmatch(whom)]
-    # The one place that calls somebody: whom an admin set, and nobody else.
+    # The one place that notifies people: only those an admin has set.
     whom = " ".join([*(call.group() for call in called), *others])
     text = "\n".join(filter(None, [f"{whom} {text}".strip(), note]))
     pieces = splitting.split(text)
-    files: list[Attachment] = []
+    files: list[OutgoingFile] = []
     if len(pieces) > splitting.PARTS_MAX:
         first, data = splitting.as_file(text, markdown)
-        pieces, files = [first], [Attachment(splitting.FILE, data)]
-    parts = [Part(_content(piece)) for piece in pieces]
+        pieces, files = [first], [OutgoingFile(splitting.FILE, data)]
+    parts = [OutgoingMessage(_content(piece)) for piece in pieces]
     if parts and called:
         parts[0].body["allowed_mentions"] = _allowed(called)
-    return [Part(parts[0].body, files), *parts[1:]] if parts else []
+    return [OutgoingMessage(parts[0].body, files), *parts[1:]] if parts else []
 
 
 def _markdown(reply: Reply) -> str:
@@ -138,7 +140,7 @@ def _display(text: str) -> list[Json]:
     return [{"type": TEXT, "content": text}] if text.strip() else []
 
 
-def _source_lines(sources: Sequence[Source], room: int) -> Iterator[str]:
+def _source_lines(sources: Sequence[SourceLine], room: int) -> Iterator[str]:
     for source in sources:
         line = f"-# **{source.n}** {markup.link(source.url, splitting.cut(source.title, 300))}"
         if source.detail:
@@ -150,7 +152,7 @@ def _source_lines(sources: Sequence[Source], room: int) -> Iterator[str]:
 
 
 def _rows(buttons: Iterable[Json]) -> Iterator[Json]:
-    """Buttons in rows; one that stands there already is left out, for Discord refuses two."""
+    """Buttons in rows, duplicates left out: Discord refuses two with the same id."""
     unique = list({button["custom_id"]: button for button in buttons}.values())
     for start in range(0, len(unique), ROW_MAX):
         yield {"type": ROW, "components": unique[start : start + ROW_MAX]}
@@ -209,7 +211,7 @@ def pressed_action(custom_id: str) -> tuple[str, str]:
 
 
 def has_buttons(message: Mapping[str, Any]) -> bool:
-    """Whether buttons of ours stand under a message."""
+    """Whether a message has buttons of ours."""
     return any(True for _ in _pressable(message))
 
 

@@ -1,7 +1,7 @@
-"""What the gateway has told of servers, their channels and threads, kept in memory.
+"""Servers, their channels and threads, cached in memory from the gateway's events.
 
-A message names nothing but the id of where it stands; here that id becomes the channel it belongs
-to. Filled by raw gateway events, and by REST where one was missed.
+A message names only the id of the channel or thread it is in; the directory knows which channel
+that belongs to. Filled by raw gateway events, and by REST where one was missed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bots.conversation import Place
+from bots.conversation import PlaceKind
 from bots.discord.permissions import DIRECT, FORUMS, GROUP, THREADS
 
 Payload = Mapping[str, Any]
@@ -25,7 +25,7 @@ class Where:
 
     channel: str
     thread: str = ""
-    place: Place = "channel"
+    place: PlaceKind = "channel"
     title: str = ""  # of a post in a forum
     in_forum: bool = False
 
@@ -45,8 +45,8 @@ class Directory:
         self._guilds: dict[str, dict[str, Any]] = {}
         self._channels: dict[str, Payload] = {}
 
-    def hear(self, name: str, data: Payload) -> None:
-        """Take in a gateway event; one that tells nothing of channels is passed over."""
+    def on_event(self, name: str, data: Payload) -> None:
+        """Handle a gateway event; one that says nothing of channels is ignored."""
         if name in _CHANNELS:
             self.put_channel(data)
         elif name in _GONE:
@@ -84,17 +84,17 @@ class Directory:
     def names_of(self, guild_id: str) -> dict[str, str]:
         """The names of a server's channels and threads, by id."""
         return {
-            id_: str(one.get("name") or id_)
-            for id_, one in self._channels.items()
-            if str(one.get("guild_id")) == guild_id
+            id_: str(channel.get("name") or id_)
+            for id_, channel in self._channels.items()
+            if str(channel.get("guild_id")) == guild_id
         }
 
     def put_channel(self, raw: Payload) -> None:
-        """A channel or thread as Discord tells of it."""
+        """Store a channel or thread as Discord describes it."""
         self._channels[str(raw.get("id"))] = raw
 
     def where(self, raw: Payload) -> Where:
-        """Where a channel's or a thread's messages stand."""
+        """The channel and thread that a channel object stands for."""
         id_, kind = str(raw.get("id", "")), raw.get("type")
         if kind == DIRECT:
             return Where(id_, place="direct")
@@ -135,5 +135,7 @@ class Directory:
     def _forget(self, guild_id: str) -> None:
         self._guilds.pop(guild_id, None)
         self._channels = {
-            id_: one for id_, one in self._channels.items() if str(one.get("guild_id")) != guild_id
+            id_: channel
+            for id_, channel in self._channels.items()
+            if str(channel.get("guild_id")) != guild_id
         }

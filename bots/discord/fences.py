@@ -1,4 +1,4 @@
-"""Where a text's fenced code is. Pure; for `markup.py`, which converts around it, and `splitting.py`.
+"""Where a text's fenced code is. Pure; `markup.py` converts around it, `splitting.py` cuts there.
 
 CommonMark's rules: a fence is three or more backticks or tildes, and one of the same kind, at least
 as long and with nothing after it, closes it; one never closed lasts to the end. A fence in a quote
@@ -26,8 +26,8 @@ _LINE = re.compile(r"[^\n]*\n?")
 class Fence:
     """Code from `start` to `end`; what is inside lies from `code` to `close`.
 
-    `close` is `end` where no line closes it. `prefix` is what stands before the marks of a line
-    that opens it anew: quote marks, and spaces for a list's bullet.
+    `close` is `end` where no line closes it. `prefix` comes before the marks of a line that opens
+    it again: quote marks, and spaces for a list's bullet.
     """
 
     start: int
@@ -40,7 +40,7 @@ class Fence:
 
     @property
     def opening(self) -> str:
-        """The line that opens it anew in the next part."""
+        """The line that opens it again in the next part."""
         return f"{self.prefix}{self.marks}{self.language}\n"
 
     @property

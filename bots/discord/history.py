@@ -1,10 +1,11 @@
-"""What happens on Discord's servers, told to the engine as it happens: messages, and who may read.
+"""Discord's events as history updates for the engine: messages, and who may read a channel.
 
-The `Keeper` takes the gateway's events as they come, by name and data, one server's in their order.
-Messages are kept only of channels whose history an admin has had kept. Whatever makes it uncertain
-who reads a channel makes it unknown before the next event is looked at, and has it asked anew; what
-an event says exactly (a member came, went, has other roles) holds at once. What happened while
-nobody listened is unknown too: a server that comes anew is asked about as a whole.
+`DiscordHistoryListener` takes the gateway's events by name and data, one server's in their order.
+Messages are stored only of channels whose history an admin has enabled. An event that makes it
+uncertain who reads a channel makes that unknown before the next event is handled, and has Discord
+asked again; what an event says exactly (a member joined, left, has other roles) applies at once.
+What happened while the bot was offline is unknown too: a server that comes back is asked about as a
+whole.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from engine.errors import EngineError, NotFound
 log = logging.getLogger(__name__)
 
 NAME = "discord"
-AGAIN_S = (0.2, 10.0)  # the first pause before what could not be kept is tried again, the longest
+AGAIN_S = (0.2, 10.0)  # the first pause before storing is tried again, the longest
 EVERY = 1_000_000  # of one emoji
 
 Payload = Mapping[str, Any]
@@ -52,15 +53,15 @@ Work = Callable[[], Awaitable[object]]
 _OF_ITSELF = frozenset({"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"})
 
 
-class Keeper:
-    """See the module. `hear` may be called for events side by side: a server's keep their order."""
+class DiscordHistoryListener:
+    """See the module. `on_event` may run concurrently: the events of a server keep their order."""
 
     def __init__(self, engine: Engine) -> None:
         self._history = engine.chats.history
         self._servers: dict[str, Server] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._us = ""
-        # Each takes note of the event in memory, and says what is to be kept of it.
+        # Each notes the event in memory, and returns the work that stores it.
         self._keep: dict[str, Callable[[str, Payload], Work | None]] = {
             "CHANNEL_CREATE": self._on_channel,
             "CHANNEL_DELETE": self._on_channel_gone,
@@ -89,11 +90,12 @@ class Keeper:
             "THREAD_UPDATE": self._on_thread,
         }
 
-    async def hear(self, name: str, data: Payload) -> None:
-        """Take in a gateway event; one that tells nothing of these matters is passed over.
+    async def on_event(self, name: str, data: Payload) -> None:
+        """Handle a gateway event; others are ignored.
 
-        It is tried until it is kept: a lost one would leave somebody reading who may not. Of a
-        server that is not connected, and of a channel that is not known, nothing is.
+        Storing it is retried until it succeeds: a lost event would leave someone reading what they
+        no longer may. Events of a server that is not connected, or of an unknown channel, are not
+        stored.
         """
         if name == "READY":
             self._us = _id_of(data.get("user"))
@@ -151,24 +153,24 @@ class Keeper:
         server, parent = self._servers.get(guild), str(data.get("parent_id"))
         if data.get("type") == PRIVATE_THREAD:
             return self._on_private_thread(guild, data)
-        told = to_thread(data, server.channels.get(parent) if server else None)
+        new_thread = to_thread(data, server.channels.get(parent) if server else None)
 
         async def work() -> None:
             home = await self._history.kept_home(NAME, guild, parent)
             if home is not None:
                 place, channel, _ = home
-                await self._history.put_thread(place, channel, told)
+                await self._history.put_thread(place, channel, new_thread)
 
         return work
 
     def _on_private_thread(self, guild: str, data: Payload) -> Work:
-        """A channel of its own, whose readers are asked for; see `engine.discord_access`."""
+        """A separate channel, whose readers are asked for; see `engine.access.discord_access`."""
         server, id_ = self._servers.get(guild), str(data["id"])
         known = server is not None and id_ in server.threads
         if server is not None:
             server.threads[id_] = data
-        told = to_channel(server or Server(guild), data)
-        return self._put(guild, told) if known else self._put_unknown(guild, told)
+        channel = to_channel(server or Server(guild), data)
+        return self._put(guild, channel) if known else self._put_unknown(guild, channel)
 
     def _on_threads(self, guild: str, data: Payload) -> Work:
         works = [self._on_thread(guild, item) for item in data.get("threads") or ()]
@@ -195,7 +197,7 @@ class Keeper:
         return work
 
     def _on_thread_members(self, guild: str, data: Payload) -> Work:
-        """Of public threads it changes nothing, and they are no channels."""
+        """Changes the readers of private threads only: public ones are not channels."""
         id_ = str(data["id"])
         if self._us in map(str, data.get("removed_member_ids") or ()):
             return self._lose(guild, [id_])
@@ -208,12 +210,12 @@ class Keeper:
         if not is_kept(data):
             return None
         before = server.channels.get(id_) if server else None
-        told = to_channel(server or Server(guild), data)
+        channel = to_channel(server or Server(guild), data)
         if server is not None:
             server.channels[id_] = data
         if before is not None and decides(before) == decides(data):
-            return self._put(guild, told)
-        return self._put_unknown(guild, told, self._threads_of(server, id_))
+            return self._put(guild, channel)
+        return self._put_unknown(guild, channel, self._threads_of(server, id_))
 
     def _on_channel_gone(self, guild: str, data: Payload) -> Work:
         server, id_ = self._servers.get(guild), str(data["id"])
@@ -225,7 +227,7 @@ class Keeper:
     @staticmethod
     def _threads_of(server: Server | None, channel: str) -> list[str]:
         threads = server.threads.items() if server else ()
-        return [id_ for id_, one in threads if str(one.get("parent_id")) == channel]
+        return [id_ for id_, thread in threads if str(thread.get("parent_id")) == channel]
 
     # Roles and members
 
@@ -235,7 +237,7 @@ class Keeper:
             return self._ask_all(guild)
         [(id_, bits)] = role_bits([role]).items()
         before, server.roles[id_] = server.roles.get(id_), bits
-        # Nobody has a new role yet; of one that was there only these bits decide who reads.
+        # No one has a new role yet; of an existing role only these bits decide who reads.
         changed = before is not None and (before ^ bits) & DECISIVE
         return self._ask_all(guild) if changed else None
 
@@ -244,7 +246,9 @@ class Keeper:
         if server is not None:
             server.roles.pop(id_, None)
             # Discord takes it out of every overwrite too, and says nothing of that.
-            server.channels = {one: _without(id_, raw) for one, raw in server.channels.items()}
+            server.channels = {
+                channel: _without(id_, raw) for channel, raw in server.channels.items()
+            }
         return self._ask_all(guild)
 
     def _on_member(self, guild: str, data: Payload) -> Work | None:
@@ -266,7 +270,7 @@ class Keeper:
     # Servers
 
     def _on_server(self, guild: str, data: Payload) -> Work | None:
-        """A server comes: the bot connected, was invited, or Discord's trouble is over."""
+        """A server is available: the bot connected, was invited, or an outage is over."""
         if data.get("unavailable"):
             return None
         threads = [item for item in data.get("threads") or () if item.get("type") == PRIVATE_THREAD]
@@ -289,27 +293,27 @@ class Keeper:
         return None if same else self._ask_all(guild)
 
     def _on_server_gone(self, guild: str, _: Payload) -> Work:
-        """The bot was thrown out, or Discord can't tell what happens there for now."""
+        """The bot was removed, or the server is unavailable for now."""
         self._servers.pop(guild, None)
         return self._ask_all(guild, ask=False)
 
-    # What is kept of it
+    # Storing
 
-    def _put(self, guild: str, told: NewChannel) -> Work:
+    def _put(self, guild: str, channel: NewChannel) -> Work:
         async def work() -> None:
-            await self._history.put_channels(await self._place(guild), [told])
+            await self._history.put_channels(await self._place(guild), [channel])
 
         return work
 
-    def _put_unknown(self, guild: str, told: NewChannel, also: Sequence[str] = ()) -> Work:
-        """Unknown before it is anything else, in case the process dies in between."""
-        lose, ask = self._lose(guild, [told.external_id]), self._ask(guild, also)
+    def _put_unknown(self, guild: str, channel: NewChannel, also: Sequence[str] = ()) -> Work:
+        """Make it unknown first, in case the process dies in between."""
+        lose, ask = self._lose(guild, [channel.external_id]), self._ask(guild, also)
 
         async def work() -> None:
             place = await self._place(guild)
             await lose()
-            await self._history.put_channels(place, [told])
-            await self._history.lost_and_asked(place, told.external_id)
+            await self._history.put_channels(place, [channel])
+            await self._history.lost_and_asked(place, channel.external_id)
             await ask()
 
         return work
@@ -328,7 +332,7 @@ class Keeper:
             for channel in channels:
                 try:
                     await verb(place, channel)
-                except NotFound:  # a channel that was never told of
+                except NotFound:  # a channel that no event has named
                     continue
 
         return work
@@ -357,7 +361,7 @@ async def _surely(name: str, work: Work) -> None:
         except NotFound:
             return
         except EngineError as error:
-            log.warning("Discord's %s could not be kept; it is tried again: %s", name, error)
+            log.warning("Discord's %s could not be stored; trying again: %s", name, error)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
         else:

@@ -1,7 +1,7 @@
 """Text between Markdown and what Discord renders, and text made safe to post. Pure.
 
 Discord's Markdown has no tables, HTML, images, tilde fences or headings below the third level, and
-it unfurls bare addresses. What is generated may neither call anybody, nor look like what only
+it unfurls bare addresses. What is generated may neither notify anyone, nor look like what only
 Discord or its people write, nor reorder or overflow the text around it.
 """
 
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import regex
 
 from bots.discord.fences import Fence, find_fences
-from bots.replies import Source
+from bots.replies import SourceLine
 from engine.markup.plain import plain
 
 TABLE_WIDTH = 56  # columns of a code block that desktop and tablet show without a break
@@ -46,7 +46,7 @@ def calm(text: str) -> str:
 
 
 def quieten(text: str) -> str:
-    """Text that calls nobody and shows nothing as Discord's own: a mark no one sees parts it.
+    """Text that notifies no one and shows nothing as Discord's own: an invisible mark splits it.
 
     Mentions, commands, emoji and times of Discord's syntax, and invitations to servers.
     """
@@ -60,7 +60,7 @@ def escape(text: str) -> str:
 
 
 def isolate(text: str) -> str:
-    """Text that, where it runs from right to left, does not reorder what stands beside it."""
+    """Text that, where it runs from right to left, does not reorder the text next to it."""
     if any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text):
         return f"{_ISOLATE}{text}{_END_ISOLATE}"
     return text
@@ -186,7 +186,7 @@ _TABLE = re.compile(
 )
 
 
-def render(markdown: str, sources: Sequence[Source] = ()) -> str:
+def render(markdown: str, sources: Sequence[SourceLine] = ()) -> str:
     """Markdown as Discord shows it best, its marks [n] links to their sources outside code."""
     text = calm(markdown)
     urls = {source.n: source.url for source in sources}
@@ -200,7 +200,7 @@ def render(markdown: str, sources: Sequence[Source] = ()) -> str:
 
 
 def _code(text: str, fence: Fence) -> str:
-    """Fenced code by the one fence Discord knows; fences of a longer one inside lose their effect."""
+    """Fenced code with the one fence Discord knows; longer fences inside lose their effect."""
     inside = text[fence.code : fence.close].rstrip("\n")
     if not inside.strip():
         return ""
@@ -364,7 +364,7 @@ def read_text(
     channels: Mapping[str, str] | None = None,
     roles: Mapping[str, str] | None = None,
 ) -> tuple[str, bool, bool]:
-    """A message's words, whether it calls the bot, and whether it first calls somebody else.
+    """A message's words, whether it calls the bot, and whether it first calls someone else.
 
     `people`, `channels` and `roles` are names by id; an id without one stays. What a spoiler hides
     was written to be read by who answers, so its words count like the others.

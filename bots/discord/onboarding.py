@@ -1,8 +1,8 @@
-"""How a server comes to be connected, and what happens when the bot is taken away.
+"""How a server is connected, and what happens when the bot is removed.
 
-A server belongs to nobody until somebody who manages it brings a key, or an operator names it: until
-then it gets an explanation, and nothing of it is kept. When the bot is removed its installation
-pauses, and what it left is purged later, as on every platform.
+A server belongs to no tenant until someone who manages it registers it with a key, or an operator
+does: until then it gets an explanation, and nothing of it is stored. When the bot is removed its
+installation pauses, and what it stored is purged later, as on every platform.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from engine.errors import Forbidden, InvalidInput, NotFound
 
 log = logging.getLogger(__name__)
 
-NEW = timedelta(hours=1)  # a server the bot came to so recently is told what it is
+NEW = timedelta(hours=1)  # a server that the bot joined so recently gets an explanation
 TOLD_S = 30 * 24 * 3600.0
 EXPLAINED_EVERY_S, EXPLAINED_AT_ONCE = 600.0, 2.0
-HOMES_MAX = 20  # servers that are asked whether somebody is a member
+HOMES_MAX = 20  # servers that are asked whether a person is a member
 CACHED_S = 30.0
 INVITE_PAGE = "https://discord.com/oauth2/authorize"
 
 UNCONNECTED = (
-    "This server is not connected yet, so I answer nothing here and keep nothing. Somebody with"
-    " Manage Server says `/kb register` with a key from whoever runs me (`scrubjay bot"
-    " discord-key`); or they connect it themselves: `scrubjay bot register {guild}`."
+    "This server is not connected yet, so I don't answer or store anything here. Someone with"
+    " Manage Server can run `/kb register` with a key from the person who runs me (`scrubjay bot"
+    " discord-key`). That person can also connect it: `scrubjay bot register {guild}`."
 )
 UNKNOWN_PERSON = (
-    "I answer people from the servers I am connected to, and I know you from none of them. Ask me"
+    "I answer from the servers I'm connected to, and I don't know you from any of them. Ask me"
     " there first."
 )
 
@@ -82,40 +82,43 @@ class Onboarding:
         return UNCONNECTED.format(guild=guild_id) if guild_id else UNKNOWN_PERSON
 
     async def explain(self, guild_id: str, channel: str) -> None:
-        """Say so where the bot was called; not to everyone who tries."""
+        """Explain it where the bot was called, at a limited rate."""
         wait_s = await self._engine.limits.take(
             f"discord:explained:{guild_id or channel}",
             rate_per_s=1 / EXPLAINED_EVERY_S,
             burst=EXPLAINED_AT_ONCE,
         )
         if wait_s <= 0:
-            await self._platform.post(Destination(channel), Reply(self.explanation(guild_id)))
+            reply = Reply(self.explanation(guild_id))
+            await self._platform.delivery.post(Destination(channel), reply)
 
     # Connecting
 
-    async def register(self, told: Interaction, key: str) -> str:
-        """Connect the server an interaction came from; what to say of it."""
-        if not told.guild:
-            raise InvalidInput("Say this on the server that is to be connected.", field="key")
-        if not told.is_manager:
-            raise Forbidden("Connecting a server takes its Manage Server permission.")
-        tenant_id = await self._engine.chats.installations.redeem_key(key, told.guild)
+    async def register(self, interaction: Interaction, key: str) -> str:
+        """Connect the server of an interaction; returns the reply."""
+        if not interaction.guild:
+            raise InvalidInput("Run this on the server you want to connect.", field="key")
+        if not interaction.is_manager:
+            raise Forbidden("You need Manage Server to connect a server.")
+        tenant_id = await self._engine.chats.installations.redeem_key(key, interaction.guild)
         name = await install(
-            self._engine, self._platform.api, tenant_id, told.guild, by=told.person
+            self._engine, self._platform.api, tenant_id, interaction.guild, by=interaction.person
         )
-        sender = await self._engine.chats.senders.meet(SenderRef(NAME, told.guild, told.person))
-        person = Person(told.name, is_full_member=True, is_admin=True)
+        sender = await self._engine.chats.senders.meet(
+            SenderRef(NAME, interaction.guild, interaction.person)
+        )
+        person = Person(interaction.name, is_full_member=True, is_admin=True)
         await self._engine.chats.senders.learn_person(sender, person)
-        if told.where.place == "channel":
+        if interaction.where.place == "channel":
             await self._inbound_handler.joined(
-                Joined(NAME, told.guild, told.where.channel, told.person)
+                Joined(NAME, interaction.guild, interaction.where.channel, interaction.person)
             )
         return (
-            f"**{name}** is connected. `/kb-admin setup` sets a channel up; `/kb help` says more."
+            f"**{name}** is connected. `/kb-admin setup` sets up a channel; `/kb help` shows more."
         )
 
     async def find_home(self, person: str) -> str:
-        """A connected server that somebody is a member of; empty where there is none."""
+        """A connected server that a person is a member of; empty where there is none."""
         asked = 0
         for installed in await self._engine.chats.installations.list_all():
             if installed.platform != NAME or installed.state != "active" or asked >= HOMES_MAX:
@@ -129,10 +132,10 @@ class Onboarding:
             return installed.team_id
         return ""
 
-    # Coming and going
+    # Joining and leaving servers
 
-    async def arrived(self, guild: Mapping[str, Any]) -> None:
-        """The bot is on a server. One it has just come to, and that is not connected, is told how."""
+    async def joined(self, guild: Mapping[str, Any]) -> None:
+        """The bot is on a server: a new one that is not connected gets instructions."""
         id_ = str(guild.get("id"))
         joined = str(guild.get("joined_at") or "")
         if not joined or datetime.fromisoformat(joined) < clock.now() - NEW:
@@ -147,7 +150,7 @@ class Onboarding:
             await self.explain(id_, channel)
 
     def _speaking_place(self, guild: Mapping[str, Any]) -> str:
-        """A channel of a server that the bot may write in: the one for such messages first."""
+        """A channel of a server that the bot may write in: its system channel, if it may."""
         me: Mapping[str, Any] = next(iter(guild.get("members") or ()), {})
         chosen = str(guild.get("system_channel_id") or "")
         channels = sorted(
@@ -170,7 +173,7 @@ class Onboarding:
         await self._engine.chats.installations.pause(NAME, team_id=guild_id)
 
     async def compare(self, ready: Mapping[str, Any]) -> None:
-        """At the beginning of a session: pause what the bot was removed from meanwhile."""
+        """At the start of a session: pause the servers that the bot was removed from meanwhile."""
         shard, shards = ready.get("shard") or (0, 1)
         here = {str(item.get("id")) for item in ready.get("guilds") or ()}
         for installed in await self._engine.chats.installations.list_all():
@@ -185,7 +188,7 @@ class Onboarding:
 async def install(
     engine: Engine, api: DiscordApi, tenant_id: str, guild_id: str, *, by: str = ""
 ) -> str:
-    """Connect a server the bot is on to a tenant; its name. `NotFound` where the bot is not there."""
+    """Connect a server to a tenant; returns its name. `NotFound` where the bot is not on it."""
     try:
         guild = await api.call("GET", f"guilds/{guild_id}")
     except DiscordTrouble as trouble:
@@ -207,16 +210,16 @@ async def install(
         installed_by=by,
     )
     await engine.chats.installations.install(tenant_id, new)
-    # Its channels, and who reads them, are asked for: they can be named in commands then.
+    # Ask for its channels and their readers, so that commands can name them.
     await engine.chats.history.lost_all(await engine.chats.history.place(NAME, guild_id))
     return name
 
 
 async def invite_link(api: DiscordApi) -> str:
-    """The page on which somebody lets the bot onto a server, with the least it needs."""
-    told = await api.call("GET", "oauth2/applications/@me")
+    """The page to invite the bot to a server, with the least permissions it needs."""
+    application = await api.call("GET", "oauth2/applications/@me")
     query = {
-        "client_id": str(told["id"]),
+        "client_id": str(application["id"]),
         "scope": "bot applications.commands",
         "permissions": str(INVITE),
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from bots.conversation import InboundMessage, Kind, Place, Pressed, Said
+from bots.conversation import InboundMessage, Kind, PlaceKind, Pressed, Said
 from bots.discord import components, markup, tree
 from bots.discord.directory import Where
 from bots.discord.permissions import DIRECT, GROUP, THREADS, is_manager
@@ -34,7 +34,7 @@ class Us:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """What every interaction has: who acts, where, and how it is replied to."""
+    """What every interaction has: the person, the place, and how to reply."""
 
     id: str
     token: str
@@ -50,7 +50,7 @@ class Interaction:
 
     @property
     def is_manager(self) -> bool:
-        """Whether who acts may set a server up."""
+        """Whether the person who acts may set a server up."""
         return is_manager(int(self.member.get("permissions") or 0))
 
     @property
@@ -136,7 +136,7 @@ def _read(
 
 
 def name_of(user: Payload, member: Payload | None = None) -> str:
-    """How somebody is called on a server."""
+    """A person's name on a server."""
     nick = (member or {}).get("nick")
     return str(nick or user.get("global_name") or user.get("username") or user.get("id") or "")
 
@@ -176,49 +176,48 @@ def read_interaction(data: Payload) -> Interaction:
 
 
 def _where(channel: Payload, id_: str) -> Where:
-    places: Mapping[object, Place] = {DIRECT: "direct", GROUP: "group"}
+    places: Mapping[object, PlaceKind] = {DIRECT: "direct", GROUP: "group"}
     if channel.get("type") in THREADS:
         return Where(str(channel.get("parent_id") or id_), id_)
     return Where(id_, place=places.get(channel.get("type"), "channel"))
 
 
-def read_said(told: Interaction, given: tree.Given, workspace: str) -> Said:
-    """A slash command, as the line it stands for."""
+def read_said(interaction: Interaction, given: tree.FilledCommand, workspace: str) -> Said:
+    """A slash command, as the line it means."""
     return Said(
         platform=NAME,
         workspace=workspace,
-        channel=told.where.channel,
-        person=told.person,
+        channel=interaction.where.channel,
+        person=interaction.person,
         line=given.line,
-        key=told.id,
-        place=told.where.place,
-        details=reply_details(told, "fill"),
+        key=interaction.id,
+        place=interaction.where.place,
+        details=reply_details(interaction, "fill"),
     )
 
 
-def read_menu(told: Interaction, workspace: str, us: Us) -> Pressed | None:
+def read_menu(interaction: Interaction, workspace: str, us: Us) -> Pressed | None:
     """A choice from a message's menu; None for none of ours."""
-    messages = (told.data.get("resolved") or {}).get("messages") or {}
-    message: Payload = messages.get(str(told.data.get("target_id")), {})
-    if not told.action or not message:
+    messages = (interaction.data.get("resolved") or {}).get("messages") or {}
+    message: Payload = messages.get(str(interaction.data.get("target_id")), {})
+    if not interaction.action or not message:
         return None
     author: Payload = message.get("author") or {}
     id_ = str(message.get("id", ""))
-    url = (
-        f"https://discord.com/channels/{workspace}/{told.where.thread or told.where.channel}/{id_}"
-    )
+    channel = interaction.where.thread or interaction.where.channel
+    url = f"https://discord.com/channels/{workspace}/{channel}/{id_}"
     text = read_text(message, us)
     return Pressed(
         platform=NAME,
         workspace=workspace,
-        channel=told.where.channel,
-        person=told.person,
-        action=told.action,
-        key=told.id,
+        channel=interaction.where.channel,
+        person=interaction.person,
+        action=interaction.action,
+        key=interaction.id,
         message_id=id_,
-        thread=told.where.thread or id_,
-        place=told.where.place,
-        details=reply_details(told, "fill")
+        thread=interaction.where.thread or id_,
+        place=interaction.where.place,
+        details=reply_details(interaction, "fill")
         | {
             "text": text[:4000],
             "author": str(author.get("id", "")),
@@ -228,34 +227,36 @@ def read_menu(told: Interaction, workspace: str, us: Us) -> Pressed | None:
     )
 
 
-def read_press(told: Interaction, workspace: str, way: Literal["fill", "follow"]) -> Pressed | None:
+def read_press(
+    interaction: Interaction, workspace: str, way: Literal["fill", "follow"]
+) -> Pressed | None:
     """A pressed button, a choice made in a message, or a form that was sent; None for none of ours.
 
     A form's fields go into `details` by their names.
     """
-    action, value = components.pressed_action(str(told.data.get("custom_id", "")))
+    action, value = components.pressed_action(str(interaction.data.get("custom_id", "")))
     if not action:
         return None
-    details = reply_details(told, way)
-    if told.kind == FORM:
-        details |= filled(told.data.get("components") or ())
+    details = reply_details(interaction, way)
+    if interaction.kind == FORM:
+        details |= filled(interaction.data.get("components") or ())
     return Pressed(
         platform=NAME,
         workspace=workspace,
-        channel=told.where.channel,
-        person=told.person,
+        channel=interaction.where.channel,
+        person=interaction.person,
         action=action,
         value=value,
-        key=told.id,
-        message_id=str(told.message.get("id") or ""),
-        thread=told.where.thread,
-        place=told.where.place,
+        key=interaction.id,
+        message_id=str(interaction.message.get("id") or ""),
+        thread=interaction.where.thread,
+        place=interaction.where.place,
         details=details,
     )
 
 
 def filled(fields: Sequence[Payload]) -> dict[str, str]:
-    """What a form was filled with, by its fields' ids, however deep they stand."""
+    """The values of a form by the ids of its fields, however deeply they are nested."""
     found: dict[str, str] = {}
     for field in fields:
         inner = field.get("components") or ([field["component"]] if "component" in field else [])
@@ -267,9 +268,9 @@ def filled(fields: Sequence[Payload]) -> dict[str, str]:
     return found
 
 
-def reply_details(told: Interaction, way: Literal["fill", "follow"]) -> dict[str, str]:
+def reply_details(interaction: Interaction, way: Literal["fill", "follow"]) -> dict[str, str]:
     """How an interaction is replied to: its first reply is filled in, or new ones follow it."""
-    details = {"interaction": told.id, "token": told.token, "way": way}
-    if told.member:  # Discord has just said who they are: nobody has to ask
-        details |= {"who": told.name, "manages": "yes" if told.is_manager else ""}
+    details = {"interaction": interaction.id, "token": interaction.token, "way": way}
+    if interaction.member:  # Discord has just said who they are: no need to ask
+        details |= {"who": interaction.name, "manages": "yes" if interaction.is_manager else ""}
     return details

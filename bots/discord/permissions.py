@@ -1,6 +1,7 @@
 """What the bot needs to be allowed, and what it lacks where. Pure.
 
-Who reads what is `engine.discord_access`'s; payloads are Discord's own, of the gateway or of REST.
+`engine.access.discord_access` decides who reads what; payloads are Discord's own, of the gateway or
+of REST.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def held(guild: Payload, channel: Payload | None, member: Payload) -> int:
 
 
 def is_manager(bits: int) -> bool:
-    """Whether somebody with these bits may set the bot up: Manage Server."""
+    """Whether these bits allow setting the bot up: Manage Server."""
     return bool(bits & (ADMINISTRATOR | MANAGE_GUILD))
 
 

@@ -1,8 +1,8 @@
 """Calls to Discord's REST interface with one bot's token, errors in our words.
 
-Every process of the bot speaks through this, whether it holds the gateway or not. Nothing here waits
-out a rate limit that is longer than a moment: `DiscordTrouble` says when to come back, and the job
-does. Too many refusals in a row are stopped here, before Discord bans the address.
+Every process of the bot uses this, whether it holds the gateway or not. Nothing here waits for a
+rate limit that is longer than a moment: `DiscordTrouble` says when to try again, and the job does.
+Too many refusals in a row pause all calls, before Discord bans the address.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from bots.discord.components import Attachment
+from bots.discord.components import OutgoingFile
 from bots.platform import Undelivered
 from engine.settings import DiscordSettings
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 API = "https://discord.com/api/v10"
 AGENT = "DiscordBot (scrubjay, 1)"
 RETRY_S = 5.0  # after a fault of Discord's own, or of the network
-PATIENCE_S = 1.5  # a bucket that is full again so soon is waited for
+PATIENCE_S = 1.5  # a bucket that frees up so soon is waited for
 INVALID_MAX, INVALID_WINDOW_S = 8_000, 600.0  # at 10,000 refusals in ten minutes Discord bans
 
 # Discord's own numbers for what went wrong.
@@ -66,6 +66,15 @@ class DiscordApi:
         self._session = session
         self._free_at: dict[str, float] = {}  # monotonic, by bucket; "" is all of them
         self._refusals: deque[float] = deque()
+        self._me: dict[str, Any] = {}
+
+    async def me(self) -> Mapping[str, Any]:
+        """The bot's own account, with the id of its application; asked for once."""
+        if not self._me:
+            account = await self.call("GET", "users/@me")
+            application = await self.call("GET", "oauth2/applications/@me")
+            self._me = {**account, "application_id": str(application["id"])}
+        return self._me
 
     async def call(
         self,
@@ -74,7 +83,7 @@ class DiscordApi:
         body: Any = None,  # noqa: ANN401 (JSON)
         *,
         query: Mapping[str, str | int] | None = None,
-        files: Sequence[Attachment] = (),
+        files: Sequence[OutgoingFile] = (),
         reason: str = "",
     ) -> Any:  # noqa: ANN401 (JSON)
         """What Discord answers; `DiscordTrouble` where it refuses or can't be reached.
@@ -110,7 +119,7 @@ class DiscordApi:
         self, response: aiohttp.ClientResponse, said: bytes, bucket: str, call: str
     ) -> Any:  # noqa: ANN401 (JSON)
         value = _parsed(said)
-        told: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
         if response.status < 300:
             if response.headers.get("X-RateLimit-Remaining") == "0":
                 after_s = _seconds(response.headers.get("X-RateLimit-Reset-After"), 1.0)
@@ -122,17 +131,17 @@ class DiscordApi:
         if response.status == 429:
             # Without a Via header it is Cloudflare who says so, and perhaps not in JSON.
             header = response.headers.get("Retry-After")
-            retry_in_s = _seconds(told.get("retry_after"), _seconds(header, RETRY_S))
-            everywhere = bool(told.get("global")) or not response.headers.get("Via")
+            retry_in_s = _seconds(fields.get("retry_after"), _seconds(header, RETRY_S))
+            everywhere = bool(fields.get("global")) or not response.headers.get("Via")
             self._free_at["" if everywhere else bucket] = time.monotonic() + retry_in_s
         elif response.status >= 500:
             retry_in_s = RETRY_S
-        code = told.get("code")
+        code = fields.get("code")
         raise DiscordTrouble(
             response.status,
             code if isinstance(code, int) else 0,
             call=call,
-            said=str(told.get("message") or "")[:120],
+            said=str(fields.get("message") or "")[:120],
             retry_in_s=retry_in_s,
         )
 
@@ -163,18 +172,18 @@ def bucket_of(method: str, path: str) -> str:
     return f"{method} {'/'.join(kept)}"
 
 
-def _content(body: Any, files: Sequence[Attachment]) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+def _content(body: Any, files: Sequence[OutgoingFile]) -> dict[str, Any]:  # noqa: ANN401 (JSON)
     if not files:
         return {} if body is None else {"json": body}
     form = aiohttp.FormData(quote_fields=False)
-    attached = [{"id": n, "filename": one.name} for n, one in enumerate(files)]
+    attached = [{"id": n, "filename": file.name} for n, file in enumerate(files)]
     form.add_field(
         "payload_json",
         json.dumps({**(body or {}), "attachments": attached}),
         content_type="application/json",
     )
-    for n, one in enumerate(files):
-        form.add_field(f"files[{n}]", one.data, filename=one.name, content_type="text/markdown")
+    for n, file in enumerate(files):
+        form.add_field(f"files[{n}]", file.data, filename=file.name, content_type="text/markdown")
     return {"data": form}
 
 

@@ -4,8 +4,8 @@ Discord's API counts code points (its issue discord-api-docs 1315), its clients 
 of which there are never fewer: we count those, so that both agree.
 
 Parts end, as far as can be, at a blank line, else a line, a sentence, a word; at the worst between
-two characters as people see them. A fence open at a part's end is closed there and opened anew in
-the next. Nothing is cut in a link, an address, a citation mark or a span of code that fits a part.
+two characters as people see them. A fence open at a part's end is closed there and opened again
+in the next. Nothing is cut in a link, an address, a citation mark or code that fits a part.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _CLUSTER = regex.compile(r"\X")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A message's text: a piece of the whole, between the lines that open and close its fence anew.
+class MessagePart:
+    """A message's text: a piece of the whole, between lines that open and close its fence.
 
     The bodies of all parts, joined, are the whole.
     """
@@ -83,12 +83,12 @@ def as_file(text: str, source: str, *, budget: int = BUDGET) -> tuple[str, bytes
 
     `source` is what the file holds: the Markdown that `text` was made of.
     """
-    told = f"\n\n-# All of it is in {FILE}."
-    first = split(text, budget=budget - size(told))[0]
-    return first + told, source.encode()
+    pointer = f"\n\n-# The full text is in {FILE}."
+    first = split(text, budget=budget - size(pointer))[0]
+    return first + pointer, source.encode()
 
 
-def split_parts(text: str, *, budget: int = BUDGET) -> list[Part]:
+def split_parts(text: str, *, budget: int = BUDGET) -> list[MessagePart]:
     """The parts of a text. `budget` is at least 200: a fence's two lines take up to 120 of it."""
     if budget < 200:
         raise ValueError(f"A part of {budget} characters may not hold a fence: allow 200 or more.")
@@ -107,25 +107,25 @@ class _Cutter:
         self._atoms = list(self._find_atoms())
         self._atom_starts = [start for start, _ in self._atoms]
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[MessagePart]:
         start = 0
         while start < len(self._text):
             end = self._end(start)
             yield self._part(start, end)
             start = end
 
-    def _part(self, start: int, end: int) -> Part:
+    def _part(self, start: int, end: int) -> MessagePart:
         body = self._text[start:end]
         opened, closed = self._open_at(start), self._open_at(end)
         head = opened.opening if opened is not None else ""
         if opened is not None and ">" in opened.prefix and self._text[start - 1] != "\n":
             head += opened.prefix  # the rest of a quoted line is quoted too
         if closed is None:
-            return Part(body, head)
-        return Part(body, head, ("" if body.endswith("\n") else "\n") + closed.closing)
+            return MessagePart(body, head)
+        return MessagePart(body, head, ("" if body.endswith("\n") else "\n") + closed.closing)
 
     def _open_at(self, place: int) -> Fence | None:
-        """The fence that a part ending or beginning here must close or open anew."""
+        """The fence that a part ending or beginning here must close or open again."""
         at = bisect_right(self._starts, place) - 1
         fence = self._fences[at] if at >= 0 else None
         if fence is None or not fence.start < place:
@@ -164,7 +164,7 @@ class _Cutter:
             for end in reversed(clusters):
                 if allowed(end):
                     return end
-        # One cluster longer than a message: nobody sees it as one.
+        # One cluster longer than a message: no reader sees it as one character.
         return next(
             end for end in range(most, start, -1) if self._fits(start, end) or end == start + 1
         )

@@ -1,8 +1,9 @@
 """One answer in Discord messages: plain text that grows by edits, at the end the whole reply.
 
-The id of the message is kept before more is shown, and it is posted under a nonce made from the
-post's id, so whoever takes over goes on in it. What an interaction asked for grows in the
-interaction's own reply while Discord takes that, and reaches who asked by direct message after.
+The id of the message is stored before more is shown, and the message is posted under a nonce made
+from the post's id, so a worker that takes over continues in it. The answer to an interaction grows
+in the interaction's own reply for as long as Discord accepts that, and is sent as a direct message
+after.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bots.discord import components, markup, splitting
+from bots.discord.delivery import CONTINUED_MAX, SEEN, DiscordDelivery
 from bots.discord.directory import Destination
 from bots.discord.rest import LAPSED, SHUT, UNKNOWN_MESSAGE, DiscordTrouble
 from bots.platform import ReplyTarget
@@ -22,29 +24,25 @@ from bots.replies import Reply, one_line
 from engine.chats.post_rows import PostInfo
 from engine.engine import Engine
 
-if TYPE_CHECKING:
-    from bots.discord.adapter import DiscordPlatform
-
 EDIT_S = 1.2  # between edits: a channel takes about five in five seconds, for all that is shown
 TYPING_S = 8.0  # a sign of writing lasts ten
 GROWING_MAX = 1_900  # characters; what is longer shows when it is complete
-CONTINUED_MAX = 10
 
 
 class DiscordStreamingReply:
-    """See the module. `again`: an earlier attempt may have left a message it did not tell of."""
+    """See the module. `again`: an earlier attempt may have sent a message without noting its id."""
 
     def __init__(
         self,
-        platform: DiscordPlatform,
+        delivery: DiscordDelivery,
         engine: Engine,
         post: PostInfo,
         target: ReplyTarget,
         *,
         again: bool,
     ) -> None:
-        self._platform = platform
-        self._api = platform.api
+        self._delivery = delivery
+        self._api = delivery.api
         self._engine = engine
         self._post = post
         self._target = target
@@ -55,7 +53,7 @@ class DiscordStreamingReply:
         self._text = ""
         self._shown = ""
         self._typed_at = -TYPING_S
-        # An answer that is there at once is one message, not one that is edited.
+        # An answer that is ready at once is one message that is never edited.
         self._edited_at = time.monotonic()
 
     @property
@@ -70,25 +68,27 @@ class DiscordStreamingReply:
     async def _where(self) -> Destination:
         if self._destination is None:
             name = one_line(self._post.question)[:90] or "Answer"
-            self._destination = await self._platform.destination(self._target, thread_name=name)
+            self._destination = await self._delivery.destination(self._target, thread_name=name)
         return self._destination
 
-    # While it comes about
+    # While it is written
 
     async def step(self, title: str) -> None:
-        """That something is being written; Discord has no other words for it."""
+        """Show that something is being written; Discord has no other status."""
         del title
         if self._post.surface == "private" or time.monotonic() - self._typed_at < TYPING_S:
             return
         self._typed_at = time.monotonic()
         channel = (
-            self._target.channel if self._target.is_direct else self._platform.stands(self._target)
+            self._target.channel
+            if self._target.is_direct
+            else self._delivery.asked_in(self._target)
         )
         with contextlib.suppress(DiscordTrouble):
-            await self._api.call("POST", f"channels/{channel}/typing")
+            await self._delivery.show_typing(channel)
 
     async def grow(self, text: str) -> None:
-        """Shown by edits, as often as Discord takes them."""
+        """Show more by an edit, as often as Discord allows."""
         self._text += text
         due = time.monotonic() - self._edited_at >= EDIT_S
         if not due or not self._text.strip() or len(self._text) > GROWING_MAX:
@@ -108,12 +108,14 @@ class DiscordStreamingReply:
                 await self._tell_shut()
                 raise
             if trouble.code == UNKNOWN_MESSAGE:
-                self._message_id = ""  # somebody deleted it; the whole answer comes anew
+                self._message_id = ""  # someone deleted it; the whole answer is a new message
 
     async def _show(self, content: str) -> None:
-        growing = components.Part({"content": content, "allowed_mentions": {"parse": []}})
+        growing = components.OutgoingMessage(
+            {"content": content, "allowed_mentions": {"parse": []}}
+        )
         if self._post.surface == "private":
-            me = await self._platform.me()
+            me = await self._api.me()
             token = self._target.details["token"]
             path = f"webhooks/{me['application_id']}/{token}/messages/@original"
             with contextlib.suppress(DiscordTrouble):
@@ -121,12 +123,12 @@ class DiscordStreamingReply:
             return
         await self._look()
         if self._message_id:
-            await self._platform.edit((await self._where()).channel, self._message_id, growing)
+            await self._delivery.edit((await self._where()).channel, self._message_id, growing)
         else:
             await asyncio.shield(self._begin(growing))
 
-    async def _begin(self, part: components.Part) -> None:
-        posted = await self._platform.send(await self._where(), part, nonce=self._nonce(0))
+    async def _begin(self, part: components.OutgoingMessage) -> None:
+        posted = await self._delivery.send(await self._where(), part, nonce=self._nonce(0))
         self._message_id = str(posted["id"])
         await self._engine.chats.posts.note_message(self._post, self._message_id)
 
@@ -136,12 +138,12 @@ class DiscordStreamingReply:
     # The end
 
     async def finish(self, reply: Reply) -> str:
-        """The whole reply in the message that stands and those after it, or in new ones."""
+        """The whole reply in the existing message and those after it, or in new ones."""
         if self._post.surface == "private":
             await self._whisper(reply)
             return ""
         await self._look()
-        parts = self._platform.parts(reply)
+        parts = self._delivery.parts(reply)
         try:
             await self._put_first(parts[0])
             await self._put_rest(parts[1:])
@@ -152,20 +154,22 @@ class DiscordStreamingReply:
         await self._clear_sign()
         return self._message_id
 
-    async def _put_first(self, part: components.Part) -> None:
+    async def _put_first(self, part: components.OutgoingMessage) -> None:
         destination = await self._where()
         if self._message_id:
             try:
-                await self._platform.edit(destination.channel, self._message_id, part)
+                await self._delivery.edit(destination.channel, self._message_id, part)
             except DiscordTrouble as trouble:
                 if trouble.code != UNKNOWN_MESSAGE:
                     raise
-                self._message_id = ""  # somebody deleted it: whoever asked still gets the answer
+                self._message_id = (
+                    ""  # someone deleted it: the person who asked still gets the answer
+                )
         if not self._message_id:
             await asyncio.shield(self._begin(part))
 
-    async def _put_rest(self, parts: list[components.Part]) -> None:
-        """The messages after the first: those an earlier attempt left are made anew."""
+    async def _put_rest(self, parts: list[components.OutgoingMessage]) -> None:
+        """The messages after the first; those an earlier attempt left are edited."""
         if not parts:
             return
         channel = (await self._where()).channel
@@ -173,16 +177,16 @@ class DiscordStreamingReply:
         for n, part in enumerate(parts, start=1):
             before = left.pop(0) if left else None
             if before is None:
-                await self._platform.send(Destination(channel), part, nonce=self._nonce(n))
+                await self._delivery.send(Destination(channel), part, nonce=self._nonce(n))
             elif components.is_v2(before) and not components.is_v2(part.body):
-                # Discord makes no plain message of such a one; it goes, and comes anew at the end.
+                # Discord can't make it plain: it is deleted, and a new one is sent at the end.
                 await self._api.call("DELETE", f"channels/{channel}/messages/{before['id']}")
-                await self._platform.send(Destination(channel), part)
+                await self._delivery.send(Destination(channel), part)
             else:
-                await self._platform.edit(channel, str(before["id"]), part)
+                await self._delivery.edit(channel, str(before["id"]), part)
 
     async def _left_after(self) -> list[Mapping[str, Any]]:
-        me = await self._platform.me()
+        me = await self._api.me()
         path = f"channels/{(await self._where()).channel}/messages"
         query: dict[str, str | int] = {"limit": CONTINUED_MAX, "after": self._message_id}
         page = await self._api.call("GET", path, query=query)
@@ -204,24 +208,25 @@ class DiscordStreamingReply:
             target = self._target
             if not self._in_reply and target.details.get("way") == "fill":
                 target = with_way(target, "follow")
-            await self._platform.whisper(target, reply)
+            await self._delivery.whisper(target, reply)
         except DiscordTrouble as trouble:
             if trouble.code not in LAPSED:
                 raise
-            await self._platform.write_to(self._target, reply)
+            await self._delivery.send_direct(self._target, reply)
 
     async def _tell_shut(self) -> None:
-        """Where the bot may not speak, who asked is told so by direct message."""
+        """Tell the person who asked, by direct message, that the bot can't answer there."""
         said = Reply(
-            f"I may not answer in <#{self._target.channel}>: an admin gives me View Channel, Send"
-            " Messages and Send Messages in Threads there. You can ask me here, or with `/ask`.",
+            f"I don't have permission to answer in <#{self._target.channel}>: an admin can give me"
+            " View Channel, Send Messages and Send Messages in Threads there. You can ask me here,"
+            " or with `/ask`.",
             kind="trouble",
         )
         with contextlib.suppress(DiscordTrouble):
-            await self._platform.write_to(self._target, said)
+            await self._delivery.send_direct(self._target, said)
 
     async def abandon(self) -> None:
-        """Take away what stands, and the first sign."""
+        """Remove the message and the first sign."""
         if self._message_id and self._post.surface != "private":
             channel = (await self._where()).channel
             with contextlib.suppress(DiscordTrouble):
@@ -229,19 +234,19 @@ class DiscordStreamingReply:
         await self._clear_sign()
 
     async def _look(self) -> None:
-        """Find the message of an earlier attempt that did not come to keep its id."""
+        """Find the message of an earlier attempt that did not note its id."""
         if self._looks:
             self._looks = False
-            found = await self._platform.find_message(self._post, await self._where())
+            found = await self._delivery.find(self._post, await self._where())
             if found:
                 self._message_id = found
                 await self._engine.chats.posts.note_message(self._post, found)
 
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:
-            await self._platform.clear_seen(self._target)
+            await self._delivery.unreact(self._target, SEEN)
 
 
 def with_way(target: ReplyTarget, way: str) -> ReplyTarget:
-    """The same, replied to in another way."""
+    """The same target, with another way to reply."""
     return replace(target, details={**target.details, "way": way})

@@ -1,9 +1,9 @@
-"""The slash commands and context menus, made from the command table; and back to a line of it. Pure.
+"""The slash commands and context menus from the command table, and back to a line of it. Pure.
 
-What everyone may say stands under `/kb`, what admins say under `/kb-admin`, which Discord shows only
-to those who manage the server until its admins choose otherwise: a hint, for rights are checked
-where a command is run. Discord allows 25 entries a level and two levels, so a few commands stand in
-a group that their name does not have; `worded` says where, in texts that name one.
+Commands for everyone are under `/kb`, those for admins under `/kb-admin`, which Discord shows only
+to people who manage the server until its admins choose otherwise. That is a hint: rights are
+checked when a command runs. Discord allows 25 entries a level and two levels, so a few commands are
+in a group that their name does not have; `worded` puts the right path into texts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from engine.commands.table import COMMANDS, Command, Parameter, Permission, find
 Json = dict[str, Any]
 
 EVERYONES, ADMINS = "kb", "kb-admin"
-ALONE = frozenset({"ask", "search"})  # commands of their own
-# Where a command stands that its name does not say: words may not be a group and a command at once.
+ALONE = frozenset({"ask", "search"})  # top-level commands
+# Commands whose path is not their name: a word can't be a group and a command at once.
 MOVED: Mapping[str, str] = {
     "create": "base create",
     "delete": "base delete",
@@ -35,13 +35,13 @@ MOVED: Mapping[str, str] = {
     "roles": "roles show",
 }
 GROUP_HELP: Mapping[str, str] = {
-    "base": "Knowledge bases: make and delete them, say who may read them.",
-    "ingest": "Keep a channel's messages, to answer from them.",
-    "limits": "How much may be asked.",
-    "roles": "Who may change settings here.",
-    "source": "Pages added by their address.",
+    "base": "Knowledge bases: create and delete them, set who may read them.",
+    "ingest": "Store a channel's messages, to answer from them.",
+    "limits": "Limits on questions.",
+    "roles": "Who can change settings here.",
+    "source": "Pages added by their URL.",
 }
-REGISTER = "register"  # in no table: it makes a server known, and there is nobody to run it before
+REGISTER = "register"  # in no table: it connects a server, and no one can run commands before
 MENUS = {
     "Ask about this": replies.ABOUT,
     "Summarise thread": replies.SUMMARISE,
@@ -59,7 +59,7 @@ COMPLETED = frozenset({"kb", "place", "command", "url"})  # parameters that are 
 
 
 def payload() -> list[Json]:
-    """All commands, as one bulk call of Discord's takes them."""
+    """All commands, as the payload of Discord's bulk call."""
     everyones = [c for c in COMMANDS if c.permission is Permission.EVERYONE]
     admins = [c for c in COMMANDS if c.permission is not Permission.EVERYONE]
     alone = [_top(c.name, c.help, _options(c)) for c in everyones if c.name in ALONE]
@@ -78,7 +78,7 @@ def digest(commands: Sequence[Json]) -> str:
 
 
 def path_of(command: Command) -> str:
-    """How a command is said here: `/kb-admin limits set`."""
+    """The path of a command on Discord: `/kb-admin limits set`."""
     if command.name in ALONE:
         return f"/{command.name}"
     top = EVERYONES if command.permission is Permission.EVERYONE else ADMINS
@@ -101,20 +101,20 @@ def _nested(commands: Sequence[Command]) -> list[Json]:
     found: dict[str, Json] = {}
     for command in commands:
         group, _, name = MOVED.get(command.name, command.name).rpartition(" ")
-        one = {
+        subcommand = {
             "type": SUBCOMMAND,
             "name": name,
             "description": _described(command.help),
             "options": _options(command),
         }
         if not group:
-            found[name] = one
+            found[name] = subcommand
             continue
         made = found.setdefault(
             group,
             {"type": GROUP, "name": group, "description": GROUP_HELP[group], "options": []},
         )
-        made["options"].append(one)
+        made["options"].append(subcommand)
     return list(found.values())
 
 
@@ -129,7 +129,8 @@ def _register() -> Json:
     return {
         "type": SUBCOMMAND,
         "name": REGISTER,
-        "description": "Connect this server, with a key from whoever runs me. Needs Manage Server.",
+        "description": "Connect this server, with a key from the person who runs me."
+        " Needs Manage Server.",
         "options": [key],
     }
 
@@ -170,7 +171,7 @@ def _described(help_: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class FilledCommand:
     """A command as it was filled in. `command` is None for `register`, or one that is gone."""
 
     path: str
@@ -189,7 +190,7 @@ class Given:
         return " ".join([name, *words])
 
 
-def read(data: Mapping[str, Any]) -> Given:
+def read(data: Mapping[str, Any]) -> FilledCommand:
     """What was chosen and filled in, from an interaction's data."""
     path = [str(data.get("name", ""))]
     options: Sequence[Mapping[str, Any]] = data.get("options") or ()
@@ -199,7 +200,7 @@ def read(data: Mapping[str, Any]) -> Given:
     values = {str(option.get("name")): option.get("value") for option in options}
     focused = next((str(option.get("name")) for option in options if option.get("focused")), "")
     said = " ".join(path)
-    return Given(said, _BY_PATH.get(f"/{said}"), values, focused)
+    return FilledCommand(said, _BY_PATH.get(f"/{said}"), values, focused)
 
 
 def _word(parameter: Parameter, value: Any) -> str:  # noqa: ANN401 (JSON)
@@ -220,7 +221,7 @@ _SPOKEN = re.compile(r"`(?:/kb )?([a-z][a-z-]*(?: [a-z][a-z-]*)?)([^`\n]*)`")
 
 
 def worded(text: str) -> str:
-    """A text in which commands are called as they are here: `mode auto` as `/kb-admin mode auto`."""
+    """A text with Discord's paths of the commands in it: `mode auto` as `/kb-admin mode auto`."""
 
     def place(match: re.Match[str]) -> str:
         words, rest = match[1], match[2]

@@ -4,76 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bots.platform import ReplyTarget, Undelivered
-from bots.replies import Reply, Source, one_line, queued, quote
-from bots.slack import blocks, markup
-from bots.slack.client import REVOKED, SlackApi, SlackTrouble
-from bots.slack.streaming import BLOCKS_REFUSED, SlackStreamingReply, metadata, whisper
+from bots.replies import Reply, SourceLine, one_line, queued, quote
+from bots.slack import markup
+from bots.slack.client import SlackApi, SlackTrouble
+from bots.slack.delivery import THREAD_MESSAGES, SlackDelivery
+from bots.slack.payloads import NAME
+from bots.slack.streaming import SlackStreamingReply
 from engine import clock
-from engine.chats.installation_rows import Installed
 from engine.chats.post_rows import PostInfo
-from engine.chats.sender_rows import Person, Sender
+from engine.chats.sender_rows import Person
 from engine.engine import Engine
-from engine.errors import NotFound
 
 log = logging.getLogger(__name__)
 
 MEMBERS_PAGE, MEMBERS_PAGES = 1000, 20
 ONE_BY_ONE = 30  # unknown people; more are read from the workspace's list
-THREAD_MESSAGES = 100
 LIVE_SOURCES = 5
-CACHED_S = 30.0  # how long an installation is remembered: a new token is picked up after that
 
 
 class SlackPlatform:
-    """What the desk speaks through."""
+    """What the answer worker and interactions use."""
 
-    name = "slack"
+    name = NAME
 
     def __init__(self, engine: Engine, api: SlackApi) -> None:
         self._engine = engine
         self.api = api
         self.command = engine.settings.slack.command
-        self._known: dict[str, tuple[float, Installed]] = {}
+        self.delivery = SlackDelivery(engine, api)
         self.connection: Callable[[], str] = lambda: "events come over HTTP"
 
-    async def installed(self, sender: Sender) -> Installed:
-        """The installation that speaks in a workspace; `Undelivered` where there is none any more."""
-        known = self._known.get(sender.workspace_id)
-        if known is not None and time.monotonic() - known[0] < CACHED_S:
-            return known[1]
-        try:
-            found = await self._engine.chats.installations.of(sender)
-        except NotFound as error:
-            raise Undelivered(str(error)) from None
-        self._known[sender.workspace_id] = (time.monotonic(), found)
-        return found
-
-    def forget(self) -> None:
-        """An installation changed."""
-        self._known.clear()
-
-    async def call(self, sender: Sender, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
-        """A call in a workspace; a token that was revoked pauses the installation."""
-        installed = await self.installed(sender)
-        try:
-            return await self.api.call(installed.token, method, **arguments)
-        except SlackTrouble as trouble:
-            if trouble.code in REVOKED:
-                self.forget()
-                await self._engine.chats.installations.pause(
-                    self.name, team_id=installed.team_id, enterprise_id=installed.enterprise_id
-                )
-            raise
-
-    # What is known of who asks, and where
+    # What is known of people and channels
 
     async def learn(self, target: ReplyTarget) -> None:
-        """Ask Slack for whom and what is not known since yesterday; what it refuses stays unknown."""
+        """Ask Slack about the person and the channel, if that was last done over a day ago."""
         stale = await self._engine.chats.senders.stale(target.sender)
         with contextlib.suppress(SlackTrouble):
             if stale.person:
@@ -87,14 +55,16 @@ class SlackPlatform:
                 log.warning("a channel's members are unknown: %s", trouble)
 
     async def person(self, target: ReplyTarget) -> Person | None:
-        """What Slack says of who wrote."""
-        found = await self.call(target.sender, "users.info", user=target.person)
+        """What Slack says of the person who wrote."""
+        found = await self.delivery.call(target.sender, "users.info", user=target.person)
         return read_person(found.get("user") or {}, target.workspace)
 
     async def learn_channel(self, target: ReplyTarget) -> None:
         """A channel's name, whether it is public, and all of its people."""
         sender, channel, asked_at = target.sender, target.channel, clock.now()
-        info = (await self.call(sender, "conversations.info", channel=channel)).get("channel") or {}
+        info = (await self.delivery.call(sender, "conversations.info", channel=channel)).get(
+            "channel"
+        ) or {}
         members = await self._members(target)
         if members is None:
             return
@@ -115,7 +85,7 @@ class SlackPlatform:
         members: list[str] = []
         cursor = ""
         for _ in range(MEMBERS_PAGES):
-            page = await self.call(
+            page = await self.delivery.call(
                 target.sender,
                 "conversations.members",
                 channel=target.channel,
@@ -134,7 +104,7 @@ class SlackPlatform:
         found: dict[str, Person | None] = {}
         cursor = ""
         while len(wanted) > ONE_BY_ONE:
-            page = await self.call(
+            page = await self.delivery.call(
                 target.sender,
                 "users.list",
                 limit=200,
@@ -149,17 +119,19 @@ class SlackPlatform:
                 break
         for id_ in wanted:
             if id_ not in found:  # people of other organisations are in no list
-                user = (await self.call(target.sender, "users.info", user=id_)).get("user") or {}
+                user = (await self.delivery.call(target.sender, "users.info", user=id_)).get(
+                    "user"
+                ) or {}
                 found[id_] = read_person(user, target.workspace)
         return found
 
-    # Saying things
+    # Sending
 
     async def show_seen(self, target: ReplyTarget, *, ahead: int) -> None:
         """Eyes on the question, and a status where the answer will be."""
         if target.message_id and not target.is_direct:
             with contextlib.suppress(SlackTrouble):
-                await self.call(
+                await self.delivery.call(
                     target.sender,
                     "reactions.add",
                     channel=target.channel,
@@ -168,7 +140,7 @@ class SlackPlatform:
                 )
         if target.thread and (target.is_direct or ahead):
             status = queued(ahead) if ahead else "is looking it up…"
-            await self.call(
+            await self.delivery.call(
                 target.sender,
                 "assistant.threads.setStatus",
                 channel_id=target.channel,
@@ -178,74 +150,30 @@ class SlackPlatform:
 
     def open_streaming_reply(
         self, post: PostInfo, target: ReplyTarget, *, again: bool
-    ) -> LateStreamingReply:
+    ) -> SlackStreamingReply:
         """The message of an answer."""
-        return LateStreamingReply(self, post, target, again=again)
+        return SlackStreamingReply(self.delivery, self._engine, post, target, again=again)
 
     async def say(self, target: ReplyTarget, reply: Reply) -> str:
         """A message in the thread."""
-        text, rendered = blocks.render(reply)
-        posted = await self._with_blocks(
-            rendered,
-            lambda some: self.call(
-                target.sender,
-                "chat.postMessage",
-                channel=target.channel,
-                thread_ts=target.thread or None,
-                text=text,
-                blocks=some or None,
-                unfurl_links=False,
-                unfurl_media=False,
-                metadata=metadata(""),
-            ),
-        )
-        return str(posted.get("ts", ""))
+        return await self.delivery.say(target, reply)
 
     async def whisper(self, target: ReplyTarget, reply: Reply) -> None:
-        """For one person's eyes."""
-        installed = await self.installed(target.sender)
-        text, rendered = blocks.render(reply)
-        await whisper(self.api, installed.token, target, text, rendered)
+        """Where the person pressed or typed, else in the channel."""
+        await self.delivery.whisper(target, reply)
 
     async def replace(self, target: ReplyTarget, message_id: str, reply: Reply) -> None:
-        """Other words in a message of ours."""
-        text, rendered = blocks.render(reply)
-        await self._with_blocks(
-            rendered,
-            lambda some: self.call(
-                target.sender,
-                "chat.update",
-                channel=target.channel,
-                ts=message_id,
-                text=text,
-                blocks=some or None,
-            ),
-        )
-
-    async def _with_blocks(
-        self,
-        rendered: list[blocks.Block],
-        show: Callable[[list[blocks.Block]], Awaitable[dict[str, Any]]],
-    ) -> dict[str, Any]:
-        try:
-            return await show(rendered)
-        except SlackTrouble as trouble:
-            if trouble.code not in BLOCKS_REFUSED:
-                raise
-            return await show([])
+        """Replace the content of a message of ours."""
+        await self.delivery.edit(target, message_id, reply)
 
     async def remove(self, target: ReplyTarget, message_id: str) -> None:
-        """Take a message of ours away."""
-        try:
-            await self.call(target.sender, "chat.delete", channel=target.channel, ts=message_id)
-        except SlackTrouble as trouble:
-            if trouble.code != "message_not_found":
-                raise
+        """Delete a message of ours."""
+        await self.delivery.remove(target, message_id)
 
     async def nod(self, target: ReplyTarget, message_id: str) -> None:
         """A reaction."""
         with contextlib.suppress(SlackTrouble):
-            await self.call(
+            await self.delivery.call(
                 target.sender,
                 "reactions.add",
                 channel=target.channel,
@@ -255,17 +183,17 @@ class SlackPlatform:
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
-        """Slack's Real-Time Search, where the app may keep no messages.
+    ) -> list[SourceLine]:
+        """Slack's Real-Time Search, where the app may not store messages.
 
-        It answers with what who asks may read, and only on the word of the event they wrote. What
-        it finds in public channels every full member may read, so only those may be shown it.
+        It returns what the person who asks may read, and only with the token of their event. It
+        searches public channels, which every full member may read, so only those are shown it.
         """
         token = target.details.get("action_token", "")
-        installed = await self.installed(target.sender)
+        installed = await self.delivery.installed(target.sender)
         if installed.reading != "live" or not token or not all_are_members:
             return []
-        answer = await self.call(
+        answer = await self.delivery.call(
             target.sender,
             "assistant.search.context",
             query=question[:500],
@@ -277,10 +205,10 @@ class SlackPlatform:
         return read_found(answer)
 
     async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
-        """Token, scopes, connection, and whether it is known who is in the channel."""
+        """Token, scopes, connection, and whether the members of the channel are known."""
         rows = [("Slack", "well"), ("events", self.connection())]
         try:
-            installed = await self.installed(target.sender)
+            installed = await self.delivery.installed(target.sender)
             await self.api.call(installed.token, "auth.test")
         except Undelivered as trouble:
             rows[0] = ("Slack", str(trouble))
@@ -288,17 +216,17 @@ class SlackPlatform:
             rows.append(("scopes", f"missing: {', '.join(scopes)}; install the app again"))
         if target.sender.channel_id is not None:
             stale = await self._engine.chats.senders.stale(target.sender)
-            known = "asked of Slack at the next question" if stale.channel else "known"
+            known = "I'll ask Slack at the next question" if stale.channel else "known"
             rows.append(("who is in this channel", known))
         return rows
 
     def missing_scopes(self) -> list[str]:
-        """The scopes Slack has asked for since the start, and those the manifest has besides."""
+        """The scopes Slack has asked for since the start, and those that only the manifest has."""
         return sorted({s for needed in self.api.missing.values() for s in needed.split(",") if s})
 
     async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
         """Author and text of a thread, with names where they are known."""
-        page = await self.call(
+        page = await self.delivery.call(
             target.sender,
             "conversations.replies",
             channel=target.channel,
@@ -312,95 +240,15 @@ class SlackPlatform:
         for message in messages:
             text, _, _ = markup.read_text(str(message["text"]))
             user = str(message.get("user", ""))
-            said.append((names.get(user) or message.get("username") or user or "somebody", text))
+            said.append((names.get(user) or message.get("username") or user or "someone", text))
         return said
 
-    async def find_message(self, post: PostInfo, target: ReplyTarget) -> str:
-        """A reply of ours in the thread that an earlier attempt left: marked, or a stream."""
-        installed = await self.installed(target.sender)
-        try:
-            page = await self.call(
-                target.sender,
-                "conversations.replies",
-                channel=target.channel,
-                ts=target.thread,
-                oldest=post.question_id or None,
-                limit=THREAD_MESSAGES,
-                include_all_metadata=True,
-            )
-        except SlackTrouble as trouble:
-            if trouble.retry_in_s is not None:
-                raise
-            return ""
-        taken = await self._engine.chats.posts.messages_in(
-            target.sender, target.channel, target.thread
-        )
-        for message in page.get("messages") or []:
-            if message.get("user") != installed.bot_user_id or message["ts"] in taken:
-                continue
-            marked = message.get("metadata") or {}
-            if not marked:  # a stream carries no metadata until it has ended
-                return str(message["ts"])
-            if (marked.get("event_payload") or {}).get("post_id") == post.id:
-                return str(message["ts"])
-        return ""
 
-
-class LateStreamingReply:
-    """A `SlackScreen` that looks its token up when it is first needed."""
-
-    def __init__(
-        self, platform: SlackPlatform, post: PostInfo, target: ReplyTarget, *, again: bool
-    ) -> None:
-        self._platform = platform
-        self._post = post
-        self._target = target
-        self._again = again
-        self._streaming: SlackStreamingReply | None = None
-
-    async def _opened(self) -> SlackStreamingReply:
-        if self._streaming is None:
-            installed = await self._platform.installed(self._post.sender)
-            chat = self._platform._engine.chats  # noqa: SLF001 (its own platform)
-
-            async def note(message_id: str) -> None:
-                await chat.posts.note_message(self._post, message_id)
-
-            async def find() -> str:
-                return await self._platform.find_message(self._post, self._target)
-
-            self._streaming = SlackStreamingReply(
-                self._platform.api,
-                installed.token,
-                self._post,
-                self._target,
-                note=note,
-                find=find if self._again and self._target.thread else None,
-            )
-        return self._streaming
-
-    async def step(self, title: str) -> None:
-        """See `Screen`."""
-        await (await self._opened()).step(title)
-
-    async def grow(self, text: str) -> None:
-        """See `Screen`."""
-        await (await self._opened()).grow(text)
-
-    async def finish(self, reply: Reply) -> str:
-        """See `Screen`."""
-        return await (await self._opened()).finish(reply)
-
-    async def abandon(self) -> None:
-        """See `Screen`."""
-        await (await self._opened()).abandon()
-
-
-def read_found(answer: Mapping[str, Any]) -> list[Source]:
+def read_found(answer: Mapping[str, Any]) -> list[SourceLine]:
     """The messages of `assistant.search.context`, as sources; what has no link is left out."""
     results = answer.get("results")
     messages = results.get("messages") if isinstance(results, Mapping) else None
-    found: list[Source] = []
+    found: list[SourceLine] = []
     for message in messages or []:
         url = str(message.get("permalink") or "")
         words, _, _ = markup.read_text(str(message.get("content") or message.get("text") or ""))
@@ -409,12 +257,12 @@ def read_found(answer: Mapping[str, Any]) -> list[Source]:
         author = one_line(str(message.get("author_name") or ""))
         title = f"#{message.get('channel_name') or 'channel'}"
         detail = " · ".join(filter(None, [author, f"“{quote(words)}”" if words else ""]))
-        found.append(Source(len(found) + 1, one_line(title), url, detail))
+        found.append(SourceLine(len(found) + 1, one_line(title), url, detail))
     return found[:LIVE_SOURCES]
 
 
 def read_person(user: Mapping[str, Any], team_id: str) -> Person | None:
-    """What `users.info` says of somebody; None for a bot. Whoever is not plainly a member is none."""
+    """What `users.info` says of a person, in doubt not a full member; None for a bot."""
     if user.get("is_bot") or user.get("id") == "USLACKBOT":
         return None
     profile = user.get("profile") or {}

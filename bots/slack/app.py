@@ -1,7 +1,7 @@
 """The Bolt app: verifies, acknowledges, and hands every payload on to the core.
 
-A listener writes a job and nothing else, before the platform is acknowledged: what Slack was told
-that it arrived is not lost. Forms are opened here too, because Slack gives three seconds for it.
+A listener writes a job and nothing else, before the platform is acknowledged: nothing that was
+acknowledged is lost. Forms are opened here too, because Slack allows three seconds for that.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bots.inbound_handler import InboundHandler
 from bots.platform import ReplyTarget
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
-from bots.slack.history import Keeper, channel_of, read_history_update
-from bots.slack.payloads import Gone, Opened, Whose
+from bots.slack.history import SlackHistoryListener, channel_of, read_history_update
+from bots.slack.payloads import HomeOpened, Uninstalled, Whose
 from engine import clock
 from engine.chats.callers import Caller
 from engine.chats.inbound import HistoryUpdate
@@ -51,7 +51,7 @@ class SlackApp:
         self._platform = platform
         self._answer_worker = answer_worker
         self._inbound_handler = InboundHandler(engine, answer_worker.wake)
-        self._keeper = Keeper(engine, self._learn_anew)
+        self._history_listener = SlackHistoryListener(engine, self._learn_channel)
         self._background = BackgroundTasks()
         self._installed: dict[tuple[str, str], tuple[float, Installed]] = {}
         self.last_event_at: float | None = None  # monotonic
@@ -66,7 +66,7 @@ class SlackApp:
         secret = self._engine.settings.slack.signing_secret.get_secret_value()
         app = AsyncApp(
             signing_secret=secret or "not used by Socket Mode",
-            authorize=authorize,  # type: ignore[arg-type]  # None is how Bolt is told of nobody
+            authorize=authorize,  # type: ignore[arg-type]  # None: no installation
             client=self._platform.api.client(),
             process_before_response=True,
             ignoring_self_events_enabled=False,  # `decide` ignores them, and deletions are not
@@ -88,7 +88,7 @@ class SlackApp:
     async def _authorize(
         self, enterprise_id: str | None, team_id: str | None
     ) -> AuthorizeResult | None:
-        """Who we are where a payload was delivered, from our own rows; None where nobody."""
+        """The bot's account in a workspace, from our own rows; None if it is not installed."""
         try:
             found = await self.installed(team_id or "", enterprise_id or "")
         except NotFound:
@@ -117,40 +117,40 @@ class SlackApp:
     def forget(self) -> None:
         """An installation changed."""
         self._installed.clear()
-        self._platform.forget()
+        self._platform.delivery.forget()
 
     async def aclose(self) -> None:
-        """Let what runs beside end."""
+        """Wait for the background tasks to end."""
         await self._background.aclose(within_s=2)
 
     # Listeners
 
     async def _on_event(self, body: dict[str, Any], context: AsyncBoltContext) -> None:
         whose = _whose(context)
-        told = body.get("event") or {}
-        following = await self._keeper.hear(told, whose)
+        raw = body.get("event") or {}
+        following = await self._history_listener.on_event(raw, whose)
         if following is not None:
             self._background.start(following())
-        history_update = read_history_update(told, whose)
-        event = payloads.read_event(told, whose, now=clock.now())
+        history_update = read_history_update(raw, whose)
+        event = payloads.read_event(raw, whose, now=clock.now())
         match event:
             case InboundMessage():
-                await self._keep(event, history_update, payloads.read_action_token(told))
+                await self._keep(event, history_update, payloads.read_action_token(raw))
             case None if history_update:
-                await self._keeper.keep(history_update, whose, channel_of(told))
+                await self._history_listener.keep(history_update, whose, channel_of(raw))
             case Joined():
                 await self._inbound_handler.joined(event)
-            case Gone():
+            case Uninstalled():
                 await self._engine.chats.installations.pause(
                     payloads.NAME, team_id=event.team_id, enterprise_id=event.enterprise_id
                 )
                 self.forget()
-            case Opened():
+            case HomeOpened():
                 self._background.start(self._show_home(event, whose))
             case _:
                 pass
 
-    async def _learn_anew(self, whose: Whose, channel: str) -> None:
+    async def _learn_channel(self, whose: Whose, channel: str) -> None:
         """Ask Slack who is in a channel now."""
         sender = await self._engine.chats.senders.meet(
             SenderRef(payloads.NAME, whose.team_id, whose.bot_user_id, channel, whose.enterprise_id)
@@ -215,7 +215,7 @@ class SlackApp:
     async def _open_setup(self, said: Said | Pressed, trigger: str) -> None:
         """A form at once, filled when what goes into it is known; for admins only."""
         sender = await self._meet(said)
-        installed = await self._platform.installed(sender)
+        installed = await self._platform.delivery.installed(sender)
         opened = await self._platform.api.call(
             installed.token, "views.open", trigger_id=trigger, view=views.loading("Set up")
         )
@@ -247,7 +247,7 @@ class SlackApp:
 
     async def _open_view(self, pressed: Pressed, trigger: str, form: Awaitable[views.View]) -> None:
         view = await form
-        installed = await self._platform.installed(await self._meet(pressed))
+        installed = await self._platform.delivery.installed(await self._meet(pressed))
         await self._platform.api.call(installed.token, "views.open", trigger_id=trigger, view=view)
 
     async def _meet(self, said: Said | Pressed) -> Sender:
@@ -258,13 +258,13 @@ class SlackApp:
 
     # The home
 
-    async def _show_home(self, opened: Opened, whose: Whose) -> None:
+    async def _show_home(self, opened: HomeOpened, whose: Whose) -> None:
         sender = await self._engine.chats.senders.meet(
             SenderRef(payloads.NAME, whose.team_id, opened.person, "", whose.enterprise_id)
         )
         target = ReplyTarget(payloads.NAME, whose.team_id, opened.channel, opened.person, sender)
         if opened.tab == "messages":
-            await self._platform.call(
+            await self._platform.delivery.call(
                 sender,
                 "assistant.threads.setSuggestedPrompts",
                 channel_id=opened.channel,
@@ -277,7 +277,7 @@ class SlackApp:
         health: list[tuple[str, str]] = []
         if caller.is_admin:
             health = list((await self._engine.operations.health()).items()) + self.health()
-        await self._platform.call(
+        await self._platform.delivery.call(
             sender,
             "views.publish",
             user_id=opened.person,
@@ -295,7 +295,7 @@ class SlackApp:
         )
 
     def health(self) -> list[tuple[str, str]]:
-        """What is wrong between us and Slack, in words; empty texts where all is well."""
+        """What is wrong between us and Slack, in words; empty texts where nothing is."""
         scopes = self._platform.missing_scopes()
         missing = f"is missing the scopes {', '.join(scopes)}" if scopes else ""
         return [("Slack", missing)]

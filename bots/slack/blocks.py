@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bots import replies
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from bots.slack import markup
 
 Block = dict[str, Any]
@@ -37,7 +37,7 @@ def render(reply: Reply) -> tuple[str, list[Block]]:
     blocks: list[Block] = []
     text = markup.quieten(linked(reply.text, reply.sources))
     if reply.calls:
-        # The one place that calls somebody: whom an admin set, and nobody else.
+        # The one place that notifies people: only those an admin has set.
         calls = " ".join(filter(None, map(call, reply.calls)))
         blocks.append(_section(f"{calls} {markup.escape(reply.text)}"[:CONTEXT_MAX]))
     elif text.strip():
@@ -67,7 +67,7 @@ def fallback(reply: Reply) -> str:
     return "\n".join(part for part in parts if part)[:FALLBACK_MAX]
 
 
-def linked(text: str, sources: Sequence[Source]) -> str:
+def linked(text: str, sources: Sequence[SourceLine]) -> str:
     """The marks [n] as links to their sources, outside code."""
     urls = {source.n: source.url for source in sources}
 
@@ -92,7 +92,7 @@ def call(whom: str) -> str:
     return found.group() if found else markup.escape(whom)
 
 
-def _source_lines(sources: Sequence[Source]) -> list[str]:
+def _source_lines(sources: Sequence[SourceLine]) -> list[str]:
     lines = []
     room = CONTEXT_MAX
     for source in sources:
@@ -141,7 +141,7 @@ def _button(button: Button) -> Block:
 
 
 def _digest(value: str) -> str:
-    """What tells buttons of one action apart: an action id may stand once in a block."""
+    """Distinguishes buttons of one action: an action id may occur once in a block."""
     return value.rpartition(":")[2].replace(" ", "-")[-12:]
 
 

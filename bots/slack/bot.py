@@ -1,8 +1,8 @@
-"""The Slack bot as a running thing: its API, app, desk and connection, for one open engine.
+"""The running Slack bot: its API, app, answer worker and connection, for one open engine.
 
-`open_slack_bot` makes it; `run` works until it is told to stop; `handle` answers what Slack sends
-over HTTP, for the host that owns the routes. With an app token events come over Socket Mode, and a
-watchdog builds the connection anew when it goes quiet.
+`open_slack_bot` creates it; `run` works until `stop` is set; `handle` answers what Slack sends over
+HTTP, for the host that owns the routes. With an app token events come over Socket Mode, and a
+watchdog reconnects when the connection goes quiet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 PING_S = 10.0
 LOOK_S = 5.0  # how often the watchdog looks
-QUIET_S = 30.0  # a connection that is down so long is built anew
+QUIET_S = 30.0  # a connection that is down so long is replaced
 RECONNECT_S = (1.0, 60.0)  # the first pause, the longest
 PURGE_S = 3600.0
 PAGE = (
@@ -51,7 +51,7 @@ class HttpAnswer:
 
 
 class SlackBot:
-    """See the module. Get one from `open_slack_bot`. A desk that is given is run by its owner."""
+    """See the module. Get one from `open_slack_bot`. A given worker is run by its owner."""
 
     def __init__(
         self, engine: Engine, api: SlackApi, answer_worker: AnswerWorker | None = None
@@ -86,12 +86,12 @@ class SlackBot:
         if not self._settings.slack.app_token.get_secret_value():
             return f"over HTTP{ago}"
         if not self.connected.is_set() or self._connected_since is None:
-            return "the socket is down; it is being opened"
+            return "the socket is down; reconnecting"
         minutes = round((time.monotonic() - self._connected_since) / 60)
         return f"over a socket, open for {minutes} min{ago}"
 
     async def introduce(self) -> None:
-        """Keep the installation of the token in the settings, if there is one."""
+        """Store the installation of the token in the settings, if there is one."""
         token = self._settings.slack.bot_token.get_secret_value()
         if not token:
             return
@@ -101,8 +101,8 @@ class SlackBot:
             if trouble.retry_in_s is not None:
                 raise Unavailable("Slack can't be reached: check the network.") from None
             raise ConfigurationError(
-                f"slack.bot_token is refused by Slack ({trouble.code}): copy the Bot User OAuth"
-                " Token of your app anew."
+                f"slack.bot_token is rejected by Slack ({trouble.code}): copy the Bot User OAuth"
+                " Token of your app again."
             ) from None
         owner = await self._engine.people.owner()
         await self._engine.chats.installations.install(owner.tenant_id, new)
@@ -158,7 +158,7 @@ class SlackBot:
             else:
                 down_since = down_since or time.monotonic()
                 if time.monotonic() - down_since > QUIET_S:
-                    log.warning("Slack's socket has gone quiet; it is opened anew")
+                    log.warning("Slack's socket has gone quiet; reconnecting")
                     return
             await _pause(stop, LOOK_S)
 
@@ -210,13 +210,13 @@ class SlackBot:
         try:
             self._engine.chats.installations.verify_install(state)
         except Unauthenticated as error:
-            return _page(403, "This link is not valid any more", str(error))
+            return _page(403, "This link is no longer valid", str(error))
         url = installing.authorize_url(self._settings, self.api, state)
         return HttpAnswer(302, "", {"Location": url})
 
     async def _handle_redirect(self, query: str) -> HttpAnswer:
         if _parameter(query, "error"):
-            return _page(200, "Not installed", "Nothing was installed, as you chose.")
+            return _page(200, "Not installed", "Installation cancelled.")
         try:
             tenant_id = self._engine.chats.installations.verify_install(_parameter(query, "state"))
             new = await installing.exchange(self._settings, self.api, _parameter(query, "code"))

@@ -115,8 +115,8 @@ class SlackApi:
             raise SlackTrouble("unreachable", method="auth.test", retry_in_s=RETRY_S) from None
         data = response.data
         scopes = str((response.headers or {}).get("x-oauth-scopes", ""))
-        told = dict(data) if isinstance(data, dict) else {}
-        return told, [scope for scope in scopes.replace(" ", "").split(",") if scope]
+        account = dict(data) if isinstance(data, dict) else {}
+        return account, [scope for scope in scopes.replace(" ", "").split(",") if scope]
 
     def _trouble(self, method: str, error: SlackApiError) -> SlackTrouble:
         response = error.response

@@ -1,8 +1,8 @@
-"""What happens in Slack's channels, told to the engine as it happens: messages and memberships.
+"""Slack's events as history updates for the engine: messages and memberships.
 
-Messages are kept only of channels whose history an admin has had kept. Whatever makes it uncertain
-who is in a channel is told before Slack is acknowledged, and makes it unknown until Slack has been
-asked: an answer never rests on who was there before.
+Messages are stored only of channels whose history an admin has enabled. An event that makes it
+uncertain who is in a channel makes the members unknown, before Slack is acknowledged and until it
+has been asked: an answer never relies on who was there before.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ log = logging.getLogger(__name__)
 
 _TALK = frozenset({"channel", "group", "private_channel", ""})
 _LOST = frozenset({"channel_archive", "channel_deleted", "channel_left", "group_left"})
-_ANEW = frozenset({"channel_rename", "channel_unarchive", "group_rename", "group_unarchive"})
+_CHANGED = frozenset({"channel_rename", "channel_unarchive", "group_rename", "group_unarchive"})
 
 
-class Keeper:
-    """Listens beside the reception. `learn` asks Slack anew who is in a channel."""
+class SlackHistoryListener:
+    """Handles each event next to the inbound handler. `learn` asks Slack who is in a channel."""
 
     def __init__(self, engine: Engine, learn: Callable[[Whose, str], Awaitable[None]]) -> None:
         self._engine = engine
         self._learn = learn
 
-    async def hear(
+    async def on_event(
         self, event: Mapping[str, Any], whose: Whose
     ) -> Callable[[], Awaitable[None]] | None:
-        """Keep what an event tells; what should follow it without holding Slack up, if anything.
+        """Store what an event says; returns work to do after Slack is acknowledged, if any.
 
-        Of messages only what happens to the channel: what they say is `read_heard`'s.
+        Of messages only what happens to the channel: their text is for `read_history_update`.
         """
         kind = str(event.get("type", ""))
         if kind == "message":
@@ -46,7 +46,7 @@ class Keeper:
             await self._person(event, whose)
             return None
         channel = channel_of(event)
-        if not channel or kind not in _LOST | _ANEW | {
+        if not channel or kind not in _LOST | _CHANGED | {
             "member_joined_channel",
             "member_left_channel",
         }:
@@ -54,7 +54,7 @@ class Keeper:
         try:
             place = await self._engine.chats.history.place(NAME, whose.team_id)
             return await self._membership(kind, event, whose, place, channel)
-        except NotFound:  # a channel nobody has spoken to the bot in
+        except NotFound:  # a channel without a question to the bot
             return None
 
     async def _membership(
@@ -72,7 +72,7 @@ class Keeper:
                 await history.left(place, channel, str(event.get("user", "")))
             return None
         if kind == "member_joined_channel" and not ours:
-            # Until it is known who came, it is unknown who is there.
+            # Until it is known who joined, the members are unknown.
             await history.lost(place, channel)
         return self._again(whose, channel)
 
@@ -107,7 +107,7 @@ class Keeper:
         return self._again(whose, channel)
 
     async def keep(self, history_update: HistoryUpdate, whose: Whose, channel: str) -> None:
-        """Keep what asks nothing of the bot: a link that was unfurled, say."""
+        """Store what asks nothing of the bot: a link that was unfurled, say."""
         history = self._engine.chats.history
         try:
             place = await history.kept_place(NAME, whose.team_id, channel)
@@ -122,7 +122,7 @@ class Keeper:
 
 
 def read_history_update(event: Mapping[str, Any], whose: Whose) -> HistoryUpdate:
-    """What a channel's history takes from a message's event, where it is kept."""
+    """What a message's event changes in the history of its channel, if that is stored."""
     is_talk = str(event.get("channel_type", "")) in _TALK and not channel_of(event).startswith("D")
     if event.get("type") != "message" or not is_talk:
         return HistoryUpdate()  # a mention comes as a message too
@@ -132,7 +132,7 @@ def read_history_update(event: Mapping[str, Any], whose: Whose) -> HistoryUpdate
         return _gone(event.get("deleted_ts"))
     raw = event.get("message") if subtype == "message_changed" else event
     if not isinstance(raw, Mapping) or raw.get("user") == whose.bot_user_id:
-        return HistoryUpdate()  # of our own nothing, or the bot would cite itself
+        return HistoryUpdate()  # nothing of our own, or the bot would cite itself
     if is_gone(raw):
         return _gone(raw.get("ts"))
     message = to_message(raw)

@@ -1,8 +1,9 @@
 """OAuth: how the app comes into more workspaces. Pure but for the exchange of the code.
 
-An admin makes a link for their tenant (`scrubjay bot install-link`); whoever opens it chooses a
-workspace at Slack and is sent back with a code, which is exchanged for a token that is kept
-encrypted. The state in the link is ours and short-lived: nobody else binds a workspace to a tenant.
+An admin creates a link for their tenant (`scrubjay bot install-link`). The person who opens it
+chooses a workspace at Slack and is sent back with a code, which is exchanged for a token that is
+stored encrypted. The state in the link is ours and short-lived, so no one else can connect a
+workspace to a tenant.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ PLATFORM = "slack"
 
 
 def reading_of(settings: Settings) -> Reading:
-    """Whether messages may be kept: what Slack forbids to an app that is distributed."""
+    """Whether messages may be stored: Slack forbids it to a distributed app."""
     return "live" if settings.slack.app == "distributed" else "index"
 
 
 def authorize_url(settings: Settings, api: SlackApi, state: str) -> str:
-    """Slack's page where somebody chooses a workspace and consents."""
+    """Slack's page to choose a workspace and consent."""
     query = {
         "client_id": settings.slack.client_id,
         "scope": ",".join(manifest.scopes_of(settings.slack)),
@@ -79,16 +80,16 @@ def read_access(given: Mapping[str, Any], settings: Settings) -> NewInstallation
 
 async def of_token(settings: Settings, api: SlackApi, token: str) -> NewInstallation:
     """The installation a token of one's own app speaks for; raises `SlackTrouble`."""
-    told, scopes = await api.introduce(token)
+    account, scopes = await api.introduce(token)
     return NewInstallation(
         platform=PLATFORM,
-        team_id=str(told.get("team_id") or ""),
-        enterprise_id=str(told.get("enterprise_id") or ""),
+        team_id=str(account.get("team_id") or ""),
+        enterprise_id=str(account.get("enterprise_id") or ""),
         token=token,
-        name=str(told.get("team") or ""),
-        url=str(told.get("url") or ""),
+        name=str(account.get("team") or ""),
+        url=str(account.get("url") or ""),
         scopes=scopes,
-        bot_id=str(told.get("bot_id") or ""),
-        bot_user_id=str(told.get("user_id") or ""),
+        bot_id=str(account.get("bot_id") or ""),
+        bot_user_id=str(account.get("user_id") or ""),
         reading=reading_of(settings),
     )

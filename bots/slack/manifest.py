@@ -1,7 +1,7 @@
 """The app's manifest, made from what the bot listens to and the command table. Pure.
 
-`scrubjay bot manifest` prints it; whoever makes the Slack app pastes it. A test holds that it names
-every event, command and shortcut the bot handles, and no scope that nothing needs.
+`scrubjay bot manifest` prints it, to be pasted when the Slack app is created. A test checks that it
+names every event, command and shortcut the bot handles, and no scope that nothing needs.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ LIVE_SCOPES: Mapping[str, str] = {
 
 
 def scopes_of(settings: SlackSettings) -> list[str]:
-    """What the app asks for: a distributed one searches instead of keeping."""
+    """The scopes of the app: a distributed one searches instead of storing messages."""
     return sorted({**SCOPES, **(LIVE_SCOPES if settings.app == "distributed" else {})})
 
 
 def manifest(
     settings: SlackSettings, *, public_url: str = "", name: str = "Scrubjay"
 ) -> dict[str, Any]:
-    """The manifest of an app that belongs to whoever pastes it. HTTP with a public address."""
+    """The manifest of an app; events come over HTTP if there is a public address."""
     http = bool(public_url) and not settings.app_token.get_secret_value()
     features: dict[str, Any] = {
         "app_home": {

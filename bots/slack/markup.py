@@ -1,7 +1,7 @@
 """Text between Slack's way of writing and Markdown, and text made safe to post. Pure.
 
 What came from Slack is read for its words: names for mentions, labels for links. What goes out is
-Markdown in a `markdown` block, so little is converted; but nothing in it may call anybody.
+Markdown in a `markdown` block, so little is converted; but nothing in it may notify anyone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _CALL = re.compile(r"<(?=[!@#])|(?<![\w@])@(?=(?:channel|here|everyone)\b)")
 
 
 def read_text(text: str, *, bot_user_id: str = "") -> tuple[str, bool, bool]:
-    """A message's words, whether it calls the bot, and whether it first calls somebody else."""
+    """A message's words, whether it calls the bot, and whether it first calls someone else."""
     first = _SPECIAL.match(text.lstrip())
     calls_others = first is not None and first[1] != "#" and first[2] != bot_user_id
     calls_bot = bool(bot_user_id) and f"<@{bot_user_id}" in text
@@ -47,7 +47,7 @@ def escape(text: str) -> str:
 
 
 def quieten(markdown: str) -> str:
-    """Markdown in which nothing calls anybody: a mark no one sees parts `<` from `!`, `@`, `#`."""
+    """Markdown that notifies no one: an invisible mark splits `<` from `!`, `@`, `#`."""
     return _CALL.sub(lambda match: match.group() + _ZERO_WIDTH, markdown)
 
 

@@ -8,18 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from bots import replies
-from bots.conversation import InboundMessage, Joined, Kind, Place, Pressed, Said
+from bots.conversation import InboundMessage, Joined, Kind, PlaceKind, Pressed, Said
 from bots.slack import blocks, markup
 
 NAME = "slack"
 _SAID = {None, "", "file_share", "thread_broadcast", "me_message"}
-_PLACES: Mapping[str, Place] = {"im": "direct", "mpim": "group"}
+_PLACES: Mapping[str, PlaceKind] = {"im": "direct", "mpim": "group"}
 FORM = f"{blocks.PREFIX}form:"
 
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Where a payload was delivered: the installation's workspace, and who the bot is there."""
+    """Where a payload was delivered: the installation's workspace, and the bot's account there."""
 
     team_id: str
     enterprise_id: str = ""
@@ -28,7 +28,7 @@ class Whose:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Uninstalled:
     """The app was uninstalled, or its token revoked."""
 
     team_id: str
@@ -36,19 +36,19 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """Somebody opened the app's home or its messages."""
+class HomeOpened:
+    """Someone opened the app's home or its messages."""
 
     person: str
     channel: str
     tab: Literal["home", "messages"]
 
 
-Event = InboundMessage | Joined | Gone | Opened
+Event = InboundMessage | Joined | Uninstalled | HomeOpened
 
 
 def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Event | None:
-    """What an event tells the core; None where it is nothing to it."""
+    """An event as the core's value; None where it does not concern the core."""
     match event.get("type"):
         case "app_mention" | "message":
             return _message(event, whose, now)
@@ -56,10 +56,10 @@ def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Even
             by = event.get("inviter") or event.get("user", "")
             return Joined(NAME, whose.team_id, event["channel"], by, whose.enterprise_id)
         case "app_uninstalled" | "tokens_revoked":
-            return Gone(whose.team_id, whose.enterprise_id)
+            return Uninstalled(whose.team_id, whose.enterprise_id)
         case "app_home_opened":
             tab: Literal["home", "messages"] = "home" if event.get("tab") == "home" else "messages"
-            return Opened(event["user"], event.get("channel", ""), tab)
+            return HomeOpened(event["user"], event.get("channel", ""), tab)
         case _:
             return None
 
@@ -113,7 +113,7 @@ def _thread(said: Mapping[str, Any], ts: str) -> str:
     return "" if thread == ts else thread  # a root names itself once it has replies
 
 
-def _place(event: Mapping[str, Any]) -> Place:
+def _place(event: Mapping[str, Any]) -> PlaceKind:
     kind = str(event.get("channel_type", ""))
     if not kind and str(event.get("channel", "")).startswith("D"):
         kind = "im"
@@ -125,7 +125,7 @@ def _when(ts: str) -> datetime:
 
 
 def read_action_token(event: Mapping[str, Any]) -> str:
-    """What lets Slack's own search answer on behalf of who wrote an event; empty without it."""
+    """The token for Slack's own search on behalf of the author of an event; may be empty."""
     thread = event.get("assistant_thread")
     inside = thread.get("action_token") if isinstance(thread, Mapping) else ""
     return str(event.get("action_token") or inside or "")

@@ -1,8 +1,8 @@
 """One answer in a Slack message: streamed where Slack can, edited where it can't, plain at worst.
 
-The whole text is kept here: a stream ends by itself about five minutes after it began, and what was
-streamed is replaced at the end by the checked answer with its blocks. The id of the message is kept
-before more is shown, so that whoever takes over goes on in it.
+The whole text is held here: a stream ends by itself about five minutes after it began, and what was
+streamed is replaced at the end by the checked answer with its blocks. The id of the message is
+stored before more is shown, so that a worker that takes over continues in it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Any
 from bots.platform import ReplyTarget
 from bots.replies import Reply
 from bots.slack import blocks, markup
-from bots.slack.client import REVOKED, SlackApi, SlackTrouble
+from bots.slack.client import REVOKED, SlackTrouble
+from bots.slack.delivery import BLOCKS_REFUSED, SlackDelivery, metadata
 from engine.chats.post_rows import PostInfo
+from engine.engine import Engine
 
 FLUSH_S = 0.7  # between pieces of a stream: Tier 4 is 100 a minute, for all that is streamed
 UPDATE_S = 1.5  # between edits: Tier 3 is 50 a minute
@@ -34,48 +36,42 @@ UNREACHABLE = REVOKED | {
     "not_in_channel",
     "restricted_action",
 }
-BLOCKS_REFUSED = frozenset(
-    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
-)
-
-Note = Callable[[str], Awaitable[None]]
 
 
 class SlackStreamingReply:
-    """See the module. `note` keeps the id of the message; `find` looks for one that stands."""
+    """See the module. `again`: an earlier attempt may have sent a message without noting its id."""
 
     def __init__(
         self,
-        api: SlackApi,
-        token: str,
+        delivery: SlackDelivery,
+        engine: Engine,
         post: PostInfo,
         target: ReplyTarget,
         *,
-        note: Note,
-        find: Callable[[], Awaitable[str]] | None,
+        again: bool,
     ) -> None:
-        self._api = api
-        self._token = token
+        self._delivery = delivery
+        self._engine = engine
         self._post = post
         self._target = target
-        self._note = note
-        self._find = find
+        self._token = ""
+        self._looks = again and bool(target.thread)
         self._message_id = post.message_id
         self._streaming = False
-        self._edited = bool(post.message_id)  # a message stands that is edited from now on
+        self._edited = bool(post.message_id)  # the message exists, and is edited from now on
         self._text = ""
         self._waiting = ""
         self._steps = 0
         self._step = ""
         self._started_at = 0.0
-        # An answer that is there at once is one message, not a stream of one piece.
+        # An answer that is ready at once is one message, not a stream of one piece.
         self._flushed_at = time.monotonic()
 
-    # While it comes about
+    # While it is written
 
     async def step(self, title: str) -> None:
         """A task in the stream, else a status under the thread."""
-        if title != self._step:  # the same again is the same task, which lives on
+        if title != self._step:  # the same title again is the same task
             self._steps += 1
         self._step = title
         if self._post.surface == "private":
@@ -83,11 +79,11 @@ class SlackStreamingReply:
         if self._streaming:
             task = {"type": "task_update", "id": f"s{self._steps}", "title": title[:120]}
             await self._append(chunks=[{**task, "status": "complete"}])
-        elif self._steps > 1:  # the first search is what the first sign has said already
+        elif self._steps > 1:  # the first sign has named the first search already
             await self._quietly("assistant.threads.setStatus", status=title[:50])
 
     async def grow(self, text: str) -> None:
-        """Shown a piece at a time, as often as Slack takes it."""
+        """Show it a piece at a time, as often as Slack allows."""
         if self._post.surface == "private" or len(self._text) > STREAMED_MAX:
             return
         self._text += text
@@ -117,10 +113,9 @@ class SlackStreamingReply:
             self._waiting = piece + self._waiting  # shown with the next piece, or at the end
 
     async def _begin(self, piece: str) -> None:
-        """A stream, or where Slack has none to give a message that is edited."""
+        """A stream, or where Slack offers none, a message that is edited."""
         try:
-            begun = await self._api.call(
-                self._token,
+            posted = await self._call(
                 "chat.startStream",
                 channel=self._target.channel,
                 thread_ts=self._target.thread,
@@ -132,15 +127,14 @@ class SlackStreamingReply:
         except SlackTrouble as trouble:
             if trouble.code in UNREACHABLE:
                 raise
-            begun = await self._post_message(f"{markup.quieten(self._text)} …", [])
+            posted = await self._post_message(f"{markup.quieten(self._text)} …", [])
             self._edited = True
-        self._message_id = str(begun["ts"])
-        await self._note(self._message_id)
+        self._message_id = str(posted["ts"])
+        await self._engine.chats.posts.note_message(self._post, self._message_id)
 
     async def _append(self, **what: Any) -> None:  # noqa: ANN401 (Slack's arguments)
         try:
-            await self._api.call(
-                self._token,
+            await self._call(
                 "chat.appendStream",
                 channel=self._target.channel,
                 ts=self._message_id,
@@ -156,18 +150,16 @@ class SlackStreamingReply:
     async def _end_stream(self) -> None:
         self._streaming, self._edited = False, True
         with contextlib.suppress(SlackTrouble):
-            await self._api.call(
-                self._token, "chat.stopStream", channel=self._target.channel, ts=self._message_id
-            )
+            await self._call("chat.stopStream", channel=self._target.channel, ts=self._message_id)
 
     # The end
 
     async def finish(self, reply: Reply) -> str:
-        """The whole reply in the message that stands, or in a new one."""
-        text, rendered = blocks.render(reply)
+        """The whole reply in the existing message, or in a new one."""
         if self._post.surface == "private":
-            await self._whisper(text, rendered)
+            await self._delivery.whisper(self._target, reply)
             return ""
+        text, rendered = blocks.render(reply)
         await self._look()
         if self._message_id:
             if self._streaming or self._edited:
@@ -177,7 +169,7 @@ class SlackStreamingReply:
             except SlackTrouble as trouble:
                 if trouble.retry_in_s is not None or trouble.code in UNREACHABLE:
                     raise
-                # Somebody deleted it, or it can't be edited: whoever asked still gets the answer.
+                # Someone deleted it, or it can't be edited: the answer is a new message then.
                 self._message_id = ""
         if not self._message_id:
             posted: dict[str, Any] = {}
@@ -191,7 +183,7 @@ class SlackStreamingReply:
         return self._message_id
 
     async def abandon(self) -> None:
-        """Take away what stands, and the first sign."""
+        """Remove the message and the first sign."""
         if self._message_id and self._post.surface != "private":
             if self._streaming:
                 await self._end_stream()
@@ -199,13 +191,13 @@ class SlackStreamingReply:
         await self._clear_sign()
 
     async def _look(self) -> None:
-        """Find the message of an earlier attempt that did not come to keep its id."""
-        if self._find is not None and not self._message_id:
-            self._message_id = await self._find()
-            if self._message_id:
-                self._edited = True
-                await self._note(self._message_id)
-        self._find = None
+        """Find the message of an earlier attempt that did not note its id."""
+        if self._looks and not self._message_id:
+            found = await self._delivery.find(self._post, self._target)
+            if found:
+                self._message_id, self._edited = found, True
+                await self._engine.chats.posts.note_message(self._post, found)
+        self._looks = False
 
     async def _safely(
         self, show: Callable[[list[blocks.Block]], Awaitable[None]], rendered: list[blocks.Block]
@@ -223,8 +215,7 @@ class SlackStreamingReply:
 
     async def _edit(self, text: str, some: list[blocks.Block]) -> None:
         edit = partial(
-            self._api.call,
-            self._token,
+            self._call,
             "chat.update",
             channel=self._target.channel,
             ts=self._message_id,
@@ -237,12 +228,11 @@ class SlackStreamingReply:
         except SlackTrouble as trouble:
             if trouble.code not in ENDED:
                 raise
-            await self._end_stream()  # an earlier attempt's, which nobody ended
+            await self._end_stream()  # an earlier attempt's, which was never ended
             await edit()
 
     async def _post_message(self, text: str, some: list[blocks.Block]) -> dict[str, Any]:
-        return await self._api.call(
-            self._token,
+        return await self._call(
             "chat.postMessage",
             channel=self._target.channel,
             thread_ts=self._target.thread or None,
@@ -253,9 +243,6 @@ class SlackStreamingReply:
             unfurl_media=False,
         )
 
-    async def _whisper(self, text: str, rendered: list[blocks.Block]) -> None:
-        await whisper(self._api, self._token, self._target, text, rendered)
-
     async def _clear_sign(self) -> None:
         if self._post.surface == "channel" and self._post.question_id:
             await self._quietly(
@@ -263,61 +250,17 @@ class SlackStreamingReply:
             )
 
     async def _quietly(self, method: str, *, thread: bool = True, **arguments: Any) -> None:  # noqa: ANN401
-        """A call whose failure is no matter."""
+        """A call that may fail."""
         channel = {"channel": self._target.channel}
         if method.startswith("assistant."):
             channel = {"channel_id": self._target.channel}
             if thread:
                 arguments["thread_ts"] = self._target.thread
         with contextlib.suppress(SlackTrouble):
-            await self._api.call(self._token, method, **channel, **arguments)
+            await self._call(method, **channel, **arguments)
 
-
-def metadata(post_id: str) -> dict[str, Any]:
-    """What marks a message as ours, and whose answer it is."""
-    return {"event_type": "scrubjay_post", "event_payload": {"post_id": post_id}}
-
-
-async def whisper(
-    api: SlackApi, token: str, target: ReplyTarget, text: str, rendered: list[blocks.Block]
-) -> None:
-    """Say something for one person's eyes: where they pressed or typed, else in the channel.
-
-    A direct message is for their eyes anyway.
-    """
-    known = [block for block in rendered if block["type"] not in {"context_actions", "table"}]
-    url = target.details.get("response_url", "")
-    for some in (rendered, known, []):
-        body: dict[str, Any] = {"text": text}
-        if some:
-            body["blocks"] = some
-        if url and await api.respond(
-            url, {**body, "response_type": "ephemeral", "replace_original": False}
-        ):
-            return
-        try:
-            if target.is_direct:
-                await api.call(
-                    token,
-                    "chat.postMessage",
-                    channel=target.channel,
-                    thread_ts=target.thread or None,
-                    unfurl_links=False,
-                    unfurl_media=False,
-                    metadata=metadata(""),
-                    **body,
-                )
-            else:
-                await api.call(
-                    token,
-                    "chat.postEphemeral",
-                    channel=target.channel,
-                    user=target.person,
-                    thread_ts=target.thread or None,
-                    **body,
-                )
-        except SlackTrouble as trouble:
-            if trouble.code not in BLOCKS_REFUSED or not some:
-                raise
-        else:
-            return
+    async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+        """A call with the token that the answer began with, which a new one does not replace."""
+        if not self._token:
+            self._token = (await self._delivery.installed(self._post.sender)).token
+        return await self._delivery.api.call(self._token, method, **arguments)

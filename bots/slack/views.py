@@ -1,7 +1,7 @@
 """Forms and the app's home, as Slack views. Pure.
 
-A form's `private_metadata` holds ids only, `<value>|<channel>`; rights are asked anew when it comes
-back.
+A form's `private_metadata` holds ids only, `<value>|<channel>`; rights are checked again when it
+comes back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORM = f"{blocks.PREFIX}form:"
 OPTIONS_MAX = 100
 MODES = {
     "mention": "When I am mentioned",
-    "auto": "Also unasked, where I am sure",
+    "auto": "Also unprompted, when I am sure",
     "off": "Never",
 }
 PROMPTS = (
@@ -32,7 +32,7 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What somebody's home shows."""
+    """What a person's home shows."""
 
     name: str
     linked_to: str
@@ -45,11 +45,11 @@ class Home:
 
 def home(value: Home) -> View:
     """The app's home: what answers here, my account, what I asked."""
-    told = [f"*{_escaped(name)}*  {count:,} documents" for name, count in value.kbs[:10]]
+    readable = [f"*{_escaped(name)}*  {count:,} documents" for name, count in value.kbs[:10]]
     account = (
         f"Linked to {_escaped(value.linked_to)}."
         if value.linked_to
-        else f"Not linked to a membership: `{value.command} link` does that."
+        else f"Not linked to a membership: run `{value.command} link`."
     )
     out = [
         _header(f"Hello {value.name}"[:140]),
@@ -58,7 +58,7 @@ def home(value: Home) -> View:
             f" `{value.command} help` lists what else I do."
         ),
         _header("What I answer from, for you"),
-        _section("\n".join(told) or "Nothing yet: there is no knowledge base you may read."),
+        _section("\n".join(readable) or "Nothing yet: you have no access to a knowledge base."),
         _header("Your account"),
         _section(account),
         _header("What you asked"),
@@ -70,7 +70,7 @@ def home(value: Home) -> View:
             f"{'🟢' if not fault else '🔴'} {name} {_escaped(fault)}"
             for name, fault in value.health
         ]
-        out += [_header("How it is doing"), _section("\n".join(well) or "All is well.")]
+        out += [_header("Status"), _section("\n".join(well) or "Everything works.")]
     return {"type": "home", "blocks": out}
 
 
@@ -91,7 +91,7 @@ def setup_form(
     if not kbs:
         view = loading("Set up")
         view["blocks"] = [
-            _section("There is no knowledge base yet. Make one first: `create <name>`.")
+            _section("There is no knowledge base yet. Create one first: `create <name>`.")
         ]
         return view
     options = [_option(name, name) for name in kbs[:OPTIONS_MAX]]
@@ -120,8 +120,8 @@ def setup_form(
 
 
 def setup_refused() -> list[dict[str, Any]]:
-    """For who may not."""
-    return [_section("Setting me up is for admins of this workspace.")]
+    """For people who may not set the bot up."""
+    return [_section("Only admins of this workspace can set me up.")]
 
 
 def setup_elsewhere() -> list[dict[str, Any]]:
@@ -159,7 +159,7 @@ def reason_form(post_id: str, channel: str) -> View:
 
 
 def prompts() -> list[dict[str, str]]:
-    """What to try, when somebody opens the messages tab."""
+    """Suggestions for someone who opens the messages tab."""
     return [{"title": title, "message": message} for title, message in PROMPTS]
 
 

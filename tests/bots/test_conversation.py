@@ -14,15 +14,15 @@ from bots.conversation import (
     Nod,
     OfferRerun,
     Refuse,
-    Run,
+    RunCommand,
     Withdraw,
     decide,
 )
 
-HEARD = InboundMessage("slack", "T1", "C1", "channel", "1.0", "U1", "how do I rotate the key?")
-CALLED = replace(HEARD, calls_bot=True)
-DIRECT = replace(HEARD, place="direct")
-REPLY = replace(HEARD, thread="0.9")
+WRITTEN = InboundMessage("slack", "T1", "C1", "channel", "1.0", "U1", "how do I rotate the key?")
+CALLED = replace(WRITTEN, calls_bot=True)
+DIRECT = replace(WRITTEN, place="direct")
+REPLY = replace(WRITTEN, thread="0.9")
 AUTO = Known(mode="auto")
 OURS = Known(in_conversation=True)
 ASKED = "how do I rotate the key?"
@@ -40,36 +40,36 @@ def saying(message: InboundMessage, text: str) -> InboundMessage:
         (DIRECT, Known(mode="off"), Ask(ASKED)),
         (replace(CALLED, place="group"), Known(), Ask(ASKED)),
         (saying(CALLED, "rotate key"), Known(), Ask("rotate key")),
-        (HEARD, Known(), Ignore("not addressed")),
-        (HEARD, AUTO, Ask(ASKED, addressed=False)),
-        (saying(HEARD, "the build is green"), AUTO, Ignore("not addressed")),
-        (saying(HEARD, "why?"), AUTO, Ignore("not addressed")),
-        (replace(HEARD, calls_others=True), AUTO, Ignore("said to somebody else")),
-        (replace(HEARD, place="group"), AUTO, Ignore("not addressed")),
+        (WRITTEN, Known(), Ignore("not addressed")),
+        (WRITTEN, AUTO, Ask(ASKED, addressed=False)),
+        (saying(WRITTEN, "the build is green"), AUTO, Ignore("not addressed")),
+        (saying(WRITTEN, "why?"), AUTO, Ignore("not addressed")),
+        (replace(WRITTEN, calls_others=True), AUTO, Ignore("said to someone else")),
+        (replace(WRITTEN, place="group"), AUTO, Ignore("not addressed")),
         (REPLY, AUTO, Ignore("a thread of others")),
         (REPLY, OURS, Ask(ASKED)),
-        (replace(REPLY, calls_others=True), OURS, Ignore("said to somebody else")),
+        (replace(REPLY, calls_others=True), OURS, Ignore("said to someone else")),
         (saying(REPLY, "thanks a lot!"), OURS, Ignore("talk in a thread of ours")),
         (saying(REPLY, "I did that yesterday"), OURS, Ignore("talk in a thread of ours")),
-        (HEARD, Known(mode="off"), Ignore("off")),
+        (WRITTEN, Known(mode="off"), Ignore("off")),
         (CALLED, Known(mode="off"), Refuse("off")),
         (CALLED, Known(respond_to=("U2",)), Refuse("not for you")),
-        (HEARD, Known(mode="auto", respond_to=("U2",)), Ignore("not for them")),
+        (WRITTEN, Known(mode="auto", respond_to=("U2",)), Ignore("not for them")),
         (CALLED, Known(respond_to=("U1",)), Ask(ASKED)),
         (saying(CALLED, ""), Known(), Greet()),
         (saying(CALLED, "👋"), Known(), Greet()),
         (saying(CALLED, "Hello there!"), Known(), Greet()),
         (saying(DIRECT, "hi"), Known(), Greet()),
-        (saying(DIRECT, "help"), Known(), Run("help")),
-        (saying(CALLED, "Help!"), Known(), Run("help")),
+        (saying(DIRECT, "help"), Known(), RunCommand("help")),
+        (saying(CALLED, "Help!"), Known(), RunCommand("help")),
         (saying(DIRECT, "thank you!"), Known(), Nod()),
         (saying(replace(CALLED, thread="0.9"), "thanks 🙏"), Known(), Nod()),
         (saying(CALLED, "a" * 4001), Known(), Refuse("too long")),
         (replace(CALLED, by_bot=True), Known(), Ignore("a bot")),
         (replace(CALLED, by_us=True), Known(), Ignore("our own")),
         (replace(CALLED, is_notice=True), Known(), Ignore("a notice")),
-        (replace(HEARD, kind="deleted"), Known(answered=True), Withdraw()),
-        (replace(HEARD, kind="deleted"), AUTO, Ignore("deleted, and not a question to us")),
+        (replace(WRITTEN, kind="deleted"), Known(answered=True), Withdraw()),
+        (replace(WRITTEN, kind="deleted"), AUTO, Ignore("deleted, and not a question to us")),
         (replace(CALLED, kind="edited"), Known(answered=True), OfferRerun(ASKED)),
         (
             replace(CALLED, kind="edited", age=timedelta(minutes=3)),

@@ -13,7 +13,7 @@ IN_GERMAN = "Answer in German, whatever the language of the question."
 
 
 async def prompt(room: Room, channel: str = "C1") -> str:
-    """What a model is told when it is asked there."""
+    """The instructions of a model that is asked there."""
     room.engine.answers._asker._model = model = ScriptedModel(WRITTEN)
     await room.say(SICK, channel=channel)
     return model.prompts[0]

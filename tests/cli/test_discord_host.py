@@ -1,4 +1,4 @@
-"""The Discord bot beside the server and at the command line."""
+"""The Discord bot next to the server and at the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes.discord_rooms import ADA, GUILD, HELP, build_guild
 from tests.fakes.homes import home_settings
 
 
-async def test_the_bot_answers_beside_the_server(tmp_path: Path) -> None:
+async def test_the_bot_answers_next_to_the_server(tmp_path: Path) -> None:
     async with open_discord() as discord:
         build_guild(discord)
         settings = home_settings(
@@ -34,8 +34,8 @@ async def test_the_bot_answers_beside_the_server(tmp_path: Path) -> None:
             async with app.router.lifespan_context(app):
                 await discord.ready()
                 discord.talk.say(HELP, ADA, f"{discord.mention} hello")
-                told = await discord.reply(HELP)
-                assert f"scrubjay bot register {GUILD}" in text_of(told)
+                message = await discord.reply(HELP)
+                assert f"scrubjay bot register {GUILD}" in text_of(message)
                 key = engine.chats.installations.sign_key(await engine.people.owner())
                 done = discord.interactions.slash(ADA, HELP, "kb register", key=key)
                 await discord.answered(done)

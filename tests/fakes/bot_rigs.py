@@ -1,7 +1,7 @@
 """One way to speak to a bot on any platform, for the stories that hold on all of them.
 
 People are ada (an admin, linked to the owner), bob and gus; places are help, team, leads (closed to
-gus), and with somebody's own name their direct messages. What a rig can't do its platform can't do;
+gus), and with a person's own name their direct messages. What a rig can't do its platform can't do;
 `CANNOT` in `tests/flows/test_bot_stories.py` says why.
 """
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class CommandResult:
+class RigReply:
     """What the bot said in reply to something: for all to see, and for one person's eyes."""
 
     public: str = ""
@@ -48,35 +48,35 @@ class Rig(Protocol):
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
-    ) -> CommandResult:
-        """Somebody writes; `calls` mentions the bot."""
+    ) -> RigReply:
+        """Someone writes; `calls` mentions the bot."""
 
-    async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
+    async def command(self, who: str, line: str, place: str = "help") -> RigReply:
         """A slash command, as a line of the table."""
 
-    async def press(self, who: str, told: CommandResult, action: str) -> CommandResult:
-        """Press a button of what was told, by our name for it."""
+    async def press(self, who: str, reply: RigReply, action: str) -> RigReply:
+        """Press a button of a reply, by our name for it."""
 
-    async def edit(self, told: CommandResult, text: str) -> CommandResult:
+    async def edit(self, reply: RigReply, text: str) -> RigReply:
         """The question is rewritten."""
 
-    async def delete(self, told: CommandResult) -> None:
+    async def delete(self, reply: RigReply) -> None:
         """The question is deleted."""
 
-    async def choose(self, who: str, action: str, asked: Json) -> CommandResult:
+    async def choose(self, who: str, action: str, asked: Json) -> RigReply:
         """Choose from the menu of a message in #help."""
 
-    async def set_up(self, who: str, **fields: str) -> CommandResult:
+    async def set_up(self, who: str, **fields: str) -> RigReply:
         """Open the set-up form in #help and send it; nothing where it is not offered."""
 
-    async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
+    async def explain(self, who: str, reply: RigReply, reason: str, text: str) -> RigReply:
         """A thumb down, and the form that asks why."""
 
     async def remove_bot(self) -> None:
         """The bot is thrown out of the workspace."""
 
-    def stands(self, told: CommandResult) -> bool:
-        """Whether what was told is there still."""
+    def is_shown(self, reply: RigReply) -> bool:
+        """Whether a reply is still shown."""
 
 
 LABELS: Mapping[str, Mapping[str, str]] = {
@@ -116,12 +116,12 @@ class SlackRig:
     def _shown(self, channel: str) -> list[Json]:
         return self.slack.shown(self.team, channel)
 
-    def _told(self, before: tuple[set[str], int, int], asked: Json | None = None) -> CommandResult:
+    def _reply(self, before: tuple[set[str], int, int], asked: Json | None = None) -> RigReply:
         seen, responses, ephemerals = before
         every = (m for channel in list(self.team.messages) for m in self._shown(channel))
         new = [m for m in every if m["ts"] not in seen]
         private = self.slack.responses[responses:] + self.slack.ephemerals[ephemerals:]
-        return CommandResult(
+        return RigReply(
             public="\n".join(map(said, new)),
             private="\n".join(map(said, private)),
             thread=str(new[0].get("thread_ts", "")) if new else "",
@@ -131,7 +131,7 @@ class SlackRig:
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
-    ) -> CommandResult:
+    ) -> RigReply:
         """See `Rig`."""
         before, channel = self._seen(), self._channel(place)
         more = {"thread_ts": thread} if thread else {}
@@ -139,22 +139,22 @@ class SlackRig:
         event = self.slack.write(self.team, channel, f"U{who.upper()}", words, **more)
         await self.room.event(event)
         await self.room.drain()
-        return self._told(before, event)
+        return self._reply(before, event)
 
-    async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
+    async def command(self, who: str, line: str, place: str = "help") -> RigReply:
         """See `Rig`."""
         before = self._seen()
         await self.room.command(f"U{who.upper()}", line, channel=self._channel(place))
-        return self._told(before)
+        return self._reply(before)
 
-    async def press(self, who: str, told: CommandResult, action: str) -> CommandResult:
+    async def press(self, who: str, reply: RigReply, action: str) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         label = LABELS["slack"].get(action) or SAME[action]
-        message = next(message for message in told.messages if label in said(message))
+        message = next(message for message in reply.messages if label in said(message))
         channel = str(message.get("channel") or self._channel_of(message))
         await self.room.press(f"U{who.upper()}", message, label, channel=channel)
-        return self._told(before)
+        return self._reply(before)
 
     def _channel_of(self, message: Json) -> str:
         for channel in self.team.messages:
@@ -162,17 +162,17 @@ class SlackRig:
                 return channel
         return "C1"
 
-    async def edit(self, told: CommandResult, text: str) -> CommandResult:
+    async def edit(self, reply: RigReply, text: str) -> RigReply:
         """See `Rig`."""
-        before, asked = self._seen(), told.asked
+        before, asked = self._seen(), reply.asked
         words = f"{self.room.mention} {text}"
         new = {key: asked[key] for key in ("type", "user", "ts", "team")} | {"text": words}
         await self._change(asked, "message_changed", message=new, previous_message=asked)
-        return self._told(before, asked)
+        return self._reply(before, asked)
 
-    async def delete(self, told: CommandResult) -> None:
+    async def delete(self, reply: RigReply) -> None:
         """See `Rig`."""
-        asked = told.asked
+        asked = reply.asked
         await self._change(asked, "message_deleted", deleted_ts=asked["ts"], previous_message=asked)
 
     async def _change(self, asked: Json, subtype: str, **more: Any) -> None:
@@ -188,7 +188,7 @@ class SlackRig:
         )
         await self.room.drain()
 
-    async def choose(self, who: str, action: str, asked: Json) -> CommandResult:
+    async def choose(self, who: str, action: str, asked: Json) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         body = {
@@ -204,9 +204,9 @@ class SlackRig:
         }
         await self.room.post(form(body))
         await self.room.drain()
-        return self._told(before)
+        return self._reply(before)
 
-    async def set_up(self, who: str, **fields: str) -> CommandResult:
+    async def set_up(self, who: str, **fields: str) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         said_ = self.slack.command(self.team, f"U{who.upper()}", "C1", "setup")
@@ -214,18 +214,18 @@ class SlackRig:
         await self.room.drain()
         return await self._submit(who, before, fields)
 
-    async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
+    async def explain(self, who: str, reply: RigReply, reason: str, text: str) -> RigReply:
         """See `Rig`."""
         before = self._seen()
-        await self.press(who, told, replies.RATE_DOWN)
+        await self.press(who, reply, replies.RATE_DOWN)
         return await self._submit(who, before, {"reason": reason, "text": text})
 
     async def _submit(
         self, who: str, before: tuple[set[str], int, int], fields: Mapping[str, str]
-    ) -> CommandResult:
+    ) -> RigReply:
         *_, view = self.slack.views.values()
         if not any(block["type"] == "input" for block in view["blocks"]):
-            return CommandResult(private=said(view))
+            return RigReply(private=said(view))
         state = {
             name: {name: {"selected_option": {"value": value}, "value": value}}
             for name, value in fields.items()
@@ -238,16 +238,16 @@ class SlackRig:
         }
         await self.room.post(form(body))
         await self.room.drain()
-        return self._told(before)
+        return self._reply(before)
 
     async def remove_bot(self) -> None:
         """See `Rig`."""
         await self.room.event({"type": "app_uninstalled"})
         await self.room.drain()
 
-    def stands(self, told: CommandResult) -> bool:
+    def is_shown(self, reply: RigReply) -> bool:
         """See `Rig`."""
-        ts = {message["ts"] for message in told.messages}
+        ts = {message["ts"] for message in reply.messages}
         return any(m["ts"] in ts for channel in self.team.messages for m in self._shown(channel))
 
 
@@ -273,16 +273,16 @@ class DiscordRig:
     def _channel(self, place: str) -> str:
         return self._places.get(place) or self.discord.dm(self._people[place])
 
-    def _told(
+    def _reply(
         self, before: set[str], asked: Json | None = None, used: Interaction | None = None
-    ) -> CommandResult:
+    ) -> RigReply:
         new = [item for item in self.room.shown() if item["id"] not in before]
         shown = used.shown if used is not None else []
         direct = {str(item["id"]) for item in self.discord.world.dms.values()}
         here = str((asked or {}).get("channel_id", ""))
         whispered = [m for m in new if m["channel_id"] in direct - {here}]
         public = [m for m in new if m not in whispered]
-        return CommandResult(
+        return RigReply(
             public="\n".join(map(text_of, public)),
             private="\n".join(map(text_of, [*shown, *whispered])),
             thread=str(public[0]["channel_id"]) if public else "",
@@ -295,17 +295,17 @@ class DiscordRig:
 
     async def say(
         self, who: str, text: str, place: str = "help", *, calls: bool = False, thread: str = ""
-    ) -> CommandResult:
+    ) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         words = f"{self.room.mention} {text}" if calls else text
         channel = thread or self._channel(place)
         asked = self.discord.talk.say(channel, self._people[who], words)
         await self.room.settle()
-        return self._told(before, asked)
+        return self._reply(before, asked)
 
-    async def command(self, who: str, line: str, place: str = "help") -> CommandResult:
-        """See `Rig`. Discord's client shows what admins say to nobody else; that is opened here."""
+    async def command(self, who: str, line: str, place: str = "help") -> RigReply:
+        """See `Rig`. Discord's client shows admins' commands to no one else; that is opened here."""
         for item in self.discord.interactions.commands[""]:
             item.pop("default_member_permissions", None)
         before, parsed = self._seen(), parse(line)
@@ -318,7 +318,7 @@ class DiscordRig:
         path = tree.path_of(parsed.command).removeprefix("/")
         channel = self._channel(place)
         used = await self.room.slash(self._people[who], path, options, channel=channel)
-        return self._told(before, used=used)
+        return self._reply(before, used=used)
 
     def _option(self, kind: str, value: Any) -> Any:
         """What the client sends for a word: a channel by its id."""
@@ -326,28 +326,28 @@ class DiscordRig:
             return self._places.get(str(value).removeprefix("#"), value)
         return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
-    async def press(self, who: str, told: CommandResult, action: str) -> CommandResult:
+    async def press(self, who: str, reply: RigReply, action: str) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         label = LABELS["discord"].get(action) or SAME[action]
-        message = next(message for message in told.messages if label in str(message["components"]))
+        message = next(message for message in reply.messages if label in str(message["components"]))
         used = await self.room.press(self._people[who], message, label)
-        return self._told(before, used=used)
+        return self._reply(before, used=used)
 
-    async def edit(self, told: CommandResult, text: str) -> CommandResult:
+    async def edit(self, reply: RigReply, text: str) -> RigReply:
         """See `Rig`."""
-        before, asked = self._seen(), told.asked
+        before, asked = self._seen(), reply.asked
         words = f"{self.room.mention} {text}"
         self.discord.talk.edit(asked["channel_id"], asked["id"], words)
         await self.room.settle()
-        return self._told(before, asked)
+        return self._reply(before, asked)
 
-    async def delete(self, told: CommandResult) -> None:
+    async def delete(self, reply: RigReply) -> None:
         """See `Rig`."""
-        self.discord.talk.delete(told.asked["channel_id"], told.asked["id"])
+        self.discord.talk.delete(reply.asked["channel_id"], reply.asked["id"])
         await self.room.settle()
 
-    async def choose(self, who: str, action: str, asked: Json) -> CommandResult:
+    async def choose(self, who: str, action: str, asked: Json) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         name = next(name for name, one in tree.MENUS.items() if one == action)
@@ -355,9 +355,9 @@ class DiscordRig:
             self._people[who], asked["channel_id"], name, asked["id"]
         )
         await self.room.settle()
-        return self._told(before, used=used)
+        return self._reply(before, used=used)
 
-    async def set_up(self, who: str, **fields: str) -> CommandResult:
+    async def set_up(self, who: str, **fields: str) -> RigReply:
         """See `Rig`."""
         before = self._seen()
         for item in self.discord.interactions.commands[""]:
@@ -365,29 +365,29 @@ class DiscordRig:
         opened = await self.room.slash(self._people[who], "kb-admin setup")
         return await self._submit(before, opened, fields)
 
-    async def explain(self, who: str, told: CommandResult, reason: str, text: str) -> CommandResult:
+    async def explain(self, who: str, reply: RigReply, reason: str, text: str) -> RigReply:
         """See `Rig`."""
         before = self._seen()
-        message = next(message for message in told.messages if "👎" in str(message["components"]))
+        message = next(message for message in reply.messages if "👎" in str(message["components"]))
         opened = await self.room.press(self._people[who], message, "👎")
         return await self._submit(before, opened, {"reason": reason, "text": text})
 
     async def _submit(
         self, before: set[str], opened: Interaction, fields: Mapping[str, str]
-    ) -> CommandResult:
+    ) -> RigReply:
         if opened.modal is None:
-            return self._told(before, used=opened)
+            return self._reply(before, used=opened)
         menus = {"kb", "mode", "reason"}
         values = {k: [v] if k in menus else v for k, v in fields.items()}
         sent = self.discord.interactions.submit(opened, **values)
         await self.room.settle()
-        return self._told(before, used=sent)
+        return self._reply(before, used=sent)
 
     async def remove_bot(self) -> None:
         """See `Rig`."""
         self.discord.talk.remove_bot(discord_rooms.GUILD)
         await self.room.settle()
 
-    def stands(self, told: CommandResult) -> bool:
+    def is_shown(self, reply: RigReply) -> bool:
         """See `Rig`."""
-        return any(message["id"] in self._seen() for message in told.messages)
+        return any(message["id"] in self._seen() for message in reply.messages)

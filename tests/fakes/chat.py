@@ -1,4 +1,4 @@
-"""A chat platform for tests of the bots' core: it keeps what was shown, and fails when told to."""
+"""A chat platform for tests of the bots' core: it records what is shown, and fails on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bots.answer_worker import AnswerWorker
 from bots.conversation import InboundMessage, Pressed, Said
 from bots.inbound_handler import InboundHandler
 from bots.platform import ReplyTarget
-from bots.replies import Reply, Source
+from bots.replies import Reply, SourceLine
 from engine.chats.post_rows import PostInfo
 from engine.chats.sender_rows import Person, Sender, SenderRef
 from engine.engine import Engine
@@ -59,7 +59,7 @@ class FakeChat:
     def open_streaming_reply(
         self, post: PostInfo, target: ReplyTarget, *, again: bool
     ) -> FakeStreamingReply:
-        """A screen whose message is kept when it is finished."""
+        """A streaming reply whose message is recorded when it is finished."""
         return FakeStreamingReply(self, post, target)
 
     async def say(self, target: ReplyTarget, reply: Reply) -> str:
@@ -87,12 +87,12 @@ class FakeChat:
 
     async def search_live(
         self, target: ReplyTarget, question: str, *, all_are_members: bool
-    ) -> list[Source]:
+    ) -> list[SourceLine]:
         """There is none."""
         return []
 
     async def health(self, target: ReplyTarget) -> list[tuple[str, str]]:
-        """All is well here."""
+        """Everything works here."""
         return [("fake", "well")]
 
     async def read_thread(self, target: ReplyTarget) -> list[tuple[str, str]]:
@@ -141,7 +141,7 @@ class FakeStreamingReply:
 
 
 class Room:
-    """A workspace with people and channels, a desk, and short ways to say things in it."""
+    """A workspace with people and channels, an answer worker, and short ways to say things in it."""
 
     def __init__(self, engine: Engine, tenant_id: str, *, team: str = TEAM) -> None:
         self.engine = engine
@@ -160,13 +160,13 @@ class Room:
         return self
 
     async def person(self, name: str, *, full: bool = True, admin: bool = False) -> Sender:
-        """Somebody with an account there."""
+        """Someone with an account there."""
         sender = await self.engine.chats.senders.meet(SenderRef("fake", self.team, name))
         await self.engine.chats.senders.learn_person(sender, Person(name.capitalize(), full, admin))
         return sender
 
     async def drain(self) -> None:
-        """Let the desk do all there is."""
+        """Let the answer worker do all its jobs."""
         async with asyncio.timeout(60):
             await self.answer_worker.run(asyncio.Event(), until_idle=True)
 

@@ -64,7 +64,7 @@ class FakeDiscord:
         return self.world.add_guild(id_, name, owner_id=owner_id)
 
     def add_person(self, guild: Guild, id_: str, name: str, *roles: str, bot: bool = False) -> str:
-        """Somebody on a server; their id."""
+        """A person on a server; returns their id."""
         self.world.add_user(id_, name, bot=bot)
         self.world.add_member(guild, id_, *roles)
         return id_
@@ -117,7 +117,7 @@ class FakeDiscord:
         return [item for item in here if item["author"]["id"] == self.bot_id]
 
     def dm(self, user_id: str) -> str:
-        """The channel of direct messages with somebody."""
+        """The channel of direct messages with a person."""
         return str(self.world.dm_of(user_id)["id"])
 
     async def until(self, condition: Callable[[], object], bound_s: float = 60.0) -> None:

@@ -70,14 +70,14 @@ def check_message(payload: Mapping[str, Any], files: int = 0, *, ephemeral: bool
 
 
 def check_edit(before: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
-    """An edit of a message that stands: Components V2 can't be taken off, nor joined to content."""
+    """An edit of an existing message: Components V2 can't be taken off, nor joined to content."""
     was_v2 = bool(before["flags"] & COMPONENTS_V2)
-    told = payload.get("flags")
-    if told is not None:
-        check_flags(int(told), ephemeral=bool(before["flags"] & EPHEMERAL))
-        if was_v2 and not int(told) & COMPONENTS_V2:
+    flags = payload.get("flags")
+    if flags is not None:
+        check_flags(int(flags), ephemeral=bool(before["flags"] & EPHEMERAL))
+        if was_v2 and not int(flags) & COMPONENTS_V2:
             raise invalid("flags", "IS_COMPONENTS_V2 can't be removed.", "MESSAGE_FLAGS_V2")
-    v2 = was_v2 or bool(int(told or 0) & COMPONENTS_V2)
+    v2 = was_v2 or bool(int(flags or 0) & COMPONENTS_V2)
     check_body(payload, v2=v2)
     if v2 and not was_v2:
         for key in ("content", "embeds"):
@@ -139,19 +139,19 @@ def check_embeds(embeds: Sequence[Mapping[str, Any]]) -> None:
         raise invalid("embeds", f"Embeds exceed {EMBED_TOTAL_MAX} characters.", "MAX_EMBED_SIZE")
 
 
-def check_allowed_mentions(told: object) -> None:
+def check_allowed_mentions(allowed: object) -> None:
     """`parse`, `users`, `roles`, `replied_user`; a kind is parsed or listed, never both."""
-    if told is None:
+    if allowed is None:
         return
-    if not isinstance(told, Mapping):
+    if not isinstance(allowed, Mapping):
         raise invalid("allowed_mentions", "Only dictionaries may be used.", "DICT_TYPE_CONVERT")
-    if unknown := set(told) - {"parse", "users", "roles", "replied_user"}:
+    if unknown := set(allowed) - {"parse", "users", "roles", "replied_user"}:
         raise invalid(f"allowed_mentions.{min(unknown)}", "Unknown key.", "UNKNOWN_KEY")
-    parse = set(told.get("parse") or ())
+    parse = set(allowed.get("parse") or ())
     if parse - {"users", "roles", "everyone"}:
         raise invalid("allowed_mentions.parse", "Not a kind of mention.", "BASE_TYPE_CHOICES")
     for kind in ("users", "roles"):
-        listed = told.get(kind) or []
+        listed = allowed.get(kind) or []
         if len(listed) > 100:
             raise invalid(f"allowed_mentions.{kind}", "Must be 100 or fewer in length.")
         if listed and kind in parse:

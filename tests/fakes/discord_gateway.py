@@ -51,8 +51,8 @@ class Session:
 
     def add(self, event: str, data: Json) -> None:
         """One more dispatch."""
-        told = json.loads(json.dumps(data))  # as it is now, whatever becomes of it
-        self.log.append({"op": DISPATCH, "t": event, "s": len(self.log) + 1, "d": told})
+        payload = json.loads(json.dumps(data))  # as it is now, whatever becomes of it
+        self.log.append({"op": DISPATCH, "t": event, "s": len(self.log) + 1, "d": payload})
         self.more.set()
 
 
@@ -65,7 +65,7 @@ class Gateway:
         self.shards = 1  # what GET /gateway/bot recommends
         self.heartbeat_interval_ms = 41_250
         self.allowed_intents = PRIVILEGED  # switched on in the developer portal
-        self.refusing = False  # nobody may connect
+        self.refusing = False  # no one may connect
         self.acknowledging = True  # heartbeats
         self.sessions: dict[str, Session] = {}
         self.identified: list[Json] = []
@@ -130,13 +130,13 @@ class Gateway:
         for session in self.sessions.values():
             if not session.covers(guild_id) or (intent and not session.intents & intent):
                 continue
-            told: Json | None = data
+            payload: Json | None = data
             if event in {"MESSAGE_CREATE", "MESSAGE_UPDATE"} and not session.intents & CONTENT:
-                told = without_content(data, self.world.bot_id, direct=guild_id is None)
+                payload = without_content(data, self.world.bot_id, direct=guild_id is None)
             elif shape is not None:
-                told = shape(session)
-            if told is not None:
-                session.add(event, told)
+                payload = shape(session)
+            if payload is not None:
+                session.add(event, payload)
 
     def open_guild(self, guild: Guild) -> None:
         """The bot is on a server from now on."""
@@ -161,8 +161,8 @@ class Gateway:
             async for message in socket:
                 if message.type is not WSMsgType.TEXT:
                     continue
-                told = json.loads(message.data)
-                begun = await self._hear(socket, session, told)
+                payload = json.loads(message.data)
+                begun = await self._hear(socket, session, payload)
                 if begun is not None and begun is not session:
                     session = begun
                     writer = asyncio.create_task(_write(session, socket))
@@ -176,23 +176,23 @@ class Gateway:
         return socket
 
     async def _hear(
-        self, socket: web.WebSocketResponse, session: Session | None, told: Mapping[str, Any]
+        self, socket: web.WebSocketResponse, session: Session | None, payload: Mapping[str, Any]
     ) -> Session | None:
-        match told["op"]:
+        match payload["op"]:
             case 1:
                 self.heartbeats += 1
                 if self.acknowledging:
                     await socket.send_json({"op": HEARTBEAT_ACK})
             case 2 if session is None:
-                return await self._identify(socket, told["d"])
+                return await self._identify(socket, payload["d"])
             case 6 if session is None:
-                return await self._resume(socket, told["d"])
+                return await self._resume(socket, payload["d"])
             case 2 | 6:
                 await socket.close(code=TWICE)
             case _ if session is None:
                 await socket.close(code=NOT_AUTHENTICATED)
             case 8:
-                self._members(session, told["d"])
+                self._members(session, payload["d"])
             case 3 | 4:
                 pass
             case _:
@@ -200,23 +200,23 @@ class Gateway:
         return None
 
     async def _identify(
-        self, socket: web.WebSocketResponse, told: Mapping[str, Any]
+        self, socket: web.WebSocketResponse, payload: Mapping[str, Any]
     ) -> Session | None:
-        self.identified.append(dict(told))
-        shard, shards = told.get("shard") or (0, 1)
+        self.identified.append(dict(payload))
+        shard, shards = payload.get("shard") or (0, 1)
         refused = 0
-        if told.get("token") != self._token:
+        if payload.get("token") != self._token:
             refused = BAD_TOKEN
         elif not 0 <= shard < shards:
             refused = INVALID_SHARD
-        elif not isinstance(told.get("intents"), int) or told["intents"] >> 27:
+        elif not isinstance(payload.get("intents"), int) or payload["intents"] >> 27:
             refused = INVALID_INTENTS
-        elif told["intents"] & PRIVILEGED & ~self.allowed_intents:
+        elif payload["intents"] & PRIVILEGED & ~self.allowed_intents:
             refused = DISALLOWED_INTENTS
         if refused:
             await socket.close(code=refused)
             return None
-        session = self.open_session(shard, shards, told["intents"])
+        session = self.open_session(shard, shards, payload["intents"])
         session.socket = socket
         return session
 
@@ -249,41 +249,41 @@ class Gateway:
         return session
 
     async def _resume(
-        self, socket: web.WebSocketResponse, told: Mapping[str, Any]
+        self, socket: web.WebSocketResponse, payload: Mapping[str, Any]
     ) -> Session | None:
-        self.resumed.append(dict(told))
-        session = self.sessions.get(str(told.get("session_id")))
-        if told.get("token") != self._token:
+        self.resumed.append(dict(payload))
+        session = self.sessions.get(str(payload.get("session_id")))
+        if payload.get("token") != self._token:
             await socket.close(code=BAD_TOKEN)
             return None
-        if session is None or not 0 <= told["seq"] <= len(session.log):
+        if session is None or not 0 <= payload["seq"] <= len(session.log):
             await socket.send_json({"op": INVALID_SESSION, "d": False})
             return None
-        session.sent = told["seq"]
+        session.sent = payload["seq"]
         session.socket = socket
         session.add("RESUMED", {"_trace": []})
         return session
 
-    def _members(self, session: Session, told: Mapping[str, Any]) -> None:
-        guild = self.world.guilds[str(told["guild_id"])]
-        ids = told.get("user_ids")
+    def _members(self, session: Session, payload: Mapping[str, Any]) -> None:
+        guild = self.world.guilds[str(payload["guild_id"])]
+        ids = payload.get("user_ids")
         if ids is not None:
             wanted = {str(item) for item in (ids if isinstance(ids, list) else [ids])}
             found = [one for id_, one in guild.members.items() if id_ in wanted]
-        elif told.get("query") or session.intents & MEMBERS:
-            begins = str(told.get("query") or "").lower()
+        elif payload.get("query") or session.intents & MEMBERS:
+            begins = str(payload.get("query") or "").lower()
             rows = guild.members.values()
             found = [row for row in rows if row["user"]["username"].startswith(begins)]
-            found = found[: int(told.get("limit") or 0) or len(found)]
+            found = found[: int(payload.get("limit") or 0) or len(found)]
         else:
             found = []
         data: Json = {"guild_id": guild.id, "members": found, "chunk_index": 0, "chunk_count": 1}
-        if told.get("nonce"):
-            data["nonce"] = told["nonce"]
+        if payload.get("nonce"):
+            data["nonce"] = payload["nonce"]
         session.add("GUILD_MEMBERS_CHUNK", data)
 
     def _guild(self, guild: Guild, session: Session) -> Json:
-        """A server as it is told at the beginning: of its members only the bot without the intent."""
+        """A server as a session starts with it; without the intent its only member is the bot."""
         bot = self.world.bot_id
         members = guild.members if session.intents & MEMBERS else {bot: guild.members[bot]}
         threads = []
@@ -319,10 +319,10 @@ async def _write(session: Session, socket: web.WebSocketResponse) -> None:
     while session.socket is socket and not socket.closed:
         session.more.clear()
         while session.sent < len(session.log):
-            told = session.log[session.sent]
+            payload = session.log[session.sent]
             session.sent += 1
             try:
-                await socket.send_json(told)
+                await socket.send_json(payload)
             except (ConnectionError, RuntimeError):
                 return
         await session.more.wait()

@@ -41,7 +41,7 @@ USER_OPTION, CHANNEL_OPTION, ROLE_OPTION, FILE_OPTION = 6, 7, 8, 11
 
 @dataclass
 class Interaction:
-    """What somebody did, and how the bot answered it."""
+    """What a person did, and how the bot answered it."""
 
     id: str
     token: str
@@ -51,7 +51,7 @@ class Interaction:
     guild_id: str | None
     created_at: datetime
     data: Json
-    message: Json | None = None  # that a pressed component stands in
+    message: Json | None = None  # that a pressed component is in
     kind: int = 0  # of the answer; 0 while there is none
     original: Json | None = None
     followups: list[Json] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Interaction:
 
     @property
     def shown(self) -> list[Json]:
-        """The messages it was answered with, those that stand."""
+        """The messages it was answered with that still exist."""
         first = [] if self.original is None or self.kind in {6, 7} else [self.original]
         return [item for item in (*first, *self.followups) if item["id"] not in self.gone]
 
@@ -144,17 +144,17 @@ class Interactions:
         found.kind = kind
         if call.query.get("with_response", "0") not in {"1", "true"}:
             return None
-        told = {
+        acknowledged = {
             "id": found.id,
             "type": found.type,
             "response_message_loading": kind == DEFERRED,
             "response_message_ephemeral": bool(int(data.get("flags") or 0) & EPHEMERAL),
         }
         if found.original is None:
-            return {"interaction": told}
-        told["response_message_id"] = found.original["id"]
+            return {"interaction": acknowledged}
+        acknowledged["response_message_id"] = found.original["id"]
         return {
-            "interaction": told,
+            "interaction": acknowledged,
             "resource": {"type": kind, "message": found.original},
         }
 
@@ -255,12 +255,14 @@ class Interactions:
         files: Mapping[str, bytes],
     ) -> Json:
         private = message["flags"] & EPHEMERAL
-        told, before = dict(payload), dict(message)
-        if told.get("flags") is not None:
-            told["flags"] = int(told["flags"]) & ~EPHEMERAL  # fixed when it was first answered
+        changes, before = dict(payload), dict(message)
+        if changes.get("flags") is not None:
+            changes["flags"] = (
+                int(changes["flags"]) & ~EPHEMERAL
+            )  # fixed when it was first answered
         message["flags"] &= ~(LOADING | EPHEMERAL)
         try:
-            self.routes.rewrite(message, told, files, silent=bool(private))
+            self.routes.rewrite(message, changes, files, silent=bool(private))
         except Refused:
             message |= before
             raise
@@ -362,9 +364,9 @@ class Interactions:
         for item in fields:
             value = values.get(item["custom_id"], "" if item["type"] == 4 else [])
             assert value or not item.get("required", True), f"{item['custom_id']} is needed"
-            told = {"type": item["type"], "custom_id": item["custom_id"], "id": 1}
-            told["value" if item["type"] in {4, 21, 23} else "values"] = value
-            components.append({"type": LABEL, "id": 2, "component": told})
+            component = {"type": item["type"], "custom_id": item["custom_id"], "id": 1}
+            component["value" if item["type"] in {4, 21, 23} else "values"] = value
+            components.append({"type": LABEL, "id": 2, "component": component})
         data = {"custom_id": opened.modal["custom_id"], "components": components, "resolved": {}}
         return self._send(SUBMIT, opened.user_id, opened.channel_id, data, opened.message)
 
@@ -479,7 +481,7 @@ class Interactions:
             message=message,
         )
         self.all[made.token] = made
-        told: Json = {
+        event: Json = {
             "id": id_,
             "application_id": self.world.application_id,
             "type": type_,
@@ -496,9 +498,9 @@ class Interactions:
             "context": 0 if guild else 1,
         }
         if message is not None:
-            told["message"] = message
-        told |= self._actor(guild, user_id, channel_id)
-        self.world.emit("INTERACTION_CREATE", told, guild.id if guild else None, 0)
+            event["message"] = message
+        event |= self._actor(guild, user_id, channel_id)
+        self.world.emit("INTERACTION_CREATE", event, guild.id if guild else None, 0)
         return made
 
     def _actor(self, guild: Guild | None, user_id: str, channel_id: str) -> Json:
@@ -514,7 +516,7 @@ class Interactions:
 
 
 def _fits(option: Json, value: Any) -> None:
-    """What a client lets somebody type."""
+    """What a client lets a person type."""
     types: dict[int, Any] = {3: str, 4: int, 5: bool, 10: (int, float)}
     assert isinstance(value, types.get(option["type"], str)), f"{option['name']}: {value!r}"
     if option.get("choices"):
@@ -534,13 +536,13 @@ def text_of(message: Mapping[str, Any]) -> str:
         parts += [str(item[key]) for key in ("content", "label") if item.get(key)]
     for embed in message.get("embeds") or ():
         parts += [str(embed[key]) for key in ("title", "description") if embed.get(key)]
-        for told in embed.get("fields") or ():
-            parts += [told["name"], told["value"]]
+        for item in embed.get("fields") or ():
+            parts += [item["name"], item["value"]]
     return "\n".join(filter(None, parts))
 
 
 async def until(condition: Callable[[], object], bound_s: float = 60.0) -> None:
     """Wait for something the bot does."""
     async with asyncio.timeout(bound_s):
-        while not condition():  # noqa: ASYNC110 (the fake tells nobody)
+        while not condition():  # noqa: ASYNC110 (the fake sends no signal)
             await asyncio.sleep(0.005)

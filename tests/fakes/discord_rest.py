@@ -70,7 +70,7 @@ class Route:
 
 
 class Rest:
-    """See the module. `add` takes the routes of whoever answers them."""
+    """See the module. `add` takes routes and what answers them."""
 
     def __init__(self, world: World, token: str) -> None:
         self.world = world

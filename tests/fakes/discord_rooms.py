@@ -32,7 +32,7 @@ MANAGERS, LEAD_ROLE = "901", "902"
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as it stands: its text, and under it sources and buttons."""
+    """An answer as it is shown: its text, and under it sources and buttons."""
 
     messages: Sequence[Json]
 
@@ -48,7 +48,7 @@ class Answer:
 
     @property
     def channel(self) -> str:
-        """Where it stands."""
+        """The channel or thread it is in."""
         [channel] = {str(message["channel_id"]) for message in self.messages}
         return channel
 
@@ -89,19 +89,19 @@ class DiscordRoom:
             self._connected = None
 
     async def settle(self) -> None:
-        """Let everything that was told be heard, and all that follows be done."""
+        """Wait until every event is received, and all that follows is done."""
         async with asyncio.timeout(60):
             quiet = 0
             while quiet < 2:
-                told = self.told()
-                await self.discord.until(lambda: self._keep() >= self.told())
+                sent_events = self.sent_events()
+                await self.discord.until(lambda: self._keep() >= self.sent_events())
                 await self.bot.app.aclose()
                 await self.bot.answer_worker.run(asyncio.Event(), until_idle=True)
                 await self.bot.app.aclose()
-                quiet = quiet + 1 if self.told() == told else 0
+                quiet = quiet + 1 if self.sent_events() == sent_events else 0
 
-    def told(self) -> int:
-        """Events of the sessions that stand; those that were replayed are heard twice at most."""
+    def sent_events(self) -> int:
+        """Events of the open sessions; replayed ones are received twice at most."""
         return sum(len(item.log) for item in self.discord.gateway.connected)
 
     def _keep(self) -> int:
@@ -122,11 +122,11 @@ class DiscordRoom:
         return sorted(found, key=lambda item: int(item["id"]))
 
     async def answer_to(self, user: str, text: str, *, channel: str = HELP, **more: Any) -> Answer:
-        """Somebody asks; the answer."""
+        """Someone asks; returns the answer."""
         return Answer(await self.say(user, text, channel=channel, **more))
 
     async def say(self, user: str, text: str, *, channel: str = HELP, **more: Any) -> list[Json]:
-        """Somebody writes; the bot's messages that are there after that and were not before."""
+        """Someone writes; returns the bot's messages that are new after that."""
         before = {item["id"] for item in self.shown()}
         self.discord.talk.say(channel, user, text, **more)
         await self.settle()

@@ -266,7 +266,7 @@ class Routes:
     def say(
         self, channel: str, payload: Mapping[str, Any], files: Mapping[str, bytes], **more: Any
     ) -> Json:
-        """A message of the bot's, checked, kept and told of."""
+        """A message of the bot's: checked, stored and sent as an event."""
         check_message(payload, len(files))
         if files:
             self._require(channel, permission=ATTACH)
@@ -356,8 +356,10 @@ class Routes:
     ) -> Json:
         """Change a message of the bot's by what an edit names; `silent` if others don't see it."""
         check_edit(message, payload)
-        told = {key: payload[key] for key in ("content", "embeds") if key in payload}
-        message |= {key: value or ("" if key == "content" else []) for key, value in told.items()}
+        changes = {key: payload[key] for key in ("content", "embeds") if key in payload}
+        message |= {
+            key: value or ("" if key == "content" else []) for key, value in changes.items()
+        }
         if payload.get("components") is not None:
             message["components"] = numbered(payload["components"])
         if payload.get("flags") is not None:

@@ -1,7 +1,7 @@
 """Every kind of message the Discord bot sends, from fixed values: golden JSON, and pictures of it.
 
 `python -m tests.fakes.discord_samples` writes the golden file, the page in docs and, where Chromium
-is, the pictures. The pictures are drawn by the renderer here, which is approximately Discord's.
+is, the pictures. The renderer here draws them approximately as Discord does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from bots.discord import components
-from bots.discord.components import Part
+from bots.discord.components import OutgoingMessage
 from bots.replies import Reply
 from tests.fakes import message_samples
 from tests.fakes.message_samples import ROOT, Idiom, Json, post
@@ -38,7 +38,7 @@ MARKED = (
 
 
 def samples() -> dict[str, Reply]:
-    """Each message by what it is called on the page: those of every bot, and what is Discord's."""
+    """Each message by its heading on the page: those of every bot, and Discord's own."""
     shared = message_samples.samples(IDIOM)
     answer = shared["An answer in a channel"]
     source = answer.sources[0]
@@ -51,7 +51,7 @@ def samples() -> dict[str, Reply]:
     return shared | {
         "Tables, code and headings": Reply(MARKED, [source], kind="answer"),
         "Two messages of text": Reply(long, [source], kind="answer"),
-        "Code that goes on": Reply(code, [source], kind="answer"),
+        "Code split over messages": Reply(code, [source], kind="answer"),
     }
 
 
@@ -63,7 +63,7 @@ def golden() -> Json:
         whole = [part.body for part in components.render(reply, streamed=False)]
         if whole != made[name]:
             made[name + WHOLE] = whole
-    made["The form that sets a channel up"] = components.setup_form(
+    made["The form that sets up a channel"] = components.setup_form(
         ["handbook", "support"], "help", kb="handbook", mode="mention"
     )
     made["What was wrong with an answer"] = components.reason_form(post().id)
@@ -150,7 +150,7 @@ def draw(component: Json) -> str:
             return ""
 
 
-def picture(name: str, parts: Sequence[Part]) -> str:
+def picture(name: str, parts: Sequence[OutgoingMessage]) -> str:
     """Messages one after the other as a page."""
     drawn = []
     for part in parts:
@@ -162,7 +162,7 @@ def picture(name: str, parts: Sequence[Part]) -> str:
         f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style><div class="m"><div class="a">S'
         f'</div><div class="w"><span class="n">Scrubjay</span><span class="t">APP</span>{body}</div>'
         f'</div><div class="l">{html.escape(name)} · approximate drawing, not by Discord; a dashed'
-        " line parts messages</div>"
+        " line separates messages</div>"
     )
 
 
@@ -174,13 +174,13 @@ def slug(name: str) -> str:
 def page() -> str:
     """The page in docs."""
     intro = (
-        "What the bot sends, as a picture and as the JSON of Discord's REST interface. The text is"
-        " plain `content`, in as many messages as it takes. Under an answer its sources, note,"
-        " buttons and thumbs follow in one of Components V2, or all is one message of it, where"
-        " nothing is streamed and all fits. The pictures are"
-        " drawn by a renderer of ours that is approximately Discord's; the JSON is what is sent, and"
-        " a test compares it.\n\nWhat Slack has and Discord has not: the app's home (`/kb help`,"
-        " `/kb sources` and `/kb health` say the same), suggested prompts, and a form that changes"
+        "The bot's messages, as pictures and as JSON of Discord's REST interface. The text is"
+        " plain `content`, in as many messages as it takes. Under an answer, its sources, note,"
+        " buttons and thumbs follow in a message of Components V2; where nothing is streamed and"
+        " everything fits, all of it is one such message. A renderer draws the pictures"
+        " approximately as Discord does. The JSON is exactly what the bot sends; a test compares"
+        " it.\n\nSlack has three things that Discord lacks: the app's home (`/kb help`,"
+        " `/kb sources` and `/kb health` show the same), suggested prompts, and a form that changes"
         " while it is open."
     )
     return message_samples.page(IDIOM, golden(), intro=intro, what="JSON", pictured=samples())

@@ -1,6 +1,6 @@
-"""A Discord server connected to an installation: its history kept, its events heard, its people.
+"""A Discord server connected to an installation: its history kept, its events received, its people.
 
-`hear` hands the Keeper what the gateway has told since; `drain` lets the worker do what followed.
+`deliver` hands the listener what the gateway has sent since; `drain` lets the worker do what followed.
 Who may read what is asked of the fake's own permissions, never of the product's.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from bots.discord.history import Keeper
+from bots.discord.history import DiscordHistoryListener
 from engine.access import gate
 from engine.chats import accounts, channels, places, source_jobs
 from engine.chats.places import NewWorkspace, Place
@@ -52,31 +52,31 @@ class Scene:
         self.talk = discord.talk
         self.guild: Guild = discord.world.guilds[GUILD]
         self.place = place
-        self.keeper = Keeper(notes.engine)
+        self.listener = DiscordHistoryListener(notes.engine)
         self.session: Session = discord.gateway.open_session(0, 1, INTENTS)
         self._keep = 0
 
     def reconnect(self, intents: int = INTENTS) -> None:
         """The bot was away, for longer than a session lasts."""
-        self.keeper = Keeper(self.engine)
+        self.listener = DiscordHistoryListener(self.engine)
         self.discord.gateway.sessions.pop(self.session.id, None)
         self.session = self.discord.gateway.open_session(0, 1, intents)
         self._keep = 0
 
-    async def hear(self) -> None:
-        """Hand on what the gateway has told since."""
+    async def deliver(self) -> None:
+        """Hand on what the gateway has sent since."""
         while self._keep < len(self.session.log):
-            told = self.session.log[self._keep]
+            event = self.session.log[self._keep]
             self._keep += 1
-            await self.keeper.hear(told["t"], told["d"])
+            await self.listener.on_event(event["t"], event["d"])
 
     async def settle(self) -> None:
-        """Hear, and let the worker end."""
-        await self.hear()
+        """Deliver the events, and let the worker finish."""
+        await self.deliver()
         await self.notes.drain()
 
     async def sync(self) -> None:
-        """Have everything asked anew, as every night."""
+        """Have everything asked again, as every night."""
         async with self.engine.db.write() as session:
             await source_jobs.queue_sync(session, self.place.tenant_id, self.place.workspace_id)
         await self.notes.drain()
@@ -100,7 +100,7 @@ class Scene:
         self.notes.owner = await self.engine.people.owner()
 
     async def stored(self) -> dict[str, str]:
-        """The texts of messages that are kept and stand, by id."""
+        """The texts of stored messages that are not deleted, by id."""
         async with self.engine.db.read() as session:
             rows = await session.execute(
                 select(Message.external_id, Message.text)
@@ -110,7 +110,7 @@ class Scene:
             return {str(id_): str(text) for id_, text in rows}
 
     async def texts(self, query: str) -> str:
-        """All that a search of somebody who may read everything finds."""
+        """All that a search finds for someone who may read everything."""
         owner = await self.engine.people.owner()
         found = await self.engine.search.find(owner, query, mode="keyword", limit=20)
         return "\n".join(hit.text for hit in found.hits)
@@ -122,7 +122,7 @@ class Scene:
             return row is not None and row.members_synced_at is not None
 
     async def principal(self, person: str) -> Principal:
-        """Somebody, with what they hold now."""
+        """A person, with the access they have now."""
         async with self.engine.db.read() as session:
             identity_id = await accounts.identity_id_of(session, self.place, person)
             assert identity_id is not None, person
@@ -135,7 +135,7 @@ class Scene:
             return await gate.audience_of_channel(session, self.place.tenant_id, channel_id)
 
     async def held(self, person: str) -> set[str]:
-        """The channels whose token somebody holds, by the platform's ids."""
+        """The channels whose token a person holds, by the platform's ids."""
         return await self._channels((await self.principal(person)).tokens)
 
     async def shared(self, channel: str) -> set[str]:
@@ -150,7 +150,7 @@ class Scene:
     # The rules, by the fake's own permissions
 
     def reads(self, person: str, channel: str) -> bool:
-        """Whether Discord shows somebody a channel's text."""
+        """Whether Discord shows a person a channel's text."""
         if person not in self.guild.members:
             return False
         kind = (self.guild.channels.get(channel) or {}).get("type")

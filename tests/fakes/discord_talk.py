@@ -1,7 +1,7 @@
 """What happens on the fake Discord: people and the bot write, react, come, go and rearrange.
 
 Each verb changes the world and tells the gateway what Discord tells of such a change. The verbs
-take ids and answer at once; whoever waits for the consequences waits for a condition.
+take ids and answer at once; a test that needs the consequences waits for a condition.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Talk:
         reply_to: str = "",
         **more: Any,
     ) -> Json:
-        """Somebody writes; `reply_to` is the message they answer."""
+        """Someone writes; `reply_to` is the message they answer."""
         _, channel = self.world.find_channel(channel_id)
         if channel["type"] in THREADS:
             self.wake(channel, self.world.permissions(channel_id, user_id))
@@ -69,7 +69,7 @@ class Talk:
         return self.world.keep(message)
 
     def edit(self, channel_id: str, message_id: str, content: str, **more: Any) -> Json:
-        """Somebody rewrites what they wrote."""
+        """Someone edits their message."""
         message = self.world.find_message(channel_id, message_id)
         self.world.advance(0.001)
         message |= {"content": content, "edited_timestamp": iso(self.world.now())} | more
@@ -81,7 +81,7 @@ class Talk:
         return message
 
     def unfurl(self, channel_id: str, message_id: str, embed: Json) -> None:
-        """Discord adds a link's preview: the whole message again, and no edit of anybody's."""
+        """Discord adds a link's preview: the whole message again, but not an edit."""
         message = self.world.find_message(channel_id, message_id)
         message["embeds"] = [embed]
         self.tell_edit(message)
@@ -89,14 +89,14 @@ class Talk:
     def delete(self, channel_id: str, message_id: str) -> None:
         """A message goes."""
         if self.world.remove(channel_id, [message_id]):
-            told = {"id": message_id, "channel_id": channel_id}
-            self.world.tell_channel("MESSAGE_DELETE", told, GUILD_MESSAGES, DM_MESSAGES)
+            payload = {"id": message_id, "channel_id": channel_id}
+            self.world.tell_channel("MESSAGE_DELETE", payload, GUILD_MESSAGES, DM_MESSAGES)
 
     def delete_many(self, channel_id: str, ids: Sequence[str]) -> None:
         """Messages go at once: a moderator's purge."""
         gone = self.world.remove(channel_id, ids)
-        told = {"ids": gone, "channel_id": channel_id}
-        self.world.tell_channel("MESSAGE_DELETE_BULK", told, GUILD_MESSAGES, DM_MESSAGES)
+        payload = {"ids": gone, "channel_id": channel_id}
+        self.world.tell_channel("MESSAGE_DELETE_BULK", payload, GUILD_MESSAGES, DM_MESSAGES)
 
     @staticmethod
     def is_hidden(message: Json) -> bool:
@@ -104,7 +104,7 @@ class Talk:
         return bool(message["flags"] & EPHEMERAL)
 
     def react(self, channel_id: str, message_id: str, user_id: str, emoji: str) -> None:
-        """Somebody reacts."""
+        """Someone reacts."""
         message = self.world.find_message(channel_id, message_id)
         who = self.world.reactors[message_id, emoji]
         if user_id in who:
@@ -114,7 +114,7 @@ class Talk:
         self._tell_reaction("MESSAGE_REACTION_ADD", message, user_id, emoji)
 
     def unreact(self, channel_id: str, message_id: str, user_id: str, emoji: str) -> None:
-        """Somebody takes their reaction back."""
+        """Someone removes their reaction."""
         message = self.world.find_message(channel_id, message_id)
         who = self.world.reactors[message_id, emoji]
         if user_id not in who:
@@ -141,7 +141,7 @@ class Talk:
             message["reactions"] = found
 
     def _tell_reaction(self, event: str, message: Json, user_id: str, emoji: str) -> None:
-        told: Json = {
+        payload: Json = {
             "user_id": user_id,
             "channel_id": message["channel_id"],
             "message_id": message["id"],
@@ -152,8 +152,8 @@ class Talk:
         }
         guild, _ = self.world.find_channel(message["channel_id"])
         if guild is not None and event.endswith("ADD") and user_id in guild.members:
-            told["member"] = guild.members[user_id]
-        self.world.tell_channel(event, told, GUILD_REACTIONS, DM_REACTIONS)
+            payload["member"] = guild.members[user_id]
+        self.world.tell_channel(event, payload, GUILD_REACTIONS, DM_REACTIONS)
 
     # Threads
 
@@ -215,23 +215,23 @@ class Talk:
     def change_thread(self, thread_id: str, **changes: Any) -> Json:
         """Rename, tag, archive or lock a thread."""
         _, thread = self.world.in_guild(thread_id)
-        told = thread["thread_metadata"]
+        payload = thread["thread_metadata"]
         for key, value in changes.items():
             if key in {"archived", "locked", "auto_archive_duration", "archive_timestamp"}:
-                told[key] = value
+                payload[key] = value
             elif key in {"name", "applied_tags", "flags"}:
                 thread[key] = value
         if "archived" in changes and "archive_timestamp" not in changes:
-            told["archive_timestamp"] = iso(self.world.now())
+            payload["archive_timestamp"] = iso(self.world.now())
         self._tell_thread("THREAD_UPDATE", thread)
         return thread
 
     def wake(self, thread: Json, held: int) -> None:
-        """Whoever writes into an archived thread opens it again, unless it is locked."""
-        told = thread["thread_metadata"]
-        if told["locked"] and not held & MANAGE_THREADS:
+        """A message in an archived thread opens it again, unless it is locked."""
+        payload = thread["thread_metadata"]
+        if payload["locked"] and not held & MANAGE_THREADS:
             raise Refused(403, 160005, "This thread is locked")
-        if told["archived"]:
+        if payload["archived"]:
             self.change_thread(thread["id"], archived=False)
 
     def delete_thread(self, thread_id: str) -> None:
@@ -243,16 +243,16 @@ class Talk:
         for message in self.world.messages[thread["parent_id"]]:
             if message["id"] == thread_id:
                 message.pop("thread", None)
-        told = {key: thread[key] for key in ("id", "guild_id", "parent_id", "type")}
+        payload = {key: thread[key] for key in ("id", "guild_id", "parent_id", "type")}
         if seen:
-            self.world.emit("THREAD_DELETE", told, guild.id, GUILDS)
+            self.world.emit("THREAD_DELETE", payload, guild.id, GUILDS)
 
     def _tell_thread(self, event: str, thread: Json, **more: Any) -> None:
         if self.world.bot_sees(thread["id"]):
             self.world.emit(event, thread | more, thread["guild_id"], GUILDS)
 
     def add_to_thread(self, thread_id: str, user_id: str) -> None:
-        """Somebody comes into a thread."""
+        """Someone joins a thread."""
         guild, thread = self.world.in_guild(thread_id)
         if user_id in self.world.thread_members[thread_id]:
             return
@@ -262,7 +262,7 @@ class Talk:
         self._tell_membership(guild, thread, added=[member | {"member": guild.members[user_id]}])
 
     def remove_from_thread(self, thread_id: str, user_id: str) -> None:
-        """Somebody leaves a thread, or is taken out of it."""
+        """Someone leaves a thread, or is removed from it."""
         guild, thread = self.world.in_guild(thread_id)
         seen = self.world.bot_sees(thread_id)
         self.world.thread_members[thread_id].pop(user_id, None)
@@ -273,21 +273,21 @@ class Talk:
     def _tell_membership(
         self, guild: Guild, thread: Json, *, added: Sequence[Json] = (), removed: Sequence[str] = ()
     ) -> None:
-        told: Json = {
+        payload: Json = {
             "id": thread["id"],
             "guild_id": guild.id,
             "member_count": thread["member_count"],
         }
-        told |= {"added_members": list(added)} if added else {}
-        told |= {"removed_member_ids": list(removed)} if removed else {}
+        payload |= {"added_members": list(added)} if added else {}
+        payload |= {"removed_member_ids": list(removed)} if removed else {}
         ours = self.world.bot_id in {*removed, *(item["user_id"] for item in added)}
         if not removed and not self.world.bot_sees(thread["id"]):
             return
 
         def shape(session: Session) -> Json | None:
-            return told if ours or session.intents & MEMBERS else None
+            return payload if ours or session.intents & MEMBERS else None
 
-        self.world.emit("THREAD_MEMBERS_UPDATE", told, guild.id, GUILDS, shape)
+        self.world.emit("THREAD_MEMBERS_UPDATE", payload, guild.id, GUILDS, shape)
 
     # Servers
 
@@ -311,27 +311,27 @@ class Talk:
 
     def outage(self, guild_id: str) -> None:
         """Discord has trouble with a server: unavailable, not gone."""
-        told = {"id": guild_id, "unavailable": True}
-        self.world.emit("GUILD_DELETE", told, guild_id, GUILDS)
+        payload = {"id": guild_id, "unavailable": True}
+        self.world.emit("GUILD_DELETE", payload, guild_id, GUILDS)
 
     def join(self, guild_id: str, user_id: str, *roles: str) -> None:
-        """Somebody comes to a server."""
+        """Someone joins a server."""
         guild = self.world.guilds[guild_id]
         member = self.world.add_member(guild, user_id, *roles)
         self.world.emit("GUILD_MEMBER_ADD", member | {"guild_id": guild_id}, guild_id, MEMBERS)
 
     def leave(self, guild_id: str, user_id: str) -> None:
-        """Somebody goes; with them their place in every private thread."""
+        """Someone leaves the server, and with it every private thread."""
         guild = self.world.guilds[guild_id]
         guild.members.pop(user_id)
-        told = {"guild_id": guild_id, "user": self.world.users[user_id]}
-        self.world.emit("GUILD_MEMBER_REMOVE", told, guild_id, MEMBERS)
+        payload = {"guild_id": guild_id, "user": self.world.users[user_id]}
+        self.world.emit("GUILD_MEMBER_REMOVE", payload, guild_id, MEMBERS)
         for thread_id in guild.threads:
             if user_id in self.world.thread_members[thread_id]:
                 self.remove_from_thread(thread_id, user_id)
 
     def change_member(self, guild_id: str, user_id: str, **changes: Any) -> None:
-        """Give or take roles, a nickname, a time-out. Of the bot itself it is always told."""
+        """Give or take roles, a nickname, a time-out. The bot itself always gets the event."""
         member = self.world.guilds[guild_id].members[user_id]
         member |= changes
         intent = GUILDS if user_id == self.world.bot_id else MEMBERS
@@ -346,7 +346,7 @@ class Talk:
         self.world.emit(event, {"guild_id": guild_id, "role": role}, guild_id, GUILDS)
 
     def delete_role(self, guild_id: str, role_id: str) -> None:
-        """A role goes, from its holders and from every overwrite; of those nothing is told."""
+        """A role is deleted, from its holders and every overwrite; those get no events."""
         guild = self.world.guilds[guild_id]
         del guild.roles[role_id]
         for member in guild.members.values():
@@ -354,22 +354,22 @@ class Talk:
         for channel in guild.channels.values():
             written = channel["permission_overwrites"]
             channel["permission_overwrites"] = [item for item in written if item["id"] != role_id]
-        told = {"guild_id": guild_id, "role_id": role_id}
-        self.world.emit("GUILD_ROLE_DELETE", told, guild_id, GUILDS)
+        payload = {"guild_id": guild_id, "role_id": role_id}
+        self.world.emit("GUILD_ROLE_DELETE", payload, guild_id, GUILDS)
 
     def change_guild(self, guild_id: str, **changes: Any) -> None:
         """Rename a server or give it another owner."""
         guild = self.world.guilds[guild_id]
         for key, value in changes.items():
             setattr(guild, key, value)
-        told: Json = {
+        payload: Json = {
             "id": guild_id,
             "name": guild.name,
             "owner_id": guild.owner_id,
             "roles": list(guild.roles.values()),
             **{key: [] for key in ("emojis", "stickers", "features")},
         }
-        self.world.emit("GUILD_UPDATE", told, guild_id, GUILDS)
+        self.world.emit("GUILD_UPDATE", payload, guild_id, GUILDS)
 
     # Channels
 
@@ -410,17 +410,17 @@ class Talk:
                 and not thread["thread_metadata"]["archived"]
                 and self.world.bot_sees(thread["id"])
             ]
-            told: Json = {
+            payload: Json = {
                 "guild_id": guild.id,
                 "channel_ids": [channel_id],
                 "threads": threads,
                 "members": [],
             }
-            self.world.emit("THREAD_LIST_SYNC", told, guild.id, GUILDS)
+            self.world.emit("THREAD_LIST_SYNC", payload, guild.id, GUILDS)
         return channel
 
     def delete_channel(self, channel_id: str) -> None:
-        """A channel goes with all its threads; of those nothing is told."""
+        """A channel is deleted with all its threads; those get no events."""
         guild, channel = self.world.in_guild(channel_id)
         for thread_id in [k for k, v in guild.threads.items() if v["parent_id"] == channel_id]:
             del guild.threads[thread_id]

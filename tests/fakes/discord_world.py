@@ -1,7 +1,7 @@
 """The servers, people, channels, threads and messages of the fake Discord, and who may do what.
 
 One world stands behind the gateway and the REST interface. Everything in it has the shape Discord
-sends. Permissions are worked out here by Discord's rules and by nobody else's code, so that the
+sends. Permissions are worked out here by Discord's rules and by no other code, so that the
 product's own reading of them is measured against something.
 """
 
@@ -76,7 +76,7 @@ class World:
     # Time and ids
 
     def now(self) -> datetime:
-        """The world's time: it stands but for `advance` and a millisecond an id."""
+        """The world's time: it moves only with `advance`, and a millisecond for each id."""
         return self._at
 
     def advance(self, seconds: float) -> None:
@@ -129,7 +129,7 @@ class World:
         return role
 
     def add_member(self, guild: Guild, user_id: str, *roles: str) -> Json:
-        """Somebody on the server."""
+        """A person on the server."""
         member = guild.members[user_id] = {
             "user": self.users[user_id],
             "nick": None,
@@ -196,7 +196,7 @@ class World:
         return thread
 
     def join_thread(self, thread_id: str, user_id: str) -> Json:
-        """Somebody in a thread."""
+        """A person in a thread."""
         member = {"id": thread_id, "user_id": user_id, "join_timestamp": iso(self._at), "flags": 0}
         here = self.thread_members[thread_id]
         here.setdefault(user_id, member)
@@ -205,7 +205,7 @@ class World:
         return here[user_id]
 
     def dm_of(self, user_id: str) -> Json:
-        """The direct messages between somebody and the bot."""
+        """The direct messages between a person and the bot."""
         for channel in self.dms.values():
             if channel["recipients"][0]["id"] == user_id:
                 return channel
@@ -239,7 +239,7 @@ class World:
         return guild, channel
 
     def find_message(self, channel_id: str, id_: str) -> Json:
-        """A message that stands."""
+        """A message that is not deleted."""
         here = self.messages.get(channel_id, [])
         at = bisect_left(here, int(id_), key=_number)
         if at == len(here) or here[at]["id"] != id_:
@@ -260,7 +260,7 @@ class World:
     # Permissions
 
     def permissions(self, channel_id: str, user_id: str) -> int:
-        """What somebody may do in a channel; nothing in a private thread they are not in."""
+        """What a person may do in a channel; nothing in a private thread they are not in."""
         guild, channel = self.find_channel(channel_id)
         if guild is None:
             return USUAL if user_id in {self.bot_id, channel["recipients"][0]["id"]} else 0
@@ -271,7 +271,7 @@ class World:
         return held
 
     def in_server(self, guild: Guild, user_id: str) -> int:
-        """What somebody's roles allow before any channel has a say."""
+        """What a person's roles allow before any channel's overwrites."""
         member = guild.members.get(user_id)
         if member is None:
             return 0
@@ -302,7 +302,7 @@ class World:
         return held if held & VIEW else 0
 
     def bot_sees(self, channel_id: str) -> bool:
-        """Whether the bot is told of what happens in a channel."""
+        """Whether the bot gets the events of a channel."""
         return bool(self.permissions(channel_id, self.bot_id) & VIEW)
 
     # Messages
@@ -368,13 +368,13 @@ class World:
     def tell(self, event: str, message: Json) -> None:
         """Tell of a message with what the gateway adds: server and author's membership."""
         guild, _ = self.find_channel(message["channel_id"])
-        told = dict(message)
+        payload = dict(message)
         if guild is not None:
-            told["guild_id"] = guild.id
+            payload["guild_id"] = guild.id
             member = guild.members.get(message.get("author", {}).get("id", ""))
             if member is not None:
-                told["member"] = {key: value for key, value in member.items() if key != "user"}
-        self.tell_channel(event, told, GUILD_MESSAGES, DM_MESSAGES)
+                payload["member"] = {key: value for key, value in member.items() if key != "user"}
+        self.tell_channel(event, payload, GUILD_MESSAGES, DM_MESSAGES)
 
     def tell_channel(self, event: str, data: Json, intent: int, in_dm: int) -> None:
         """Tell of something in a channel, if the bot may see it."""

@@ -1,7 +1,7 @@
 """Slack on loopback: the Web API, Socket Mode, response URLs and OAuth, with Slack's own refusals.
 
 It keeps teams, people, channels and messages; checks tokens, scopes, membership, blocks and stream
-states as Slack does; and can be told to fail. Its shapes follow Slack's reference and the captured
+states as Slack does; and fails on demand. Its shapes follow Slack's reference and the captured
 payloads that `tests/bots/slack/test_fake_slack.py` holds it to. Slack's servers themselves it is not.
 """
 
@@ -86,7 +86,7 @@ class FakeSlack:
         self.ephemerals: list[Json] = []
         self.responses: list[Json] = []
         self.files: dict[str, bytes] = {}
-        self.told: dict[str, Json] = {}  # what `files.info` says, by id
+        self.files_info: dict[str, Json] = {}  # what `files.info` says, by id
         self.shown_to_files: list[tuple[str, str]] = []  # host and Authorization of each download
         self.views: dict[str, Json] = {}
         self.homes: dict[str, Json] = {}
@@ -96,7 +96,9 @@ class FakeSlack:
         self.sockets: list[web.WebSocketResponse] = []
         self.acks: asyncio.Queue[Json] = asyncio.Queue()
         self.codes: dict[str, Team] = {}
-        self.after: Callable[[str, Json], None] | None = None  # told of every call that succeeded
+        self.after: Callable[[str, Json], None] | None = (
+            None  # called after every call that succeeded
+        )
         self.clock = 0.0  # seconds: when streams end
         self.began_s = 1_760_000_000  # Unix time of the first message
         self._ts = 0
@@ -176,7 +178,7 @@ class FakeSlack:
             "size": len(data),
             "url_private_download": f"{self.base_url.removesuffix('/api')}{at}/{file_id}",
         }
-        self.told[file_id] = file
+        self.files_info[file_id] = file
         shared = {key: file[key] for key in ("id", "name", "title", "mimetype", "size")}
         text = more.pop("text", "")
         return self.write(team, channel, user, text, subtype="file_share", files=[shared], **more)
@@ -373,9 +375,9 @@ class FakeSlack:
         }
 
     def _files_info(self, team: Team, args: Json) -> Json:
-        if args["file"] not in self.told:
+        if args["file"] not in self.files_info:
             raise Refused("file_not_found")
-        return {"file": self.told[args["file"]]}
+        return {"file": self.files_info[args["file"]]}
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         """Bytes for who shows a token; the page to log in for everybody else."""
@@ -438,14 +440,14 @@ class FakeSlack:
         replies = [m for m in team.messages[channel] if m.get("thread_ts") == message["ts"]]
         if not replies:
             return message
-        told = {"reply_count": len(replies), "latest_reply": replies[-1]["ts"]}
-        return message | told | {"thread_ts": message["ts"]}
+        thread = {"reply_count": len(replies), "latest_reply": replies[-1]["ts"]}
+        return message | thread | {"thread_ts": message["ts"]}
 
     def _users_conversations(self, team: Team, args: Json) -> Json:
         found = [c for c in team.channels.values() if not c["is_im"]]
         mine = [c for c in found if team.bot_user_id in c["members"]]
-        told = [{k: v for k, v in c.items() if k != "members"} for c in mine]
-        return {"channels": told, "response_metadata": {"next_cursor": ""}}
+        channels = [{k: v for k, v in c.items() if k != "members"} for c in mine]
+        return {"channels": channels, "response_metadata": {"next_cursor": ""}}
 
     def _channel(self, team: Team, id_: str) -> Json:
         channel = team.channels.get(id_)

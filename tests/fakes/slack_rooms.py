@@ -37,7 +37,7 @@ class SlackRoom:
         self.team = team
 
     async def drain(self) -> None:
-        """Let the desk do all there is."""
+        """Let the answer worker do all its jobs."""
         async with asyncio.timeout(60):
             await self.bot.answer_worker.run(asyncio.Event(), until_idle=True)
         await self.bot.app.aclose()
@@ -61,7 +61,7 @@ class SlackRoom:
         return await self.post(json.dumps(self.slack.envelope(self.team, event)), **more)
 
     async def say(self, user: str, text: str, *, channel: str = "C1", **more: Any) -> list[Json]:
-        """Somebody writes; the bot's messages that are there after that and were not before."""
+        """Someone writes; returns the bot's messages that are new after that."""
         before = {m["ts"] for m in self.slack.shown(self.team, channel)}
         await self.event(self.slack.write(self.team, channel, user, text, **more))
         await self.drain()
@@ -165,5 +165,5 @@ async def _furnish(room: SlackRoom) -> None:
 async def until(condition: Callable[[], object], bound_s: float = 60.0) -> None:
     """Wait for something another task does."""
     async with asyncio.timeout(bound_s):
-        while not condition():  # noqa: ASYNC110 (the fake tells nobody)
+        while not condition():  # noqa: ASYNC110 (the fake sends no signal)
             await asyncio.sleep(0.01)

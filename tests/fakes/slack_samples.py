@@ -1,7 +1,7 @@
 """Every kind of message the Slack bot sends, from fixed values: golden JSON, and pictures of it.
 
 `python -m tests.fakes.slack_samples` writes the golden file, the page in docs and, where Chromium is,
-the pictures. The pictures are drawn by the renderer here, which is approximately Slack's.
+the pictures. The renderer here draws them approximately as Slack does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IDIOM = Idiom(
 
 
 def samples() -> dict[str, Reply]:
-    """Each message by what it is called on the page."""
+    """Each message by its heading on the page."""
     return message_samples.samples(IDIOM)
 
 
@@ -39,7 +39,7 @@ def golden() -> Json:
     for name, reply in samples().items():
         text, rendered = blocks.render(reply)
         made[name] = {"text": text, "blocks": rendered}
-    made["The form that sets a channel up"] = views.setup_form(
+    made["The form that sets up a channel"] = views.setup_form(
         ["handbook", "support"], "C1", "help", kb="handbook", mode="mention"
     )
     made["What was wrong with an answer"] = views.reason_form(post().id, "C1")
@@ -149,9 +149,8 @@ def slug(name: str) -> str:
 def page() -> str:
     """The page in docs."""
     intro = (
-        "What the bot sends, as a picture and as Block Kit. The pictures are drawn by a renderer"
-        " of ours that is approximately Slack's; the JSON is what is sent, and a test compares"
-        " it."
+        "The bot's messages, as pictures and as Block Kit JSON. A renderer draws the pictures"
+        " approximately as Slack does. The JSON is exactly what the bot sends; a test compares it."
     )
     return message_samples.page(IDIOM, golden(), intro=intro, what="Block Kit", pictured=samples())
 

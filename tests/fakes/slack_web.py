@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass
 class FakeSlack:
-    """One workspace. Messages are Slack's own JSON, by channel; replies stand beside their roots."""
+    """One workspace. Messages are Slack's own JSON, by channel; replies are next to their roots."""
 
     now: Callable[[], float]
     team: str = "T1"
@@ -64,7 +64,7 @@ class FakeSlack:
     # Setting the scene
 
     def person(self, user_id: str, name: str, **flags: Any) -> None:
-        """Somebody; flags as Slack has them (is_restricted, is_bot, deleted)."""
+        """A person; flags as Slack has them (is_restricted, is_bot, deleted)."""
         self.users.append(
             {"id": user_id, "team_id": self.team, "name": name.lower(), "deleted": False}
             | {"profile": {"display_name": name, "real_name": name}}
@@ -105,7 +105,7 @@ class FakeSlack:
         return message
 
     def edit(self, channel_id: str, ts: str, text: str, edited_ts: str) -> None:
-        """Somebody edits a message."""
+        """Someone edits a message."""
         for message in self.messages[channel_id]:
             if message["ts"] == ts:
                 message |= {"text": text, "edited": {"user": message["user"], "ts": edited_ts}}

@@ -189,7 +189,7 @@ async def test_an_event_tightens_before_anything_is_asked(server):
     talk.overwrite(CREW, deny={GUILD: VIEW}, allow={STAFF: VIEW} | bot)
     talk.change_member(GUILD, BROOK, roles=[STAFF])
     talk.remove_from_thread(server.thread, BROOK)
-    await server.scene.hear()  # the worker has learnt nothing yet
+    await server.scene.deliver()  # the worker has learnt nothing yet
     for person in PEOPLE:
         who = await server.scene.principal(person)
         found = await server.scene.engine.search.find(

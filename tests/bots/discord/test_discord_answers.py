@@ -63,7 +63,7 @@ async def test_a_direct_message_is_answered_from_where_its_author_is_known(room)
 async def test_a_stranger_hears_why_there_is_no_answer(room):
     room.discord.world.add_user("666", "Eve")
     shown = await room.answer_to("666", SICK, channel=room.discord.dm("666"))
-    assert "I know you from none" in shown.text
+    assert "I don't know you from any" in shown.text
 
 
 async def test_a_private_channel_is_answered_from_what_its_people_may_read(room):
@@ -80,7 +80,7 @@ async def test_a_post_in_a_forum_is_answered_unasked_where_that_is_set(room):
     shown = Answer(room.shown())
     assert shown.channel == thread["id"]
     assert "240 hours" in shown.text
-    # Somebody else's post: that takes a permission the bot is not invited with.
+    # Someone else's post: that takes a permission the bot is not invited with.
     room.discord.talk.change_role("700", "700", permissions=USUAL | MANAGE_THREADS)
     await room.press(GUS, shown.buttons, "Ask a human")
     call = room.shown()[-1]
@@ -103,9 +103,9 @@ async def test_an_edited_question_is_answered_again_if_its_author_wants(room):
     room.discord.talk.edit(HELP, question["id"], f"{room.mention} When does the backup run?")
     await room.settle()
     offer = room.shown()[-1]
-    assert "Shall I answer the new one?" in text_of(offer)
+    assert "Should I answer the new one?" in text_of(offer)
     refused = await room.press(GUS, offer, "Answer again")
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     await room.press(BOB, offer, "Answer again")
     assert "four in the morning" in text_of(room.shown()[-2])
     assert not [item for item in room.shown() if item in shown.messages]
@@ -152,14 +152,14 @@ async def test_where_no_thread_may_be_made_the_answer_is_a_reply(room):
     assert shown.messages[0]["message_reference"]["message_id"] == question["id"]
 
 
-async def test_where_the_bot_may_not_write_who_asked_is_told_so(room):
+async def test_where_the_bot_may_not_write_the_person_who_asked_gets_the_reason(room):
     room.discord.rest.fail("POST", "/channels/*/messages", Fault(403, code=50013), times=1)
     await room.say(BOB, f"{room.mention} {SICK}")
-    [told] = room.discord.shown(room.discord.dm(BOB))
-    assert "I may not answer in" in text_of(told)
+    [direct] = room.discord.shown(room.discord.dm(BOB))
+    assert "I don't have permission to answer in" in text_of(direct)
 
 
-async def test_nothing_generated_calls_anybody(room):
+async def test_nothing_generated_notifies_anyone(room):
     room.write("@everyone <@101> <@&901> the backup runs at four in the morning [1].")
     shown = await room.answer_to(BOB, f"{room.mention} When does the backup of the shop run?")
     assert [message["mentions"] for message in shown.messages] == [[], []]
@@ -185,7 +185,7 @@ async def test_what_is_said_in_a_kept_channel_answers_with_a_link_to_it(room):
     assert "holding both keys" not in again.text
 
 
-async def test_whoever_loses_a_role_loses_the_answers_of_its_channel(room):
+async def test_who_loses_a_role_loses_the_answers_of_its_channel(room):
     await room.say(ADA, f"{room.mention} hello", channel=LEADS)
     await room.slash(ADA, "kb-admin bind", {"channel": LEADS, "kb": "notes"}, channel=LEADS)
     await room.slash(ADA, "kb-admin ingest add", {"channel": LEADS}, channel=LEADS)
@@ -212,7 +212,7 @@ async def test_a_reply_of_any_length_is_shown_and_taken_away_whole(room, words):
     platform = room.bot.platform
     button = replies.Button(replies.MORE, "More detail", "1")
     reply = replies.Reply("word " * words, note="That is all.", buttons=[button])
-    first = await platform.post(Destination(HELP), reply)
+    first = await platform.delivery.post(Destination(HELP), reply)
     shown = room.discord.shown(HELP)
     assert shown[0]["id"] == first
     assert 1 <= len(shown) <= 6

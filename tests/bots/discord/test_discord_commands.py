@@ -71,11 +71,11 @@ def test_the_commands_keep_to_what_discord_takes():
 
 def test_everything_in_the_table_can_be_filled_in_and_read_back():
     for command in COMMANDS:
-        given = tree.Given("", command, FILLED.get(command.name, {}))
+        given = tree.FilledCommand("", command, FILLED.get(command.name, {}))
         assert parse(given.line).command is command
-    gap = tree.Given("", parse("ingest add").command, {"since": "30d"})
+    gap = tree.FilledCommand("", parse("ingest add").command, {"since": "30d"})
     assert parse(gap.line).values == {"channel": "", "since": 30}
-    quoted = tree.Given("", parse("create x").command, {"name": 'a "b" c'})
+    quoted = tree.FilledCommand("", parse("create x").command, {"name": 'a "b" c'})
     assert parse(quoted.line).text("name") == "a 'b' c"
 
 
@@ -90,7 +90,7 @@ async def test_every_command_is_answered_for_who_said_it(room):
         assert "went wrong" not in used.text, command.name
         assert "There is no command" not in used.text, command.name
         if command.effect is Effect.DESTROYS:
-            assert "Really" in used.text, command.name
+            assert "This can't be undone" in used.text, command.name
             done = await room.press(ADA, used.shown[-1], "No")
             assert "Nothing was changed" in done.text
 
@@ -151,12 +151,12 @@ async def test_an_answer_is_rated_explained_and_deleted(room):
     await room.press(GUS, shown.buttons, "More detail")
     assert len(room.shown()) > before
     refused = await room.press(GUS, shown.buttons, "Delete")
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     await room.press(BOB, shown.buttons, "Delete")
     assert not [item for item in room.shown() if item in shown.messages]
 
 
-async def test_a_human_is_called_once_and_nobody_else(room):
+async def test_help_is_asked_for_once_and_of_no_one_else(room):
     await room.slash(ADA, "kb-admin escalate-to", {"group": f"<@&{MANAGERS}>"})
     shown = await room.answer_to(BOB, f"{room.mention} {SICK}")
     await room.press(GUS, shown.buttons, "Ask a human")
@@ -181,7 +181,7 @@ async def test_a_button_works_after_a_restart(room):
 
 async def test_menus_on_a_message(room):
     asked = room.discord.talk.say(HELP, GUS, SICK)
-    told = room.discord.talk.say(HELP, BOB, "It is 240 hours, says the handbook.")
+    answer = room.discord.talk.say(HELP, BOB, "It is 240 hours, says the handbook.")
     await room.settle()
 
     async def choose(user: str, name: str, message: Json) -> Interaction:
@@ -193,9 +193,9 @@ async def test_menus_on_a_message(room):
     assert "240 hours" in (await choose(BOB, "Ask about this", asked)).text
     assert "docs.example/leave" in (await choose(BOB, "Find similar", asked)).text
     assert "240 hours" in (await choose(BOB, "Summarise thread", asked)).text
-    assert "for curators" in (await choose(GUS, "Save as answer", told)).text
+    assert "Only curators" in (await choose(GUS, "Save as answer", answer)).text
     await room.slash(ADA, "kb-admin bind", {"channel": HELP, "kb": "notes"})
-    assert "Saved in" in (await choose(ADA, "Save as answer", told)).text
+    assert "Saved in" in (await choose(ADA, "Save as answer", answer)).text
 
 
 async def test_a_channel_is_set_up_by_a_form(room):
@@ -251,15 +251,15 @@ async def test_a_late_answer_comes_by_direct_message(room):
     await room.discord.until(lambda: room.discord.rest.called("POST", "/interactions/*"))
     room.discord.interactions.life_s = -1.0
     await room.settle()
-    told = room.discord.shown(room.discord.dm(BOB))
-    assert "240 hours" in text_of(told[0])
+    direct = room.discord.shown(room.discord.dm(BOB))
+    assert "240 hours" in text_of(direct[0])
 
 
 async def test_an_interaction_that_came_too_late_is_answered_all_the_same(room):
     room.discord.interactions.deadline_s = -1.0
     await room.slash(BOB, "ask", {"question": SICK})
-    told = room.discord.shown(room.discord.dm(BOB))
-    assert "240 hours" in text_of(told[0])
+    direct = room.discord.shown(room.discord.dm(BOB))
+    assert "240 hours" in text_of(direct[0])
 
 
 @pytest.mark.parametrize("via", [True, False])
@@ -275,14 +275,14 @@ async def test_rate_limits_and_faults_lose_nothing(room, via):
     assert "search" in used.text
 
 
-async def test_commands_are_told_to_discord_only_when_they_changed(room):
+async def test_commands_are_registered_only_when_they_changed(room):
     assert not await room.bot.sync_commands()
     assert len(room.discord.rest.called("PUT", "/applications/*/commands")) == 1
     room.discord.rest.fail("PUT", "/applications/*/commands", Fault(500), times=1)
     await room.notes.engine.limits.forget(
         f"discord:commands:applications/{room.discord.world.application_id}"
     )
-    await room.bot.introduce()  # Discord's fault stops nobody
+    await room.bot.introduce()  # a fault of Discord's is no reason to stop
     assert len(room.discord.rest.called("PUT", "/applications/*/commands")) == 2
 
 

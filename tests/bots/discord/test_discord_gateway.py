@@ -94,7 +94,7 @@ async def test_what_was_said_while_a_session_was_lost_is_read_up(room):
     assert "240 hours" in text_of(room.shown()[before])
     assert len(room.shown()) == before + 2
     await room.disconnect()
-    await room.connect()  # a message that was heard is not taken on again
+    await room.connect()  # a message that was received is not answered again
     assert len(room.shown()) == before + 2
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bots import replies
 from bots.discord import components, splitting
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from tests.fakes import discord_samples
 from tests.fakes.message_samples import PICTURES
 
@@ -30,7 +30,7 @@ REPLIES = st.builds(
     text=st.text(max_size=14_000) | st.text(max_size=60),
     sources=st.lists(
         st.builds(
-            Source,
+            SourceLine,
             n=st.integers(1, 99),
             title=TEXTS,
             url=st.sampled_from(["", "https://a.example/b?c=(d)|<e>"]),
@@ -161,7 +161,7 @@ def test_any_reply_fits_discord_and_calls_only_whom_an_admin_set(reply, streamed
 
 
 @pytest.mark.parametrize(
-    "name", ["Let into a channel", "Before something is destroyed", "The question was edited"]
+    "name", ["Added to a channel", "Confirming a deletion", "The question was edited"]
 )
 @pytest.mark.parametrize("streamed", [True, False])
 def test_what_is_replaced_once_its_button_is_pressed_is_one_plain_message(name, streamed):
@@ -178,7 +178,7 @@ def test_a_reply_without_anything_is_a_message_all_the_same():
 
 def test_a_long_answer_is_a_file_and_the_buttons_still_follow():
     said = "A sentence with [1] in it. " * 600
-    source = Source(1, "Leave", "https://handbook.example/leave")
+    source = SourceLine(1, "Leave", "https://handbook.example/leave")
     first, last = components.render(Reply(said, [source], rated="p", kind="answer"))
     assert [(file.name, file.data.decode()) for file in first.files] == [
         ("answer.md", said.strip())

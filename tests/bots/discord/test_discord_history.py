@@ -1,4 +1,4 @@
-"""What is said on Discord is kept as it stands, and who may read it as Discord has it now."""
+"""Messages on Discord are stored as they are now, and so is who may read them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_messages_are_kept_of_channels_an_admin_added_and_no_others(scene)
     assert TOLD in await scene.texts("coffee machine reset")
 
 
-async def test_edits_and_deletes_of_messages_nobody_remembers_reach_what_is_found(scene):
+async def test_edits_and_deletes_of_messages_not_in_memory_reach_what_is_found(scene):
     old = scene.talk.say(TALK, BROOK, "The password of the coffee machine is tulip.")
     spam = [scene.talk.say(TALK, BROOK, f"buy cheap umbrellas {n}")["id"] for n in range(3)]
     await scene.keep("talk")
@@ -64,13 +64,13 @@ async def test_edits_and_deletes_of_messages_nobody_remembers_reach_what_is_foun
     assert "tulip" in await scene.texts("coffee password")
     scene.talk.edit(TALK, old["id"], "The password of the coffee machine is in the safe.")
     scene.talk.delete_many(TALK, spam)
-    await scene.hear()
+    await scene.deliver()
     assert "umbrellas" not in await scene.texts("cheap umbrellas")  # at once
     await scene.settle()
     assert "tulip" not in await scene.texts("coffee password")
     assert "in the safe" in await scene.texts("coffee password")
     scene.talk.delete(TALK, old["id"])
-    await scene.hear()
+    await scene.deliver()
     assert await scene.texts("coffee password") == ""
     assert await scene.stored() == {}
 
@@ -80,14 +80,14 @@ async def test_an_update_that_leaves_something_out_blanks_nothing(scene):
     await scene.keep("talk")
     partial = {"id": said["id"], "channel_id": TALK, "guild_id": GUILD}
     embed = {"type": "link", "url": "https://example.test"}
-    await scene.keeper.hear("MESSAGE_UPDATE", {**partial, "embeds": [embed]})
-    await scene.keeper.hear("MESSAGE_UPDATE", {**partial, "pinned": True})
+    await scene.listener.on_event("MESSAGE_UPDATE", {**partial, "embeds": [embed]})
+    await scene.listener.on_event("MESSAGE_UPDATE", {**partial, "pinned": True})
     scene.talk.unfurl(TALK, said["id"], embed)
-    await scene.hear()
+    await scene.deliver()
     assert await scene.stored() == {said["id"]: TOLD}
     scene.reconnect(GUILD_WITHOUT_CONTENT)  # every text comes empty then
     scene.talk.edit(TALK, said["id"], "Something that isn't told to the bot.")
-    await scene.hear()
+    await scene.deliver()
     assert await scene.stored() == {said["id"]: TOLD}
 
 
@@ -137,7 +137,7 @@ async def solved(scene: Scene) -> dict:
     return dict(document.details)
 
 
-async def test_an_answer_to_a_question_of_yesterday_stands_with_it(scene):
+async def test_an_answer_to_a_question_of_yesterday_is_grouped_with_it(scene):
     await scene.keep("talk")
     asked = scene.talk.say(TALK, ADA, "Does anybody know where the ladder of the boiler room is?")
     scene.discord.world.advance(86_400)
@@ -169,28 +169,28 @@ def ids(scene: Scene) -> set[str]:
 async def test_roles_given_and_taken_hold_from_the_event_on(scene):
     await agrees(scene)
     scene.talk.change_member(GUILD, BROOK, roles=[ROLE])
-    await scene.hear()  # nobody was asked
+    await scene.deliver()  # no one was asked
     assert await scene.held(BROOK) == {TALK, CREW, HELP}
     scene.talk.change_member(GUILD, BROOK, roles=[])
-    await scene.hear()
+    await scene.deliver()
     assert await scene.held(BROOK) == {TALK, HELP}
     assert await scene.is_known(CREW)
 
 
-async def test_whoever_comes_or_goes_reads_so_from_the_event_on(scene):
+async def test_who_joins_or_leaves_reads_accordingly_from_the_event_on(scene):
     scene.discord.world.add_user(CLEO, "Cleo")
     scene.talk.join(GUILD, CLEO, ROLE)
-    await scene.hear()
+    await scene.deliver()
     assert await scene.held(CLEO) == {TALK, CREW, HELP}
     scene.talk.leave(GUILD, CLEO)
-    await scene.hear()
+    await scene.deliver()
     assert await scene.held(CLEO) == set()
     assert not any(token.startswith("w:") for token in (await scene.principal(CLEO)).tokens)
 
 
 async def test_a_channel_whose_overwrites_change_is_unknown_until_it_was_asked_about(scene):
     scene.talk.overwrite(TALK, deny={GUILD: VIEW}, allow={scene.discord.bot_id: READS})
-    await scene.hear()
+    await scene.deliver()
     assert not await scene.is_known(TALK)
     assert await scene.held(BROOK) == {HELP}
     assert await scene.shared(CREW) == {CREW, HELP}
@@ -201,16 +201,16 @@ async def test_a_channel_whose_overwrites_change_is_unknown_until_it_was_asked_a
     await scene.settle()
     await agrees(scene)
     scene.talk.change_channel(TALK, name="chat")
-    await scene.hear()
+    await scene.deliver()
     assert await scene.is_known(TALK)  # a name decides nothing
 
 
 async def test_roles_that_change_make_everything_unknown_but_colours_do_not(scene):
     scene.talk.change_role(GUILD, ROLE, color=255)
-    await scene.hear()
+    await scene.deliver()
     assert await scene.is_known(CREW)
     scene.talk.change_role(GUILD, GUILD, permissions=USUAL & ~HISTORY)
-    await scene.hear()
+    await scene.deliver()
     assert not await scene.is_known(TALK)
     assert await scene.held(BROOK) == set()
     scene.talk.change_role(GUILD, GUILD, permissions=USUAL)
@@ -222,12 +222,12 @@ async def test_roles_that_change_make_everything_unknown_but_colours_do_not(scen
 async def test_what_a_sync_read_before_an_event_does_not_undo_it(scene):
     keep = await snapshot(scene, CREW)
     scene.talk.change_member(GUILD, ADA, roles=[])
-    await scene.hear()
+    await scene.deliver()
     await keep()  # Ada was in it when it was read
     assert await scene.held(ADA) == {TALK, HELP}
     keep = await snapshot(scene, TALK)
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
-    await scene.hear()
+    await scene.deliver()
     await keep()
     assert not await scene.is_known(TALK)
     await scene.notes.drain()
@@ -240,14 +240,16 @@ async def test_what_was_asked_for_an_answer_before_an_event_does_not_undo_it(sce
     seen = SenderRef("discord", GUILD, ADA, TALK)
     sender = await scene.engine.chats.senders.meet(seen)
     scene.talk.overwrite(TALK, deny={BROOK: VIEW})
-    await scene.hear()
-    told = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
+    await scene.deliver()
+    facts = {"name": "talk", "is_public": True, "members": [ADA, BROOK]}
     people = {item: Person(item, is_full_member=True) for item in (ADA, BROOK)}
-    await scene.engine.chats.senders.learn_channel(sender, **told, people=people, asked_at=asked_at)
+    await scene.engine.chats.senders.learn_channel(
+        sender, **facts, people=people, asked_at=asked_at
+    )
     assert not await scene.is_known(TALK)
     assert TALK not in await scene.held(BROOK)
     await scene.engine.chats.senders.learn_channel(
-        sender, **told, people=people, asked_at=clock.now()
+        sender, **facts, people=people, asked_at=clock.now()
     )
     assert await scene.is_known(TALK)
 
@@ -286,7 +288,7 @@ async def test_private_threads_are_their_members_and_moderators_alone(scene):
     await scene.settle()
     await agrees(scene)
     scene.talk.remove_from_thread(thread, ADA)
-    await scene.hear()
+    await scene.deliver()
     assert thread not in await scene.held(ADA)
     await scene.settle()
     await agrees(scene)
@@ -295,7 +297,7 @@ async def test_private_threads_are_their_members_and_moderators_alone(scene):
     await scene.settle()
     assert thread in await scene.held(ADA)  # who manages threads sees them all
     scene.talk.change_member(GUILD, ADA, roles=[])
-    await scene.hear()
+    await scene.deliver()
     assert thread not in await scene.held(ADA)
     await scene.settle()
     await agrees(scene)
@@ -315,7 +317,7 @@ async def test_a_channel_the_bot_can_see_no_more_is_hidden_until_it_can(scene):
     await agrees(scene)
 
 
-async def test_what_happened_while_nobody_listened_is_caught_up_with(scene):
+async def test_what_happened_while_the_bot_was_offline_is_caught_up_with(scene):
     first = scene.talk.say(TALK, BROOK, "The old text about the ladder in the attic.")
     gone = scene.talk.say(TALK, BROOK, "The secret about the umbrella in the cellar.")
     await scene.keep("talk")
@@ -325,7 +327,7 @@ async def test_what_happened_while_nobody_listened_is_caught_up_with(scene):
     late = scene.talk.say(TALK, BROOK, "Said while nobody listened to the ladder.")
     scene.talk.leave(GUILD, BROOK)
     scene.reconnect()
-    await scene.hear()
+    await scene.deliver()
     assert await scene.held(BROOK) == set()
     await scene.settle()
     stored = await scene.stored()
@@ -336,18 +338,18 @@ async def test_what_happened_while_nobody_listened_is_caught_up_with(scene):
     await agrees(scene)
 
 
-async def test_without_the_bot_on_the_server_nobody_reads_anything_of_it(scene):
+async def test_without_the_bot_on_the_server_no_one_reads_anything_of_it(scene):
     scene.talk.say(TALK, BROOK, TOLD)
     await scene.keep("talk")
     scene.talk.remove_bot(GUILD)
-    await scene.hear()
+    await scene.deliver()
     assert await scene.held(ADA) == set()
     scene.talk.invite(GUILD, "Radio")
     await scene.settle()
     await agrees(scene)
 
 
-async def test_a_server_nobody_connected_and_a_channel_nobody_knows_are_passed_over(scene):
+async def test_an_unconnected_server_and_an_unknown_channel_are_ignored(scene):
     other = scene.discord.add_guild("800", "Elsewhere")
     scene.discord.add_person(other, CLEO, "Cleo")
     scene.discord.add_channel(other, "8100", "talk")
@@ -358,18 +360,18 @@ async def test_a_server_nobody_connected_and_a_channel_nobody_knows_are_passed_o
     assert await scene.stored() == {}
     unknown = {"channel_id": "1", "guild_id": GUILD, "id": "2"}
     for name in ("MESSAGE_DELETE", "THREAD_DELETE", "CHANNEL_DELETE", "THREAD_MEMBERS_UPDATE"):
-        await scene.keeper.hear(name, unknown)
+        await scene.listener.on_event(name, unknown)
     await agrees(scene)
 
 
 async def test_what_could_not_be_kept_is_tried_again(scene, monkeypatch):
     from engine.errors import Unavailable
 
-    history, told = scene.engine.chats.history, []
+    history, placed = scene.engine.chats.history, []
 
     async def fails_twice(place, person, reads):
-        told.append(person.subject)
-        if len(told) < 3:
+        placed.append(person.subject)
+        if len(placed) < 3:
             raise Unavailable("The database is busy.")
         await type(history).placed(history, place, person, reads)
 
@@ -377,6 +379,6 @@ async def test_what_could_not_be_kept_is_tried_again(scene, monkeypatch):
     monkeypatch.setattr(history, "placed", fails_twice)
     scene.talk.change_member(GUILD, BROOK, roles=[ROLE])
     scene.talk.change_member(GUILD, BROOK, roles=[])
-    await scene.hear()
-    assert told == [BROOK] * 4
+    await scene.deliver()
+    assert placed == [BROOK] * 4
     assert await scene.held(BROOK) == {TALK, HELP}

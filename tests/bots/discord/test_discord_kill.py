@@ -1,4 +1,4 @@
-"""A Discord bot that is killed while it shows an answer: another goes on in the same message."""
+"""A Discord bot that is killed while it shows an answer: another continues in the same message."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def run_bot(home: Path, discord: FakeDiscord, call: str = "") -> int:
 async def test_killed_at_any_moment_an_answer_is_shown_once_and_whole(room, home, call, forgets):
     discord = room.discord
     question = discord.talk.say(HELP, BOB, f"{room.mention} {SICK}")
-    await discord.until(lambda: room.bot.gateway.state.events >= room.told())
+    await discord.until(lambda: room.bot.gateway.state.events >= room.sent_events())
     await room.bot.app.aclose()
     assert await run_bot(home, discord, call) == -signal.SIGKILL
     if forgets:

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.discord import markup
-from bots.replies import Source
+from bots.replies import SourceLine
 
 ZERO = "\u200b"
 SOURCES = [
-    Source(1, "Leave", "https://handbook.example/leave"),
-    Source(2, "Talk", "https://discord.com/channels/1/2/3"),
-    Source(3, "Nowhere"),
+    SourceLine(1, "Leave", "https://handbook.example/leave"),
+    SourceLine(2, "Talk", "https://discord.com/channels/1/2/3"),
+    SourceLine(3, "Nowhere"),
 ]
 PINGS = re.compile(
     r"<@[!&]?\d|<#\d|</[^<>\n]*:\d|<a?:\w+:\d|<t:-?\d|<id:\w|@everyone|@here|discord\.gg/|discord\.com/invite/"
@@ -145,7 +145,7 @@ def test_a_mark_that_is_a_link_already_stays_one():
         ("a stray ``` mark", "a stray \\`\\`\\` mark"),
     ],
 )
-def test_code_stands_in_the_fence_discord_knows(markdown, shown):
+def test_code_is_in_the_fence_discord_knows(markdown, shown):
     assert markup.render(markdown) == shown
 
 
@@ -190,7 +190,7 @@ def test_foreign_titles_are_shown_as_they_are():
 
 
 @given(NASTY)
-def test_whatever_is_generated_calls_nobody_and_poses_as_nothing(text):
+def test_whatever_is_generated_notifies_no_one_and_poses_as_nothing(text):
     for shown in (
         markup.render(text, SOURCES),
         markup.escape(text),
@@ -229,7 +229,7 @@ def test_a_message_is_read_for_its_words():
     )
 
 
-def test_who_is_called_first_is_told_apart():
+def test_a_mention_of_someone_else_first_is_recognised():
     assert markup.read_text("<@5> can you help?", bot_user_id="9") == (
         "@5 can you help?",
         False,

@@ -33,11 +33,11 @@ async def count(room, table):
         return await session.scalar(select(func.count()).select_from(table))
 
 
-async def test_a_new_server_is_told_once_and_nothing_of_it_is_kept(room, other):
+async def test_a_new_server_gets_one_explanation_and_nothing_of_it_is_stored(room, other):
     before = [await count(room, table) for table in (Workspace, Channel, Identity)]
-    [told] = room.shown()
-    assert told["channel_id"] == THERE
-    assert "not connected" in text_of(told)
+    [explained] = room.shown()
+    assert explained["channel_id"] == THERE
+    assert "not connected" in text_of(explained)
     [again] = await room.say(MALLORY, f"{room.mention} {SICK}", channel=THERE)
     assert "not connected" in text_of(again)
     for _ in range(3):  # not to everyone who tries
@@ -93,8 +93,8 @@ async def test_a_server_that_throws_the_bot_out_pauses_and_needs_a_new_key(room)
     assert installed.state == "paused"
     room.discord.talk.invite(GUILD, "Radio")
     await room.settle()
-    [told] = await room.say(BOB, f"{room.mention} {SICK}")
-    assert "not connected" in text_of(told)
+    [explained] = await room.say(BOB, f"{room.mention} {SICK}")
+    assert "not connected" in text_of(explained)
 
 
 async def test_an_outage_is_no_leaving(room):

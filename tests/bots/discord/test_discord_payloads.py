@@ -51,12 +51,12 @@ def test_a_post_in_a_forum_asks_by_its_title():
     where = Where("804", str(data["id"]), title="Radio is off", in_forum=True)
     found = read(data, where)
     assert found.text == "Radio is off?\n\nIt blinks."
-    assert found.thread == ""  # it opens the thread it stands in
+    assert found.thread == ""  # it opens the thread it is in
     later = str(int(where.thread) + 1)
     assert read(message("me too", id=later), where).thread == where.thread
 
 
-def test_a_preview_is_no_edit_and_old_edits_are_told_by_their_age():
+def test_a_preview_is_no_edit_and_old_edits_are_known_by_their_age():
     assert (
         payloads.read_message(
             message("hi", edited_timestamp=None), HERE, "700", US, now=clock.now(), kind="edited"
@@ -76,9 +76,9 @@ def test_joins_pins_and_other_bots_are_not_taken_for_questions():
     assert read(message("news?", webhook_id="3")).by_bot
 
 
-def test_threads_belong_to_their_channels_wherever_they_were_told_of():
+def test_threads_belong_to_their_channels_wherever_they_were_announced():
     directory = Directory()
-    directory.hear(
+    directory.on_event(
         "GUILD_CREATE",
         {
             "id": "700",
@@ -87,15 +87,15 @@ def test_threads_belong_to_their_channels_wherever_they_were_told_of():
         },
     )
     post = {"id": "901", "type": 11, "parent_id": "804", "name": "Radio is off", "guild_id": "700"}
-    directory.hear("THREAD_CREATE", post)
+    directory.on_event("THREAD_CREATE", post)
     assert directory.where(directory.channel("900") or {}) == Where("801", "900")
     found = directory.where(directory.channel("901") or {})
     assert (found.channel, found.title, found.in_forum) == ("804", "Radio is off", True)
-    directory.hear("THREAD_DELETE", {"id": "900"})
+    directory.on_event("THREAD_DELETE", {"id": "900"})
     assert directory.channel("900") is None
-    directory.hear("GUILD_DELETE", {"id": "700", "unavailable": True})
+    directory.on_event("GUILD_DELETE", {"id": "700", "unavailable": True})
     assert directory.guild("700") is not None
-    directory.hear("GUILD_DELETE", {"id": "700"})
+    directory.on_event("GUILD_DELETE", {"id": "700"})
     assert (directory.guild("700"), directory.channel("801")) == (None, None)
 
 
@@ -120,8 +120,8 @@ def test_permissions_are_what_discords_own_rules_make_of_roles_and_overwrites():
         allow, deny = ({choice: some() for choice in chosen} for _ in range(2))
         discord.add_channel(guild, "801", "help", allow=allow, deny=deny)
         channel, member = guild.channels["801"], guild.members["101"]
-        told = {"id": "700", "owner_id": guild.owner_id, "roles": list(guild.roles.values())}
-        ours = permissions.held(told, channel, member)
+        server = {"id": "700", "owner_id": guild.owner_id, "roles": list(guild.roles.values())}
+        ours = permissions.held(server, channel, member)
         theirs = discord.world.permissions("801", "101")
         assert (ours & VIEW == VIEW) == (theirs & VIEW == VIEW)
         if theirs & VIEW:

@@ -37,7 +37,7 @@ async def test_a_rate_limit_says_when_to_come_back(api, discord, via):
     assert (trouble.status, trouble.retry_in_s) == (429, 7.5)
     calls = len(discord.rest.calls)
     assert 0 < (await refused(api)).retry_in_s <= 7.5
-    assert len(discord.rest.calls) == calls  # nobody asks before it is over
+    assert len(discord.rest.calls) == calls  # no call is made before it is over
 
 
 async def test_cloudflares_limit_holds_for_everything(api, discord):

@@ -1,4 +1,4 @@
-"""Whatever is split, nothing is lost, nothing is cut that is one, and each part stands by itself."""
+"""Whatever is split, nothing is lost, no unit is cut, and each part is whole in itself."""
 
 # ruff: noqa: RUF001 (texts of many scripts)
 
@@ -121,7 +121,7 @@ def test_the_best_place_is_taken():
     assert split("two " * 90, budget=200)[0].endswith("two ")
 
 
-def test_a_fence_is_closed_and_opened_anew_with_its_language_and_indentation():
+def test_a_fence_is_closed_and_opened_again_with_its_language_and_indentation():
     lines = "".join(f"   line {n}\n" for n in range(40))
     first, second, *_ = split(f"  ~~~~py title\n{lines}  ~~~~\n", budget=300)
     assert first.startswith("  ~~~~py title\n")

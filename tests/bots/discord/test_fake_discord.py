@@ -73,9 +73,9 @@ class Client(dpy.AutoShardedClient):
         """Shards need not wait for one another here."""
 
     async def on_socket_raw_receive(self, text: str) -> None:
-        told = dpy.utils._from_json(text)
-        if told["op"] == 0:
-            self.events.append((told["t"], told["d"]))
+        payload = dpy.utils._from_json(text)
+        if payload["op"] == 0:
+            self.events.append((payload["t"], payload["d"]))
 
     def received(self, event: str) -> list[Json]:
         return [data for name, data in self.events if name == event]
@@ -131,7 +131,7 @@ async def test_a_dropped_socket_is_resumed_and_what_was_missed_is_replayed(fake)
         assert len(fake.gateway.identified) == 1
 
 
-async def test_reconnect_is_obeyed_and_an_invalid_session_begins_anew(fake):
+async def test_reconnect_is_obeyed_and_an_invalid_session_starts_again(fake):
     async with connected(fake) as client:
         await fake.gateway.ask_to_reconnect()
         await fake.until(lambda: client.received("RESUMED"))
@@ -191,7 +191,7 @@ async def test_without_the_intent_content_comes_only_where_the_bot_is_meant(fake
         assert texts[4] == "a reply to you"
 
 
-async def test_what_the_bot_may_not_see_it_is_not_told(fake):
+async def test_what_the_bot_may_not_see_sends_it_no_event(fake):
     fake.talk.overwrite(STAFF, deny={GUILD: VIEW}, allow={CREW: VIEW})
     async with connected(fake) as client:
         fake.talk.say(STAFF, ADA, "secret")
@@ -206,11 +206,11 @@ async def test_what_the_bot_may_not_see_it_is_not_told(fake):
         await fake.until(lambda: len(client.received("MESSAGE_CREATE")) == 2)
 
 
-async def test_events_of_messages_nobody_cached(fake):
+async def test_events_of_messages_that_are_not_cached(fake):
     old = fake.talk.say(TALK, ADA, "written before")
     rest = [fake.talk.say(TALK, ADA, f"spam {number}")["id"] for number in range(3)]
     async with connected(fake) as client:
-        fake.talk.edit(TALK, old["id"], "written anew")
+        fake.talk.edit(TALK, old["id"], "written again")
         fake.talk.unfurl(TALK, old["id"], {"type": "link", "url": "https://example.test"})
         fake.talk.react(TALK, old["id"], BROOK, "✅")
         fake.talk.unreact(TALK, old["id"], BROOK, "✅")
@@ -218,8 +218,8 @@ async def test_events_of_messages_nobody_cached(fake):
         fake.talk.delete_many(TALK, rest)
         await fake.until(lambda: client.received("MESSAGE_DELETE_BULK"))
         edited, unfurled = client.received("MESSAGE_UPDATE")
-        assert (edited["content"], edited["guild_id"]) == ("written anew", GUILD)
-        assert (unfurled["content"], len(unfurled["embeds"])) == ("written anew", 1)
+        assert (edited["content"], edited["guild_id"]) == ("written again", GUILD)
+        assert (unfurled["content"], len(unfurled["embeds"])) == ("written again", 1)
         assert unfurled["edited_timestamp"] == edited["edited_timestamp"]
         assert client.received("MESSAGE_REACTION_ADD")[0]["message_id"] == old["id"]
         assert client.received("MESSAGE_REACTION_REMOVE")[0]["user_id"] == BROOK
@@ -261,8 +261,8 @@ async def test_thread_members_come_whole_only_with_the_members_intent(fake):
         fake.talk.add_to_thread(thread["id"], BROOK)
         fake.talk.remove_from_thread(thread["id"], fake.bot_id)
         await fake.until(lambda: client.received("THREAD_MEMBERS_UPDATE"))
-        [told] = client.received("THREAD_MEMBERS_UPDATE")
-        assert told["removed_member_ids"] == [fake.bot_id]
+        [payload] = client.received("THREAD_MEMBERS_UPDATE")
+        assert payload["removed_member_ids"] == [fake.bot_id]
 
 
 async def test_the_bot_is_invited_and_thrown_out(fake):
@@ -426,8 +426,8 @@ async def test_forms_and_context_menus(fake, client):
 async def answer(fake: FakeDiscord, used: Any, body: Json) -> tuple[int, int]:
     url = f"{fake.api_base_url}/interactions/{used.id}/{used.token}/callback?with_response=1"
     async with aiohttp.ClientSession() as http, http.post(url, json=body) as got:
-        told = await got.json()
-        return got.status, told.get("code", 0)
+        payload = await got.json()
+        return got.status, payload.get("code", 0)
 
 
 async def test_interactions_are_answered_once_and_in_time(fake):
@@ -627,7 +627,7 @@ def _no_time(sleep: Callable[[float], Awaitable[None]]) -> Callable[[float], Awa
     return lambda _: sleep(0)
 
 
-async def test_buckets_are_told_and_kept_to(fake, client):
+async def test_buckets_are_announced_and_kept_to(fake, client):
     fake.rest.limits["POST /channels/{channel}/messages"] = (2, 0.2)
     for number in range(5):
         await client.get_channel(int(TALK)).send(str(number))
@@ -635,7 +635,7 @@ async def test_buckets_are_told_and_kept_to(fake, client):
     assert [call.status for call in calls if call.status != 429] == [200] * 5
 
 
-async def test_whoever_does_not_keep_to_a_bucket_is_limited(fake):
+async def test_a_client_that_ignores_a_bucket_is_limited(fake):
     fake.rest.limits["GET /channels/{channel}"] = (1, 30)
     head = {"Authorization": f"Bot {TOKEN}"}
     async with aiohttp.ClientSession(headers=head) as http:

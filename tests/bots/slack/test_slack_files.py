@@ -1,4 +1,4 @@
-"""Files posted in kept channels: documents of their own, for who reads the channel, while they stand."""
+"""Files posted in kept channels: separate documents for the channel's readers, until they are deleted."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ async def test_a_file_goes_with_its_message(place):
     await place.say("UADA", f"{place.mention} {WHERE}")
     assert holding(place, b"south gate")
     await place.event(deletion(event))
-    [anew] = await place.say("UADA", f"{place.mention} {WHERE}?")
-    assert "south gate" not in said(anew)
+    [second] = await place.say("UADA", f"{place.mention} {WHERE}?")
+    assert "south gate" not in said(second)
     await place.notes.drain()
     assert holding(place, b"south gate") == []
 
 
-async def test_a_file_is_fetched_once_however_often_its_message_is_told(place):
+async def test_a_file_is_fetched_once_however_often_its_message_is_delivered(place):
     await keep(place)
     event = await post(place, text="the plan for the new garden")
     reply = place.slack.write(place.team, "C1", "UADA", "Thank you, Bob!", thread_ts=event["ts"])
@@ -105,11 +105,11 @@ async def test_the_token_is_not_shown_where_a_redirect_leads(place):
 async def test_a_file_elsewhere_or_too_large_is_not_asked_for(place):
     await keep(place)
     event = place.slack.post_file(place.team, "C1", "UBOB", "plan.md", PLAN)
-    place.slack.told["F1"]["url_private_download"] = "https://files.example/plan.md"
+    place.slack.files_info["F1"]["url_private_download"] = "https://files.example/plan.md"
     await place.event(event)
     await place.notes.drain()
     event = place.slack.post_file(place.team, "C1", "UBOB", "big.md", PLAN)
-    place.slack.told["F2"]["size"] = SIZE_MAX + 1
+    place.slack.files_info["F2"]["size"] = SIZE_MAX + 1
     await place.event(event)
     await place.notes.drain()
     left = [file["left"] for file in await files(place)]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots import replies
-from bots.replies import Button, Reply, Source
+from bots.replies import Button, Reply, SourceLine
 from bots.slack import blocks, markup
 from tests.fakes import slack_samples
 from tests.fakes.slack import check_blocks, check_message, check_view
@@ -20,7 +20,7 @@ REPLIES = st.builds(
     text=st.text(max_size=14_000),
     sources=st.lists(
         st.builds(
-            Source,
+            SourceLine,
             n=st.integers(1, 99),
             title=TEXTS,
             url=st.sampled_from(["", "https://a.example/b?c=(d)|<e>"]),
@@ -61,7 +61,7 @@ def test_slack_takes_every_message_and_view():
 
 
 @given(REPLIES)
-def test_any_reply_fits_slack_and_calls_nobody(reply):
+def test_any_reply_fits_slack_and_notifies_no_one(reply):
     text, rendered = blocks.render(reply)
     check_blocks(rendered)
     assert len(text) <= blocks.FALLBACK_MAX
@@ -71,7 +71,7 @@ def test_any_reply_fits_slack_and_calls_nobody(reply):
 
 
 @given(st.text(alphabet="<>!@#|&abc channelhere", max_size=200))
-def test_text_made_quiet_calls_nobody_and_loses_nothing(text):
+def test_text_made_quiet_notifies_no_one_and_loses_nothing(text):
     quiet = markup.quieten(text)
     assert quiet.replace("\u200b", "") == text.replace("\u200b", "")
     for pinging in ("<!", "<@", "<#"):

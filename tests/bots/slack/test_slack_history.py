@@ -149,7 +149,7 @@ async def test_a_distributed_app_answers_with_what_slacks_own_search_finds_and_k
     live = {"assistant_thread": {"action_token": "act-1"}}
     question = "how do I reset the coffee machine?"
     [shown] = await place.say("UBOB", question, channel="DUBOB", **live)
-    assert "Messages that fit, found just now: " in said(shown)
+    assert "Matching messages, found just now: " in said(shown)
     assert "Hold both keys of the coffee machine" in said(shown)
     assert "budget is secret" not in said(shown)
     [guests] = await place.say("UBOB", f"{place.mention} {question}", channel="C1", **live)
@@ -263,11 +263,11 @@ async def test_where_slack_does_not_tell_who_joined_nothing_of_before_is_assumed
         "UBOB", f"{place.mention} how many hours of sick leave??", channel="P1"
     )
     assert "240 hours" not in said(shown)
-    assert "I can't tell at the moment who can see this channel" in said(shown)
+    assert "I can't check right now who can see this channel" in said(shown)
 
 
 @pytest.mark.parametrize("kind", ["channel_archive", "channel_deleted", "channel_left"])
-async def test_a_channel_that_is_lost_is_read_by_nobody(place, kind):
+async def test_a_channel_that_is_lost_is_read_by_no_one(place, kind):
     await keep(place)
     await talk(place)
     place.team.channels["C1"]["members"].remove(place.team.bot_user_id)
@@ -277,7 +277,7 @@ async def test_a_channel_that_is_lost_is_read_by_nobody(place, kind):
 
 
 async def test_a_question_in_a_kept_channel_takes_one_transaction(place):
-    """Whoever acknowledges Slack after it pays for no more."""
+    """Acknowledging Slack after it costs nothing more."""
     await keep(place)
     seen: list[str] = []
     async with place.notes.engine.db.write() as session:
@@ -293,8 +293,8 @@ async def test_a_question_in_a_kept_channel_takes_one_transaction(place):
 async def test_where_authors_are_unnamed_pseudonyms_stand_for_them_everywhere(place):
     await keep(place)
     root = place.slack.write(place.team, "C1", "UGUS", ASKED)
-    told = f"{TOLD} Ask <@UGUS> for the keys."
-    reply = place.slack.write(place.team, "C1", "UBOB", told, thread_ts=root["ts"])
+    reply_text = f"{TOLD} Ask <@UGUS> for the keys."
+    reply = place.slack.write(place.team, "C1", "UBOB", reply_text, thread_ts=root["ts"])
     for message in (root, reply):
         await place.event(message)
     await place.notes.drain()
@@ -371,13 +371,13 @@ async def test_a_deleted_messages_words_are_nowhere_any_more(place):
     words = b"Hold both keys"
     assert len(holding(place, words)) > 4
     await place.event(deletion(reply))
-    [anew] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?!")
-    assert "Hold both keys" not in said(anew)
+    [second] = await place.say("UADA", f"{place.mention} how do I reset the coffee machine?!")
+    assert "Hold both keys" not in said(second)
     await place.notes.drain()
     assert holding(place, words) == []
 
 
-async def test_somebody_forgotten_leaves_no_words_not_even_questions(place):
+async def test_a_forgotten_person_leaves_no_words_not_even_questions(place):
     await keep(place)
     await talk(place)
     await place.say("UBOB", f"{place.mention} which gnomes guard the coffee machine?")

@@ -1,4 +1,4 @@
-"""A bot that is killed while it shows an answer: another goes on in the same message."""
+"""A bot that is killed while it shows an answer: another continues in the same message."""
 
 from __future__ import annotations
 

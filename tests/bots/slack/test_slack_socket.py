@@ -55,7 +55,7 @@ async def test_an_event_over_the_socket_is_acknowledged_and_answered(socket):
     assert "notes" in said(slack.responses)
 
 
-async def test_a_socket_that_closes_is_opened_anew(socket):
+async def test_a_socket_that_closes_is_opened_again(socket):
     slack = socket.slack
     async with running(socket):
         await until(lambda: slack.sockets)
@@ -66,7 +66,7 @@ async def test_a_socket_that_closes_is_opened_anew(socket):
         await until(lambda: slack.shown(socket.team, "C1"))
 
 
-async def test_a_socket_that_goes_quiet_is_built_anew_by_the_watchdog(socket, monkeypatch):
+async def test_a_socket_that_goes_quiet_is_built_again_by_the_watchdog(socket, monkeypatch):
     monkeypatch.setattr(module, "QUIET_S", 0.1)
     slack = socket.slack
     async with running(socket):
@@ -121,7 +121,7 @@ async def test_a_workspace_is_installed_by_a_link_and_answered_without_a_restart
 
 
 @pytest.mark.parametrize("state", ["", "forged", "link"])
-async def test_nobody_installs_with_a_state_that_is_not_for_installing(place, state):
+async def test_no_one_installs_with_a_state_that_is_not_for_installing(place, state):
     if state == "link":
         _, responses = await place.command("UBOB", "link")
         state = responses[0]["blocks"][0]["text"].split("link ")[1].split(" ")[0]
@@ -192,7 +192,7 @@ async def test_the_url_is_verified_with_its_challenge(place):
     assert (answer.status, "abc" in answer.body) == (200, True)
 
 
-async def test_an_event_of_a_workspace_nobody_connected_is_passed_over(place, slack):
+async def test_an_event_of_an_unconnected_workspace_is_passed_over(place, slack):
     stranger = slack.add_team("T9")
     slack.add_channel(stranger, "C1", "x", "UADA")
     place.team, first = stranger, place.team

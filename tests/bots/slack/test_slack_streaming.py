@@ -49,7 +49,7 @@ async def test_an_answer_is_streamed_and_ends_as_the_checked_text_with_blocks(pl
     assert [b["type"] for b in shown["blocks"]][-2:] == ["actions", "context_actions"]
 
 
-async def test_nothing_a_model_writes_calls_anybody_or_leads_astray(place, writes):
+async def test_nothing_a_model_writes_notifies_anyone_or_leads_astray(place, writes):
     writes(WRITTEN.replace("leave [1]", "leave <@UADA> @channel [1]"))
     await place.say("UBOB", f"{place.mention} {SICK}")
     sent = json.dumps([args for name, args in place.slack.calls if name.startswith("chat.")])
@@ -92,7 +92,7 @@ async def test_where_no_stream_can_be_begun_the_message_is_edited(place, writes,
     assert place.slack.called("chat.appendStream") == []
 
 
-async def test_a_model_that_is_away_is_told_and_the_documents_still_answer(place, writes):
+async def test_a_model_that_is_away_is_mentioned_and_the_documents_still_answer(place, writes):
     writes(Unavailable("no route to 10.1.2.3"))
     [shown] = await place.say("UBOB", f"{place.mention} {SICK}")
     assert "240 hours" in said(shown)
@@ -112,7 +112,7 @@ async def test_an_apology_replaces_what_was_streamed(place, writes, monkeypatch)
     writes(WRITTEN)
     monkeypatch.setattr(place.notes.engine.answers, "ask", breaking)
     [shown] = await place.say("UBOB", f"{place.mention} {SICK}")
-    assert "something went wrong on my side" in said(shown)
+    assert "something went wrong and I couldn't answer" in said(shown)
     assert "240 hours" not in said(shown)
     assert "secret internals" not in said(place.slack.calls)
 
@@ -158,9 +158,9 @@ async def test_a_missing_scope_is_named_to_admins(place):
     place.team.scopes = {"chat:write", "users:read", "channels:read", "channels:history"}
     await place.say("UBOB", f"{place.mention} {SICK}")
     assert place.bot.app.health() == [("Slack", "is missing the scopes reactions:write")]
-    _, [told] = await place.command("UADA", "health")
-    assert "missing: reactions:write" in said(told)
-    assert "over HTTP, the last" in said(told)
+    _, [reply] = await place.command("UADA", "health")
+    assert "missing: reactions:write" in said(reply)
+    assert "over HTTP, the last" in said(reply)
 
 
 async def test_twenty_questions_at_once_are_acknowledged_at_once(place):
@@ -199,19 +199,19 @@ async def test_a_silent_model_lets_neither_status_nor_stream_lapse(place, writes
     model = place.notes.engine.answers._asker._model = SilentModel(WRITTEN)
     saying = asyncio.create_task(place.say("UBOB", f"{place.mention} {SICK}"))
 
-    def told(method: str) -> list:
+    def calls_showing_it(method: str) -> list:
         return [
             c
             for c in place.slack.called(method)
             if keepalive.STILL in json.dumps(c, ensure_ascii=False)
         ]
 
-    await until(lambda: len(told("assistant.threads.setStatus")) >= 2)
+    await until(lambda: len(calls_showing_it("assistant.threads.setStatus")) >= 2)
     model.go.set()
-    await until(lambda: len(told("chat.appendStream")) >= 2)
+    await until(lambda: len(calls_showing_it("chat.appendStream")) >= 2)
     model.on.set()
     [shown] = await saying
     assert keepalive.STILL not in json.dumps(shown["blocks"], ensure_ascii=False)
     assert "240 hours" in said(shown)
-    tasks = {json.dumps(c["chunks"]) for c in told("chat.appendStream")}
+    tasks = {json.dumps(c["chunks"]) for c in calls_showing_it("chat.appendStream")}
     assert len(tasks) == 1  # one task that lives on, not one a sign

@@ -26,11 +26,13 @@ async def test_every_button_of_an_answer_does_what_it_says(place):
     assert "> You can request up to 240 hours" in said(detail)
     await place.press("UGUS", answer, "Ask a human")
     called = place.slack.shown(place.team, "C1")[-1]
-    assert called["blocks"][0]["text"]["text"].startswith("<!subteam^S012345|@support> A human")
+    assert called["blocks"][0]["text"]["text"].startswith(
+        "<!subteam^S012345|@support> Someone asked for help with"
+    )
     await place.press("UADA", called, "Mark resolved")
     assert "Resolved by Owner" in said(called)
     refused = await place.press("UGUS", answer, "Delete")
-    assert "Only who asked" in said(refused)
+    assert "Only the person who asked" in said(refused)
     await place.press("UBOB", answer, "Delete")
     assert answer not in place.slack.shown(place.team, "C1")
 
@@ -103,7 +105,7 @@ async def test_the_shortcuts_on_a_message(place):
     assert "2 replies; what stands out:" in said(summary)
     assert "**Ubob**: Up to 240 hours, and ask your lead early." in said(summary)
     [refused] = await shortcut(place, "UGUS", "save", root)
-    assert "for curators" in said(refused)
+    assert "Only curators" in said(refused)
 
 
 async def test_an_admin_sets_a_channel_up_in_a_form(place):
@@ -144,7 +146,7 @@ async def test_the_set_up_form_is_empty_for_others_and_its_forgery_does_nothing(
     await place.post(urlencode(place.slack.command(place.team, user, "C1", "setup")))
     await place.drain()
     [view] = place.slack.views.values()
-    assert "for admins of this workspace" in said(view)
+    assert "Only admins of this workspace" in said(view)
     forged = {
         "type": "view_submission",
         "team": {"id": place.team.id},
@@ -159,7 +161,7 @@ async def test_the_set_up_form_is_empty_for_others_and_its_forgery_does_nothing(
     }
     await place.post(form(forged))
     await place.drain()
-    assert "You may not do this here" in said(place.slack.ephemerals)
+    assert "You don't have permission to do this here" in said(place.slack.ephemerals)
 
 
 async def test_invited_the_bot_says_once_what_it_does(place):
@@ -175,7 +177,7 @@ async def test_invited_the_bot_says_once_what_it_does(place):
         await place.event(joined)
     await place.drain()
     [hello] = place.slack.shown(place.team, "C5")
-    assert "I keep no messages of this channel unless" in said(hello)
+    assert "I don't store messages of this channel unless" in said(hello)
     assert find_action(hello, "Bind this channel")
     await place.press("UADA", hello, "Bind this channel", channel="C5")
     assert [view["title"]["text"] for view in place.slack.views.values()] == ["Set up"]
