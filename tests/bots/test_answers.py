@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
-from bots import replies
+from bots import desk, replies
 from bots.conversation import Ask, Ignore
 from bots.platform import Undelivered
 from engine import clock
@@ -320,6 +320,33 @@ async def test_an_answer_that_could_not_be_delivered_is_shown_later_and_not_aske
     [shown] = await room.say(SICK)
     assert shown.reply.text == ANSWER
     assert asked == [1]
+
+
+async def test_what_a_job_leaves_while_the_desk_looks_for_more_is_done_before_it_rests(
+    room, monkeypatch
+):
+    claim, ask = desk.jobs.claim, room.engine.ask
+    looks, looked = [], asyncio.Event()
+
+    async def long_look(*args, **more):
+        found = await claim(*args, **more)
+        looks.append(found)
+        if len(looks) == 3:  # after the first one, for answers and for errands
+            looked.set()
+            while room.desk._slots.running:  # noqa: ASYNC110 (the desk tells nobody)
+                await asyncio.sleep(0.01)
+        return found
+
+    async def answer(*args, **more):
+        await looked.wait()
+        async for event in ask(*args, **more):
+            yield event
+
+    monkeypatch.setattr(desk.jobs, "claim", long_look)
+    monkeypatch.setattr(room.engine, "ask", answer)
+    room.chat.trouble = [Undelivered("429", retry_in_s=0.0)]
+    [shown] = await room.say(SICK)
+    assert shown.reply.text == ANSWER
 
 
 async def test_a_limit_is_told_to_who_reached_it_with_when_it_is_over(room):
