@@ -124,7 +124,9 @@ class AnswerWorker:
             while not stop.is_set():
                 self._work.clear()
                 claimed = await self._claim()
-                if until_idle and not claimed and not self._slots.running:
+                # A job that ended while it looked may have left another.
+                idle = not (claimed or self._slots.running or self._work.is_set())
+                if until_idle and idle:
                     break
                 if not claimed:
                     await self._pause(stop)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
-from bots import replies
+from bots import answer_worker, replies
 from bots.conversation import Ask, Ignore
 from bots.platform import Undelivered
 from engine import clock
@@ -324,6 +324,33 @@ async def test_an_answer_that_could_not_be_delivered_is_shown_later_and_not_aske
     [shown] = await room.say(SICK)
     assert shown.reply.text == ANSWER
     assert asked == [1]
+
+
+async def test_what_a_job_leaves_while_the_worker_looks_for_more_is_done_before_it_rests(
+    room, monkeypatch
+):
+    claim, ask = answer_worker.claims.claim, room.engine.answers.ask
+    looks, looked = [], asyncio.Event()
+
+    async def long_look(*args, **more):
+        found = await claim(*args, **more)
+        looks.append(found)
+        if len(looks) == 3:  # after the first one, for answers and for interactions
+            looked.set()
+            while room.answer_worker._slots.running:  # noqa: ASYNC110 (the worker tells nobody)
+                await asyncio.sleep(0.01)
+        return found
+
+    async def answer(*args, **more):
+        await looked.wait()
+        async for event in ask(*args, **more):
+            yield event
+
+    monkeypatch.setattr(answer_worker.claims, "claim", long_look)
+    monkeypatch.setattr(room.engine.answers, "ask", answer)
+    room.chat.trouble = [Undelivered("429", retry_in_s=0.0)]
+    [shown] = await room.say(SICK)
+    assert shown.reply.text == ANSWER
 
 
 async def test_a_limit_is_shown_to_the_person_who_reached_it_with_its_end(room):
