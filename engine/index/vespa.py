@@ -31,7 +31,7 @@ from engine.index.port import (
     SearchRequest,
     Space,
 )
-from engine.index.vespa_answers import FoundPart, FoundPassage, FoundRevision
+from engine.index.vespa_answers import FoundPart, FoundRevision, VespaPassage
 from engine.index.vespa_feed import key_of, render_document, render_update, to_microseconds
 from engine.index.vespa_http import VespaHttp
 from engine.index.vespa_requests import AnalysedRequest
@@ -278,7 +278,7 @@ class VespaIndex:
 
     async def _passages(
         self, asked: AnalysedRequest, shown: Sequence[FoundRevision]
-    ) -> dict[RevisionRef, list[FoundPassage]]:
+    ) -> dict[RevisionRef, list[VespaPassage]]:
         refs = [item.ref for item in shown]
         parts: list[FoundPart] = []
         for few in _some(refs):
@@ -395,7 +395,7 @@ def _key(tenant_id: str, part: FoundPart) -> str:
     return document_key(tenant_id, part.ref.document_id, part.ref.revision_id, part.part)
 
 
-def _shown(passage: FoundPassage) -> IndexPassage:
+def _shown(passage: VespaPassage) -> IndexPassage:
     cosine = None if math.isnan(passage.cosine) else passage.cosine
     return IndexPassage(passage.ordinal, passage.bm25, cosine)
 

@@ -173,7 +173,7 @@ def order(asked: AnalysedRequest, candidates: Sequence[FoundRevision]) -> list[S
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPassage:
+class VespaPassage:
     """A passage and the terms it holds, its title's included."""
 
     ref: RevisionRef
@@ -185,7 +185,7 @@ class FoundPassage:
 
 def passages_of(
     asked: AnalysedRequest, parts: Sequence[FoundPart]
-) -> dict[RevisionRef, list[FoundPassage]]:
+) -> dict[RevisionRef, list[VespaPassage]]:
     """The best passages of each revision, best first: fused over those of all hits.
 
     So the best among bad ones gains nothing by it. Equal ones keep their order in the document.
@@ -200,7 +200,7 @@ def passages_of(
         alpha=request.alpha,
     )
     ordinals = np.array([passage.ordinal for passage in found], np.int64)
-    best: dict[RevisionRef, list[FoundPassage]] = {}
+    best: dict[RevisionRef, list[VespaPassage]] = {}
     for i in np.lexsort((ordinals, -mixed)).tolist():
         shown = best.setdefault(found[i].ref, [])
         if len(shown) < max(request.passages, 1):
@@ -208,7 +208,7 @@ def passages_of(
     return best
 
 
-def _passages(part: FoundPart) -> list[FoundPassage]:
+def _passages(part: FoundPart) -> list[VespaPassage]:
     fields = part.fields
     features = _mapping(fields.get("summaryfeatures"))
     # Selected elements come in the part's order; the labels are their places, as text.
@@ -219,7 +219,7 @@ def _passages(part: FoundPart) -> list[FoundPassage]:
     terms = fields.get(Summary.PASSAGE_TERMS) or []
     title = str(fields.get(Field.TITLE_TERMS, "")).split()
     return [
-        FoundPassage(
+        VespaPassage(
             part.ref,
             int(ordinal),
             _number(bm25.get(str(place)), 0.0),
@@ -230,16 +230,16 @@ def _passages(part: FoundPart) -> list[FoundPassage]:
     ]
 
 
-def first_passages(parts: Sequence[FoundPart]) -> dict[RevisionRef, list[FoundPassage]]:
+def first_passages(parts: Sequence[FoundPart]) -> dict[RevisionRef, list[VespaPassage]]:
     """The first chunk of each revision, from its whole first part."""
-    found: dict[RevisionRef, list[FoundPassage]] = {}
+    found: dict[RevisionRef, list[VespaPassage]] = {}
     for part in parts:
         ordinals = part.fields.get(Field.ORDINALS) or []
         terms = part.fields.get(Field.CHUNK_TERMS) or []
         title = str(part.fields.get(Field.TITLE_TERMS, "")).split()
         if ordinals and terms:
             held = frozenset([*str(terms[0]).split(), *title])
-            found[part.ref] = [FoundPassage(part.ref, int(ordinals[0]), 0.0, math.nan, held)]
+            found[part.ref] = [VespaPassage(part.ref, int(ordinals[0]), 0.0, math.nan, held)]
     return found
 
 
@@ -266,7 +266,7 @@ def masses(asked: AnalysedRequest, weights: Mapping[str, float]) -> dict[str, fl
     }
 
 
-def coverage(asked: AnalysedRequest, mass: Mapping[str, float], best: FoundPassage | None) -> float:
+def coverage(asked: AnalysedRequest, mass: Mapping[str, float], best: VespaPassage | None) -> float:
     """The share of the terms' mass that the title or the best passage holds."""
     whole = sum(mass.values())
     if best is None or not whole:
