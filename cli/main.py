@@ -7,6 +7,7 @@ modules `up.py`, `serve.py`, `work.py`, `stdio.py` with a function `run`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Every error is reported here, and only here."""
     from engine.errors import EngineError
 
+    if arguments is None:  # the program itself: what it and its children write is its user's alone
+        os.umask(os.umask(0o077) | 0o077)
     invocation = Invocation()
     try:
         command = typer.main.get_command(app)

@@ -32,10 +32,13 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 def reconcile(
     ctx: typer.Context,
     repair: Annotated[bool, typer.Option(help="Repair any differences.")] = True,
+    tenant: Annotated[
+        str, typer.Option(metavar="KEY", help="One tenant only (default: all of them).")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Compare the index with the database, and repair it."""
-    raise typer.Exit(run(_reconcile(ctx, repair=repair, as_json=as_json)))
+    raise typer.Exit(run(_reconcile(ctx, tenant, repair=repair, as_json=as_json)))
 
 
 def backup(
@@ -111,13 +114,13 @@ def _size(kb: KbStatus) -> str:
     return f"{kb.index_size_bytes / 1e6:.1f} MB"
 
 
-async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
+async def _reconcile(ctx: typer.Context, tenant: str, *, repair: bool, as_json: bool) -> int:
     from cli import output
     from cli.inline_worker import finish_jobs
 
     async with opened(ctx) as (engine, principal):
         with output.working("comparing"):
-            drift = await engine.operations.reconcile(principal, repair=repair)
+            drift = await engine.operations.reconcile(principal, tenant=tenant, repair=repair)
         if repair and not drift.clean:
             with output.working("repairing"):
                 await finish_jobs(engine)
@@ -128,7 +131,8 @@ async def _reconcile(ctx: typer.Context, *, repair: bool, as_json: bool) -> int:
     else:
         output.show(
             f"missing {drift.missing:,}, left over {drift.orphaned:,}, stranded "
-            f"{drift.stranded:,}, miscounted {drift.miscounted:,}, damaged {drift.damaged:,}: "
+            f"{drift.stranded:,}, miscounted {drift.miscounted:,}, damaged {drift.damaged:,}, "
+            f"unfinished deletions {drift.unfinished:,}: "
             f"{'repaired' if repair else 'run `scrubjay reconcile` to repair'}\n"
         )
     return INCOMPLETE if not repair and not drift.clean else DONE

@@ -9,7 +9,7 @@ import typer
 
 from cli.context import As, Json, opened, run
 
-app = typer.Typer(name="member", help="Manage members: add, list, remove.")
+app = typer.Typer(name="member", help="Manage members: add, list, remove, unlink.")
 
 
 @app.command()
@@ -44,6 +44,20 @@ def remove(
 ) -> None:
     """Remove a member and revoke all their tokens, at once."""
     run(_remove(ctx, member, as_user, as_json=as_json))
+
+
+@app.command()
+def unlink(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="E-mail address, name or id.")],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Unlink a member from the identity provider accounts they sign in with.
+
+    Their next sign-in with a verified address links a new account.
+    """
+    run(_unlink(ctx, member, as_user, as_json=as_json))
 
 
 async def _add(
@@ -84,3 +98,14 @@ async def _remove(ctx: typer.Context, member: str, as_user: str, *, as_json: boo
         output.show_json({"removed": removed.user_id})
     else:
         output.note(f"removed {removed.name}")
+
+
+async def _unlink(ctx: typer.Context, member: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        unlinked, accounts = await engine.people.unlink_member(principal, member)
+    if as_json:
+        output.show_json({"unlinked": unlinked.user_id, "accounts": accounts})
+    else:
+        output.note(f"unlinked {unlinked.name} from {render.counted(accounts, 'account')}")

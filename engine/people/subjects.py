@@ -103,7 +103,7 @@ async def _remember(db: Database, tenant_id: str, user_id: str, who: Subject) ->
             raise Forbidden(
                 f"The member with the address {who.email} is linked to another account of this"
                 " identity provider. If it is the same person, an admin can remove that link with"
-                f" `scrubjay members unlink {who.email}`; the next sign-in makes a new one."
+                f" `scrubjay member unlink {who.email}`; the next sign-in makes a new one."
             )
         if found is not None:
             found.user_id = user_id

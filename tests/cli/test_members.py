@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.main import main
+from engine.config import load_settings
+from engine.domain import Scope
+from engine.people.subjects import Subject
+from engine.runtime import open_engine
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -43,3 +52,31 @@ def test_an_unknown_role_is_told_with_those_there_are(
 ) -> None:
     assert main(["member", "add", "a@example.com", "--role", "boss"]) == 1
     assert "owner, admin, curator, member, guest" in capsys.readouterr().err
+
+
+def test_a_member_is_unlinked_from_the_accounts_they_sign_in_with(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = shown(capsys, "member", "add", "ada@example.com")
+
+    async def sign_in() -> None:
+        async with open_engine(load_settings(home)) as engine:
+            who = Subject("https://login.example.com", "sub-1", "ada@example.com", {Scope.KB_READ})
+            await engine.people.principal_of_subject("default", who)
+
+    asyncio.run(sign_in())
+    unlinked = shown(capsys, "member", "unlink", "ada@example.com")
+    assert unlinked == {"unlinked": added["user_id"], "accounts": 1}
+    assert shown(capsys, "member", "unlink", "ada@example.com")["accounts"] == 0
+
+
+def test_what_the_program_writes_is_for_its_user_alone(home: Path) -> None:
+    home.chmod(0o755)
+    page = home / "leave.md"
+    page.write_text("# Leave\n\nEverybody gets thirty days.\n")
+    program = "import sys; from cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "add", str(page), "--kb", "notes"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=ROOT)
+    made = [file for file in home.rglob("*") if file != page and not file.is_socket()]
+    assert any(file.is_relative_to(home / "index") for file in made)
+    assert {oct(file.stat().st_mode & 0o077) for file in made} == {"0o0"}
