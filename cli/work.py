@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALREADY_RUNNING = 4  # the exit code of a child that found another worker in its data folder
-NICENESS = 10  # bulk work yields the processor to questions
+NICENESS = 4  # bulk work yields to questions, and keeps a fair share beside other programs
 
 
 def run(settings: Settings, *, until_idle: bool = False, child: bool = False) -> int:

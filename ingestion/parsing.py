@@ -31,10 +31,11 @@ from ingestion.convert import document as documents
 from ingestion.convert.document import ConversionLimits, Converted
 from ingestion.convert.ocr import is_installed
 from ingestion.parsing_frames import HEAD_MAX, LENGTHS, Frame, pack_frame, parse_head
+from ingestion.patience import within
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 30.0
+START_LIMIT_S = 30.0  # of time it could use: it takes about one
 LONG_S = 4.0  # a file that takes longer gets a second child beside it, once a pool
 PATIENCE = 5  # with the reading of pictures, which takes seconds a page on an idle machine
 OCR_MEMORY_BYTES = 2 << 30  # what a page of 200 dots an inch takes, and as much again
@@ -47,7 +48,7 @@ _MESSAGES = {
     " files and add those",
     "unreadable": "the file is damaged or uses something Scrubjay can't read: open it in its own"
     " program, save it anew and add that",
-    "timeout": "reading the file took longer than {timeout_s:g} s: split it into smaller files, or"
+    "timeout": "reading the file took more than {timeout_s:g} s: split it into smaller files, or"
     " raise the limit in the settings",
 }
 
@@ -157,8 +158,8 @@ class ParsingPool:
         async with kind.slot():
             child = await self._acquire(kind)
             try:
-                async with asyncio.timeout(timeout_s):
-                    head, body = await child.ask(request, self._output_bytes, report)
+                asked = child.ask(request, self._output_bytes, report)
+                head, body = await within(asked, child.pid, timeout_s)
             except TimeoutError:
                 await self._end(child)
                 raise DocumentError(
@@ -193,11 +194,10 @@ class ParsingPool:
         self._children.add(child)
         try:
             tokens = await self._tokens()
-            async with asyncio.timeout(START_TIMEOUT_S * kind.patience):
-                room = max(self._memory_bytes, OCR_MEMORY_BYTES if kind.ocr_threads else 0)
-                head = {"memory_bytes": room, "ocr_threads": kind.ocr_threads}
-                start = Frame(head, b"" if kind.ocr_threads else tokens)
-                head, _ = await child.ask(start, 0)
+            room = max(self._memory_bytes, OCR_MEMORY_BYTES if kind.ocr_threads else 0)
+            head = {"memory_bytes": room, "ocr_threads": kind.ocr_threads}
+            start = Frame(head, b"" if kind.ocr_threads else tokens)
+            head, _ = await within(child.ask(start, 0), child.pid, START_LIMIT_S * kind.patience)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             await self._end(child)
             raise Unavailable(
@@ -298,6 +298,10 @@ class _Child:
                 cwd=_ROOT,
             )
         )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def status(self) -> int | None:

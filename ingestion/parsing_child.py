@@ -46,7 +46,7 @@ def main() -> None:
     if start is None:
         return
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(1)  # the worker, which feeds it, goes first
     token_offsets = open_token_offsets(start.body) if start.body else None
     warm_up()
     engine = open_engine(int(start.head["ocr_threads"])) if start.head.get("ocr_threads") else None
