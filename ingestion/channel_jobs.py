@@ -53,7 +53,7 @@ from ingestion.threads import ThreadDocument
 log = logging.getLogger(__name__)
 
 TRIES = 5  # reads of a channel that changes while it is derived
-NO_READER = "This installation can't read {platform}: install its extra and set it up."
+NO_READER = "This installation can't read {platform}: install its extra and configure it."
 
 
 class _UnattendedHandler:
@@ -69,7 +69,7 @@ class _UnattendedHandler:
         """The next one of its kind begins where this one stopped."""
 
     async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
-        """Nothing to tell."""
+        """Nothing to report."""
 
 
 class DeriveChannel(_UnattendedHandler):
@@ -200,15 +200,15 @@ class BackfillChannel(_UnattendedHandler):
     ) -> None:
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            told = refusal.message.replace(reading.channel, reading.channel_name)
-            await sources.report_fault(session, reading.source_id, told, stop=True)
+            fault = refusal.message.replace(reading.channel, reading.channel_name)
+            await sources.report_fault(session, reading.source_id, fault, stop=True)
             if refusal.lost:
                 await channels.forget_membership(session, reading.place, reading.channel_id)
 
         await self._db.run_write(commit)
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
-        """Show on the source why it does not go on."""
+        """Show on the source why it does not continue."""
         await sources.report_fault(session, job.payload["source_id"], reason)
 
     async def failed(
@@ -218,7 +218,7 @@ class BackfillChannel(_UnattendedHandler):
         error: str,
         code: str,  # noqa: ARG002 (the protocol's)
     ) -> None:
-        """Show on the source that somebody must resume it."""
+        """Show on the source that a person must resume it."""
         await sources.report_fault(session, job.payload["source_id"], error, stop=True)
 
 
@@ -250,7 +250,7 @@ class SyncWorkspace(_OfWorkspace):
         if found is None:
             return False
         place, reader = found
-        begun = clock.now()
+        started = clock.now()
         try:
             people = await reader.read_people(place)
             seen = await reader.read_channels(place)
@@ -265,10 +265,10 @@ class SyncWorkspace(_OfWorkspace):
 
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            await channels.put_people(session, place, people, at=begun)
+            await channels.put_people(session, place, people, at=started)
             subjects = {person.subject for person in people}
-            await channels.only_people(session, place, subjects, at=begun)
-            await channels.put_channels(session, place, seen, at=begun)
+            await channels.only_people(session, place, subjects, at=started)
+            await channels.put_channels(session, place, seen, at=started)
             await channels.lose_all(session, place, but={item.external_id for item in seen})
             for item in seen:
                 await sources.queue_channel_sync(
@@ -294,7 +294,7 @@ class SyncChannel(_OfWorkspace):
     """Learns who is in a channel: all of them, or nobody counts."""
 
     async def run(self, job: ClaimedJob) -> bool:
-        """The list holds from when it was begun to be read; somebody unknown counts as a guest."""
+        """The list holds from when its reading started; an unknown person counts as a guest."""
         found = await self._place(job)
         if found is None:
             return False
@@ -429,10 +429,10 @@ class FetchFiles(_UnattendedHandler):
         return False
 
     async def _keep(self, tenant_id: str, posted: Posted, got: ReadFile | str) -> None:
-        told = {"left": got} if isinstance(got, str) else {}
+        outcome = {"left": got} if isinstance(got, str) else {}
         if isinstance(got, ReadFile):
-            told = {"blob": await self._blobs.put(tenant_id, got.data), "suffix": got.suffix}
-        await self._db.run_write(lambda session: keep_file(session, posted, **told))
+            outcome = {"blob": await self._blobs.put(tenant_id, got.data), "suffix": got.suffix}
+        await self._db.run_write(lambda session: keep_file(session, posted, **outcome))
 
     async def _later(self, job: ClaimedJob, wait: Wait) -> None:
         at = clock.now() + timedelta(seconds=wait.seconds)

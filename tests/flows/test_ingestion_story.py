@@ -63,7 +63,7 @@ async def test_a_replaced_document_answers_as_before_until_the_new_one_has_vecto
         await notes.embedder.asked.wait()
         assert await notes.found("wombat") != []
         assert await notes.found("platypus") == []
-        assert "The previous revision goes on answering." in await notes.why(second)
+        assert "The previous revision keeps answering." in await notes.why(second)
         notes.embedder.gate.set()
         await notes.until(second, lambda info: info.state == "ready")
         assert await notes.found("wombat") == []
@@ -84,7 +84,7 @@ async def test_a_failed_replacement_leaves_the_one_before_and_says_both(notes):
     assert await notes.found("wombat") != []
     why = await notes.why(second)
     assert "failed in component 'parser': the file is empty: add one with content. " in why
-    assert why.endswith("The previous revision goes on answering.")
+    assert why.endswith("The previous revision keeps answering.")
     assert await indexed(notes) == {RevisionRef(first.document_id, first.revision_id)}
 
 
@@ -156,7 +156,7 @@ async def test_a_cancelled_replacement_leaves_the_one_before(notes):
     await notes.drain()
     assert (await notes.get(second)).state == "cancelled"
     assert await notes.found("wombat") != []
-    assert "The previous revision goes on answering." in await notes.why(second)
+    assert "The previous revision keeps answering." in await notes.why(second)
 
 
 async def test_the_same_bytes_again_are_nothing_new(notes):
@@ -246,7 +246,7 @@ async def test_front_matter_alone_is_ready_with_nothing_to_find(notes):
     await notes.drain()
     info = await notes.get(added)
     assert (info.state, info.chunk_count, info.title) == ("ready", 0, "Plans")
-    assert "nothing to find" in info.message
+    assert "nothing to index" in info.message
 
 
 async def test_one_bad_document_does_not_hold_up_the_others(notes):
