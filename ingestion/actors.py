@@ -1,6 +1,6 @@
 """What a worker does for each kind of job: one class a kind, under the `Handler` protocol.
 
-A job holds ids; the rows are read anew, and everything here may run twice.
+A job holds ids; the rows are read again, and everything here may run twice.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class IngestDocument:
         self._log = log
 
     async def run(self, job: ClaimedJob) -> bool:
-        """Ingest; the run bears the job's id, so that a second attempt goes on from the first.
+        """Ingest; the run bears the job's id, so that a second attempt continues the first.
 
         The job ends in the transaction that ends the run.
         """
@@ -143,7 +143,7 @@ class _BackgroundHandler:
         """The job row keeps the reason; `reconcile` finds what was left undone."""
 
     async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
-        """Nothing to tell."""
+        """Nothing to report."""
 
 
 class CleanDocument(_BackgroundHandler):
@@ -203,7 +203,7 @@ class ReindexRevision(_BackgroundHandler):
 
 
 class RebuildSpace(_BackgroundHandler):
-    """Makes a damaged space of the index anew from SQL, while nothing else writes to it."""
+    """Rebuilds a damaged space of the index from SQL, while nothing else writes to it."""
 
     alone = True  # it makes room first
 

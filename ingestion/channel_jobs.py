@@ -66,7 +66,7 @@ from ingestion.threads import ThreadDocument
 log = logging.getLogger(__name__)
 
 TRIES = 5  # reads of a channel that changes while it is derived
-NO_READER = "This installation can't read {platform}: install its extra and set it up."
+NO_READER = "This installation can't read {platform}: install its extra and configure it."
 
 
 class _UnattendedHandler:
@@ -82,7 +82,7 @@ class _UnattendedHandler:
         """The next one of its kind begins where this one stopped."""
 
     async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
-        """Nothing to tell."""
+        """Nothing to report."""
 
 
 class DeriveChannel(_UnattendedHandler):
@@ -265,7 +265,7 @@ class SyncWorkspace(_OfWorkspace):
         if found is None:
             return False
         place, reader = found
-        begun = clock.now()
+        started = clock.now()
         try:
             people = await reader.read_people(place)
             seen = await reader.read_channels(place)
@@ -280,10 +280,10 @@ class SyncWorkspace(_OfWorkspace):
 
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            await accounts.put_people(session, place, people, at=begun)
+            await accounts.put_people(session, place, people, at=started)
             subjects = {person.subject for person in people}
-            await accounts.only_people(session, place, subjects, at=begun)
-            await channels.put_channels(session, place, seen, at=begun)
+            await accounts.only_people(session, place, subjects, at=started)
+            await channels.put_channels(session, place, seen, at=started)
             await membership.lose_all(session, place, but={item.external_id for item in seen})
             for item in seen:
                 await source_jobs.queue_channel_sync(
@@ -309,7 +309,7 @@ class SyncChannel(_OfWorkspace):
     """Learns who is in a channel: all of them, or nobody counts."""
 
     async def run(self, job: ClaimedJob) -> bool:
-        """The list holds from when it was begun to be read; somebody unknown counts as a guest."""
+        """The list holds from when its reading started; an unknown person counts as a guest."""
         found = await self._place(job)
         if found is None:
             return False
@@ -444,10 +444,10 @@ class FetchFiles(_UnattendedHandler):
         return False
 
     async def _keep(self, tenant_id: str, posted: Posted, got: ReadFile | str) -> None:
-        told = {"left": got} if isinstance(got, str) else {}
+        outcome = {"left": got} if isinstance(got, str) else {}
         if isinstance(got, ReadFile):
-            told = {"blob": await self._blobs.put(tenant_id, got.data), "suffix": got.suffix}
-        await self._db.run_write(lambda session: keep_file(session, posted, **told))
+            outcome = {"blob": await self._blobs.put(tenant_id, got.data), "suffix": got.suffix}
+        await self._db.run_write(lambda session: keep_file(session, posted, **outcome))
 
     async def _later(self, job: ClaimedJob, wait: Wait) -> None:
         at = clock.now() + timedelta(seconds=wait.seconds)

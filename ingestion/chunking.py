@@ -1,6 +1,6 @@
 """Where a document is cut into chunks: a pure function from text, blocks and tokens to spans.
 
-Every span is byte-faithful, `text[start:end]`, and may be cited; what stands around it (title,
+Every span is byte-faithful, `text[start:end]`, and may be cited; what is around it (title,
 headings, the header row of a table) goes into `context`, which is searched but never cited.
 Sizes are counted in the embedder's own tokens, found by one pass over the whole text.
 
@@ -63,8 +63,8 @@ class Chunking:
 class Marks:
     """What is known of a text beside its blocks; offsets rise.
 
-    No chunk that says enough by itself goes on past one of `breaks`. `languages` are stretches
-    [start, end) of one language, ISO 639-1; what stands between them is of no known language.
+    No chunk that says enough by itself continues past one of `breaks`. `languages` are stretches
+    [start, end) of one language, ISO 639-1; what is between them is of no known language.
     """
 
     breaks: Sequence[int] = ()
@@ -166,7 +166,7 @@ class _ChunkPacker:
         return not self._languages or self._is_pure([*chunk, unit])
 
     def _is_parted(self, chunk: Sequence[Unit], unit: Unit) -> bool:
-        """Whether the subject changes before `unit`, and what stands before it says enough."""
+        """Whether the subject changes before `unit`, and what comes before it says enough."""
         first, last = chunk[0], chunk[-1]
         if last.block.kind == "heading":  # it belongs to what follows
             return False
@@ -298,7 +298,7 @@ class _ChunkPacker:
 
 
 def _runs(document: Converted) -> Iterator[list[Block]]:
-    """Blocks with content, parted where something hidden stands between."""
+    """Blocks with content, parted where something hidden is between."""
     run: list[Block] = []
     for block in document.blocks:
         if block.kind != "hidden":
@@ -312,7 +312,7 @@ def _runs(document: Converted) -> Iterator[list[Block]]:
 
 
 def _sections(units: Sequence[Unit]) -> Iterator[list[Unit]]:
-    """Units by section: a heading begins one, unless only headings stand before it."""
+    """Units by section: a heading begins one, unless only headings come before it."""
     section: list[Unit] = []
     content = False
     for unit in units:
@@ -326,7 +326,7 @@ def _sections(units: Sequence[Unit]) -> Iterator[list[Unit]]:
 
 
 def _elsewhere(chunk: Sequence[Unit], unit: Unit) -> bool:
-    """Whether a unit stands on another slide or sheet than a chunk: a citation names one."""
+    """Whether a unit is on another slide or sheet than a chunk: a citation names one."""
     before = next((item.block.place for item in reversed(chunk) if item.block.place), None)
     after = unit.block.place
     if before is None or after is None:
@@ -343,7 +343,7 @@ def _related(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
 
 
 def _shared_path(blocks: Sequence[Block]) -> tuple[str, ...]:
-    """The headings that stand above all of `blocks` and are not among them."""
+    """The headings above all of `blocks` and are not among them."""
     paths = [b.heading_path[:-1] if b.kind == "heading" else b.heading_path for b in blocks]
     first, last = min(paths), max(paths)  # what these two share, all that sort between them share
     shared = 0

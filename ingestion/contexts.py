@@ -1,4 +1,4 @@
-"""What stands above a chunk: its document's title and headings, within a bound of tokens.
+"""The context of a chunk: its document's title and headings, within a bound of tokens.
 
 The chunker measures with it how much room a chunk's text has. Contexts are searched, never cited.
 """
@@ -16,7 +16,7 @@ _JOINT = " > "
 
 
 class Contexts:
-    """Renders what stands above a chunk, title first, and counts its tokens; bounded."""
+    """Renders the context of a chunk, title first, and counts its tokens; bounded."""
 
     def __init__(self, document: Converted, limit: int, offsets: TokenOffsets) -> None:
         self._title = " ".join(document.title.split())

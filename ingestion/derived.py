@@ -2,7 +2,7 @@
 
 Extractor calls `derive` with the document's text. Long texts are read in parts, at most
 `max_calls` of them, and what the parts gave is joined. What a model writes is untrusted: it is
-bounded, kept on its own lines, and holds only addresses that stand in the text.
+bounded, kept on its own lines, and holds only addresses that occur in the text.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class DryRun:
     details: Mapping[str, Any]
     remarks: Sequence[str]
     elapsed_s: Mapping[str, float]
-    rendered: str = ""  # by a Parser that was told an `output_format`
+    rendered: str = ""  # by a Parser with an `output_format`
 
 
 def without_index(dsl: Dsl) -> dict[str, Any]:
@@ -66,12 +66,12 @@ async def run_dry(
 ) -> DryRun:
     """Run the pipeline over a file; raises `FlowError`, or what the document would fail with.
 
-    `watch` is told every line of the run's log as it comes.
+    `watch` gets every line of the run's log as it comes.
     """
     offers: Collection[str] = offers_of(engine.model)
-    load_pipeline(dsl, registry, offers=offers)  # all of it: every fault is to be told
+    load_pipeline(dsl, registry, offers=offers)  # all of it: every fault is to be reported
     graph = load_pipeline(without_index(dsl), registry, offers=offers, whole=False)
-    with tempfile.TemporaryDirectory(prefix="scrubjay-trial-") as folder:
+    with tempfile.TemporaryDirectory(prefix="scrubjay-dry-run-") as folder:
         async with open_parsers(engine) as parsers:
             blobs = FolderBlobs(Path(folder))
             work = await _work(engine, blobs, name, file, chunking)
@@ -141,7 +141,7 @@ async def _work(
 
 
 async def _refuse_to_fetch(url: str) -> Fetched:
-    raise EngineError(f"A trial reads a file; it does not fetch {url}.")
+    raise EngineError(f"A dry run reads a file; it can't fetch {url}.")
 
 
 class _Log:

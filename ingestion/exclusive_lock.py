@@ -1,4 +1,4 @@
-"""Who may work at the same time: many jobs together, or one alone.
+"""Which jobs may work at the same time: many together, or one alone.
 
 Two kinds of job run alone: one that may have killed its worker (`jobs.SUSPECT`), so that it takes
 no other down with it, and one that rebuilds what the others write to.
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 
 class ExclusiveLock:
-    """Belongs to one event loop. Whoever wants it alone keeps newcomers off until they are done."""
+    """Belongs to one event loop. A job that wants it alone keeps newcomers off until the others are done."""
 
     def __init__(self) -> None:
         self._together = 0
@@ -21,7 +21,7 @@ class ExclusiveLock:
 
     @property
     def is_reserved(self) -> bool:
-        """Whether somebody is alone on it, or waits for that."""
+        """Whether a job is alone on it, or waits for that."""
         return self._reserved
 
     @asynccontextmanager

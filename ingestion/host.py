@@ -71,7 +71,7 @@ async def run_worker(
         pipelines = PipelineGraphs(engine.db, plugins.registry, offers=offers_of(engine.model))
         known = handlers(services, pipelines, RingLog(), open_readers(engine))
         if settings.jobs.broker == "memory":
-            # The lock is ours: whoever held these leases is gone.
+            # The lock is ours: the process that held these leases is gone.
             await leases.take_over_all(engine.db, kinds=list(known))
         try:
             if lost := await engine.operations.resume_rebuild(index):

@@ -47,7 +47,7 @@ _MESSAGES = {
     "too_large": "reading the file took more memory than one file may have: split it into smaller"
     " files and add those",
     "unreadable": "the file is damaged or uses something Scrubjay can't read: open it in its own"
-    " program, save it anew and add that",
+    " program, save it again and add that",
     "timeout": "reading the file took more than {timeout_s:g} s: split it into smaller files, or"
     " raise the limit in the settings",
 }
@@ -95,7 +95,7 @@ class ParsingPool:
     ) -> Converted:
         """The document in `data`, a file's bytes or where they lie.
 
-        `report` is told how many pages are read, and of how many, where the format has pages.
+        `report` gets how many pages are read, and of how many, where the format has pages.
         Raises `DocumentError` with one sentence that says what to do.
         """
         if isinstance(data, Path):
@@ -110,7 +110,7 @@ class ParsingPool:
         ask: dict[str, Any] = {"op": "convert", "filename": filename[-500:], "limits": limits}
         head, body = await self._ask(Frame(ask, data), self._words, report)
         if self._ocr and head.get("pictures"):
-            # Enough is left to end in good order: a page, once begun, is read to its end.
+            # Enough is left to end in good order: a page, once started, is read to its end.
             ask["seconds"] = 0.6 * PATIENCE * self._timeout_s
             head, body = await self._ask(Frame(ask, data), self._pictures, report)
         if "error" in head:
@@ -138,7 +138,7 @@ class ParsingPool:
         return await anyio.to_thread.run_sync(_checked, decode, body)
 
     async def _tokens(self) -> bytes:
-        """The tokenizer as the children are told of it; nothing where there is none."""
+        """The tokenizer as the children get it; nothing where there is none."""
         if self._told is None:
             ask = self._tokenizer
             self._told = (await anyio.to_thread.run_sync(ask) if ask else None) or b""
@@ -236,7 +236,7 @@ class ParsingPool:
 
 @dataclasses.dataclass(slots=True)
 class _Kind:
-    """Children that are told the same at their start, and how many may work at once."""
+    """Children that get the same at their start, and how many may work at once."""
 
     slots: asyncio.Semaphore
     patience: int = 1  # how many times longer than usual they may take
@@ -391,7 +391,7 @@ def _checked(decode: Any, body: bytes) -> Any:  # noqa: ANN401 (one guard for bo
     try:
         return decode(body)
     except (ValueError, TypeError, RecursionError) as error:
-        log.warning("a parsing child answered nonsense: %r", error)
+        log.warning("a parsing child returned an invalid response: %r", error)
         raise DocumentError(_MESSAGES["unreadable"], code="unreadable") from error
 
 

@@ -64,7 +64,7 @@ def load_pipeline(
 def _repeated(graph: Graph) -> list[str]:
     types = [node.component.type for node in graph.nodes.values()]
     return [
-        f"{types.count(name)} components are of type {name}; a pipeline has one"
+        f"{types.count(name)} components are of type {name}; a pipeline can have only one"
         for name in _ONCE
         if types.count(name) > 1
     ]
@@ -76,8 +76,8 @@ def _too_late(graph: Graph) -> list[str]:
         reader = _BEFORE.get(node.component.type)
         behind = [a for a in graph.ancestors[node.id] if graph.nodes[a].component.type == reader]
         faults += [
-            f"component {node.id!r}: {node.component.type} stands behind {other!r}, which is to use"
-            f" what it finds: put it before"
+            f"component {node.id!r}: {node.component.type} comes after {other!r}, which uses"
+            f" its result: put it before"
             for other in behind
         ]
     return faults

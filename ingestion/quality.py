@@ -58,7 +58,7 @@ class Checks:
 
 
 def _names(text: str, term: str) -> bool:
-    """Whether `term` stands in `text` and is no part of a longer word."""
+    """Whether `term` occurs in `text` and is no part of a longer word."""
     at = text.find(term)
     while at >= 0:
         before, after = text[at - 1 : at], text[at + len(term) : at + len(term) + 1]

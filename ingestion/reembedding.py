@@ -1,7 +1,7 @@
 """The worker's side of a knowledge base's move to another embedding model.
 
 `engine/documents/reembedding.py` says what the move is and makes the switch; here are the vectors. Texts come
-from SQL, vectors that were made before from the cache, so a second attempt goes on where the first
+from SQL, vectors that were made before from the cache, so a second attempt continues where the first
 one was killed.
 """
 
@@ -40,7 +40,7 @@ class ReembedKnowledgeBase:
         if services.embedder.space.name != space:
             raise EngineError(
                 f"This worker embeds with {services.embedder.space.name}, not with {space}: set "
-                "embedding.model, or ask for the move again."
+                "embedding.model, or start the move again."
             )
         for _ in range(ROUNDS):
             async with db.read() as session:
@@ -54,7 +54,7 @@ class ReembedKnowledgeBase:
             if await db.run_write(lambda s, m=move, h=held: reembedding.switch(s, m, h)):  # type: ignore[misc]
                 await self._drop_unused(move)
                 return False
-        raise Conflict("Documents come faster than they are embedded: the move goes on later.")
+        raise Conflict("Documents arrive faster than they are embedded: the move continues later.")
 
     async def _fill(self, job: ClaimedJob, ref: RevisionRef, space: Space) -> None:
         """Feed one revision to the new space, with vectors; one that no longer answers is left."""
@@ -78,7 +78,7 @@ class ReembedKnowledgeBase:
             await self._services.index.drop_space(move.tenant_id, move.old)
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
-        """Nobody waits for it: what answers goes on answering."""
+        """Nobody waits for it: what answers keeps answering."""
 
     async def failed(
         self,
@@ -87,7 +87,7 @@ class ReembedKnowledgeBase:
         error: str,
         code: str,
     ) -> None:
-        """The job row keeps the reason; asking for the move again goes on from here."""
+        """The job row keeps the reason; starting the move again continues from here."""
         log.warning("re-embedding %s failed (%s): %s", job.payload["kb_id"], code, error)
 
     async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:

@@ -120,7 +120,7 @@ def _table(text: str) -> str:
 
 
 def _list(text: str) -> str:
-    """Nested lists by their indent; a line that begins no item goes on with the one before."""
+    """Nested lists by their indent; a line that begins no item continues the one before."""
     out: list[str] = []
     stack: list[tuple[int, str]] = []
     for line in filter(str.strip, text.splitlines()):

@@ -19,7 +19,7 @@ class Selection:
     """What is taken of a document.
 
     Without `formatting` headings, lists and quotes count as plain paragraphs: nothing is cut along
-    them, and no heading stands above a passage.
+    them, and no heading is above a passage.
     """
 
     code_blocks: bool = True

@@ -84,7 +84,7 @@ class IngestionRun:
 
     @property
     def document(self) -> Converted:
-        """The parsed document. Parser keeps no checkpoint, so it ran before whoever asks."""
+        """The parsed document. Parser keeps no checkpoint, so it ran before any component that asks."""
         if self.converted is None:
             raise EngineError("This pipeline splits a text that no Parser read.")
         return self.converted
@@ -133,7 +133,7 @@ class IngestionRun:
         return rows
 
     def pack_facts(self) -> dict[str, Any]:
-        """What the parser found besides the text, for an attempt that goes on behind it."""
+        """What the parser found besides the text, for an attempt that continues after it."""
         found = self.found
         return {
             "blob_hash": found.blob_hash,

@@ -38,7 +38,7 @@ LONGEST = timedelta(hours=2)  # of a stretch of talk
 MOST = 50  # messages of one
 TITLE_CHARS = 100
 SAYS_WHEN = timedelta(hours=1)  # after such a pause a heading gives the time again
-SAME_BREATH = timedelta(minutes=10)  # within it somebody's next message needs no heading
+SAME_BREATH = timedelta(minutes=10)  # within it the same author's next message needs no heading
 LEAST_LETTERS = 12  # of a stretch of talk: "thanks!" alone answers nothing
 
 
@@ -120,7 +120,9 @@ def _document(
         writer.add(message, text)
     title = title or f"#{changes.channel}, {day}"
     kind = "thread" if conversation.thread else "window"
-    replied = bool(conversation.thread) and any(one.author != first.author for one, _ in said)
+    replied = bool(conversation.thread) and any(
+        message.author != first.author for message, _ in said
+    )
     key = conversation.thread or first.external_id
     tags = list(conversation.details.get("tags") or ())
     return ThreadDocument(
@@ -181,7 +183,7 @@ class _ConversationWriter:
         return "".join(self._pieces)
 
     def add(self, message: StoredMessage, text: str) -> None:
-        """Append a message, under a heading where somebody else speaks or time has passed."""
+        """Append a message, under a heading where another person speaks or time has passed."""
         last = self._last
         if (
             last is None

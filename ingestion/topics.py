@@ -1,4 +1,4 @@
-"""Where the subject of a text changes, told from vectors of its sentences. Pure.
+"""Where the subject of a text changes, found by vectors of its sentences. Pure.
 
 The Splitter's `semantic` strategy embeds what `sentences` gives and hands the breaks of `find_breaks`
 to the chunker. After Greg Kamradt's "5 levels of text splitting" (2024): a break is a gap whose

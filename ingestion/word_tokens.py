@@ -1,7 +1,7 @@
-"""Where the tokens of a long text stand, found word by word: two to three times as fast as at once.
+"""Where the tokens of a long text are, found word by word: two to three times as fast as at once.
 
 Tokenizers of the BERT family cut at white space before anything else, so the tokens of a word are
-the same wherever it stands, and a megabyte of prose has some ten thousand different words. The
+the same wherever it is, and a megabyte of prose has some ten thousand different words. The
 parsing child counts with this; a tokenizer that is not of that kind is asked for the whole text.
 """
 

@@ -74,7 +74,7 @@ class _RunningJob:
 
 
 class Handler(Protocol):
-    """What a kind of job does, and what its document is told when it does not get there."""
+    """What a kind of job does, and what its document shows when the job does not succeed."""
 
     alone: bool  # whether nothing else may run beside it
     feeds: bool  # whether it fills the index, and so waits while that is full
@@ -89,7 +89,7 @@ class Handler(Protocol):
         """No attempt follows."""
 
     async def cancelled(self, session: AsyncSession, job: ClaimedJob) -> None:
-        """The job ended because somebody asked for it, or because it became pointless."""
+        """The job ended because a person asked for it, or because it became pointless."""
 
 
 class JobWorker:
@@ -215,7 +215,7 @@ class JobWorker:
 
     async def work(self, job_id: str) -> None:
         """Claim one job and return when it ended or gave its slot back."""
-        begun: list[_RunningJob] = []
+        started: list[_RunningJob] = []
         try:
             if not self._exclusive_lock.is_reserved:  # else the row waits for another hint
                 claimed = await claims.claim(
@@ -225,13 +225,13 @@ class JobWorker:
                     lease_s=self._lease_s,
                     job_id=job_id,
                 )
-                begun = [self._begin(job) for job in claimed]
+                started = [self._begin(job) for job in claimed]
         except Unavailable as error:
             log.warning("job %s could not be claimed: %s", job_id, error)
             await asyncio.sleep(OUTAGE_PAUSE_S)
         finally:
             self._relay.taken(job_id)
-        for running in begun:
+        for running in started:
             await running.left_slot.wait()
 
     def _begin(self, job: ClaimedJob) -> _RunningJob:
@@ -253,7 +253,9 @@ class JobWorker:
     async def _see_through(self, running: _RunningJob) -> None:
         try:
             await self._settle(running.claimed, running.task)
-        except Exception:  # the end could not be written: the lease lapses and another goes on
+        except (
+            Exception
+        ):  # the end could not be written: the lease lapses and another worker continues
             log.exception("job %s ended, but its end was not written", running.claimed.id)
         finally:
             self._running.pop(running.claimed.id, None)
@@ -284,7 +286,7 @@ class JobWorker:
         except Exception:  # the rim of a job: whatever happens, its row and its document say so
             incident = new_id()[-8:]
             log.exception("job %s (%s) failed, incident %s", job.id, job.kind, incident)
-            reason = f"An unexpected error stopped it (incident {incident}); the log has the rest."
+            reason = f"Unexpected error (incident {incident}); see the log."
             await self._failed(job, handler, reason, "internal", retry=True)
         else:
             if not finished:
@@ -315,7 +317,7 @@ class JobWorker:
         elif await endings.release(session, job) is JobState.CANCELLED:
             await handler.cancelled(session, job)
         else:
-            await handler.waiting(session, job, "The worker stopped; another one goes on.")
+            await handler.waiting(session, job, "The worker stopped; another one continues.")
 
     async def _cancelled(self, session: AsyncSession, job: ClaimedJob, handler: Handler) -> None:
         await endings.finish(session, job, state=JobState.CANCELLED)

@@ -49,5 +49,5 @@ class BlobStore(Protocol):
 
 
 def is_tenant(name: str) -> bool:
-    """Whether a name may stand for a tenant in a path."""
+    """Whether a name may be a tenant's in a path."""
     return _TENANT.fullmatch(name) is not None

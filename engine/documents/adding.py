@@ -190,7 +190,7 @@ class Intake:
 
     @staticmethod
     def _checked(received: _Received) -> _Received:
-        # A name comes from whoever made the file; PostgreSQL can't keep a NUL, a log no line end.
+        # A name comes from the author of the file; PostgreSQL can't keep a NUL, a log no line end.
         received = replace(
             received,
             new=replace(received.new, url=_encoded(received.new.url)),
@@ -293,7 +293,7 @@ class Intake:
 
     @staticmethod
     async def _refuse(session: AsyncSession, document: Document, fault: str) -> Added:
-        """A row that says why the document can't be had; what answered before goes on answering."""
+        """A row that says why the document can't be had; what answered before keeps answering."""
         document.state = DocumentState.FAILED
         document.progress = -1.0
         document.error = document.message = fault

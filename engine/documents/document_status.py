@@ -1,4 +1,4 @@
-"""Where a document stands, in a sentence: what it waits for, what is done to it, why it failed.
+"""The state of a document, in a sentence: what it waits for, what is done to it, why it failed.
 
 `documents.py` calls it once it knows that the principal may see the document.
 """
@@ -35,7 +35,7 @@ class _StatusFacts:
 
 
 async def explain(session: AsyncSession, document: Document) -> str:
-    """One or two sentences: where it stands, and what to do where something is to be done."""
+    """One or two sentences: its state, and what to do where something is to be done."""
     job = await session.scalar(
         select(Job)
         .where(Job.document_id == document.id, Job.kind == "ingest_document")
@@ -150,7 +150,7 @@ def _meanwhile(facts: _StatusFacts) -> str:
 
 
 def time_left_s(started_at: datetime, progress: float) -> float | None:
-    """How long a run goes on if it keeps its speed; None where that can't be told yet."""
+    """How long a run will take if it keeps its speed; None where that is not known yet."""
     if not ETA_FROM <= progress < 1:
         return None
     return (now() - started_at).total_seconds() * (1 - progress) / progress

@@ -212,7 +212,7 @@ class Documents:
         return await self._db.run_write(commit)
 
     async def cancel(self, principal: Principal, document_id: str) -> DocumentInfo:
-        """Stop the ingestion of a document; what answered before goes on answering."""
+        """Stop the ingestion of a document; what answered before keeps answering."""
         gate.require(principal, Scope.KB_WRITE)
 
         async def commit(session: AsyncSession) -> DocumentInfo:
@@ -235,7 +235,7 @@ class Documents:
         return await self._db.run_write(commit)
 
     async def explain(self, principal: Principal, document_id: str) -> str:
-        """One sentence on where a document stands and what to do about it."""
+        """One sentence on the state of a document and what to do about it."""
         gate.require(principal, Scope.KB_READ)
         async with self._db.read() as session:
             document = await gate.get_visible_document(session, principal, document_id)

@@ -114,7 +114,7 @@ async def create_kb(
     chunking: KbChunking | Mapping[str, Any] | None = None,
     pipeline: str = "general",
 ) -> KbInfo:
-    """A new knowledge base with its upload source, readable for whoever holds one of `grants`."""
+    """A new knowledge base with its upload source, readable for everyone who holds one of `grants`."""
     gate.require(principal, Scope.KB_ADMIN)
     name = await _free_name(session, principal, name)
     await pipelines.require_known(session, principal, pipeline)
@@ -152,7 +152,7 @@ async def list_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
 
 
 async def list_managed_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
-    """All knowledge bases of the tenant, by name, for whoever manages them."""
+    """All knowledge bases of the tenant, by name, for people who manage them."""
     gate.require(principal, Scope.KB_ADMIN)
     rows = await session.scalars(gate.select_managed_kbs(principal).order_by(KnowledgeBase.name))
     return [_info(kb) for kb in rows]
@@ -225,7 +225,7 @@ async def list_grants(session: AsyncSession, principal: Principal, ref: str) -> 
 
 
 async def grant_kb(session: AsyncSession, principal: Principal, ref: str, token: str) -> None:
-    """Let whoever holds `token` read the knowledge base, at once; no effect where they do."""
+    """Let everyone who holds `token` read the knowledge base, at once; no effect where they do."""
     kb = await _managed(session, principal, ref)
     if await session.get(KbGrant, (kb.id, token)) is None:
         await _add_grant(session, principal, kb, token)
@@ -405,7 +405,7 @@ class KnowledgeBases:
         return await self._db.run_write(lambda session: delete_kb(session, principal, ref))
 
     async def grant(self, principal: Principal, ref: str, token: str) -> None:
-        """Let whoever holds a token of access read a knowledge base."""
+        """Let everyone who holds an access token read a knowledge base."""
         await self._db.run_write(lambda session: grant_kb(session, principal, ref, token))
 
     async def revoke(self, principal: Principal, ref: str, token: str) -> None:

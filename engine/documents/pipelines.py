@@ -1,6 +1,6 @@
 """Pipelines as data: the templates that ship and the flows a tenant stored, by name.
 
-Whoever may read knowledge bases may read flows; whoever manages them may change flows. Whether a
+Everyone who may read knowledge bases may read flows; everyone who manages them may change flows. Whether a
 DSL loads is for who knows the components (`ingestion/pipelines.py`): it hands in `check`.
 A stored flow keeps its text byte for byte.
 """

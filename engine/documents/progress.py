@@ -23,8 +23,8 @@ from engine.flow.checkpoints import entry_of
 from engine.flow.store import LogEntry
 
 LOOK_UP = 500  # ids a statement
-EXPLAINED = 5  # documents whose waiting is told in a sentence; asking for it takes some statements
-LOGGED = 50  # runs under way whose log is told; of the others, only how far they are
+EXPLAINED = 5  # documents whose waiting is explained in a sentence, which takes some statements
+LOGGED = 50  # runs under way whose log is shown; of the others, only their progress
 QUIET_S = 15.0  # how long nothing need be said to who watches
 
 
@@ -33,7 +33,7 @@ class DocumentProgress:
     """A document at one moment, and what its run's log said since the last one.
 
     `components` is how far each one of the run is (0 to 1, -1 failed), as far as it was heard of.
-    `left_s` is None where it can't be told.
+    `left_s` is None where it is unknown.
     """
 
     id: str
@@ -68,13 +68,13 @@ async def watch(
     """
     gate.require(principal, Scope.KB_READ)
     eyes = _Eyes(principal)
-    told: dict[str, DocumentProgress] = {}
+    reported: dict[str, DocumentProgress] = {}
     spoke_at = time.monotonic()
     while True:
         async with db.read() as session:
             seen = await eyes.look(session, document_ids)
-        changed = [item for item in seen if item.entries or told.get(item.id) != item]
-        told |= {item.id: replace(item, entries=()) for item in seen}
+        changed = [item for item in seen if item.entries or reported.get(item.id) != item]
+        reported |= {item.id: replace(item, entries=()) for item in seen}
         if changed or time.monotonic() - spoke_at >= QUIET_S:
             spoke_at = time.monotonic()
             yield changed

@@ -1,7 +1,7 @@
 """Moving a knowledge base to another embedding model: fill a new space, compare, switch in one step.
 
 `Engine.reembed_kb` queues it, the worker's `ReembedKnowledgeBase` does it, from stored texts alone.
-What answers goes on answering by the old space until one transaction names the new one; a document
+What answers keeps answering by the old space until one transaction names the new one; a document
 that is ingested meanwhile is caught up with before the switch, or refused at its own end and done
 again after it.
 """
@@ -85,7 +85,7 @@ async def start(
 
 
 async def plan(session: AsyncSession, tenant_id: str, kb_id: str, space: str) -> Move:
-    """The move as it stands; `Cancelled` where nobody wants it any more."""
+    """The move as it is now; `Cancelled` where nobody wants it any more."""
     kb = await session.get(KnowledgeBase, kb_id)
     if (
         kb is None

@@ -1,6 +1,6 @@
-"""Ingesting what a knowledge base holds anew, through the pipeline it names now.
+"""Ingesting the documents of a knowledge base again, through the pipeline it names now.
 
-Each document gets a new revision of the same content: the present one goes on answering until
+Each document gets a new revision of the same content: the present one keeps answering until
 that one is whole. What went in unchanged is not done again: parsed files, what a language model
 read out of them (`component_outputs.py`), vectors of unchanged passages. `preview` says beforehand
 what it comes to.
@@ -43,7 +43,7 @@ class Preview:
     """What reindexing a knowledge base comes to.
 
     `tokens` are those of its passages now: at most about so many are embedded, those of unchanged
-    passages not at all. `parsed` documents are kept as they were read; the others are read anew,
+    passages not at all. `parsed` documents are kept as they were read; the others are read again,
     `read_bytes` of them. `took_s` is how long workers were busy with these documents the last time,
     None where that is not known. A pending document takes the new pipeline by itself.
     """
@@ -114,7 +114,7 @@ async def preview(session: AsyncSession, principal: Principal, kb_id: str) -> Pr
 async def start(
     session: AsyncSession, principal: Principal, kb_id: str, *, after: str = ""
 ) -> tuple[list[str], str]:
-    """Queue the next documents of a knowledge base: their ids, and where to go on; "" at the end."""
+    """Queue the next documents of a knowledge base: their ids, and where to continue; "" at the end."""
     gate.require(principal, Scope.KB_WRITE)
     managed = gate.select_managed_kbs(principal).where(KnowledgeBase.id == kb_id)
     if await session.scalar(managed) is None:
@@ -131,7 +131,7 @@ async def start(
 
 
 def _chosen(kb_id: str) -> Select[*tuple[Any, ...]]:
-    """The documents to be ingested anew, each with its newest revision."""
+    """The documents to be ingested again, each with its newest revision."""
     newest = (
         select(func.max(Revision.number))
         .where(Revision.document_id == Document.id)
@@ -161,7 +161,7 @@ def _chosen(kb_id: str) -> Select[*tuple[Any, ...]]:
             Document.state.in_(_AGAIN),
             Revision.number == newest,
             # Without content there is nothing to read but what an address gives; a thread whose
-            # messages are being derived anew has none either, and comes by itself.
+            # messages are being derived again has none either, and comes by itself.
             (Revision.blob_hash != "") | ((Source.kind == "upload") & (Document.url != "")),
         )
     )

@@ -17,7 +17,7 @@ from engine.flow.store import LogEntry, NodeRecord, NodeState, RunState, RunUpda
 
 Also = Callable[[AsyncSession, RunIds, RunUpdate], Awaitable[None]]
 
-_FIRED = "_fired"  # where a record's chosen targets stand in the output column
+_FIRED = "_fired"  # where a record's chosen targets are in the output column
 _ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
 
 
@@ -38,7 +38,7 @@ class SqlRunStore:
         self._keep_outputs = keep_outputs
 
     async def load(self, ids: RunIds) -> SavedRun | None:
-        """What the run left behind, None where there is nothing to go on from."""
+        """What the run left behind, None where there is nothing to continue from."""
         async with self._database.read() as session:
             run = (
                 await session.execute(

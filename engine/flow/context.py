@@ -106,7 +106,7 @@ class RunContext(Generic[Services]):
     input: Mapping[str, Any]
     token: CancelToken
     reporter: ProgressSink
-    path: str = ""  # "loop[2]/" in a subgraph: what stands before the ids of its components
+    path: str = ""  # "loop[2]/" in a subgraph: the prefix of the ids of its components
     log: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -118,5 +118,5 @@ class RunContext(Generic[Services]):
         self.reporter.report(self.path + component, min(max(fraction, 0.0), 1.0), message)
 
     def check_cancelled(self) -> None:
-        """Raise `Cancelled` once somebody stopped the run; for loops and code in threads."""
+        """Raise `Cancelled` once the run was stopped; for loops and code in threads."""
         self.token.raise_if_cancelled()

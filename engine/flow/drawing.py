@@ -1,6 +1,6 @@
 """A flow as a picture: Mermaid text or SVG. Pure.
 
-`scrubjay flow draw` calls it. Components stand in rows by how many come before them, each row
+`scrubjay flow draw` calls it. Components are in rows by how many come before them, each row
 ordered so that few edges cross (by the mean place of what leads there). An edge that passes a row
 has a lane in it, so that it runs beside the boxes (Sugiyama, Tagawa and Toda, 1981).
 """
@@ -149,7 +149,7 @@ def _rows(graph: Graph) -> list[list[str | _Stop]]:
     place: dict[str | _Stop, float] = {}
     for row in rows:
         row.sort(key=lambda item: _mean(place, before.get(item, ())))
-        place |= {one: number - (len(row) - 1) / 2 for number, one in enumerate(row)}
+        place |= {item: number - (len(row) - 1) / 2 for number, item in enumerate(row)}
     return rows
 
 

@@ -45,7 +45,7 @@ class RunResult:
 
 
 class RunRecorder(Protocol):
-    """Who is told what happens; `progress.Reporter` for a run."""
+    """Records what happens; `progress.Reporter` for a run."""
 
     def note(self, component: str, progress: float, message: str) -> None: ...
 
@@ -192,7 +192,7 @@ class Execution:
             except Cancelled as error:
                 self._error = error
                 raise _Stop from None
-            except Exception as error:  # noqa: BLE001 (the rim: logged, and told to the person)
+            except Exception as error:  # noqa: BLE001 (the error boundary: logged, and shown to the person)
                 self._fail(node, error, started_at, time.perf_counter() - start)
                 raise _Stop from None
             finally:
@@ -285,7 +285,7 @@ class Execution:
             f"({type(error).__name__}); the server's log has the details"
         )
         self._context.log.log(
-            # A document that can't be read is its owner's affair, who is told; a fault is ours.
+            # A document that can't be read is its owner's affair, who sees the error; a fault is ours.
             logging.INFO if expected else logging.ERROR,
             "component %s of run %s failed: %s",
             self._context.path + node.id,

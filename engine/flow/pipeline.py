@@ -14,7 +14,7 @@ STAGES = ("Splitter", "Tokenizer", "Embedder", "Indexer")  # every pipeline has 
 def complete_pipeline(dsl: Dsl) -> Dsl:
     """`dsl` with File before it and the stages it lacks after it; itself where nothing is missing.
 
-    A missing stage stands before the next stage that is there (a Splitter before a lone
+    A missing stage is put before the next stage that is there (a Splitter before a lone
     Embedder), and where none is, after the terminal components. A flow too broken to complete
     comes back as it is: `parse_flow` says what is wrong with it.
     """

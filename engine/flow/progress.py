@@ -1,4 +1,4 @@
-"""How a run is watched: a quick live log in memory, and a slow durable state behind it.
+"""How a run is followed: a quick live log in memory, and a slow durable state behind it.
 
 Every report goes to the live log at once. What must last (checkpoints, the run's progress and
 message, the log's text) is gathered and written together, at most every `WRITE_INTERVAL_S`; a
@@ -55,7 +55,7 @@ class RingLog:
         self._news = asyncio.Event()
 
     def read(self, key: str, *, after: int = 0) -> tuple[list[LogEntry], int]:
-        """The entries of `key` behind position `after`, and the position to go on from."""
+        """The entries of `key` behind position `after`, and the position to continue from."""
         if key not in self._logs:
             return [], after
         entries, (count,) = self._logs[key]
@@ -190,7 +190,7 @@ class Reporter:
         if self._log is not None:
             try:
                 self._log.append(self._ids, entry)
-            except Exception:  # noqa: BLE001 (the live log may fail in any way, the run goes on)
+            except Exception:  # noqa: BLE001 (the live log may fail in any way, the run continues)
                 _log.warning("the live log refused an entry and is left out", exc_info=True)
                 self._log = None
 

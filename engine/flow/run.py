@@ -1,8 +1,8 @@
 """Runs a flow: the call that ingestion's actor and the answer workflows make.
 
 `run_flow` returns how the run ended. It raises only when the run could not be kept (`Unavailable`
-from the store, or `Cancelled` where the store says that somebody else took it over) or when the
-calling task is itself cancelled: then the run stays `running`, and whoever runs it next goes on
+from the store, or `Cancelled` where the store says that another worker took it over) or when the
+calling task is itself cancelled: then the run stays `running`, and the next worker continues
 from its checkpoints. The order of things is `execution.py`'s.
 """
 
@@ -80,7 +80,7 @@ async def run_subgraph(
 ) -> Mapping[str, Any]:
     """Run the flow inside `component` once, as part of the same run; its terminal output.
 
-    Its entries stand in the run's log as `<component id>[label]/<id>`. It has no checkpoints of
+    Its entries are in the run's log as `<component id>[label]/<id>`. It has no checkpoints of
     its own: its owner's node is the boundary. What stops it is raised here: its component's
     error, `Pause`, `Cancelled`.
     """

@@ -141,7 +141,7 @@ def analyse_query(text: str, languages: Sequence[str]) -> list[QueryTerm]:
 
 
 def detect_language(text: str) -> str:
-    """The likely language of a text (ISO 639-1), or "" where it can't be told.
+    """The likely language of a text (ISO 639-1), or "" where it is unclear.
 
     Scripts decide first, then function words and letters only one language has. Reads the first
     2,000 characters; three words are often enough, one seldom is.
@@ -202,7 +202,7 @@ def _by_script(sample: str) -> tuple[str, float]:
         # only Persian or Ukrainian have are rare ones.
         enough = letters / 20 if language in {"ja", "fa", "uk"} else letters / 3
         if found and found >= enough:
-            # Of Japanese or Persian text few letters tell it from Chinese or Arabic: all count.
+            # Of Japanese or Persian text few letters distinguish it from Chinese or Arabic: all count.
             foreign = len(_LATIN_LETTERS.findall(sample))
             return language, max(0.0, 1 - foreign / max(letters, 1))
     return "", 0.0

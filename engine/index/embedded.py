@@ -149,7 +149,7 @@ class EmbeddedIndex:
         """An empty text when every file is what was written, else what is wrong and what to do.
 
         Of all that is stored, of a tenant, or of one space of a tenant. A file's bytes are
-        compared with their checksums once; after that its size is watched.
+        compared with their checksums once; after that its size is checked.
         """
         return await anyio.to_thread.run_sync(self._health, tenant_id, space)
 

@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Column(Generic[T]):
-    """A code a row, and the distinct values that the codes stand for."""
+    """A code a row, and the distinct values that the codes mean."""
 
     def __init__(self, codes: Rows, values: Sequence[T]) -> None:
         self.codes = codes

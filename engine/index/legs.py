@@ -2,7 +2,7 @@
 
 Cosines are exact as well while the filter leaves few enough vectors; beyond, the coarse lists of
 `vectors.py` say which to read. Rows count documents through all segments; what a revision of
-several parts scores stands in the row of its first.
+several parts scores is in the row of its first.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def weigh(snapshot: Snapshot, request: SearchRequest) -> WeighedQuery:
     text_idf = _idf(snapshot.totals.chunks, text_df)
     title_idf = _idf(snapshot.totals.documents, title_df)
     mass = np.full(len(terms), np.inf)
-    np.minimum.at(mass, owners, text_idf)  # a term's most common spelling says what it tells
+    np.minimum.at(mass, owners, text_idf)  # a term's most common spelling decides its weight
     mass[[term.compound for term in terms]] = 0.0
     text_weights, title_weights = (asked * text_idf).tolist(), (asked * title_idf).tolist()
     names = [term.terms[0] for term in terms]

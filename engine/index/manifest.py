@@ -35,7 +35,7 @@ class SpaceManifest:
 
     @property
     def head(self) -> str:
-        """What tells this manifest from any other of the same folder."""
+        """What distinguishes this manifest from any other of the same folder."""
         return f"{_FORMAT} {self.epoch} {self.generation}"
 
     def files(self) -> Iterator[str]:

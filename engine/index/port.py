@@ -147,7 +147,7 @@ class IndexResult:
     `term_weights` is the idf of each thing the query asks for, by the first spelling
     `analysis.analyse_query` gives it, also of those no chunk holds; empty where the adapter can't
     tell. The extractive answer weighs sentences with it. `documents` counts the revisions that
-    pass the filter and hold chunks, whether or not they match; None where the adapter can't tell.
+    pass the filter and hold chunks, whether or not they match; None where the adapter doesn't know.
     """
 
     hits: Sequence[IndexHit]

@@ -83,7 +83,7 @@ _hashes = _Hashes()
 
 
 def hash_term(term: str) -> int:
-    """The 64 bits that stand for a term, the same on every machine."""
+    """The 64 bits that represent a term, the same on every machine."""
     return _hashes[term]
 
 

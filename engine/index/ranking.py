@@ -49,7 +49,7 @@ def fuse(
     """One score a candidate from two legs; a leg that is None, or NaN throughout, has no say.
 
     Linear: alpha · semantic + (1 - alpha) · lexical, each normalised over all candidates. RRF: the
-    sum of reciprocal ranks. Where a candidate lacks one of them (NaN), the other stands in for it:
+    sum of reciprocal ranks. Where a candidate lacks one of them (NaN), the other is used for it:
     a document whose vectors are still on their way is neither favoured nor hidden meanwhile.
     """
     legs = [

@@ -223,17 +223,17 @@ def save(path: Path, arrays: Mapping[str, Array | Stream], *, sync: bool) -> int
 
 
 def document_key(document_id: str) -> int:
-    """64 bits that stand for a document."""
+    """64 bits that represent a document."""
     return _hash(document_id.encode())
 
 
 def revision_key(ref: RevisionRef) -> int:
-    """64 bits that stand for a revision of a document."""
+    """64 bits that represent a revision of a document."""
     return _hash(f"{ref.document_id}\0{ref.revision_id}".encode())
 
 
 def part_key(ref: RevisionRef, part: int) -> int:
-    """64 bits that stand for a part of a revision: what a feed replaces."""
+    """64 bits that represent a part of a revision: what a feed replaces."""
     return _hash(f"{ref.document_id}\0{ref.revision_id}\0{part}".encode())
 
 

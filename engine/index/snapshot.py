@@ -1,6 +1,6 @@
 """What a search sees: all segments of a space at one generation, opened.
 
-`Snapshots` keeps one a space and follows the manifest, whoever wrote it. Segments that two
+`Snapshots` keeps one a space and follows the manifest, whichever process wrote it. Segments that two
 generations share stay open; the rest go with the last search that uses them.
 """
 

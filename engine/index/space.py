@@ -171,7 +171,7 @@ class SpaceWriter:
         self.remove_retired()
 
     def _saved(self, state: _SegmentState) -> Segment:
-        """The segment with the files that differ from the last commit written anew."""
+        """The segment with the files that differ from the last commit written again."""
         segment, entry = state.segment, state.segment.entry
         if not entry.fields or state.fields is not segment.fields:
             name = f"{new_id()}.fields"
@@ -197,7 +197,7 @@ class SpaceWriter:
 
 
 def _replace(pending: Mapping[PartId, IndexDocument], states: Sequence[_SegmentState]) -> None:
-    """Let older rows of the parts fed anew die."""
+    """Remove older rows of the parts that are fed again."""
     keys = [part_key(RevisionRef(*names), part) for *names, part in pending]
     wanted = np.array(keys, np.uint64)
     for state in states:

@@ -374,13 +374,13 @@ async def _all(work: Iterable[Awaitable[T]], *, most: int = 256) -> list[T]:
     """Await all, some at a time; the first error ends the others."""
     free = asyncio.Semaphore(most)
 
-    async def one(waiting: Awaitable[T]) -> T:
+    async def within(waiting: Awaitable[T]) -> T:
         async with free:
             return await waiting
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(one(waiting)) for waiting in work]
+            running = [tasks.create_task(within(waiting)) for waiting in work]
     except* EngineError as group:
         raise _first(group) from None
     return [task.result() for task in running]

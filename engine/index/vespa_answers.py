@@ -249,7 +249,7 @@ def inverse_frequency(population: int, frequency: int) -> float:
 
 
 def masses(asked: AnalysedRequest, weights: Mapping[str, float]) -> dict[str, float]:
-    """What each term tells, by its first spelling: that of its most common spelling.
+    """The weight of each term, by its first spelling: that of its most common spelling.
 
     Compounds count nothing, their parts do. A term that was not asked about counts as the others
     do on average.

@@ -339,7 +339,7 @@ class VespaHttp:
         )
 
     def _refuse_while_blocked(self, method: str) -> None:
-        # Removals are what frees room: they go on.
+        # Removals free room: they continue.
         if method in {"POST", "PUT"} and self._now() < self._blocked_until:
             raise self._full()
 

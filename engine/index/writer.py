@@ -141,7 +141,7 @@ class IndexWriter:
                 self._settle([task], task.action)
 
     def _settle(self, tasks: Sequence[WriterTask], act: Callable[[], None]) -> None:
-        """Do it and tell those who wait how it ended."""
+        """Do it and report the outcome to those who wait."""
         error: BaseException | None = None
         try:
             self._hold_lock()

@@ -65,7 +65,7 @@ async def enqueue(
 
 
 async def served_turn(session: AsyncSession, lane: str) -> int:
-    """The turn being served in a lane: of the newest job begun or, if later, the next to begin."""
+    """The turn being served in a lane: of the newest job started or, if later, the next to start."""
     return await session.scalar(_SERVED_TURN, {"lane": lane, "at": clock.now()}) or 0
 
 

@@ -41,7 +41,7 @@ _TRAILING = ".,;:!?)]}»”’*_"
 
 
 def urls(text: str) -> set[str]:
-    """Every address that stands in the text, without punctuation that only follows it."""
+    """Every address in the text, without punctuation that only follows it."""
     return {_trim(match.group()) for pattern in (_URL, _BARE) for match in pattern.finditer(text)}
 
 

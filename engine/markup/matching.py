@@ -1,4 +1,4 @@
-"""Does this quote stand in that text, and do the figures of a sentence stand there too?
+"""Whether a quote occurs in a text, and whether the figures of a sentence occur there too.
 
 White space, case, Markdown and typography (curly quotes, long dashes, ligatures) make no
 difference; letters, digits and other punctuation do. `answer.py` decides citations with it.
@@ -94,10 +94,10 @@ def _without_cjk_spaces(characters: list[str], offsets: list[int]) -> tuple[str,
 
 
 def find_quote(quote: str, text: str) -> tuple[int, int] | None:
-    """Where `quote` stands in `text` as (start, end), or None.
+    """Where `quote` occurs in `text` as (start, end), or None.
 
-    Whole words only: "grant 12" does not stand in "grant 120 days". A quote with "..." stands
-    when its pieces stand in order, close together; the span then covers them all.
+    Whole words only: "grant 12" does not occur in "grant 120 days". A quote with "..." occurs
+    when its pieces occur in order, close together; the span then covers them all.
     """
     folded, offsets = fold(text)
     direct = _find(fold(quote)[0].strip(" "), folded, 0)
@@ -141,7 +141,7 @@ def _inside_word(text: str, position: int) -> bool:
     if _is_cjk(before) or _is_cjk(after):
         return False
     if before.isdigit() and after in ".," and text[position + 1 : position + 2].isdigit():
-        return True  # "8" does not stand in "8.65"
+        return True  # "8" does not occur in "8.65"
     if after.isdigit() and before in ".," and text[position - 2 : position - 1].isdigit():
         return True
     return before.isalnum() and after.isalnum()

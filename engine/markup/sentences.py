@@ -1,4 +1,4 @@
-"""Where the sentences of a text stand, in prose, lists, tables and headings.
+"""Where the sentences of a text are, in prose, lists, tables and headings.
 
 The extractive answer chooses among them and `answer.py` checks citations sentence by sentence.
 Offsets point into the text that was given, so that what is chosen stays a byte-faithful quote.
@@ -22,7 +22,7 @@ _RULE = re.compile(r"^[\s|:=*_-]+$")
 _QUOTE_MARK = re.compile(r"^\s*>\s?")
 
 # A full stop ends a sentence when space and something that can start one follow. CJK marks and
-# their Arabic, Urdu and Devanagari sisters end one wherever they stand.
+# their Arabic, Urdu and Devanagari sisters end one wherever they are.
 _END = re.compile(r"(?<![.!?…])[.!?…]++[)\]\"'”’*_`]*+(?=\s)|[。！？｡؟۔।]+[」』”’）]*")
 _STARTS = re.compile(r"\s+[\"'“‘(\[*_`¿¡]*[^\W_a-zß-öø-ÿ]")
 _ABBREVIATION = re.compile(

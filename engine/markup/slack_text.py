@@ -33,7 +33,7 @@ def to_markdown(message: Mapping[str, Any]) -> str:
 
 
 def mrkdwn(text: str) -> str:
-    """Slack's mrkdwn as Markdown; what stands in code is only unescaped."""
+    """Slack's mrkdwn as Markdown; code is only unescaped."""
     parts = _CODE.split(text)
     return "".join(
         _unescape(_ANGLE.sub(_plain_angle, part) if number % 2 else _prose(part))

@@ -73,7 +73,7 @@ class EmbeddingBatcher:
     """Embeds the texts of concurrent callers in shared batches of similar length.
 
     Each batch starts from the oldest request of the most urgent lane and fills up with texts of
-    nearly its length, whoever asked for them. There is no background task: whoever waits and
+    nearly its length, whichever caller asked for them. There is no background task: a caller that waits and
     finds a free slot runs the next batch, so nothing outlives its callers.
     """
 
@@ -221,7 +221,7 @@ class EmbeddingBatcher:
             if len(owners) == 1:
                 self._fail(next(iter(owners.values())), error)
                 return
-            for number in owners:  # one of them is at fault: let the others go on
+            for number in owners:  # one of them is at fault: let the others continue
                 await self._run([item for item in batch if item[0].number == number])
         except EngineError as error:
             for request, _ in batch:

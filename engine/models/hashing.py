@@ -1,7 +1,7 @@
 """An embedder without a model, for tests and for measuring everything around the model.
 
 It hashes words into slots, so that texts which share words are near each other and nothing else
-is. It must never stand in for a model: its space is named for what it is, and no default uses it.
+is. It must never replace a model: its space is named for what it is, and no default uses it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Embeddings and reranking by somebody's server: OpenAI's API and those that speak like it.
+"""Embeddings and reranking by a server: OpenAI's API and those that speak like it.
 
 `HttpEmbedder` works with OpenAI, Ollama, vLLM, TEI and others that serve `POST /embeddings`;
 `HttpReranker` with Cohere, Jina and Hugging Face's text-embeddings-inference. `endpoint.py` does
@@ -23,7 +23,7 @@ from engine.models.endpoint import Endpoint
 RerankStyle = Literal["cohere", "jina", "tei"]
 
 _ATTEMPTS = 5  # of a batch of documents: with the waits between, up to half a minute
-_QUERY_ATTEMPTS = 2  # somebody waits for it
+_QUERY_ATTEMPTS = 2  # a person waits for it
 _TEI_BATCH = 32  # texts, its --max-client-batch-size unless set otherwise
 # A guess at pieces that is rarely too low: four letters of lower case, two of upper case or two
 # digits make one token, and any other character (accents, CJK, marks) one each. Measured against

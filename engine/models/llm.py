@@ -111,7 +111,7 @@ class PydanticLanguageModel:
     async def extract(
         self, system: str, prompt: str, schema: type[T], *, max_tokens: int = 1024
     ) -> Extraction[T]:
-        """What the prompt says, as an instance of `schema`; one that does not fit is asked anew."""
+        """What the prompt says, as an instance of `schema`; one that does not fit is asked for again."""
         model = await self.load()
         from pydantic_ai import Agent
 

@@ -67,7 +67,7 @@ class LocalEmbedder:
         return list(self._load_tokenizer().encode(text, add_special_tokens=False).offsets)
 
     def tokenizer_json(self) -> bytes | None:
-        """The model's tokenizer; whoever loads it must switch off truncation and padding."""
+        """The model's tokenizer; its caller must switch off truncation and padding."""
         return self._load_files().tokenizer.read_bytes()
 
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:

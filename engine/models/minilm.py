@@ -124,7 +124,7 @@ def build_graph(weights: Path) -> bytes:
     """The model: `input_ids` and `attention_mask` (int64, [texts, tokens]) to `embedding`.
 
     Padding is on the right, the embedding [texts, 384] and of unit length. The session must be
-    told the folder of `weights`.
+    given the folder of `weights`.
     """
     bert = _Bert(weights)
     graph, add = bert.graph, bert.graph.add_node

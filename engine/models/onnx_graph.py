@@ -90,7 +90,7 @@ class GraphWriter:
     def add_external(
         self, name: str, data_type: int, shape: Sequence[int], *, file: str, offset: int, size: int
     ) -> str:
-        """Name `size` bytes at `offset` of `file`, which lies in the folder the session is told."""
+        """Name `size` bytes at `offset` of `file`, which is in the folder that the session is given."""
         out = b"".join(_integer(1, item) for item in shape)
         out += _integer(2, data_type) + _bytes(8, name)
         for key, value in (("location", file), ("offset", str(offset)), ("length", str(size))):

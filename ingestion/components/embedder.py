@@ -73,8 +73,8 @@ async def embed_chunks(
     shared, work, chunks = run.shared, run.work, run.chunks or []
     if shared.embedder.space != work.space:
         raise Blocked(
-            f"The knowledge base has vectors of {work.space.name}, and what is set here makes those "
-            f"of {shared.embedder.space.name}: move it with `scrubjay kb reembed`.",
+            f"The knowledge base uses vectors of {work.space.name}, but this installation is set to "
+            f"{shared.embedder.space.name}: move it with `scrubjay kb reembed`.",
             retry_after_s=OTHER_MODEL_WAIT_S,
         )
     texts = [embedded_text(chunk) for chunk in chunks]

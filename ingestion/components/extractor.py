@@ -1,6 +1,6 @@
 """Extractor: fields of a document that a language model reads out of it.
 
-What it finds is kept with the document (`details`), seen by whoever may read the document, and
+What it finds is kept with the document (`details`), seen by everyone who may read the document, and
 falls with it. Behind a Tokenizer it lets the document's words answer before it asks the model.
 """
 
@@ -69,7 +69,7 @@ class Extractor(Component[IngestionRun]):
                 raise ValueError("give `fields` or a `prompt`, not both")
             if self.field_name not in _MODES and not (self.fields or self.prompt):
                 raise ValueError(
-                    f"nothing says what {self.field_name!r} is: give `fields` or a `prompt`, or "
+                    f"{self.field_name!r} has no definition: give `fields` or a `prompt`, or "
                     f"name it one of {', '.join(sorted(_MODES))}"
                 )
             return self
@@ -111,7 +111,7 @@ class Extractor(Component[IngestionRun]):
         kept = await run.recall(source_hash, key)
         if kept is not None:
             value = json.loads(kept)
-            context.progress(self.id, 0.95, "as found before")
+            context.progress(self.id, 0.95, "from the cache")
             return self._found(value, DerivationUsage())
         if run.chunks is not None:
             await run.publish_words()

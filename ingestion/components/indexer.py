@@ -10,9 +10,7 @@ from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from ingestion.services import IngestionRun
 
-NOTHING_TO_FIND = (
-    "It holds nothing but front matter or comments, so there is nothing to find in it."
-)
+NOTHING_TO_FIND = "It contains only front matter or comments, so there is nothing to index."
 
 
 class Indexer(Component[IngestionRun]):
@@ -27,7 +25,7 @@ class Indexer(Component[IngestionRun]):
     async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
         if run.chunks is None or run.vectors is None:
-            raise RuntimeError("Indexer stands before Embedder")
+            raise RuntimeError("Indexer comes before Embedder")
         chunks = run.chunks
         run.keep_extracted(inputs.by_id.values())
         await run.feed(run.vectors)

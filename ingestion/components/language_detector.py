@@ -36,7 +36,7 @@ class LanguageDetector(Component[IngestionRun]):
         )
         by_language = shares(found)
         said = ", ".join(f"{language} {share:.0%}" for language, share in by_language.items())
-        context.progress(self.id, 0.9, said or "no language that can be told")
+        context.progress(self.id, 0.9, said or "no recognisable language")
         return {
             "languages": await run.pack([asdict(stretch) for stretch in found]),
             "language_shares": by_language,

@@ -91,7 +91,9 @@ class Parser(Component[IngestionRun]):
         )
         document = run.converted = select(document, selection)
         if not document.text.strip() and not document.attachments:
-            raise DocumentError(f"{name} holds no text; there is nothing to index.", code="empty")
+            raise DocumentError(
+                f"{name} contains no text; there is nothing to index.", code="empty"
+            )
         given = run.work.title if run.work.title != PurePath(run.work.filename).name else ""
         title = given or document.title or run.work.title
         run.work = replace(
@@ -140,7 +142,7 @@ class Parser(Component[IngestionRun]):
     async def _read(
         self, context: RunContext[IngestionRun], blob_hash: str, name: str
     ) -> tuple[Converted, int]:
-        """The document and its size: as an earlier run read it, else anew."""
+        """The document and its size: as an earlier run read it, or read again."""
         run = context.services
         if run.work.mime == THREAD_MIME:  # ours, and converted already
             encoded = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
@@ -188,7 +190,7 @@ def _suffix(name: str) -> str:
 
 @cache
 def _readers_hash() -> str:
-    """What tells one state of the readers from another: what one read, another may read anew."""
+    """What distinguishes one state of the readers from another: another state reads again."""
     digest = blake2b(digest_size=16)
     for path in sorted(Path(convert.__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

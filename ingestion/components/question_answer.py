@@ -1,7 +1,7 @@
 """QuestionAnswer: what a resolved conversation settled, as a document of its own.
 
 A model names the question and the turns that answer it; the answer is those turns, word for word. It
-becomes a document under the conversation's, with its readers and its address: derived anew when a
+becomes a document under the conversation's, with its readers and its address: derived again when a
 message is edited, gone when the conversation is, or is resolved no longer.
 """
 
@@ -31,7 +31,7 @@ from ingestion.services import IngestionRun
 NAME = "question-and-answer.md"
 TURNS_MAX, ANSWERS_MAX = 60, 4  # a longer conversation is read from its end: there it was settled
 TURN_CHARS, QUESTION_CHARS = 2_000, 300
-_OWN_WORDS = 0.6  # of the question's words must have been said by somebody
+_OWN_WORDS = 0.6  # of the question's words must occur in what people said
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class QuestionAnswer(Component[IngestionRun]):
     param: Param
 
     async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
-        del inputs  # it reads the parsed conversation, whose turns the text no longer tells apart
+        del inputs  # it reads the parsed conversation, whose turns the text no longer distinguishes
         run = context.services
         usage = {"calls": 0, "input_tokens": 0, "output_tokens": 0}
         if not await _is_resolved(run):

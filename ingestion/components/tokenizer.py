@@ -20,7 +20,7 @@ from ingestion.languages import LanguageOf, Stretch
 from ingestion.services import IngestionRun
 
 HERE_UNDER_CHUNKS = 50
-LANGUAGE_SAMPLE = 4000  # characters that tell a document's language
+LANGUAGE_SAMPLE = 4000  # characters that decide a document's language
 
 
 class Tokenizer(Component[IngestionRun]):

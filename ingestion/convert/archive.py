@@ -30,7 +30,7 @@ def directory(data: bytes) -> bytes:
     if not data.startswith(ZIP_MAGIC) or at < 0 or len(data) < at + 22:
         return b""
     size, offset = struct.unpack_from("<II", data, at + 12)
-    if offset == 0xFFFFFFFF or offset + size > at:  # zip64, or something stands before the archive
+    if offset == 0xFFFFFFFF or offset + size > at:  # zip64, or something comes before the archive
         return data[max(0, at - 1_000_000) : at]
     return data[offset : offset + size]
 
@@ -46,8 +46,8 @@ class Archive:
         if len(self._zip.namelist()) > _MEMBERS:
             raise ConversionError(
                 "too_large",
-                f"the file holds more than {_MEMBERS:,} parts, which no document needs: save it"
-                " anew from its own program and add that",
+                f"the file contains more than {_MEMBERS:,} parts: save it"
+                " again from its own program and add that",
             )
         self._left = limits.unpacked_bytes
         self._limits = limits
@@ -152,7 +152,7 @@ def parse_xml(content: bytes) -> etree._Element:
         raise ConversionError(
             "unreadable",
             "the file declares XML entities, which office programs never write and Scrubjay"
-            " never expands: save it anew from its own program and add that",
+            " never expands: save it again from its own program and add that",
         )
     return root
 
@@ -160,7 +160,7 @@ def parse_xml(content: bytes) -> etree._Element:
 def damaged() -> ConversionError:
     return ConversionError(
         "unreadable",
-        "the file is damaged or cut short: open it in its own program, save it anew and add that",
+        "the file is damaged or truncated: open it in its own program, save it again and add that",
     )
 
 

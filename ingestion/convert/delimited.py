@@ -86,9 +86,7 @@ class _Rows:
                 continue
             number += 1
             if number > self._limit:
-                self.notice = (
-                    f"Only the first {self._limit:,} rows were read; split the file to have all."
-                )
+                self.notice = f"Only the first {self._limit:,} rows were read; split the file to get all of it."
                 return
             yield number, cells
 

@@ -50,7 +50,7 @@ class NoText(ConversionError):
 class ConversionLimits:
     """How much one document may be. Over it a conversion ends with an error.
 
-    Rows, scanned pages and attachments are the exception: the document goes on without the rest,
+    Rows, scanned pages and attachments are the exception: the document is read without the rest,
     and its `notice` says so.
     """
 
@@ -67,7 +67,7 @@ class ConversionLimits:
 
 @dataclass(frozen=True, slots=True)
 class BlockPlace:
-    """Where something stands in a file that has no pages: slides, rows, lines or cells, from 1.
+    """Where something is in a file that has no pages: slides, rows, lines or cells, from 1.
 
     `name` is the sheet's; `columns` are the letters of its first and last column.
     """
@@ -92,7 +92,7 @@ class Block:
     """[start, end) of the text, and what it is.
 
     `level` is a heading's depth from 1, else 0. `page` counts from 1. `heading_path` names the
-    headings the block stands under, outermost first; a heading's own path ends with itself.
+    headings above the block, outermost first; a heading's own path ends with itself.
     A `hidden` block (front matter, a template's comment) is kept in the text but never indexed.
     """
 
@@ -171,7 +171,7 @@ class TextWriter:
     def heading(
         self, level: int, title: str, *, page: int | None = None, place: BlockPlace | None = None
     ) -> None:
-        """Append a heading; what follows stands under it."""
+        """Append a heading; what follows belongs to it."""
         title = " ".join(clean(title).split())[:HEADING_MAX]
         if not title:
             return
@@ -238,7 +238,7 @@ class TextWriter:
 def too_much_text(limits: ConversionLimits) -> ConversionError:
     return ConversionError(
         "too_large",
-        f"the document holds more than {limits.text_chars:,} characters of text: split it into"
+        f"the document contains more than {limits.text_chars:,} characters of text: split it into"
         " smaller files and add those",
     )
 
@@ -246,7 +246,7 @@ def too_much_text(limits: ConversionLimits) -> ConversionError:
 def too_many_blocks(limits: ConversionLimits) -> ConversionError:
     return ConversionError(
         "too_large",
-        f"the document holds more than {limits.blocks:,} paragraphs: split it into smaller files"
+        f"the document contains more than {limits.blocks:,} paragraphs: split it into smaller files"
         " and add those",
     )
 

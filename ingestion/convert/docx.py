@@ -42,7 +42,7 @@ _SKIPPED = frozenset(
         f"{_MC}Fallback",
     )
 )
-_FORMULAS = {  # what stands before, between and after the parts of mathematics
+_FORMULAS = {  # the text before, between and after the parts of mathematics
     f"{_M}f": ("", "/", ""),
     f"{_M}sSup": ("", "^", ""),
     f"{_M}sSub": ("", "_", ""),
@@ -54,7 +54,7 @@ _DEPTH = 40  # of tables and content controls within one another
 def is_docx(data: bytes) -> bool:
     """Whether `data` is a zip archive whose directory names a Word document's body.
 
-    A file cut short has no directory any more; its first members still tell.
+    A truncated file has no directory any more; its first members still show what it is.
     """
     if not data.startswith(ZIP_MAGIC):
         return False
@@ -386,6 +386,6 @@ def _read_links(archive: Archive, part: str) -> dict[str, str]:
     relations = read_relations(archive, part)
     return {
         name: link
-        for name, one in relations.items()
-        if one.external and (link := safe_link(one.target))
+        for name, relation in relations.items()
+        if relation.external and (link := safe_link(relation.target))
     }

@@ -45,7 +45,7 @@ _SAMPLE = 64 * 1024
 _DECLARED = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_DECLARED = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 
-# Control characters that text has no use for; their share tells a binary file from a text.
+# Control characters that text has no use for; their share distinguishes a binary file from a text.
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 

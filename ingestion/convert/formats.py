@@ -1,4 +1,4 @@
-"""The formats Scrubjay reads, and `convert()`, which tells them apart by content.
+"""The formats Scrubjay reads, and `convert()`, which distinguishes them by content.
 
 A format is one module with `convert(data, limits)` and one line in `FORMATS`. What a file is
 called only decides among the text formats, which have no signature of their own.
@@ -39,7 +39,7 @@ from ingestion.convert.refusals import refuse
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A type of file: `is_it` looks at the bytes, None where only the name can tell.
+    """A type of file: `is_it` looks at the bytes, None where only the name decides.
 
     `by_name`: the name's ending decides as well, where no other format's signature was found.
     """
@@ -258,7 +258,7 @@ def convert(
     else:
         document = found.convert(data, limits)
     if not document.blocks and not document.attachments:
-        raise ConversionError("empty", "the file holds no text: add one with content")
+        raise ConversionError("empty", "the file contains no text: add one with content")
     if suffix not in found.suffixes:
         facts: Mapping[str, str | int | float | bool | list[str]] = {
             **document.metadata,

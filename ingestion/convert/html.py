@@ -109,7 +109,7 @@ _HIDDEN_STYLE = re.compile(
     r"|font-size\s*:\s*0(?:px|pt|em|%)?\s*(?:;|$)",
     re.IGNORECASE,
 )
-_DEPTH = 120  # of nested elements that are told apart; deeper ones give their bare text
+_DEPTH = 120  # of nested elements that are kept apart; deeper ones give their bare text
 
 
 def is_html(data: bytes) -> bool:
@@ -150,7 +150,7 @@ def write_page(
         root = html.document_fromstring(text.encode("utf-8", "ignore"), parser=parser)
     except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
         raise ConversionError(
-            "empty", "the page holds no text: save it from the browser and add that"
+            "empty", "the page contains no text: save it from the browser and add that"
         ) from error
     for link in root.iter("a") if within else ():
         if "://" not in (link.get("href") or ""):

@@ -52,7 +52,7 @@ def convert(
         pages.append(PdfPage(number, lines_of(recogniser.read(picture), 1.0, picture.shape[0])))
     if not any(page.lines for page in pages):
         raise ConversionError(
-            "no_text", "the picture holds no words that could be read: add a document with text"
+            "no_text", "the picture contains no readable text: add a document with text"
         )
     layout = Layout(pages, {})
     writer = TextWriter(limits)
@@ -65,5 +65,7 @@ def convert(
         mime=MIME,
         page_count=len(pages),
         metadata={"pages_recognised": len(pages)},
-        notice=f"{left_out} pages were left out; split the file to have all." if left_out else "",
+        notice=f"{left_out} pages were left out; split the file to get all of it."
+        if left_out
+        else "",
     )

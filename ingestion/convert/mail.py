@@ -65,7 +65,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConversionError(
             "unreadable",
-            "the message is damaged: save it anew from the mail program and add that",
+            "the message is damaged: save it again from the mail program and add that",
         ) from error
     return write_letter(letter, limits, MIME)
 

@@ -249,7 +249,7 @@ class _MarkdownScanner:
             for number in range(at, len(self._lines)):
                 if match := _COMMENT_ENDS.search(self._lines[number]):
                     if self._lines[number][match.end() :].strip():
-                        return at  # text goes on after it: a comment within a sentence
+                        return at  # text continues after it: a comment within a sentence
                     return self._emit("hidden", at, number + 1)
             return at
         if _TAGS.match(line):

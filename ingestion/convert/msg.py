@@ -1,4 +1,4 @@
-"""Outlook messages (.msg): an OLE container of properties, told as an e-mail is.
+"""Outlook messages (.msg): an OLE container of properties, rendered as an e-mail is.
 
 Property numbers are from Microsoft's [MS-OXPROPS], the container's layout from [MS-OXMSG].
 """

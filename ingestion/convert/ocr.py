@@ -1,7 +1,7 @@
 """Reads words off pictures with RapidOCR, whose models lie in its wheel: the `ocr` extra.
 
 Only children that were started for it import the library (`parsing_child.py`), a second and some
-200 MB. Columns are told apart by the white between them: recognisers give lines from top to bottom.
+200 MB. Columns are separated by the white between them: recognisers give lines from top to bottom.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def decode(data: bytes) -> list[Any]:
             done, pages = cv2.imdecodemulti(raw, cv2.IMREAD_COLOR)
             found = list(pages) if done else []
         else:
-            one = cv2.imdecode(raw, cv2.IMREAD_COLOR)
-            found = [] if one is None else [one]
+            picture = cv2.imdecode(raw, cv2.IMREAD_COLOR)
+            found = [] if picture is None else [picture]
     except cv2.error as error:
         if "pixels" in str(error).lower():
             raise ConversionError(

@@ -150,7 +150,7 @@ class _OdfWalker:
     notes: list[str] = field(default_factory=list)
 
     def blocks(self, parent: etree._Element, depth: int = 0) -> None:
-        """Write what stands within `parent`, then the footnotes it has."""
+        """Write what is within `parent`, then the footnotes it has."""
         for child in parent:
             self._block(child, depth)
         if depth == 0:

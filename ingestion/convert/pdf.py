@@ -79,7 +79,9 @@ def convert(
     if empty := sum(1 for page in pages if not page.lines and page.has_ink):
         metadata["pages_without_text"] = empty
         if recogniser is not None and recogniser.is_over:
-            notice = f"{empty} scanned pages at the end were left out; split the file to have all."
+            notice = (
+                f"{empty} scanned pages at the end were left out; split the file to get all of it."
+            )
     if pictured:
         metadata["pages_recognised"] = pictured
     if unmapped:
@@ -115,18 +117,18 @@ def _open(data: bytes) -> pdfium.PdfDocument:
     except pdfium.PdfiumError as error:
         if _asks_for_password(data):
             raise ConversionError(
-                "encrypted", "the PDF asks for a password: save a copy without one and add that"
+                "encrypted", "the PDF requires a password: save a copy without one and add that"
             ) from error
         raise ConversionError(
             "unreadable",
-            "the PDF is damaged or cut short: open it in a viewer, print or export it to a new PDF"
+            "the PDF is damaged or truncated: open it in a viewer, print or export it to a new PDF"
             " and add that",
         ) from error
     return document
 
 
 def _asks_for_password(data: bytes) -> bool:
-    """Why a PDF does not open; pdfium may tell the reason of the one before, so that is set first."""
+    """Why a PDF does not open; pdfium may report the reason of the one before, so that is set first."""
     codes = []
     for content in (b"%PDF-", data):
         try:
@@ -164,7 +166,7 @@ def _read_pages(
         if chars > limits.text_chars:
             raise ConversionError(
                 "too_large",
-                f"the PDF holds more than {limits.text_chars:,} characters of text: split it into"
+                f"the PDF contains more than {limits.text_chars:,} characters of text: split it into"
                 " smaller files and add those",
             )
         if page.lines and _is_garbage(page.lines):
@@ -242,22 +244,22 @@ def refuse_without_text(pages: Sequence[PdfPage], unmapped: int, *, is_read: boo
     if is_read:
         raise ConversionError(
             "no_text",
-            "the PDF has no text layer, and its pictures hold no words that could be read: add a"
+            "the PDF has no text layer, and its pictures contain no readable text: add a"
             " version with text",
         )
     if unmapped:
         raise NoText(
-            "the PDF's fonts don't say which letters they draw, so its text can't be read: export"
-            " it anew from its source, or install the ocr extra",
+            "the PDF's fonts don't map to characters, so its text can't be read: export"
+            " it again from its source, or install the ocr extra",
         )
     raise NoText(
-        "the PDF has no text layer (it is a scan or holds only pictures): add a version with text,"
+        "the PDF has no text layer (it is a scan or contains only pictures): add a version with text,"
         " or install the ocr extra",
     )
 
 
 def _drop_running_lines(pages: Sequence[PdfPage]) -> None:
-    """Take away page numbers, and headers and footers that stand on half of the pages."""
+    """Take away page numbers, and headers and footers that are on half of the pages."""
     ends: Counter[tuple[str, str]] = Counter()
     for page in pages:
         ends.update({(where, _pattern(line)) for where, line in _ends(page)})
@@ -367,7 +369,7 @@ class Layout:
         if line.bold != last.bold and (last.bold or line.bold) and len(group) == 1:
             return False
         drop = last.end_bottom - line.bottom
-        if drop < 0:  # the next column goes on where a sentence was left
+        if drop < 0:  # the next column continues a sentence
             return not last.text.rstrip().endswith((".", "!", "?", ":", "\u3002"))
         if drop > 1.35 * max(self._leading, 1.1 * line.size):
             return False
@@ -386,7 +388,7 @@ class Layout:
 
 
 def _title(value: str) -> str:
-    """A title somebody gave, not the file name a program put there."""
+    """A title that a person gave, not the file name a program put there."""
     value = " ".join(value.split())
     value = re.sub(r"^Microsoft (?:Word|PowerPoint|Excel) - ", "", value)
     if value.lower() in {"untitled", "title"} or re.search(r"\.\w{2,4}$", value):

@@ -40,7 +40,7 @@ class Line:
     bottom: float
     end_bottom: float
     cells: Sequence[Cell] = ()  # where wide gaps part it, on lines that may be rows of a table
-    table: Table | None = None  # the ruled one it stands in
+    table: Table | None = None  # the ruled one it is in
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +65,7 @@ def read_lines(
 ) -> tuple[list[Line], int]:
     """The page's lines in reading order, and how many letters had no Unicode and were left out.
 
-    Those that stand in one of `grids` say so, and their words are in its cells.
+    Those in one of `grids` say so, and their words are in its cells.
     """
     count = page.count_chars()
     if count <= 0:
@@ -99,7 +99,7 @@ def read_lines(
 
 
 def _fill(table: Table, page: pdfium.PdfTextPage, letters: list[str], start: int, end: int) -> bool:
-    """Put a line's words into the cells they stand in; False where some stand outside."""
+    """Put a line's words into their cells; False where some are outside."""
     found: list[tuple[tuple[int, int], tuple[float, str]]] = []
     for first, after in _words(letters, start, end):
         left, _, bottom, top = _loose_box(page, first)
@@ -164,7 +164,7 @@ def _joined(letters: list[str], start: int, end: int) -> str:
 
 
 def _some_unmapped(page: pdfium.PdfTextPage, count: int) -> bool:
-    """Whether a word or more has no Unicode: fonts lack it as a whole, so every third letter tells."""
+    """Whether a word or more has no Unicode: fonts lack it as a whole, so a check of every third letter is enough."""
     handle, has_error = page.raw, raw.FPDFText_HasUnicodeMapError
     return any(has_error(handle, index) == 1 for index in range(0, count, 3))
 
@@ -189,7 +189,7 @@ def _letter(code: int) -> str:
 
 
 def _restore_order(page: pdfium.PdfTextPage, letters: list[str]) -> None:
-    """Turn around what one glyph stands for: pdfium reverses it together with its line."""
+    """Turn around the letters of one glyph: pdfium reverses it together with its line."""
     index = 0
     while index < len(letters):
         if letters[index].isspace():

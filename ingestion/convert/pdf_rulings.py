@@ -1,7 +1,7 @@
 """The ruled grids of PDF pages: lines drawn between cells say where a table's rows and columns are.
 
 Rules are thin filled boxes, strokes, or the sides of stroked rectangles; those that cross make a
-grid. What stands in it is read by `pdf_lines.py` into its cells, however long they are.
+grid. What is in it is read by `pdf_lines.py` into its cells, however long they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables of PDF pages: those whose grid is drawn, and rows whose cells stand below one another.
+"""Tables of PDF pages: those whose grid is drawn, and rows whose cells are below one another.
 
 Only lines that are much wider than their letters are looked at letter by letter (`pdf_lines.py`), so
 pages of prose cost nothing. What does not line up stays lines: a row kept is better than a table
@@ -15,7 +15,7 @@ from ingestion.convert.pdf_lines import Cell, Line, Table
 
 _ROWS = 3  # fewer are no table
 _REGULAR = 0.8  # of the rows have each cell in a column of its own
-_LEVEL = 2.0  # points that letters of one line may stand apart
+_LEVEL = 2.0  # points that letters of one line may be apart
 _RULED = 0.4  # of the cells of a drawn table hold something
 _FILLED = 0.6  # of the cells hold something
 _PROSE = 30  # letters: two columns of longer cells are text in columns
@@ -25,12 +25,12 @@ def apart(lines: Sequence[Line]) -> Iterator[tuple[list[Line], list[list[str]]]]
     """Runs of lines in order: those of a table with its rows of cells, others with none."""
     drawn = dict.fromkeys(line.table for line in lines if line.table is not None)
     ruled = {table: ruled_rows(table) for table in drawn}
-    told: set[Table] = set()
+    written: set[Table] = set()
     plain: list[Line] = []
     at = 0
     while at < len(lines):
         end, rows, table = _run(lines, at, ruled)
-        if table is not None and table in told:  # more of one that other lines stand amid
+        if table is not None and table in written:  # more of one that has other lines in it
             rows = []
         elif rows:
             if plain:
@@ -39,7 +39,7 @@ def apart(lines: Sequence[Line]) -> Iterator[tuple[list[Line], list[list[str]]]]
             yield list(lines[at:end]), rows
         else:
             plain.extend(lines[at:end])
-        told |= {table} if table is not None else set()
+        written |= {table} if table is not None else set()
         at = end
     if plain:
         yield plain, []
@@ -104,7 +104,7 @@ def _distinct(heights: Sequence[float]) -> list[float]:
 
 
 def table_rows(lines: Sequence[Line]) -> list[list[str]]:
-    """The cells of lines that stand in columns, the first line's too; nothing where they do not."""
+    """The cells of lines in columns, the first line's too; nothing where they do not."""
     cells = _by_height(lines)
     if len(cells) < _ROWS:
         return []
@@ -118,7 +118,7 @@ def table_rows(lines: Sequence[Line]) -> list[list[str]]:
     is_prose = len(columns) == 2 and statistics.median(lengths) > _PROSE
     if is_prose or len(lengths) < _FILLED * len(columns) * len(regular):
         return []
-    return [row or _nearest(one, columns) for row, one in zip(rows, cells, strict=True)]
+    return [row or _nearest(line, columns) for row, line in zip(rows, cells, strict=True)]
 
 
 def _by_height(lines: Sequence[Line]) -> list[list[Cell]]:
@@ -135,7 +135,7 @@ def _by_height(lines: Sequence[Line]) -> list[list[Cell]]:
 
 
 def _columns(rows: Sequence[Sequence[Cell]]) -> list[tuple[float, float]]:
-    """Where cells stand: what overlaps in any two rows is one column."""
+    """Where cells are: what overlaps in any two rows is one column."""
     columns: list[tuple[float, float]] = []
     for item in sorted((item for row in rows for item in row), key=lambda c: c.left):
         if columns and item.left < columns[-1][1]:
@@ -146,7 +146,7 @@ def _columns(rows: Sequence[Sequence[Cell]]) -> list[tuple[float, float]]:
 
 
 def _row(cells: Sequence[Cell], columns: Sequence[tuple[float, float]]) -> list[str] | None:
-    """Each cell in its column; None where two share one, or one stands over two."""
+    """Each cell in its column; None where two share one, or one spans two."""
     row = [""] * len(columns)
     for item in cells:
         over = [

@@ -94,8 +94,8 @@ def _slide_parts(archive: Archive) -> list[str]:
     listed = []
     for element in root.iter("{*}sldId"):
         name = next((v for k, v in element.attrib.items() if k.endswith("}id")), "")
-        if (one := relations.get(name)) is not None and one.kind == "slide":
-            listed.append(one.target)
+        if (relation := relations.get(name)) is not None and relation.kind == "slide":
+            listed.append(relation.target)
     if listed:
         return listed
     slides = [n for n in archive.names() if n.startswith("ppt/slides/slide") and n.endswith(".xml")]
@@ -167,7 +167,7 @@ class _Slide:
             return
         paragraphs = [item for item in body if local_name(item) == "p"]
         said = [(self._runs(paragraph), paragraph) for paragraph in paragraphs]
-        said = [(text, one) for text, one in said if text.strip()]
+        said = [(text, paragraph) for text, paragraph in said if text.strip()]
         as_list = bulleted and len(said) > 1
         for text, paragraph in said:
             level, bullet = _bullet(paragraph)
@@ -202,8 +202,8 @@ class _Slide:
 
     def _linked(self, run: etree._Element, text: str) -> str:
         click = next(run.iter("{*}hlinkClick"), None)
-        one = self.relations.get(attribute(click, "id")) if click is not None else None
-        target = safe_link(one.target) if one is not None and one.external else ""
+        relation = self.relations.get(attribute(click, "id")) if click is not None else None
+        target = safe_link(relation.target) if relation is not None and relation.external else ""
         return f"[{text}]({target})" if target and text.strip() else text
 
     def _frame(self, element: etree._Element) -> None:
@@ -263,7 +263,7 @@ class _Slide:
 
 
 def _corner(element: etree._Element) -> tuple[int, int]:
-    """Top and left; a placeholder without them stands where its layout puts it: first."""
+    """Top and left; a placeholder without them is where its layout puts it: first."""
     offset = next(element.iter("{*}off"), None)
     if offset is None:
         return 0, 0

@@ -1,4 +1,4 @@
-"""How far a reader is: readers tell, whoever runs them may listen."""
+"""How far a reader is: readers report, their caller may listen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 @contextmanager
 def told_to(listener: Listener) -> Iterator[None]:
-    """Let `listener` hear what readers tell in here."""
+    """Let `listener` get what readers report in here."""
     token = _listener.set(listener)
     try:
         yield

@@ -110,7 +110,7 @@ class _Group:
 
     skipped: bool = False
     target: str = ""  # where text goes: "" the document, else a table's or a property's name
-    skip: int = 1  # letters after \u that stand for it
+    skip: int = 1  # letters after \u that replace it
     font: int = 0
     hidden: bool = False
     link: str = ""

@@ -16,7 +16,7 @@ Row = tuple[int, Sequence[str]]  # its number from 1, and its cells from column 
 _WIDE = 320  # characters of a header row that can still go with each part of its table
 _COLUMNS = 500
 _CAPTION = 160
-_RECORD = 8  # columns a table has at least where it is told as records
+_RECORD = 8  # columns a table has at least where it is written as records
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class _SheetTable:
 
 
 def write_rows(writer: TextWriter, rows: Iterable[Row], *, name: str = "", level: int = 2) -> int:
-    """Write the tables among `rows`, which stand on the sheet `name`; how many rows had cells.
+    """Write the tables among `rows`, which are on the sheet `name`; how many rows had cells.
 
     `level` is the depth of headings made of a table's caption. Without a name, places count rows.
     """

@@ -1,7 +1,7 @@
 """Source code, kept as people wrote it: functions and classes are where it may be cut.
 
 Definitions are found by how their lines begin, which holds for any file, also one that does not
-compile. Each block knows its lines, and stands under the names of what it belongs to.
+compile. Each block knows its lines, and has the names of what it belongs to as headings.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ _OWN: dict[str, tuple[re.Pattern[str], ...]] = {
     "toml": (_SECTION,),
     "yaml": (_KEY,),
 }
-_NESTED = 2  # levels of definitions that are told apart
+_NESTED = 2  # levels of definitions that are kept apart
 
 
 def language_of(suffix: str) -> str:

@@ -1,6 +1,6 @@
 """JSON and JSON Lines as text: names beside their values, lists of like records as tables.
 
-Numbers and dates stay as they were written. What nests deeper than headings go is told by its path.
+Numbers and dates stay as they were written. What nests deeper than headings go is named by its path.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         at = getattr(error, "lineno", 0)
         raise ConversionError(
             "unreadable",
-            f"the JSON is damaged or cut short{f' at line {at:,}' if at else ''}: export it anew"
+            f"the JSON is damaged or truncated{f' at line {at:,}' if at else ''}: export it again"
             " and add that",
         ) from error
     except RecursionError as error:
         raise too_deep() from error
     writer = TextWriter(limits)
-    _Teller(writer, limits).tell(value)
+    _RecordWriter(writer, limits).tell(value)
     canonical, blocks = writer.finish()
     title = ""
     if isinstance(value, dict):
@@ -96,9 +96,7 @@ def convert_lines(data: bytes, limits: ConversionLimits) -> Converted:
         if not line.strip():
             continue
         if kept >= limits.rows:
-            notice = (
-                f"Only the first {limits.rows:,} records were read; split the file to have all."
-            )
+            notice = f"Only the first {limits.rows:,} records were read; split the file to get all of it."
             break
         kept += 1
         try:
@@ -130,7 +128,7 @@ def _load(text: str) -> Any:  # noqa: ANN401 (whatever the file holds)
     return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
 
 
-class _Teller:
+class _RecordWriter:
     def __init__(self, writer: TextWriter, limits: ConversionLimits) -> None:
         self._writer = writer
         self._limits = limits

@@ -182,7 +182,7 @@ class _SheetReader:
             if not self._left:
                 self.notice = (
                     f"Only the first {self._limit:,} rows were read (up to row {number - 1:,} of"
-                    f" sheet {sheet.name!r}); split the workbook to have all."
+                    f" sheet {sheet.name!r}); split the workbook to get all of it."
                 )
                 break
             self._left -= 1
@@ -266,7 +266,7 @@ def _link(rows: list[Row], at: dict[int, int], reference: str, target: str) -> N
 
 
 def _text_of(element: etree._Element) -> str:
-    """The text of a string, without the readings of East Asian words that stand beside it."""
+    """The text of a string, without the readings of East Asian words beside it."""
     pieces = []
     for item in element.iter("{*}t"):
         parent = item.getparent()

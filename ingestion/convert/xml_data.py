@@ -1,7 +1,7 @@
 """XML of any vocabulary, feeds and drawings (.svg): the words within, as paragraphs and records.
 
 Entities are refused where a file declares its own, and none leads anywhere. An element whose
-children hold only text is a record, told as `name: value`; text among elements is a paragraph.
+children hold only text is a record, written as `name: value`; text among elements is a paragraph.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def convert_svg(data: bytes, limits: ConversionLimits) -> Converted:
     if not blocks:
         raise ConversionError(
             "no_text",
-            "the drawing holds no text (its letters may be shapes): add a version with text",
+            "the drawing contains no text (its letters may be shapes): add a version with text",
         )
     return Converted(text=text, blocks=blocks, mime=SVG_MIME, title=title[:300])
 
@@ -117,12 +117,11 @@ def _parse(data: bytes) -> etree._Element:
         if "depth" in str(error).lower():
             raise ConversionError(
                 "too_large",
-                "the file nests its elements deeper than any reader goes: export it flatter and"
-                " add that",
+                "the file nests its elements too deeply: export it flatter and add that",
             ) from error
         raise ConversionError(
             "unreadable",
-            "the XML is damaged or cut short: export it anew from its own program and add that",
+            "the XML is damaged or truncated: export it again from its own program and add that",
         ) from error
     types = root.getroottree().docinfo.internalDTD
     if types is not None and next(iter(types.iterentities()), None) is not None:

@@ -35,9 +35,7 @@ def _slack(engine: Engine) -> SlackReader:
                 enterprise_id=str(place.settings.get("enterprise_id", "")),
             )
         except NotFound:
-            raise ReadingRefused(
-                "The Slack app is not installed there any more.", lost=True
-            ) from None
+            raise ReadingRefused("The Slack app is no longer installed there.", lost=True) from None
         return SlackAccess(
             token=found.token,
             base_url=f"{chosen.api_base_url}/" if chosen.api_base_url else "",

@@ -2,8 +2,8 @@
 
 One page a call of `read_page`: a channel's own messages newest first, then its public threads,
 active and archived. A private thread the bot was let into is a channel of its own, and read only
-where somebody who is in it had it added. Who reads what is worked out in `engine.discord_access`.
-`discord_rest.py` makes the calls, `discord_cursor.py` holds how far a channel is read.
+where a person who is in it had it added. `engine/access/discord_access.py` works out who reads
+what. `discord_rest.py` makes the calls, `discord_cursor.py` holds how far a channel is read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SETTLED = timedelta(minutes=5)  # what was posted since may be kept already and 
 CACHED_S = 600.0  # how long a server's members are remembered while its channels are synced
 EMPTY = 20  # messages without a word: the bot may not read content
 
-_CONTENT = "Discord shows the bot no text: turn on Message Content Intent in its Developer Portal."
+_CONTENT = "The bot can't see text: turn on Message Content Intent in its Developer Portal."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class DiscordReader:
         found += [item for item in archived if _is_in(item, reading.channel)]
         parent = await self._parent(reading) if found else None
         changed = [item for item in found if _last(item) >= cursor.lower_bound]
-        known = {one for one, _ in cursor.threads}
+        known = {thread for thread, _ in cursor.threads}
         cursor.threads += [
             [str(item["id"]), ""] for item in changed if str(item["id"]) not in known
         ]
@@ -168,7 +168,7 @@ class DiscordReader:
             cursor.forbidden = 0
         except (
             ReadingRefused
-        ) as refusal:  # deleted, or private by now: what is known of it stands no more
+        ) as refusal:  # deleted, or private by now: what is known of it no longer exists
             rows, whole = [], [Whole(frozenset(), thread=thread)]
             cursor.forbidden += isinstance(refusal, DiscordForbidden)
             if not refusal.lost or cursor.forbidden >= FORBIDDEN_MAX:
@@ -205,7 +205,7 @@ class DiscordReader:
 
     async def read_people(self, place: Place) -> list[NewPerson]:
         """Everyone on the server; bots are no full members."""
-        guild = await self._load(place, anew=True)
+        guild = await self._load(place, refresh=True)
         return [to_person(row) for row in guild.members]
 
     async def read_channels(self, place: Place) -> list[NewChannel]:
@@ -246,21 +246,21 @@ class DiscordReader:
         rows = _rows(await self._rest.get(place, path, is_further=True))
         return parent, frozenset(str(row.get("user_id")) for row in rows)
 
-    async def _load(self, place: Place, *, anew: bool = False) -> _Guild:
+    async def _load(self, place: Place, *, refresh: bool = False) -> _Guild:
         """The server: what is remembered of it, unless it is old or something changed since."""
         known = self._guilds.get(place.workspace_id)
-        if known is not None and not anew and _still_so(known, place):
+        if known is not None and not refresh and _still_so(known, place):
             return known
         at, id_ = clock.now(), _guild(place)
         me = await self._rest.get(place, "users/@me")
-        told = await self._rest.get(place, f"guilds/{id_}", is_further=True)
+        guild_row = await self._rest.get(place, f"guilds/{id_}", is_further=True)
         channels = _rows(await self._rest.get(place, f"guilds/{id_}/channels", is_further=True))
         active = await self._rest.get(place, f"guilds/{id_}/threads/active", is_further=True)
         private = [item for item in _list(active, "threads") if item.get("type") == PRIVATE_THREAD]
         server = Server(
             id_,
-            owner=str(told.get("owner_id") or ""),
-            roles=role_bits(_list(told, "roles")),
+            owner=str(guild_row.get("owner_id") or ""),
+            roles=role_bits(_list(guild_row, "roles")),
             channels={str(channel["id"]): channel for channel in channels},
             threads={str(item["id"]): item for item in private},
         )
@@ -297,8 +297,8 @@ def _last(row: Mapping[str, Any]) -> int:
 
 
 def _archived_at(row: Mapping[str, Any]) -> str:
-    told = row.get("thread_metadata")
-    return str(told.get("archive_timestamp") or "") if isinstance(told, Mapping) else ""
+    details = row.get("thread_metadata")
+    return str(details.get("archive_timestamp") or "") if isinstance(details, Mapping) else ""
 
 
 def _whole(

@@ -24,16 +24,14 @@ API = "https://discord.com/api/v10"
 RATE_PER_S, BURST = 5.0, 10.0  # of the calls for one server
 BOT_RATE_PER_S = 25.0  # of all calls; Discord allows a bot 50, of which answers need their share
 # Calls that may be refused. At 10,000 in ten minutes Discord shuts the address out; this allows
-# 3,000 at most, and whoever finds the allowance spent lets everything rest for that long.
+# 3,000 at most, and a caller that finds the allowance spent lets everything rest for that long.
 REFUSALS, REFUSALS_S = 1_500, 600.0
 LONGEST_PAUSE_S = 5.0  # between the calls of one step
 
-GONE = "The bot may not read #{channel}: give it View Channel and Read Message History there."
+GONE = "The bot can't read #{channel}: give it View Channel and Read Message History there."
 _TOKEN = "Discord no longer accepts the bot's token: set a new one."  # noqa: S105
-_LEFT = "The bot is not on the server any more: invite it again."
-_MEMBERS = (
-    "Discord tells the bot no members: turn on Server Members Intent in its Developer Portal."
-)
+_LEFT = "The bot is no longer on the server: invite it again."
+_MEMBERS = "The bot can't see members: turn on Server Members Intent in its Developer Portal."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +79,21 @@ class DiscordRest:
             ):
                 answer = await client.get(path, params=query)
         except (TimeoutError, httpx2.HTTPError, OSError) as error:
-            raise Unavailable("Discord can't be reached; it is asked again.") from error
+            raise Unavailable("Discord can't be reached; Scrubjay tries again.") from error
         if answer.status_code in {401, 403, 429}:
             await self._count_refusal(access.token)
         if answer.status_code == 429:
             raise await self._asked_to_wait(place, access.token, answer)
         if answer.status_code >= 500:
-            raise Unavailable("Discord has a fault of its own; it is asked again.")
+            raise Unavailable("Discord has an internal error; Scrubjay tries again.")
         if answer.status_code != 200:
             raise _refusal(answer.status_code, path)
         try:
             return answer.json()
         except ValueError as error:
-            raise Unavailable("Discord answered nonsense; it is asked again.") from error
+            raise Unavailable(
+                "Discord returned an invalid response; Scrubjay tries again."
+            ) from error
 
     async def _spend(self, place: Place, token: str, *, is_further: bool) -> None:
         for key in (_paused_key(place), f"discord-rest:{_bot(token)}"):

@@ -1,7 +1,7 @@
 """Exports of chats as people have them: Slack's own zip, and DiscordChatExporter's JSON.
 
 `open_export` tells one from any other file. Nothing is trusted: sizes are bounded, what is not as
-expected is named. Direct messages are left out, whoever exported them.
+expected is named. Direct messages are always left out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ExportedChannel:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A workspace as an export tells of it. `channels` reads one after the other."""
+    """A workspace as an export describes it. `channels` reads one after the other."""
 
     workspace: NewWorkspace
     people: Sequence[NewPerson]
@@ -94,7 +94,7 @@ class _ExportArchive:
         infos = self._zip.infolist()
         if len(infos) > MEMBERS_MAX:
             raise InvalidInput(
-                f"{path.name} holds {len(infos):,} files; at most {MEMBERS_MAX:,} are read.",
+                f"{path.name} contains {len(infos):,} files; at most {MEMBERS_MAX:,} are read.",
                 field="path",
             )
         self.names = [info.filename for info in infos if not info.is_dir()]
@@ -132,7 +132,7 @@ def _json(data: bytes, where: str) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _slack_root(names: Sequence[str]) -> str | None:
-    """The folder of the zip that users.json stands in beside a list of channels."""
+    """The folder of the zip that has users.json beside a list of channels."""
     known = set(names)
     for name in names:
         folder = str(PurePosixPath(name).parent)
@@ -206,7 +206,7 @@ def _discord(label: str, files: Sequence[tuple[str, bytes]]) -> Export:
         is_chat = isinstance(found, Mapping) and isinstance(found.get("channel"), Mapping)
         if not is_chat or not isinstance(found.get("guild"), Mapping):
             raise InvalidInput(
-                f"{label}: {name} is no export of a Discord channel; take it out of the zip.",
+                f"{label}: {name} is not an export of a Discord channel; remove it from the zip.",
                 field="path",
             )
         if found["channel"].get("type") in _DIRECT:
@@ -215,12 +215,14 @@ def _discord(label: str, files: Sequence[tuple[str, bytes]]) -> Export:
             exports.append(found)
     if not exports:
         raise InvalidInput(
-            f"{label} holds only direct messages, which are never imported.", field="path"
+            f"{label} contains only direct messages, which are never imported.", field="path"
         )
     guild = exports[0]["guild"]
     others = {str(export["guild"].get("id")) for export in exports} - {str(guild.get("id"))}
     if others:
-        raise InvalidInput(f"{label} holds several servers; import each by itself.", field="path")
+        raise InvalidInput(
+            f"{label} contains several servers; import each separately.", field="path"
+        )
     people: dict[str, NewPerson] = {}
     for export in exports:
         for message in _messages(export):
@@ -280,18 +282,18 @@ def _person(raw: Mapping[str, Any]) -> NewPerson | None:
 
 def _discord_message(raw: Mapping[str, Any], thread: str) -> NewMessage:
     author = raw.get("author")
-    told = author if isinstance(author, Mapping) else {}
+    fields = author if isinstance(author, Mapping) else {}
     reference = raw.get("reference")
     type_ = str(raw.get("type") or "Default")
     kind: MessageKind = "message" if type_ in _TALK else "system"
-    if told.get("isBot") or type_ in _COMMANDS:
+    if fields.get("isBot") or type_ in _COMMANDS:
         kind = "bot"
     attachments = [item for item in raw.get("attachments") or () if isinstance(item, Mapping)]
     return NewMessage(
         external_id=str(raw["id"]),
         text=str(raw.get("content") or ""),
-        author=str(told.get("id") or ""),
-        author_name=str(told.get("nickname") or told.get("name") or ""),
+        author=str(fields.get("id") or ""),
+        author_name=str(fields.get("nickname") or fields.get("name") or ""),
         thread=thread,
         reply_to=str(reference.get("messageId") or "") if isinstance(reference, Mapping) else "",
         kind=kind,

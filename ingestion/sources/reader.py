@@ -29,7 +29,7 @@ class Wait(Exception):
 
 
 class ReadingRefused(Exception):
-    """The platform won't, until somebody changes something: `message` says what.
+    """The platform won't, until a person changes something: `message` says what.
 
     `lost`: the channel can't be seen any more, so nobody may read what is known of it.
     """
@@ -42,7 +42,7 @@ class ReadingRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """What one step of reading brought. `wholes` are stretches in which nothing else stands."""
+    """What one step of reading brought. `wholes` are stretches in which nothing else exists."""
 
     messages: Sequence[NewMessage]
     cursor: Mapping[str, Any]

@@ -59,8 +59,8 @@ _TOKEN = "Slack no longer accepts the app's token: install the app again."  # no
 _SCOPE = "The app lacks the scope {needed}: add it and install the app again."
 _THROTTLED = (
     "Slack gives this app 15 messages a minute, as it does to apps that are distributed outside its"
-    " Marketplace, and lets such apps keep none: channel history needs an app of your own"
-    " organisation."
+    " Marketplace, and does not let them store any: channel history needs an app that belongs"
+    " to your organisation."
 )
 _HISTORY = frozenset({"conversations.history", "conversations.replies"})
 _PASSING = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
@@ -146,7 +146,7 @@ class SlackReader:
         whole: list[Whole] = []
         if not cursor.thread_page:
             cursor.threads = cursor.threads[1:]
-            if first:  # the thread in one piece: what is not in it stands no more
+            if first:  # the thread in one piece: what is not in it no longer exists
                 standing = frozenset(str(row["ts"]) for row in rows if not is_gone(row))
                 whole = [Whole(thread=root, standing=standing)]
         cursor.pages += 1
@@ -215,8 +215,8 @@ class SlackReader:
     async def read_file(self, place: Place, file_id: str, *, max_bytes: int) -> ReadFile | str:
         """What was posted, asked for by its id: its address is known for the moment only."""
         answer = await self._call(place, "files.info", file=file_id)
-        told = answer.get("file")
-        file: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+        found = answer.get("file")
+        file: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
         access = await self._access_of(place)
         url = str(file.get("url_private_download") or file.get("url_private") or "")
         suffix = PurePosixPath(str(file.get("name") or "")).suffix.lower()
@@ -272,10 +272,10 @@ class SlackReader:
         except SlackApiError as error:
             raise await self._fault(place, method, error, arguments) from None
         except (TimeoutError, OSError) as error:
-            raise Unavailable("Slack did not answer in time; it is asked again.") from error
+            raise Unavailable("Slack did not answer in time; Scrubjay tries again.") from error
         except Exception as error:
             if type(error).__module__.startswith("aiohttp"):
-                raise Unavailable("Slack can't be reached; it is asked again.") from error
+                raise Unavailable("Slack can't be reached; Scrubjay tries again.") from error
             raise
         data = answer.data
         return data if isinstance(data, Mapping) else {}
@@ -311,7 +311,7 @@ class SlackReader:
             headers = {key.lower(): value for key, value in dict(response.headers or {}).items()}
             return await self._told_to_wait(place, method, _seconds(headers.get("retry-after")))
         if status >= 500 or code in _PASSING:
-            return Unavailable("Slack has a fault of its own; it is asked again.")
+            return Unavailable("Slack has an internal error; Scrubjay tries again.")
         if code == "thread_not_found":
             return _NoThread()
         return _refusal(code or str(status), method, data, str(arguments.get("channel", "")))
@@ -341,7 +341,7 @@ def _left_out(
     """Why a file is not fetched; empty where it is. The token is shown to Slack alone."""
     host = urlsplit(url).hostname
     if file.get("is_external") or not host or host not in hosts:
-        return "it lies elsewhere than at Slack"
+        return "it is not stored at Slack"
     if suffix not in SUFFIXES:
         return f"files of this kind ({suffix or 'none'}) are not read"
     if int(file.get("size") or 0) > max_bytes:
@@ -355,7 +355,7 @@ class _NoThread(Exception):
 
 @dataclass(slots=True)
 class _SlackCursor:
-    """Where reading a channel stands, as it is kept on its source.
+    """How far a channel is read, as it is stored on its source.
 
     `before` is the oldest ts of the pages read, `threads` the roots whose replies are still to be
     read, `repair` what is being read again: from `before` down to `floor`.
@@ -387,7 +387,7 @@ class _SlackCursor:
 def _repair_from(reading: SourceReading, cursor: _SlackCursor) -> dict[str, str]:
     """What to read again: the last thirty days, or all since a day before the newest known.
 
-    Of the threads in it those that were replied to since the last time, or begun lately.
+    Of the threads in it those that were replied to since the last time, or started lately.
     """
     lower_bound = clock.now() - REPAIRED
     if reading.newest is not None:
@@ -431,8 +431,8 @@ def _messages(rows: Sequence[Mapping[str, Any]]) -> Iterator[NewMessage]:
 
 
 def _next(answer: Mapping[str, Any]) -> str:
-    told = answer.get("response_metadata")
-    return str(told.get("next_cursor") or "") if isinstance(told, Mapping) else ""
+    metadata = answer.get("response_metadata")
+    return str(metadata.get("next_cursor") or "") if isinstance(metadata, Mapping) else ""
 
 
 def _seconds(value: object) -> float:

@@ -102,10 +102,10 @@ async def test_messages_within_messages_end_at_a_depth(notes):
 
 
 async def test_a_sheet_cut_at_the_limit_says_so_on_the_document(notes, monkeypatch):
-    monkeypatch.setattr(host, "Limits", partial(ConversionLimits, rows=100))
+    monkeypatch.setattr(host, "ConversionLimits", partial(ConversionLimits, rows=100))
     rows = "".join(f"{n},wombat\n" for n in range(200))
     added = await notes.add(f"id,animal\n{rows}", "long.csv")
     await notes.drain()
-    said = "Only the first 100 rows were read; split the file to have all."
+    said = "Only the first 100 rows were read; split the file to get all of it."
     assert (await notes.get(added)).message.endswith(f"chunks. {said}")
     assert (await notes.why(added)).endswith(said)

@@ -246,7 +246,7 @@ async def test_front_matter_alone_is_ready_with_nothing_to_find(notes):
     await notes.drain()
     info = await notes.get(added)
     assert (info.state, info.chunk_count, info.title) == ("ready", 0, "Plans")
-    assert "nothing to find" in info.message
+    assert "nothing to index" in info.message
 
 
 async def test_one_bad_document_does_not_hold_up_the_others(notes):

@@ -1,4 +1,4 @@
-"""Another embedding model, another search engine: what answers goes on answering, then the new does."""
+"""Another embedding model, another search engine: what answers keeps answering, then the new does."""
 
 from __future__ import annotations
 

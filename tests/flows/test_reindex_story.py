@@ -1,4 +1,4 @@
-"""Ingesting anew: what answers goes on answering, and only what changed is done again."""
+"""Ingesting anew: what answers keeps answering, and only what changed is done again."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_what_answers_goes_on_answering_until_its_successor_is_whole(
         meanwhile = await notes.until(added, lambda d: d.state == "running")
         assert meanwhile.chunk_count == chunks
         assert len(await notes.found("wombats burrows")) == 1
-        assert "goes on answering" in await notes.why(added)
+        assert "keeps answering" in await notes.why(added)
         notes.embedder.gate.set()
         done = await notes.until(added, lambda d: d.state == "ready")
     assert done.chunk_count > chunks

@@ -16,19 +16,19 @@ from tests.fakes.installations import open_installation
 DOCS = Path(__file__).resolve().parents[3] / "shared" / "data" / "docs"
 FAILED = {  # and what the reason says
     "password.docx": "encrypted: save a copy without a password",
-    "password.pdf": "asks for a password: save a copy without one",
+    "password.pdf": "requires a password: save a copy without one",
     "empty.pdf": "the file is empty",
     "random.bin": "neither text nor a document of a known type",
-    "truncated.docx": "damaged or cut short",
-    "truncated.pdf": "damaged or cut short",
-    "broken-fuzzed.pdf": "damaged or cut short",
-    "broken-header-only.pdf": "damaged or cut short",
-    "broken-no-xref.pdf": "damaged or cut short",
+    "truncated.docx": "damaged or truncated",
+    "truncated.pdf": "damaged or truncated",
+    "broken-fuzzed.pdf": "damaged or truncated",
+    "broken-header-only.pdf": "damaged or truncated",
+    "broken-no-xref.pdf": "damaged or truncated",
     "xxe.xml": "declares XML entities",
     "entities.svg": "declares XML entities",
 }
 PICTURES = {
-    "no-unicode-map.pdf": "which letters they draw",
+    "no-unicode-map.pdf": "map to characters",
     "scan-two-columns.pdf": "no text layer",
     "typewriter.png": "a picture",
     "chinese-image.jpeg": "a picture",

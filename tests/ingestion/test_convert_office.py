@@ -231,7 +231,7 @@ def test_a_pdf_without_text_asks_for_the_ocr_extra() -> None:
 
 def test_a_pdf_of_letters_that_make_no_words_is_refused() -> None:
     garbage = [(50, 700 - 12 * n, 10, "7KLV LV D WHVW RI WKH VKLIW FLSKHU WKDW") for n in range(5)]
-    with pytest.raises(ConversionError, match="which letters they draw"):
+    with pytest.raises(ConversionError, match="map to characters"):
         convert(pdf(garbage), "a.pdf")
 
 

@@ -188,7 +188,7 @@ def test_json_nested_without_end_is_a_clear_error(data: bytes) -> None:
 
 
 def test_json_cut_short_is_named_with_its_line_and_settings_with_comments_are_text() -> None:
-    with pytest.raises(ConversionError, match="cut short at line 2"):
+    with pytest.raises(ConversionError, match="truncated at line 2"):
         convert(b'{"a": 1,\n"b": ', "a.json")
     assert convert(b'{\n  // why\n  "a": 1,\n}\n', "tsconfig.json").mime == "text/x-source"
 

@@ -92,7 +92,7 @@ def test_parts_are_the_text_and_end_between_paragraphs() -> None:
 @pytest.mark.parametrize(
     ("param", "says"),
     [
-        ({"field_name": "owner"}, "nothing says what 'owner' is"),
+        ({"field_name": "owner"}, "'owner' has no definition"),
         ({"field_name": "text"}, "is taken"),
         ({"field_name": "a", "fields": {"b": "c"}, "prompt": "d"}, "not both"),
         ({"field_name": "Bad name"}, "pattern"),

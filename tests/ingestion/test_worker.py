@@ -352,7 +352,7 @@ async def test_a_stopped_worker_gives_its_jobs_back_unspent(database):
         await handler.until(lambda: handler.busy == 2)
     rows = [await row_of(database, job) for job in ids]
     assert [(row.state, row.attempts, row.lost) for row in rows] == [(JobState.QUEUED, 0, 0)] * 2
-    assert handler.told == [("waiting", "The worker stopped; another one goes on.")] * 2
+    assert handler.told == [("waiting", "The worker stopped; another one continues.")] * 2
     async with database.read() as session:
         assert list(await session.scalars(select(WorkerRow))) == []
     second = Tiny(nothing)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from engine.blobs import folder
-from engine.blobs import port as module
 from engine.blobs.folder import FolderBlobs
 from engine.errors import Unavailable
 from tests.contracts.blobs import HELLO, BlobStoreContract, MakeOld
@@ -56,6 +55,6 @@ def test_a_file_that_is_put_in_its_place_during_the_sweep_is_no_error(
     incoming.mkdir()
     (incoming / "moving").write_bytes(b"half")
     seen = folder._entries(incoming)
-    monkeypatch.setattr(module, "_entries", lambda _: seen)
+    monkeypatch.setattr(folder, "_entries", lambda _: seen)
     (incoming / "moving").unlink()  # as another thread's put does
     FolderBlobs(tmp_path)._sweep(incoming)
