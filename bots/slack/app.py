@@ -282,7 +282,7 @@ class SlackApp:
             "views.publish",
             user_id=opened.person,
             view=views.home(
-                views.Home(
+                views.HomeView(
                     name=caller.principal.name,
                     linked_to=await self._engine.chats.senders.linked_member(sender),
                     kbs=[(kb.name, kb.document_count) for kb in kbs],

@@ -31,7 +31,7 @@ PROMPTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class HomeView:
     """What a person's home shows."""
 
     name: str
@@ -43,7 +43,7 @@ class Home:
     health: Sequence[tuple[str, str]] = ()
 
 
-def home(value: Home) -> View:
+def home(value: HomeView) -> View:
     """The app's home: what answers here, my account, what I asked."""
     readable = [f"*{_escaped(name)}*  {count:,} documents" for name, count in value.kbs[:10]]
     account = (

@@ -60,7 +60,7 @@ async def test_doctor_names_what_is_off_in_the_portal(tmp_path: Path) -> None:
                 "discord": settings.discord.model_copy(update={"bot_token": SecretStr("wrong")})
             }
         )
-        assert "refused" in (await _discord(refused)).detail
+        assert "rejected" in (await _discord(refused)).detail
 
 
 async def test_a_server_is_connected_at_the_command_line(

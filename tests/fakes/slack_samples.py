@@ -44,7 +44,7 @@ def golden() -> Json:
     )
     made["What was wrong with an answer"] = views.reason_form(post().id, "C1")
     made["The home"] = views.home(
-        views.Home(
+        views.HomeView(
             "Ada", "Ada Lovelace", [("handbook", 214)], [post()], "/kb", True, [("database", "")]
         )
     )

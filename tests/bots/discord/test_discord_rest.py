@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.discord import rest
-from bots.discord.components import Attachment
+from bots.discord.components import OutgoingFile
 from bots.discord.rest import DiscordApi, DiscordTrouble, bucket_of, open_api
 from engine.settings import DiscordSettings
 from tests.fakes.discord import Fault
@@ -79,7 +79,7 @@ async def test_an_empty_bucket_is_waited_for_before_discord_refuses(api, discord
 
 
 async def test_a_file_goes_with_its_message(api, discord):
-    file = Attachment("answer.md", "# Täglich".encode())
+    file = OutgoingFile("answer.md", "# Täglich".encode())
     sent = await api.call("POST", "channels/801/messages", {"content": "see"}, files=[file])
     assert sent["attachments"][0]["filename"] == "answer.md"
     assert discord.rest.calls[-1].files == {"answer.md": "# Täglich".encode()}
