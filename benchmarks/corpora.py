@@ -22,7 +22,7 @@ from engine.answers.ask import Asker
 from engine.clock import new_id
 from engine.db.migrations import migrate
 from engine.db.session import Database, open_database
-from engine.db.tables import Chunk, CitableSource, Document, KnowledgeBase, Live, Revision
+from engine.db.tables import Chunk, Document, KnowledgeBase, Live, Revision, Source
 from engine.documents import knowledge_bases
 from engine.domain import MAIN, Principal
 from engine.index.analysis import detect_language
@@ -149,9 +149,7 @@ class Installation:
         tenant_id = self.owner.tenant_id
         async with self.db.write() as session:
             acl_id = await gate.intern_acl(session, tenant_id, [gate.kb_token(kb_id)])
-            source_id = await session.scalar(
-                select(CitableSource.id).where(CitableSource.kb_id == kb_id)
-            )
+            source_id = await session.scalar(select(Source.id).where(Source.kb_id == kb_id))
             documents, position = [], 0
             for (text, document), spans in zip(converted, chunks, strict=True):
                 if not spans:

@@ -69,7 +69,7 @@ async def serve_door(home: str, port: int) -> None:
     from cli import serve
     from engine.config import load_settings
     from engine.documents.knowledge_bases import KbInfo
-    from engine.domain import Principal, SearchScope
+    from engine.domain import Principal, Scope
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
     from tests.fakes.mcp_host import GENEROUS
@@ -88,7 +88,7 @@ async def serve_door(home: str, port: int) -> None:
 
         setattr(engine, "list_kbs", nothing)  # noqa: B010 (in this process only)
         secret, _ = await engine.people.create_token(
-            await engine.people.owner(), "bench", scopes=[SearchScope.KB_READ]
+            await engine.people.owner(), "bench", scopes=[Scope.KB_READ]
         )
         ready.add_done_callback(lambda _: print(secret, flush=True))
         await serve.serve(engine, settings, ready=ready, stop=stop)

@@ -42,11 +42,11 @@ from engine.db.tables import (
     Acl,
     AclToken,
     Chunk,
-    CitableSource,
     Document,
     KnowledgeBase,
     Live,
     Revision,
+    Source,
 )
 from engine.domain import MAIN, Audience, Principal, Role
 from engine.index import legs
@@ -132,7 +132,7 @@ async def built(folder: Path, chunks: int) -> AsyncIterator[Built]:
     try:
         async with open_database(settings.database_url) as db:
             async with db.read() as session:
-                rows = await session.execute(select(CitableSource.kb_id, CitableSource.id))
+                rows = await session.execute(select(Source.kb_id, Source.id))
                 sources = {row.kb_id: row.id for row in rows}
             documents = 0
             batch: list[IndexDocument] = []

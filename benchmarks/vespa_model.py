@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.results import write_results
 from tests.vespa_oracle.judge import JARS, why_not
 from vespa_app.package import Cluster, render
-from vespa_app.tenancy import Base, Placement
+from vespa_app.tenancy import BaseSchema, Placement
 
 TENANTS = (1, 10, 60, 100)
 BUILDS = 3  # the first has Java's start in it
@@ -37,7 +37,9 @@ def main() -> int:
 def measure(count: int) -> dict[str, float]:
     """Seconds of the first and of a later build, and the most memory the process took."""
     placements = [
-        Placement(f"id-{number}", f"tenant_{number}", "minilm_l6_v2_fp32", Base(384), "dedicated")
+        Placement(
+            f"id-{number}", f"tenant_{number}", "minilm_l6_v2_fp32", BaseSchema(384), "dedicated"
+        )
         for number in range(count)
     ]
     package = render(placements, Cluster(("vespa1", "vespa2", "vespa3")))

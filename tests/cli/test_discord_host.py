@@ -88,7 +88,7 @@ async def test_a_server_is_connected_at_the_command_line(
         assert await asyncio.to_thread(main, ["bot", "register", "Radio"]) == 1
         monkeypatch.setenv("SCRUBJAY_DISCORD__BOT_TOKEN", "wrong")
         assert await asyncio.to_thread(main, ["bot", "discord-key"]) == 4
-        assert "refused" in capsys.readouterr().err
+        assert "rejected" in capsys.readouterr().err
 
 
 def test_without_the_library_the_error_says_what_to_install(

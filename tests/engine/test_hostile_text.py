@@ -9,7 +9,7 @@ import pytest
 
 from api.prose import render_prose
 from engine.answers.answer import quote_answer
-from engine.answers.extraction import Candidate, Judged
+from engine.answers.extraction import CandidateSentence, Judged
 from engine.domain import Hit, Passage, ScoreParts
 from engine.markup.links import sanitise
 from engine.markup.matching import figures, find_quote, fold
@@ -93,7 +93,7 @@ def test_a_quoted_answer_neither_rings_nor_holds_a_tag() -> None:
         scores=ScoreParts(1, 1, 1, 1, 1, 1),
         passages=(passage,),
     )
-    found = Candidate(
+    found = CandidateSentence(
         hit=hit,
         passage=passage,
         start=0,

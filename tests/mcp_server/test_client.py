@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.answers.answer import Source
+from engine.answers.answer import CitableSource
 from engine.answers.toolbox import RESULT_CHARS, ExternalTool, Toolbox, matching, parse_wanted
 from engine.db.session import Database, open_database
 from engine.domain import Answered, Audience
@@ -276,4 +276,4 @@ def test_sources_of_tools_are_no_chunks() -> None:
     from engine.domain import parse_chunk_id
 
     hit = as_hit(0, "tracker/ticket_status", "x")
-    assert parse_chunk_id(Source(1, hit, hit.passages[0]).passage.id) is None
+    assert parse_chunk_id(CitableSource(1, hit, hit.passages[0]).passage.id) is None
