@@ -21,7 +21,7 @@ test: $(STAMP) ## run the tests, in a process for each core and one more
 check: $(STAMP) ## everything static: format, lint, types, import arrows, lock, spelling
 	@$(RUN)ruff format --check . && $(RUN)ruff check . && $(RUN)mypy && $(RUN)lint-imports && sh scripts/bootstrap.sh uv lock --check && $(RUN)typos
 
-fix: $(STAMP) ## format, repair what can be repaired, write the reference pages anew
+fix: $(STAMP) ## format, repair what can be repaired, rewrite the reference pages
 	@$(RUN)ruff format . && $(RUN)ruff check --fix . && $(RUN)python -m cli.reference
 
 oracle: ## fetch Vespa's own Java code, which judges vespa_app (needs a JDK of 17 or newer, and Maven)

@@ -132,7 +132,7 @@ class Passage:
     page: int | None = None
     cosine: float | None = None
     bm25: float = 0.0
-    where: str = ""  # for people: page, slide or cells, then the heading it stands under
+    where: str = ""  # for people: page, slide or cells, then the heading it is under
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A quote that stands, verbatim but for white space, case and Markdown, in chunk `id`.
+    """A quote that is, verbatim but for white space, case and Markdown, in chunk `id`.
 
     [start, end) are the quote's offsets in the revision's text. Of a chat message `url` leads to
     the message itself, `author` wrote it, and `posted_at` (ISO 8601) says when.

@@ -7,7 +7,7 @@ EngineError
 ├── NotFound                  absent, or not visible to the principal: the two look the same
 ├── Unauthenticated           no credential, or one that is wrong, expired or revoked
 ├── Forbidden                 the principal is known but lacks the role or scope
-├── Conflict                  the object already exists, or has changed meanwhile
+├── Conflict                  the object already exists, or has changed since
 │   └── LeaseLost             another worker has taken over the job: drop the work, change nothing
 ├── TooLarge                  input over a limit the operator set
 ├── RateLimited               too many calls; says when to try again
@@ -84,7 +84,7 @@ class Forbidden(EngineError):
 
 
 class Conflict(EngineError):
-    """The object already exists, or has changed meanwhile."""
+    """The object already exists, or has changed since."""
 
     code = "conflict"
 

@@ -1,7 +1,7 @@
 """Who works in a data folder: locks that the operating system frees when their holder dies.
 
 `scrubjay up`, `worker` and everything else that must be alone (`runtime.py`) holds one by name.
-Beside the lock lies a file that describes the holder, for whoever comes second.
+Beside the lock lies a file that describes the holder, for the process that comes second.
 """
 
 from __future__ import annotations

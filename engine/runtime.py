@@ -131,7 +131,7 @@ async def open_index(settings: Settings, db: Database) -> AsyncIterator[SearchIn
         if settings.search.engine == "vespa":
             from engine.operations.vespa_cluster import deploy_first
 
-            # Beside the work: it may take minutes, and whoever is told to stop must not wait for it.
+            # In the background: it may take minutes, and stopping must not wait for it.
             deploying = asyncio.create_task(deploy_first(settings, db, index))
         yield index
     finally:

@@ -215,15 +215,15 @@ class BackfillChannel(_UnattendedHandler):
     ) -> None:
         async def commit(session: AsyncSession) -> None:
             await endings.finish(session, job)
-            told = refusal.message.replace(reading.channel, reading.channel_name)
-            await source_reading.report_fault(session, reading.source_id, told, stop=True)
+            message = refusal.message.replace(reading.channel, reading.channel_name)
+            await source_reading.report_fault(session, reading.source_id, message, stop=True)
             if refusal.lost:
                 await membership.forget_membership(session, reading.place, reading.channel_id)
 
         await self._db.run_write(commit)
 
     async def waiting(self, session: AsyncSession, job: ClaimedJob, reason: str) -> None:
-        """Show on the source why it does not go on."""
+        """Show on the source why it does not continue."""
         await source_reading.report_fault(session, job.payload["source_id"], reason)
 
     async def failed(

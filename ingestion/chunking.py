@@ -36,7 +36,7 @@ class Chunking:
     whole words of so many tokens (sliding_window); the other strategies repeat nothing.
     `foreign_share` is how much of a chunk may be in other languages than most of it, where the
     languages are known (`Marks.languages`). `sections_apart` (document_aware): small sections are
-    not joined with their siblings. `rows_apart`: each row of a table is a chunk of its own.
+    not joined with their siblings. `rows_apart`: each row of a table is its own chunk.
     """
 
     strategy: Strategy = "document_aware"

@@ -110,7 +110,7 @@ def _answer(request: Frame, token_offsets: TokenOffsets | None, engine: Engine |
         return Frame({"error": error.code, "message": error.message})
     except MemoryError:
         return Frame({"error": "too_large", "message": "", "detail": "MemoryError"})
-    except Exception:  # noqa: BLE001 (the rim: a fault in a reader ends this document only)
+    except Exception:  # noqa: BLE001 (the edge: a fault in a reader ends this document only)
         out = io.StringIO()
         traceback.print_exc(file=out, limit=20)
         return Frame({"error": "unreadable", "message": "", "detail": out.getvalue()[-4000:]})

@@ -283,7 +283,7 @@ class JobWorker:
         except EngineError as error:
             passing = isinstance(error, PASSING)
             await self._failed(job, handler, str(error), error.code, retry=passing)
-        except Exception:  # the rim of a job: whatever happens, its row and its document say so
+        except Exception:  # the edge of a job: whatever happens, its row and its document say so
             incident = new_id()[-8:]
             log.exception("job %s (%s) failed, incident %s", job.id, job.kind, incident)
             reason = f"Unexpected error (incident {incident}); see the log."

@@ -42,7 +42,7 @@ def group_token(group_id: str) -> str:
 
 
 def channel_token(channel_id: str) -> str:
-    """Held by whoever may read a channel."""
+    """Held by the people who may read a channel."""
     return check_token(f"ch:{channel_id}")
 
 

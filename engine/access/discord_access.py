@@ -2,7 +2,7 @@
 
 Payloads are Discord's own, of the gateway or of REST. Roles add up; then come a channel's
 overwrites for @everyone, for the roles together, and for the member. Owners and administrators see
-all. A public thread is read by whoever reads its channel, a private one by those who are in it and
+all. A public thread is read by everyone who reads its channel, a private one by those who are in it and
 by its moderators.
 """
 
@@ -88,8 +88,10 @@ def is_public(server: Server, channel: Payload) -> bool:
 
 def overwrites_of(channel: Payload) -> list[Payload]:
     """A channel's overwrites."""
-    told = channel.get("permission_overwrites")
-    return [item for item in told if isinstance(item, Mapping)] if isinstance(told, list) else []
+    listed = channel.get("permission_overwrites")
+    return (
+        [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    )
 
 
 def decides(channel: Payload) -> tuple[object, ...]:
@@ -137,5 +139,5 @@ def _overwritten(bits: int, overwrites: Sequence[Payload]) -> int:
 
 
 def _bits(row: Payload, key: str) -> int:
-    told = str(row.get(key) or 0)
-    return int(told) if told.isdecimal() else 0
+    written = str(row.get(key) or 0)
+    return int(written) if written.isdecimal() else 0

@@ -11,7 +11,7 @@ A document is visible to a set of tokens when all of these hold:
 - one token of its ACL is held, and every token of its `acl_all`;
 - everything it was derived from is visible too, and answering.
 
-It answers on a branch when, besides, it has a live revision there. `acl.py` defines the tokens,
+It answers on a branch when it also has a live revision there. `acl.py` defines the tokens,
 `principals.py` who holds them; both are exported from here.
 """
 
@@ -376,7 +376,7 @@ async def visible_counts(
 ) -> dict[str, Counts]:
     """What answers for the principal in each of `kbs`: a total would tell of what may not be read.
 
-    The counters of a KB say it where all of its documents are for whoever it is granted to; else
+    The counters of a KB say it where all of its documents are for everyone it is granted to; else
     they are counted one by one.
     """
     return {
@@ -422,7 +422,7 @@ async def _count_visible(session: AsyncSession, principal: Principal, kb: Knowle
 
 
 def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
-    """All knowledge bases of the tenant that stand, for verbs that manage them.
+    """All knowledge bases of the tenant that exist, for verbs that manage them.
 
     Names, settings and grants only: what is in them is read by grant like everybody does.
     """
@@ -462,7 +462,7 @@ async def get_writable_document(
 def _meets(
     document: type[Document], tenant_id: BindParameter[str], tokens: BindParameter[Any]
 ) -> ColumnElement[bool]:
-    """The document and its KB stand, one token of its ACL is held and all of its `acl_all`."""
+    """The document and its KB exist, one token of its ACL is held and all of its `acl_all`."""
     needed = json_items(document.acl_all).table_valued("value")
     return and_(
         unindexed(document.tenant_id) == tenant_id,

@@ -21,7 +21,7 @@ from engine.index.port import Filter
 
 @dataclass(frozen=True, slots=True)
 class SearchFilters:
-    """What the caller wants left out besides what may not be seen; None means no restriction."""
+    """What else the caller wants left out, beyond what may not be seen; None means no restriction."""
 
     document_ids: Collection[str] | None = None
     languages: Collection[str] | None = None

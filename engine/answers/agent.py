@@ -37,7 +37,7 @@ PAST_ANSWER_CHARS = 600
 class Budget:
     """How much a model may spend on one answer."""
 
-    searches: int = 2  # besides the first
+    searches: int = 2  # after the first
     tool_calls: int = 3  # of other servers' tools
     seconds: float = 120.0
     passage_chars: int = 24_000  # of all passages together, about 6k tokens
@@ -136,7 +136,7 @@ async def write(
 
 
 async def _use(toolbox: Toolbox, wanted: Wanted) -> str:
-    """What a tool said; a failure is something the model can go on from."""
+    """What a tool said; a failure is something the model can continue from."""
     try:
         return await toolbox.use(wanted)
     except Unavailable as error:
@@ -209,7 +209,7 @@ def render_prompt(
 
 
 async def rewrite(model: LanguageModel, question: str, past: Sequence[PastTurn]) -> str:
-    """The question as it stands by itself, in the model's words; the question where it fails to."""
+    """The question on its own, in the model's words; the question where it fails to."""
     said = "\n".join(f"Q: {turn.question}\nA: {turn.answer[:200]}" for turn in past)
     completion = await model.complete(
         load_prompt("standalone"), f"{said}\n\nLast question: {question}", max_tokens=120

@@ -1,6 +1,6 @@
 """An answer's text and the citations that carry it: composed from sentences, or checked.
 
-`quote_answer` builds the answer without a model, so its citations stand by construction.
+`quote_answer` builds the answer without a model, so its citations hold by construction.
 `check_answer` takes what a model wrote and keeps of it what its sources carry. Pure; `ask.py`
 calls both, and whatever it shows a person went through one of them.
 """
@@ -38,7 +38,7 @@ class CitableSource:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Text with citation marks that all stand, and whether they carry all of it."""
+    """Text with citation marks that all hold, and whether they carry all of it."""
 
     text: str
     citations: Sequence[Citation]
@@ -159,10 +159,10 @@ class _Numbering:
 
 
 def check_answer(text: str, sources: Sequence[CitableSource]) -> Checked:
-    """What a model wrote, with only the citations that stand, renumbered from 1.
+    """What a model wrote, with only the citations that hold, renumbered from 1.
 
-    A mark [n] stands when passage n carries its sentence: a quotation in it occurs there word for
-    word, at least half of its words do otherwise, and all its numbers and dates stand in the
+    A mark [n] holds when passage n carries its sentence: a quotation in it occurs there word for
+    word, at least half of its words do otherwise, and all its numbers and dates are in the
     passages it cites. A sentence without a mark gets one where a passage carries it. Grounded
     means that something is said and every factual sentence is carried.
     """
@@ -224,7 +224,7 @@ def _spans(words: str, sources: Sequence[CitableSource]) -> dict[int, tuple[int,
 def carrying_span(words: str, passage: str) -> tuple[int, int] | None:
     """The sentence of a passage that carries `words`, as [start, end), or None.
 
-    A quotation inside `words` must stand in the passage; the span is then the quotation's.
+    A quotation inside `words` must be in the passage; the span is then the quotation's.
     """
     quoted = [match[1] for match in _QUOTED.finditer(words)]
     spans = [find_quote(quote, passage) for quote in quoted]

@@ -110,8 +110,9 @@ class Asker:
     ) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes about; the last event is `Answered` and replaces the deltas.
 
-        Only what everyone in `audience` may read is used. A `toolbox` is for an asker alone. `conversation_id` goes on with that
-        conversation (`NotFound` where it is not the principal's), None begins one. Raises as
+        Only what everyone in `audience` may read is used. A `toolbox` is for an asker alone.
+        `conversation_id` continues that conversation (`NotFound` where it is not the
+        principal's), None starts one. Raises as
         `Retriever.retrieve` does, before the first event.
         """
         started = time.perf_counter()
@@ -170,7 +171,7 @@ class Asker:
         """A longer answer from what an answer was made of, as it comes about; kept as a turn.
 
         `NotFound` where this audience may not read all of that now. `Unavailable` where there is
-        no model, or it has nothing to add that stands.
+        no model, or it has nothing to add that its sources carry.
         """
         if self._model is None:
             raise Unavailable("This needs a language model: configure one.")

@@ -67,7 +67,7 @@ async def check_conversation(
 ) -> None:
     """Return when the conversation is the principal's, or nobody's and of this `door`.
 
-    Else `NotFound`: a channel's conversation goes on in the channel, not for who learns its id.
+    Else `NotFound`: a channel's conversation continues in the channel, not for anyone who learns its id.
     """
     row = (
         await session.execute(

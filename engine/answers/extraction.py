@@ -3,7 +3,7 @@
 The answer without a model rests on it: `propose` lists the sentences with what their words tell,
 `judge` adds what their meaning tells and gives each a probability. Abstaining is the hard half: a
 sentence may share most words with a question and still not answer it. So names and numbers of the
-question that stand nowhere near count against, and "how many" wants a number in the sentence.
+question that are nowhere near count against, and "how many" wants a number in the sentence.
 
 The weights are fitted on labelled sets by `benchmarks/fit.py`; docs/explanation/ranking.md
 has the figures.
@@ -75,7 +75,7 @@ class CandidateSentence:
     @property
     def features(self) -> tuple[float, ...]:
         """As the models below take them; `meaning` first where it is known."""
-        told = (
+        known = (
             self.in_sentence,
             self.in_window,
             self.in_passage,
@@ -84,7 +84,7 @@ class CandidateSentence:
             float(self.fits),
             float(self.misses),
         )
-        return told if self.meaning is None else (self.meaning, *told)
+        return known if self.meaning is None else (self.meaning, *known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ async def _with_meaning(
     try:
         vectors = await embedder.embed_documents([texts[place] for place in fitting])
     except EngineError:
-        return list(candidates)  # the model left meanwhile: words decide
+        return list(candidates)  # the model is gone by now: words decide
     cosines = np.full(len(candidates), np.nan)
     cosines[fitting] = vectors @ vector
     return [
@@ -230,7 +230,7 @@ def _names(text: str, language: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A passage cut into sentences: the words and terms of each, and what stands around them."""
+    """A passage cut into sentences: the words and terms of each, and what is around them."""
 
     hit: Hit
     passage: Passage

@@ -1,4 +1,4 @@
-"""What a driver's error means to whoever runs Scrubjay: one sentence that says what to do.
+"""What a driver's error means to the people who run Scrubjay: one sentence that says what to do.
 
 `session.py` and `migrations/` wrap everything they do in `faults`. Errors that are a fault of
 ours (bad SQL, a constraint) pass through unchanged.

@@ -2,7 +2,7 @@
 
 `Database.run_grouped` runs use cases through this. While one transaction is under way, those that
 come wait and are committed together by the next: twenty messages that arrive at once take two
-commits. Nobody is told that theirs is done before it is committed.
+commits. No caller hears that its own is done before it is committed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Grouping:
     async def run(self, use_case: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """What a use case returns, once its transaction is committed; its error alone is raised.
 
-        It is begun anew where another of its group fails: it must leave nothing behind but rows.
+        It starts again where another of its group fails: it must leave nothing behind but rows.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(use_case, done))
-        if self._task is None:  # a task of its own: whoever waits may be cancelled, the group not
+        if self._task is None:  # a separate task: a caller may be cancelled, the group not
             self._task = asyncio.create_task(self._work())
         return await done
 
@@ -69,7 +69,7 @@ class Grouping:
         try:
             results = await self._run_write(all_of_them)
         except Exception as error:  # noqa: BLE001 (handed to whom it concerns)
-            # A database that went away may have committed: nothing is begun anew.
+            # A database that went away may have committed: nothing starts again.
             if len(group) == 1 or isinstance(error, Unavailable):
                 for one in group:
                     _fail(one, error)

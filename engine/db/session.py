@@ -4,7 +4,7 @@
 one short transaction a use case: `async with db.read()` or `async with db.write()`. Migrations
 are in `migrations/`.
 
-SQLite: readers share a pool, and one connection of its own does all writing. Writers of this
+SQLite: readers share a pool, and one separate connection does all writing. Writers of this
 process so queue up in order on that pool instead of racing for the file's lock; SQLite's busy
 timeout only arbitrates between processes. `synchronous=NORMAL` is enough for "accepted work is
 not lost": in WAL mode a commit is in the operating system's hands when it returns, so killing a
@@ -122,7 +122,7 @@ class Database:
                 await session.execute(text("SELECT 1"))
         except Unavailable as error:
             return str(error)
-        # Connections that are open go on in a file that was removed; what they write is lost.
+        # Open connections continue in a file that was removed; what they write is lost.
         file = self.url.database or ""
         if self.dialect == "sqlite" and not await asyncio.to_thread(Path(file).exists):
             return message(self.url, "its file was removed; stop everything, put it back")

@@ -5,7 +5,7 @@ execution, its rows and its end each costs more than that. Here all four are one
 
 `in_loop` takes none: statements run in the loop's own thread. That is for the worker, whose loop
 nobody waits for, and it saves a third of what a small document costs. Waiting for another
-process's commit still goes on in the loop's time.
+process's commit still happens in the loop's time.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class OneHopCursor:
         self._rows = deque(rows)
 
     def _begin_write(self) -> None:
-        """Take the write lock; while another process has it, the loop goes on with other things."""
+        """Take the write lock; while another process has it, the loop continues with other things."""
         deadline = time.monotonic() + self._adapted.busy_timeout_s
         while True:
             try:

@@ -76,7 +76,7 @@ async def backup(
 ) -> BackupManifest:
     """Write the database at `url` and all blobs into `file`, while both are in use.
 
-    `key_file` adds the secret key: whoever has the backup can then read stored credentials.
+    `key_file` adds the secret key: anyone who has the backup can then read stored credentials.
     The file appears only when it is complete; only its owner can read it.
     """
     with _disk_faults(file):

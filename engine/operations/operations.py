@@ -21,7 +21,7 @@ from engine.operations.tool_call_log import LoggedCall, ToolCallLog
 
 
 class Operations:
-    """The verbs of whoever runs Scrubjay."""
+    """The verbs of the people who run Scrubjay."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Where every tenant's spaces live in Vespa: rows in SQL, the same for all processes.
 
-The application package is rendered from these rows alone, under one lock: whoever needs a schema
+The application package is rendered from these rows alone, under one lock: a process that needs a schema
 writes its row, waits for the lock, and deploys whatever rows ask for by then, its own and others'.
 A schema goes only when its row says so. `engine/runtime.py` gives it to the Vespa adapter.
 """
@@ -29,7 +29,7 @@ from vespa_app.tenancy import BaseSchema, Cells, Kind, Placement, choose_kind
 log = logging.getLogger(__name__)
 
 LOCK = "vespa:deploy"
-LOCK_LEASE_S = 30.0  # renewed while a deploy is under way; who dies meanwhile blocks no longer
+LOCK_LEASE_S = 30.0  # renewed while a deploy is under way; a process that dies blocks no longer
 LOCK_POLL_S = 0.2
 
 Policy = Literal["auto", "dedicated", "pooled"]

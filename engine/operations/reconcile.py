@@ -2,7 +2,7 @@
 
 SQL is the truth; the index is a copy that may lag behind after a crash, a lost folder or a restored
 backup. Repairing never asks a source again: texts come from `chunk`, vectors from the cache.
-A space that can't be read is dropped and made anew.
+A space that can't be read is dropped and rebuilt.
 """
 
 from __future__ import annotations

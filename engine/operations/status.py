@@ -44,7 +44,7 @@ class Status:
     knowledge_bases: Sequence[KbStatus]
     jobs: Mapping[str, Mapping[str, int]]  # by lane, then state
     workers: Sequence[str]
-    is_index_full: bool  # a worker was told so a moment ago, and waits
+    is_index_full: bool  # a worker found it so a moment ago, and waits
     figures: Mapping[str, Mapping[str, float]]  # what each worker has counted since its start
 
     @property

@@ -66,7 +66,7 @@ def build_index(settings: Settings, db: Database) -> VespaIndex:
 async def deploy_first(settings: Settings, db: Database, index: SearchIndex) -> None:
     """Deploy where the cluster answers nothing yet, as one does that was just started.
 
-    A cluster that is away is not waited for: whoever needs it says so.
+    A cluster that is away is not waited for: a process that needs it says so.
     """
     if not await index.health():
         return

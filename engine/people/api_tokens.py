@@ -106,7 +106,7 @@ async def create_token(
 
 
 async def authenticate(db: Database, secret: str, *, now: datetime | None = None) -> Principal:
-    """Who this token stands for. Whatever is wrong with it, `Unauthenticated` says the same."""
+    """The principal this token acts for. Whatever is wrong with it, `Unauthenticated` says the same."""
     now = now or clock.now()
     async with db.read() as session:
         # Looked up by its digest: how long that takes tells nothing about the secret.
@@ -159,7 +159,7 @@ async def revoke_token(session: AsyncSession, principal: Principal, ref: str) ->
 
 
 async def newest_revocation(session: AsyncSession) -> datetime | None:
-    """When a token of any tenant was last revoked: a mark for whoever remembers principals."""
+    """When a token of any tenant was last revoked: for processes that remember principals."""
     newest: datetime | None = await session.scalar(select(func.max(ApiToken.revoked_at)))
     return newest
 

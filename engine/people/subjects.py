@@ -1,4 +1,4 @@
-"""Who stands behind a subject of an identity provider: the member an access token acts for.
+"""Who a subject of an identity provider is: the member an access token acts for.
 
 The MCP door has checked the token by then (issuer, audience, times); here it meets the people. A
 subject that was seen before is known by itself. A new one is matched by e-mail address, which the
@@ -137,7 +137,7 @@ async def _remember(db: Database, tenant_id: str, user_id: str, who: Subject) ->
 async def unlink(session: AsyncSession, principal: Principal, user: str) -> tuple[MemberInfo, int]:
     """Forget which accounts of identity providers a member signs in with; how many there were.
 
-    The next sign-in with a verified address links anew. Accounts of chat platforms stay linked.
+    The next sign-in with a verified address links a new one. Accounts of chat platforms stay linked.
     """
     gate.require(principal, Scope.KB_ADMIN)
     member = await members.find_member(session, principal.tenant_id, user)

@@ -69,7 +69,7 @@ class RetrievalMetrics:
 
 
 def distinct(ranking: Sequence[str]) -> list[str]:
-    """The documents of a ranking, each once, where it first stands."""
+    """The documents of a ranking, each once, at its first rank."""
     return list(dict.fromkeys(ranking))
 
 
@@ -87,7 +87,7 @@ def ndcg(ranking: Sequence[str], grades: Mapping[str, int], *, k: int = 10) -> f
 
 
 def recall(ranking: Sequence[str], grades: Mapping[str, int], *, k: int = 100) -> float:
-    """The share of the relevant documents that stand among the first k."""
+    """The share of the relevant documents that are among the first k."""
     relevant = {document for document, grade in grades.items() if grade > 0}
     return len(relevant & set(distinct(ranking)[:k])) / len(relevant) if relevant else 0.0
 

@@ -1,4 +1,4 @@
-"""Links to passages: where a hit or a citation is opened by whoever it was shown to.
+"""Links to passages: where a hit or a citation is opened by the person it was shown to.
 
 The doors call this; `Engine.sign_link` and `Engine.open_link` hold the signature. A document that
 came from the web keeps its own address, anything else gets a page of the viewer (`/v/`).

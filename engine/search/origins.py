@@ -31,7 +31,7 @@ class Origin:
 async def origins(
     session: AsyncSession, tenant_id: str, spans: Sequence[tuple[str, int, int]]
 ) -> list[Origin | None]:
-    """For each (revision id, start, end) the message most of it stands in, None where none does.
+    """For each (revision id, start, end) the message most of it is from, None where there is none.
 
     For passages that passed the gate already: this asks nothing about who may read them.
     """

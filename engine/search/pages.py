@@ -1,6 +1,6 @@
 """Reading on: a page of a document's text by the id of a chunk, a document or a next page.
 
-The doors' `fetch` and the viewer call this. What may be read is asked anew each time: the ACL, and
+The doors' `fetch` and the viewer call this. What may be read is checked each time: the ACL, and
 whether the cited revision still answers. Old text is never shown: a passage that changed since it
 was cited leads to the present document, and says so.
 """
@@ -46,7 +46,7 @@ class Page:
     next_id: str
     updated_at: datetime | None
     changed: bool = False
-    where: str = ""  # of the highlight: page, slide or cells, and the heading it stands under
+    where: str = ""  # of the highlight: page, slide or cells, and the heading it is under
 
 
 async def read_page(

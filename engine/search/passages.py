@@ -148,7 +148,7 @@ async def _load_chunks(
 
 
 def name_place(page: int | None, meta: Mapping[str, Any]) -> str:
-    """Where a chunk stands in its file, as people say it: `page 3, Annual leave`."""
+    """Where a chunk is in its file, as people say it: `page 3, Annual leave`."""
     place = str(meta.get("place") or (f"page {page}" if page else ""))
     path = meta.get("path") or []
     heading = str(path[-1]) if path else ""

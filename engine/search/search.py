@@ -1,6 +1,6 @@
 """Finding documents and reading on from them. `Engine.search` is a `Search`.
 
-Every verb asks anew what the principal may read, links to the viewer included.
+Every verb checks what the principal may read, links to the viewer included.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Search:
         )
 
     async def open_link(self, signed: str) -> Page:
-        """The page a link leads to; whether it may be read is asked anew, for whom it was signed."""
+        """The page a link leads to; whether its reader may still read it is checked."""
         tenant_id, _, rest = self._secrets.verify(VIEWER_LINKS, signed).partition(":")
         who, _, id_ = rest.partition(":")
         async with self._db.read() as session:

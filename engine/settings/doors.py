@@ -96,8 +96,8 @@ class SlackSettings(SettingsSection):
     @property
     def is_set_up(self) -> bool:
         """Whether the bot can receive anything with these settings."""
-        heard = self.app_token.get_secret_value() or self.signing_secret.get_secret_value()
-        return bool(heard or self.client_id)
+        listens = self.app_token.get_secret_value() or self.signing_secret.get_secret_value()
+        return bool(listens or self.client_id)
 
 
 class DiscordSettings(SettingsSection):
