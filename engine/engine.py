@@ -63,7 +63,9 @@ class Engine:
 
         # The rooms
         self.people = People(db)
-        self.operations = Operations(db, index, call_log=call_log, check_model=check_model)
+        self.operations = Operations(
+            db, index, blobs, limits, call_log=call_log, check_model=check_model
+        )
         self.pipelines = Pipelines(db)
         self.knowledge_bases = KnowledgeBases(db, embedder.space)
         self.documents = Documents(

@@ -52,6 +52,9 @@ class Limits(Protocol):
     async def forget(self, key: str) -> None:
         """Drop a value; an unknown one is ignored."""
 
+    async def health(self) -> str | None:
+        """An empty text where the adapter's server answers, else what to do; None without one."""
+
 
 class SqlLimits:
     """The port over the database."""
@@ -124,6 +127,10 @@ class SqlLimits:
             await session.execute(delete(Ephemeral).where(Ephemeral.key == f"cache:{key}"))
 
         await self._write(use_case)
+
+    async def health(self) -> str | None:
+        """None: the database is asked by itself."""
+        return None
 
     async def _row(self, session: AsyncSession, key: str) -> Ephemeral:
         """The row of a key, locked; one that is long over where there was none."""
@@ -219,6 +226,14 @@ class RedisLimits:
     async def forget(self, key: str) -> None:
         """Drop a value."""
         await self._call(self._redis.delete(f"scrubjay:cache:{key}"))
+
+    async def health(self) -> str | None:
+        """An empty text where Redis answers, else what to do."""
+        try:
+            await self._call(self._redis.ping())
+        except Unavailable as error:
+            return str(error)
+        return ""
 
     async def aclose(self) -> None:
         """Close the connections; idempotent."""

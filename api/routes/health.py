@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,21 +20,27 @@ NOT_A_DEPENDENCY = {"checked_at"}
 
 async def health(request: Request) -> Response:
     """Whether every dependency is healthy; the log and `doctor` say which one is not."""
-    found = await service_of(request).engine.operations.health()
-    well = not any(text for name, text in found.items() if name not in NOT_A_DEPENDENCY)
-    return _said(well=well)
+    return _said(well=not await _failing(request))
 
 
 async def ready(request: Request) -> Response:
-    """Whether to send requests here: healthy, and not about to stop."""
+    """Whether to send requests here: healthy, and not about to stop; else what fails, by name."""
     if service_of(request).drain.stopping:
-        return _said(well=False)
-    return await health(request)
+        return _said(well=False, failing=["stopping"])
+    failing = await _failing(request)
+    return _said(well=not failing, failing=failing)
 
 
-def _said(*, well: bool) -> Response:
+async def _failing(request: Request) -> list[str]:
+    """The names of dependencies that fail; what is wrong with them is for the operator alone."""
+    found = await service_of(request).engine.operations.health()
+    return sorted(name for name, text in found.items() if text and name not in NOT_A_DEPENDENCY)
+
+
+def _said(*, well: bool, failing: Sequence[str] = ()) -> Response:
+    named = {"failing": list(failing)} if failing else {}
     return JSONResponse(
-        {"status": "ok" if well else "unavailable"}, status_code=200 if well else 503
+        {"status": "ok" if well else "unavailable"} | named, status_code=200 if well else 503
     )
 
 

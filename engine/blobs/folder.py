@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from anyio import to_thread
 
-from engine.blobs.port import BLOB_HASH, is_tenant
+from engine.blobs.port import BLOB_HASH, is_listed, is_tenant
 from engine.errors import InvalidInput, NotFound, Unavailable
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class FolderBlobs:
     async def tenants(self) -> list[str]:
         """The tenants that have blobs, sorted."""
         return await _in_thread(
-            lambda: sorted(entry.name for entry in _entries(self.root) if is_tenant(entry.name))
+            lambda: sorted(entry.name for entry in _entries(self.root) if is_listed(entry.name))
         )
 
     async def hashes(self, tenant_id: str, *, older_than_s: float = 0) -> list[str]:

@@ -8,10 +8,14 @@ change: putting the same bytes again is free, and which of them are still needed
 from __future__ import annotations
 
 import re
+import secrets
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
+from engine.errors import EngineError
+
+PROBES = "_probe"  # in the place of a tenant, whose ids are no such words
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}")
 BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -48,6 +52,23 @@ class BlobStore(Protocol):
         """
 
 
+async def probe(blobs: BlobStore) -> str:
+    """An empty text where bytes can be written and read back, else what is wrong."""
+    content = secrets.token_bytes(16)  # new each time: bytes that are there are not written again
+    try:
+        blob_hash = await blobs.put(PROBES, content)
+        same = await blobs.get(PROBES, blob_hash) == content
+        await blobs.delete(PROBES, blob_hash)
+    except EngineError as error:
+        return str(error)
+    return "" if same else "The store of files returns other bytes than it was given: check it."
+
+
 def is_tenant(name: str) -> bool:
     """Whether a name may be a tenant's in a path."""
     return _TENANT.fullmatch(name) is not None
+
+
+def is_listed(name: str) -> bool:
+    """Whether a name in a store is a tenant's, to be listed, and not that of probes."""
+    return is_tenant(name) and name != PROBES

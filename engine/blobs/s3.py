@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from engine.blobs.port import BLOB_HASH, is_tenant
+from engine.blobs.port import BLOB_HASH, is_listed, is_tenant
 from engine.clock import now
 from engine.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 
@@ -146,7 +146,7 @@ class S3Blobs:
                 self._store, prefix=self._prefix or None
             )
         names = [path.removeprefix(self._prefix).strip("/") for path in found["common_prefixes"]]
-        return sorted(filter(is_tenant, names))
+        return sorted(filter(is_listed, names))
 
     async def hashes(self, tenant_id: str, *, older_than_s: float = 0) -> list[str]:
         """Hashes of a tenant's blobs that were last put so long ago, sorted."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from engine.blobs.port import BlobStore
 from engine.db.session import Database
 from engine.domain import Principal
 from engine.index.port import SearchIndex
 from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
+from engine.limits import Limits
 from engine.operations import audit_log, reconcile, status, tool_call_log
 from engine.operations.audit_log import AuditEntry
 from engine.operations.reconcile import Drift
@@ -27,12 +29,16 @@ class Operations:
         self,
         db: Database,
         index: SearchIndex,
+        blobs: BlobStore,
+        limits: Limits,
         *,
         call_log: ToolCallLog,
         check_model: Callable[[], str],
     ) -> None:
         self._db = db
         self._index = index
+        self._blobs = blobs
+        self._limits = limits
         self._call_log = call_log
         self._check_model = check_model
 
@@ -42,7 +48,9 @@ class Operations:
 
     async def health(self) -> dict[str, str]:
         """Each dependency: an empty text when it is well, else what to do."""
-        return await status.read_health(self._db, self._index, self._check_model)
+        return await status.read_health(
+            self._db, self._index, self._blobs, self._limits, self._check_model
+        )
 
     async def reconcile(
         self, principal: Principal, *, tenant: str = "", repair: bool = True

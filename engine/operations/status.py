@@ -11,14 +11,17 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
+from engine.blobs.port import BlobStore, probe
 from engine.db.session import Database
-from engine.db.tables import Document, Worker
+from engine.db.tables import Document, Live, Revision, Worker
 from engine.domain import Principal, Scope
 from engine.errors import EngineError, Unavailable
 from engine.index.port import SearchIndex, Space
 from engine.jobs import backlog, heartbeats
+from engine.limits import Limits
 from engine.operations import reconcile
 
+SAMPLED = 3  # files that are looked for
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
 
 
@@ -122,7 +125,11 @@ async def _states(
 
 
 async def read_health(
-    db: Database, index: SearchIndex, check_model: Callable[[], str]
+    db: Database,
+    index: SearchIndex,
+    blobs: BlobStore,
+    limits: Limits,
+    check_model: Callable[[], str],
 ) -> dict[str, str]:
     """Each dependency with an empty text when it is well, else what is wrong and what to do."""
     health = {"database": await db.health()}
@@ -132,6 +139,9 @@ async def read_health(
         )
     except EngineError as error:
         health["index"] = str(error)
+    health["files"] = await probe(blobs) or await _lost_files(db, blobs)
+    if (redis := await limits.health()) is not None:
+        health["redis"] = redis
     health["model"] = await anyio.to_thread.run_sync(check_model)
     return health
 
@@ -152,6 +162,29 @@ async def _incomplete(db: Database, index: SearchIndex) -> str:
         return f"The index is being rebuilt: {held:,} of {wanted:,} documents ({100 * held // wanted} %)."
     return (
         f"The index holds {held:,} of {wanted:,} documents: run `scrubjay reconcile` to rebuild it."
+    )
+
+
+async def _lost_files(db: Database, blobs: BlobStore) -> str:
+    """Whether the files of the newest documents are there, as a sample of all."""
+    newest = (
+        select(Revision.tenant_id, Revision.blob_hash)
+        .join(Live, Live.revision_id == Revision.id)
+        .where(Revision.blob_hash != "")
+        .order_by(Revision.id.desc())
+        .limit(SAMPLED)
+    )
+    try:
+        async with db.read() as session:
+            rows = list(await session.execute(newest))
+        lost = sum([not await blobs.exists(tenant_id, name) for tenant_id, name in rows])
+    except EngineError as error:  # the database says what is wrong with it by itself
+        return str(error)
+    if not lost:
+        return ""
+    return (
+        f"{lost} of the {len(rows)} newest files are missing: put the folder or bucket of"
+        " storage.* back, or restore a backup."
     )
 
 

@@ -33,6 +33,18 @@ async def test_health_says_no_more_than_ok_or_not(
     assert answer.json() == {"status": "unavailable"}
 
 
+async def test_ready_names_exactly_what_fails_and_not_why(
+    client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ill() -> dict[str, str]:
+        return {"database": "", "files": "the disk of /var/secret is full", "index": ""}
+
+    monkeypatch.setattr(engine.operations, "health", ill)
+    answer = await client.get("/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "failing": ["files"]}
+
+
 async def test_metrics_count_requests_by_route_and_work_by_state(client) -> None:
     await client.post("/api/v1/search", json={"query": "hotels"})
     text = (await client.get("/metrics")).text

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.blobs.port import BlobStore
+from engine.blobs.port import BlobStore, probe
 from engine.errors import InvalidInput, NotFound
 
 HELLO = hashlib.sha256(b"hello").hexdigest()
@@ -37,6 +37,10 @@ class BlobStoreContract:
         assert type(await blobs.get("acme", HELLO)) is bytes
         async with blobs.open_file("acme", HELLO) as path:
             assert path.read_bytes() == b"hello"
+
+    async def test_a_probe_writes_reads_and_leaves_no_tenant(self, blobs: BlobStore) -> None:
+        assert await probe(blobs) == ""
+        assert await blobs.tenants() == []
 
     async def test_no_bytes_are_bytes_too(self, blobs: BlobStore) -> None:
         assert await blobs.get("acme", await blobs.put("acme", b"")) == b""
