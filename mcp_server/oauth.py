@@ -37,6 +37,10 @@ KEYS_LAST_S = 600.0
 KEYS_AGAIN_S = 15.0  # not sooner, whatever keys tokens name
 TIMEOUT_S = 5.0
 BODY_MAX = 1_000_000  # bytes of a provider's answer
+TYPES = frozenset({"jwt", "at+jwt"})  # of a signed token's header
+KINDS = frozenset({"bearer", "dpop", "access", "access_token", "at+jwt", "jwt"})  # the claim `typ`
+# OpenID Connect Core 1.0, 2 and 3.1.3.6; back-channel logout's and security events' `events`.
+ONLY_IN_ID_TOKENS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
 REFUSED = "This access token is wrong, expired, or not for this server."
 DISCOVERY = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 
@@ -133,6 +137,9 @@ class OAuth:
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             log.info("an access token was refused", extra={"reason": type(error).__name__})
             raise Unauthenticated(REFUSED) from None
+        if not is_access_token(header, claims):
+            log.info("an access token was refused", extra={"reason": "another kind of token"})
+            raise Unauthenticated(REFUSED)
         return claims
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
@@ -200,6 +207,7 @@ class OAuth:
         now = time.time()
         if (
             claims.get("active") is not True
+            or not is_access_token({}, claims)
             or not audiences & set(self._provider.audiences)
             or (issuer is not None and not _is_same(issuer, self._provider.issuer))
             or (isinstance(ends_at, int | float) and ends_at <= now - LEEWAY_S)
@@ -207,6 +215,22 @@ class OAuth:
         ):
             raise Unauthenticated(REFUSED)
         return claims
+
+
+def is_access_token(header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
+    """Whether a token is meant for an API: no ID token, refresh token, logout token or event.
+
+    RFC 9068 names the type in the header. Providers that don't say so in a claim (Keycloak's `typ`,
+    Cognito's `token_use`), or by nothing; then what only an ID token has tells it apart.
+    """
+    media_type = str(header.get("typ") or "JWT").lower().removeprefix("application/")
+    kind = str(claims.get("typ") or "").lower()
+    use = str(claims.get("token_use") or "access").lower()
+    if media_type not in TYPES or (kind and kind not in KINDS) or use != "access":
+        return False
+    if media_type == "at+jwt" or kind:
+        return True
+    return not ONLY_IN_ID_TOKENS & claims.keys()
 
 
 def scopes_of(claims: Mapping[str, Any]) -> frozenset[Scope]:

@@ -118,6 +118,32 @@ async def test_a_token_that_does_not_hold_is_challenged(
     )
 
 
+@pytest.mark.parametrize(
+    ("typ", "claims", "status"),
+    [
+        ("at+jwt", {}, 200),
+        ("application/at+jwt", {"nonce": "n"}, 200),
+        ("JWT", {"typ": "Bearer", "nonce": "n"}, 200),  # Keycloak before 24
+        (None, {}, 200),
+        ("JWT", {"typ": "ID"}, 401),
+        ("JWT", {"typ": "Refresh"}, 401),
+        ("JWT", {"typ": "Logout"}, 401),
+        ("JWT", {"nonce": "n"}, 401),
+        ("JWT", {"at_hash": "h"}, 401),
+        ("JWT", {"token_use": "id"}, 401),
+        ("logout+jwt", {}, 401),
+        ("secevent+jwt", {}, 401),
+        ("JWT", {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}, 401),
+    ],
+)
+async def test_a_token_of_another_kind_is_no_access_token(
+    site: Site, provider: Provider, typ: str | None, claims: dict[str, Any], status: int
+) -> None:
+    headers = {"kid": provider.kid, "typ": typ}
+    token = jwt.encode(provider.claims(**claims), provider.key, algorithm="ES256", headers=headers)
+    assert (await site.list_tools(token)).status_code == status
+
+
 async def test_forged_tokens_are_refused(site: Site, provider: Provider) -> None:
     public = provider.key.public_key()
     claims = provider.claims()

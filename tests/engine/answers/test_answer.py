@@ -161,4 +161,4 @@ def test_what_was_searched_is_named_when_nothing_answers():
         "Sick leave. Try the words the documents would use, or add a document that says it."
     )
     assert "no documents yet" in describe_unanswered(["Handbook"], 0, [])
-    assert "no knowledge base" in describe_unanswered([], 0, [])
+    assert "no access to a knowledge base" in describe_unanswered([], 0, [])
