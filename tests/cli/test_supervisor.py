@@ -28,6 +28,7 @@ class Jobs:
 
     def __init__(self, home: Path) -> None:
         self.settings = SimpleNamespace(home=home)
+        self.operations = self
         self.due: datetime | None = None
         self.is_away = False
         self.asked = 0
@@ -114,7 +115,7 @@ async def test_a_database_that_is_away_is_waited_for_and_said_once(jobs, caplog)
     jobs.is_away = True
     async with supervising(jobs, UNTIL_CLOSED) as supervisor:
         await until(lambda: jobs.asked > 5)
-        assert caplog.text.count("is not known") == 1
+        assert caplog.text.count("can't check for work") == 1
         jobs.is_away, jobs.due = False, now()
         await until(lambda: supervisor.pid)
 

@@ -162,21 +162,21 @@ async def what_destroys_is_confirmed_by_who_said_it(rig: Rig) -> None:
     reply = await rig.command("ada", "delete board")
     assert "This can't be undone" in reply.private
     refused = await rig.press("bob", reply, replies.CONFIRM)
-    assert "only who asked for it can" in refused.private
+    assert "only the person who asked for it can" in refused.private
     assert "Deleted **board**" in (await rig.press("ada", reply, replies.CONFIRM)).private
 
 
 async def settings_are_for_admins(rig: Rig) -> None:
     for who in ("bob", "gus"):
         assert "for admins" in (await rig.command(who, "mode auto workspace")).private
-        assert "is answered from" not in (await rig.set_up(who, kb="board", mode="auto")).text
+        assert "answered from" not in (await rig.set_up(who, kb="board", mode="auto")).text
     assert "well" in (await rig.command("ada", "health")).private
 
 
 async def a_form_sets_a_channel_up(rig: Rig) -> None:
     await rig.say("ada", "hello", calls=True)
     reply = await rig.set_up("ada", kb="notes", mode="auto", question=SICK)
-    assert "is answered from **notes**" in reply.private
+    assert "are now answered from **notes**" in reply.private
     assert "240 hours" in reply.private
     assert "auto" in (await rig.command("ada", "show")).private
 

@@ -263,5 +263,5 @@ async def test_the_score_is_explained_in_words(library):
     await library.add(kb, "Leave", LEAVE)
     [hit] = (await library.retriever().search(*library.reader(kb), "sick leave hours")).hits
     said = explain(replace(hit, scores=replace(hit.scores, rerank=0.5, freshness=0.9)))
-    for part in ("meaning", "words", "BM25", "confidence", "for its age", "reranker gave"):
+    for part in ("semantic", "keyword", "BM25", "confidence", "for its age", "reranker gave"):
         assert part in said
