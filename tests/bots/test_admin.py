@@ -53,7 +53,7 @@ async def test_every_command_answers_an_admin(room):
         said = await room.command(line, by="ada")
         last = room.chat.last
         assert said or last.reply.rows or last.reply.sources, command.name
-        assert "went wrong on my side" not in said, command.name
+        assert "went wrong" not in said, command.name
         assert last.whom == "ada"
 
 
