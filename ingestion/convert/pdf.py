@@ -27,6 +27,7 @@ from ingestion.convert.document import (
     render_table,
 )
 from ingestion.convert.ocr import Piece, Recogniser
+from ingestion.convert.pdf_furniture import without_furniture
 from ingestion.convert.pdf_lines import Line, read_lines
 from ingestion.convert.pdf_rulings import read_grids
 from ingestion.convert.progress import tell_pages
@@ -66,7 +67,8 @@ def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -
     finally:
         document.close()
     refuse_without_text(pages, unmapped, is_read=recogniser is not None)
-    _drop_running_lines(pages)
+    for page, lines in zip(pages, without_furniture([p.lines for p in pages]), strict=True):
+        page.lines = lines
     layout = Layout(pages, bookmarks)
     writer = Writer(limits)
     for page in pages:
@@ -248,34 +250,6 @@ def refuse_without_text(pages: Sequence[Page], unmapped: int, *, is_read: bool) 
         "the PDF has no text layer (it is a scan or holds only pictures): add a version with text,"
         " or install the ocr extra",
     )
-
-
-def _drop_running_lines(pages: Sequence[Page]) -> None:
-    """Take away page numbers, and headers and footers that stand on half of the pages."""
-    ends: Counter[tuple[str, str]] = Counter()
-    for page in pages:
-        ends.update({(where, _pattern(line)) for where, line in _ends(page)})
-    often = max(3, len(pages) // 2)
-    for page in pages:
-        if len(page.lines) < 3:
-            continue  # a header and a footer would leave nothing
-        dropped = {
-            id(line)
-            for where, line in _ends(page)
-            if ends[where, _pattern(line)] >= often
-            or (len(page.lines) > 1 and re.fullmatch(r"\W*\d{1,4}\W*", line.text))
-        }
-        page.lines = [line for line in page.lines if id(line) not in dropped]
-
-
-def _ends(page: Page) -> list[tuple[str, Line]]:
-    return [("top", line) for line in page.lines[:1]] + [
-        ("bottom", line) for line in page.lines[-1:]
-    ]
-
-
-def _pattern(line: Line) -> str:
-    return re.sub(r"\d+", "#", " ".join(line.text.split()))
 
 
 def _read_bookmarks(document: pdfium.PdfDocument) -> dict[tuple[int, str], int]:
