@@ -31,6 +31,7 @@ from ingestion.convert.pdf_furniture import without_furniture
 from ingestion.convert.pdf_lines import Line, read_lines
 from ingestion.convert.pdf_rulings import read_grids
 from ingestion.convert.progress import tell_pages
+from ingestion.convert.titles import given_title, shown_title
 
 MIME = "application/pdf"
 
@@ -84,12 +85,11 @@ def convert(data: bytes, limits: Limits, recogniser: Recogniser | None = None) -
         metadata["pages_recognised"] = pictured
     if unmapped:
         metadata["unreadable_letters"] = unmapped
-    first = next((block for block in blocks if block.kind == "heading"), None)
     return Converted(
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=_title(facts.get("Title", "")) or (first.heading_path[-1] if first else ""),
+        title=given_title(facts.get("Title", "")) or shown_title(blocks),
         author=" ".join(facts.get("Author", "").split())[:200],
         created_at=parse_pdf_date(facts.get("CreationDate", "")),
         updated_at=parse_pdf_date(facts.get("ModDate", "")),
@@ -351,15 +351,6 @@ class Layout:
             return min(level, 6)
         plain = not text.endswith((".", ",", ";", ":")) and len(text) <= 80 and len(lines) == 1
         return self._bold_level if plain and lines[0].bold and lines[0].size >= self._body else 0
-
-
-def _title(value: str) -> str:
-    """A title somebody gave, not the file name a program put there."""
-    value = " ".join(value.split())
-    value = re.sub(r"^Microsoft (?:Word|PowerPoint|Excel) - ", "", value)
-    if value.lower() in {"untitled", "title"} or re.search(r"\.\w{2,4}$", value):
-        return ""
-    return value[:500]
 
 
 def parse_pdf_date(value: str) -> datetime | None:
