@@ -30,6 +30,7 @@ from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_furniture import without_furniture
 from ingestion.convert.pdf_lines import Line, read_lines
 from ingestion.convert.pdf_rulings import read_grids
+from ingestion.convert.pdf_turned import turn_back, turn_of
 from ingestion.convert.progress import tell_pages
 from ingestion.convert.titles import given_title, shown_title
 
@@ -149,6 +150,12 @@ def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page
         text = None
         try:
             text = handle.get_textpage()
+            if turn := turn_of(text):
+                text.close()
+                turn_back(handle, turn)
+                handle.close()
+                handle = document[number]
+                text = handle.get_textpage()
             page.lines, missing = read_lines(text, handle.get_width(), read_grids(handle))
             unmapped += missing
             page.has_ink = bool(page.lines) or raw.FPDFPage_CountObjects(handle) > 0
