@@ -28,6 +28,7 @@ from ingestion.convert.document import (
 )
 from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_furniture import without_furniture
+from ingestion.convert.pdf_joints import joined
 from ingestion.convert.pdf_lines import Line, read_lines
 from ingestion.convert.pdf_rulings import read_grids
 from ingestion.convert.pdf_turned import turn_back, turn_of
@@ -313,16 +314,15 @@ class Layout:
 
     def _write_lines(self, page: Page, of_page: Sequence[Line], writer: Writer) -> None:
         for lines in self._paragraphs(of_page):
-            text = " ".join(line.text.strip() for line in lines)
+            text = joined(lines, " ")
             level = self._heading_level(page.number, lines, text)
             if level:
                 writer.heading(level, text, page=page.number)
             elif _BULLET.match(lines[0].text):
-                items = [_BULLET.sub("- ", line.text, count=1) for line in lines]
+                items = [_BULLET.sub("- ", joined(item, "\n"), count=1) for item in _items(lines)]
                 writer.add("list", "\n".join(items), page=page.number)
             else:
-                body = "\n".join(line.text.strip() for line in lines)
-                writer.add("paragraph", body, page=page.number)
+                writer.add("paragraph", joined(lines, "\n"), page=page.number)
 
     def _paragraphs(self, lines: Sequence[Line]) -> list[list[Line]]:
         groups: list[list[Line]] = []
@@ -358,6 +358,16 @@ class Layout:
             return min(level, 6)
         plain = not text.endswith((".", ",", ";", ":")) and len(text) <= 80 and len(lines) == 1
         return self._bold_level if plain and lines[0].bold and lines[0].size >= self._body else 0
+
+
+def _items(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines of each item of a list."""
+    items: list[list[Line]] = []
+    for line in lines:
+        if not items or _BULLET.match(line.text):
+            items.append([])
+        items[-1].append(line)
+    return items
 
 
 def parse_pdf_date(value: str) -> datetime | None:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
+from ingestion.convert.letters import mended
 from ingestion.convert.pdf_rulings import Grid
 
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_FULL_WIDTH = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]")
 _HALVES = re.compile("[\ud800-\udfff]")
 _HYPHEN = 0xFFFE  # pdfium's mark for a word divided at a line's end, joined already
 _LIGATURES = str.maketrans(
@@ -22,6 +24,7 @@ _LIGATURES = str.maketrans(
 )
 _STRETCHED = 0.62  # a letter's share of its height in lines with gaps; prose has 0.4 to 0.55
 _GAP = 0.8  # letters' heights of white that part cells
+_GAP_WIDE = 1.3  # in scripts whose letters, and some of whose spaces, are as wide as high
 _BOLD = 600  # font weight, of 100 to 900
 
 
@@ -41,6 +44,7 @@ class Line:
     end_bottom: float
     cells: Sequence[Cell] = ()  # where wide gaps part it, on lines that may be rows of a table
     table: Table | None = None  # the ruled one it stands in
+    ends_word: bool = False  # a space is its last letter
 
 
 @dataclass(slots=True, eq=False)
@@ -144,11 +148,13 @@ def _cells(
 ) -> list[Cell]:
     """The parts of a line between gaps of more than a letter's height."""
     cells: list[Cell] = []
+    wide = _FULL_WIDTH.search("".join(letters[start:end])) is not None
+    gap = (_GAP_WIDE if wide else _GAP) * size
     begin = None  # of the present cell, and its left side
     left = right = 0.0
     for word, after in _words(letters, start, end):
         first, last = _loose_box(page, word), _loose_box(page, after - 1)
-        if begin is not None and first[0] - right > _GAP * size:
+        if begin is not None and first[0] - right > gap:
             cells.append(Cell(_joined(letters, begin, word), left, right))
             begin = None
         if begin is None:
@@ -160,7 +166,7 @@ def _cells(
 
 
 def _joined(letters: list[str], start: int, end: int) -> str:
-    return " ".join("".join(letters[start:end]).split())
+    return mended(" ".join("".join(letters[start:end]).split()))
 
 
 def _some_unmapped(page: pdfium.PdfTextPage, count: int) -> bool:
@@ -207,7 +213,8 @@ def _restore_order(page: pdfium.PdfTextPage, letters: list[str]) -> None:
 def _line(
     page: pdfium.PdfTextPage, letters: list[str], start: int, end: int, width: float
 ) -> Line | None:
-    text = "".join(letters[start:end]).replace("\t", " ").rstrip()
+    written = "".join(letters[start:end]).replace("\t", " ")
+    text = written.rstrip()
     if not text.strip():
         return None
     inked = [index for index in range(start, end) if letters[index].strip()]
@@ -217,13 +224,14 @@ def _line(
     weights = [raw.FPDFText_GetFontWeight(page, index) for index in (first, last)]
     left = min(box[0] for box in boxes)
     return Line(
-        text=text,
+        text=mended(text),
         size=round(heights[1] * 2) / 2 or 0.5,
         bold=min(weights) >= _BOLD,
         left=max(0.0, min(left, width)),
         right=max(box[1] for box in boxes),
         bottom=boxes[0][2],
         end_bottom=boxes[2][2],
+        ends_word=written != text,
     )
 
 

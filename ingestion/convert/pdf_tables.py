@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from ingestion.convert.document import cell
+from ingestion.convert.pdf_joints import joined_words
 from ingestion.convert.pdf_lines import Cell, Line, Table
 
 _ROWS = 3  # fewer are no table
@@ -84,7 +85,7 @@ def _band(cells: Sequence[Sequence[tuple[float, str]]]) -> list[list[str]]:
     heights = _distinct([height for words in cells for height, _ in words])
     even = sum(len(_distinct([height for height, _ in words])) == len(heights) for words in cells)
     if len(heights) < _ROWS or even < 2 or 2 * even < sum(map(bool, cells)):
-        return [[cell(" ".join(word for _, word in words)) for words in cells]]
+        return [[cell(joined_words([word for _, word in words])) for words in cells]]
     return [
         [
             cell(" ".join(word for at, word in words if abs(at - height) <= _LEVEL))
