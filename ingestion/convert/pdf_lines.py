@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import and_
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
@@ -23,6 +24,8 @@ _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
 )
 _STRETCHED = 0.62  # a letter's share of its height in lines with gaps; prose has 0.4 to 0.55
+_BESIDE = 2  # lines around one with gaps that are looked at as well
+_ABOVE = 9  # lines above a table, where the names of its columns are looked for
 _GAP = 0.8  # letters' heights of white that part cells
 _GAP_WIDE = 1.3  # in scripts whose letters, and some of whose spaces, are as wide as high
 _BOLD = 600  # font weight, of 100 to 900
@@ -42,7 +45,7 @@ class Line:
     right: float
     bottom: float
     end_bottom: float
-    cells: Sequence[Cell] = ()  # where wide gaps part it, on lines that may be rows of a table
+    cells: Sequence[Cell] = ()  # where wide gaps part it, on lines in or near a table
     table: Table | None = None  # the ruled one it stands in
     ends_word: bool = False  # a space is its last letter
 
@@ -92,7 +95,7 @@ def read_lines(
                 lines.append(line)
                 spans.append((start, index))
             start = index + 1
-    for at in _gappy(lines):
+    for at in _beside(_gappy(lines), len(lines)):
         lines[at].cells = _cells(page, letters, *spans[at], lines[at].size)
     tables = [Table(grid) for grid in grids]
     for line, (first, end) in zip(lines, spans, strict=True) if tables else ():
@@ -135,7 +138,20 @@ def _gappy(lines: list[Line]) -> list[int]:
     for at, (line, after) in enumerate(itertools.pairwise(lines)):
         if abs(line.bottom - after.bottom) < 0.3 * line.size and after.left > line.right:
             wide[at] = wide[at + 1] = True
-    return [at for at, one in enumerate(wide) if one and sum(wide[max(0, at - 2) : at + 3]) >= 3]
+    runs = [sum(wide[max(0, at - 2) : at + 3]) >= 3 for at in range(len(wide))]
+    # The names of columns may stand some lines above, a last total below.
+    return [
+        at
+        for at, one in enumerate(wide)
+        if one
+        and (runs[at] or any(map(and_, wide[at + 1 : at + _ABOVE], runs[at + 1 : at + _ABOVE])))
+    ]
+
+
+def _beside(places: Sequence[int], count: int) -> list[int]:
+    """These lines and those near them: labels that wrap or head a part of a table have no gaps."""
+    near = {at + step for at in places for step in range(-_BESIDE, _BESIDE + 1)}
+    return sorted(at for at in near if 0 <= at < count)
 
 
 def _stretch(line: Line) -> float:
