@@ -343,7 +343,10 @@ class Layout:
             return False
         drop = last.end_bottom - line.bottom
         if drop < 0:  # the next column goes on where a sentence was left
-            return not last.text.rstrip().endswith((".", "!", "?", ":", "\u3002"))
+            beside = line.left > max(one.right for one in group) - line.size or (
+                line.right < min(one.left for one in group) + line.size
+            )
+            return beside and not last.text.rstrip().endswith((".", "!", "?", ":", "\u3002"))
         if drop > 1.35 * max(self._leading, 1.1 * line.size):
             return False
         indented = line.left > group[-1].left + 0.8 * line.size

@@ -98,10 +98,11 @@ def _content(lines: Sequence[Line], number: int, repeated: set[tuple[str, _Readi
 
 
 def _ends(lines: Sequence[Line]) -> Iterator[tuple[str, Line]]:
-    """The outer lines of a page, from outside."""
-    for line in lines[:_DEPTH]:
+    """The outer lines of a page, from outside; a footer may be the first that a file writes."""
+    from_top = sorted(lines, key=lambda line: -line.bottom)
+    for line in from_top[:_DEPTH]:
         yield "top", line
-    for line in reversed(lines[-_DEPTH:]):
+    for line in reversed(from_top[-_DEPTH:]):
         yield "bottom", line
 
 

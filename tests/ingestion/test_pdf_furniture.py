@@ -101,3 +101,25 @@ def test_a_table_keeps_the_header_that_each_page_repeats() -> None:
         )
     text = convert(pdf(*pages), "a.pdf").text
     assert text.count("| Day | What | Paid |") == 4
+
+
+@pytest.mark.parametrize("pages", [2, 6])
+def test_a_footer_that_the_file_writes_first_is_glued_to_no_sentence(pages: int) -> None:
+    made = [
+        [
+            (50, 40, 10, "Handbook of the garden works"),
+            (50, 740, 10, f"{NAMES[number]} wrote this letter about garden chairs,"),
+            (50, 728, 10, f"{NAMES[-number]} has kept it and still"),
+            (50, 780, 10, "Printed in spring for all who come"),
+        ]
+        for number in range(1, pages + 1)
+    ]
+    document = convert(pdf(*made), "a.pdf")
+    said = [document.text[b.start : b.end] for b in document.blocks]
+    assert [text for text in said if "wrote" in text] == [
+        f"{NAMES[number]} wrote this letter about garden chairs,\n"
+        f"{NAMES[-number]} has kept it and still"
+        for number in range(1, pages + 1)
+    ]
+    assert ("Printed" in document.text) == (pages == 2)
+    assert ("Handbook" in document.text) == (pages == 2)
