@@ -27,6 +27,7 @@ from ingestion.convert.document import (
     render_table,
 )
 from ingestion.convert.ocr import Piece, Recogniser
+from ingestion.convert.pdf_columns import by_rows
 from ingestion.convert.pdf_furniture import without_furniture
 from ingestion.convert.pdf_joints import joined
 from ingestion.convert.pdf_lines import Line, read_lines
@@ -157,7 +158,8 @@ def _read_pages(document: pdfium.PdfDocument, limits: Limits) -> tuple[list[Page
                 handle.close()
                 handle = document[number]
                 text = handle.get_textpage()
-            page.lines, missing = read_lines(text, handle.get_width(), read_grids(handle))
+            lines, missing = read_lines(text, handle.get_width(), read_grids(handle))
+            page.lines = lines if any(line.table for line in lines) else by_rows(lines)
             unmapped += missing
             page.has_ink = bool(page.lines) or raw.FPDFPage_CountObjects(handle) > 0
         except pdfium.PdfiumError:

@@ -12,7 +12,7 @@ BEHIND = re.compile(r"\)|%|\)\s?%|\)?[*†‡]|[€£]|\)?\s?EUR")
 
 _HEADER_MAX = 4  # rows that name the columns
 _LABEL = 60  # letters
-_NUMBER = re.compile(
+NUMBER = re.compile(
     r"[(\-+\u2212\u2013~<>]*\s*(?:[A-Z]{0,3}[$€£¥₹₩₽]|EUR|USD|GBP|CHF)?\s*[(\-+\u2212]?\d[\d.,'\u00a0 ]*"
     r"\)?\s*(?:%|pp|bps|x|[$€£])?\)?|[\u2013\u2014-]"
 )
@@ -37,7 +37,7 @@ def is_label(text: str, below: Sequence[Cell]) -> bool:
     text = text.strip()
     if not text or len(text) > _LABEL:
         return False
-    has_label = bool(below) and not _NUMBER.fullmatch(below[0].text)
+    has_label = bool(below) and not NUMBER.fullmatch(below[0].text)
     return has_label and (text.endswith(":") or goes_on(text, below[0].text))
 
 
@@ -75,7 +75,7 @@ def _is_rest(above: Sequence[str], row: Sequence[str]) -> bool:
         alone = not any(row[1:]) or not any(above[1:])
         return alone and not clash and goes_on(above[0], row[0])
     return any(row) and all(
-        above[at] and goes_on(above[at], text) and not _NUMBER.fullmatch(text)
+        above[at] and goes_on(above[at], text) and not NUMBER.fullmatch(text)
         for at, text in enumerate(row)
         if text
     )
@@ -85,5 +85,5 @@ def _is_data(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row holds values rather than the names of columns."""
     values = [text for text in rows[0][1:] if text]
     if not values:
-        return sum(any(map(_NUMBER.fullmatch, row[1:])) for row in rows) > 1
-    return any(_NUMBER.fullmatch(text) and not _YEAR.fullmatch(text) for text in values)
+        return sum(any(map(NUMBER.fullmatch, row[1:])) for row in rows) > 1
+    return any(NUMBER.fullmatch(text) and not _YEAR.fullmatch(text) for text in values)

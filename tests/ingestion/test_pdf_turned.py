@@ -34,3 +34,26 @@ def test_a_turned_page_reads_as_it_does_upright(
 
 def test_a_drawn_table_of_a_turned_page_keeps_its_rows() -> None:
     assert TABLE in convert(pdf(PROSE + CELLS, drawn=strokes(), rotate=90), "a.pdf").text
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_a_table_written_column_by_column_has_rows(rotate: int) -> None:
+    note = (50, 600, 10, "Behind the table a sentence goes on and on to the right margin.")
+    text = convert(pdf([*PROSE, *COLUMN_BY_COLUMN, note], rotate=rotate), "a.pdf").text
+    assert text.splitlines()[5:] == [
+        "| Country | Capital | People |",
+        "| --- | --- | --- |",
+        "| Austria | Vienna | 8.9 |",
+        "| Belgium | Brussels | 11.5 |",
+        "| Denmark | Copenhagen | 5.8 |",
+        "| Estonia | Tallinn | 1.4 |",
+        "",
+        "Behind the table a sentence goes on and on to the right margin.",
+    ]
+
+
+def test_columns_of_text_stay_columns() -> None:
+    left = [(50, 700 - 12 * n, 10, f"Line {n} of the text at the left side") for n in range(8)]
+    right = [(330, 700 - 12 * n, 10, f"and line {n} of what is at the right") for n in range(8)]
+    text = convert(pdf([*left, *right]), "a.pdf").text
+    assert text.split("\n") == [line[3] for line in [*left, *right]]
