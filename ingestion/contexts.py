@@ -42,7 +42,7 @@ class Contexts:
         return held
 
     def _render(self, path: tuple[str, ...], room: int) -> tuple[str, int]:
-        repeats = bool(path) and path[0].casefold() == self._title.casefold()
+        repeats = bool(path) and _names(self._title.casefold(), path[0].casefold())
         parts = [part for part in (self._title, *path[repeats:]) if part]
         while len(parts) > 1 and self._size(parts) > room:
             del parts[1 if len(parts) > 2 else 0]
@@ -62,6 +62,11 @@ class Contexts:
 
     def _size(self, parts: Sequence[str]) -> int:
         return sum(self._sizes[part] for part in parts) + self._sizes[_JOINT] * (len(parts) - 1)
+
+
+def _names(title: str, heading: str) -> bool:
+    """Whether a title is a heading, or is one with the file's name behind it."""
+    return title == heading or title.startswith(f"{heading} (")
 
 
 def _sizes(names: Sequence[str], offsets: TokenOffsets) -> dict[str, int]:

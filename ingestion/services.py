@@ -31,6 +31,7 @@ from engine.models import cache
 from engine.models.port import Embedder, LanguageModel
 from engine.net.fetching import Fetched
 from ingestion.convert.document import Converted
+from ingestion.file_names import searched_title
 from ingestion.parsing import ParsingPool
 
 INLINE_CHARS = 200_000  # of text that travel inside an output; more go by blob
@@ -248,7 +249,7 @@ def index_documents(
             kb_id=work.kb_id,
             acl=work.acl,
             acl_all=work.acl_all,
-            title=work.title,
+            title=searched_title(work.title, work.filename),
             language=members[0].language,
             chunks=[
                 IndexChunk(

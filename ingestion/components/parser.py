@@ -26,6 +26,7 @@ from engine.flow.outputs import BlobRef
 from ingestion import convert
 from ingestion.convert import document as documents
 from ingestion.convert.document import Converted
+from ingestion.file_names import context_title, file_name
 from ingestion.rendition import Format, render
 from ingestion.selection import Selection, select
 from ingestion.services import IngestionRun
@@ -89,19 +90,28 @@ class Parser(Component[IngestionRun]):
             formatting=self.param.formatting,
             asides=self.param.asides,
         )
-        document = run.converted = select(document, selection)
+        document = select(document, selection)
         if not document.text.strip() and not document.attachments:
             raise DocumentError(
                 f"{name} contains no text; there is nothing to index.", code="empty"
             )
-        given = run.work.title if run.work.title != PurePath(run.work.filename).name else ""
+        names = {PurePath(run.work.filename).name, run.work.url}
+        given = run.work.title if run.work.title not in names else ""
         title = given or document.title or run.work.title
+        details = _details(document)
+        run.converted = document
+        if not _is_ours(run.work.mime):
+            # Passages name their document by what is shown as its title, and by its file.
+            named = context_title(given or document.title, run.work.filename)
+            run.converted = replace(document, title=named)
+            file = file_name(run.work.filename)
+            if file and title not in {file, run.work.filename}:
+                details["filename"] = file
         run.work = replace(
             run.work,
             title=title,
             source_updated_at=run.work.source_updated_at or document.updated_at,
         )
-        details = _details(document)
         run.content = Content(
             blob_hash=blob_hash,
             mime=document.mime,
@@ -144,7 +154,7 @@ class Parser(Component[IngestionRun]):
     ) -> tuple[Converted, int]:
         """The document and its size: as an earlier run read it, or read again."""
         run = context.services
-        if run.work.mime == THREAD_MIME:  # ours, and converted already
+        if _is_ours(run.work.mime):
             encoded = await run.shared.blobs.get(run.work.tenant_id, blob_hash)
             return await anyio.to_thread.run_sync(documents.decode, encoded), len(encoded)
         kept = await run.recall(blob_hash, await self._key(name)) if run.may_recall else None
@@ -182,6 +192,11 @@ class Parser(Component[IngestionRun]):
                 " pipeline or knowledge base for it.",
                 code="unsupported",
             )
+
+
+def _is_ours(mime: str) -> bool:
+    """Whether it is a thread: converted already, and in no file of anybody's."""
+    return mime == THREAD_MIME
 
 
 def _suffix(name: str) -> str:

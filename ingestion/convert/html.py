@@ -22,6 +22,7 @@ from ingestion.convert.document import (
     render_table,
 )
 from ingestion.convert.encoding import decode_text
+from ingestion.convert.html_tables import table_rows
 
 MIME = "text/html"
 
@@ -229,6 +230,8 @@ class _HtmlWalker:
             rows = _rows(child, depth)
             if rows is None:
                 return False
+            for caption in child.findall("caption"):
+                self._writer.add("paragraph", _squeeze(_inline(caption, depth)))
             self._writer.add("table", render_table(rows))
         else:
             return False
@@ -348,18 +351,7 @@ def _rows(table: html.HtmlElement, depth: int) -> list[list[str]] | None:
     """The cells of a table, or None where it only lays out other blocks."""
     if next(table.iterdescendants("table"), None) is not None:
         return None
-    rows = []
-    for row in table.iter("tr"):
-        if _is_hidden(row):
-            continue
-        cells: list[str] = []
-        for item in row:
-            if item.tag in {"td", "th"} and not _is_hidden(item):
-                cells.append(cell(_inline(item, depth + 1)))
-                span = item.get("colspan") or ""
-                cells.extend([""] * min(int(span) - 1 if span.isdecimal() else 0, 50))
-        if any(cells):
-            rows.append(cells)
+    rows = table_rows(table, lambda item: cell(_inline(item, depth + 1)), _is_hidden)
     if max((len(row) for row in rows), default=0) < 2:
         return None
     return rows

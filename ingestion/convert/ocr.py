@@ -19,7 +19,13 @@ from ingestion.convert.document import ConversionError
 _MIN_SCORE = 0.6
 _PIXELS = 80_000_000  # of one picture
 _GAP = 1.2  # line heights of white that part columns
+_GUTTER = 0.5  # likewise, between columns of text
+_GUTTER_LINES, _GUTTER_WIDTH = 4, 6.0  # lines of such a column, and their heights in its width
+_SURE = 0.9  # that a line lies upside down
 _SIDE = 2000  # pixels: a larger picture is made smaller first
+
+
+Box = Sequence[tuple[float, float]]  # the corners of a line, in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,16 @@ class Recogniser:
         found = self._engine(picture)
         if found is None or found.boxes is None or found.txts is None:
             return []
+        height, width = picture.shape[:2]
+        boxes = upright(
+            [[(float(x), float(y)) for x, y in box] for box in found.boxes],
+            getattr(found, "turns", ()),
+            (width, height),
+        )
         pieces = []
-        for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
+        for box, text, score in zip(boxes, found.txts, found.scores, strict=True):
             if score >= _MIN_SCORE and text.strip():
-                xs, ys = [float(x) for x, _ in box], [float(y) for _, y in box]
+                xs, ys = [x for x, _ in box], [y for _, y in box]
                 pieces.append(Piece(text, min(xs), min(ys), max(xs), max(ys)))
         return in_reading_order(pieces)
 
@@ -77,7 +89,25 @@ def open_engine(threads: int) -> Callable[[Any], Any]:
     from rapidocr import RapidOCR  # noqa: PLC0415
 
     cv2.setNumThreads(threads)
-    engine = RapidOCR(
+
+    class Engine(RapidOCR):
+        """Keeps which lines it turned around, which the library's answer leaves out."""
+
+        turns: Sequence[Any] = ()  # (label, score) of each line
+
+        def cls_and_rotate(self, img: Any) -> Any:  # noqa: ANN401 (the library's)
+            lines, found = super().cls_and_rotate(img)
+            self.turns = list(found.cls_res or ())
+            return lines, found
+
+        def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (the library's)
+            self.turns = []
+            found: Any = super().__call__(*args, **options)
+            if found is not None:
+                found.turns = [label == "180" and score >= _SURE for label, score in self.turns]
+            return found
+
+    engine = Engine(
         params={
             "Global.log_level": "error",
             "Global.max_side_len": _SIDE,
@@ -120,21 +150,65 @@ def decode(data: bytes) -> list[Any]:
     return found
 
 
+def upright(boxes: Sequence[Box], turns: Sequence[bool], size: tuple[int, int]) -> Sequence[Box]:
+    """The corners of lines as on the picture held upright; `size` is its width and height.
+
+    Lines that are higher than wide lie on their side; `turns` says which of them were upside down
+    when they were laid flat, the sideways ones a quarter turn counterclockwise.
+    """
+    if not boxes:
+        return boxes
+    on_side = 2 * sum(map(_is_tall, boxes)) > len(boxes)
+    around = 2 * sum(turns) > len(boxes)
+    width, height = size
+    if on_side and around:
+        return [[(height - y, x) for x, y in box] for box in boxes]
+    if on_side:
+        return [[(y, width - x) for x, y in box] for box in boxes]
+    if around:
+        return [[(width - x, height - y) for x, y in box] for box in boxes]
+    return boxes
+
+
+def _is_tall(box: Box) -> bool:
+    xs, ys = [x for x, _ in box], [y for _, y in box]
+    return max(ys) - min(ys) > 1.5 * (max(xs) - min(xs))
+
+
 def in_reading_order(pieces: Sequence[Piece]) -> list[Piece]:
     """Columns one after the other, each from top to bottom; what spans them parts them."""
     if len(pieces) < 2:
         return list(pieces)
     heights = sorted(piece.height for piece in pieces)
-    gap = _GAP * heights[len(heights) // 2]
-    columns = _cut(pieces, lambda p: (p.left, p.right), gap)
-    if len(columns) > 1 and sum(len(column) > 2 for column in columns) > 1:
+    usual = heights[len(heights) // 2]
+    columns = _columns(pieces, usual)
+    if columns:
         return [piece for column in columns for piece in in_reading_order(column)]
     bands = _cut(pieces, lambda p: (p.top, p.bottom), 0.0)
     if len(bands) > 1:
-        whole = _joined(bands, gap)
+        whole = _joined(bands, _GUTTER * usual)
         if len(whole) > 1:
             return [piece for item in whole for piece in in_reading_order(item)]
     return _by_line(pieces)
+
+
+def _columns(pieces: Sequence[Piece], usual: float) -> list[list[Piece]]:
+    """Columns with white between them, much of it or as little as between those of a text."""
+
+    def sides(piece: Piece) -> tuple[float, float]:
+        return piece.left, piece.right
+
+    apart = _cut(pieces, sides, _GAP * usual)
+    if len(apart) > 1 and sum(len(column) > 2 for column in apart) > 1:
+        return apart
+    near = _cut(pieces, sides, _GUTTER * usual)
+    widths = [max(p.right for p in some) - min(p.left for p in some) for some in near]
+    if len(near) > 1 and all(
+        len(column) >= _GUTTER_LINES and width >= _GUTTER_WIDTH * usual
+        for column, width in zip(near, widths, strict=True)
+    ):
+        return near
+    return []
 
 
 def _cut(

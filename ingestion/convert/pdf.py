@@ -27,9 +27,14 @@ from ingestion.convert.document import (
     render_table,
 )
 from ingestion.convert.ocr import Piece, Recogniser
+from ingestion.convert.pdf_columns import by_rows
+from ingestion.convert.pdf_furniture import without_furniture
+from ingestion.convert.pdf_joints import joined
 from ingestion.convert.pdf_lines import Line, read_lines
 from ingestion.convert.pdf_rulings import read_grids
+from ingestion.convert.pdf_turned import turn_back, turn_of
 from ingestion.convert.progress import tell_pages
+from ingestion.convert.titles import given_title, shown_title
 
 MIME = "application/pdf"
 
@@ -68,7 +73,8 @@ def convert(
     finally:
         document.close()
     refuse_without_text(pages, unmapped, is_read=recogniser is not None)
-    _drop_running_lines(pages)
+    for page, lines in zip(pages, without_furniture([p.lines for p in pages]), strict=True):
+        page.lines = lines
     layout = Layout(pages, bookmarks)
     writer = TextWriter(limits)
     for page in pages:
@@ -86,12 +92,11 @@ def convert(
         metadata["pages_recognised"] = pictured
     if unmapped:
         metadata["unreadable_letters"] = unmapped
-    first = next((block for block in blocks if block.kind == "heading"), None)
     return Converted(
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=_title(facts.get("Title", "")) or (first.heading_path[-1] if first else ""),
+        title=given_title(facts.get("Title", "")) or shown_title(blocks),
         author=" ".join(facts.get("Author", "").split())[:200],
         created_at=parse_pdf_date(facts.get("CreationDate", "")),
         updated_at=parse_pdf_date(facts.get("ModDate", "")),
@@ -153,7 +158,14 @@ def _read_pages(
         text = None
         try:
             text = handle.get_textpage()
-            page.lines, missing = read_lines(text, handle.get_width(), read_grids(handle))
+            if turn := turn_of(text):
+                text.close()
+                turn_back(handle, turn)
+                handle.close()
+                handle = document[number]
+                text = handle.get_textpage()
+            lines, missing = read_lines(text, handle.get_width(), read_grids(handle))
+            page.lines = lines if any(line.table for line in lines) else by_rows(lines)
             unmapped += missing
             page.has_ink = bool(page.lines) or raw.FPDFPage_CountObjects(handle) > 0
         except pdfium.PdfiumError:
@@ -258,34 +270,6 @@ def refuse_without_text(pages: Sequence[PdfPage], unmapped: int, *, is_read: boo
     )
 
 
-def _drop_running_lines(pages: Sequence[PdfPage]) -> None:
-    """Take away page numbers, and headers and footers that are on half of the pages."""
-    ends: Counter[tuple[str, str]] = Counter()
-    for page in pages:
-        ends.update({(where, _pattern(line)) for where, line in _ends(page)})
-    often = max(3, len(pages) // 2)
-    for page in pages:
-        if len(page.lines) < 3:
-            continue  # a header and a footer would leave nothing
-        dropped = {
-            id(line)
-            for where, line in _ends(page)
-            if ends[where, _pattern(line)] >= often
-            or (len(page.lines) > 1 and re.fullmatch(r"\W*\d{1,4}\W*", line.text))
-        }
-        page.lines = [line for line in page.lines if id(line) not in dropped]
-
-
-def _ends(page: PdfPage) -> list[tuple[str, Line]]:
-    return [("top", line) for line in page.lines[:1]] + [
-        ("bottom", line) for line in page.lines[-1:]
-    ]
-
-
-def _pattern(line: Line) -> str:
-    return re.sub(r"\d+", "#", " ".join(line.text.split()))
-
-
 def _read_bookmarks(document: pdfium.PdfDocument) -> dict[tuple[int, str], int]:
     """Levels of headings from the PDF's outline, by page (from 1) and title."""
     found: dict[tuple[int, str], int] = {}
@@ -340,16 +324,15 @@ class Layout:
 
     def _write_lines(self, page: PdfPage, of_page: Sequence[Line], writer: TextWriter) -> None:
         for lines in self._paragraphs(of_page):
-            text = " ".join(line.text.strip() for line in lines)
+            text = joined(lines, " ")
             level = self._heading_level(page.number, lines, text)
             if level:
                 writer.heading(level, text, page=page.number)
             elif _BULLET.match(lines[0].text):
-                items = [_BULLET.sub("- ", line.text, count=1) for line in lines]
+                items = [_BULLET.sub("- ", joined(item, "\n"), count=1) for item in _items(lines)]
                 writer.add("list", "\n".join(items), page=page.number)
             else:
-                body = "\n".join(line.text.strip() for line in lines)
-                writer.add("paragraph", body, page=page.number)
+                writer.add("paragraph", joined(lines, "\n"), page=page.number)
 
     def _paragraphs(self, lines: Sequence[Line]) -> list[list[Line]]:
         groups: list[list[Line]] = []
@@ -370,7 +353,10 @@ class Layout:
             return False
         drop = last.end_bottom - line.bottom
         if drop < 0:  # the next column continues a sentence
-            return not last.text.rstrip().endswith((".", "!", "?", ":", "\u3002"))
+            beside = line.left > max(member.right for member in group) - line.size or (
+                line.right < min(member.left for member in group) + line.size
+            )
+            return beside and not last.text.rstrip().endswith((".", "!", "?", ":", "\u3002"))
         if drop > 1.35 * max(self._leading, 1.1 * line.size):
             return False
         indented = line.left > group[-1].left + 0.8 * line.size
@@ -387,13 +373,14 @@ class Layout:
         return self._bold_level if plain and lines[0].bold and lines[0].size >= self._body else 0
 
 
-def _title(value: str) -> str:
-    """A title that a person gave, not the file name a program put there."""
-    value = " ".join(value.split())
-    value = re.sub(r"^Microsoft (?:Word|PowerPoint|Excel) - ", "", value)
-    if value.lower() in {"untitled", "title"} or re.search(r"\.\w{2,4}$", value):
-        return ""
-    return value[:500]
+def _items(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines of each item of a list."""
+    items: list[list[Line]] = []
+    for line in lines:
+        if not items or _BULLET.match(line.text):
+            items.append([])
+        items[-1].append(line)
+    return items
 
 
 def parse_pdf_date(value: str) -> datetime | None:

@@ -8,20 +8,26 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import and_
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
+from ingestion.convert.letters import mended
 from ingestion.convert.pdf_rulings import Grid
 
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_FULL_WIDTH = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]")
 _HALVES = re.compile("[\ud800-\udfff]")
 _HYPHEN = 0xFFFE  # pdfium's mark for a word divided at a line's end, joined already
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
 )
 _STRETCHED = 0.62  # a letter's share of its height in lines with gaps; prose has 0.4 to 0.55
+_BESIDE = 2  # lines around one with gaps that are looked at as well
+_ABOVE = 9  # lines above a table, where the names of its columns are looked for
 _GAP = 0.8  # letters' heights of white that part cells
+_GAP_WIDE = 1.3  # in scripts whose letters, and some of whose spaces, are as wide as high
 _BOLD = 600  # font weight, of 100 to 900
 
 
@@ -39,8 +45,9 @@ class Line:
     right: float
     bottom: float
     end_bottom: float
-    cells: Sequence[Cell] = ()  # where wide gaps part it, on lines that may be rows of a table
+    cells: Sequence[Cell] = ()  # where wide gaps part it, on lines in or near a table
     table: Table | None = None  # the ruled one it is in
+    ends_word: bool = False  # a space is its last letter
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +95,7 @@ def read_lines(
                 lines.append(line)
                 spans.append((start, index))
             start = index + 1
-    for at in _gappy(lines):
+    for at in _beside(_gappy(lines), len(lines)):
         lines[at].cells = _cells(page, letters, *spans[at], lines[at].size)
     tables = [Table(grid) for grid in grids]
     for line, (first, end) in zip(lines, spans, strict=True) if tables else ():
@@ -131,7 +138,20 @@ def _gappy(lines: list[Line]) -> list[int]:
     for at, (line, after) in enumerate(itertools.pairwise(lines)):
         if abs(line.bottom - after.bottom) < 0.3 * line.size and after.left > line.right:
             wide[at] = wide[at + 1] = True
-    return [at for at, one in enumerate(wide) if one and sum(wide[max(0, at - 2) : at + 3]) >= 3]
+    runs = [sum(wide[max(0, at - 2) : at + 3]) >= 3 for at in range(len(wide))]
+    # The names of columns may stand some lines above, a last total below.
+    return [
+        at
+        for at, one in enumerate(wide)
+        if one
+        and (runs[at] or any(map(and_, wide[at + 1 : at + _ABOVE], runs[at + 1 : at + _ABOVE])))
+    ]
+
+
+def _beside(places: Sequence[int], count: int) -> list[int]:
+    """These lines and those near them: labels that wrap or head a part of a table have no gaps."""
+    near = {at + step for at in places for step in range(-_BESIDE, _BESIDE + 1)}
+    return sorted(at for at in near if 0 <= at < count)
 
 
 def _stretch(line: Line) -> float:
@@ -144,11 +164,13 @@ def _cells(
 ) -> list[Cell]:
     """The parts of a line between gaps of more than a letter's height."""
     cells: list[Cell] = []
+    wide = _FULL_WIDTH.search("".join(letters[start:end])) is not None
+    gap = (_GAP_WIDE if wide else _GAP) * size
     begin = None  # of the present cell, and its left side
     left = right = 0.0
     for word, after in _words(letters, start, end):
         first, last = _loose_box(page, word), _loose_box(page, after - 1)
-        if begin is not None and first[0] - right > _GAP * size:
+        if begin is not None and first[0] - right > gap:
             cells.append(Cell(_joined(letters, begin, word), left, right))
             begin = None
         if begin is None:
@@ -160,7 +182,7 @@ def _cells(
 
 
 def _joined(letters: list[str], start: int, end: int) -> str:
-    return " ".join("".join(letters[start:end]).split())
+    return mended(" ".join("".join(letters[start:end]).split()))
 
 
 def _some_unmapped(page: pdfium.PdfTextPage, count: int) -> bool:
@@ -207,7 +229,8 @@ def _restore_order(page: pdfium.PdfTextPage, letters: list[str]) -> None:
 def _line(
     page: pdfium.PdfTextPage, letters: list[str], start: int, end: int, width: float
 ) -> Line | None:
-    text = "".join(letters[start:end]).replace("\t", " ").rstrip()
+    written = "".join(letters[start:end]).replace("\t", " ")
+    text = written.rstrip()
     if not text.strip():
         return None
     inked = [index for index in range(start, end) if letters[index].strip()]
@@ -217,13 +240,14 @@ def _line(
     weights = [raw.FPDFText_GetFontWeight(page, index) for index in (first, last)]
     left = min(box[0] for box in boxes)
     return Line(
-        text=text,
+        text=mended(text),
         size=round(heights[1] * 2) / 2 or 0.5,
         bold=min(weights) >= _BOLD,
         left=max(0.0, min(left, width)),
         right=max(box[1] for box in boxes),
         bottom=boxes[0][2],
         end_bottom=boxes[2][2],
+        ends_word=written != text,
     )
 
 

@@ -126,21 +126,40 @@ def odf(kind: str, body: str, *, styles: str = "", parts: Mapping[str, str] | No
     return out.getvalue()
 
 
-def pdf(*pages: Sequence[tuple[float, float, float, str]], drawn: str = "") -> bytes:
-    """A PDF whose pages hold lines of (x, y, size, text), and below them what `drawn` draws."""
+def pdf(
+    *pages: Sequence[tuple[float, float, float, str]],
+    drawn: str = "",
+    rotate: int = 0,
+    info: Mapping[str, str] | None = None,
+) -> bytes:
+    """A PDF whose pages hold lines of (x, y, size, text), and below them what `drawn` draws.
+
+    With `rotate` the same is seen on pages that are turned by so many degrees; `info` is what the
+    file says of itself.
+    """
+    width, height = 600, 800
+    turned = {0: "", 90: f"0 1 -1 0 {height} 0 cm", 180: f"-1 0 0 -1 {width} {height} cm",
+              270: f"0 -1 1 0 0 {width} cm"}[rotate]  # fmt: skip
+    if rotate in {90, 270}:
+        width, height = height, width
     objects = ["<</Type/Catalog/Pages 2 0 R>>", ""]
     kids = []
     for lines in pages:
-        ops = f"{drawn} " if drawn else ""
+        ops = f"{turned} {drawn} "
         ops += " ".join(f"BT /F {size} Tf {x} {y} Td ({text}) Tj ET" for x, y, size, text in lines)
         objects.append(f"<</Length {len(ops)}>>stream\n{ops}\nendstream")
         font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
         objects.append(
-            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents {len(objects)} 0 R"
-            f"/Resources<</Font<</F {font}>>>>>>"
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {width} {height}]/Rotate {rotate}"
+            f"/Contents {len(objects)} 0 R/Resources<</Font<</F {font}>>>>>>"
         )
         kids.append(f"{len(objects)} 0 R")
     objects[1] = f"<</Type/Pages/Kids[{' '.join(kids)}]/Count {len(kids)}>>"
+    if info:
+        told = "".join(
+            f"/{name}<feff{text.encode('utf-16-be').hex()}>" for name, text in info.items()
+        )
+        objects.append(f"<<{told}>>")
     parts = [b"%PDF-1.4\n"]
     places = []
     at = len(parts[0])
@@ -151,7 +170,8 @@ def pdf(*pages: Sequence[tuple[float, float, float, str]], drawn: str = "") -> b
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     count = len(objects) + 1
     parts.append(f"xref\n0 {count}\n0000000000 65535 f \n{table}".encode())
-    parts.append(f"trailer<</Root 1 0 R/Size {count}>>\nstartxref\n{at}\n%%EOF\n".encode())
+    about = f"/Info {len(objects)} 0 R" if info else ""
+    parts.append(f"trailer<</Root 1 0 R{about}/Size {count}>>\nstartxref\n{at}\n%%EOF\n".encode())
     return b"".join(parts)
 
 

@@ -173,7 +173,9 @@ async def test_a_tool_called_too_often_tells_the_model_and_the_client(
                 )
     assert answer.status_code == 200
     assert answer.headers["retry-after"] == "10"
-    assert "Rate limit: 6 calls of list_knowledge_bases per minute. Retry after 10 s." in answer.text
+    assert (
+        "Rate limit: 6 calls of list_knowledge_bases per minute. Retry after 10 s." in answer.text
+    )
 
 
 BAD_MESSAGES = [
