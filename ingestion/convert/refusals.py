@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zipfile
+
 from ingestion.convert.archive import ZIP_MAGIC, damaged, directory, encrypted
 from ingestion.convert.document import ConversionError
 from ingestion.convert.encoding import looks_binary
@@ -98,6 +102,10 @@ def _packed(data: bytes) -> ConversionError:
         if mark in names:
             return _unknown(what, action)
     if b"[Content_Types].xml" in data or b"PK\x05\x06" not in data[-66_000:]:
+        return damaged()
+    try:
+        zipfile.ZipFile(io.BytesIO(data)).close()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error):
         return damaged()
     return _unknown("a zip archive", "unpack it and add the files within")
 
