@@ -122,7 +122,7 @@ async def _add(
     wait: bool,
     as_json: bool,
 ) -> int:
-    from cli import exports, output, shapes
+    from cli import exports, output, render, shapes
     from cli.docs import documents_of
 
     faulty = [Refused(item.label, item.fault) for item in given if item.fault]
@@ -147,6 +147,9 @@ async def _add(
         output.show_json(shapes.documents([*documents, *refused]))
     elif given or refused or not imported:
         _summarise(documents, refused, wait=wait)
+        if wait and len(documents) < len(ids):
+            known = render.counted(len(ids) - len(documents), "address", "addresses")
+            output.note(f"{known} led to documents that are there already")
     return INCOMPLETE if failed or refused or not whole else DONE
 
 

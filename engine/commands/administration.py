@@ -37,6 +37,7 @@ from engine.documents.adding import NewDocument
 from engine.domain import Role, SearchResult
 from engine.engine import Engine
 from engine.errors import Forbidden, InvalidInput, NotFound
+from engine.net.fetching import canonical_url
 
 SOURCES_SHOWN = 15
 SEARCH_HITS = 5
@@ -404,7 +405,7 @@ async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Command
             names = ", ".join(kb.name for kb in kbs) or "none: `create` one first"
             raise InvalidInput(f"Into which knowledge base? There are: {names}.", field="kb")
         kb = kbs[0].id
-    url = parsed.text("url")
+    url = canonical_url(parsed.text("url"))
     added = await engine.documents.add(caller.principal, kb, NewDocument(url=url, external_id=url))
     if added.unchanged:
         return CommandResult(f"{url} is there already, unchanged.")
@@ -412,12 +413,12 @@ async def _source_add(engine: Engine, caller: Caller, parsed: Parsed) -> Command
 
 
 async def _source_sync(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
-    url = parsed.text("url")
+    url = canonical_url(parsed.text("url"))
     for kb in await engine.knowledge_bases.list_readable(caller.principal):
         cursor = ""
         while True:
             page = await engine.documents.page(caller.principal, kb.id, cursor=cursor)
-            if any(document.external_id == url for document in page.documents):
+            if any(url in {document.external_id, document.url} for document in page.documents):
                 new = NewDocument(url=url, external_id=url)
                 added = await engine.documents.add(caller.principal, kb.id, new)
                 return CommandResult(
