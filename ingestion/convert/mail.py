@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email
+import email.generator  # what a message within a message is written by loads it late
 import email.policy
 import email.utils
 import re

@@ -5,6 +5,7 @@ Property numbers are from Microsoft's [MS-OXPROPS], the container's layout from 
 
 from __future__ import annotations
 
+import email.generator  # `as_bytes` loads it late, where nothing can be loaded any more
 import email.utils
 import io
 import struct
@@ -13,6 +14,7 @@ from email.header import Header
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
+from hashlib import blake2b
 
 import olefile
 
@@ -177,13 +179,16 @@ def _moment(value: bytes | None) -> datetime | None:
 
 def _as_mail(letter: Letter) -> bytes:
     """A message within a message as the file of an e-mail."""
-    message = MIMEMultipart()
+    # The same message gives the same bytes: a boundary drawn by lot would make it a new file.
+    said = f"{letter.subject}\0{letter.body}".encode("utf-8", "replace")
+    boundary = blake2b(said + letter.page, digest_size=16).hexdigest()
+    message = MIMEMultipart(boundary=f"={boundary}=outer")
     for name, value in (("Subject", letter.subject), ("From", letter.sender), ("To", letter.to)):
         if value := " ".join(clean(value).split()):
             message[name] = Header(value, "utf-8").encode()
     if letter.sent_at:
         message["Date"] = email.utils.format_datetime(letter.sent_at)
-    body = MIMEMultipart("alternative")
+    body = MIMEMultipart("alternative", boundary=f"={boundary}=inner")
     body.attach(MIMEText(clean(letter.body), "plain", "utf-8"))
     if letter.page:
         page = letter.page.decode("utf-8", "replace").removeprefix("\ufeff")
