@@ -21,13 +21,14 @@ import olefile
 from ingestion.convert.archive import damaged
 from ingestion.convert.document import Attachment, ConversionError, Converted, Limits, clean
 from ingestion.convert.encoding import decode_text
-from ingestion.convert.mail import Letter, file_name, write_letter
+from ingestion.convert.mail import Letter, encrypted_mail, file_name, write_letter
 from ingestion.convert.rtf import plain_text
 
 MIME = "application/vnd.ms-outlook"
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MARK = "__properties_version1.0".encode("utf-16-le")
+_CLASS = 0x001A
 _SUBJECT, _BODY, _HTML, _RTF = 0x0037, 0x1000, 0x1013, 0x1009
 _SENDER, _SENDER_SMTP, _SENDER_ADDRESS = 0x0C1A, 0x5D01, 0x0C1F
 _TO, _CC = 0x0E04, 0x0E03
@@ -69,6 +70,9 @@ class _Store:
     def read(self, at: tuple[str, ...], depth: int) -> Letter:
         """The message in the storage `at`."""
         fixed = self._fixed(at, depth)
+        kind = self._text(at, _CLASS).lower()
+        if not depth and "smime" in kind and "multipartsigned" not in kind:
+            raise encrypted_mail("S/MIME")
         for number in (_MESSAGE_CODEPAGE, _INTERNET_CODEPAGE):
             page = struct.unpack("<I", fixed[number][:4])[0] if number in fixed else 0
             if page and page != 1200:
@@ -92,6 +96,10 @@ class _Store:
             letter.body = plain_text(unpack_rtf(packed), self._limits)
         for storage in self._storages(at):
             self._attach(letter, (*at, storage), depth)
+        if not depth and any(one.name.lower() == "message.rpmsg" for one in letter.attachments):
+            raise encrypted_mail("Microsoft rights management")
+        if not depth and letter.body.lstrip().startswith("-----BEGIN PGP MESSAGE-----"):
+            raise encrypted_mail("PGP")
         return letter
 
     def _attach(self, letter: Letter, at: tuple[str, ...], depth: int) -> None:

@@ -21,6 +21,8 @@ from ingestion.convert.document import ConversionError
 from ingestion.convert.formats import FORMATS, convert
 from ingestion.parsing import open_parsing_pool
 from tests.fakes import files, outlook
+from tests.ingestion import test_convert_drawn as drawn
+from tests.ingestion import test_convert_mailbox as mailbox
 from tests.ingestion import test_convert_office as office
 from tests.ingestion import test_convert_slides as slides
 from tests.ingestion import test_convert_text as texts
@@ -34,7 +36,7 @@ def mail() -> bytes:
     inner = EmailMessage()
     inner["Subject"] = "Innerer Brief: Größe"
     inner["From"] = "Jörg <j@b.example>"
-    inner.set_content("Das Öl ist knapp.\n")
+    inner.set_content("Das Öl fehlt ganz.\n")
     outer = EmailMessage()
     outer["Subject"] = "Äußerer Brief"
     outer["From"] = "Zoë <z@b.example>"
@@ -47,7 +49,7 @@ def mail() -> bytes:
 
 
 def outlook_message() -> bytes:
-    inner = outlook.message("Innen: Größe", "Das Öl ist knapp.")
+    inner = outlook.message("Innen: Größe", "Das Öl fehlt ganz.")
     outer = outlook.message("Außen", "Siehe Anhang.")
     return outlook.container(
         outer | outlook.attached(0, "a.csv", b"a;b\n1;2\n") | outlook.attached(1, "x", inner)
@@ -79,6 +81,10 @@ CORPUS: dict[str, bytes] = {
     "a.log": b"2026-01-02 03:04:05 started\n",
     "a.eml": mail(),
     "a.msg": outlook_message(),
+    "a.mbox": mailbox.mbox(mail(), mail()),
+    "word-2003.xml": drawn.WORD_2003.encode(),
+    "chunks.docx": drawn.with_chunk("a.mht", drawn.MHT),
+    "boxes.xlsx": files.xlsx({"Plan": ""}, parts=drawn.drawn(drawn.TEXT_BOX)),
     **{
         f"{language}-{encoding}.txt": TEXTS[language].encode(encoding)
         for language, encoding in CASES
