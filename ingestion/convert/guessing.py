@@ -30,7 +30,13 @@ _LETTERS = {
     "hebrew": "יוהלארתבמשנםעקדפחטכגסזןצךףץ",
     "arabic": "الينمتروبدةعسكفهحقجشىصطخأءإضثذغزظئؤآپچگژکی",
     "thai": "านรกอเ่งมยลวดท้สตีัิปคบหแจพชขใไ็ะุโำูผญซถธืภศณษฟฉ์ฐฤฮึฆฌฎฏฑฒฬๆฯ๐๑๒๓๔๕๖๗๘๙",
-    "western": "éèàüöäßçñóíáúêåøæãõâôëîïûùìòýœÿðþ",
+    "german": "üäößé",
+    "french": "éèàêçœùâôîûëïæÿ",
+    "spanish": "óíñáéúü¿¡",
+    "portuguese": "ãçáéóíõêúâàô",
+    "italian": "àèìòùé",
+    "nordic": "äöåøæéüõ",
+    "icelandic": "áíðéóþöúýæ",
     "polish": "łąężśćóńź",
     "czech": "íáéěřčžýšůúňóťď",
     "slovak": "áíéčžýšúľťňóäôďĺŕ",
@@ -41,7 +47,6 @@ _LETTERS = {
     "lithuanian": "ėšųžįąčūę",
     "latvian": "āīēšūņļčžģķ",
 }
-_DOS_AND_MAC = ("cp850", "cp437", "mac_roman")
 _TABLES: tuple[tuple[str, str], ...] = (  # an encoding and an alphabet; of equals the first wins
     ("cp1251", "cyrillic"),
     ("koi8_r", "cyrillic"),
@@ -58,8 +63,13 @@ _TABLES: tuple[tuple[str, str], ...] = (  # an encoding and an alphabet; of equa
     ("iso8859_6", "arabic"),
     ("cp720", "arabic"),
     ("cp874", "thai"),
-    ("cp1252", "western"),
-    *((name, "western") for name in _DOS_AND_MAC),
+    *(
+        (name, language)
+        for name in ("cp1252", "cp850", "cp437", "mac_roman")
+        for language in (
+            *("german", "french", "spanish", "portuguese", "italian", "nordic", "icelandic"),
+        )
+    ),
     *(
         (name, language)
         for name in ("cp1250", "iso8859_2", "cp852", "mac_latin2")
@@ -73,6 +83,15 @@ _TABLES: tuple[tuple[str, str], ...] = (  # an encoding and an alphabet; of equa
     ("cp775", "lithuanian"),
     ("cp775", "latvian"),
 )
+# How much likelier an encoding of Latin letters is than another, in bits: few accents tell little.
+_PRIOR = {
+    "cp1252": 1.0,
+    "cp1250": 0.4,
+    "cp1254": 0.4,
+    "cp1257": 0.3,
+    "iso8859_2": 0.2,
+    "mac_latin2": -0.3,
+}
 _LATIN = frozenset(_LETTERS) - {"cyrillic", "greek", "hebrew", "arabic", "thai"}
 
 _HIGH_WORDS = re.compile(rb"[^\x00-\x20]*[\x80-\xff][^\x00-\x20]*")
@@ -103,7 +122,7 @@ def guess_table(data: bytes) -> Guess:
     words = _HIGH_WORDS.findall(data[:SAMPLE])
     sample = b" ".join(words)[:8000]
     latin = not _is_foreign(data[:SAMPLE])
-    best = Guess("cp1252", "western", -math.inf)
+    best = Guess("cp1252", "german", -math.inf)
     for encoding, alphabet in _TABLES:
         if (alphabet in _LATIN) != latin:
             continue
@@ -116,8 +135,10 @@ def guess_table(data: bytes) -> Guess:
 def _is_foreign(sample: bytes) -> bool:
     """Whether words are made of high bytes, rather than holding one here and there."""
     runs = _HIGH_RUNS.findall(sample)
+    high = sum(map(len, runs))
     longer = sum(len(run) for run in runs if len(run) > 2)
-    return longer * 2 > sum(map(len, runs))
+    latin = len(_ASCII_LETTERS.findall(b" ".join(_HIGH_WORDS.findall(sample))))
+    return longer * 2 > high > latin
 
 
 def _score(sample: bytes, encoding: str, alphabet: str) -> float:
@@ -134,13 +155,15 @@ def _score(sample: bytes, encoding: str, alphabet: str) -> float:
         bits += count * weights.get(letter, _SIGN if letter in _SIGNS else _WRONG)
     if not total:
         return -math.inf
-    return (bits - _MISPLACED * len(_misplaced(alphabet).findall(text))) / total
+    score = (bits - _MISPLACED * len(_misplaced(alphabet).findall(text))) / total
+    return score + _PRIOR.get(encoding, 0.0) if alphabet in _LATIN else score
 
 
 @cache
 def _weights(alphabet: str) -> dict[str, float]:
     letters = _LETTERS[alphabet]
-    whole = sum(1 / (rank + 2) for rank in range(len(letters)))
+    # One scale for all Latin alphabets: that of a language with few accents is no likelier for it.
+    whole = 6.0 if alphabet in _LATIN else sum(1 / (rank + 2) for rank in range(len(letters)))
     return {letter: math.log2(1 / (rank + 2) / whole) for rank, letter in enumerate(letters)}
 
 
@@ -154,8 +177,8 @@ _NOT_THAI = re.compile(
 @cache
 def _misplaced(alphabet: str) -> re.Pattern[str]:
     """Capitals after small letters, and signs between letters, as no language has them."""
-    small = _LETTERS[alphabet] + ("a-z" if alphabet in _LATIN else "")
-    capital = _LETTERS[alphabet].upper().replace("SS", "")
+    small = "".join(filter(str.isalpha, _LETTERS[alphabet])) + ("a-z" if alphabet in _LATIN else "")
+    capital = "".join(c for c in _LETTERS[alphabet].upper() if c.isupper() and not c.isascii())
     letter = f"[{small}{capital}{'A-Z' if alphabet in _LATIN else ''}]"
     signs = "[^\\x00-\\x7f\\w’‘´·\xad]"
     inner = f"(?<={letter}){signs}(?={letter})"
@@ -163,7 +186,14 @@ def _misplaced(alphabet: str) -> re.Pattern[str]:
         return _NOT_THAI
     if alphabet in {"hebrew", "arabic"}:
         return re.compile(inner)
-    return re.compile(f"(?<=[{small}])[{capital}]|{inner}")
+    if alphabet not in _LATIN:
+        return re.compile(f"(?<=[{small}])[{capital}]|{inner}")
+    own = small.replace("a-z", "").replace("ß", "")
+    among = (
+        f"(?<=[A-Z{capital}])[{capital}](?=[{small}])|(?<=[A-Z])[{own}](?=[A-Z])|(?<=[{own}])[A-Z]"
+    )
+    money = f"[£¥¤¦¼½¾¹²³](?={letter})|(?<={letter})[£¥¤¦¼½¾]"  # as no word has them
+    return re.compile(f"(?<=[{small}])[{capital}]|{among}|{money}|{inner}")
 
 
 def is_ebcdic(data: bytes) -> bool:

@@ -73,6 +73,28 @@ def test_a_text_in_an_old_encoding_reads_as_it_was_written(
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *(
+            (text, "cp1252")
+            for text in ("España", "São Paulo", "Où est l'élève ?", "Grüße", "Malmö")
+        ),
+        *(
+            (text, "cp1252")
+            for text in ("Hyvää päivää", "cœur et œuvre", "Réunion du 3 août à 5 €")
+        ),
+        *(("Łódź", name) for name in ("cp1250", "iso8859_2")),
+        *((text, "cp1254") for text in ("Şifre çekmecede", "GÜNLÜK RAPOR ŞUBE")),
+        *(("Привет, мир", name) for name in CYRILLIC),
+        *(("Parole ir atvilktnē, šķīrējs", "cp1257"), ("รหัสผ่าน", "tis_620")),
+        *(("パスワード", "cp932"), ("비밀번호", "cp949"), ("編號,姓名\n1,張三\n", "big5")),
+    ],
+)
+def test_a_few_words_are_enough(text: str, encoding: str) -> None:
+    assert decode_text(text.encode(encoding))[0] == text
+
+
+@pytest.mark.parametrize(
     ("charset", "language"),
     [
         *(("iso-2022-jp", "ja"), ("Shift_JIS", "ja"), ("x-sjis", "ja"), ("tis-620", "th")),
