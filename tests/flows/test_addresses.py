@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from engine import clock
 from engine.documents.adding import Added, NewDocument
 from tests.engine.net.test_fetching import reply, serving
 from tests.fakes.installations import Installation, open_installation, parse_inline
@@ -23,6 +25,8 @@ def answer(path: str, headers: dict[str, str]) -> bytes:
         return reply("301 Moved", Location="/hop")
     if path == "/hop":
         return reply("302 Found", Location="/page.html#part")
+    if path == "/busy":
+        return reply("503 Busy", Retry_After="3600")
     if path == "/secret":
         return reply("302 Found", Location="/login?next=/secret")
     if path.startswith("/login"):
@@ -103,3 +107,15 @@ async def test_a_page_behind_a_login_is_not_the_login(web: tuple[Installation, s
     assert document.state == "failed"
     assert "asks for a login" in document.error
     assert await notes.found("password") == []
+
+
+async def test_a_busy_server_is_asked_again_when_it_said(web: tuple[Installation, str]) -> None:
+    notes, root = web
+    new = NewDocument(url=f"{root}/busy")
+    async with notes.working():
+        added = await notes.engine.documents.add(notes.owner, "notes", new)
+        await notes.until(added, lambda document: "503" in document.message)
+    due = await notes.engine.operations.next_job_due_at()
+    assert due is not None
+    assert timedelta(minutes=50) < due - clock.now() <= timedelta(hours=1)
+    assert (await notes.get(added)).state == "pending"
