@@ -2,7 +2,7 @@
 
 A scanner by line, not a CommonMark parser: what matters is where a text may be cut. Front matter
 and templates' comments become `hidden` blocks. Lines that hold nothing but template tags (Liquid,
-Jinja, Nunjucks, shortcodes) or `<br>` belong to no block; tags inside a sentence stay in it.
+Jinja, Nunjucks, shortcodes) or `<br>` belong to no block; inside a sentence only tags that quote something stay (`residue.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ingestion.convert.document import (
     too_much_text,
 )
 from ingestion.convert.encoding import decode_text
+from ingestion.convert.residue import without_residue
 
 MIME = "text/markdown"
 
@@ -62,6 +63,7 @@ def from_text(text: str, limits: Limits, *, encoding: str = "utf-8") -> Converte
     if len(text) > limits.text_chars:
         raise too_much_text(limits)
     facts, body = read_front_matter(text)
+    text = without_residue(text, body)
     scanner = _Scanner(text, body, limits)
     blocks = scanner.scan()
     if body:

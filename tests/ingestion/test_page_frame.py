@@ -96,3 +96,20 @@ def test_lines_of_markdown_with_nothing_but_residue_belong_to_no_block() -> None
     document = convert(source.encode(), "a.md")
     said = [document.text[block.start : block.end] for block in document.blocks]
     assert said == ["One.", "Two.", "Three `{{ x }}`."]
+
+
+def test_residue_within_sentences_of_markdown_is_no_text_and_links_keep_where_they_lead() -> None:
+    source = (
+        "See [ours]({{site.base_url}}/us).<br>\nDear {{ name }}, {% if x %}pay"
+        " now{% endif %}.<br/>Or `{% raw %}` it, ${{ secrets.KEY }}.\n\n```\n{{ kept }} <br> {% x %}\n```\n\n"
+        "Text.\n\n    x = {{ kept.too }}<br>\n"
+    )
+    document = convert(source.encode(), "a.md")
+    said = [document.text[block.start : block.end] for block in document.blocks]
+    assert said == [
+        "See [ours](/us).\nDear , pay now. Or `{% raw %}` it, ${{ secrets.KEY }}.",
+        "```\n{{ kept }} <br> {% x %}\n```",
+        "Text.",
+        "    x = {{ kept.too }}<br>",
+    ]
+    assert document.text.count("\n") == source.count("\n")
