@@ -119,18 +119,22 @@ async def _add(
     wait: bool,
     as_json: bool,
 ) -> int:
-    from cli import exports, output, serializers
+    from cli import exports, output, render, serializers
     from cli.docs import documents_of
 
+    faulty = [RefusedDocument(item.label, item.fault) for item in given if item.fault]
+    given = [item for item in given if not item.fault]
     chats, given = await asyncio.to_thread(exports.part, given)
     async with opened(ctx, as_user) as (engine, asker):
         kb = await _knowledge_base(engine, asker, kb_name)
         principal = await principal_of(engine, as_user)  # a new knowledge base is a new grant
-        imported = [await exports.bring_in(engine, principal, kb, chat, chat_url) for chat in chats]
+        imported, damaged = await exports.bring_in_all(engine, principal, kb, chats, chat_url)
+        faulty += [RefusedDocument(name, reason) for name, reason in damaged]
         whole = True
         if wait and imported:
             whole = await exports.settle(engine, principal, imported)
         ids, refused = await _accept(engine, principal, kb, given, options)
+        refused = [*faulty, *refused]
         if wait:
             documents = await ingest(engine, principal, ids)
         else:
@@ -138,8 +142,11 @@ async def _add(
     failed = [document for document in documents if document.state != "ready"] if wait else []
     if as_json:
         output.show_json(serializers.documents([*documents, *refused]))
-    elif given or not imported:
+    elif given or refused or not imported:
         _summarise(documents, refused, wait=wait)
+        if wait and len(documents) < len(ids):
+            known = render.counted(len(ids) - len(documents), "address", "addresses")
+            output.note(f"{known} led to documents that are there already")
     return INCOMPLETE if failed or refused or not whole else DONE
 
 
@@ -177,15 +184,15 @@ async def _accept(
 async def _accept_batch(
     engine: Engine, principal: Principal, kb: str, batch: Sequence[tuple[InputItem, NewDocument]]
 ) -> tuple[list[str], list[RefusedDocument]]:
-    """All at once; one by one if the batch as a whole was refused because of some of it."""
-    from engine.errors import DocumentError, InvalidInput, TooLarge
+    """All at once; one by one where the batch as a whole was refused because of some of it."""
+    from engine.errors import Conflict, DocumentError, InvalidInput, TooLarge
     from engine.telemetry import correlation_id
 
     try:
         new = [document for _, document in batch]
         added = await engine.documents.add_many(principal, kb, new, correlation_id=correlation_id())
         return [item.document_id for item in added], []
-    except (DocumentError, InvalidInput, TooLarge, OSError) as error:
+    except (Conflict, DocumentError, InvalidInput, TooLarge, OSError) as error:
         if len(batch) == 1:
             reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
             return [], [RefusedDocument(batch[0][0].label, str(reason))]
@@ -199,12 +206,13 @@ async def _accept_batch(
 
 
 def _document(given: InputItem, options: AddOptions) -> NewDocument:
+    from cli.inputs import storable
     from engine.documents.adding import NewDocument
 
     if given.path is not None:
         new = NewDocument(
             path=given.path,
-            filename=given.path.name,
+            filename=storable(given.path.name),
             external_id=given.external_id,
             details={"path": given.label},
         )

@@ -47,6 +47,25 @@ def part(given: Sequence[InputItem]) -> tuple[list[Path], list[InputItem]]:
     return chats, others
 
 
+async def bring_in_all(
+    engine: Engine, principal: Principal, kb: str, paths: Sequence[Path], url: str
+) -> tuple[list[Imported], list[tuple[str, str]]]:
+    """Keep all messages of all exports; those that can't be read, by name and reason, apart."""
+    from cli.inputs import storable
+    from engine.errors import InvalidInput
+
+    imported: list[Imported] = []
+    damaged: list[tuple[str, str]] = []
+    for path in paths:
+        try:
+            imported.append(await bring_in(engine, principal, kb, path, url))
+        except InvalidInput as error:
+            damaged.append((storable(path.name), str(error)))
+        except OSError as error:
+            damaged.append((storable(path.name), f"can't be read: {error.strerror or error}"))
+    return imported, damaged
+
+
 async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, url: str) -> Imported:
     """Store all messages of an export."""
     from cli import output, render

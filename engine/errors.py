@@ -114,16 +114,24 @@ class RateLimited(EngineError):
 class DocumentError(EngineError):
     """A document can't be read or indexed: one sentence that says what to do.
 
-    `retry` is True if trying again later can help (a fetch that timed out), False if only another
-    file can (an encrypted PDF).
+    `retry` is True where trying again later may help (a fetch that timed out), False where only
+    another file will (an encrypted PDF). `retry_after_s` is when a server asked to be tried again.
     """
 
     code = "document"
 
-    def __init__(self, message: str, *, code: str = "document", retry: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "document",
+        retry: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retry = retry
+        self.retry_after_s = retry_after_s
 
 
 class Cancelled(EngineError):

@@ -1,7 +1,7 @@
 """Where a document is cut into chunks: a pure function from text, blocks and tokens to spans.
 
-Every span is byte-faithful, `text[start:end]`, and may be cited; what is around it (title,
-headings, the header row of a table) goes into `context`, which is searched but never cited.
+Every span is byte-faithful, `text[start:end]`, and may be cited; what stands around it (title,
+headings, the header row of a table, the opening of a fence) goes into `context`, which is searched but never cited.
 Sizes are counted in the embedder's own tokens, found by one pass over the whole text.
 
 Strategies: `document_aware` cuts by sections, `recursive` by length at the mildest cut that serves
@@ -98,7 +98,7 @@ def split(
 
     `token_offsets` gives the character span of each token of a text, in order, special tokens
     left out. It is called once for the whole text, once for all headings, and again only for
-    header rows and for words so long that they must be cut within.
+    header rows, for openings of fences and for words so long that they must be cut within.
     """
     return _ChunkPacker(document, settings, token_offsets, marks).split()
 

@@ -48,6 +48,8 @@ _MESSAGES = {
     " files and add those",
     "unreadable": "the file is damaged or uses something Scrubjay can't read: open it in its own"
     " program, save it again and add that",
+    "sandbox": "the reader of this type of file needed something that its sandbox refuses: this is a"
+    " fault of Scrubjay, not of the file; please report it with the log",
     "timeout": "reading the file took more than {timeout_s:g} s: split it into smaller files, or"
     " raise the limit in the settings",
 }
@@ -172,6 +174,8 @@ class ParsingPool:
                 await self._end(child)
                 raise
             self._release(child, kind)
+        if refused := head.get("refused"):
+            log.warning("the sandbox refused what a reader tried: %s", str(refused)[:2000])
         return head, body
 
     def _death(self, child: _Child, error: Exception) -> DocumentError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import io
 import json
 import os
 import queue
@@ -30,7 +29,12 @@ from ingestion.convert.ocr import Recogniser, open_engine
 from ingestion.convert.progress import told_to
 from ingestion.convert.warmup import warm_up
 from ingestion.parsing_frames import Frame, read_frame, write_frame
-from ingestion.sandbox import deny_by_audit_hook, deny_system_calls, limit_memory
+from ingestion.sandbox import (
+    deny_by_audit_hook,
+    deny_system_calls,
+    limit_memory,
+    note_attempts,
+)
 from ingestion.word_tokens import open_token_offsets
 
 GC_THRESHOLD = 50_000  # a document is many small objects, and hardly one in a circle
@@ -56,6 +60,7 @@ def main() -> None:
     gc.set_threshold(GC_THRESHOLD)
     limit_memory(int(start.head["memory_bytes"]))
     missing = deny_system_calls()
+    attempts = note_attempts()
     if missing:
         deny_by_audit_hook()
     inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
@@ -63,7 +68,9 @@ def main() -> None:
     write_frame(answers, Frame({"ready": True, "unsandboxed": missing}))
     while True:
         with told_to(_Pages(answers)):
-            write_frame(answers, _answer(inbox.get(), token_offsets, engine))
+            request = inbox.get()
+            attempts.clear()
+            write_frame(answers, _judged(_answer(request, token_offsets, engine), attempts))
 
 
 class _Pages:
@@ -99,6 +106,19 @@ def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[Frame]) -> None:
         os._exit(0)
 
 
+def _judged(answer: Frame, attempts: list[str]) -> Frame:
+    """An answer with what the sandbox refused on the way to it.
+
+    A file that "can't be read" because of that is well: its reader lacks something, which is ours.
+    """
+    if not attempts:
+        return answer
+    head = {**answer.head, "refused": attempts[:5]}
+    if head.get("error") == "unreadable":
+        head |= {"error": "sandbox", "message": ""}
+    return Frame(head, answer.body)
+
+
 def _answer(request: Frame, token_offsets: TokenOffsets | None, engine: Engine | None) -> Frame:
     try:
         if request.head["op"] == "convert":
@@ -110,10 +130,11 @@ def _answer(request: Frame, token_offsets: TokenOffsets | None, engine: Engine |
         return Frame({"error": error.code, "message": error.message})
     except MemoryError:
         return Frame({"error": "too_large", "message": "", "detail": "MemoryError"})
-    except Exception:  # noqa: BLE001 (the edge: a fault in a reader ends this document only)
-        out = io.StringIO()
-        traceback.print_exc(file=out, limit=20)
-        return Frame({"error": "unreadable", "message": "", "detail": out.getvalue()[-4000:]})
+    except Exception as error:  # noqa: BLE001 (the edge: a fault in a reader ends this document only)
+        detail = traceback.format_exc(limit=20)[-4000:]
+        ours = isinstance(error, ImportError | PermissionError)  # nothing in a file asks for either
+        code = "sandbox" if ours else "unreadable"
+        return Frame({"error": code, "message": "", "detail": detail})
 
 
 def _convert(request: Frame, engine: Engine | None) -> Frame:

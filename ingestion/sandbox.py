@@ -60,6 +60,8 @@ _AUDITED = (  # beginnings of the names of audit events
     *("shutil.", "urllib.", "ftplib.", "smtplib.", "ctypes.dlopen", "winreg.", "pty.spawn"),
 )
 
+_NOTED = 20  # attempts of one file
+
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
@@ -112,6 +114,26 @@ def deny_by_audit_hook() -> None:
             raise PermissionError(_EPERM, f"a parser may not {event}")
 
     sys.addaudithook(refuse)
+
+
+def note_attempts() -> list[str]:
+    """A list of what Python code tries from now on that is refused: files, imports, sockets.
+
+    A converter may take the refusal for a fault of its file; this tells the two apart.
+    """
+    attempts: list[str] = []
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        what = arguments[0] if arguments else ""
+        if len(attempts) >= _NOTED or isinstance(what, int):  # a descriptor that is open already
+            return
+        if event == "open" and str(what).endswith((".py", ".pyc")):
+            return  # lines of code for a traceback; what imports is noted as an import
+        if event == "import" or event.startswith(_AUDITED):
+            attempts.append(f"{event} {what}"[:300])
+
+    sys.addaudithook(note)
+    return attempts
 
 
 def describe() -> str:

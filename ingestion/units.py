@@ -25,6 +25,7 @@ SENTENCE = re.compile(
     r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]*_]*\s+|(?<=[\u3002\uff01\uff1f\uff61\u0964\u061f])\s*"
 )
 _WORD = re.compile(r"\s+")
+_FENCE = re.compile(r"[ \t]*(?:`{3,}|~{3,})[^\n]*")
 
 _CUTS: dict[BlockKind, tuple[re.Pattern[str], ...]] = {
     "code": (_LINE, _WORD),
@@ -40,7 +41,7 @@ _CUTS: dict[BlockKind, tuple[re.Pattern[str], ...]] = {
 class Unit:
     """A piece that is not cut further.
 
-    `header` is the header row a table's continuation carries. `measured` is set where tokens were
+    `header` is what a continuation carries: the header row of a table, the opening of a fence. `measured` is set where tokens were
     counted on the piece alone; such a piece, and a continuation, share their chunk with nothing,
     nor does a row that is to be `apart`.
     """
@@ -121,6 +122,9 @@ class Cutter:
                 yield Unit(start, end, block)
             elif block.kind == "table":
                 yield from self._rows(block, start, end, room - self._ruler.count(above, start))
+            elif block.kind == "code" and (fence := _FENCE.match(self._text, start, end)):
+                left = room - self._ruler.count(above, start)
+                yield from self._lines(block, start, end, left, fence[0].strip())
             else:
                 yield from self._cut(block, start, end, room, _CUTS[block.kind])
             lead = above if block.kind == "heading" else None
@@ -151,6 +155,28 @@ class Cutter:
             measured = pack[0].measured
             rest = (header, measured, apart) if number else ("", measured, False)
             yield Unit(pack[0].start, pack[-1].end, block, *rest)
+
+    def _lines(self, block: Block, start: int, end: int, room: int, fence: str) -> Iterator[Unit]:
+        """Lines of a fence, packed; all but the first pack carry its opening in their context.
+
+        So each is code of a known language by itself. A line keeps what it is indented by, and the
+        closing stays with the line before it.
+        """
+        cost = self._ruler.count_in(fence) + 1
+        if cost > room // 3:
+            fence, cost = "", 0
+        packs = self._pack_within(
+            self._cut(block, start, end, room - cost, _CUTS["code"]), room - cost
+        )
+        last = self._text[packs[-1][0].start : packs[-1][-1].end].strip()
+        if len(packs) > 1 and len(packs[-2]) > 1 and not last.strip("`~"):
+            packs[-1].insert(0, packs[-2].pop())
+        for number, pack in enumerate(packs):
+            first = pack[0].start
+            line = self._text.rfind("\n", start, first) + 1
+            begin = line if line and not self._text[line:first].strip() else first
+            header = fence if number else ""
+            yield Unit(begin, pack[-1].end, block, header, pack[0].measured)
 
     def _row_by_row(self, lines: Iterator[Unit], room: int) -> list[list[Unit]]:
         """Each line by itself; the first row with the header and the rule above it."""

@@ -272,7 +272,10 @@ class JobWorker:
         except Cancelled:
             await self._commit(lambda session: self._cancelled(session, job, handler))
         except DocumentError as error:
-            await self._failed(job, handler, str(error), error.code, retry=error.retry)
+            again_in_s = error.retry_after_s
+            await self._failed(
+                job, handler, str(error), error.code, retry=error.retry, retry_in_s=again_in_s
+            )
         except Blocked as error:
             await self._blocked(job, handler, error)
         except (RateLimited, Unavailable) as error:

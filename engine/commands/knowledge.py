@@ -13,6 +13,7 @@ from engine.commands.table import (
 from engine.documents.adding import NewDocument
 from engine.engine import Engine
 from engine.errors import InvalidInput, NotFound
+from engine.net.fetching import canonical_url
 
 
 async def list_all(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -72,7 +73,7 @@ async def add_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandR
             names = ", ".join(kb.name for kb in kbs) or "none: `create` one first"
             raise InvalidInput(f"Which knowledge base? There are: {names}.", field="kb")
         kb = kbs[0].id
-    url = parsed.text("url")
+    url = canonical_url(parsed.text("url"))
     added = await engine.documents.add(caller.principal, kb, NewDocument(url=url, external_id=url))
     if added.unchanged:
         return CommandResult(f"{url} is already there and has not changed.")
@@ -80,12 +81,12 @@ async def add_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandR
 
 
 async def sync_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
-    url = parsed.text("url")
+    url = canonical_url(parsed.text("url"))
     for kb in await engine.knowledge_bases.list_readable(caller.principal):
         cursor = ""
         while True:
             page = await engine.documents.page(caller.principal, kb.id, cursor=cursor)
-            if any(document.external_id == url for document in page.documents):
+            if any(url in {document.external_id, document.url} for document in page.documents):
                 new = NewDocument(url=url, external_id=url)
                 added = await engine.documents.add(caller.principal, kb.id, new)
                 return CommandResult(

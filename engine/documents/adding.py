@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import acl, gate
@@ -45,6 +45,7 @@ from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import append_event
+from engine.net.fetching import canonical_url
 
 RECEIVED_AT_A_TIME = 8
 
@@ -55,7 +56,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class NewDocument:
     """What a door hands over: bytes (`data` or `path`), or a `url` to fetch.
 
-    `external_id` makes it unique in its source: the canonical URL or the path relative to the
+    `external_id` makes it unique in its source: the canonical URL (without one it is made of `url`) or the path relative to the
     source's root; without one, the content's hash. `acl` None inherits the KB's readers.
     `extraction_strategy` (empty: standard) and `quality_control` as in `upload_options.py`.
     """
@@ -166,7 +167,10 @@ class Intake:
             if urlsplit(new.url).scheme not in {"http", "https"}:
                 raise InvalidInput(f"{new.url!r} is not an http or https URL.", field="url")
             title = new.title or new.url
-            external_id = new.external_id or new.url
+            address = canonical_url(new.url)
+            if new.external_id in {"", new.url}:
+                new = replace(new, url=address, external_id=address)
+            external_id = new.external_id
             return self._checked(_Received(new, external_id, title[:TITLE_MAX], "", 0))
         if new.data is None and new.path is None:
             raise InvalidInput("A document needs content: a file, text or a URL.", field="data")
@@ -216,13 +220,15 @@ class Intake:
         correlation_id: str,
     ) -> Added:
         new, tenant_id = item.new, principal.tenant_id
-        document = await session.scalar(
-            select(Document).where(
-                Document.kb_id == source.kb_id,
-                Document.source_id == source.id,
-                Document.external_id == item.external_id,
+        document = await self._find(session, source, Document.external_id == item.external_id)
+        if document is None and new.url == item.external_id:  # one found at another address
+            document = await self._find(
+                session,
+                source,
+                Document.url == new.url,
+                Document.external_id.startswith("http"),
+                Document.deleted_at.is_(None),
             )
-        )
         readers = [acl.kb_token(source.kb_id)] if new.acl is None else new.acl
         acl_id = await acl.intern_acl(session, tenant_id, readers)
         newest = None
@@ -276,6 +282,18 @@ class Intake:
             correlation_id=correlation_id,
         )
         return Added(document.id, revision_id, job_id, DocumentState.PENDING)
+
+    @staticmethod
+    async def _find(
+        session: AsyncSession, source: Source, *conditions: ColumnElement[bool]
+    ) -> Document | None:
+        found = await session.scalars(
+            select(Document)
+            .where(Document.kb_id == source.kb_id, Document.source_id == source.id, *conditions)
+            .order_by(Document.id)
+            .limit(1)
+        )
+        return found.first()
 
     @staticmethod
     async def _let_in(

@@ -1,6 +1,6 @@
 """Text into terms, the same way for documents and queries, whatever the language.
 
-A text is normalised (NFKC), cut into tokens, casefolded, stemmed by its language and freed of
+A text is freed of characters nobody sees, normalised (NFKC), cut into tokens, casefolded, stemmed by its language and freed of
 accents. Scripts without spaces become overlapping bigrams. Identifiers (`snake_case`, `CamelCase`,
 paths, error codes, versions) yield their whole and their parts, so both are found. Both adapters
 index and ask with these terms; what a term weighs is theirs.
@@ -75,6 +75,16 @@ _MARKS += "\u0981-\u0983\u09bc-\u09cd\u0a01-\u0a4d\u0a81-\u0acd\u0b01-\u0b4d\u0b
 _MARKS += "\u0c00-\u0c4d\u0c81-\u0ccd\u0d00-\u0d4d\u0d81-\u0ddf\u0640\u200c"
 _WORD = f"[^\\W{_UNSPACED}]+(?:[{_MARKS}]+[^\\W{_UNSPACED}]*)*"
 _JOIN = "['\u2019._:/@\\\\-]"
+
+# What stands within words and is never seen: soft hyphens (with the line end one breaks at),
+# zero-width spaces and joiners, marks of direction, variation selectors, tags. The zero-width
+# non-joiner stays between Arabic letters: Persian stems end at it, and `_fold` takes it out.
+_INVISIBLE = re.compile(
+    "\u00ad[ \\t]*\r?\n[ \\t]*"
+    "|[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b\u200d-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]+"
+    "|\u200c(?![\u0600-\u06ff])|(?<![\u0600-\u06ff])\u200c"
+)
 
 _ASCII_TOKENS = re.compile(r"\w+(?:['._:/@\\-]\w+)*", re.ASCII)
 _TOKENS = re.compile(f"[{_UNSPACED}]+|{_WORD}(?:{_JOIN}{_WORD})*")
@@ -157,6 +167,7 @@ def guess_language(text: str) -> tuple[str, float]:
     """
     sample = text[:2000]
     if not sample.isascii():
+        sample = _INVISIBLE.sub("", sample)
         by_script, share = _by_script(sample)
         if by_script:
             return by_script, share
@@ -211,7 +222,7 @@ def _by_script(sample: str) -> tuple[str, float]:
 def _tokens(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_TOKENS.findall(text)
-    return _TOKENS.findall(unicodedata.normalize("NFKC", text))
+    return _TOKENS.findall(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)))
 
 
 class _Terms(dict[str, tuple[str, ...]]):

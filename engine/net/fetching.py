@@ -19,12 +19,16 @@ from urllib.parse import unquote, urljoin, urlsplit
 import anyio
 import httpx2
 
+from engine import clock
 from engine.errors import DocumentError, InvalidInput
+from engine.net.http import parse_retry_after
+from engine.net.login_pages import asks_for_login
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 USER_AGENT = "Scrubjay"
+RETRY_AFTER_MAX_S = 86_400.0
 URL_MAX = 2000  # characters, as the document table keeps them
 
 # Where an IPv6 address carries an IPv4 one, from which bit of the 128 on: RFC 6052 and RFC 8215
@@ -157,6 +161,25 @@ def check_url(url: str) -> str:
     return parts._replace(fragment="").geturl()
 
 
+def canonical_url(url: str) -> str:
+    """`url` as the address of one page: no fragment, no default port, host in small letters.
+
+    What is no URL is left as it is.
+    """
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        return url
+    if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc:
+        return url
+    host = f"[{host}]" if ":" in host else host
+    if port is not None and port != (443 if parts.scheme == "https" else 80):
+        host = f"{host}:{port}"
+    return parts._replace(netloc=host, path=parts.path or "/", fragment="").geturl()
+
+
 def is_allowed(address: str, *, allow_private: bool = False) -> bool:
     """Whether `address`, a number, may be connected to; what it carries within counts as well."""
     try:
@@ -198,10 +221,15 @@ class _Fetcher:
 
     async def follow(self, url: str, redirects: int) -> Fetched:
         """Fetch, and go where redirects lead, each checked like the first."""
+        asked = url
         for _ in range(redirects + 1):
             url = check_url(url)
             outcome = await self._get(url)
             if isinstance(outcome, Fetched):
+                if asks_for_login(asked, url, outcome.mime, outcome.data):
+                    raise DocumentError(
+                        f"{_host(asked)} asks for a login: {_advice(401)}", code="login"
+                    )
                 return outcome
             url = urljoin(url, outcome)
         raise DocumentError(
@@ -240,6 +268,13 @@ class _Fetcher:
                 raise _unreachable(host) from error
             try:
                 return await self._read(response, url, host)
+            except (httpx2.RemoteProtocolError, httpx2.ReadError) as error:
+                raise DocumentError(
+                    f"what {host} sent was cut short: try again, or save the page as a file and"
+                    " add that",
+                    code="fetch",
+                    retry=True,
+                ) from error
             except httpx2.HTTPError as error:
                 raise _unreachable(host) from error
             finally:
@@ -280,6 +315,7 @@ class _Fetcher:
                 f"{host} answered {status}: {_advice(status)}",
                 code="fetch",
                 retry=status in _RETRIED,
+                retry_after_s=_asked_to_wait(headers.get("retry-after")),
             )
         length = headers.get("content-length", "")
         pieces: list[bytes] = []
@@ -331,6 +367,12 @@ def _unreachable(host: str) -> DocumentError:
         code="fetch",
         retry=True,
     )
+
+
+def _asked_to_wait(value: str | None) -> float | None:
+    """Seconds that a server asks to wait, within a day: it may not hold a document for ever."""
+    asked = parse_retry_after(value, at=clock.now())
+    return None if asked is None else min(asked, RETRY_AFTER_MAX_S)
 
 
 def _advice(status: int) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.documents.addresses import settle_address
 from engine.documents.revisions import Content, store_content
-from engine.errors import DocumentError
+from engine.errors import Cancelled, DocumentError
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.flow.outputs import BlobRef
@@ -33,7 +36,15 @@ class File(Component[IngestionRun]):
         blob_hash = await shared.blobs.put(work.tenant_id, fetched.data)
         # Kept at once: a second attempt reads what this one fetched.
         content = Content(blob_hash, fetched.mime, len(fetched.data))
-        await shared.db.run_write(lambda session: store_content(session, work, content))
+
+        async def keep(session: AsyncSession) -> bool:
+            if not await settle_address(session, work.document_id, fetched.url):
+                return False
+            await store_content(session, work, content)
+            return True
+
+        if not await shared.db.run_write(keep):
+            raise Cancelled(f"{work.url} leads to {fetched.url}, which is there already.")
         return {
             "content": BlobRef(blob_hash),
             "name": fetched.filename or work.filename,

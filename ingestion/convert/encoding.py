@@ -1,7 +1,8 @@
 """Bytes as text: which encoding they are in, and whether they are text at all.
 
-A byte order mark decides; then UTF-8, which other encodings hardly ever satisfy by chance; then
-what the file declares; then a guess over the encodings people still send.
+A byte order mark decides; then escapes that shift between alphabets; then UTF-8, which other
+encodings hardly ever satisfy by chance; then what the file declares; then a guess over the
+encodings people still send (`guessing.py`). What no guess makes words of is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ import re
 from charset_normalizer import from_bytes
 
 from ingestion.convert.document import ConversionError
+from ingestion.convert.guessing import (
+    COMMON,
+    SAMPLE,
+    guess_shifting,
+    guess_table,
+    guess_wide,
+    is_ebcdic,
+    is_spoiled_utf8,
+)
 
 _MARKS = (  # longest first: the UTF-32 mark begins with the UTF-16 one
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -21,27 +31,23 @@ _MARKS = (  # longest first: the UTF-32 mark begins with the UTF-16 one
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# The guess is kept to what is met in practice: among a hundred tables some exotic one always fits.
-GUESSED = (
-    "cp1252",
-    "cp1250",
-    "cp1251",
-    "cp1253",
-    "cp1254",
-    "cp1255",
-    "cp1256",
-    "koi8_r",
-    "shift_jis",
-    "cp932",
-    "euc_jp",
-    "iso2022_jp",
-    "gb18030",
-    "big5",
-    "cp949",
-    "euc_kr",
-)
+# Of two bytes a letter, told apart by a library.
+WIDE = ("shift_jis", "cp932", "euc_jp", "gb18030", "big5", "cp949", "euc_kr")
 
-_SAMPLE = 64 * 1024
+# What browsers read under a name: the wider table that programs write by it (WHATWG, Encoding).
+_MEANT = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+}
+
 _DECLARED = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_DECLARED = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 
@@ -59,19 +65,38 @@ def decode_text(data: bytes, *, declared: bool = False) -> tuple[str, str]:
             return _decode(data[len(mark) :], name), name
     if wide := _without_mark(data):
         return data.decode(wide, "replace"), wide
-    if b"\x00" in data[:_SAMPLE] or looks_binary(data):
+    if shifting := guess_shifting(data):
+        return data.decode("iso2022_jp_ext" if shifting == "iso2022_jp" else shifting), shifting
+    if is_ebcdic(data):
+        raise ConversionError(
+            "unknown_type",
+            "the file is in EBCDIC, the encoding of mainframes, which Scrubjay doesn't read:"
+            " convert it to UTF-8 (`iconv -f IBM-037 -t UTF-8`) and add that",
+        )
+    if b"\x00" in data[:SAMPLE] or looks_binary(data):
         raise not_text()
     try:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
         pass
     if declared and (match := _DECLARED.search(data[:4096]) or _XML_DECLARED.match(data)):
+        name = codec_named(match[1].decode("ascii"))
         try:
-            name = codecs.lookup(match[1].decode("ascii")).name
-            return data.decode("cp1252" if name == "iso8859-1" else name), name
+            return data.decode(_MEANT.get(name, name)), name
         except (LookupError, UnicodeDecodeError):
             pass
     return _guess(data)
+
+
+def codec_named(charset: str) -> str:
+    """Python's name of an encoding that a page or a message declares; empty where it has none."""
+    charset = charset.strip().lower().removeprefix("x-").removesuffix("-i")
+    for name in (charset, charset.replace("windows-", "cp"), charset.replace("-", "_")):
+        try:
+            return codecs.lookup(name).name
+        except LookupError:
+            continue
+    return ""
 
 
 def looks_binary(data: bytes) -> bool:
@@ -110,43 +135,37 @@ def _without_mark(data: bytes) -> str:
 
 
 def _guess(data: bytes) -> tuple[str, str]:
-    sample = data[:_SAMPLE]
-    matches = from_bytes(sample, cp_isolation=list(GUESSED), enable_fallback=False)
+    if is_spoiled_utf8(data):
+        return data.decode("utf-8", "replace"), "utf-8"
+    table = guess_table(data)
+    wide, share = guess_wide(data)
+    if share >= COMMON and not table.is_sure:
+        return data.decode(wide, "replace"), wide
+    if table.is_plausible or _hardly_any(data):
+        return data.decode(table.encoding, "replace"), table.encoding
+    if wide := wide if share >= COMMON / 2 else _guess_wide(data):
+        return data.decode(wide, "replace"), wide
+    raise ConversionError(
+        "unknown_encoding",
+        "the file is text in an encoding that can't be told: open it in the program it is from,"
+        " save it as UTF-8 and add that",
+    )
+
+
+_FEW = 6  # high bytes, or one in a thousand: signs in a log are no reason to refuse it
+
+
+def _hardly_any(data: bytes) -> bool:
+    high = sum(byte > 0x7F for byte in data[:SAMPLE])
+    return high <= _FEW or high * 1000 < len(data[:SAMPLE])
+
+
+def _guess_wide(data: bytes) -> str:
+    """An encoding of two bytes a letter, where one reads the whole beginning."""
+    sample = data[:SAMPLE]
+    matches = from_bytes(sample, cp_isolation=list(WIDE), enable_fallback=False)
     best = matches.best()
-    names = [] if best is None else [best.encoding]
-    if best is not None:
-        equals = [match.encoding for match in matches if match.chaos <= best.chaos]
-        if "euc_jp" in equals and len(_KANA.findall(sample.decode("euc_jp", "replace"))) > 1:
-            names.insert(0, "euc_jp")
-        if "cp1255" in equals and not best.coherence:
-            names.insert(0, "cp1255")  # Hebrew; Russian and Greek would have shown as such
-        if best.encoding in {"cp1250", "cp1252", "cp1254"}:
-            names.insert(0, _latin(sample))
-    for name in [*names, "cp1252"]:
-        try:
-            return data.decode(name), name
-        except UnicodeDecodeError:
-            continue
-    text = data.decode("utf-8", "replace")
-    if text.count("\ufffd") * 100 > len(text):
-        raise not_text()
-    return text, "utf-8"
-
-
-_KANA = re.compile("[\u3041-\u30ff]")
-# What Central European and Turkish text looks like when it is read as Western European.
-_CENTRAL = re.compile(
-    "[\u0161\u017e\u0160\u017d\ufffd]|\\w[\u00b9\u00b3\u00bf\u00a3\u00a5\u0153\u0178]\\w"
-)
-_TURKISH = re.compile("[\u00f0\u00fe\u00d0\u00de]")
-_ICELANDIC = re.compile("[\u00e1\u00e6\u00ed\u00f3\u00fa]")
-
-
-def _latin(sample: bytes) -> str:
-    """Which of three tables that hardly differ; Western European unless its reading looks wrong."""
-    western = sample.decode("cp1252", "replace")
-    if _CENTRAL.search(western):
-        return "cp1250"
-    if _TURKISH.search(western) and not _ICELANDIC.search(western):
-        return "cp1254"
-    return "cp1252"
+    if best is None:
+        return ""
+    text = data.decode(best.encoding, "replace")
+    return best.encoding if text.count("\ufffd") * 500 <= len(text) else ""

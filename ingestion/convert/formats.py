@@ -18,6 +18,7 @@ from ingestion.convert import (
     html,
     image,
     mail,
+    mailbox,
     markdown,
     msg,
     notebook,
@@ -29,6 +30,7 @@ from ingestion.convert import (
     source,
     structured,
     text,
+    wordml,
     xlsx,
     xml_data,
 )
@@ -70,6 +72,7 @@ _MAIL = (
     b"Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>=41</p>\r\n--x\r\n"
     b"Content-Disposition: attachment; filename*=utf-8''a.txt\r\n\r\nA\r\n--x--\r\n"
 )
+_MAILBOX = b"From a@b.example Mon Jan  2 15:04:05 2006\n" + _MAIL + b"\n\n"
 _RTF = b"{\\rtf1\\ansi{\\fonttbl{\\f0\\fcharset128 A;}}\\f0 A\\par\\'82\\'a0\\u8217?}"
 
 # One line a format. Those with a signature are asked in this order; the last one takes what text
@@ -106,6 +109,14 @@ FORMATS: tuple[Format, ...] = (
     Format("EPUB", (".epub",), epub.MIME, epub.is_epub, epub.convert, (epub.sample(),)),
     Format("Outlook", (".msg",), msg.MIME, msg.is_msg, msg.convert, (b"\xd0\xcf\x11\xe0",)),
     Format("Rich Text", (".rtf",), rtf.MIME, rtf.is_rtf, rtf.convert, (_RTF,)),
+    Format(
+        "Word 2003",
+        (".xml", ".doc"),
+        wordml.MIME,
+        wordml.is_wordml,
+        wordml.convert,
+        (wordml.sample(),),
+    ),
     Format(
         "picture",
         (".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp"),
@@ -168,6 +179,14 @@ FORMATS: tuple[Format, ...] = (
         structured.convert,
         (b'{"a": {"b": [1.5, true]}}',),
         by_name=True,
+    ),
+    Format(
+        "mailbox",
+        (".mbox", ".mbx"),
+        mailbox.MIME,
+        mailbox.is_mbox,
+        mailbox.convert,
+        (_MAILBOX,),
     ),
     Format(
         "e-mail",

@@ -1,7 +1,7 @@
 """Web pages: what a reader came for, without menus, scripts and what is hidden from the eye.
 
 The content is `main` or the page's one `article` where it has them, else the body without its
-navigation, banner and footer. Links are kept where they lead to the web, code stays verbatim, and
+navigation, banner and footer; what only its name tells from content, `page_frame.py` takes off. Links are kept where they lead to the web, code stays verbatim, and
 tables become pipe tables, except those that only lay out a page.
 """
 
@@ -23,6 +23,7 @@ from ingestion.convert.document import (
 )
 from ingestion.convert.encoding import decode_text
 from ingestion.convert.html_tables import table_rows
+from ingestion.convert.page_frame import drop_frame, drop_residue
 
 MIME = "text/html"
 
@@ -156,8 +157,12 @@ def write_page(
     for link in root.iter("a") if within else ():
         if "://" not in (link.get("href") or ""):
             link.attrib.pop("href", None)
+    content = _content(root)
+    if not within:
+        drop_frame(content)
+        drop_residue(content, text)
     walker = _HtmlWalker(writer)
-    walker.walk(_content(root))
+    walker.walk(content)
     walker.flush()
     return root, encoding
 

@@ -20,7 +20,7 @@ _CARRIED_MAX = 100_000  # cells a table may repeat; a short file could ask for b
 
 
 @dataclass(slots=True)
-class _Rows:
+class _SpannedRows:
     """The slots of one row group: `held` are those that cells from above reach into."""
 
     carried: int = 0  # in the whole table
@@ -64,7 +64,7 @@ def table_rows(
     # Spans end with the group (thead, tbody, tfoot) they begin in.
     for _, rows in groupby(table.iter("tr"), key=lambda row: row.getparent()):
         shown = [row for row in rows if not is_hidden(row)]
-        group = _Rows(carried)
+        group = _SpannedRows(carried)
         for at, row in enumerate(shown):
             cells = (
                 (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email
+import email.generator  # what a message within a message is written by loads it late
 import email.policy
 import email.utils
 import re
@@ -38,6 +39,8 @@ _KNOWN = re.compile(
 )
 _PARAGRAPHS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _SAID_NOTHING = frozenset(("smime.p7s", "winmail.dat", "signature.asc", "pgp.asc"))
+_ENVELOPES = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
+_SIGNED = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"  # signedData, RFC 5652
 _STUB = 0.5  # of the words of the HTML: a plain text with fewer is no text of the message
 _PARTS = 1000
 _HEADER_MAX = 10_000  # characters: decoding one takes time by their square
@@ -62,12 +65,46 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
     try:
         message = email.message_from_bytes(data, policy=email.policy.compat32)
         letter = _read(message, limits)
+        _refuse_encrypted(message, letter)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConversionError(
             "unreadable",
             "the message is damaged: save it again from the mail program and add that",
         ) from error
     return write_letter(letter, limits, MIME)
+
+
+def encrypted_mail(how: str) -> ConversionError:
+    return ConversionError(
+        "encrypted",
+        f"the message is encrypted ({how}): open it in the mail program that has the key, save its text"
+        " and add that",
+    )
+
+
+def _refuse_encrypted(message: Message[Any, Any], letter: Letter) -> None:
+    """Where nothing but ciphertext is left of a message, say so."""
+    if message.get_content_type() == "multipart/encrypted":
+        raise encrypted_mail("PGP")
+    if letter.body.lstrip().startswith("-----BEGIN PGP MESSAGE-----"):
+        raise encrypted_mail("PGP")
+    if letter.body.strip() or letter.page.strip():
+        return
+    for part in _parts(message):
+        kind, name = part.get_content_type(), _filename(part).lower()
+        if kind in _ENVELOPES or name.endswith((".p7m", ".p7z")):
+            data = part.get_payload(decode=True)
+            if _SIGNED in (data[:100] if isinstance(data, bytes) else b""):
+                raise ConversionError(
+                    "unknown_type",
+                    "the message is packed into its signature (S/MIME), which Scrubjay doesn't open:"
+                    " save its text from the mail program and add that",
+                )
+            raise encrypted_mail("S/MIME")
+        if kind == "application/pgp-encrypted" or name.endswith((".pgp", ".gpg")):
+            raise encrypted_mail("PGP")
+        if name == "message.rpmsg" or kind == "application/x-microsoft-rpmsg-message":
+            raise encrypted_mail("Microsoft rights management")
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 A scanner by line, not a CommonMark parser: what matters is where a text may be cut. Front matter
 and templates' comments become `hidden` blocks. Lines that hold nothing but template tags (Liquid,
-Jinja, Nunjucks) belong to no block; tags inside a sentence stay in it.
+Jinja, Nunjucks, shortcodes) or `<br>` belong to no block; inside a sentence only tags that quote something stay (`residue.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ingestion.convert.document import (
     too_much_text,
 )
 from ingestion.convert.encoding import decode_text
+from ingestion.convert.residue import without_residue
 
 MIME = "text/markdown"
 
@@ -32,7 +33,10 @@ _FENCE = re.compile(r"([ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(`{3,}|~{3,})([^`]
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$)")
 _DELIMITER_ROW = re.compile(r" {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_TAGS = re.compile(r"[ \t]*(?:\{%[^%]*%\}[ \t]*|\{#.*?#\}[ \t]*)+$")
+_TAGS = re.compile(
+    r"[ \t]*(?:\{%[^%]*%\}[ \t]*|\{#.*?#\}[ \t]*|\{\{[^{}]*\}\}[ \t]*|</?br[ ]*/?>[ \t]*)+$",
+    re.IGNORECASE,
+)
 _TAG_OPENS = re.compile(r"[ \t]*\{%(?:(?!%\}).)*$")
 _INLINE_TAG = re.compile(r"\{%-?\s*(\w+)?\s*(?:\"([^\"]*)\"|'([^']*)')?.*?%\}", re.DOTALL)
 _COMMENT_BEGINS = re.compile(r"[ \t]*\{%-?\s*comment\b")
@@ -59,6 +63,7 @@ def from_text(text: str, limits: ConversionLimits, *, encoding: str = "utf-8") -
     if len(text) > limits.text_chars:
         raise too_much_text(limits)
     facts, body = read_front_matter(text)
+    text = without_residue(text, body)
     scanner = _MarkdownScanner(text, body, limits)
     blocks = scanner.scan()
     if body:
@@ -185,6 +190,8 @@ class _MarkdownScanner:
             return self._emit("code", at, self._fence_end(at, match[2]))
         if first == "{" and (end := self._template(at, line)) > at:
             return end
+        if first == "<" and _TAGS.match(line):
+            return at + 1
         if first == "<" and line.lstrip().startswith("<!--"):
             return self._emit("hidden", at, self._until(at, "-->"))
         if first in "-*_" and _RULE.match(line):
@@ -314,7 +321,10 @@ class _MarkdownScanner:
             (first == "#" and _ATX.match(line) is not None)
             or (first in "`~" and _FENCE.match(line) is not None)
             or first == ">"
-            or (first == "{" and (_TAGS.match(line) or _COMMENT_BEGINS.match(line)) is not None)
+            or (
+                first in {"{", "<"}
+                and (_TAGS.match(line) or _COMMENT_BEGINS.match(line)) is not None
+            )
             or (first in "*-_" and _RULE.match(line) is not None)
             or (first == "<" and line.lstrip().startswith("<!--"))
             or ("|" in line and self._is_table(number))

@@ -5,6 +5,7 @@ Property numbers are from Microsoft's [MS-OXPROPS], the container's layout from 
 
 from __future__ import annotations
 
+import email.generator  # `as_bytes` loads it late, where nothing can be loaded any more
 import email.utils
 import io
 import struct
@@ -13,6 +14,7 @@ from email.header import Header
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
+from hashlib import blake2b
 
 import olefile
 
@@ -25,13 +27,14 @@ from ingestion.convert.document import (
     clean,
 )
 from ingestion.convert.encoding import decode_text
-from ingestion.convert.mail import Letter, file_name, write_letter
+from ingestion.convert.mail import Letter, encrypted_mail, file_name, write_letter
 from ingestion.convert.rtf import plain_text
 
 MIME = "application/vnd.ms-outlook"
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MARK = "__properties_version1.0".encode("utf-16-le")
+_CLASS = 0x001A
 _SUBJECT, _BODY, _HTML, _RTF = 0x0037, 0x1000, 0x1013, 0x1009
 _SENDER, _SENDER_SMTP, _SENDER_ADDRESS = 0x0C1A, 0x5D01, 0x0C1F
 _TO, _CC = 0x0E04, 0x0E03
@@ -73,6 +76,9 @@ class _Store:
     def read(self, at: tuple[str, ...], depth: int) -> Letter:
         """The message in the storage `at`."""
         fixed = self._fixed(at, depth)
+        kind = self._text(at, _CLASS).lower()
+        if not depth and "smime" in kind and "multipartsigned" not in kind:
+            raise encrypted_mail("S/MIME")
         for number in (_MESSAGE_CODEPAGE, _INTERNET_CODEPAGE):
             page = struct.unpack("<I", fixed[number][:4])[0] if number in fixed else 0
             if page and page != 1200:
@@ -96,6 +102,10 @@ class _Store:
             letter.body = plain_text(unpack_rtf(packed), self._limits)
         for storage in self._storages(at):
             self._attach(letter, (*at, storage), depth)
+        if not depth and any(one.name.lower() == "message.rpmsg" for one in letter.attachments):
+            raise encrypted_mail("Microsoft rights management")
+        if not depth and letter.body.lstrip().startswith("-----BEGIN PGP MESSAGE-----"):
+            raise encrypted_mail("PGP")
         return letter
 
     def _attach(self, letter: Letter, at: tuple[str, ...], depth: int) -> None:
@@ -183,13 +193,16 @@ def _moment(value: bytes | None) -> datetime | None:
 
 def _as_mail(letter: Letter) -> bytes:
     """A message within a message as the file of an e-mail."""
-    message = MIMEMultipart()
+    # The same message gives the same bytes: a boundary drawn by lot would make it a new file.
+    said = f"{letter.subject}\0{letter.body}".encode("utf-8", "replace")
+    boundary = blake2b(said + letter.page, digest_size=16).hexdigest()
+    message = MIMEMultipart(boundary=f"={boundary}=outer")
     for name, value in (("Subject", letter.subject), ("From", letter.sender), ("To", letter.to)):
         if value := " ".join(clean(value).split()):
             message[name] = Header(value, "utf-8").encode()
     if letter.sent_at:
         message["Date"] = email.utils.format_datetime(letter.sent_at)
-    body = MIMEMultipart("alternative")
+    body = MIMEMultipart("alternative", boundary=f"={boundary}=inner")
     body.attach(MIMEText(clean(letter.body), "plain", "utf-8"))
     if letter.page:
         page = letter.page.decode("utf-8", "replace").removeprefix("\ufeff")

@@ -21,6 +21,7 @@ from ingestion.convert.document import (
     cell,
     render_table,
 )
+from ingestion.convert.drawing import read_chart
 from ingestion.convert.office import (
     Relation,
     attribute,
@@ -37,7 +38,6 @@ _A = "http://schemas.openxmlformats.org/drawingml/2006/main"
 _TITLES = frozenset(("title", "ctrTitle"))
 _UNSAID = frozenset(("dt", "ftr", "sldNum", "hdr", "sldImg"))  # placeholders that say nothing
 _DEPTH = 30
-_POINTS = 200  # of a chart's series
 
 
 def is_pptx(data: bytes) -> bool:
@@ -228,23 +228,9 @@ class _Slide:
                 self.writer.add("list", "\n".join(f"- {t}" for t in texts), page=self.number)
 
     def _chart(self, root: etree._Element) -> None:
-        title = next(root.iter("{*}title"), None)
-        if title is not None and (said := " ".join(self._paragraphs(title))):
-            self.writer.add("paragraph", said, page=self.number)
-        heads, columns = [""], list[list[str]]()
-        categories: list[str] = []
-        for series in root.iter("{*}ser"):
-            values = {local_name(item): _points(item) for item in series}
-            heads.append(cell(" ".join(values.get("tx", []))) or f"Series {len(heads)}")
-            categories = categories or values.get("cat", []) or values.get("xVal", [])
-            columns.append(values.get("val", []) or values.get("yVal", []))
-        count = min(max(map(len, [categories, *columns]), default=0), _POINTS)
-        rows = [
-            [cell(column[at]) if at < len(column) else "" for column in (categories, *columns)]
-            for at in range(count)
-        ]
-        if rows:
-            self.writer.add("table", render_table([heads, *rows]), page=self.number)
+        said, rows = read_chart(root)
+        self.writer.add("paragraph", said, page=self.number)
+        self.writer.add("table", render_table(rows), page=self.number)
 
     def _notes(self) -> None:
         part = next((r.target for r in self.relations.values() if r.kind == "notesSlide"), "")
@@ -281,12 +267,3 @@ def _bullet(paragraph: etree._Element) -> tuple[int, bool | None]:
     names = {local_name(property_) for property_ in properties}
     bullet = True if names & {"buChar", "buAutoNum", "buBlip"} else None
     return int(level) if level in "012345678" else 0, False if "buNone" in names else bullet
-
-
-def _points(element: etree._Element) -> list[str]:
-    """The cached values of a chart's categories or series."""
-    points = []
-    for point in element.iter("{*}pt"):
-        value = next((item.text or "" for item in point if local_name(item) == "v"), "")
-        points.append(value)
-    return points

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zipfile
+
 from ingestion.convert.archive import ZIP_MAGIC, damaged, directory, encrypted
 from ingestion.convert.document import ConversionError
 from ingestion.convert.encoding import looks_binary
@@ -13,17 +17,28 @@ _LEGACY = {  # a stream of the container, the program, and what to save it as
     "Workbook": ("Excel before 2007 (.xls)", "Excel workbook (.xlsx)"),
     "Book": ("Excel before 2007 (.xls)", "Excel workbook (.xlsx)"),
     "PowerPoint Document": ("PowerPoint before 2007 (.ppt)", "PowerPoint presentation (.pptx)"),
+    "HwpSummaryInformation": ("Hangul (.hwp)", "PDF or Word document (.docx)"),
     "VisioDocument": ("Visio (.vsd)", "PDF"),
+    "MatOST": ("Microsoft Works (.wps)", "Word document (.docx)"),
     "Contents": ("Publisher (.pub)", "PDF"),
 }
 _PACKED = (  # what a zip archive's directory names
     (b"xl/workbook.bin", "a binary Excel workbook (.xlsb)", "save it as .xlsx"),
     (b"visio/document.xml", "a Visio drawing", "export it as PDF"),
-    (b"Index/Document.iwa", "a Pages, Numbers or Keynote file", "export it as PDF or Office file"),
-    (b"Index.zip", "a Pages, Numbers or Keynote file", "export it as PDF or Office file"),
+    (b".fdseq", "an XPS document", "print or save it as PDF"),
+    (b"FixedDocSeq", "an XPS document", "print or save it as PDF"),
+    (b"Documents/1/FixedDoc", "an XPS document", "print or save it as PDF"),
+    (b"Contents/content.hpf", "a Hangul document (.hwpx)", "save it as PDF or .docx"),
+    (b"Contents/section0.xml", "a Hangul document (.hwpx)", "save it as PDF or .docx"),
     (b"AndroidManifest.xml", "an Android program", "add its documents instead"),
     (b"META-INF/MANIFEST.MF", "a Java archive", "add its sources or documents instead"),
 )
+_IWORK = (b"Index/Document.iwa", b"Index.zip", b"index.apxl", b"buildVersionHistory.plist")
+_APPLE = {
+    ".pages": "a Pages document",
+    ".numbers": "a Numbers table",
+    ".key": "a Keynote presentation",
+}
 _SIGNATURES = (  # first bytes, what it is, what to do
     (b"\x1f\x8b", "compressed (gzip)", "unpack it and add the files within"),
     (b"BZh", "compressed (bzip2)", "unpack it and add the files within"),
@@ -49,9 +64,25 @@ _SIGNATURES = (  # first bytes, what it is, what to do
     (b"AT&TFORM", "a DjVu book", "convert it to PDF"),
     (b"ITSF", "a compiled help file (.chm)", "save its pages as HTML"),
     (b"!BDN", "an Outlook store (.pst)", "export its messages as .eml or .msg"),
+    (b"HWP Document File", "a Hangul document (.hwp)", "save it as PDF or .docx"),
+    (b"\xffWPC", "a WordPerfect document", "save it as .docx or PDF"),
+    (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d", "a OneNote section", "export it as PDF or .docx"),
+    (b"\x00\x01\x00\x00Standard", "an Access database", "export its tables as .csv"),
+    (b"\x06\x06\xed\xf5", "an InDesign file", "export it as PDF"),
+    (b"AC10", "an AutoCAD drawing", "export it as PDF"),
     (b"\x76\x2f\x31\x01", "a picture", "add a document with text"),
     (b"8BPS", "a Photoshop file", "export it as PDF or PNG"),
 )
+_CIPHERED = (  # first bytes, and by what
+    (b"-----BEGIN PGP MESSAGE-----", "PGP"),
+    (b"-----BEGIN PKCS7-----", "S/MIME"),
+    (b"-----BEGIN CMS-----", "S/MIME"),
+    (b"-----BEGIN AGE ENCRYPTED FILE-----", "age"),
+    (b"age-encryption.org/v1", "age"),
+    (b"$ANSIBLE_VAULT;", "Ansible Vault"),
+    (b"Salted__", "OpenSSL"),
+)
+_ENVELOPED = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"  # envelopedData, RFC 5652
 _WITH_SIGNATURE = frozenset(  # endings of formats that no plain text is meant by
     (
         *(".pdf", ".docx", ".docm", ".pptx", ".xlsx", ".xlsm", ".odt", ".ods", ".odp", ".epub"),
@@ -62,10 +93,13 @@ _WITH_SIGNATURE = frozenset(  # endings of formats that no plain text is meant b
 
 def refuse(data: bytes, suffix: str) -> None:
     """Raise `ConversionError` where `data` is of a type that is known and not read."""
+    _refuse_ciphered(data, suffix)
     if data.startswith(_OLE):
         raise _ole(data)
+    if data[60:68] == b"BOOKMOBI":
+        raise _unknown("a Kindle book (.mobi)", "save it as .epub")
     if data.startswith((ZIP_MAGIC, b"PK\x05\x06")):
-        raise _packed(data)
+        raise _packed(data, suffix)
     for mark, what, action in _SIGNATURES:
         if data.startswith(mark) and (len(mark) > 3 or b"\x00" in data[:256]):
             raise _unknown(what, action)
@@ -77,6 +111,20 @@ def refuse(data: bytes, suffix: str) -> None:
         raise _unknown("a recording or a film", "add its transcript")
     if suffix in _WITH_SIGNATURE and looks_binary(data):
         raise damaged()
+
+
+def _refuse_ciphered(data: bytes, suffix: str) -> None:
+    head = data[:200].lstrip()
+    how = next((name for mark, name in _CIPHERED if head.startswith(mark)), "")
+    if head.startswith(b"0") and _ENVELOPED in data[:40]:
+        how = "S/MIME"
+    if suffix in {".gpg", ".pgp"} and looks_binary(data):
+        how = "PGP"
+    if how:
+        raise ConversionError(
+            "encrypted",
+            f"the file is encrypted ({how}): decrypt it with the key and add what was in it",
+        )
 
 
 def _ole(data: bytes) -> ConversionError:
@@ -92,12 +140,19 @@ def _ole(data: bytes) -> ConversionError:
     return _unknown("an old Office file", "save it as .docx or PDF and add that")
 
 
-def _packed(data: bytes) -> ConversionError:
+def _packed(data: bytes, suffix: str) -> ConversionError:
     names = directory(data)
+    if suffix in _APPLE or any(mark in names for mark in _IWORK):
+        what = _APPLE.get(suffix, "a Pages, Numbers or Keynote file")
+        return _unknown(what, "export it as PDF or Office file")
     for mark, what, action in _PACKED:
         if mark in names:
             return _unknown(what, action)
     if b"[Content_Types].xml" in data or b"PK\x05\x06" not in data[-66_000:]:
+        return damaged()
+    try:
+        zipfile.ZipFile(io.BytesIO(data)).close()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error):
         return damaged()
     return _unknown("a zip archive", "unpack it and add the files within")
 

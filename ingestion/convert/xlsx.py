@@ -1,6 +1,7 @@
 """Excel workbooks (.xlsx): the visible sheets as tables, values as they are shown.
 
-An own reader that streams each sheet, so that one of a million rows costs only the rows that are
+Text boxes, charts and diagrams follow the cells of their
+sheet. An own reader that streams each sheet, so that one of a million rows costs only the rows that are
 kept. Formulas give the value that was last computed; nothing is ever computed here.
 """
 
@@ -15,7 +16,14 @@ from datetime import datetime, timedelta
 from lxml import etree
 
 from ingestion.convert.archive import Archive, damaged, directory, stream_xml
-from ingestion.convert.document import ConversionLimits, Converted, TextWriter
+from ingestion.convert.document import (
+    ConversionError,
+    ConversionLimits,
+    Converted,
+    TextWriter,
+    render_table,
+)
+from ingestion.convert.drawing import read_chart, read_paragraphs
 from ingestion.convert.office import (
     attribute,
     local_name,
@@ -66,8 +74,8 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
     reader = _SheetReader(archive, book, limits.rows)
     for sheet in book.sheets:
         writer.heading(1, sheet.name)
-        if not write_rows(writer, reader.rows(sheet), name=sheet.name):
-            continue
+        write_rows(writer, reader.rows(sheet), name=sheet.name)
+        _write_drawings(archive, sheet.part, writer)
     text, blocks = writer.finish()
     if not any(block.kind != "heading" for block in blocks):
         text, blocks = "", []  # names of empty sheets are no content
@@ -89,6 +97,46 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         metadata=metadata,
         notice=reader.notice,
     )
+
+
+def _write_drawings(archive: Archive, part: str, writer: TextWriter) -> None:
+    """Write what is drawn on a sheet: text boxes and shapes, charts, diagrams."""
+    for drawing in _related(archive, part, "drawing"):
+        root = _part(archive, drawing)
+        if root is None:
+            continue
+        relations = read_relations(archive, drawing)
+        for item in root.iter("{*}txBody", "{*}chart", "{*}relIds"):
+            if next(item.iterancestors("{*}Fallback"), None) is not None:
+                continue
+            if local_name(item) == "txBody":
+                writer.add("paragraph", "\n".join(read_paragraphs(item)))
+                continue
+            name = attribute(item, "id" if local_name(item) == "chart" else "dm")
+            one = relations.get(name)
+            inner = None if one is None or one.external else _part(archive, one.target)
+            if inner is None:
+                continue
+            if local_name(item) == "chart":
+                said, rows = read_chart(inner)
+                writer.add("paragraph", said)
+                writer.add("table", render_table(rows))
+            else:
+                writer.add("list", "\n".join(f"- {said}" for said in read_paragraphs(inner)))
+
+
+def _related(archive: Archive, part: str, kind: str) -> list[str]:
+    relations = read_relations(archive, part).values()
+    return [one.target for one in relations if one.kind == kind and not one.external]
+
+
+def _part(archive: Archive, name: str) -> etree._Element | None:
+    try:
+        return archive.xml(name)
+    except ConversionError as error:
+        if error.code == "too_large":
+            raise
+        return None  # a drawing that can't be read costs no workbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +173,8 @@ def _read_book(archive: Archive) -> _Book:
     hidden: list[_Sheet] = []
     for number, element in enumerate(root.iter("{*}sheet"), start=1):
         relation = relations.get(attribute(element, "id"))
-        if relation is not None and relation.kind != "worksheet":
-            continue  # a chart or a macro on a sheet of its own
+        if relation is not None and relation.kind not in {"worksheet", "chartsheet"}:
+            continue  # a macro or a dialogue on a sheet of its own
         target = relation.target if relation is not None else f"xl/worksheets/sheet{number}.xml"
         sheet = _Sheet(" ".join((element.get("name") or f"Sheet{number}").split()), target)
         is_hidden = element.get("state") in {"hidden", "veryHidden"}

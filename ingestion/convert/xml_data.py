@@ -45,7 +45,7 @@ def is_svg(data: bytes) -> bool:
 
 def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The document's words."""
-    root = _parse(data)
+    root = parse(data)
     if etree.QName(root).namespace == "http://www.w3.org/1999/xhtml":
         return html.convert(data, limits)
     writer = TextWriter(limits)
@@ -70,7 +70,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
 
 def convert_svg(data: bytes, limits: ConversionLimits) -> Converted:
     """A drawing's title, description and labels, in the order they are drawn."""
-    root = _parse(data)
+    root = parse(data)
     writer = TextWriter(limits)
     title = ""
     labels: list[str] = []
@@ -98,7 +98,8 @@ def convert_svg(data: bytes, limits: ConversionLimits) -> Converted:
     return Converted(text=text, blocks=blocks, mime=SVG_MIME, title=title[:300])
 
 
-def _parse(data: bytes) -> etree._Element:
+def parse(data: bytes) -> etree._Element:
+    """The root of a document that declares no entities of its own."""
     text, _ = decode_text(data, declared=True)
     content = _DECLARED.sub("", text).lstrip().encode("utf-8", "replace")
     parser = etree.XMLParser(

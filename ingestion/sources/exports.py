@@ -7,7 +7,10 @@ expected is named. Direct messages are always left out.
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,18 @@ from engine.errors import InvalidInput
 MEMBERS_MAX = 500_000  # files in a zip
 FILE_MAX_BYTES = 256 * 1024 * 1024  # of one unpacked
 TOTAL_MAX_BYTES = 8 * 1024 * 1024 * 1024  # of all that is read
+
+# What `zipfile` raises on an archive that is damaged, locked or packed in a way it does not know.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +64,15 @@ class Export:
 
 def is_export(path: Path) -> bool:
     """Whether a file is an export of a chat: looks at names and beginnings only."""
-    if path.suffix.lower() == ".json":
-        return _looks_like_discord(path)
-    if not zipfile.is_zipfile(path):
-        return False
+    try:
+        if path.suffix.lower() == ".json":
+            return _looks_like_discord(path)
+        return zipfile.is_zipfile(path) and _holds_export(path)
+    except (OSError, *_DAMAGED):
+        return False  # a file like any other: whoever reads it says what is wrong with it
+
+
+def _holds_export(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if _slack_root(names) is not None:
@@ -71,18 +91,12 @@ def open_export(path: Path, *, url: str = "") -> Export:
     """
     if path.suffix.lower() == ".json":
         return _discord(path.name, [(path.name, path.read_bytes())])
-    try:
-        archive = _ExportArchive(path)
-        root = _slack_root(archive.names)
-        if root is not None:
-            return _slack(archive, root, url)
-        names = [name for name in archive.names if name.endswith(".json")]
-        return _discord(path.name, [(name, archive.read(name)) for name in names])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise InvalidInput(
-            f"{path.name} is damaged or locked and can't be unpacked: export it again.",
-            field="path",
-        ) from error
+    archive = _ExportArchive(path)
+    root = _slack_root(archive.names)
+    if root is not None:
+        return _slack(archive, root, url)
+    names = [name for name in archive.names if name.endswith(".json")]
+    return _discord(path.name, [(name, archive.read(name)) for name in names])
 
 
 class _ExportArchive:
@@ -90,7 +104,10 @@ class _ExportArchive:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._zip = zipfile.ZipFile(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except _DAMAGED as error:
+            raise self._damaged() from error
         infos = self._zip.infolist()
         if len(infos) > MEMBERS_MAX:
             raise InvalidInput(
@@ -101,8 +118,11 @@ class _ExportArchive:
         self._left = TOTAL_MAX_BYTES
 
     def read(self, name: str) -> bytes:
-        with self._zip.open(name) as file:
-            data = file.read(min(FILE_MAX_BYTES, self._left) + 1)
+        try:
+            with self._zip.open(name) as file:
+                data = file.read(min(FILE_MAX_BYTES, self._left) + 1)
+        except _DAMAGED as error:  # also in the middle: channels are read one after the other
+            raise self._damaged() from error
         self._left -= len(data)
         if len(data) > FILE_MAX_BYTES or self._left < 0:
             raise InvalidInput(
@@ -110,6 +130,12 @@ class _ExportArchive:
                 field="path",
             )
         return data
+
+    def _damaged(self) -> InvalidInput:
+        return InvalidInput(
+            f"{self._path.name} is damaged or locked and can't be unpacked: export it again.",
+            field="path",
+        )
 
     def rows(self, name: str) -> list[Mapping[str, Any]]:
         """The objects of a JSON array; nothing where the export has no such file."""

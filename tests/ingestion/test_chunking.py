@@ -163,6 +163,43 @@ def test_a_fence_longer_than_a_chunk_is_cut_at_lines() -> None:
     assert all(piece.endswith(("thing", "```")) for piece in pieces)
 
 
+@pytest.mark.parametrize("strategy", ["document_aware", "recursive", "semantic"])
+@pytest.mark.parametrize("opening", ["```python", "~~~~ sql title=a", "```"])
+def test_each_part_of_a_long_fence_is_code_of_its_language(
+    strategy: Strategy, opening: str
+) -> None:
+    lines = [f"    row {n}: do one thing" for n in range(60)]
+    code = "\n".join((opening, "def all():", *lines, opening[0] * 4 if "~" in opening else "```"))
+    document = markdown(f"Words before it.\n\n{code}\n\nWords after it.\n")
+    spans = split(document, Chunking(strategy=strategy, size=40, context=0), words)
+    parts = [span for span in spans if span.kind == "code"]
+    assert len(parts) > 5
+    assert all(span.tokens <= 40 for span in spans)
+    first, *rest = parts
+    assert opening in document.text[first.start : first.end]
+    assert {span.context for span in rest} == {opening}
+    for span in rest:
+        piece = document.text[span.start : span.end]
+        assert piece.startswith("    row "), piece  # at a line, indented as it was
+        assert piece.endswith(("thing", "```", "~~~~"))
+    kept = "\n".join(document.text[span.start : span.end] for span in parts)
+    assert kept.endswith(code[-60:])
+    assert all(line in kept for line in lines)
+
+
+def test_the_end_of_a_fence_is_no_part_by_itself() -> None:
+    for count in range(30, 60):
+        document = markdown("```sh\n" + "do one thing\n" * count + "```\n")
+        pieces = texts(document, split(document, SMALL, words))
+        assert "```" not in pieces, count
+
+
+def test_an_opening_as_long_as_a_chunk_is_not_repeated() -> None:
+    document = markdown("```sh " + "word " * 30 + "\n" + "do one thing\n" * 40 + "```\n")
+    spans = split(document, SMALL, words)
+    assert {span.context for span in spans} == {""}
+
+
 def test_a_heading_goes_with_what_follows_it() -> None:
     body = "Seven words make up this sentence here. "
     document = markdown(f"{body * 3}\n\n{body * 3}\n\n## Next\n\n{body * 3}\n")

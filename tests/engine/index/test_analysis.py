@@ -43,6 +43,42 @@ def test_terms(text: str, language: str, terms: list[str]) -> None:
     assert analyse(text, language) == terms
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *("\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u180e", "\u034f", "\u200e"),
+        *(
+            "\u200f",
+            "\u202a",
+            "\u202c",
+            "\u2066",
+            "\u2069",
+            "\u061c",
+            "\ufe0f",
+            "\u2063",
+            "\U000e0041",
+        ),
+        *("\u00ad\n", "\u00ad\r\n  ", "\u200b\u00ad\u200b"),
+    ],
+)
+def test_what_nobody_sees_parts_no_word(mark: str) -> None:
+    plain = analyse("the database passwords", "en")
+    assert analyse(f"the data{mark}base pass{mark}words", "en") == plain
+    assert analyse(f"ERR{mark}-12{mark}34", "") == ["err-1234", "err", "1234"]
+    assert analyse(f"東京{mark}都の", "ja") == ["東京", "京都", "都の"]
+    found = analyse_query(f"Daten{mark}bank", ["de"])
+    assert [item.terms for item in found] == [("datenbank",)]
+
+
+def test_a_persian_stem_still_ends_at_its_joiner() -> None:
+    book = "\u06a9\u062a\u0627\u0628"
+    assert analyse(f"{book}\u200c\u0647\u0627", "fa") == [book]
+
+
+def test_an_invisible_mark_by_itself_is_no_word_and_joins_no_sentence() -> None:
+    assert analyse("one \u200b two\u00a0three \ufeff", "en") == ["one", "two", "three"]
+
+
 def test_arabic_spellings_meet() -> None:
     assert analyse("مَدْرَسَة", "ar") == analyse("مدرسة", "ar")
     assert analyse("إدارة", "ar") == analyse("ادارة", "ar")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from engine.errors import DocumentError, InvalidInput
-from engine.net.fetching import check_url, fetch, is_allowed
+from engine.net.fetching import RETRY_AFTER_MAX_S, canonical_url, check_url, fetch, is_allowed
 
 Reply = Callable[[str, dict[str, str]], bytes]
 
@@ -180,6 +180,113 @@ async def test_a_refusal_says_what_to_do_and_whether_to_come_back(status: str, r
         with pytest.raises(DocumentError, match=status[:3]) as caught:
             await fetch(f"http://127.0.0.1:{port}/", allow_private=True)
     assert caught.value.retry is retry
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 500\r\n\r\n<p>cut",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<p>cu\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n<p>cu",
+    ],
+    ids=["length", "no-last-chunk", "within-a-chunk"],
+)
+async def test_a_body_that_is_cut_short_is_said_to_be(sent: bytes) -> None:
+    async with serving(lambda path, headers: sent) as port:
+        with pytest.raises(DocumentError, match="cut short") as caught:
+            await fetch(f"http://127.0.0.1:{port}/", allow_private=True)
+    assert caught.value.retry
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy"])
+async def test_a_server_says_when_to_come_back_in_seconds_or_by_a_date(status: str) -> None:
+    async def asked(value: str) -> float | None:
+        async with serving(lambda path, headers: reply(status, Retry_After=value)) as port:
+            with pytest.raises(DocumentError) as caught:
+                await fetch(f"http://127.0.0.1:{port}/", allow_private=True)
+        return caught.value.retry_after_s
+
+    assert await asked("120") == 120
+    moment = datetime.now(UTC) + timedelta(seconds=300)
+    by_date = await asked(moment.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+    assert by_date is not None
+    assert 200 < by_date <= 300
+    assert await asked("999999999") == RETRY_AFTER_MAX_S
+    assert await asked("soon") is None
+
+
+FORM = b"<form method=post><input name=u><input type='password' name=p><button>Go</button></form>"
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to", "page"),
+    [
+        ("/wiki/a", "/login?next=/wiki/a", FORM),
+        ("/wiki/a", "/wiki/a?login=1", FORM),
+        ("/wiki/a", "/users/sign_in", b"<h1>Sign in</h1>" + FORM + b"words " * 300),
+        (
+            "/wiki/a",
+            "/auth/realms/x/protocol/openid-connect/auth/login?client_id=a",
+            b"<form></form>",
+        ),
+        (
+            "/wiki/a",
+            "/saml",
+            b"<form action=https://idp.example><input type=hidden name=SAMLRequest></form>",
+        ),
+        ("/wiki/a", "/wp-login.php?redirect_to=%2Fa", b"<script>go()</script><p>Loading</p>"),
+        ("/private", "", b"<title>Log in</title>" + FORM),
+    ],
+)
+async def test_a_login_in_place_of_the_page_is_refused(
+    asked: str, leads_to: str, page: bytes
+) -> None:
+    def answer(path: str, headers: dict[str, str]) -> bytes:
+        if path == asked and leads_to:
+            return reply("302 Found", Location=leads_to)
+        return reply("200 OK", page, Content_Type="text/html; charset=utf-8")
+
+    async with serving(answer) as port:
+        with pytest.raises(DocumentError, match="asks for a login") as caught:
+            await fetch(f"http://127.0.0.1:{port}{asked}", allow_private=True)
+    assert not caught.value.retry
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to", "page"),
+    [
+        ("/a", "/docs/sso-guide", b"<p>" + b"How to sign in. " * 50),
+        ("/how", "/docs/login", b"<p>" + b"How to sign in. " * 50),
+        ("/a", "/b", b"<p>" + b"Long text. " * 300 + FORM),
+        ("/docs/login", "", b"<p>" + b"How to sign in. " * 50 + FORM),
+        ("/a", "/b", b"<input type=text name=q><p>Short."),
+    ],
+)
+async def test_a_page_about_logins_or_with_a_form_is_a_page(
+    asked: str, leads_to: str, page: bytes
+) -> None:
+    def answer(path: str, headers: dict[str, str]) -> bytes:
+        if path == asked and leads_to:
+            return reply("302 Found", Location=leads_to)
+        return reply("200 OK", page, Content_Type="text/html")
+
+    async with serving(answer) as port:
+        assert (await fetch(f"http://127.0.0.1:{port}{asked}", allow_private=True)).data == page
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://Wiki.Example:443/a#b", "https://wiki.example/a"),
+        ("http://wiki.example", "http://wiki.example/"),
+        ("http://[::1]:8080/?q=A#x", "http://[::1]:8080/?q=A"),
+        ("https://wiki.example/A%20b/", "https://wiki.example/A%20b/"),
+        ("ftp://wiki.example/a#b", "ftp://wiki.example/a#b"),
+        ("http://[::1/", "http://[::1/"),
+    ],
+)
+def test_an_address_has_one_spelling(url: str, address: str) -> None:
+    assert canonical_url(url) == address
 
 
 async def test_a_silent_server_ends_in_a_timeout() -> None:
