@@ -94,13 +94,13 @@ def _expand(argument: str) -> tuple[list[InputItem], str]:
     shown = storable(argument)
     if path.is_dir():
         given = list(_walk(path, path))
-        return given, "" if given else f"{storable(os.fspath(path))} holds no files"
+        return given, "" if given else f"{storable(os.fspath(path))} contains no files"
     if os.path.lexists(path):
         return [_file(path)], ""
     if MAGIC & set(argument):
         given = list(_matching(argument))
         return given, "" if given else f"nothing matches {shown}"
-    return [], f"{shown} does not exist; give a file, a folder, a URL or -"
+    return [], f"{shown} does not exist: give a file, a folder, a URL or -"
 
 
 def _walk(folder: Path, root: Path) -> Iterator[InputItem]:

@@ -79,7 +79,7 @@ def test_one_bad_file_of_a_folder_stops_no_other(
         ("damaged.zip", "slack.zip", "cut.json", "gone.md", "ring.md", "pipe.md", "pipe.json"),
         "failed",
     )
-    assert "is damaged or cut short" in told["damaged.zip"][1]
+    assert "is damaged or truncated" in told["damaged.zip"][1]
     assert "damaged" in told["slack.zip"][1]
     assert "not JSON" in told["cut.json"][1]
     assert told["gone.md"][1] == "is a link that leads nowhere"
