@@ -33,11 +33,16 @@ _VOWEL = re.compile("[aeiouyà-öø-ÿ]")
 
 
 def searched_title(title: str, filename: str) -> str:
-    """What is searched as the title: the file name as well where it says something else."""
-    name = file_name(filename)
-    if not name or set(_words(_stem(name))) - _ANYTHING <= set(_words(title)):
+    """What is searched as the title: the file name as well where it says something else.
+
+    Numbers, codes and periods are searched as they are written; of a name of words those that the
+    title lacks, since words said twice would weigh twice.
+    """
+    stem = _stem(file_name(filename))
+    added = [word for word in _added(title, stem) if word not in _ANYTHING]
+    if not added:
         return title
-    return f"{title} {name}"
+    return f"{title} {stem if any(map(str.isdigit, stem)) else ' '.join(added)}"
 
 
 def context_title(title: str, filename: str) -> str:
@@ -45,20 +50,24 @@ def context_title(title: str, filename: str) -> str:
 
     `title` is empty where the document has none but its file name.
     """
-    known = set(_words(title))
-    alike = {word[:_ALIKE] for word in known}
-    told = [
-        word
-        for word in _words(_stem(file_name(filename)))
-        if word not in known and (len(word) < _ALIKE or word[:_ALIKE] not in alike)
-    ]
-    if not any(map(_tells, told)):
+    stem = _stem(file_name(filename))
+    added = [word for word in _added(title, stem) if _tells(word)]
+    if not added:
         return title
     if not title:
-        said = " ".join(_WORD.findall(_spaced(_stem(file_name(filename)))))
-        return said[:CONTEXT_CHARS].strip()
-    added = " ".join(word for word in told if _tells(word))
-    return f"{title} ({added[:CONTEXT_CHARS].strip()})"
+        return " ".join(_WORD.findall(_spaced(stem)))[:CONTEXT_CHARS].strip()
+    return f"{title} ({' '.join(added)[:CONTEXT_CHARS].strip()})"
+
+
+def _added(title: str, stem: str) -> list[str]:
+    """The words of a file's name that its title lacks, in any form."""
+    known = set(_words(title))
+    alike = {word[:_ALIKE] for word in known if len(word) >= _ALIKE}
+    return [
+        word
+        for word in _words(stem)
+        if word not in known and not (word.isalpha() and word[:_ALIKE] in alike)
+    ]
 
 
 def file_name(filename: str) -> str:

@@ -109,9 +109,11 @@ def test_a_long_file_name_adds_a_bounded_context() -> None:
 @pytest.mark.parametrize(
     ("title", "filename", "searched"),
     [
-        ("Form 10-Q", "nvidia-2023-q2.pdf", "Form 10-Q nvidia-2023-q2.pdf"),
-        ("Form 10-Q", "0001045810-23-000227.pdf", "Form 10-Q 0001045810-23-000227.pdf"),
+        ("Form 10-Q", "nvidia-2023-q2.pdf", "Form 10-Q nvidia-2023-q2"),
+        ("Form 10-Q", "0001045810-23-000227.pdf", "Form 10-Q 0001045810-23-000227"),
         ("Annual leave", "hr/annual-leave.md", "Annual leave"),
+        ("Get reimbursed", "travel-guide.md", "Get reimbursed travel guide"),
+        ("Annual leaves", "leave-readme.md", "Annual leaves"),
         ("nvidia.pdf", "nvidia.pdf", "nvidia.pdf"),
         ("A page", "https://example.com/a", "A page"),
     ],
