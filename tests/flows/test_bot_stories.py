@@ -234,6 +234,10 @@ async def rig(
     request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Rig]:
     parse_inline(monkeypatch)
+    # However slow the machine is, an answer that is ready at once is one message.
+    monkeypatch.setattr("bots.slack.streaming.FLUSH_S", 3600.0)
+    monkeypatch.setattr("bots.slack.streaming.UPDATE_S", 3600.0)
+    monkeypatch.setattr("bots.discord.streaming.EDIT_S", 3600.0)
     async with AsyncExitStack() as stack:
         if request.param == "slack":
             slack = await stack.enter_async_context(open_slack())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.slack import streaming
 from tests.fakes.installations import parse_inline
 from tests.fakes.slack import FakeSlack, open_slack
 from tests.fakes.slack_rooms import SlackRoom, open_slack_room
@@ -23,5 +24,8 @@ async def place(
     home: Path, slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[SlackRoom]:
     parse_inline(monkeypatch)
+    # However slow the machine is, an answer that is ready at once is one message.
+    monkeypatch.setattr(streaming, "FLUSH_S", 3600.0)
+    monkeypatch.setattr(streaming, "UPDATE_S", 3600.0)
     async with open_slack_room(home, slack) as opened:
         yield opened

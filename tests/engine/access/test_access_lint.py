@@ -30,6 +30,7 @@ GATE = {
 ALLOWED = {
     "access/gate.py": "it is the gate",
     "access/index_filter.py": "it is the gate of the index: reads which tokens occur, shows nothing",
+    "documents/addresses.py": "the worker's: settles the address of a page it fetched; shows nothing",
     "documents/attachments.py": "makes documents of a message's files for its job; shows nothing",
     "operations/backup.py": "copies the whole database for the operator",
     "db/tables/__init__.py": "gathers them from the modules that define them",
