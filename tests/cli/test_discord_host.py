@@ -42,7 +42,7 @@ async def test_the_bot_answers_next_to_the_server(tmp_path: Path) -> None:
                 assert "is connected" in done.text
                 discord.talk.say(HELP, ADA, f"{discord.mention} hello")
                 await discord.until(lambda: "Ask me anything" in text_of(discord.shown(HELP)[-1]))
-        assert not discord.gateway.connected
+        await discord.until(lambda: not discord.gateway.connected)
 
 
 async def test_doctor_names_what_is_off_in_the_portal(tmp_path: Path) -> None:
