@@ -102,7 +102,9 @@ class _Store:
             letter.body = plain_text(unpack_rtf(packed), self._limits)
         for storage in self._storages(at):
             self._attach(letter, (*at, storage), depth)
-        if not depth and any(one.name.lower() == "message.rpmsg" for one in letter.attachments):
+        if not depth and any(
+            attachment.name.lower() == "message.rpmsg" for attachment in letter.attachments
+        ):
             raise encrypted_mail("Microsoft rights management")
         if not depth and letter.body.lstrip().startswith("-----BEGIN PGP MESSAGE-----"):
             raise encrypted_mail("PGP")

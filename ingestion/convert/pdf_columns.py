@@ -70,13 +70,13 @@ def _woven(stacks: Sequence[Sequence[Line]]) -> list[Line]:
         line.cells = line.cells or [Cell(line.text.strip(), line.left, line.right)]
     rows: list[list[Line]] = []
     for line in sorted(
-        (line for column in columns for line in column), key=lambda one: -one.bottom
+        (line for column in columns for line in column), key=lambda item: -item.bottom
     ):
         if rows and rows[-1][0].bottom - line.bottom <= _LEVEL * size:
             rows[-1].append(line)
         else:
             rows.append([line])
-    inside = [line for row in rows for line in sorted(row, key=lambda one: one.left)]
+    inside = [line for row in rows for line in sorted(row, key=lambda item: item.left)]
     return [*above, *inside, *below]
 
 

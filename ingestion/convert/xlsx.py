@@ -127,7 +127,9 @@ def _write_drawings(archive: Archive, part: str, writer: TextWriter) -> None:
 
 def _related(archive: Archive, part: str, kind: str) -> list[str]:
     relations = read_relations(archive, part).values()
-    return [one.target for one in relations if one.kind == kind and not one.external]
+    return [
+        relation.target for relation in relations if relation.kind == kind and not relation.external
+    ]
 
 
 def _part(archive: Archive, name: str) -> etree._Element | None:
