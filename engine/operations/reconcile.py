@@ -7,7 +7,7 @@ A space that can't be read is dropped and rebuilt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
@@ -94,82 +94,76 @@ async def _tenants(session: AsyncSession, principal: Principal, named: str) -> l
 
 
 async def _reconcile(db: Database, index: SearchIndex, tenant_id: str, *, repair: bool) -> Drift:
+    compared = await _compare(db, index, tenant_id)
+
+    async def mend(session: AsyncSession) -> Drift:
+        stranded = await _stranded(session, tenant_id)
+        miscounted = await _recount(session, tenant_id, write=repair)
+        kb_ids = await _half_deleted(session, tenant_id)
+        uncleaned = await _uncleaned(session, tenant_id)
+        if repair:
+            for kb_id in kb_ids:
+                await _queue(session, tenant_id, DELETE_KB, {"kb_id": kb_id})
+            await _queue_index_repairs(session, tenant_id, compared)
+            for document_id in uncleaned:
+                await _queue(session, tenant_id, CLEAN, {"document_id": document_id}, document_id)
+            for document_id, revision_id in stranded:
+                payload = {"document_id": document_id, "revision_id": revision_id}
+                await _queue_once(session, tenant_id, INGEST, payload)
+        return Drift(
+            len(compared.missing),
+            len(compared.orphaned),
+            len(stranded),
+            miscounted,
+            repaired=repair,
+            damaged=len(compared.damaged),
+            unfinished=len(kb_ids) + len(uncleaned),
+        )
+
+    return await db.run_write(mend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Where a tenant's index differs from SQL."""
+
+    missing: list[RevisionRef]
+    orphaned: list[tuple[Space, RevisionRef]]
+    damaged: list[Space]
+
+
+async def _compare(db: Database, index: SearchIndex, tenant_id: str) -> _Compared:
     async with db.read() as session:
         spaces = await _spaces(session, tenant_id)
-    missing: list[RevisionRef] = []
-    orphaned: list[tuple[Space, RevisionRef]] = []
-    damaged: list[Space] = []
+    compared = _Compared([], [], [])
     for space in spaces:
         try:
             if fault := await index.health(tenant_id, space):
                 raise IndexDamaged(fault)  # noqa: TRY301 (found in either way)
             stored = await index.revisions(tenant_id, space)
         except IndexDamaged:
-            damaged.append(space)
+            compared.damaged.append(space)
             continue
         async with db.read() as session:
             expected, known = await _expected(session, tenant_id, space)
-        missing += [ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks]
-        orphaned += [(space, ref) for ref in stored if ref not in known]
+        compared.missing.extend(
+            ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks
+        )
+        compared.orphaned.extend((space, ref) for ref in stored if ref not in known)
+    return compared
 
-    async def mend(session: AsyncSession) -> tuple[int, int, int]:
-        stranded = await _stranded(session, tenant_id)
-        miscounted = await _recount(session, tenant_id, write=repair)
-        kb_ids = await _half_deleted(session, tenant_id)
-        uncleaned = await _uncleaned(session, tenant_id)
-        counts = len(stranded), miscounted, len(kb_ids) + len(uncleaned)
-        if not repair:
-            return counts
-        for kb_id in kb_ids:
-            await enqueue(
-                session,
-                tenant_id=tenant_id,
-                kind=DELETE_KB,
-                payload={"kb_id": kb_id},
-                lane=Lane.BULK,
-            )
-        for space in damaged:
-            await _queue_rebuild(session, tenant_id, space)
-        for ref in missing:
-            await queue_reindex(session, tenant_id, ref)
-        for document_id in uncleaned:
-            await enqueue(
-                session,
-                tenant_id=tenant_id,
-                kind=CLEAN,
-                payload={"document_id": document_id},
-                lane=Lane.BULK,
-                document_id=document_id,
-            )
-        for start in range(0, len(orphaned), BATCH):
-            await enqueue(
-                session,
-                tenant_id=tenant_id,
-                kind=REMOVE,
-                payload={
-                    "revisions": [
-                        [space.name, space.dimension, ref.document_id, ref.revision_id]
-                        for space, ref in orphaned[start : start + BATCH]
-                    ]
-                },
-                lane=Lane.BULK,
-            )
-        for document_id, revision_id in stranded:
-            await _queue_once(
-                session, tenant_id, INGEST, {"document_id": document_id, "revision_id": revision_id}
-            )
-        return counts
 
-    stranded, miscounted, unfinished = await db.run_write(mend)
-    return Drift(
-        len(missing),
-        len(orphaned),
-        stranded,
-        miscounted,
-        repaired=repair,
-        damaged=len(damaged),
-        unfinished=unfinished,
-    )
+async def _queue_index_repairs(session: AsyncSession, tenant_id: str, compared: _Compared) -> None:
+    for space in compared.damaged:
+        await _queue_rebuild(session, tenant_id, space)
+    for ref in compared.missing:
+        await queue_reindex(session, tenant_id, ref)
+    for start in range(0, len(compared.orphaned), BATCH):
+        revisions = [
+            [space.name, space.dimension, ref.document_id, ref.revision_id]
+            for space, ref in compared.orphaned[start : start + BATCH]
+        ]
+        await _queue(session, tenant_id, REMOVE, {"revisions": revisions})
 
 
 async def live_revisions(session: AsyncSession, tenant_id: str, space: Space) -> list[RevisionRef]:
@@ -400,11 +394,21 @@ async def _queue_once(
         )
     )
     if not busy:
-        await enqueue(
-            session,
-            tenant_id=tenant_id,
-            kind=kind,
-            payload=payload,
-            lane=Lane.BULK,
-            document_id=payload["document_id"],
-        )
+        await _queue(session, tenant_id, kind, payload, payload["document_id"])
+
+
+async def _queue(
+    session: AsyncSession,
+    tenant_id: str,
+    kind: str,
+    payload: Mapping[str, object],
+    document_id: str | None = None,
+) -> None:
+    await enqueue(
+        session,
+        tenant_id=tenant_id,
+        kind=kind,
+        payload=payload,
+        lane=Lane.BULK,
+        document_id=document_id,
+    )
