@@ -10,6 +10,8 @@ import re
 
 from lxml import html
 
+from ingestion.convert.residue import words_of
+
 _FRAME = (
     r"bread-?crumbs?|crumbs|side-?bar|aside|footer|foot|print-?footer|nav|navbar|nav-?box|navigation"
     r"|menu|toc|table-of-contents|cat-?links|edit-?section|jump-?link|skip-?link|site-?notice|site-?sub"
@@ -57,10 +59,14 @@ def drop_residue(root: html.HtmlElement, source: str) -> None:
         if not isinstance(element.tag, str):
             continue
         if element.text and not _is_code(element):
-            element.text = _RESIDUE.sub(" ", element.text)
+            element.text = _RESIDUE.sub(_words, element.text)
         above = element.getparent()
         if element.tail and above is not None and not _is_code(above):
-            element.tail = _RESIDUE.sub(" ", element.tail)
+            element.tail = _RESIDUE.sub(_words, element.tail)
+
+
+def _words(found: re.Match[str]) -> str:
+    return words_of(found[0]) or " "
 
 
 def _is_code(element: html.HtmlElement) -> bool:

@@ -28,6 +28,7 @@ from ingestion.convert.document import (
 )
 from ingestion.convert.ocr import Piece, Recogniser
 from ingestion.convert.pdf_columns import by_rows
+from ingestion.convert.pdf_continued import ContinuedTables
 from ingestion.convert.pdf_furniture import without_furniture
 from ingestion.convert.pdf_joints import joined
 from ingestion.convert.pdf_lines import Line, read_lines
@@ -313,13 +314,16 @@ class Layout:
             if 0 < above.end_bottom - below.bottom < 2 * above.size
         ]
         self._leading = statistics.median(gaps) if gaps else self._body * 1.2
+        self._continued = ContinuedTables()
 
     def write(self, page: PdfPage, writer: TextWriter) -> None:
         """A page's paragraphs, headings and tables."""
-        for lines, rows in pdf_tables.apart(page.lines):
+        for number, (lines, rows) in enumerate(pdf_tables.apart(page.lines)):
             if rows:
-                writer.add("table", render_table(rows), page=page.number)
+                whole = self._continued.read(page.number, lines, rows, is_first=not number)
+                writer.add("table", render_table(whole), page=page.number)
             else:
+                self._continued.text_follows()
                 self._write_lines(page, lines, writer)
 
     def _write_lines(self, page: PdfPage, of_page: Sequence[Line], writer: TextWriter) -> None:

@@ -1,7 +1,8 @@
 """What a template leaves in prose: tags that were never filled, and `<br>` written as text.
 
 Called by `markdown.py` on a whole file, before its blocks are marked. Fences, indented code and code
-in a sentence keep all of it, and lines keep their number.
+in a sentence keep all of it, and lines keep their number. Words that a tag holds for readers, as in
+`{{< tooltip text="Pod" >}}` and `{% trans "Hello" %}`, stay; names of files and pages do not.
 """
 
 from __future__ import annotations
@@ -14,12 +15,28 @@ _CODE = re.compile(r"(`+)(?:(?!\1).)+?\1(?!`)")
 _ONLY_TAGS = re.compile(
     r"[ \t]*(?:(?:\{%.*?%\}|\{\{[^{}]*\}\}|</?br\s*/?>)[ \t]*)+$", re.IGNORECASE
 )
+_QUOTED = r"\"[^\"\n]*\"|'[^'\n]*'"
 _RESIDUE = re.compile(
-    r"(?<!\$)\{\{[^{}]*\}\}"
-    # A tag that quotes a word or a page says something, and what begins a comment is read later.
-    r"|\{%-?\s*(?!(?:end)?comment\b)\w+(?![^%]*[\"'])[^%]*%\}"
+    rf"(?<!\$)\{{\{{(?:{_QUOTED}|[^{{}}])*\}}\}}"
+    # What begins a comment is read later.
+    rf"|\{{%-?\s*(?!(?:end)?comment\b)[\w.]+(?:{_QUOTED}|[^%\"']|%(?!\}})|[\"'])*?%\}}"
     r"|</?br\s*/?>(?=\s|$)",
     re.IGNORECASE,
+)
+# What a tag shows its readers: an argument that is called so, or what is to be translated.
+_SHOWN = re.compile(
+    r"\b(?:text|title|label|alt|caption|content|display|summary|term)\s*=\s*(?:\"([^\"\n]+)\"|'([^'\n]+)')",
+    re.IGNORECASE,
+)
+# A word given to a tag by itself, as to a channel's name; what governs a page names pages and files.
+_GIVEN = re.compile(
+    r"\{%-?\s*(?!(?:include|include_relative|includes|extends|load|import|from|macro|call|use|embed"
+    r"|render|render_time|partial|component|layout|block|section|static|asset|asset_path|url|link"
+    r"|link_to|post_url|ref|relref|path|route|now|get_current_language|if|elsif|elif|unless|for|case"
+    r"|when|assign|set|capture|with|filter|cache|cycle|increment|decrement|tag|highlight|raw|javascript"
+    r"|stylesheet|style|schema|form|paginate|tablerow|liquid|echo|data|ifversion|autoescape|debug"
+    r"|regroup|csrf_token|comment)\b)\w+\s+(?:\"([^\"\n]+)\"|'([^'\n]+)')\s*-?%\}"
+    r"|\{\{-?\s*(?:_|gettext|__|t|trans)?\s*\(?\s*(?:\"([^\"\n]+)\"|'([^'\n]+)')\s*\)?\s*(?:\|\s*\w+\s*)*-?\}\}"
 )
 _BREAK = re.compile(r"</?br\s*/?>", re.IGNORECASE)
 
@@ -56,4 +73,12 @@ def _without(line: str) -> str:
 
 
 def _cleaned(prose: str) -> str:
-    return _BREAK.sub(" ", _RESIDUE.sub("", prose))
+    return _BREAK.sub(" ", _RESIDUE.sub(lambda found: words_of(found[0]), prose))
+
+
+def words_of(tag: str) -> str:
+    """The words a tag holds for readers; none in most."""
+    if tag.startswith("<"):
+        return ""
+    match = _SHOWN.search(tag) or _GIVEN.match(tag)
+    return next(filter(None, match.groups()), "") if match else ""

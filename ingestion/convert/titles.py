@@ -29,6 +29,17 @@ _TEMPLATES = re.compile(
     r"[\s_-]*\d{0,3}(?:\s*\(\d+\))?",
     re.IGNORECASE,
 )
+# Parts that documents of all kinds have: they name the part, not the document.
+_PARTS = re.compile(
+    r"(?:[\dIVX]+[.)]?\s+)?(?:(?:table of )?contents|index|abstract|introduction|overview|foreword"
+    r"|preface|acknowledge?ments|summary|executive summary|inhalt|inhaltsverzeichnis|einleitung|vorwort"
+    r"|zusammenfassung|sommaire|table des matières|résumé|avant-propos|índice|contenido|resumen"
+    r"|introducción|indice|introduzione|sommario|sumário|conteúdo|introdução|inhoud|inhoudsopgave"
+    r"|inleiding|spis treści|wstęp|innehåll|indhold|innhold|sisällys|obsah|tartalom|cuprins|içindekiler"
+    r"|содержание|оглавление|введение|зміст|περιεχόμενα|目次|目录|目錄|もくじ|概要|摘要|はじめに|목차|차례|개요"
+    r"|المحتويات|תוכן עניינים|สารบัญ|mục lục)[.:]?",
+    re.IGNORECASE,
+)
 _FILE = re.compile(
     r"\.(?:docx?|docm|dotx?|odt|rtf|txt|md|tex|dvi|e?ps|pdf|indd?|qx[dp]|p6[5p]|pmd|fm|book|cdr|ai"
     r"|psd|xlsx?|xlsm|ods|csv|pptx?|ppsx?|odp|key|pages|numbers|html?|xht(?:ml)?|xml|json|sgml?|mif"
@@ -48,7 +59,7 @@ _BROKEN = re.compile("\ufffd|\u00fe\u00ff|&#\\d+;|^[<{\\[(].*[>}\\])]$")
 def given_title(value: str) -> str:
     """A title somebody gave, from a file's metadata; nothing where a program put it there."""
     value = _PROGRAM.sub("", " ".join(value.split())).strip()
-    return value[:TITLE_CHARS] if looks_like_title(value) else ""
+    return value[:TITLE_CHARS] if looks_like_title(value) and not is_part(value) else ""
 
 
 def looks_like_title(value: str) -> bool:
@@ -67,10 +78,18 @@ def looks_like_title(value: str) -> bool:
     return not (single and (digits > 1 or _SLUG.fullmatch(value)))
 
 
+def is_part(value: str) -> bool:
+    """Whether a heading names a part that most documents have, as "Contents" does."""
+    return _PARTS.fullmatch(" ".join(value.split())) is not None
+
+
 def shown_title(blocks: Sequence[Block]) -> str:
     """The first of the largest headings on the first page that has one, else nothing."""
     headings = [block for block in blocks if block.kind == "heading" and block.heading_path]
     named = [block for block in headings if looks_like_title(block.heading_path[-1])]
+    # On the page of the first heading only: pages behind the table of contents begin a chapter.
+    whole = [b for b in named if b.page == named[0].page and not is_part(b.heading_path[-1])]
+    named = whole or named
     if not named:
         return headings[0].heading_path[-1] if headings else ""
     page = named[0].page

@@ -113,3 +113,27 @@ def test_residue_within_sentences_of_markdown_is_no_text_and_links_keep_where_th
         "    x = {{ kept.too }}<br>",
     ]
     assert document.text.count("\n") == source.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('See {% include "menu.html" %} here.', "See  here."),
+        ("See {% include 'a.html' with x=\"50%\" %} here.", "See  here."),
+        ('{% link_to "page.md" %}Text.', "Text."),
+        ('A {{< glossary_tooltip text="Pod" term_id="pod" >}} runs.', "A Pod runs."),
+        ("A {{% tooltip title='node pool' id='x' %}} runs.", "A node pool runs."),
+        ('{% trans "Sign in" %} first.', "Sign in first."),
+        ('Press {{ _("Save") }} now.', "Press Save now."),
+        ('Press {{ "Save" | t }} now.', "Press Save now."),
+        ("So {% if page.name == 'a' %}yes{% endif %}.", "So yes."),
+        ("It's {{ count }} o'clock {% now 'H:i' %}.", "It's  o'clock ."),
+        ("Use `{% include 'a' %}` as is.", "Use `{% include 'a' %}` as is."),
+    ],
+)
+def test_a_tag_with_quotes_keeps_only_words_meant_for_readers(written: str, read: str) -> None:
+    assert convert(f"{written}\n".encode(), "a.md").text.strip() == read
+
+
+def test_a_saved_page_keeps_the_words_of_its_tags() -> None:
+    assert "Press Save now." in page(f"{CONTENT}<p>Press {{{{ _('Save') }}}} now.</p>")

@@ -69,6 +69,74 @@ def test_gaps_that_do_not_line_up_are_no_table() -> None:
     assert not any(b.kind == "table" for b in document.blocks)
 
 
+# Tables that go on over the next page
+
+
+def tables(data: bytes) -> list[tuple[int | None, list[str]]]:
+    document = convert(data, "a.pdf")
+    return [
+        (block.page, document.text[block.start : block.end].split("\n"))
+        for block in document.blocks
+        if block.kind == "table"
+    ]
+
+
+AT = [50.0, 220.0, 390.0]
+HEADER = ["Valve", "Holds", "Litres"]
+FIRST = [HEADER, *([f"A{n}", f"water {n}", f"{n}0"] for n in range(4))]
+SECOND = [[f"B{n}", f"oil {n}", f"{n}1"] for n in range(4)]
+HEADED = "| Valve | Holds | Litres |"
+
+
+@pytest.mark.parametrize("top", [760, 500])
+def test_a_table_that_goes_on_over_the_page_keeps_its_header(top: float) -> None:
+    found = tables(pdf(PROSE + tabled(FIRST, AT, 300), tabled(SECOND, AT, top)))
+    assert [(page, rows[0], rows[2]) for page, rows in found] == [
+        (1, HEADED, "| A0 | water 0 | 00 |"),
+        (2, HEADED, "| B0 | oil 0 | 01 |"),
+    ]
+    assert len(found[1][1]) == 6
+
+
+def test_a_table_of_words_goes_on_as_well_and_over_several_pages() -> None:
+    parts = [
+        tabled([[f"{letter}{n}", f"say {n}", "often"] for n in range(4)], AT) for letter in "BC"
+    ]
+    first = [["Part", "What", "When"], *([f"A{n}", f"say {n}", "now"] for n in range(4))]
+    found = tables(pdf(tabled(first, AT), *parts))
+    assert [rows[0] for _, rows in found] == ["| Part | What | When |"] * 3
+    assert [len(rows) for _, rows in found] == [6, 6, 6]
+
+
+def test_a_header_that_is_repeated_is_written_once_a_page() -> None:
+    found = tables(pdf(tabled(FIRST, AT), tabled([HEADER, *SECOND], AT)))
+    assert [(rows[0], len(rows)) for _, rows in found] == [(HEADED, 6), (HEADED, 6)]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        tabled([["Pump", "Moves", "Watts"], *SECOND], AT),  # another, with names of its own
+        [(50.0, 780.0, 10.0, "And this is another table."), *tabled(SECOND, AT, 740)],
+        tabled(SECOND, [50.0, 300.0, 470.0]),  # elsewhere on the page
+        tabled([row[:2] for row in SECOND], AT[:2]),
+    ],
+)
+def test_another_table_gets_no_header_of_the_one_before(second: Lines) -> None:
+    found = tables(pdf(tabled(FIRST, AT), second))
+    assert [rows[0] for _, rows in found].count(HEADED) == 1
+
+
+def test_a_drawn_table_goes_on_in_the_same_grid() -> None:
+    further = [(x, y, size, f"{text} b") for x, y, size, text in CELLS]
+    found = tables(pdf(CELLS, further, drawn=strokes()))
+    assert [(page, rows[0]) for page, rows in found] == [
+        (1, "| Part | What it does | Price |"),
+        (2, "| Part | What it does | Price |"),
+    ]
+    assert found[1][1][2].startswith("| Part b | What it does b |")
+
+
 # Drawn tables
 
 XS, YS = [50.0, 150.0, 400.0, 500.0], [700.0, 680.0, 640.0, 620.0]

@@ -43,6 +43,10 @@ PAGE = [
         "2023",
         "---",
         "<Enter title here>",
+        "Contents",
+        "Table of Contents",
+        "1. Introduction",
+        "目次",
         "(anonymous)",
         "Annual report.indd",
         "",
@@ -69,6 +73,13 @@ def test_what_programs_call_a_pdf_loses_to_its_heading(named: str) -> None:
 )
 def test_a_title_somebody_gave_is_kept(named: str, title: str) -> None:
     assert convert(pdf(PAGE, info={"Title": named}), "a.pdf").title == title
+
+
+@pytest.mark.parametrize("part", ["Contents", "Inhaltsverzeichnis", "1 Introduction", "Abstract"])
+def test_a_part_of_the_document_is_no_title_where_a_heading_names_the_whole(part: str) -> None:
+    page = [(50.0, 760.0, 34.0, part), *PAGE]
+    assert convert(pdf(page), "a.pdf").title == "Quarterly report of the garden works"
+    assert convert(pdf([page[0], *PAGE[2:]]), "a.pdf").title == part
 
 
 def test_a_heading_that_is_a_number_is_no_title_where_another_is() -> None:
