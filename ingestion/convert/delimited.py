@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from ingestion.convert.document import ConversionLimits, Converted, TextWriter, clean
-from ingestion.convert.encoding import decode_text
+from ingestion.convert.encoding import decode_text, doubt
 from ingestion.convert.sheets import Row, write_rows
 
 MIME = "text/csv"
@@ -39,7 +39,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         blocks=blocks,
         mime="text/tab-separated-values" if delimiter == "\t" else MIME,
         metadata=metadata,
-        notice=rows.notice,
+        notice=" ".join(filter(None, (rows.notice, doubt(data, encoding)))),
     )
 
 

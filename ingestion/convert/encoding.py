@@ -88,6 +88,19 @@ def decode_text(data: bytes, *, declared: bool = False) -> tuple[str, str]:
     return _guess(data)
 
 
+def doubt(data: bytes, encoding: str) -> str:
+    """A sentence for the person who added a text whose encoding too few letters tell, else nothing."""
+    if encoding.startswith("utf"):
+        return ""
+    guess = guess_table(data)
+    if encoding != guess.encoding or guess.is_certain:
+        return ""
+    return (
+        f"The encoding was guessed as {encoding} from few letters: if they read wrongly,"
+        " save the file as UTF-8 and add it again."
+    )
+
+
 def codec_named(charset: str) -> str:
     """Python's name of an encoding that a page or a message declares; empty where it has none."""
     charset = charset.strip().lower().removeprefix("x-").removesuffix("-i")

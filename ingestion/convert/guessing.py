@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 SAMPLE = 64 * 1024  # bytes from the beginning that are looked at
 PLAUSIBLE = -6.3  # bits a letter: text in the right table has -4 to -5.5, in a wrong one -7 to -14
 _SURE = -5.2  # Korean read as Cyrillic can have -5.7
+_MANY = 60  # letters beyond ASCII settle it
+_LEAD = 6.0  # bits in all that the best reading must be ahead of the next
 _SIGN = -6.0  # a quotation mark, a dash, a degree sign
 _WRONG = -14.0  # a letter of another script, a box, a control character
 _MISPLACED = 9.0  # taken off for a capital after a small letter, or a sign within a word
@@ -106,6 +108,13 @@ class Guess:
     encoding: str
     alphabet: str
     score: float
+    lead: float = math.inf  # bits a letter ahead of the next that reads something else
+    letters: int = 0  # beyond ASCII
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no other table reads the letters about as well, or there are many of them."""
+        return self.letters >= _MANY or self.lead * self.letters >= _LEAD
 
     @property
     def is_plausible(self) -> bool:
@@ -123,13 +132,18 @@ def guess_table(data: bytes) -> Guess:
     sample = b" ".join(words)[:8000]
     latin = not _is_foreign(data[:SAMPLE])
     best = Guess("cp1252", "german", -math.inf)
+    scores: list[tuple[float, str]] = []
     for encoding, alphabet in _TABLES:
         if (alphabet in _LATIN) != latin:
             continue
         score = _score(sample, encoding, alphabet)
+        scores.append((score, encoding))
         if score > best.score + 0.01:
             best = Guess(encoding, alphabet, score)
-    return best
+    read = sample.decode(best.encoding, "replace")
+    others = (s for s, name in scores if sample.decode(name, "replace") != read)
+    letters = sum(map("\x80".__le__, read))
+    return replace(best, lead=best.score - max(others, default=-math.inf), letters=letters)
 
 
 def _is_foreign(sample: bytes) -> bool:

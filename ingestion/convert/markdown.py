@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ingestion.convert.document import (
@@ -21,7 +22,7 @@ from ingestion.convert.document import (
     too_many_blocks,
     too_much_text,
 )
-from ingestion.convert.encoding import decode_text
+from ingestion.convert.encoding import decode_text, doubt
 from ingestion.convert.residue import without_residue
 
 MIME = "text/markdown"
@@ -54,7 +55,8 @@ _TAG_LINES = 12  # lines one template tag may span
 def convert(data: bytes, limits: ConversionLimits) -> Converted:
     """The file's own text, decoded and with line feeds only, its blocks marked."""
     text, encoding = decode_text(data)
-    return from_text(text, limits, encoding=encoding)
+    document = from_text(text, limits, encoding=encoding)
+    return replace(document, notice=doubt(data, encoding))
 
 
 def from_text(text: str, limits: ConversionLimits, *, encoding: str = "utf-8") -> Converted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ingestion.convert import pdf_rows
 from ingestion.convert.pdf_lines import Line
@@ -87,7 +88,7 @@ def _columns(lines: Sequence[Line]) -> list[tuple[float, float]]:
     table = lines[0].table
     if table is not None:
         xs = table.grid.xs
-        return list(zip(xs, xs[1:], strict=False))
+        return list(pairwise(xs))
     found: list[tuple[float, float]] = []
     for item in sorted((item for line in lines for item in line.cells), key=lambda c: c.left):
         if found and item.left < found[-1][1]:

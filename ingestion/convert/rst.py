@@ -18,7 +18,7 @@ from ingestion.convert.document import (
     too_many_blocks,
     too_much_text,
 )
-from ingestion.convert.encoding import decode_text
+from ingestion.convert.encoding import decode_text, doubt
 
 MIME = "text/x-rst"
 
@@ -74,6 +74,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         title=facts.get("title", "") or title,
         author=facts.get("author", "") or facts.get("authors", ""),
         metadata=metadata,
+        notice=doubt(data, encoding),
     )
 
 

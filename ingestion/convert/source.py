@@ -19,7 +19,7 @@ from ingestion.convert.document import (
     too_many_blocks,
     too_much_text,
 )
-from ingestion.convert.encoding import decode_text
+from ingestion.convert.encoding import decode_text, doubt
 
 MIME = "text/x-source"
 
@@ -177,7 +177,9 @@ def convert_as(data: bytes, limits: ConversionLimits, language: str) -> Converte
     blocks = list(_blocks(text, language))
     if len(blocks) > limits.blocks:
         raise too_many_blocks(limits)
-    return Converted(text=text, blocks=blocks, mime=MIME, metadata=metadata)
+    return Converted(
+        text=text, blocks=blocks, mime=MIME, metadata=metadata, notice=doubt(data, encoding)
+    )
 
 
 def _blocks(text: str, language: str) -> Iterator[Block]:

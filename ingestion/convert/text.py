@@ -12,7 +12,7 @@ from ingestion.convert.document import (
     too_many_blocks,
     too_much_text,
 )
-from ingestion.convert.encoding import decode_text
+from ingestion.convert.encoding import decode_text, doubt
 
 MIME = "text/plain"
 
@@ -31,4 +31,6 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
     if len(blocks) > limits.blocks:
         raise too_many_blocks(limits)
     metadata = {} if encoding == "utf-8" else {"encoding": encoding}
-    return Converted(text=text, blocks=blocks, mime=MIME, metadata=metadata)
+    return Converted(
+        text=text, blocks=blocks, mime=MIME, metadata=metadata, notice=doubt(data, encoding)
+    )

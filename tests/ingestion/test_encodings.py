@@ -141,3 +141,29 @@ def test_a_log_with_a_sign_of_another_encoding_is_still_read() -> None:
 def test_colours_of_a_terminal_are_no_japanese() -> None:
     log = "\x1b[31merror\x1b[0m at \x1b(B line 3\n"
     assert decode_text(log.encode()) == (log, "utf-8")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.csv", "a.py", "a.rst"])
+def test_a_guess_from_few_letters_is_said_and_what_to_do(name: str) -> None:
+    said = "# Dvořák,x\n".encode("cp1250")
+    assert convert(said, name).notice == (
+        "The encoding was guessed as cp1250 from few letters: if they read wrongly,"
+        " save the file as UTF-8 and add it again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Dvořák", "utf-8"),
+        ("Dvořák", "utf-16"),
+        ("Zürich ist schön, für alle Käufer", "cp1252"),
+        ("It’s “ok” – fine", "cp1252"),
+        (TEXTS["ru"], "koi8_r"),
+        (TEXTS["zh"], "gb18030"),
+        (TEXTS["ja"], "cp932"),
+        ("plain", "ascii"),
+    ],
+)
+def test_a_sure_guess_needs_no_words(text: str, encoding: str) -> None:
+    assert convert(text.encode(encoding), "a.txt").notice == ""
