@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from api.auth import RequestGate
+from api.keyless import SameUser
 from api.middleware import Draining, RequestMiddleware
 from api.problems import Problem, problem_of
 from api.routes import answers, documents, health, pages, viewer
@@ -32,9 +33,13 @@ def build_app(
     *,
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Starlette] | None = None,
+    keyless: SameUser | None = None,
 ) -> Starlette:
-    """The application for an open engine; `routes` are added to our own, behind the same gate."""
-    service = Service.of(engine, settings)
+    """The application for an open engine; `routes` are added to our own, behind the same gate.
+
+    `keyless` lets the local owner in without a token, if it knows them for the user of this process.
+    """
+    service = Service.of(engine, settings, keyless=keyless)
     app = Starlette(
         routes=[
             *pages.ROUTES,

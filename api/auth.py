@@ -1,16 +1,16 @@
 """Who sent a request, and whether it was meant for this server.
 
 `RequestGate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name
-nor a foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, only
-if only this machine can be asking, the local owner without one. `/mcp` goes through the
-same two. Nothing here decides what a principal may do; that is `engine.access`.
+nor a foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, under
+`scrubjay up` and only if the local owner must be asking (`keyless.py`), that owner without one.
+`/mcp` goes through the same two. Nothing here decides what a principal may do; that is
+`engine.access`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,45 +18,21 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.keyless import SameUser, host_of, is_direct, is_loopback
 from api.problems import HttpRefusal
 from engine.domain import Principal
 from engine.engine import Engine
 from engine.errors import NotFound, Unauthenticated
 from engine.settings import ServerSettings
 
-# A request with one of these came through a proxy: the client behind it can be anywhere.
-FORWARDING = (
-    "cf-connecting-ip",
-    "fly-client-ip",
-    "forwarded",
-    "forwarded-for",
-    "proxy-connection",
-    "true-client-ip",
-    "via",
-    "x-azure-clientip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-real-ip",
-)
-FORWARDING_PREFIXES = ("cf-", "tailscale-", "x-envoy-", "x-forwarded", "x-original-")
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 (recognised, not bound)
 SIGN_IN = (
     "This needs an API token, sent as `Authorization: Bearer …`."
     " Create one with `scrubjay token create`."
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine and nothing else."""
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+SIGN_IN_ELSEWHERE = (
+    "This needs an access token of {issuer}, sent as `Authorization: Bearer …`: sign in there."
+)
 
 
 def _is_address(host: str) -> bool:
@@ -65,18 +41,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _host_of(authority: str) -> str:
-    """The host of `host:port`, lower case, without brackets; empty where it is malformed."""
-    try:
-        parts = urlsplit(f"//{authority}")
-        port = parts.port
-    except ValueError:
-        return ""
-    if parts.path or parts.query or parts.fragment or parts.username is not None or port == 0:
-        return ""
-    return (parts.hostname or "").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +67,7 @@ class Addresses:
 
     def is_own_host(self, authority: str) -> bool:
         """Whether a `Host` header names this server."""
-        host = _host_of(authority)
+        host = host_of(authority)
         if not host:
             return False
         if host in self.names or is_loopback(host):
@@ -169,9 +133,14 @@ def is_foreign_page(headers: Headers) -> bool:
 
 
 class Doorkeeper:
-    """Finds out who sent a request, for each request again, because what they hold can change."""
+    """Finds out who sent a request, for each request again, because what they hold can change.
 
-    def __init__(self, engine: Engine, addresses: Addresses, *, keyless: bool = True) -> None:
+    `keyless` tells who is the user that runs this process; without it everyone needs a token.
+    """
+
+    def __init__(
+        self, engine: Engine, addresses: Addresses, *, keyless: SameUser | None = None
+    ) -> None:
         self._engine = engine
         self._addresses = addresses
         self._keyless = keyless
@@ -190,21 +159,10 @@ class Doorkeeper:
         return await self._owner.now()
 
     def is_keyless(self, connection: HTTPConnection) -> bool:
-        """Whether only this machine can be asking: bind, peer and Host are loopback, no proxy."""
-        if not self._keyless or not self._addresses.loopback_only or self._addresses.public_url:
+        """Whether the local owner needs no token for this request: it comes straight from them."""
+        if self._keyless is None or not self._addresses.loopback_only:
             return False
-        client = connection.client
-        if client is None or not is_loopback(client.host):
-            return False
-        if not is_loopback(_host_of(connection.headers.get("host", ""))):
-            return False
-        return not is_forwarded(connection.headers.keys())
-
-
-def is_forwarded(names: Iterable[str]) -> bool:
-    """Whether the names of a request's headers show that a proxy passed it on."""
-    plain = [name.lower().replace("_", "-") for name in names]  # some proxies write underscores
-    return any(name in FORWARDING or name.startswith(FORWARDING_PREFIXES) for name in plain)
+        return not self._addresses.public_url and is_direct(connection, self._keyless)
 
 
 class LocalOwner:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.auth import Addresses, Doorkeeper
+from api.keyless import SameUser
 from api.metrics import MetricsRegistry
 from api.middleware import Drain
 from engine.domain import Answer, Answered, AnswerEvent, Principal
@@ -33,11 +34,11 @@ class Service:
     drain: Drain
 
     @classmethod
-    def of(cls, engine: Engine, settings: Settings) -> Service:
-        """The dependencies for an open engine."""
+    def of(cls, engine: Engine, settings: Settings, *, keyless: SameUser | None = None) -> Service:
+        """The dependencies for an open engine; `keyless` as in `Doorkeeper`."""
         addresses = Addresses.of(settings.server)
-        # If a platform sends its events here, a proxy forwards requests from outside.
-        keyless = not settings.slack.signing_secret.get_secret_value()
+        if settings.slack.signing_secret.get_secret_value():
+            keyless = None  # a platform sends its events here, so a proxy forwards requests
         doorkeeper = Doorkeeper(engine, addresses, keyless=keyless)
         return cls(engine, settings, addresses, doorkeeper, MetricsRegistry(), Drain())
 

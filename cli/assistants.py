@@ -137,12 +137,14 @@ def deny(ctx: typer.Context, pattern: Pattern, as_user: As = "", as_json: Json =
 
 
 def _config(settings: Settings, client: Client, *, stdio: bool, link: bool, token: str) -> None:
-    from api.auth import is_loopback
     from api.connect import TOKEN
+    from api.keyless import is_loopback
     from cli import output
     from engine.errors import InvalidInput
+    from engine.locks import holder
 
     keyless = is_loopback(settings.server.host) and not settings.server.public_url
+    keyless = keyless and not (holder(settings.home, "server") or "").startswith("scrubjay serve")
     # With a provider the assistant signs its user in; a token can still be given.
     keyless = keyless or (bool(settings.mcp.oauth_issuer) and not token)
     chosen = _assistant(settings, client, is_keyless=keyless)

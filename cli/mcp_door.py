@@ -21,7 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import SIGN_IN, is_loopback
+from api.auth import SIGN_IN, SIGN_IN_ELSEWHERE
+from api.keyless import is_loopback
 from api.problems import HttpRefusal
 from api.service import Service, base_url
 from engine.domain import Principal
@@ -129,14 +130,24 @@ class McpDoor:
     async def _principal(self, request: Request, service: Service) -> Principal:
         """The token's owner, or the local owner where no token is needed."""
         header = request.headers.get("authorization", "")
+        if not header and service.doorkeeper.is_keyless(request):
+            return await service.doorkeeper.principal(request)
+        scheme, _, token = header.partition(" ")
+        fault = "invalid_token" if header else ""
+        if scheme.lower() != "bearer" or not token.strip():
+            raise self._challenged(401, self._sign_in(), request, error=fault)
         try:
-            if not header:
-                return await service.doorkeeper.principal(request)
-            return await self._credentials.principal(_token_in(header))
+            return await self._credentials.principal(token.strip())
         except Unauthenticated as error:
-            raise self._challenged(
-                401, str(error), request, error="invalid_token" if header else ""
-            ) from None
+            raise self._challenged(401, str(error), request, error=fault) from None
+
+    def _sign_in(self) -> str:
+        """How to get a token that this door takes: not everyone who comes here can run commands."""
+        chosen = self._settings.mcp
+        elsewhere = SIGN_IN_ELSEWHERE.format(issuer=chosen.oauth_issuer)
+        if not chosen.api_tokens and chosen.oauth_issuer:
+            return elsewhere
+        return f"{SIGN_IN} Or: {elsewhere}" if chosen.oauth_issuer else SIGN_IN
 
     def _admit(self, request: Request, principal: Principal) -> None:
         who = principal.api_token_id or f"{principal.tenant_id}:{principal.user_id}"
@@ -182,13 +193,6 @@ class McpDoor:
         # Web clients read it from other origins; nothing in it is secret.
         headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
         return JSONResponse(found, headers=headers)
-
-
-def _token_in(header: str) -> str:
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated(SIGN_IN)
-    return token.strip()
 
 
 def _load_mcp() -> Callable[[Engine, Settings, BaseUrl], HttpDoor]:

@@ -21,6 +21,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.app import build_app
+from api.keyless import SameUser
 from api.service import Service
 from cli.bot_doors import BotDoors
 from cli.mcp_door import McpDoor
@@ -38,8 +39,17 @@ BACKSTOP_S = 2  # after this uvicorn cancels whatever did not let itself be canc
 LISTEN_QUEUE = 512
 
 
-def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None) -> Starlette:
-    """All HTTP doors of an open engine as one application; `mcp` replaces the default one."""
+def build_host(
+    engine: Engine,
+    settings: Settings,
+    *,
+    mcp: McpDoor | None = None,
+    keyless: SameUser | None = None,
+) -> Starlette:
+    """All HTTP doors of an open engine as one application; `mcp` replaces the default one.
+
+    Everyone needs a token, unless `keyless` knows them for the user of this process.
+    """
     mcp = mcp or McpDoor(engine, settings)
     bots = BotDoors(engine, settings)
 
@@ -55,6 +65,7 @@ def build_host(engine: Engine, settings: Settings, *, mcp: McpDoor | None = None
         settings,
         routes=[*mcp.routes(), *bots.routes()],
         lifespan=lifespan,
+        keyless=keyless,
     )
 
 
@@ -79,9 +90,17 @@ class _HostServer(uvicorn.Server):
 
 
 async def serve(
-    engine: Engine, settings: Settings, *, ready: asyncio.Future[str], stop: asyncio.Event
+    engine: Engine,
+    settings: Settings,
+    *,
+    ready: asyncio.Future[str],
+    stop: asyncio.Event,
+    keyless: SameUser | None = None,
 ) -> None:
-    """Listen until `stop`; `ready` gets the address. Raises `Unavailable` where it can't listen."""
+    """Listen until `stop`; `ready` gets the address. Raises `Unavailable` where it can't listen.
+
+    `keyless` is for `scrubjay up` alone: see `build_host`.
+    """
     try:
         sockets = await anyio.to_thread.run_sync(_listen, settings)
     except Unavailable as error:
@@ -89,7 +108,7 @@ async def serve(
             ready.set_exception(error)
             ready.exception()  # the error is raised below as well, so no one must read this future
         raise
-    app = build_host(engine, settings)
+    app = build_host(engine, settings, keyless=keyless)
     service: Service = app.state.service
     config = uvicorn.Config(
         app,
@@ -200,7 +219,16 @@ async def _run(settings: Settings) -> None:
     ready.add_done_callback(_say)
     with hold(settings.home, "server", "scrubjay serve"):
         async with open_engine(settings) as engine:
+            await _say_who_gets_in(engine, settings)
             await serve(engine, settings, ready=ready, stop=stop)
+
+
+async def _say_who_gets_in(engine: Engine, settings: Settings) -> None:
+    """Every call needs a token here: tell the operator who has none yet how to make one."""
+    tokens = await engine.people.list_tokens(await engine.people.owner())
+    if settings.mcp.oauth_issuer or any(token.revoked_at is None for token in tokens):
+        return
+    log.warning("no one can call this server yet: run `scrubjay token create NAME` for a token")
 
 
 def _say(ready: asyncio.Future[str]) -> None:

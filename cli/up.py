@@ -66,11 +66,12 @@ async def _run_together(
     engine: Engine, settings: Settings, owner: Principal, stop: asyncio.Event, *, with_sample: bool
 ) -> None:
     """The server, the worker's supervisor and the greeting, until `stop` or until one fails."""
+    from api.keyless import is_same_user
     from cli.serve import serve
 
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(engine, settings, ready=ready, stop=stop))
+        tasks.create_task(serve(engine, settings, ready=ready, stop=stop, keyless=is_same_user))
         address = await ready
         _say(f"\nScrubjay is at {address}\n")
         tasks.create_task(Supervisor(engine, worker_command(settings)).run(stop))

@@ -13,7 +13,7 @@ import pytest
 from cli.serve import build_host
 from engine.engine import Engine
 from engine.runtime import open_engine
-from tests.fakes.homes import fill, home_settings
+from tests.fakes.homes import fill, home_settings, this_user
 
 OpenClient = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
 
@@ -42,7 +42,7 @@ def open_client(engine: Engine) -> OpenClient:
         settings = home_settings(
             engine.settings.home, **{f"server__{name}": value for name, value in server.items()}
         )
-        app = build_host(engine, settings)
+        app = build_host(engine, settings, keyless=this_user)
         transport = httpx2.ASGITransport(app, client=(peer, 40000), raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.auth import Addresses, is_forwarded, is_loopback
+from api.auth import Addresses
+from api.keyless import is_forwarded, is_loopback
 from engine.domain import Scope
 from engine.engine import Engine
 from engine.settings import ServerSettings

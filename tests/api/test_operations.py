@@ -10,6 +10,7 @@ import socket
 import httpx2
 import pytest
 
+from api.keyless import is_same_user
 from api.metrics import MetricsRegistry
 from api.problems import TABLE
 from cli.serve import serve
@@ -115,7 +116,9 @@ async def test_the_server_stops_within_three_seconds_and_ends_open_streams(
     settings = home_settings(engine.settings.home, server__port=0)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(engine, settings, ready=ready, stop=stop))
+    serving = asyncio.create_task(
+        serve(engine, settings, ready=ready, stop=stop, keyless=is_same_user)
+    )
     address = await asyncio.wait_for(ready, 60)
     async with httpx2.AsyncClient(base_url=address, timeout=10) as client:
         body = {"question": "x"}

@@ -12,7 +12,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from cli.serve import build_host
 from engine.runtime import open_engine
-from tests.fakes.homes import home_settings
+from tests.fakes.homes import home_settings, this_user
 from tests.fakes.slack import open_slack
 
 SECRET = "signing-secret-of-the-tests"
@@ -40,7 +40,7 @@ async def test_a_signed_event_is_answered_and_nothing_is_keyless_any_more(tmp_pa
             slack__signing_secret=SECRET,
         )
         async with open_engine(settings) as engine:
-            app = build_host(engine, settings)
+            app = build_host(engine, settings, keyless=this_user)
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with (
                 app.router.lifespan_context(app),
@@ -69,7 +69,7 @@ async def test_a_signed_event_is_answered_and_nothing_is_keyless_any_more(tmp_pa
 async def test_without_a_bot_there_is_no_such_address(tmp_path: Path) -> None:
     settings = home_settings(tmp_path)
     async with open_engine(settings) as engine:
-        app = build_host(engine, settings)
+        app = build_host(engine, settings, keyless=this_user)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://127.0.0.1:7337"

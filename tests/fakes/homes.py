@@ -75,3 +75,8 @@ async def make_member_token(engine: Engine, *scopes: Scope) -> str:
             user_id=member.user_id,
         )
     return secret
+
+
+def this_user(*_: object) -> bool:
+    """Takes every peer for the user who runs Scrubjay, for requests that cross no network."""
+    return True

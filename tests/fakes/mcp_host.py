@@ -13,6 +13,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
+from api.keyless import SameUser, is_same_user
 from cli import serve
 from cli.mcp_door import McpDoor
 from engine.config import load_settings
@@ -49,8 +50,11 @@ async def run(home: str, port: int, *, fixtures: bool) -> None:
     if fixtures:
         build = serve.build_host
 
-        def build_with_fixtures(engine: Engine, settings: Settings) -> Starlette:
-            return build(engine, settings, mcp=with_fixtures(engine, settings))
+        def build_with_fixtures(
+            engine: Engine, settings: Settings, *, keyless: SameUser | None
+        ) -> Starlette:
+            mcp = with_fixtures(engine, settings)
+            return build(engine, settings, mcp=mcp, keyless=keyless)
 
         setattr(serve, "build_host", build_with_fixtures)  # noqa: B010 (in this process only)
     stop = asyncio.Event()
@@ -58,7 +62,7 @@ async def run(home: str, port: int, *, fixtures: bool) -> None:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     ready.add_done_callback(lambda done: print(done.result(), flush=True))
     async with open_engine(settings) as engine:
-        await serve.serve(engine, settings, ready=ready, stop=stop)
+        await serve.serve(engine, settings, ready=ready, stop=stop, keyless=is_same_user)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,9 +12,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from api.keyless import SameUser, is_same_user, socket_owner
 from cli.serve import build_host, serve
 from engine.runtime import open_engine
-from tests.fakes.homes import home_settings
+from tests.fakes.homes import home_settings, this_user
 
 UPGRADE = (
     "Upgrade: websocket",
@@ -23,13 +26,17 @@ TARGET = "GET /api/v1/status HTTP/1.1"
 
 
 @asynccontextmanager
-async def server(home: Path, **overrides: object) -> AsyncIterator[int]:
-    """The port of a server of a fresh data folder."""
+async def server(
+    home: Path, keyless: SameUser | None = is_same_user, **overrides: object
+) -> AsyncIterator[int]:
+    """The port of a server of a fresh data folder, as `up` starts it."""
     settings = home_settings(home, server__port=0, **overrides)
     async with open_engine(settings) as engine:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
-        serving = asyncio.create_task(serve(engine, settings, ready=ready, stop=stop))
+        serving = asyncio.create_task(
+            serve(engine, settings, ready=ready, stop=stop, keyless=keyless)
+        )
         try:
             address = await asyncio.wait_for(ready, 60)
             yield int(address.rsplit(":", 1)[1].split("/")[0])
@@ -53,16 +60,21 @@ def request(*headers: str, line: str = TARGET, host: str = "127.0.0.1:{port}") -
 
 LET_IN = {
     "the address": request(),
-    "another loopback address": request(host="127.8.8.8"),
     "its name": request(host="localhost:{port}"),
-    "its name in capitals": request(host="LOCALHOST"),
-    "IPv6": request(host="[::1]:{port}"),
-    "IPv4 inside IPv6": request(host="[::ffff:127.0.0.1]"),
+    "its name in capitals": request(host="LOCALHOST:{port}"),
+    "IPv4 inside IPv6": request(host="[::ffff:127.0.0.1]:{port}"),
     "its own page": request("Origin: http://127.0.0.1:{port}", "Sec-Fetch-Site: same-origin"),
 }
 NEEDS_A_KEY = {
     header: request(f"{header}: 127.0.0.1")
     for header in (
+        "CDN-Loop",
+        "Max-Forwards",
+        "Proxy-Connection",
+        "X-Amzn-Trace-Id",
+        "X-ARR-Log-Id",
+        "X-Scheme",
+        "X-Varnish",
         "Forwarded",
         "Via",
         "X-Forwarded-For",
@@ -83,6 +95,14 @@ NEEDS_A_KEY = {
     )
 } | {
     "an empty forwarding header": request("X-Forwarded-For:"),
+    "HTTP/1.0": request(line="GET /api/v1/status HTTP/1.0"),
+    "HTTP/1.0 that keeps alive": request(
+        "Connection: keep-alive", line="GET /api/v1/status HTTP/1.0"
+    ),
+    "a proxy's own port": request(host="127.0.0.1:8080"),
+    "a proxy's own port, the usual one": request(host="localhost"),
+    "another loopback address": request(host="127.8.8.8:{port}"),
+    "another loopback address, of IPv6": request(host="[::1]:{port}"),
     "a wrong key": request("Authorization: Bearer sj_wrong"),
     "another kind of key": request("Authorization: Basic YTpi"),
 }
@@ -178,6 +198,42 @@ async def test_only_what_was_sent_here_from_here_gets_in_without_a_key(tmp_path:
     assert got == {name: status for name, (_, status) in expected.items()}
 
 
+async def test_serve_lets_nobody_in_without_a_key(tmp_path: Path) -> None:
+    async with server(tmp_path, keyless=None) as port:
+        paths = ("/", "/state", "/api/v1/status", "/metrics")
+        lines = [request(line=f"GET {path} HTTP/1.1") for path in paths]
+        lines.append(request("Content-Length: 0", line="POST /mcp HTTP/1.1"))
+        got = [await status_of(port, text.replace("{port}", str(port))) for text in lines]
+        health = await status_of(
+            port, request(line="GET /health HTTP/1.1").replace("{port}", str(port))
+        )
+    assert got == [401] * 5
+    assert health == 200
+
+
+async def test_another_user_of_this_machine_needs_a_key(tmp_path: Path) -> None:
+    async with server(tmp_path, keyless=lambda *_: False) as port:
+        assert await status_of(port, request().replace("{port}", str(port))) == 401
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (10, "::1")])
+def test_the_system_says_who_owns_a_connection(family: int, host: str) -> None:
+    with socket.socket(family) as listener:
+        listener.bind((host, 0))
+        listener.listen()
+        server = (host, int(listener.getsockname()[1]))
+        sender = socket.create_connection(server)
+        accepted, client = listener.accept()
+        with accepted:
+            known = socket_owner(client[:2], server)
+            unknown = socket_owner((host, 1), server)
+            sender.close()
+            left = socket_owner(client[:2], server)
+    assert known == os.getuid()
+    assert unknown is None
+    assert left is None  # the kernel holds its last words, and they are nobody's
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -191,7 +247,9 @@ async def test_nobody_gets_in_without_a_key_where_others_can_reach_it(
 ) -> None:
     settings = home_settings(tmp_path, **overrides)
     async with open_engine(settings) as engine:
-        transport = httpx2.ASGITransport(build_host(engine, settings), client=("127.0.0.1", 4))
+        transport = httpx2.ASGITransport(
+            build_host(engine, settings, keyless=this_user), client=("127.0.0.1", 4)
+        )
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://127.0.0.1:7337"
         ) as client:

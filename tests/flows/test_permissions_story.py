@@ -35,7 +35,7 @@ from engine.search.links import Links
 from mcp_server.caller import Door, McpCaller
 from mcp_server.server import build_server
 from tests.fakes import worlds
-from tests.fakes.homes import home_settings
+from tests.fakes.homes import home_settings, this_user
 from tests.fakes.worlds import Doc, World
 
 BASE = "http://127.0.0.1:7337"
@@ -218,7 +218,7 @@ class Visitor:
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[tuple[Engine, httpx2.AsyncClient]]:
     async with open_engine(home_settings(folder)) as engine:
-        app = build_host(engine, engine.settings)
+        app = build_host(engine, engine.settings, keyless=this_user)
         transport = httpx2.ASGITransport(app, client=("127.0.0.1", 40000))
         async with (
             app.router.lifespan_context(app),

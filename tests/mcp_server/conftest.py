@@ -23,7 +23,7 @@ from engine.search.links import Links
 from mcp_server.buckets import Buckets, Rate
 from mcp_server.caller import Door, McpCaller, Profile
 from mcp_server.server import build_server
-from tests.fakes.homes import fill, home_settings
+from tests.fakes.homes import fill, home_settings, this_user
 
 OpenHttp = Callable[..., AbstractAsyncContextManager[Client]]
 BASE = "http://127.0.0.1:7337"
@@ -44,7 +44,7 @@ async def engine(mcp_home: Path) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 async def host(engine: Engine) -> AsyncIterator[Starlette]:
-    app = build_host(engine, engine.settings)
+    app = build_host(engine, engine.settings, keyless=this_user)
     async with app.router.lifespan_context(app):
         yield app
 

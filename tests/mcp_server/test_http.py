@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from cli.serve import build_host
 from engine.engine import Engine
-from tests.fakes.homes import home_settings, make_member_token
+from tests.fakes.homes import home_settings, make_member_token, this_user
 from tests.mcp_server.conftest import BASE, OpenHttp
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -148,7 +148,7 @@ async def test_a_client_can_narrow_the_tools(open_http: OpenHttp, given: dict[st
 async def test_who_asks_too_often_is_told_when_to_come_back(engine: Engine, mcp_home: Path) -> None:
     settings = home_settings(mcp_home, mcp__requests_per_minute=6, mcp__requests_burst=2)
     call = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    app = build_host(engine, settings)
+    app = build_host(engine, settings, keyless=this_user)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, client=("127.0.0.1", 40000))
         async with httpx2.AsyncClient(transport=transport, base_url=BASE, headers=ACCEPT) as http:
@@ -163,7 +163,7 @@ async def test_a_tool_called_too_often_tells_the_model_and_the_client(
     engine: Engine, mcp_home: Path, version: str
 ) -> None:
     settings = home_settings(mcp_home, mcp__calls_per_minute=6, mcp__calls_burst=1)
-    app = build_host(engine, settings)
+    app = build_host(engine, settings, keyless=this_user)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, client=("127.0.0.1", 40000))
         async with httpx2.AsyncClient(transport=transport, base_url=BASE, headers=ACCEPT) as http:

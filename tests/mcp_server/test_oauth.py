@@ -19,7 +19,7 @@ from engine.runtime import open_engine
 from mcp_server import credentials
 from mcp_server.credentials import Credentials, require_verifier
 from mcp_server.oauth import email_of, scopes_of
-from tests.fakes.homes import home_settings, make_token
+from tests.fakes.homes import home_settings, make_token, this_user
 from tests.fakes.oauth_provider import CLIENT, Provider, open_provider
 
 URL = "https://kb.example.com"
@@ -69,7 +69,7 @@ def _opened(settings: Any) -> Any:
     async def opened() -> AsyncIterator[Site]:
         async with open_engine(settings) as engine:
             await engine.people.add_member(await engine.people.owner(), "ada@example.com")
-            app = build_host(engine, settings)
+            app = build_host(engine, settings, keyless=this_user)
             async with app.router.lifespan_context(app):
                 transport = httpx2.ASGITransport(app, client=("203.0.113.9", 40000))
                 async with httpx2.AsyncClient(
@@ -370,3 +370,24 @@ def test_scopes_are_read_however_a_provider_writes_them(
 )
 def test_only_a_vouched_address_counts(claims: dict[str, Any], claim: str, email: str) -> None:
     assert email_of(claims, claim) == email
+
+
+@pytest.mark.parametrize(
+    ("api_tokens", "told"),
+    [(True, ["scrubjay token create", "sign in there"]), (False, ["sign in there"])],
+)
+async def test_nobody_is_told_to_make_a_token_that_is_not_taken(
+    settings_of: Any, provider: Provider, *, api_tokens: bool, told: list[str]
+) -> None:
+    async with _opened(settings_of(mcp__api_tokens=api_tokens)) as site:
+        answers = [
+            await site.http.post("/mcp", json={}),
+            await site.http.post("/mcp", json={}, headers={"authorization": "Basic YTpi"}),
+        ]
+    for answer in answers:
+        said = answer.json()["detail"]
+        assert answer.status_code == 401
+        assert provider.issuer in said
+        assert [
+            words for words in ("scrubjay token create", "sign in there") if words in said
+        ] == told
