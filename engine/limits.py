@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.db.session import Database, upsert
 from engine.db.tables import Ephemeral
-from engine.errors import InvalidInput, Unavailable
+from engine.errors import ConfigurationError, InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -189,11 +189,26 @@ class RedisLimits:
     """The port over Redis. Close it with `aclose`."""
 
     def __init__(self, url: str, *, timeout_s: float = 5) -> None:
-        from redis.asyncio import Redis  # noqa: PLC0415 (an optional extra, and slow to import)
-
-        self._redis: Redis = Redis.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-        )
+        try:
+            from redis.asyncio import Redis  # noqa: PLC0415 (an optional extra, slow to import)
+            from redis.asyncio.retry import Retry  # noqa: PLC0415 (the same)
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+        except ImportError:
+            raise ConfigurationError(
+                "jobs.broker is a Redis URL, but the redis extra is not installed:"
+                " install scrubjay[redis]."
+            ) from None
+        try:
+            self._redis: Redis = Redis.from_url(
+                url,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                # Once, for a connection that went stale: a caller waits, and the library's own
+                # back-off takes seconds.
+                retry=Retry(NoBackoff(), 1),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"jobs.broker can't be used: {error}.") from None
 
     async def take(self, key: str, *, rate_per_s: float, burst: float, cost: float = 1) -> float:
         """0 where `cost` was taken from the bucket, else how long to wait."""
@@ -248,9 +263,22 @@ class RedisLimits:
         try:
             return await command
         except RedisError as error:
-            raise Unavailable(
-                "Redis can't be reached: check that it runs, and the redis URL in the settings."
-            ) from error
+            raise Unavailable(redis_trouble(error)) from error
+
+
+def redis_trouble(error: Exception) -> str:
+    """What is wrong with Redis and what to do, of an error of its client."""
+    from redis.exceptions import (  # noqa: PLC0415 (an optional extra)
+        AuthenticationError,
+        NoPermissionError,
+        ResponseError,
+    )
+
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return "Redis refuses the password: check the user and password in jobs.broker."
+    if isinstance(error, ResponseError):  # full, read-only, not the Redis of jobs.broker
+        return f"Redis refuses a command ({type(error).__name__}): check its memory and its role."
+    return "Redis can't be reached: check that it runs, and the address in jobs.broker."
 
 
 def spend(

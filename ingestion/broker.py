@@ -2,23 +2,30 @@
 
 `memory` keeps them in this process, `redis://…` lets any number of workers share them. Either way
 a message is only `{job_id}`: SQL owns attempts, delay, lease and cancel, so a lost or doubled
-message costs nothing, and no middleware that retries or delays is loaded.
+message costs nothing, and no middleware that retries or delays is loaded. While Redis is away, its
+consumers wait, and `enqueue` raises `Unavailable`: the relay then hands jobs to its own worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dramatiq import Broker, Consumer, Message, MessageProxy
-from dramatiq.errors import QueueJoinTimeout, QueueNotFound
+from dramatiq.errors import ConnectionClosed, QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import Middleware
 
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, Unavailable
+from engine.limits import redis_trouble
 
 QUEUE = "jobs"
+TIMEOUT_S = 5.0  # of a command to Redis
+OUTAGE_LOOK_S = 0.5  # between two looks of a consumer at a Redis that is away
+_REDIS_ID = "redis_message_id"  # the option that names a message in Redis, dramatiq.brokers.redis
 
 
 def build_broker(url: str) -> Broker:
@@ -34,21 +41,74 @@ def build_broker(url: str) -> Broker:
 
 def _build_redis(url: str) -> Broker:
     try:
-        from dramatiq.brokers.redis import RedisBroker  # noqa: PLC0415 (the redis extra)
+        from dramatiq.brokers.redis import (  # noqa: PLC0415 (the redis extra)
+            RedisBroker,
+            _RedisConsumer,
+        )
     except ImportError:
         raise ConfigurationError(
             "jobs.broker is a Redis URL, but the redis extra is not installed:"
             " install scrubjay[redis]."
         ) from None
 
+    import redis  # noqa: PLC0415 (the same)
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    def tell(command: Callable[[], object]) -> None:
+        """Run a command that costs nothing where Redis does not answer."""
+        with contextlib.suppress(redis.RedisError):
+            command()
+
+    class QuietConsumer(_RedisConsumer):
+        """Dramatiq's, which waits for a Redis that is away: the relay logs it, once an outage."""
+
+        # A hint that is not acknowledged comes again, and is dropped as its job is claimed already.
+        def ack(self, message: MessageProxy) -> None:
+            self.queued_message_ids.discard(message.message_id)
+            tell(lambda: self.broker.do_ack(self.queue_name, message.options[_REDIS_ID]))
+
+        def nack(self, message: MessageProxy) -> None:
+            self.queued_message_ids.discard(message.message_id)
+            tell(lambda: self.broker.do_nack(self.queue_name, message.options[_REDIS_ID]))
+
+        def requeue(self, messages: Iterable[MessageProxy]) -> None:
+            waiting = list(messages)
+            tell(lambda: super(QuietConsumer, self).requeue(waiting))  # type: ignore[no-untyped-call]
+
+        def __next__(self) -> MessageProxy | None:
+            try:
+                return super().__next__()  # type: ignore[no-any-return, no-untyped-call]
+            except (redis.RedisError, ConnectionClosed):
+                time.sleep(OUTAGE_LOOK_S)
+                return None
+
     class Redis(RedisBroker):
-        """Dramatiq's, without delays."""
+        """Dramatiq's, without delays; `Unavailable` where Redis does not answer."""
+
+        @property
+        def consumer_class(self) -> type[QuietConsumer]:
+            return QuietConsumer
 
         def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
             _refuse(delay)
-            return super().enqueue(message)
+            try:
+                return super().enqueue(message)
+            except redis.RedisError as error:
+                raise Unavailable(redis_trouble(error)) from error
 
-    return Redis(url=url, middleware=[])  # type: ignore[no-untyped-call]
+    try:
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(
+                NoBackoff(), 1
+            ),  # one for a connection that went stale; no more: hints wait
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"jobs.broker can't be used: {error}.") from None
+    return Redis(client=client, middleware=[])  # type: ignore[no-untyped-call]
 
 
 def _refuse(delay: int | None) -> None:

@@ -1,6 +1,7 @@
 """The relay: turns claimable job rows into broker messages, as many as there are free slots.
 
-A row is hinted at again when its hint has got lost: nothing depends on a message arriving.
+A row is hinted at again when its hint has got lost: nothing depends on a message arriving. While
+the broker is away, the relay hands the rows to its own worker, which has a free slot for each.
 """
 
 from __future__ import annotations
@@ -37,14 +38,21 @@ class Relay:
         *,
         kinds: Callable[[], Sequence[str]],
         free_slots: Callable[[], int],
+        work_here: Callable[[str], None],
         held: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`held` are the ids of jobs this worker is at: their leases are its own, however late."""
+        """`held` are the ids of jobs this worker is at: their leases are its own, however late.
+
+        `work_here` begins to work on a job without a hint, and returns at once.
+        """
         self._db = db
         self._broker = broker
         self._kinds = kinds
         self._free_slots = free_slots
+        self._work_here = work_here
         self._held = held
+        self._away_until = 0.0  # of the monotonic clock: a broker that was away is not asked sooner
+        self._is_away = False
         self._hinted: dict[str, float] = {}
 
     async def relay_once(self) -> int:
@@ -64,8 +72,24 @@ class Relay:
         fresh = [job for job in rows if job not in self._hinted][:room]
         for job in fresh:
             self._hinted[job] = now
-            await asyncio.to_thread(self._broker.enqueue, hint(job))
+            await self._send(job)
         return len(fresh)
+
+    async def _send(self, job: str) -> None:
+        if time.monotonic() >= self._away_until:
+            try:
+                await asyncio.to_thread(self._broker.enqueue, hint(job))
+            except Unavailable as error:
+                self._away_until = time.monotonic() + OUTAGE_PAUSE_S
+                if not self._is_away:  # said once an outage
+                    log.warning("this process works on its jobs without hints: %s", error)
+                self._is_away = True
+            else:
+                if self._is_away:
+                    log.warning("hints are sent again: Redis answers")
+                self._is_away = False
+                return
+        self._work_here(job)
 
     def taken(self, job_id: str) -> None:
         """An actor got the hint: its slot is counted by the worker from here on."""

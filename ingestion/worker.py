@@ -123,8 +123,14 @@ class JobWorker:
         self._exclusive_lock = ExclusiveLock()
         self._stopping = False
         self._busy_at = time.monotonic()
+        self._unhinted: set[asyncio.Task[None]] = set()
         self._relay = Relay(
-            db, broker, kinds=self._kinds, free_slots=self._free_slots, held=self._running.keys
+            db,
+            broker,
+            kinds=self._kinds,
+            free_slots=self._free_slots,
+            work_here=self._work_here,
+            held=self._running.keys,
         )
 
     @property
@@ -185,7 +191,7 @@ class JobWorker:
             ending = [job.ended for job in self._running.values()]
             if ending:
                 await asyncio.wait(ending, timeout=STOP_GRACE_S)
-            await asyncio.wait([relaying], timeout=STOP_GRACE_S)
+            await asyncio.wait([relaying, *self._unhinted], timeout=STOP_GRACE_S)
             await asyncio.to_thread(threads.stop, int(STOP_GRACE_S * 1000))
 
     async def _is_idle(self, idle_exit_s: float) -> bool:
@@ -212,6 +218,12 @@ class JobWorker:
         """They were cancelled, or taken over by another worker."""
         for job_id in ids & self._running.keys():
             self._running[job_id].task.cancel()
+
+    def _work_here(self, job_id: str) -> None:
+        """Begin a job whose hint could not be sent."""
+        task = asyncio.create_task(self.work(job_id))
+        self._unhinted.add(task)
+        task.add_done_callback(self._unhinted.discard)
 
     async def work(self, job_id: str) -> None:
         """Claim one job and return when it ended or gave its slot back."""

@@ -36,8 +36,16 @@ def _database_url(value: str) -> str:
 
 
 def _broker(value: str) -> str:
-    if value != "memory" and urlsplit(value).scheme not in BROKER_SCHEMES:
-        raise ValueError('"memory" or redis://<host>:<port>/<number>')
+    allowed = ValueError('"memory" or redis://<host>:<port>/<number>')
+    if value == "memory":
+        return value
+    try:
+        parts = urlsplit(value)
+        well = parts.scheme in BROKER_SCHEMES and (parts.port or 1) and parts.hostname
+    except ValueError:  # the port is no number
+        raise allowed from None
+    if not well:
+        raise allowed
     return value
 
 

@@ -9,8 +9,9 @@ import dramatiq
 import pytest
 from dramatiq.errors import QueueNotFound
 
-from engine.errors import ConfigurationError
-from ingestion.broker import MemoryBroker, build_broker
+from engine.errors import ConfigurationError, Unavailable
+from ingestion.broker import QUEUE, MemoryBroker, build_broker
+from ingestion.relay import hint
 from tests.contracts.broker import *  # noqa: F403 (the suite)
 from tests.fakes.databases import redis_url
 
@@ -36,3 +37,17 @@ def test_a_queue_nobody_declared_is_unknown_in_this_process():
 def test_an_unknown_broker_is_refused_by_name(url):
     with pytest.raises(ConfigurationError, match="memory"):
         build_broker(url)
+
+
+def test_a_redis_that_is_away_is_waited_for_and_named():
+    broker = build_broker("redis://127.0.0.1:1/0")  # no one listens there
+    broker.declare_queue(QUEUE)
+    with pytest.raises(Unavailable, match="Redis can't be reached"):
+        broker.enqueue(hint("job-1"))
+    consumer = broker.consume(QUEUE, prefetch=1, timeout=50)
+    assert next(consumer) is None
+    message = dramatiq.MessageProxy(hint("job-1").copy(options={"redis_message_id": "1"}))
+    consumer.ack(message)  # the hint comes again, and its job is claimed already
+    consumer.nack(message)
+    consumer.requeue([message])
+    consumer.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 
 from engine.domain import Lane
+from engine.errors import Unavailable
 from engine.jobs.outbox import enqueue
 from ingestion import relay as relay_module
 from ingestion.broker import QUEUE, MemoryBroker
@@ -22,8 +24,14 @@ def broker() -> MemoryBroker:
     return broker
 
 
-def build(database, broker, *, free: int) -> Relay:
-    return Relay(database, broker, kinds=lambda: [KIND], free_slots=lambda: free)
+def build(database, broker, *, free: int, work_here=pytest.fail) -> Relay:
+    return Relay(
+        database,
+        broker,
+        kinds=lambda: [KIND],
+        free_slots=lambda: free,
+        work_here=work_here,
+    )
 
 
 def hinted(broker: MemoryBroker) -> list[str]:
@@ -80,3 +88,33 @@ async def test_urgent_lanes_are_hinted_first(database, broker):
 async def test_only_kinds_that_somebody_handles_are_hinted(database, broker):
     await queue(database, 1, kind="answer")
     assert await build(database, broker, free=2).relay_once() == 0
+
+
+class BrokerThatGoesAway(MemoryBroker):
+    """Refuses hints while it is away."""
+
+    is_away = True
+
+    def enqueue(self, message, *, delay=None):
+        if self.is_away:
+            raise Unavailable("Redis can't be reached.")
+        return super().enqueue(message, delay=delay)
+
+
+async def test_jobs_are_worked_on_here_while_the_broker_is_away(database, monkeypatch, caplog):
+    monkeypatch.setattr(relay_module, "OUTAGE_PAUSE_S", 0.0)
+    broker = BrokerThatGoesAway()
+    broker.declare_queue(QUEUE)
+    ids = await queue(database, 3)
+    here: list[str] = []
+    relay = build(database, broker, free=3, work_here=here.append)
+    with caplog.at_level(logging.WARNING):
+        assert await relay.relay_once() == 3
+    assert here == ids
+    assert len(caplog.records) == 1  # one line an outage, not one a job
+
+    broker.is_away = False
+    for job in ids:
+        relay.taken(job)
+    assert await relay.relay_once() == 3  # no one has claimed them
+    assert (hinted(broker), here) == (ids, ids)
