@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.documents.documents import DocumentInfo
     from engine.domain import Principal
     from engine.engine import Engine
+    from engine.settings import Settings
 
 DEFAULT_KB = "default"
 BATCH = 50  # documents accepted in one transaction
@@ -135,6 +136,8 @@ async def _add(
             whole = await exports.settle(engine, principal, imported)
         ids, refused = await _accept(engine, principal, kb, given, options)
         refused = [*faulty, *refused]
+        if not as_json:  # before the wait for the others
+            _tell_faults((item.title, item.error) for item in refused)
         if wait:
             documents = await ingest(engine, principal, ids)
         else:
@@ -173,7 +176,10 @@ async def _accept(
     refused: list[RefusedDocument] = []
     with output.Bar("reading", len(given)) as bar:
         for start in range(0, len(given), BATCH):
-            batch = [(item, _document(item, options)) for item in given[start : start + BATCH]]
+            batch = [
+                (item, _document(item, options, engine.settings))
+                for item in given[start : start + BATCH]
+            ]
             accepted, faults = await _accept_batch(engine, principal, kb, batch)
             ids += accepted
             refused += faults
@@ -205,7 +211,7 @@ async def _accept_batch(
     return ids, refused
 
 
-def _document(given: InputItem, options: AddOptions) -> NewDocument:
+def _document(given: InputItem, options: AddOptions, settings: Settings) -> NewDocument:
     from cli.inputs import storable
     from engine.documents.adding import NewDocument
 
@@ -219,7 +225,8 @@ def _document(given: InputItem, options: AddOptions) -> NewDocument:
     elif given.url:
         new = NewDocument(url=given.url)
     else:
-        data = sys.stdin.buffer.read()
+        # One byte more than is allowed says that it is too large; a pipe may never end.
+        data = sys.stdin.buffer.read(int(settings.processing.max_file_size) + 1)
         new = NewDocument(data=data, filename=PurePath(options.stdin_name).name)
     return replace(
         new,
@@ -266,7 +273,7 @@ def _summarise(
             )
     bad = [d for d in documents if wait and d.state != "ready"]
     faults = [(d.title, d.error or f"is {d.state}") for d in bad]
-    _tell_faults([*faults, *((item.title, item.error) for item in refused)])
+    _tell_faults(faults)
 
 
 def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:

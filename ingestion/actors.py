@@ -249,7 +249,12 @@ def handlers(
 ) -> dict[str, Handler]:
     """Every kind of job a worker takes; `readers` by chat platform."""
     return {
-        **channel_handlers(services.db, services.blobs, readers or {}),
+        **channel_handlers(
+            services.db,
+            services.blobs,
+            readers or {},
+            max_file_size_bytes=services.max_file_size_bytes,
+        ),
         CLEAN: CleanDocument(services),
         DELETE_KB: DeleteKnowledgeBase(services),
         INGEST: IngestDocument(services, pipelines, log),

@@ -416,10 +416,18 @@ class ScrubTurns(_UnattendedHandler):
 class FetchFiles(_UnattendedHandler):
     """Fetches what was posted in messages of kept channels."""
 
-    def __init__(self, db: Database, blobs: BlobStore, readers: Mapping[str, Reader]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        blobs: BlobStore,
+        readers: Mapping[str, Reader],
+        *,
+        max_file_size_bytes: int,
+    ) -> None:
         self._db = db
         self._blobs = blobs
         self._readers = readers
+        self._max_bytes = min(SIZE_MAX, max_file_size_bytes)
 
     async def run(self, job: ClaimedJob) -> bool:
         """One after the other, each kept at once; where the platform asks to wait, later."""
@@ -434,7 +442,7 @@ class FetchFiles(_UnattendedHandler):
             return False
         for item in posted:
             try:
-                got = await reader.read_file(place, item.id, max_bytes=SIZE_MAX)
+                got = await reader.read_file(place, item.id, max_bytes=self._max_bytes)
             except Wait as wait:
                 await self._later(job, wait)
                 return True
@@ -460,7 +468,11 @@ class FetchFiles(_UnattendedHandler):
 
 
 def channel_handlers(
-    db: Database, blobs: BlobStore, readers: Mapping[str, Reader]
+    db: Database,
+    blobs: BlobStore,
+    readers: Mapping[str, Reader],
+    *,
+    max_file_size_bytes: int = SIZE_MAX,
 ) -> dict[
     str,
     (
@@ -479,7 +491,7 @@ def channel_handlers(
         BACKFILL: BackfillChannel(db, readers),
         DERIVE: DeriveChannel(db, blobs),
         EXPIRE: ExpireMessages(db),
-        FETCH: FetchFiles(db, blobs, readers),
+        FETCH: FetchFiles(db, blobs, readers, max_file_size_bytes=max_file_size_bytes),
         PURGE: PurgeChannel(db),
         SCRUB: ScrubTurns(db),
         SYNC_CHANNEL: SyncChannel(db, readers),

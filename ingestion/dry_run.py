@@ -87,6 +87,7 @@ async def run_dry(
                 fetch=_refuse_to_fetch,
                 park=lambda: None,
                 chunking=chunking_of(engine.settings),
+                max_file_size_bytes=int(engine.settings.processing.max_file_size),
                 model=engine.model,
             )
             run = IngestionRun(services, work)

@@ -64,6 +64,7 @@ async def run_worker(
             ),
             park=park,
             chunking=chunking_of(settings),
+            max_file_size_bytes=int(settings.processing.max_file_size),
             use_cache=settings.embedding.cache,
             model=engine.model,
         )

@@ -60,6 +60,7 @@ class Services:
     fetch: Callable[[str], Awaitable[Fetched]]
     park: Callable[[], None]  # gives the job's slot to another while it waits for the embedder
     chunking: Mapping[str, Any]  # the installation's defaults
+    max_file_size_bytes: int
     use_cache: bool = True
     model: LanguageModel | None = None
 

@@ -44,7 +44,6 @@ from engine.domain import DocumentState, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.jobs import endings
 from engine.jobs.kinds import INGEST
-from engine.jobs.outbox import append_event
 from engine.net.fetching import canonical_url
 
 RECEIVED_AT_A_TIME = 8
@@ -95,7 +94,6 @@ class _Received:
     blob_hash: str
     size_bytes: int
     options: UploadOptions = AS_THE_PIPELINE_SAYS
-    fault: str = ""  # why it can't be ingested, where that is plain already
 
 
 class Intake:
@@ -121,11 +119,12 @@ class Intake:
         """Accept documents into a KB: all of them, or none where one is refused.
 
         Adding the same external id again is a new revision; the same bytes again is nothing new.
-        A file over the size limit becomes a row too: `failed`, with the reason.
+        Raises `TooLarge` for a file over the size limit, before anything is stored.
         """
         gate.require(principal, Scope.KB_WRITE)
-        for entry in new:  # before anything is stored
+        for entry in new:
             _options_of(entry)
+        await anyio.to_thread.run_sync(self._check_sizes, new)
         received = await self._receive_all(principal, new)
 
         async def commit(session: AsyncSession) -> list[Added]:
@@ -145,6 +144,18 @@ class Intake:
             ]
 
         return await self._db.run_write(commit)
+
+    def _check_sizes(self, new: Sequence[NewDocument]) -> None:
+        for entry in new:
+            size = entry.path.stat().st_size if entry.path is not None else len(entry.data or b"")
+            self._check_size(entry, size)
+
+    def _check_size(self, new: NewDocument, size_bytes: int) -> None:
+        if size_bytes > self._max:
+            raise TooLarge(
+                f"{_title_of(new) or 'The document'} has {size_bytes:,} bytes and the limit is"
+                f" {self._max:,}: split it, or raise processing.max_file_size."
+            )
 
     async def _receive_all(
         self, principal: Principal, new: Sequence[NewDocument]
@@ -174,21 +185,12 @@ class Intake:
             return self._checked(_Received(new, external_id, title[:TITLE_MAX], "", 0))
         if new.data is None and new.path is None:
             raise InvalidInput("A document needs content: a file, text or a URL.", field="data")
-        data, size = new.data, len(new.data or b"")
-        if data is None and new.path is not None:
-            size = (await anyio.to_thread.run_sync(new.path.stat)).st_size
-            # One too large is not even read.
-            data = b"" if size > self._max else await anyio.to_thread.run_sync(new.path.read_bytes)
-        data = data or b""
-        title = new.title or Path(new.filename or (new.path.name if new.path else "")).name
+        data = new.data or b""
+        if new.data is None and new.path is not None:
+            data = await anyio.to_thread.run_sync(new.path.read_bytes)
+            self._check_size(new, len(data))  # it may have grown since
         external_id = new.external_id or f"sha256:{hashlib.sha256(data).hexdigest()}"
-        title = (title or external_id)[:TITLE_MAX]
-        if size > self._max:
-            fault = (
-                f"{title} has {size:,} bytes and the limit is {self._max:,}: split it, or raise"
-                " processing.max_file_size."
-            )
-            return self._checked(_Received(new, external_id, title, "", size, fault=fault))
+        title = (_title_of(new) or external_id)[:TITLE_MAX]
         blob_hash = await self._blobs.put(principal.tenant_id, data)
         return self._checked(_Received(new, external_id, title, blob_hash, len(data)))
 
@@ -268,8 +270,6 @@ class Intake:
         document.deleted_at = None
         reset_state(document)
         await session.flush()
-        if item.fault:
-            return await self._refuse(session, document, item.fault)
         revision_id, job_id = await start_revision(
             session,
             document,
@@ -310,21 +310,6 @@ class Intake:
             await take_off(session, document)
 
     @staticmethod
-    async def _refuse(session: AsyncSession, document: Document, fault: str) -> Added:
-        """A row that says why the document can't be had; what answered before keeps answering."""
-        document.state = DocumentState.FAILED
-        document.progress = -1.0
-        document.error = document.message = fault
-        document.error_code = TooLarge.code
-        await append_event(
-            session,
-            document.tenant_id,
-            "document.processing_failed",
-            {"document_id": document.id, "kb_id": document.kb_id, "error": fault},
-        )
-        return Added(document.id, "", "", DocumentState.FAILED)
-
-    @staticmethod
     async def _unchanged(
         session: AsyncSession, document: Document, newest: Revision | None, item: _Received
     ) -> Added | None:
@@ -347,6 +332,12 @@ class Intake:
 
 def _options_of(new: NewDocument) -> UploadOptions:
     return parse_options(new.extraction_strategy, quality_control=new.quality_control)
+
+
+def _title_of(new: NewDocument) -> str:
+    """The title or file name on one line; empty where there is neither."""
+    name = new.filename or (new.path.name if new.path else "")
+    return _CONTROL.sub(" ", new.title or Path(name).name)[:TITLE_MAX]
 
 
 def _encoded(name: str) -> str:

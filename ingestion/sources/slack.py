@@ -344,8 +344,9 @@ def _left_out(
         return "it is not stored at Slack"
     if suffix not in SUFFIXES:
         return f"files of this kind ({suffix or 'none'}) are not read"
-    if int(file.get("size") or 0) > max_bytes:
-        return "it is too large"
+    size_bytes = int(file.get("size") or 0)
+    if size_bytes > max_bytes:
+        return f"it is too large: it has {size_bytes:,} bytes, and the limit is {max_bytes:,}"
     return ""
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
+import httpx2
 import pytest
 
+from cli.serve import build_host
 from engine.domain import Scope
 from engine.engine import Engine
+from engine.runtime import open_engine
 from ingestion.host import run_worker
 from tests.api.conftest import OpenClient
-from tests.fakes.homes import make_member_token, make_token
+from tests.fakes.homes import home_settings, make_member_token, make_token
 
 HIT_KEYS = ["id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"]
 CITATION_KEYS = ["n", "id", "document_id", "title", "url", "where", "quote"]
@@ -178,6 +182,37 @@ async def test_an_upload_over_the_limit_is_refused_while_it_comes(
         answer = await client.post("/api/v1/documents", content=body(), headers=headers)
     assert answer.status_code == 413
     assert "2,000,000" in answer.json()["detail"]
+
+
+LIMIT = 5_000
+
+
+@pytest.mark.parametrize(
+    ("sizes", "status"), [([LIMIT], 202), ([LIMIT + 1], 413), ([10, LIMIT + 1], 413)]
+)
+async def test_a_file_one_byte_over_the_limit_is_refused_and_leaves_nothing(
+    tmp_path: Path, sizes: list[int], status: int
+) -> None:
+    settings = home_settings(tmp_path, processing__max_file_size=str(LIMIT))
+    async with open_engine(settings) as engine:
+        owner = await engine.people.owner()
+        await engine.knowledge_bases.create(owner, "sizes")
+        app = build_host(engine, settings)
+        transport = httpx2.ASGITransport(app, client=("127.0.0.1", 4), raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:7337") as client,
+        ):
+            files = [("file", (f"n{n}.txt", b"x" * size)) for n, size in enumerate(sizes)]
+            answer = await client.post("/api/v1/documents", data={"kb": "sizes"}, files=files)
+            listed = (await client.get("/api/v1/documents?kb=sizes")).json()["documents"]
+    assert answer.status_code == status
+    assert len(listed) == (1 if status == 202 else 0)
+    if status == 413:
+        assert answer.json()["detail"] == (
+            f"n{len(sizes) - 1}.txt has 5,001 bytes and the limit is 5,000: split it, or raise"
+            " processing.max_file_size."
+        )
 
 
 def _events(text: str) -> list[tuple[str, dict]]:

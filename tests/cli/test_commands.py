@@ -150,6 +150,20 @@ def test_a_file_over_the_limit_is_told_with_the_limit(
     assert found["Small"]["state"] == "ready"
     assert found["large.md"]["state"] == "failed"
     assert "processing.max_file_size" in found["large.md"]["error"]
+    assert not run("docs", "list", "--kb", "sizes", "--state", "failed")["documents"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_pipe_is_read_no_further_than_the_limit(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRUBJAY_PROCESSING__MAX_FILE_SIZE", "100")
+    with Path("/dev/zero").open(encoding="ascii") as endless:
+        monkeypatch.setattr("sys.stdin", endless)
+        [added] = run("add", "-", "--name", "pipe.md", "--kb", "sizes", code=context.INCOMPLETE)[
+            "documents"
+        ]
+    assert "pipe.md has 101 bytes and the limit is 100" in added["error"]
 
 
 @pytest.mark.usefixtures("filled")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.documents.adding import NewDocument
+from engine.errors import TooLarge
 from tests.fakes.installations import Installation, open_installation
 
 DOCS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "docs"
@@ -53,7 +54,6 @@ BAD = {
     "locked.docx": OLE,
     "locked.pdf": ENCRYPTED_PDF,
     "cut.pdf": b"%PDF-1.7\n1 0 obj\n<< /Type /Cat",
-    "large.txt": b"word " * (LIMIT // 5 + 1),
 }
 GOOD = {
     "fine.md": b"# Fine\n\nA wombat is fine.\n",
@@ -85,6 +85,15 @@ def is_one_sentence(text: str) -> bool:
     return 20 < len(text) < 400 and "\n" not in text and "Traceback" not in text
 
 
+async def test_a_file_over_the_limit_is_refused_with_all_that_came_with_it(strict):
+    files = {"fine.md": b"# Fine\n\nA wombat.\n", "large.txt": b"x" * (LIMIT + 1)}
+    with pytest.raises(TooLarge, match=r"large.txt has 200,001 bytes and the limit is 200,000"):
+        await outcomes(strict, files)
+    assert not (await strict.engine.documents.page(strict.owner)).documents
+    states = await outcomes(strict, files | {"large.txt": b"x" * LIMIT})
+    assert states["large.txt"][0] == "ready"
+
+
 async def test_each_bad_file_fails_by_itself_and_says_what_to_do(strict):
     found = await outcomes(strict, BAD | GOOD)
     assert {name: found[name][0] for name in BAD} == dict.fromkeys(BAD, "failed")
@@ -92,7 +101,6 @@ async def test_each_bad_file_fails_by_itself_and_says_what_to_do(strict):
     assert [name for name in BAD if not is_one_sentence(found[name][2])] == []
     codes = {name: code for name, (_, code, _) in found.items()}
     assert codes["empty.md"] == codes["blank.txt"] == "empty"
-    assert codes["large.txt"] == "too_large"
     assert codes["locked.docx"] == codes["locked.pdf"] == "encrypted"
     assert codes["program.exe"] == codes["noise.dat"] == "unknown_type"
     assert len(await strict.found("wombat")) == 2

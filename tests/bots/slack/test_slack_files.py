@@ -113,7 +113,10 @@ async def test_a_file_elsewhere_or_too_large_is_not_asked_for(place):
     await place.event(event)
     await place.notes.drain()
     left = [file["left"] for file in await files(place)]
-    assert left == ["it is not stored at Slack", "it is too large"]
+    assert left == [
+        "it is not stored at Slack",
+        "it is too large: it has 20,971,521 bytes, and the limit is 20,971,520",
+    ]
     assert place.slack.shown_to_files == []
 
 
