@@ -41,10 +41,10 @@ def _broker(value: str) -> str:
         return value
     try:
         parts = urlsplit(value)
-        well = parts.scheme in BROKER_SCHEMES and (parts.port or 1) and parts.hostname
+        parts.port  # noqa: B018 (raises where it is no number)
     except ValueError:  # the port is no number
         raise allowed from None
-    if not well:
+    if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
         raise allowed
     return value
 

@@ -93,6 +93,7 @@ def test_all_faults_are_told_at_once_with_place_and_cure(tmp_path: Path) -> None
             "a URL that starts with http:// or https://, or an empty text",
         ),
         ("jobs.broker", "rabbit://x", '"memory" or redis://<host>:<port>/<number>'),
+        ("jobs.broker", "redis://x:port/0", '"memory" or redis://<host>:<port>/<number>'),
         ("jobs.lease_s", "0", "a number from 2 to 3600"),
         ("database.pool_timeout_s", "0", "a number above 0 to 600"),
         ("embedding.model", "", "a non-empty text"),
