@@ -20,6 +20,15 @@ from bots.interactions import Interactions
 from bots.keepalive import with_keepalive
 from bots.platform import Platform, ReplyTarget, StreamingReply, Undelivered
 from bots.presenting import LONGER, SilentReply, show, show_passages, target_of
+from bots.publishing import (
+    FOR_CHANNEL,
+    PREVIEWED,
+    SHARED_BY,
+    channel_of,
+    fingerprint,
+    preview_of_answer,
+    shared_answer,
+)
 from engine import clock
 from engine.access import gate
 from engine.access.principals import FRESH
@@ -29,12 +38,22 @@ from engine.chats.post_rows import PostInfo, PostState, answer_kind, interaction
 from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
-from engine.errors import EngineError, LeaseLost, NotFound, RateLimited, Unavailable
+from engine.errors import (
+    EngineError,
+    Forbidden,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
 from engine.jobs import claims, endings, leases
 from engine.jobs.leases import ClaimedJob
 
 log = logging.getLogger(__name__)
 
+_BETWEEN_US = (Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated)
 POLL_S = 0.5  # how soon work that another process took on is noticed
 RENEW_S = 1.0
 STOP_GRACE_S = 4.0
@@ -251,7 +270,8 @@ class AnswerWorker:
             return
         platform = self._platforms[post.platform]
         target = target_of(post, job)
-        streaming: StreamingReply = SilentReply(platform, target)
+        is_private = post.surface == "private"
+        streaming: StreamingReply = SilentReply(platform, target, private=is_private)
         if post.addressed:
             again = job.attempt > 1 or job.lost > 0
             streaming = platform.open_streaming_reply(post, target, again=again)
@@ -272,7 +292,15 @@ class AnswerWorker:
         if reply is None:
             await chat.posts.end(post, PostState.SILENT, job=job)
             return
-        message_id = await streaming.finish(reply)
+        try:
+            message_id = await streaming.finish(reply)
+        except Undelivered as trouble:
+            if trouble.retry_in_s is not None or SHARED_BY not in target.details:
+                raise
+            # Who shares it is waiting for it to appear, and may not know that the bot isn't there.
+            await platform.whisper(target, replies.unreachable())
+            await chat.posts.end(post, PostState.FAILED, job=job)
+            return
         await chat.posts.end(post, PostState.ENDED, job=job, message_id=message_id)
 
     async def _open_case(
@@ -280,11 +308,12 @@ class AnswerWorker:
     ) -> _Case:
         chat = self._engine.chats
         await platform.learn(target)
-        if job.attempt == 1:
+        if job.attempt == 1 and SHARED_BY not in target.details:  # it was a question before
             await chat.question_limits.spend(post.sender, post.channel)
         caller = await chat.senders.caller(post.sender)
         behaviour = await chat.senders.behaviour(post.sender)
-        audience = await chat.senders.audience(caller, post.surface)
+        for_channel = FOR_CHANNEL in target.details
+        audience = await chat.senders.audience(caller, "channel" if for_channel else post.surface)
         note = ""
         if post.surface == "channel":
             channel = await chat.senders.channel(post.sender)
@@ -295,6 +324,8 @@ class AnswerWorker:
 
     async def _reply(self, case: _Case, streaming: StreamingReply) -> replies.Reply | None:
         """The reply to show, or None where an overheard question is better left alone."""
+        if SHARED_BY in case.target.details:
+            return await self._shared(case)
         turn_id = case.target.details.get(LONGER, "")
         answer = await self._stored(case)
         try:
@@ -304,6 +335,8 @@ class AnswerWorker:
                 raise
             log.info("no more detail was written: %s", error)
             return await self._passages(case, turn_id)
+        if FOR_CHANNEL in case.target.details:
+            return await self._preview(case, answer)
         sure = answer.grounded and bool(answer.citations)
         if not case.post.addressed and (
             not sure or answer.confidence * 100 < case.behaviour.threshold
@@ -313,11 +346,28 @@ class AnswerWorker:
         reply = replies.answered(shown, now=clock.now(), detailed=bool(turn_id))
         if case.post.addressed and not turn_id:
             reply = replies.with_live(reply, await self._live(case))
-        if by := case.target.details.get("shared_by"):
-            reply = replies.shared(reply, case.post.question, by)
         if case.note:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
+
+    async def _shared(self, case: _Case) -> replies.Reply:
+        """A private answer for its channel, word for word as it was previewed, or a refusal."""
+        by = case.target.details[SHARED_BY]
+        reply = await shared_answer(self._engine, case.caller, case.audience, case.post, by)
+        channel = await channel_of(self._engine, case.post)
+        if fingerprint(reply, channel) != case.target.details.get(PREVIEWED):
+            raise InvalidInput(replies.not_shared(channel), field="channel")
+        return reply
+
+    async def _preview(self, case: _Case, answer: Answer) -> replies.Reply:
+        """What a channel may be told, for the person who asked to share a private answer with it."""
+        if not answer.citations:
+            channel = await channel_of(self._engine, case.post)
+            raise InvalidInput(replies.not_shared(channel), field="channel")
+        post = replace(case.post, turn_id=answer.turn_id)
+        return await preview_of_answer(
+            self._engine, case.caller, case.audience, post, asked_again=True
+        )
 
     async def _new(self, case: _Case, streaming: StreamingReply) -> Answer:
         """An answer that everyone who will see it may see, noted on the post."""
@@ -411,8 +461,8 @@ class AnswerWorker:
         message_id = None
         if post.addressed:
             reply = replies.apology(error, incident, platform.command)
-            if isinstance(error, RateLimited) and post.surface == "channel":
-                # A limit is between the bot and who reached it.
+            if isinstance(error, _BETWEEN_US) and post.surface == "channel":
+                # What someone may not do, or not yet, is between the bot and them.
                 await platform.whisper(target_of(post, job), reply)
                 await streaming.abandon()
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,16 @@ from bots import replies
 from bots.conversation import Joined, Pressed, Said
 from bots.platform import Platform, ReplyTarget, Undelivered
 from bots.presenting import LONGER, show_passages, target_of
+from bots.publishing import (
+    FOR_CHANNEL,
+    PREVIEWED,
+    SHARED_BY,
+    channel_of,
+    fingerprint,
+    preview_of_answer,
+    shared_answer,
+    split_value,
+)
 from engine.chats.callers import Caller
 from engine.chats.feedback import REASONS
 from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
@@ -22,7 +33,7 @@ from engine.chats.sender_rows import Sender
 from engine.clock import new_id
 from engine.commands import runner
 from engine.commands.table import Effect, Parsed, parse
-from engine.domain import SearchResult
+from engine.domain import Audience, SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
 from engine.jobs.leases import ClaimedJob
@@ -52,8 +63,14 @@ class Interactions:
         platform = self._platforms[target.platform]
         try:
             await _INTERACTIONS[payload["do"]](self, payload, target, platform)
-        except (LeaseLost, Undelivered):
+        except LeaseLost:
             raise
+        except Undelivered as trouble:
+            if trouble.retry_in_s is not None:
+                raise
+            log.warning("a reply could not be sent: %s", trouble)
+            with suppress(Undelivered):  # where a private reply still reaches them
+                await platform.whisper(target, replies.unreachable())
         except Exception as error:
             incident = new_id()[-8:]
             if not isinstance(error, EngineError):
@@ -170,6 +187,13 @@ class Interactions:
             raise NotFound("This answer no longer exists.")
         return post
 
+    async def _shown_post(self, pressed: Pressed, caller: Caller) -> PostInfo:
+        """A post whose question and reply nobody has deleted: more may be done with it."""
+        post = await self._post(pressed, caller)
+        if post.state is PostState.WITHDRAWN:
+            raise NotFound("This answer no longer exists.")
+        return post
+
     async def _rate(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
         up = pressed.action == replies.RATE_UP
@@ -192,8 +216,8 @@ class Interactions:
     async def _more(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         """The answer in more detail: written by a model if there is one, else its passages."""
         chat = self._engine.chats
-        post = await self._post(pressed, caller)
-        audience = await chat.senders.audience(caller, post.surface)
+        post = await self._shown_post(pressed, caller)
+        audience = await chat.senders.audience(replace(caller, sender=post.sender), post.surface)
         if post.turn_id is None:
             raise NotFound("This answer no longer exists.")
         answer = await chat.posts.stored_answer(caller, audience, post.turn_id)
@@ -215,7 +239,7 @@ class Interactions:
         accepted = await self._engine.chats.posts.accept(
             NewQuestion(
                 platform=target.platform,
-                sender=caller.sender,
+                sender=replace(caller.sender, channel_id=post.sender.channel_id),
                 surface=post.surface,
                 channel=post.channel,
                 question=post.question,
@@ -230,20 +254,53 @@ class Interactions:
         self._wake()
 
     async def _human(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        post = await self._post(pressed, caller)
-        platform = self._platforms[target.platform]
+        """Call for help: at once about what the channel has seen, else with a preview first."""
+        post = await self._shown_post(pressed, caller)
         if post.sender.channel_id is None:
             raise InvalidInput(
                 "No one else can see this conversation: ask in a channel where people can help.",
                 field="channel",
             )
-        if not await self._engine.chats.posts.escalate(post):
-            await platform.whisper(target, replies.Reply("Someone has already been asked."))
-            return
-        behaviour = await self._engine.chats.senders.behaviour(caller.sender)
-        await platform.say(
-            target_of(post), replies.escalated(post, post.question, behaviour.escalate_to)
+        if post.surface == "channel":
+            await self._call_for_help(post, caller, target)
+        elif post.escalated_at is not None:
+            await self._platforms[target.platform].whisper(target, replies.already_called())
+        else:
+            await self._preview_call(post, caller, target)
+
+    async def _preview_call(self, post: PostInfo, caller: Caller, target: ReplyTarget) -> None:
+        call, channel = await self._call(post, caller)
+        value = f"{post.id}:{fingerprint(call, channel)}"
+        shown = replies.preview(
+            call, channel, replies.POST_CALL, value, calls_people=bool(call.calls)
         )
+        await self._platforms[target.platform].whisper(target, shown)
+
+    async def _post_call(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
+        """The yes to a call for help: it is posted if it still reads as it was previewed."""
+        post = await self._shown_post(pressed, caller)
+        call, channel = await self._call(post, caller)
+        if split_value(pressed.value)[1] != fingerprint(call, channel):
+            await self._preview_call(post, caller, target)
+            return
+        await self._call_for_help(post, caller, target)
+
+    async def _call(self, post: PostInfo, caller: Caller) -> tuple[replies.Reply, str]:
+        behaviour = await self._engine.chats.senders.behaviour(caller.sender)
+        call = replies.escalated(post, post.question, behaviour.escalate_to)
+        return call, await channel_of(self._engine, post)
+
+    async def _call_for_help(self, post: PostInfo, caller: Caller, target: ReplyTarget) -> None:
+        platform = self._platforms[target.platform]
+        call, _ = await self._call(post, caller)
+        if not await self._engine.chats.posts.escalate(post):
+            await platform.whisper(target, replies.already_called())
+            return
+        try:
+            await platform.say(target_of(post), call)
+        except Undelivered:
+            await self._engine.chats.posts.undo_escalation(post)
+            raise
 
     async def _resolved(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
@@ -253,28 +310,75 @@ class Interactions:
             await platform.replace(target, pressed.message_id, done)
 
     async def _share(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """Show a private answer to its channel, if everyone there may read all of its sources.
+        """Show what a channel would see of a private answer, to the person who may post it there.
 
-        The answer worker checks that. Otherwise it asks the question again for the channel, and
-        everyone there may read that answer.
+        If not everyone there may read all of its sources, the question is asked again for what they
+        may read, and that is what is shown, to the same person.
         """
-        chat = self._engine.chats
-        post = await self._post(pressed, caller)
-        if post.sender.channel_id is None or post.turn_id is None:
+        post = await self._shown_post(pressed, caller)
+        audience = await self._channel_audience(post, caller)
+        try:
+            shown = await preview_of_answer(self._engine, caller, audience, post)
+        except InvalidInput:
+            await self._ask_for_channel(post, pressed, target)
+            return
+        await self._platforms[target.platform].whisper(target, shown)
+
+    async def _channel_audience(self, post: PostInfo, caller: Caller) -> Audience:
+        if post.sender.channel_id is None:
             raise NotFound("There is no channel to share this with.")
-        await chat.posts.accept(
+        senders = self._engine.chats.senders
+        return await senders.audience(replace(caller, sender=post.sender), "channel")
+
+    async def _ask_for_channel(self, post: PostInfo, pressed: Pressed, target: ReplyTarget) -> None:
+        await self._engine.chats.posts.accept(
             NewQuestion(
                 platform=target.platform,
-                sender=caller.sender,
-                surface="channel",
+                sender=post.sender,
+                surface="private",
                 channel=post.channel,
                 question=post.question,
+                question_id=post.question_id,
                 thread=post.thread,
-                turn_id=post.turn_id,
-                key=f"share:{post.id}",
-                details={"details": {"shared_by": caller.principal.name}},
+                key=f"preview:{post.id}:{pressed.key}",
+                details={"details": {**target.details, FOR_CHANNEL: "yes"}},
             )
         )
+        self._wake()
+
+    async def _post_answer(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
+        """The yes to a preview; the answer worker posts it if it still reads the same."""
+        posts = self._engine.chats.posts
+        post = await self._shown_post(pressed, caller)
+        seen = split_value(pressed.value)[1]
+        channel = await channel_of(self._engine, post)
+        audience = await self._channel_audience(post, caller)
+        by = caller.principal.name
+        reply = await shared_answer(self._engine, caller, audience, post, by)
+        if fingerprint(reply, channel) != seen:
+            await self._share(pressed, caller, target)
+            return
+        details = {**target.details, SHARED_BY: by, PREVIEWED: seen}
+        new = NewQuestion(
+            platform=target.platform,
+            sender=post.sender,
+            surface="channel",
+            channel=post.channel,
+            question=post.question,
+            question_id=post.question_id,  # deleting it deletes what was shared
+            thread=post.thread,
+            turn_id=post.turn_id,
+            key=f"share:{post.id}",
+            details={"details": details},
+        )
+        accepted = await posts.accept(new)
+        if not accepted.is_new:
+            earlier = await posts.get(caller.sender.tenant_id, accepted.post_id)
+            if earlier.state is not PostState.FAILED:
+                already = replies.Reply("It was posted already.")
+                await self._platforms[target.platform].whisper(target, already)
+                return
+            await posts.accept(replace(new, key=f"share:{post.id}:{pressed.key}"))
         self._wake()
 
     async def _delete(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -313,7 +417,9 @@ class Interactions:
         self._wake()
 
     async def _nothing(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
-        """A button that declines: there is nothing to do."""
+        """A button that declines: nothing is done, and they are told so."""
+        del pressed, caller
+        await self._platforms[target.platform].whisper(target, replies.declined())
 
     async def _confirm(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         line = await self._engine.chats.confirmations.take(caller, pressed.value)
@@ -477,6 +583,8 @@ _PRESSES: Mapping[str, Press] = {
     replies.KEEP: Interactions._nothing,  # noqa: SLF001
     replies.MENTION: Interactions._mention,  # noqa: SLF001
     replies.MORE: Interactions._more,  # noqa: SLF001
+    replies.POST_ANSWER: Interactions._post_answer,  # noqa: SLF001
+    replies.POST_CALL: Interactions._post_call,  # noqa: SLF001
     replies.RATE_DOWN: Interactions._rate,  # noqa: SLF001
     replies.RATE_UP: Interactions._rate,  # noqa: SLF001
     replies.REASON: Interactions._reason,  # noqa: SLF001

@@ -19,11 +19,12 @@ PLEASE_DETAIL = 4_000  # characters of an answer with its passages
 
 
 class SilentReply:
-    """A streaming reply that shows nothing until it is finished."""
+    """A streaming reply that shows nothing until it is finished; `private`: to its asker alone."""
 
-    def __init__(self, platform: Platform, target: ReplyTarget) -> None:
+    def __init__(self, platform: Platform, target: ReplyTarget, *, private: bool = False) -> None:
         self._platform = platform
         self._target = target
+        self._private = private
 
     async def step(self, title: str) -> None:
         """Not shown."""
@@ -33,6 +34,9 @@ class SilentReply:
 
     async def finish(self, reply: replies.Reply) -> str:
         """Sent as a whole."""
+        if self._private:
+            await self._platform.whisper(self._target, reply)
+            return ""
         return await self._platform.say(self._target, reply)
 
     async def abandon(self) -> None:

@@ -79,6 +79,7 @@ class Reply:
 
 
 MORE, HUMAN, RESOLVED, SHARE = "more", "human", "resolved", "share"
+POST_CALL, POST_ANSWER = "post_call", "post_answer"  # the yes to a preview
 KEEP, DELETE, RERUN, CONFIRM, CANCEL = "keep", "delete", "rerun", "confirm", "cancel"
 RATE_UP, RATE_DOWN, REASON, BIND, MENTION = "rate_up", "rate_down", "reason", "bind", "mention"
 ABOUT, SUMMARISE, SIMILAR, SAVE = "about", "summarise", "similar", "save"
@@ -195,6 +196,53 @@ def shared(reply: Reply, question: str, by: str) -> Reply:
     """A private answer as its channel sees it."""
     asked = f"> {one_line(question)[:300]}"
     return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
+
+
+def preview(
+    reply: Reply,
+    channel: str,
+    action: str,
+    value: str,
+    *,
+    calls_people: bool = False,
+    narrowed: bool = False,
+) -> Reply:
+    """A message as it will be posted, for the one person who decides whether it is.
+
+    `narrowed`: their own answer rests on more than the channel may read, and this one does not.
+    """
+    name = one_line(channel)
+    intro = f"This is what everyone in #{name} will see:"
+    if narrowed:
+        intro = (
+            f"Not everyone in #{name} may read all that your answer rests on. From what they may"
+            f" read, this is what everyone in #{name} will see:"
+        )
+    called = " The people that an admin has set are notified." if calls_people else ""
+    return replace(
+        reply,
+        text=f"{intro}\n\n{reply.text}",
+        note=f"{reply.note} Only you can see this until you post it.{called}".strip(),
+        buttons=[
+            Button(action, "Post it", value, "primary"),
+            Button(KEEP, "Don't post", split_post(value)),
+        ],
+        calls=(),
+        rated="",
+    )
+
+
+def split_post(value: str) -> str:
+    """The post's id in the value of a button."""
+    return value.partition(":")[0]
+
+
+def not_shared(channel: str) -> str:
+    """Why an answer stays private."""
+    return (
+        f"I didn't post this: not everyone in #{one_line(channel)} may read all of its sources, or"
+        " they changed. Mention me in the channel for an answer that everyone there may read."
+    )
 
 
 def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
@@ -382,6 +430,21 @@ def escalated(post: PostInfo, question: str, group: str) -> Reply:
         calls=[group] if group else [],
         buttons=[Button(RESOLVED, "Mark resolved", post.id, "primary")],
     )
+
+
+def already_called() -> Reply:
+    """A call for help is made once."""
+    return Reply("Someone has already been asked.")
+
+
+def declined() -> Reply:
+    """The answer to a no."""
+    return Reply("OK, I did nothing.")
+
+
+def unreachable() -> Reply:
+    """What was meant for a channel can't be posted there."""
+    return Reply("I can't post in this channel: invite me to it first.", kind="trouble")
 
 
 def resolved(by: str) -> Reply:

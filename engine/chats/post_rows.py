@@ -442,6 +442,11 @@ async def escalate(session: AsyncSession, tenant_id: str, post_id: str) -> bool:
     return done is not None
 
 
+async def undo_escalation(session: AsyncSession, tenant_id: str, post_id: str) -> None:
+    """Nobody was asked after all."""
+    await session.execute(update(Post).where(*_own(tenant_id, post_id)).values(escalated_at=None))
+
+
 async def resolve(session: AsyncSession, tenant_id: str, post_id: str) -> bool:
     """A person has helped; False where that was said before."""
     done = await session.scalar(

@@ -114,6 +114,13 @@ class Posts:
             lambda session: post_rows.escalate(session, tenant_id, post.id)
         )
 
+    async def undo_escalation(self, post: PostInfo) -> None:
+        """The call for help could not be posted: it may be tried again."""
+        tenant_id = post.sender.tenant_id
+        await self._db.run_write(
+            lambda session: post_rows.undo_escalation(session, tenant_id, post.id)
+        )
+
     async def resolve(self, post: PostInfo) -> bool:
         """A person has helped; False where that was said before."""
         tenant_id = post.sender.tenant_id

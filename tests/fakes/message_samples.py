@@ -131,6 +131,12 @@ def samples(idiom: Idiom) -> dict[str, Reply]:
         citations=cited[:1],
         searched_kbs=(),
     )
+    shared = replies.shared(
+        replies.answered(replies.Shown(answer, post(), urls, FACTS), now=NOW),
+        "How much sick leave can I get early?",
+        "Ada",
+    )
+    value = f"{post().id}:0123456789ab"
     return {
         "An answer in a channel": replies.answered(
             replies.Shown(answer, post(), urls, FACTS), now=NOW
@@ -138,11 +144,8 @@ def samples(idiom: Idiom) -> dict[str, Reply]:
         "An answer only you can see": replies.answered(
             replies.Shown(answer, post("private"), urls, FACTS), now=NOW
         ),
-        "Shared with the channel": replies.shared(
-            replies.answered(replies.Shown(answer, post(), urls, FACTS), now=NOW),
-            "How much sick leave can I get early?",
-            "Ada",
-        ),
+        "Before it is shared": replies.preview(shared, "help", replies.POST_ANSWER, value),
+        "Shared with the channel": shared,
         "Nothing found": replies.answered(
             replies.Shown(nothing, post(), {-1: hits[0].url}, {}), now=NOW
         ),

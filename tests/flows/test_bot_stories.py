@@ -81,14 +81,46 @@ async def a_command_is_answered_for_its_asker(rig: Rig) -> None:
     assert not reply.public
 
 
-async def a_private_answer_is_shared_if_all_may_read_it(rig: Rig) -> None:
+async def a_private_answer_is_shared_once_its_asker_has_seen_what_all_will_see(rig: Rig) -> None:
     reply = await rig.command("bob", f"ask {SICK}")
-    shared = await rig.press("bob", reply, replies.SHARE)
-    assert "240 hours" in shared.public
-    assert "Shared by" in shared.public
+    preview = await rig.press("bob", reply, replies.SHARE)
+    assert not preview.public
+    for words in ("everyone in #help will see", SICK, "240 hours", "Shared by"):
+        assert words in preview.private
+    shared = await rig.press("bob", preview, replies.POST_ANSWER)
+    for words in (SICK, "240 hours", "Shared by"):
+        assert words in shared.public
+    assert not shared.private
+    assert "already" in (await rig.press("bob", preview, replies.POST_ANSWER)).private
+
+
+async def a_share_that_not_all_may_read_is_refused_in_private_and_says_why(rig: Rig) -> None:
     secret = await rig.command("ada", f"ask {SALARY}")
     assert "81,000" in secret.private
-    assert "81,000" not in (await rig.press("ada", secret, replies.SHARE)).public
+    refused = await rig.press("ada", secret, replies.SHARE)
+    assert not refused.public
+    assert "not everyone in #help may read" in refused.private
+    assert "81,000" not in refused.private
+
+
+async def a_private_question_calls_for_help_only_after_a_yes(rig: Rig) -> None:
+    secret = await rig.command("ada", f"ask {SALARY}")
+    preview = await rig.press("ada", secret, replies.HUMAN)
+    assert not preview.public
+    assert SALARY in preview.private
+    assert not (await rig.press("ada", preview, replies.KEEP)).public
+    called = await rig.press("ada", preview, replies.POST_CALL)
+    assert f"Someone asked for help with: “{SALARY}”" in called.public
+    assert "already" in (await rig.press("ada", secret, replies.HUMAN)).private
+
+
+async def where_answers_are_private_an_unasked_one_is_too(rig: Rig) -> None:
+    await rig.say("ada", "hello", calls=True)
+    await rig.command("ada", "mode auto")
+    await rig.command("ada", "private on")
+    reply = await rig.say("ada", SALARY)
+    assert not reply.public
+    assert "81,000" in reply.private
 
 
 async def an_answer_is_rated_and_the_reason_is_reported(rig: Rig) -> None:

@@ -122,7 +122,10 @@ async def test_a_question_is_answered_privately_in_place_of_thinking(room, monke
 
 async def test_a_private_answer_is_shared_with_the_channel(room):
     used = await room.slash(BOB, "ask", {"question": SICK})
-    await room.press(BOB, used.shown[-1], "Share with channel")
+    preview = await room.press(BOB, used.shown[-1], "Share with channel")
+    assert room.shown() == []
+    assert preview.is_private
+    await room.press(BOB, preview.shown[-1], "Post it")
     shown = Answer(room.shown())
     assert shown.channel == HELP
     assert "Shared by Bob" in shown.text
@@ -132,8 +135,9 @@ async def test_a_private_answer_is_shared_with_the_channel(room):
 async def test_what_not_all_may_read_is_not_shared(room):
     used = await room.slash(ADA, "ask", {"question": "What is the salary of the gardener?"})
     assert "81,000" in used.text
-    await room.press(ADA, used.shown[-1], "Share with channel")
-    assert not any("81,000" in text_of(item) for item in room.shown())
+    refused = await room.press(ADA, used.shown[-1], "Share with channel")
+    assert room.shown() == []
+    assert "not everyone in #help may read" in refused.text
 
 
 async def test_an_answer_is_rated_explained_and_deleted(room):

@@ -64,7 +64,9 @@ async def test_a_thumb_down_opens_a_form_and_what_it_says_is_kept(place):
 
 async def test_an_answer_by_command_is_shared_with_its_channel(place):
     _, [private] = await place.command("UBOB", f"ask {SICK}")
-    await place.press("UBOB", private, "Share with channel")
+    [preview] = await place.press("UBOB", private, "Share with channel")
+    assert not place.slack.shown(place.team, "C1")
+    await place.press("UBOB", preview, "Post it")
     [shared] = place.slack.shown(place.team, "C1")
     assert "240 hours" in said(shared)
     assert "Shared by Ubob." in said(shared)
