@@ -125,6 +125,7 @@ async def _run_alone(
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             loop.add_signal_handler(name, stop.set)
     async with open_engine(settings) as engine, load()(engine) as bot:
+        await engine.operations.check_index_home()
         await bot.run(stop)
 
 

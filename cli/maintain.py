@@ -35,10 +35,20 @@ def reconcile(
     tenant: Annotated[
         str, typer.Option(metavar="KEY", help="One tenant only (default: all of them).")
     ] = "",
+    adopt_index: Annotated[
+        bool,
+        typer.Option(
+            "--adopt-index",
+            help="Keep the index in this data folder from now on; another one with the same "
+            "database is refused.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare the index with the database, and repair it."""
-    raise typer.Exit(run(_reconcile(ctx, tenant, repair=repair, as_json=as_json)))
+    raise typer.Exit(
+        run(_reconcile(ctx, tenant, repair=repair, adopt_index=adopt_index, as_json=as_json))
+    )
 
 
 def backup(
@@ -114,11 +124,15 @@ def _size(kb: KbStatus) -> str:
     return f"{kb.index_size_bytes / 1e6:.1f} MB"
 
 
-async def _reconcile(ctx: typer.Context, tenant: str, *, repair: bool, as_json: bool) -> int:
+async def _reconcile(
+    ctx: typer.Context, tenant: str, *, repair: bool, adopt_index: bool, as_json: bool
+) -> int:
     from cli import output
     from cli.inline_worker import finish_jobs
 
     async with opened(ctx) as (engine, principal):
+        if adopt_index:
+            await engine.operations.adopt_index(principal)
         with output.working("comparing"):
             drift = await engine.operations.reconcile(principal, tenant=tenant, repair=repair)
         if repair and not drift.clean:
@@ -163,6 +177,7 @@ async def _restore(
 ) -> None:
     from cli import output, render
     from cli.inline_worker import finish_jobs
+    from engine.errors import Blocked
     from engine.locks import hold
     from engine.operations.backup import restore as read_backup
     from engine.runtime import build_blobs
@@ -181,6 +196,10 @@ async def _restore(
             force=force,
         )
     async with opened(ctx) as (engine, principal):
+        try:
+            await engine.operations.check_index_home()
+        except Blocked:  # it is another folder's, and this one is being filled
+            await engine.operations.adopt_index(principal)
         with output.working("rebuilding the index"):
             await engine.operations.reconcile(principal, repair=True)
             await finish_jobs(engine)

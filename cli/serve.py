@@ -219,6 +219,7 @@ async def _run(settings: Settings) -> None:
     ready.add_done_callback(_say)
     with hold(settings.home, "server", "scrubjay serve"):
         async with open_engine(settings) as engine:
+            await engine.operations.check_index_home()
             await _say_who_gets_in(engine, settings)
             await serve(engine, settings, ready=ready, stop=stop)
 

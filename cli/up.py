@@ -51,6 +51,7 @@ async def _up(settings: Settings, *, with_sample: bool) -> int:
             loop.add_signal_handler(name, stop.set)
     with hold(settings.home, "server", "scrubjay up"):
         async with open_engine(settings) as engine:
+            await engine.operations.check_index_home()
             owner = await engine.people.owner()
             try:
                 await _run_together(engine, settings, owner, stop, with_sample=with_sample)

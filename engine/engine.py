@@ -21,6 +21,7 @@ from engine.documents.pipelines import Pipelines
 from engine.index.port import SearchIndex
 from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
+from engine.operations.index_home import IndexHome
 from engine.operations.operations import Operations
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people.people import People
@@ -49,6 +50,7 @@ class Engine:
         asker: Asker,
         call_log: ToolCallLog,
         model: LanguageModel | None = None,
+        index_home: IndexHome | None = None,
     ) -> None:
         # What the hosts of the engine (worker, server, bots) share with it
         self.settings = settings
@@ -64,7 +66,13 @@ class Engine:
         # The rooms
         self.people = People(db)
         self.operations = Operations(
-            db, index, blobs, limits, call_log=call_log, check_model=check_model
+            db,
+            index,
+            blobs,
+            limits,
+            call_log=call_log,
+            check_model=check_model,
+            index_home=index_home,
         )
         self.pipelines = Pipelines(db)
         self.knowledge_bases = KnowledgeBases(db, embedder.space)

@@ -25,6 +25,7 @@ from engine.index.embedded import EmbeddedIndex
 from engine.index.port import SearchIndex
 from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
+from engine.operations.index_home import IndexHome
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people import tenants
 from engine.search.query_log import SearchLog
@@ -105,6 +106,9 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             ),
             model=model,
             call_log=call_log,
+            index_home=build_index_home(settings, db)
+            if settings.search.engine == "embedded"
+            else None,
         )
 
 
@@ -125,6 +129,8 @@ def _search_defaults(settings: Settings) -> SearchDefaults:
 @asynccontextmanager
 async def open_index(settings: Settings, db: Database) -> AsyncIterator[SearchIndex]:
     """The index as a worker opens it: of a folder the one writer, who holds the worker's lock."""
+    if settings.search.engine == "embedded":
+        await build_index_home(settings, db).claim()
     index = build_index(settings, db)
     deploying: asyncio.Task[None] | None = None
     try:
@@ -144,10 +150,16 @@ async def open_index(settings: Settings, db: Database) -> AsyncIterator[SearchIn
 def build_index(settings: Settings, db: Database) -> SearchIndex:
     """A folder of segments, or a Vespa cluster."""
     if settings.search.engine == "embedded":
-        return EmbeddedIndex(settings.home / "index")
+        home = build_index_home(settings, db)
+        return EmbeddedIndex(settings.home / "index", admit=home.check)
     from engine.operations import vespa_cluster
 
     return vespa_cluster.build_index(settings, db)
+
+
+def build_index_home(settings: Settings, db: Database) -> IndexHome:
+    """The data folder's claim on the embedded index."""
+    return IndexHome(db, settings.home, is_private=not settings.database.url)
 
 
 def _migrate(settings: Settings) -> None:

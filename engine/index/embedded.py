@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,11 +47,20 @@ class EmbeddedIndex:
     """A `SearchIndex` in a folder. Any number of processes search it, one writes.
 
     `sync` False trades safety against a power cut for speed (a killed process loses nothing
-    either way). `retain_s` is how long superseded files stay for readers.
+    either way). `retain_s` is how long superseded files stay for readers. `admit` runs before
+    every use of the folder, and raises where it is not the one to use.
     """
 
-    def __init__(self, root: Path, *, sync: bool = True, retain_s: float = RETAIN_S) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sync: bool = True,
+        retain_s: float = RETAIN_S,
+        admit: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._root = root
+        self._admit = admit or _anyone
         self._writer = IndexWriter(root, sync=sync, retain_s=retain_s)
         self._snapshots = Snapshots()
         self._verified: set[tuple[str, int]] = set()
@@ -62,10 +71,12 @@ class EmbeddedIndex:
 
     async def drop_space(self, tenant_id: str, space: Space) -> None:
         """Remove a space and all its bytes."""
+        await self._admit()
         await asyncio.wrap_future(self._writer.drop(self._folder(tenant_id, space)))
 
     async def drop_tenant(self, tenant_id: str) -> None:
         """Remove all spaces of a tenant."""
+        await self._admit()
         await asyncio.wrap_future(self._writer.drop(self._tenant_folder(tenant_id)))
 
     async def feed(self, tenant_id: str, space: Space, documents: Sequence[IndexDocument]) -> None:
@@ -151,6 +162,7 @@ class EmbeddedIndex:
         Of all that is stored, of a tenant, or of one space of a tenant. A file's bytes are
         compared with their checksums once; after that its size is checked.
         """
+        await self._admit()
         return await anyio.to_thread.run_sync(self._health, tenant_id, space)
 
     def figures(self) -> Mapping[str, float]:
@@ -159,6 +171,7 @@ class EmbeddedIndex:
 
     async def purge(self) -> None:
         """Drop the bytes of everything removed so far, now."""
+        await self._admit()
         if self._root.exists():
             await asyncio.wrap_future(self._writer.purge())
 
@@ -182,12 +195,14 @@ class EmbeddedIndex:
 
     async def _change(self, tenant_id: str, space: Space, changes: SpaceChanges) -> None:
         folder = self._folder(tenant_id, space)
+        await self._admit()
         await asyncio.wrap_future(self._writer.change(folder, space, changes))
 
     async def _read(
         self, tenant_id: str, space: Space, look: Callable[[Snapshot], T], missing: T
     ) -> T:
         folder = self._folder(tenant_id, space)
+        await self._admit()
 
         def read() -> T:
             snapshot = self._snapshots.get(folder)
@@ -226,6 +241,10 @@ class EmbeddedIndex:
             self._snapshots.get(folder)
         except Damaged as error:
             raise damaged(folder, error) from error
+
+
+async def _anyone() -> None:
+    """The folder is open to all."""
 
 
 def _check(document: IndexDocument, space: Space) -> None:

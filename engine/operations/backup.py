@@ -36,6 +36,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     delete,
+    false,
     func,
     insert,
     select,
@@ -47,6 +48,7 @@ from engine.blobs.port import BlobStore
 from engine.db.migrations import connected, current_revision, migrate, present_name, refuse_unknown
 from engine.db.session import parse_url
 from engine.errors import Conflict, InvalidInput, NotFound, Unavailable
+from engine.operations import index_home
 
 FORMAT = 1
 # The manifest says the revision; workers are processes; what is ephemeral is over by then; what
@@ -57,6 +59,8 @@ _MEMBER = re.compile(
     r"|secret_key"
 )
 _MANIFEST = "manifest.json"
+# Which data folder holds the index of this database, whatever rows it is filled with.
+_STAYS = ("setting", index_home.KEY)
 _BATCH = 500  # rows an INSERT
 
 
@@ -240,7 +244,8 @@ def _load_tables(file: Path, url: str, manifest: BackupManifest) -> None:
     with connected(parsed) as connection:
         tables = {table.name: table for table in _tables(connection)}
         for table in reversed(tables.values()):
-            connection.execute(delete(table))
+            stays = table.c.key == _STAYS[1] if table.name == _STAYS[0] else false()
+            connection.execute(delete(table).where(~stays))
         with _open_archive(file) as archive:
             while (member := archive.next()) is not None:
                 match = _MEMBER.fullmatch(member.name)
@@ -258,6 +263,10 @@ def _load(connection: Connection, table: Table, lines: Iterator[bytes]) -> None:
             {key: _from_json(value, types[key], naive) for key, value in json.loads(line).items()}
             for line in batch
         ]
+        if table.name == _STAYS[0]:
+            rows = [row for row in rows if row["key"] != _STAYS[1]]
+        if not rows:
+            continue
         connection.execute(insert(table), rows)
 
 

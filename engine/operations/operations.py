@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from engine.access import gate
 from engine.blobs.port import BlobStore
 from engine.db.session import Database
-from engine.domain import Principal
+from engine.domain import Principal, Scope
+from engine.errors import Blocked, Conflict
 from engine.index.port import SearchIndex
 from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
 from engine.limits import Limits
 from engine.operations import audit_log, reconcile, status, tool_call_log
 from engine.operations.audit_log import AuditEntry
+from engine.operations.index_home import IndexHome
 from engine.operations.reconcile import Drift
 from engine.operations.status import Status
 from engine.operations.tool_call_log import LoggedCall, ToolCallLog
@@ -34,6 +37,7 @@ class Operations:
         *,
         call_log: ToolCallLog,
         check_model: Callable[[], str],
+        index_home: IndexHome | None = None,
     ) -> None:
         self._db = db
         self._index = index
@@ -41,6 +45,7 @@ class Operations:
         self._limits = limits
         self._call_log = call_log
         self._check_model = check_model
+        self._index_home = index_home
 
     async def status(self, principal: Principal) -> Status:
         """Counts of what the principal may read, and of the work in progress."""
@@ -49,7 +54,12 @@ class Operations:
     async def health(self) -> dict[str, str]:
         """Each dependency: an empty text when it is well, else what to do."""
         return await status.read_health(
-            self._db, self._index, self._blobs, self._limits, self._check_model
+            self._db,
+            self._index,
+            self._blobs,
+            self._limits,
+            self._check_model,
+            index_home=self._index_home,
         )
 
     async def reconcile(
@@ -63,6 +73,21 @@ class Operations:
         return await reconcile.reconcile(
             self._db, self._index, principal, tenant=tenant, repair=repair
         )
+
+    async def check_index_home(self) -> None:
+        """Raises `Blocked` where the index of the database is in another data folder."""
+        if self._index_home is not None and (fault := await self._index_home.fault()):
+            raise Blocked(fault)
+
+    async def adopt_index(self, principal: Principal) -> None:
+        """Keep the index in this data folder from now on; `reconcile` then rebuilds it here.
+
+        `Conflict` where the index is not in a data folder at all.
+        """
+        gate.require(principal, Scope.KB_ADMIN)
+        if self._index_home is None:
+            raise Conflict("The index is in Vespa (search.engine), which no data folder holds.")
+        await self._index_home.adopt()
 
     async def resume_rebuild(self, index: SearchIndex) -> int:
         """Queue the rebuild of what the index lost as a whole; how many spaces. For workers."""

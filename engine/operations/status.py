@@ -20,6 +20,7 @@ from engine.index.port import SearchIndex, Space
 from engine.jobs import backlog, heartbeats
 from engine.limits import Limits
 from engine.operations import reconcile
+from engine.operations.index_home import IndexHome
 
 SAMPLED = 3  # files that are looked for
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
@@ -130,12 +131,15 @@ async def read_health(
     blobs: BlobStore,
     limits: Limits,
     check_model: Callable[[], str],
+    *,
+    index_home: IndexHome | None = None,
 ) -> dict[str, str]:
     """Each dependency with an empty text when it is well, else what is wrong and what to do."""
     health = {"database": await db.health()}
     try:
+        elsewhere = await index_home.fault() if index_home is not None else ""
         health["index"] = (
-            await index.health() or await _fullness(db) or await _incomplete(db, index)
+            elsewhere or await index.health() or await _fullness(db) or await _incomplete(db, index)
         )
     except EngineError as error:
         health["index"] = str(error)
