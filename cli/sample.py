@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.sample_vectors import FILE, remember
 from engine.documents.adding import NewDocument
 from engine.domain import Lane
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 NAME = "handbook"
 DESCRIPTION = "Sample: the TTS handbook of the US government's 18F, in the public domain"
 QUESTION = "How many hours may I carry over in annual leave?"
+ANSWERING = frozenset({"leave.md"})  # pages that answer the question
 BATCH = 50  # documents a transaction: the server answers in between
 
 
@@ -30,18 +34,45 @@ def folder() -> Path | None:
     return None
 
 
-async def seed(engine: Engine, owner: Principal) -> int:
-    """Create the sample knowledge base in an installation without one; the number of pages."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sample of which the documents that answer `QUESTION` are added, and the rest is not yet."""
+
+    kb_id: str
+    first: Sequence[str]  # ids
+    rest: Sequence[NewDocument]
+
+    @property
+    def pages(self) -> int:
+        """Of the whole sample."""
+        return len(self.first) + len(self.rest)
+
+
+async def begin(engine: Engine, owner: Principal, *, vectors: bool = True) -> Begun | None:
+    """Create the sample knowledge base; None where there is one already, or no sample.
+
+    With `vectors`, those that are shipped with the pages are known before the pages are read.
+    """
     root = folder()
     if root is None or await engine.knowledge_bases.list_readable(owner):
-        return 0
+        return None
     kb = await engine.knowledge_bases.create(owner, NAME, description=DESCRIPTION)
     owner = await engine.people.owner()  # who now may read it
-    pages = sorted(root.rglob("*.md"))
+    if vectors:
+        await remember(engine, owner, root.parent / FILE)
+    pages = sorted(root.rglob("*.md"), key=lambda page: (page.name not in ANSWERING, page))
     new = [
         NewDocument(path=page, filename=page.name, external_id=page.relative_to(root).as_posix())
         for page in pages
     ]
-    for start in range(0, len(new), BATCH):
-        await engine.documents.add_many(owner, kb.id, new[start : start + BATCH], lane=Lane.BULK)
-    return len(new)
+    answering = sum(page.name in ANSWERING for page in pages)
+    first = await engine.documents.add_many(owner, kb.id, new[:answering])
+    return Begun(kb.id, [added.document_id for added in first], new[answering:])
+
+
+async def finish(engine: Engine, begun: Begun) -> None:
+    """Add the rest of the pages."""
+    owner = await engine.people.owner()  # who may write to it now
+    for start in range(0, len(begun.rest), BATCH):
+        some = begun.rest[start : start + BATCH]
+        await engine.documents.add_many(owner, begun.kb_id, some, lane=Lane.BULK)

@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,13 @@ from cli.work import quieter
 
 if TYPE_CHECKING:
     from engine.config import Settings
+    from engine.documents.documents import DocumentInfo
     from engine.domain import Answer, Principal
     from engine.engine import Engine
     from engine.operations.status import KbStatus
 
-FIRST_ANSWER_S = (
-    30.0  # how long the first answer is waited for before the greeting continues without
-)
+FIRST_ANSWER_S = 120.0  # how long the first answer is waited for: the machine may be a busy one
+TELL_S = 5.0  # between two lines about what it waits for
 
 
 def run(settings: Settings, *, sample: bool = True) -> int:
@@ -84,29 +85,53 @@ async def _run_together(
 async def _greet(
     engine: Engine, owner: Principal, stop: asyncio.Event, *, with_sample: bool
 ) -> None:
-    pages = await sample.seed(engine, owner) if with_sample else 0
+    begun = await sample.begin(engine, owner) if with_sample else None
+    if begun is None:
+        _say(_what_next())
+        return
     owner = await engine.people.owner()  # who may read the sample now
-    if pages:
-        _say(f"Loading a sample knowledge base: {pages} pages of a real employee handbook.")
-        answer = await _first_answer(engine, owner, stop)
+    _say(f"Loading a sample knowledge base: {begun.pages} pages of a real employee handbook.")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sample.finish(engine, begun))
+        answer = await _first_answer(engine, owner, begun.first, stop)
         if answer is not None:
             _say(f"\nYou ask:  {sample.QUESTION}\n")
             _say(render.answer(answer).plain)
-    _say(_what_next())
-    if pages:
-        await _follow_vectors(engine, owner, stop)
+        _say(_what_next())
+    await _follow_vectors(engine, owner, stop)
 
 
-async def _first_answer(engine: Engine, owner: Principal, stop: asyncio.Event) -> Answer | None:
-    """Ask once all pages are searchable by keywords, long before their vectors are done."""
-    deadline = time.monotonic() + FIRST_ANSWER_S
-    while not stop.is_set() and time.monotonic() < deadline:
-        kb = await _sample_status(engine, owner)
-        if kb is not None and kb.documents == sum(kb.states.values()):
+async def _first_answer(
+    engine: Engine, owner: Principal, document_ids: Sequence[str], stop: asyncio.Event
+) -> Answer | None:
+    """Ask once the pages that answer are searchable, which are read first."""
+    started = told_at = time.monotonic()
+    while not stop.is_set() and time.monotonic() - started < FIRST_ANSWER_S:
+        pages = [await engine.documents.get(owner, id_) for id_ in document_ids]
+        if all(page.state == "ready" for page in pages):
             return await engine.answers.answer(owner, sample.QUESTION, kb=sample.NAME, door="cli")
+        if time.monotonic() - told_at > TELL_S:
+            told_at = time.monotonic()
+            _say(await _awaited(engine, owner, pages))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.3)
+    if not stop.is_set():
+        _say(
+            f"The first answer takes longer than {FIRST_ANSWER_S:.0f} s; the pages are still read."
+        )
     return None
+
+
+async def _awaited(engine: Engine, owner: Principal, pages: Sequence[DocumentInfo]) -> str:
+    """What the first answer waits for, in a sentence."""
+    status = await engine.operations.status(owner)
+    if failed := [page for page in pages if page.state == "failed"]:
+        return f"The page with the first answer can't be read: {failed[0].error}"
+    if not status.workers:
+        return "Waiting for the worker, which reads the pages, to start."
+    if all(page.state == "pending" for page in pages):
+        return "Waiting for the worker to begin with the pages."
+    return "Waiting for the page with the first answer to be read: " + (pages[0].message or "…")
 
 
 async def _sample_status(engine: Engine, owner: Principal) -> KbStatus | None:

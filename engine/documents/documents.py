@@ -13,6 +13,8 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,9 +31,11 @@ from engine.documents.lifecycle import is_in_work, reset_state, retire, take_bac
 from engine.documents.progress import DocumentProgress
 from engine.domain import DocumentState, Lane, Principal, Scope
 from engine.errors import InvalidInput, NotFound
+from engine.index.port import Space
 from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import enqueue
+from engine.models import cache
 
 LOOK_UP = 500  # ids a statement
 
@@ -106,6 +110,23 @@ class Documents:
         found = await self._knowledge_bases.get(principal, kb)
         return await self._intake.add(
             principal, found.id, new, lane=lane, correlation_id=correlation_id
+        )
+
+    async def keep_vectors(
+        self,
+        principal: Principal,
+        space: Space,
+        hashes: Sequence[bytes],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        """Know vectors of texts that are still to come, shape [len(hashes), dimension].
+
+        A text with that hash (`models.cache.text_hash`) is then not embedded in this tenant. For
+        who runs the installation: a wrong vector misleads every search.
+        """
+        gate.require(principal, Scope.KB_ADMIN)
+        await self._db.run_write(
+            lambda session: cache.put_many(session, principal.tenant_id, space, hashes, vectors)
         )
 
     async def page(
