@@ -60,7 +60,7 @@ async def _doctor(ctx: typer.Context, *, as_json: bool) -> int:
         for check in checks:
             sign = "bad" if check.todo else "ok "
             todo = f": {check.todo}" if check.todo else ""
-            output.show(f"{sign} {check.name:<10} {check.detail}{todo}\n")
+            output.show(f"{sign} {check.name:<14} {check.detail}{todo}\n")
     return UNAVAILABLE if any(check.todo for check in checks) else DONE
 
 
@@ -79,6 +79,8 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     yield _disk(settings.home)
     yield _secret_key(settings)
     yield _parsers()
+    if settings.slack.is_set_up:
+        yield await _slack(settings)
     if settings.discord.is_set_up:
         yield await _discord(settings)
     plugins = open_registry(settings)
@@ -89,6 +91,10 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
             yield await _pipelines(engine, principal, plugins.registry)
             for name, fault in (await engine.operations.health()).items():
                 yield Check(name, "unhealthy", fault) if fault else Check(name, "ok")
+            for probed in await engine.operations.probe_models():
+                yield Check(probed.name, probed.detail, probed.fault)
+            if settings.mcp.oauth_issuer:
+                yield await _sign_in(engine, settings)
     except EngineError as error:
         yield Check("engine", "can't be opened", str(error))
 
@@ -144,6 +150,33 @@ async def _discord(settings: Settings) -> Check:
     from bots.discord.checkup import check
 
     return Check("discord", *await check(settings.discord))
+
+
+async def _slack(settings: Settings) -> Check:
+    """Whether Slack accepts the tokens, and gave the bot its scopes."""
+    from cli.slack_door import load_slack
+    from engine.errors import ConfigurationError
+
+    try:
+        load_slack()
+    except ConfigurationError as error:
+        return Check("slack", "can't run", str(error))
+    from bots.slack.checkup import check
+
+    return Check("slack", *await check(settings.slack))
+
+
+async def _sign_in(engine: Engine, settings: Settings) -> Check:
+    """Whether the provider of access tokens answers."""
+    from engine.errors import EngineError
+    from mcp_server.oauth import build_oauth
+
+    try:
+        await build_oauth(engine, settings).check()
+    except EngineError:
+        todo = "check mcp.oauth_issuer, mcp.oauth_jwks_url, and the client of introspection"
+        return Check("sign-in", f"{settings.mcp.oauth_issuer} does not answer", todo)
+    return Check("sign-in", f"{settings.mcp.oauth_issuer} answers")
 
 
 def _plugins(plugins: Plugins) -> Iterator[Check]:

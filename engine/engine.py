@@ -7,8 +7,9 @@ by command is above the engine, in `engine/commands`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 
 from engine.answers.answers import Answers
 from engine.answers.ask import Asker
@@ -23,6 +24,7 @@ from engine.limits import Limits
 from engine.models.port import Embedder, LanguageModel
 from engine.operations.index_home import IndexHome
 from engine.operations.operations import Operations
+from engine.operations.probes import Probe
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people.people import People
 from engine.search.retrieval import Retriever
@@ -51,6 +53,7 @@ class Engine:
         call_log: ToolCallLog,
         model: LanguageModel | None = None,
         index_home: IndexHome | None = None,
+        model_probes: Mapping[str, Probe] = MappingProxyType({}),
     ) -> None:
         # What the hosts of the engine (worker, server, bots) share with it
         self.settings = settings
@@ -73,6 +76,7 @@ class Engine:
             call_log=call_log,
             check_model=check_model,
             index_home=index_home,
+            model_probes=model_probes,
         )
         self.pipelines = Pipelines(db)
         self.knowledge_bases = KnowledgeBases(db, embedder.space)

@@ -26,6 +26,7 @@ from engine.index.port import SearchIndex
 from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.port import Embedder, LanguageModel, Reranker
 from engine.operations.index_home import IndexHome
+from engine.operations.probes import model_probes
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people import tenants
 from engine.search.query_log import SearchLog
@@ -106,6 +107,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             ),
             model=model,
             call_log=call_log,
+            model_probes=model_probes(settings, embedder=embedder, reranker=reranker, model=model),
             index_home=build_index_home(settings, db)
             if settings.search.engine == "embedded"
             else None,

@@ -8,6 +8,7 @@ while, and fetched again for an unknown key id. A provider's responses are passe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -113,6 +114,14 @@ class OAuth:
         principal = await self._engine.people.principal_of_subject(self._provider.tenant, who)
         ends_at = claims.get("exp")
         return principal, float(ends_at) if isinstance(ends_at, int | float) else None
+
+    async def check(self) -> None:
+        """Ask the provider as a token would have it asked; raises `Unavailable` where it is away."""
+        if not self._provider.introspection_url:
+            await self._fetch_keys()
+            return
+        with contextlib.suppress(Unauthenticated):  # it said so: it knows us, and no such token
+            await self._introspected("scrubjay-doctor")
 
     # Signed tokens
 

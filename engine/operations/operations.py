@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from engine.access import gate
 from engine.blobs.port import BlobStore
@@ -17,9 +18,10 @@ from engine.index.port import SearchIndex
 from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
 from engine.limits import Limits
-from engine.operations import audit_log, reconcile, status, tool_call_log
+from engine.operations import audit_log, probes, reconcile, status, tool_call_log
 from engine.operations.audit_log import AuditEntry
 from engine.operations.index_home import IndexHome
+from engine.operations.probes import Probe, Probed
 from engine.operations.reconcile import Drift
 from engine.operations.status import Status
 from engine.operations.tool_call_log import LoggedCall, ToolCallLog
@@ -38,6 +40,7 @@ class Operations:
         call_log: ToolCallLog,
         check_model: Callable[[], str],
         index_home: IndexHome | None = None,
+        model_probes: Mapping[str, Probe] = MappingProxyType({}),
     ) -> None:
         self._db = db
         self._index = index
@@ -46,6 +49,7 @@ class Operations:
         self._call_log = call_log
         self._check_model = check_model
         self._index_home = index_home
+        self._model_probes = model_probes
 
     async def status(self, principal: Principal) -> Status:
         """Counts of what the principal may read, and of the work in progress."""
@@ -61,6 +65,10 @@ class Operations:
             self._check_model,
             index_home=self._index_home,
         )
+
+    async def probe_models(self) -> list[Probed]:
+        """Each model that another server runs, asked once: a call may cost, and take seconds."""
+        return await probes.run_probes(self._model_probes)
 
     async def reconcile(
         self, principal: Principal, *, tenant: str = "", repair: bool = True

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 from slack_sdk.signature import SignatureVerifier
 
+from cli.doctor import _slack
 from cli.serve import build_host
 from engine.runtime import open_engine
 from tests.fakes.homes import home_settings, this_user
@@ -75,3 +76,23 @@ async def test_without_a_bot_there_is_no_such_address(tmp_path: Path) -> None:
             transport=transport, base_url="http://127.0.0.1:7337"
         ) as client:
             assert (await client.post("/slack/events", content="{}")).status_code == 404
+
+
+async def test_doctor_tells_a_good_token_from_a_revoked_one_and_missing_scopes(
+    tmp_path: Path,
+) -> None:
+    async with open_slack() as slack:
+        team = slack.add_team()
+        settings = home_settings(
+            tmp_path,
+            slack__api_base_url=slack.base_url,
+            slack__bot_token=team.token,
+            slack__app_token="xapp-1",
+        )
+        assert (await _slack(settings)).detail == f"the tokens are accepted by {team.name}"
+        team.scopes = {"chat:write"}
+        assert "lacks the scopes" in (await _slack(settings)).detail
+        team.revoked = True
+        found = await _slack(settings)
+        assert found.detail == "slack.bot_token is rejected (token_revoked)"
+        assert found.todo == "copy it again from OAuth & Permissions"

@@ -1,4 +1,4 @@
-"""Commands while Redis is away: what they accept is work like any other, and they say what fails."""
+"""Commands while what the settings name is away: accepted work goes on, and each is named."""
 
 from __future__ import annotations
 
@@ -52,4 +52,33 @@ def test_doctor_names_redis_alone_and_keeps_its_password(
     told = capsys.readouterr().out
     failed = [check["name"] for check in json.loads(told)["checks"] if not check["ok"]]
     assert failed == ["redis"]
+    assert "hunter2" not in told
+
+
+def test_doctor_names_each_server_of_the_settings_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = "http://127.0.0.1:1"
+    for name, value in {
+        "HOME": str(tmp_path / "home"),
+        "LLM__MODEL": "openai:gpt",
+        "LLM__BASE_URL": f"{nobody}/v1",
+        "EMBEDDING__MODEL": "some-model",
+        "EMBEDDING__BASE_URL": f"{nobody}/v1",
+        "EMBEDDING__DIMENSION": "384",
+        "SEARCH__RERANK_BASE_URL": nobody,
+        "SEARCH__RERANK_MODEL": "some-reranker",
+        "SLACK__API_BASE_URL": f"{nobody}/api",
+        "SLACK__BOT_TOKEN": "xoxb-hunter2",
+        "SLACK__SIGNING_SECRET": "hunter2",
+        "MCP__OAUTH_ISSUER": nobody,
+        "SERVER__PUBLIC_URL": "http://127.0.0.1:7337",
+    }.items():
+        monkeypatch.setenv(f"SCRUBJAY_{name}", value)
+    assert main(["doctor", "--json"]) == 3
+    told = capsys.readouterr().out
+    failed = {check["name"]: check["todo"] for check in json.loads(told)["checks"]}
+    failed = {name: todo for name, todo in failed.items() if todo}
+    assert list(failed) == ["slack", "language model", "embeddings", "reranker", "sign-in"]
+    assert "llm.base_url" in failed["language model"]
     assert "hunter2" not in told
