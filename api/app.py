@@ -12,19 +12,22 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from api.auth import RequestGate
+from api.cookies import sign_in_path
 from api.keyless import SameUser
 from api.middleware import Draining, RequestMiddleware
 from api.problems import Problem, problem_of
-from api.routes import answers, documents, health, pages, viewer
+from api.routes import account, answers, documents, health, members, pages, user, viewer
 from api.service import Service
 from api.templates import render_problem_page
 from engine.engine import Engine
 from engine.settings import Settings
+
+CALLED = ("/.well-known/", "/api/", "/health", "/mcp", "/metrics", "/ready", "/state", "/static/")
 
 
 def build_app(
@@ -42,7 +45,10 @@ def build_app(
     service = Service.of(engine, settings, keyless=keyless)
     app = Starlette(
         routes=[
+            *account.ROUTES,
+            *members.ROUTES,
             *pages.ROUTES,
+            *user.ROUTES,
             *viewer.ROUTES,
             *answers.ROUTES,
             *documents.ROUTES,
@@ -64,11 +70,19 @@ def build_app(
 
 def render_problem(request: Request, problem: Problem) -> Response:
     """An error for the caller: a page for a browser that opens one, else problem details."""
+    if not is_page(request):
+        return problem.response()
+    signing_in_helps = problem.status == 401 and not request.url.path.startswith("/v/")
+    if signing_in_helps and request.method == "GET":
+        return RedirectResponse(sign_in_path(request), status_code=303)
+    return render_problem_page(problem)
+
+
+def is_page(request: Request) -> bool:
+    """Whether a browser opens this, and not a program."""
     path = request.url.path
-    is_page = path == "/" or path.startswith("/v/")
-    if is_page and "text/html" in request.headers.get("accept", ""):
-        return render_problem_page(problem)
-    return problem.response()
+    is_called = path.startswith(CALLED)
+    return not is_called and "text/html" in request.headers.get("accept", "")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

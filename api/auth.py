@@ -1,10 +1,10 @@
 """Who sent a request, and whether it was meant for this server.
 
 `RequestGate` checks Host and Origin on every route (421, 403), so that neither a rebound DNS name
-nor a foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, or, under
-`scrubjay up` and only if the local owner must be asking (`keyless.py`), that owner without one.
-`/mcp` goes through the same two. Nothing here decides what a principal may do; that is
-`engine.access`.
+nor a foreign page reaches anything. `Doorkeeper` finds the principal: a bearer token, a browser's
+session, or, under `scrubjay up` and only if the local owner must be asking (`keyless.py`), that
+owner without one. `/mcp` goes through the same two. Nothing here decides what a principal may do;
+that is `engine.access`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api import cookies
 from api.keyless import SameUser, host_of, is_direct, is_loopback
 from api.problems import HttpRefusal
 from engine.domain import Principal
@@ -27,8 +28,8 @@ from engine.settings import ServerSettings
 
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 (recognised, not bound)
 SIGN_IN = (
-    "This needs an API token, sent as `Authorization: Bearer …`."
-    " Create one with `scrubjay token create`."
+    "This needs an API token or access token, sent as `Authorization: Bearer …`."
+    " Create one with `scrubjay token create`, or sign in at /sign-in."
 )
 SIGN_IN_ELSEWHERE = (
     "This needs an access token of {issuer}, sent as `Authorization: Bearer …`: sign in there."
@@ -154,9 +155,27 @@ class Doorkeeper:
             if scheme.lower() != "bearer" or not secret.strip():
                 raise Unauthenticated(SIGN_IN)
             return await self._engine.people.authenticate(secret.strip())
+        if signed_in := await self.signed_in(connection):
+            cookies.require_own_page(
+                self._engine.secrets, signed_in, connection, connection.headers.get("x-csrf-token")
+            )
+            return signed_in
         if not self.is_keyless(connection):
             raise Unauthenticated(SIGN_IN)
         return await self._owner.now()
+
+    async def signed_in(self, connection: HTTPConnection) -> Principal | None:
+        """Who is signed in with this browser, if its session is not over.
+
+        For reading only: what changes something calls `cookies.require_own_page` first.
+        """
+        cookie = cookies.session_cookie(connection)
+        if not cookie:
+            return None
+        try:
+            return await self._engine.people.sign_in.principal_of_cookie(cookie)
+        except Unauthenticated:
+            return None
 
     def is_keyless(self, connection: HTTPConnection) -> bool:
         """Whether the local owner needs no token for this request: it comes straight from them."""

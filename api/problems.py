@@ -39,6 +39,7 @@ TABLE: dict[str, tuple[int, str]] = {
     "invalid_flow": (422, "Invalid input"),
     "invalid_input": (422, "Invalid input"),
     "lease_lost": (409, "Conflict"),
+    "link_expired": (410, "No longer valid"),
     "not_found": (404, "Not found"),
     "over_time": (504, "Took too long"),
     "rate_limited": (429, "Too many requests"),

@@ -21,6 +21,7 @@ MEDIA_TYPES = {
     "app.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "link.js": "text/javascript; charset=utf-8",
 }
 
 

@@ -1,15 +1,24 @@
-"""`member`: the members of a tenant and their roles."""
+"""`member` and `owner`: the members of a tenant, their roles, and links to set a password."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.context import As, Json, opened, run
 
-app = typer.Typer(name="member", help="Manage members: add, list, remove, unlink.")
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+app = typer.Typer(
+    name="member",
+    help="Manage members: add, list, role, deactivate, activate, password, remove, unlink.",
+)
+owner_app = typer.Typer(name="owner", help="The first owner's account.")
+
+MEMBER_HELP = "E-mail address, name or id."
 
 
 @app.command()
@@ -38,7 +47,7 @@ def list_(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
 @app.command()
 def remove(
     ctx: typer.Context,
-    member: Annotated[str, typer.Argument(metavar="MEMBER", help="E-mail address, name or id.")],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -47,9 +56,62 @@ def remove(
 
 
 @app.command()
+def role(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
+    role: Annotated[
+        str, typer.Argument(metavar="ROLE", help="owner, admin, curator, member or guest.")
+    ],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Give a member another role, from their next request."""
+    run(_change(ctx, member, as_user, role=role, as_json=as_json))
+
+
+@app.command()
+def deactivate(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Keep a member out: sessions and tokens end at once; what they made stays."""
+    run(_change(ctx, member, as_user, active=False, as_json=as_json))
+
+
+@app.command()
+def activate(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Let a deactivated member in again. Their tokens stay revoked."""
+    run(_change(ctx, member, as_user, active=True, as_json=as_json))
+
+
+@app.command()
+def password(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Print a link with which a member sets a password, once, within an hour."""
+    run(_password(ctx, member, as_user, as_json=as_json))
+
+
+@owner_app.command()
+def create(ctx: typer.Context, as_json: Json = False) -> None:
+    """Print a link with which the first owner sets an e-mail address and a password, once."""
+    run(_create_owner(ctx, as_json=as_json))
+
+
+@app.command()
 def unlink(
     ctx: typer.Context,
-    member: Annotated[str, typer.Argument(metavar="MEMBER", help="E-mail address, name or id.")],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -85,8 +147,17 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     if as_json:
         output.show_json({"members": [asdict(member) for member in found]})
         return
-    rows = [(member.user_id, member.name, member.email or "", str(member.role)) for member in found]
-    output.show(render.table(("id", "name", "e-mail", "role"), rows))
+    rows = [
+        (
+            member.user_id,
+            member.name,
+            member.email or "",
+            str(member.role),
+            "" if member.active else "deactivated",
+        )
+        for member in found
+    ]
+    output.show(render.table(("id", "name", "e-mail", "role", ""), rows))
 
 
 async def _remove(ctx: typer.Context, member: str, as_user: str, *, as_json: bool) -> None:
@@ -109,3 +180,55 @@ async def _unlink(ctx: typer.Context, member: str, as_user: str, *, as_json: boo
         output.show_json({"unlinked": unlinked.user_id, "accounts": accounts})
     else:
         output.note(f"unlinked {unlinked.name} from {render.counted(accounts, 'account')}")
+
+
+async def _change(
+    ctx: typer.Context,
+    member: str,
+    as_user: str,
+    *,
+    role: str | None = None,
+    active: bool | None = None,
+    as_json: bool,
+) -> None:
+    from cli import output
+    from engine.domain import Role
+    from engine.errors import InvalidInput
+
+    if role is not None and role not in set(Role):
+        raise InvalidInput(f"unknown role {role!r}; allowed: {', '.join(Role)}", field="role")
+    async with opened(ctx, as_user) as (engine, principal):
+        changed = await engine.people.change_member(
+            principal, member, role=Role(role) if role else None, active=active
+        )
+    if as_json:
+        output.show_json(asdict(changed))
+    elif role is not None:
+        output.note(f"{changed.name} is now {changed.role}")
+    else:
+        output.note(f"{changed.name} is {'active' if changed.active else 'deactivated'}")
+
+
+async def _password(ctx: typer.Context, member: str, as_user: str, *, as_json: bool) -> None:
+    async with opened(ctx, as_user) as (engine, principal):
+        secret = await engine.people.sign_in.make_password_link(principal, member)
+        _show_link(engine, "set-password", secret, as_json=as_json)
+
+
+async def _create_owner(ctx: typer.Context, *, as_json: bool) -> None:
+    async with opened(ctx) as (engine, principal):
+        secret = await engine.people.sign_in.make_owner_link(principal)
+        _show_link(engine, "welcome", secret, as_json=as_json)
+
+
+def _show_link(engine: Engine, page: str, secret: str, *, as_json: bool) -> None:
+    from cli import output
+    from engine.search.links import address_of
+
+    server = engine.settings.server
+    url = f"{server.public_url or address_of(server, server.port)}/{page}#{secret}"
+    if as_json:
+        output.show_json({"url": url, "expires_in": 3600})
+        return
+    output.show(url + "\n")
+    output.note("it works once, within an hour, on the running server")

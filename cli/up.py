@@ -76,6 +76,11 @@ async def _run_together(
         tasks.create_task(serve(engine, settings, ready=ready, stop=stop, keyless=is_same_user))
         address = await ready
         _say(f"\nScrubjay is at {address}\n")
+        if await engine.people.sign_in.needs_owner():
+            link = await engine.people.sign_in.make_owner_link(owner)
+            _say(
+                f"To sign in with a password, open this once within an hour:\n{address}/welcome#{link}\n"
+            )
         tasks.create_task(Supervisor(engine, worker_command(settings)).run(stop))
         tasks.create_task(_greet(engine, owner, stop, with_sample=with_sample))
         await stop.wait()

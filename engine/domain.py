@@ -85,6 +85,8 @@ class Principal:
     scopes: frozenset[Scope]
     identity_id: str | None = None  # the platform account, where no user is linked to it
     api_token_id: str | None = None  # the credential they came by, if it was one
+    session_id: str | None = None  # the session they are signed in with, if they are
+    stepped_up: bool = False  # whether they proved who they are in the last minutes
 
 
 @dataclass(frozen=True, slots=True)

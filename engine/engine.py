@@ -67,7 +67,7 @@ class Engine:
         self.limits = limits
 
         # The rooms
-        self.people = People(db)
+        self.people = People(db, secrets, limits, issuer=settings.server.public_url or "scrubjay")
         self.operations = Operations(
             db,
             index,

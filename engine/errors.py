@@ -9,6 +9,7 @@ EngineError
 ├── Forbidden                 the principal is known but lacks the role or scope
 ├── Conflict                  the object already exists, or has changed since
 │   └── LeaseLost             another worker has taken over the job: drop the work, change nothing
+├── LinkExpired               a one-time link was used, replaced or is too old: ask for a new one
 ├── TooLarge                  input over a limit the operator set
 ├── RateLimited               too many calls; says when to try again
 ├── DocumentError             a document can't be read; ends that document only, with what to do
@@ -93,6 +94,12 @@ class LeaseLost(Conflict):
     """Another worker has taken over the job: this worker must not commit."""
 
     code = "lease_lost"
+
+
+class LinkExpired(EngineError):
+    """A one-time link was used, replaced or is too old."""
+
+    code = "link_expired"
 
 
 class TooLarge(EngineError):

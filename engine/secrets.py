@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from engine import clock
 from engine.errors import ConfigurationError, InvalidInput, Unauthenticated
 
-Purpose = Literal["credentials", "cursors", "oauth-state", "viewer-links"]
+Purpose = Literal["credentials", "cursors", "oauth-state", "sessions", "viewer-links"]
 
 KEY_CHARACTERS = 32  # a configured key is at least this long: `openssl rand -base64 32`
 NONCE_BYTES = 12  # AES-GCM, NIST SP 800-38D
@@ -105,6 +105,11 @@ class Secrets:
         if int(until, 16) and expires_at <= clock.now():
             raise Unauthenticated("This link or token has expired; ask for a new one.")
         return payload
+
+    def key(self, purpose: Purpose, key_id: str = "") -> bytes | None:
+        """A key for a library that signs by itself; None for an id that is not known here."""
+        chosen = key_id or self.key_id
+        return self._derived(chosen, purpose, "sign") if chosen in self._keys else None
 
     def _signature(self, key_id: str, purpose: str, head: str) -> bytes:
         key = self._derived(key_id, purpose, "sign")

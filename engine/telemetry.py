@@ -43,7 +43,9 @@ LOOKS_SECRET = re.compile(
     r"|(?P<host>\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,200}+:)[^\s@]{1,500}(?=@)"
     r"|(?P<name>\b(?:api[_-]?key|password|secret|token|sig|signature)[\"']?\s*[=:]\s*[\"']?)"
     r"[^\s\"'&,;)}]{6,}"
-    r"|\b(?:sk|xox[abprs]|sj|ghp|pk)[-_][\w-]{10,}",
+    r"|\b(?:sk|xox[abprs]|ghp|pk)[-_][\w-]{10,}"
+    r"|\bsj[-_][\w.-]{10,}"
+    r"|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]+",
     re.IGNORECASE,
 )
 # Attributes every record has; anything else on a record came in by `extra`.

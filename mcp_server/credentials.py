@@ -1,8 +1,9 @@
 """The principal of a bearer token: one of our API tokens, or an access token of the OAuth provider.
 
 The host asks before a message is read. Results are remembered for a few seconds, because a client
-sends the same token with every message; a revocation drops them all, one by another process (the
-command line) within `LOOK_S`. Nothing here imports the MCP library.
+sends the same token with every message. Any change of access (a role, a grant, a group, a session
+or token that ends) drops them all at the next message, whichever process made it. Nothing here
+imports the MCP library.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import ConfigurationError, Unauthenticated
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 REMEMBERED_S = 5.0
-LOOK_S = 0.25  # how often to look for other processes' revocations while there are calls
 REMEMBERED_MAX = 5_000
 TOKEN_MAX = 16_384  # characters; access tokens with many groups are long
-OURS = "sj_"
 
 
 class AccessTokens(Protocol):
@@ -58,15 +56,13 @@ class Credentials:
         self._access_tokens = access_tokens
         self._clock = clock
         self._known: OrderedDict[bytes, _RememberedToken] = OrderedDict()
-        self._revocations = engine.people.revocations
-        self._newest: datetime | None = None
-        self._looked_at = float("-inf")
+        self._version: int | None = None
 
     async def principal(self, token: str) -> Principal:
         """The token's principal. `Unauthenticated` says the same for every fault."""
         if len(token) > TOKEN_MAX:
             raise Unauthenticated(_REFUSED)
-        await self._drop_revoked()
+        await self._drop_outdated()
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._known.get(digest)
         if known is not None and known.until > self._clock():
@@ -82,24 +78,18 @@ class Credentials:
 
     async def _verify(self, token: str) -> tuple[Principal, float]:
         """The principal and for how long the token surely lasts."""
-        if token.startswith(OURS) and self._api_tokens:
+        is_ours = self._engine.people.issued(token)
+        if is_ours and self._api_tokens:
             return await self._engine.people.authenticate(token), REMEMBERED_S
-        if token.startswith(OURS) or self._access_tokens is None:
+        if is_ours or self._access_tokens is None:
             raise Unauthenticated(_REFUSED)
         principal, ends_at = await self._access_tokens.principal(token)
         return principal, REMEMBERED_S if ends_at is None else max(0.0, ends_at - time.time())
 
-    async def _drop_revoked(self) -> None:
-        if self._engine.people.revocations != self._revocations:
-            self._revocations = self._engine.people.revocations
-            self._known.clear()
-        now = self._clock()
-        if now - self._looked_at < LOOK_S:
-            return
-        self._looked_at = now
-        newest = await self._engine.people.newest_revocation()
-        if newest != self._newest:
-            self._newest = newest
+    async def _drop_outdated(self) -> None:
+        version = await self._engine.people.access_version()
+        if version != self._version:
+            self._version = version
             self._known.clear()
 
 

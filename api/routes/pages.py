@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from api import cookies
 from api.auth import is_foreign_page
 from api.connect import assistants
 from api.problems import problem_of
@@ -49,6 +50,9 @@ async def front(request: Request) -> Response:
             base_url(service.settings, request), service.settings.home, is_keyless=is_keyless
         ),
         is_keyless=is_keyless,
+        signed_in=principal.session_id is not None,
+        who=principal.name,
+        csrf=cookies.csrf_token(service.engine.secrets, principal),
     )
 
 

@@ -51,6 +51,7 @@ from engine.access.acl import (
     user_token,
     workspace_token,
 )
+from engine.access.auditing import access_version, audit
 from engine.access.principals import (
     FRESH,
     ROLE_SCOPES,
@@ -65,7 +66,6 @@ from engine.db.json_arrays import array_value, items_of, json_items, text_value,
 from engine.db.tables import (
     Acl,
     AclToken,
-    AuditEvent,
     Chunk,
     Document,
     Json,
@@ -86,6 +86,7 @@ __all__ = [
     "TENANT",
     "Counts",
     "LiveDocument",
+    "access_version",
     "answering",
     "audience_of_asker",
     "audience_of_channel",
@@ -163,27 +164,6 @@ def can_grant_role(principal: Principal, role: Role) -> bool:
     if principal.role is Role.OWNER:
         return True
     return principal.role is Role.ADMIN and role is not Role.OWNER
-
-
-async def audit(
-    session: AsyncSession,
-    principal: Principal,
-    action: str,
-    target: str = "",
-    detail: Mapping[str, Any] | None = None,
-) -> None:
-    """Append who changed what, in the transaction of the change."""
-    actor = principal.user_id or principal.identity_id or principal.name
-    session.add(
-        AuditEvent(
-            tenant_id=principal.tenant_id,
-            actor=actor,
-            action=action,
-            target=target,
-            detail=dict(detail or {}),
-        )
-    )
-    await session.flush()
 
 
 # The gate in SQL

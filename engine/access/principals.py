@@ -298,6 +298,7 @@ async def _load_users(
             Tenant.id == tenant_id,
             Tenant.deleted_at.is_(None),
             User.active.is_(True),
+            Membership.active.is_(True),
             User.id.in_(user_ids),
         )
     )

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
@@ -156,12 +156,6 @@ async def revoke_token(session: AsyncSession, principal: Principal, ref: str) ->
         token.revoked_at = clock.now()
         await gate.audit(session, principal, "token.revoke", token.id, {"user": token.user_id})
     return _token_info(token)
-
-
-async def newest_revocation(session: AsyncSession) -> datetime | None:
-    """When a token of any tenant was last revoked: for processes that remember principals."""
-    newest: datetime | None = await session.scalar(select(func.max(ApiToken.revoked_at)))
-    return newest
 
 
 def _digest(secret: str) -> str:

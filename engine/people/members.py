@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import Select, delete, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
@@ -13,6 +13,7 @@ from engine.access import gate
 from engine.db.tables import ApiToken, Membership, User, UserGroupMember
 from engine.domain import Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
+from engine.people import sessions
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -25,6 +26,7 @@ class MemberInfo:
     name: str
     email: str | None
     role: Role
+    active: bool = True  # in this tenant, and everywhere
 
 
 async def find_member(session: AsyncSession, tenant_id: str, ref: str) -> MemberInfo:
@@ -40,14 +42,14 @@ async def find_member(session: AsyncSession, tenant_id: str, ref: str) -> Member
         raise NotFound(f"No member {ref!r} in this tenant.")
     if len(rows) > 1:
         raise InvalidInput(f"Several members are {ref!r}: use an e-mail address.", field="user")
-    return MemberInfo(*rows[0][:3], role=Role(rows[0][3]))
+    return member_of(rows[0])
 
 
 async def list_members(session: AsyncSession, principal: Principal) -> list[MemberInfo]:
     """Everyone in the tenant, by name."""
     gate.require(principal, Scope.KB_ADMIN)
     rows = await session.execute(select_members(principal.tenant_id).order_by(User.name, User.id))
-    return [MemberInfo(*row[:3], role=Role(row[3])) for row in rows]
+    return [member_of(row) for row in rows]
 
 
 async def add_member(
@@ -59,10 +61,8 @@ async def add_member(
     role: Role = Role.MEMBER,
 ) -> MemberInfo:
     """A new member; the person is known by e-mail address across tenants."""
-    _require_role_grant(principal, role)
-    email = email.strip().lower()
-    if not _EMAIL.fullmatch(email) or len(email) > 320:
-        raise InvalidInput(f"{email!r} is not an e-mail address.", field="email")
+    require_role_grant(principal, role)
+    email = checked_email(email)
     user = await session.scalar(select(User).where(User.email == email))
     if user is None:
         user = User(
@@ -81,8 +81,8 @@ async def set_role(session: AsyncSession, principal: Principal, user_id: str, ro
     """Give a member another role; it holds from their next request."""
     membership = await get_membership(session, principal, user_id)
     before = Role(membership.role)
-    _require_role_grant(principal, role)
-    _require_role_grant(principal, before)
+    require_role_grant(principal, role)
+    require_role_grant(principal, before)
     if before is Role.OWNER and role is not Role.OWNER:
         await _keep_an_owner(session, principal.tenant_id, user_id)
     membership.role = role
@@ -90,10 +90,10 @@ async def set_role(session: AsyncSession, principal: Principal, user_id: str, ro
 
 
 async def remove_member(session: AsyncSession, principal: Principal, user_id: str) -> None:
-    """End a membership: their tokens are revoked and their groups left, at once."""
+    """End a membership: sessions and tokens end, and groups are left, at once."""
     membership = await get_membership(session, principal, user_id)
     role = Role(membership.role)
-    _require_role_grant(principal, role)
+    require_role_grant(principal, role)
     if role is Role.OWNER:
         await _keep_an_owner(session, principal.tenant_id, user_id)
     await session.delete(membership)
@@ -102,6 +102,32 @@ async def remove_member(session: AsyncSession, principal: Principal, user_id: st
             UserGroupMember.tenant_id == principal.tenant_id, UserGroupMember.user_id == user_id
         )
     )
+    await _end_credentials(session, principal, user_id)
+    await gate.audit(session, principal, "member.remove", user_id, {"role": role})
+
+
+async def set_active(
+    session: AsyncSession, principal: Principal, user_id: str, *, active: bool
+) -> None:
+    """Let a member in or keep them out; what they made stays. Sessions and tokens end at once.
+
+    They don't come back when the member does: tokens are made anew.
+    """
+    membership = await get_membership(session, principal, user_id)
+    role = Role(membership.role)
+    require_role_grant(principal, role)
+    if membership.active is active:
+        return
+    if not active:
+        if role is Role.OWNER:
+            await _keep_an_owner(session, principal.tenant_id, user_id)
+        await _end_credentials(session, principal, user_id)
+    membership.active = active
+    action = "member.activate" if active else "member.deactivate"
+    await gate.audit(session, principal, action, user_id, {"role": role})
+
+
+async def _end_credentials(session: AsyncSession, principal: Principal, user_id: str) -> None:
     await session.execute(
         update(ApiToken)
         .where(
@@ -111,33 +137,45 @@ async def remove_member(session: AsyncSession, principal: Principal, user_id: st
         )
         .values(revoked_at=clock.now())
     )
-    await gate.audit(session, principal, "member.remove", user_id, {"role": role})
+    await sessions.end_all(session, principal, user_id, tenant_id=principal.tenant_id)
 
 
-def select_members(tenant_id: str) -> Select[str, str, str | None, str]:
+def select_members(tenant_id: str) -> Select[str, str, str | None, str, bool]:
+    active = and_(User.active, Membership.active)
     return (
-        select(User.id, User.name, User.email, Membership.role)
+        select(User.id, User.name, User.email, Membership.role, active)
         .join(Membership, Membership.user_id == User.id)
         .where(Membership.tenant_id == tenant_id)
     )
 
 
-def _require_role_grant(principal: Principal, role: Role) -> None:
+def member_of(row: Row[str, str, str | None, str, bool]) -> MemberInfo:
+    """A row of `select_members`."""
+    user_id, name, email, role, active = row
+    return MemberInfo(user_id, name, email, Role(role), bool(active))
+
+
+def require_role_grant(principal: Principal, role: Role) -> None:
     gate.require(principal, Scope.KB_ADMIN)
     if not gate.can_grant_role(principal, role):
         raise Forbidden(f"Only an owner can grant or remove the role {role}.")
 
 
 async def _keep_an_owner(session: AsyncSession, tenant_id: str, user_id: str) -> None:
-    other = select(Membership.user_id).join(User, User.id == Membership.user_id)
-    if not await session.scalar(
-        other.where(
+    """Refuse where no other owner would be left; two owners can't remove each other at once."""
+    owners = (
+        select(Membership.user_id)
+        .join(User, User.id == Membership.user_id)
+        .where(
             Membership.tenant_id == tenant_id,
             Membership.role == Role.OWNER,
-            Membership.user_id != user_id,
+            Membership.active.is_(True),
             User.active.is_(True),
-        ).limit(1)
-    ):
+        )
+        .order_by(Membership.user_id)
+        .with_for_update(of=Membership)
+    )
+    if not set(await session.scalars(owners)) - {user_id}:
         raise Conflict("A tenant needs at least one owner: make someone else an owner first.")
 
 
@@ -146,6 +184,26 @@ async def get_membership(session: AsyncSession, principal: Principal, user_id: s
     if found is None:
         raise NotFound(f"No member {user_id!r} in this tenant.")
     return found
+
+
+async def require_whole_account(session: AsyncSession, principal: Principal, user_id: str) -> None:
+    """Refuse what would reach into another tenant: an account of several is its person's alone."""
+    elsewhere = select(Membership.tenant_id).where(
+        Membership.user_id == user_id, Membership.tenant_id != principal.tenant_id
+    )
+    if user_id != principal.user_id and await session.scalar(elsewhere.limit(1)) is not None:
+        raise Forbidden(
+            "This account is used outside this tenant, too: its person sets the password, by"
+            " “Forgot password” on the sign-in page."
+        )
+
+
+def checked_email(email: str) -> str:
+    """An e-mail address in lower case; whether anybody reads it is not looked up."""
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email) or len(email) > 320 or not email.isprintable():
+        raise InvalidInput(f"{email[:80]!r} is not an e-mail address.", field="email")
+    return email
 
 
 def checked_name(name: str) -> str:

@@ -14,19 +14,22 @@ from engine.access import gate
 from engine.db.session import Database
 from engine.domain import Audience, Principal, Role, Scope
 from engine.errors import Forbidden
-from engine.people import api_tokens, members, subjects, tenants
+from engine.limits import Limits
+from engine.people import access_jwt, api_tokens, members, subjects, tenants
 from engine.people.api_tokens import TokenInfo
 from engine.people.members import MemberInfo
+from engine.people.sign_in import SignIn
 from engine.people.subjects import Subject
 from engine.people.tenants import TenantInfo
+from engine.secrets import Secrets
 
 
 class People:
     """The verbs of tenants, members and API tokens."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, secrets: Secrets, limits: Limits, *, issuer: str) -> None:
         self._db = db
-        self.revocations = 0  # by this process; those of others are in `newest_revocation`
+        self.sign_in = SignIn(db, secrets, limits, issuer=issuer)
 
     # Who asks
 
@@ -36,16 +39,26 @@ class People:
         return await self._principal(tenant.id, member.user_id)
 
     async def authenticate(self, secret: str) -> Principal:
-        """The principal an API token belongs to; `Unauthenticated` for any that is not valid."""
+        """The principal of a bearer token: an API token, or the access token of a session.
+
+        `Unauthenticated` for any that is not valid. What they hold is looked up each time.
+        """
+        if access_jwt.is_ours(secret):
+            return await self.sign_in.principal_of_access_token(secret)
         return await api_tokens.authenticate(self._db, secret)
+
+    @staticmethod
+    def issued(secret: str) -> bool:
+        """Whether a bearer token says that it was made here, and not by an identity provider."""
+        return secret.startswith(api_tokens.SECRET_PREFIX) or access_jwt.is_ours(secret)
 
     async def principal_of_subject(self, tenant: str, who: Subject) -> Principal:
         """The member behind a subject of an identity provider; `Forbidden` where there is none."""
         return await subjects.principal_of_subject(self._db, tenant, who)
 
-    async def newest_revocation(self) -> datetime | None:
-        """When a credential was last revoked: what is remembered of earlier ones may be over."""
-        return await self._db.run_read(api_tokens.newest_revocation)
+    async def access_version(self) -> int:
+        """A number that is another one after every change of who may do or see what."""
+        return await self._db.run_read(gate.access_version)
 
     async def act_as(self, principal: Principal, user: str) -> Principal:
         """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
@@ -105,11 +118,9 @@ class People:
 
     async def revoke_token(self, principal: Principal, ref: str) -> TokenInfo:
         """End a token now, by id or prefix."""
-        revoked = await self._db.run_write(
+        return await self._db.run_write(
             lambda session: api_tokens.revoke_token(session, principal, ref)
         )
-        self.revocations += 1
-        return revoked
 
     # Members
 
@@ -136,14 +147,29 @@ class People:
             await members.remove_member(session, principal, member.user_id)
             return member
 
-        removed = await self._db.run_write(commit)
-        self.revocations += 1
-        return removed
+        return await self._db.run_write(commit)
+
+    async def change_member(
+        self,
+        principal: Principal,
+        user: str,
+        *,
+        role: Role | None = None,
+        active: bool | None = None,
+    ) -> MemberInfo:
+        """Give a member another role, or deactivate them: sessions and tokens then end at once."""
+
+        async def commit(session: AsyncSession) -> MemberInfo:
+            gate.require(principal, Scope.KB_ADMIN)
+            member = await members.find_member(session, principal.tenant_id, user)
+            if role is not None:
+                await members.set_role(session, principal, member.user_id, role)
+            if active is not None:
+                await members.set_active(session, principal, member.user_id, active=active)
+            return await members.find_member(session, principal.tenant_id, member.user_id)
+
+        return await self._db.run_write(commit)
 
     async def unlink_member(self, principal: Principal, user: str) -> tuple[MemberInfo, int]:
         """Forget the accounts of identity providers that a member signs in with; how many."""
-        unlinked = await self._db.run_write(
-            lambda session: subjects.unlink(session, principal, user)
-        )
-        self.revocations += 1
-        return unlinked
+        return await self._db.run_write(lambda session: subjects.unlink(session, principal, user))

@@ -14,12 +14,12 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.access import gate
+from engine.access import auditing, gate
 from engine.db.session import Database, upsert
-from engine.db.tables import AuditEvent, Membership, Tenant, User
+from engine.db.tables import Membership, Tenant, User
 from engine.domain import Principal, Role
 from engine.errors import Conflict, InvalidInput, NotFound
-from engine.people.members import MemberInfo, checked_name, select_members
+from engine.people.members import MemberInfo, checked_name, member_of, select_members
 
 _KEY = re.compile(r"[a-z0-9_]{1,40}")
 
@@ -55,14 +55,16 @@ async def _first(session: AsyncSession) -> tuple[TenantInfo, MemberInfo] | None:
     owner = (
         await session.execute(
             select_members(tenant.id)
-            .where(Membership.role == Role.OWNER, User.active.is_(True))
+            .where(
+                Membership.role == Role.OWNER, Membership.active.is_(True), User.active.is_(True)
+            )
             .order_by(Membership.created_at, User.id)
             .limit(1)
         )
     ).one_or_none()
     if owner is None:
         return None
-    return _tenant_info(tenant), MemberInfo(*owner[:3], role=Role(owner[3]))
+    return _tenant_info(tenant), member_of(owner)
 
 
 async def _make_first(session: AsyncSession) -> None:
@@ -83,7 +85,7 @@ async def _make_first(session: AsyncSession) -> None:
     session.add(user)
     await session.flush()
     session.add(Membership(tenant_id=made, user_id=user.id, role=Role.OWNER))
-    session.add(AuditEvent(tenant_id=made, actor="system", action="tenant.create", target=made))
+    await auditing.append(session, made, "system", "tenant.create", made)
 
 
 async def create_tenant(

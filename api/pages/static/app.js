@@ -7,6 +7,7 @@ const field = document.getElementById("q");
 const button = form.querySelector("button");
 const progress = document.getElementById("progress");
 const answer = document.getElementById("answer");
+const csrf = document.querySelector('meta[name="csrf-token"]');
 let asking = null;
 
 form.addEventListener("submit", (submitted) => {
@@ -31,7 +32,7 @@ async function ask(data) {
     const response = await fetch("/ask", {
       method: "POST",
       body: data,
-      headers: { Accept: "text/event-stream" },
+      headers: { Accept: "text/event-stream", "X-CSRF-Token": csrf ? csrf.content : "" },
       signal: mine.signal,
     });
     if (!response.ok) throw new Error((await response.json()).detail);

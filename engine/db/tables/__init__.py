@@ -37,15 +37,17 @@ from engine.db.tables.flow import Flow, Run, RunEvent, RunNode
 from engine.db.tables.jobs import Job, Worker
 from engine.db.tables.limits import Ephemeral
 from engine.db.tables.models import Embedding
-from engine.db.tables.operations import AuditEvent, IndexPlacement, Setting, ToolCall
+from engine.db.tables.operations import AuditEvent, AuditHead, IndexPlacement, Setting, ToolCall
 from engine.db.tables.people import (
     ApiToken,
     Identity,
     Membership,
+    OneTimeLink,
     Tenant,
     User,
     UserGroup,
     UserGroupMember,
+    UserSession,
 )
 from engine.db.tables.search import QueryLog
 from engine.db.tables.sources import Source
@@ -55,6 +57,7 @@ __all__ = [
     "AclToken",
     "ApiToken",
     "AuditEvent",
+    "AuditHead",
     "Base",
     "Channel",
     "ChannelMember",
@@ -79,6 +82,7 @@ __all__ = [
     "Membership",
     "Message",
     "MessageSpan",
+    "OneTimeLink",
     "Post",
     "QueryLog",
     "Revision",
@@ -95,6 +99,7 @@ __all__ = [
     "User",
     "UserGroup",
     "UserGroupMember",
+    "UserSession",
     "UtcDateTime",
     "Worker",
     "Workspace",

@@ -24,6 +24,19 @@ class AuditEvent(Base):
     target: Mapped[str] = mapped_column(String(200), default="")
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
     at: Mapped[datetime] = mapped_column(default=now)
+    number: Mapped[int] = mapped_column(default=0)  # in its tenant, from 1; 0: before the chain
+    digest: Mapped[str] = mapped_column(String(64), default="")  # of this row and the one before
+
+
+class AuditHead(Base):
+    """The end of a tenant's chain of audit rows; its number grows with every change."""
+
+    __tablename__ = "audit_head"
+    tenant_id: Mapped[str] = mapped_column(
+        ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(default=0)
+    digest: Mapped[str] = mapped_column(String(64), default="")
 
 
 class ToolCall(Base):

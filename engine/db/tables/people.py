@@ -31,9 +31,10 @@ class User(Base):
     id: Mapped[str] = id_column()
     email: Mapped[str | None] = mapped_column(String(320), unique=True)  # lower case
     name: Mapped[str] = mapped_column(String(200))
-    password_hash: Mapped[str | None] = mapped_column(String(200))
+    password_hash: Mapped[str | None] = mapped_column(String(200))  # argon2id, PHC string
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    email_verified_at: Mapped[datetime | None]  # when they proved that the address is theirs
 
 
 class Membership(Base):
@@ -46,6 +47,7 @@ class Membership(Base):
     )
     role: Mapped[str] = mapped_column(String(20))  # domain.Role
     created_at: Mapped[datetime] = mapped_column(default=now)
+    active: Mapped[bool] = mapped_column(default=True)  # in this tenant
 
 
 class UserGroup(Base):
@@ -106,4 +108,39 @@ class ApiToken(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class UserSession(Base):
+    """Someone signed in: what a cookie or a refresh token leads to. No secret is kept."""
+
+    __tablename__ = "session"
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(10))  # browser or api
+    digest: Mapped[str | None] = mapped_column(String(64), unique=True)  # of the cookie's secret
+    generation: Mapped[int] = mapped_column(default=0)  # how often its refresh token was replaced
+    rotated_at: Mapped[datetime | None]
+    methods: Mapped[list[str]]  # how they proved who they are: RFC 8176's "pwd", "otp", …
+    signed_in_at: Mapped[datetime]
+    stepped_up_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]  # whatever is done with it
+    address: Mapped[str] = mapped_column(String(64), default="")
+    agent: Mapped[str] = mapped_column(String(200), default="")
+
+
+class OneTimeLink(Base):
+    """A secret sent to a person that works once: to own an installation, or set a password."""
+
+    __tablename__ = "one_time_link"
+    id: Mapped[str] = id_column()
+    tenant_id: Mapped[str] = tenant_column()
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(String(10))  # owner, reset, verify
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    email: Mapped[str] = mapped_column(String(320), default="")  # the address it was made for
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)

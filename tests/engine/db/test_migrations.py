@@ -18,10 +18,15 @@ from engine.db.session import open_database, parse_url
 from engine.db.tables import Base, Job, Tenant
 from engine.errors import ConfigurationError, Unavailable
 from engine.runtime import open_engine
-from tests.fakes.databases import old_sqlite_database
+from tests.fakes.databases import (
+    DIALECTS,
+    PostgresDatabases,
+    old_sqlite_database,
+    service_url,
+)
 from tests.fakes.homes import home_settings
 
-OLD_HEAD = "0008_worker_figures"
+OLD_HEAD, FIRST = "0008_worker_figures", "0001_tables"
 
 
 def connect(url: str):
@@ -52,16 +57,29 @@ def recorded(url: str, revision: str) -> Iterator[None]:
         record(url, migrations.head_revision())
 
 
-def rows(url: str) -> dict[str, list]:
-    """What each table holds, as the driver returns it."""
+def rows(url: str, like: MetaData | None = None) -> dict[str, list]:
+    """What each table holds, as the driver returns it; of the tables and columns of `like`."""
     with connect(url).connect() as connection:
-        found = MetaData()
-        found.reflect(connection)
+        found = like or tables(url)
         return {
-            name: connection.exec_driver_sql(f'SELECT * FROM "{name}" ORDER BY 1, 2').all()
-            for name in found.tables
+            name: connection.exec_driver_sql(
+                f'SELECT {quoted(table)} FROM "{name}" ORDER BY 1, 2'
+            ).all()
+            for name, table in found.tables.items()
             if name != "alembic_version"
         }
+
+
+def quoted(table) -> str:
+    return ", ".join(f'"{column.name}"' for column in table.columns)
+
+
+def tables(url: str) -> MetaData:
+    """The tables that a database has now."""
+    found = MetaData()
+    with connect(url).connect() as connection:
+        found.reflect(connection)
+    return found
 
 
 def schema(url: str) -> dict[str, dict]:
@@ -152,6 +170,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 
 def test_a_database_of_before_the_one_migration_keeps_every_row_and_equals_a_new_one(tmp_path):
     url, new = old_sqlite_database(tmp_path), f"sqlite:///{tmp_path / 'new.db'}"
+    former = tables(url)
     before, ran = rows(url), []
     assert sum(map(bool, before.values())) >= 30
     assert not current.is_current(url)
@@ -160,7 +179,7 @@ def test_a_database_of_before_the_one_migration_keeps_every_row_and_equals_a_new
     assert ran == [OLD_HEAD]
     assert migrations.current_revision(url) == migrations.head_revision()
     assert current.is_current(url)
-    assert rows(url) == before
+    assert rows(url, like=former) == before
     assert not migrations.migrate(url)
 
     migrations.migrate(new)
@@ -185,19 +204,38 @@ async def test_an_installation_of_before_the_one_migration_opens_and_leaves_a_co
     assert found["worker"][0].figures == {"done": 3}
 
 
-def test_the_last_revision_before_the_one_migration_is_renamed(database_url):
+@pytest.fixture(params=DIALECTS)
+def first_url(request, tmp_path) -> Iterator[str]:
+    """The URL of an empty database with the tables of the first migration."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'first.db'}"
+        migrations.migrate(url, revision=FIRST)
+        yield url
+        return
+    server = PostgresDatabases(service_url("SCRUBJAY_TEST_POSTGRES"))
+    server.create()
+    try:
+        migrations.migrate(server.url, revision=FIRST)
+        yield server.url
+    finally:
+        server.drop()
+
+
+def test_the_last_revision_before_the_one_migration_is_renamed(first_url):
     tenant = {"id": "acme", "key": "acme", "name": "Acme", "settings": {}, "created_at": now()}
-    with connect(database_url).begin() as connection:
+    with connect(first_url).begin() as connection:
         connection.execute(insert(Tenant.__table__).values(tenant))
-    before, shape, ran = rows(database_url), schema(database_url), []
-    with recorded(database_url, OLD_HEAD):
-        assert migrations.migrate(database_url, before=lambda: ran.append("backup"))
-        assert migrations.current_revision(database_url) == migrations.head_revision()
+    before, shape, ran = rows(first_url), schema(first_url), []
+    record(first_url, OLD_HEAD)
+    assert migrations.migrate(first_url, before=lambda: ran.append("backup"), revision=FIRST)
+    assert migrations.current_revision(first_url) == FIRST
     assert ran == ["backup"]
-    assert (rows(database_url), schema(database_url)) == (before, shape)
+    assert (rows(first_url), schema(first_url)) == (before, shape)
+    assert migrations.migrate(first_url)
+    assert migrations.current_revision(first_url) == migrations.head_revision()
 
 
-def test_jobs_queued_before_their_kind_was_renamed_are_still_done_once(database_url):
+def test_jobs_queued_before_their_kind_was_renamed_are_still_done_once(first_url):
     tenant = {"id": "acme", "key": "acme", "name": "Acme", "settings": {}, "created_at": now()}
     key = "T1:C1:171.5" + "0" * 200
     jobs = [
@@ -206,13 +244,13 @@ def test_jobs_queued_before_their_kind_was_renamed_are_still_done_once(database_
         {"id": "c", "kind": "errand:slack", "state": "queued", "idempotency_key": f"errand:{key}"[:200]},
         {"id": "d", "kind": "answer:slack", "state": "queued", "idempotency_key": "answer:slack:errand:"},
     ]  # fmt: skip
-    with connect(database_url).begin() as connection:
+    with connect(first_url).begin() as connection:
         connection.execute(insert(Tenant.__table__).values(tenant))
         connection.execute(insert(Job.__table__), [job | {"tenant_id": "acme"} for job in jobs])
-    with recorded(database_url, OLD_HEAD):
-        assert migrations.migrate(database_url)
+    record(first_url, OLD_HEAD)
+    assert migrations.migrate(first_url)
     table = Job.__table__
-    with connect(database_url).connect() as connection:
+    with connect(first_url).connect() as connection:
         found = connection.execute(
             select(table.c.kind, table.c.state, table.c.idempotency_key).order_by(table.c.id)
         ).all()

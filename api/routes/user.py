@@ -1,0 +1,152 @@
+"""`/api/v1/user`: sign in from a program, stay signed in, sign out, change the password."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from api.cookies import client_of
+from api.schemas import Body, read_body
+from api.service import principal_of, service_of
+from engine import clock
+from engine.people.sessions import SignedIn
+
+Password = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+
+
+class SignInBody(Body):
+    """`POST /api/v1/user/login`."""
+
+    email: Annotated[str, Field(min_length=1, max_length=320)]
+    password: Password
+    tenant: Annotated[str, Field(max_length=40)] = ""
+
+
+class RefreshBody(Body):
+    """`POST /api/v1/user/refresh`."""
+
+    refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
+
+
+class SignOutBody(Body):
+    """`POST /api/v1/user/logout`."""
+
+    everywhere: bool = False
+
+
+class PasswordBody(Body):
+    """`PUT /api/v1/user/password`."""
+
+    current_password: Password
+    new_password: Password
+
+
+async def sign_in(request: Request) -> Response:
+    """An access token for ten minutes and a refresh token for the next ones."""
+    body = await read_body(request, SignInBody)
+    signed_in = await service_of(request).engine.people.sign_in.with_password(
+        body.email,
+        body.password.get_secret_value(),
+        kind="api",
+        client=client_of(request),
+        tenant=body.tenant,
+    )
+    return _tokens(signed_in)
+
+
+async def refresh(request: Request) -> Response:
+    """The next access and refresh token; the one that was sent is used up."""
+    body = await read_body(request, RefreshBody)
+    people = service_of(request).engine.people
+    return _tokens(await people.sign_in.refresh(body.refresh_token.get_secret_value()))
+
+
+async def sign_out(request: Request) -> Response:
+    """End this session, or all of the caller's."""
+    principal = await principal_of(request)
+    body = await read_body(request, SignOutBody)
+    signing = service_of(request).engine.people.sign_in
+    if body.everywhere:
+        return JSONResponse({"ended": await signing.sign_out_everywhere(principal)})
+    await signing.sign_out(principal)
+    return JSONResponse({"ended": 1})
+
+
+async def show(request: Request) -> Response:
+    """Who the caller is, and what they may do."""
+    principal = await principal_of(request)
+    return JSONResponse(
+        {
+            "id": principal.user_id,
+            "name": principal.name,
+            "role": str(principal.role),
+            "tenant_id": principal.tenant_id,
+            "scopes": sorted(principal.scopes),
+            "session_id": principal.session_id,
+            "api_token_id": principal.api_token_id,
+        }
+    )
+
+
+async def sessions(request: Request) -> Response:
+    """The caller's own sessions."""
+    principal = await principal_of(request)
+    found = await service_of(request).engine.people.sign_in.list_sessions(principal)
+    times = ("signed_in_at", "seen_at", "expires_at")
+    shown = [
+        asdict(item) | {name: getattr(item, name).isoformat() for name in times} for item in found
+    ]
+    return JSONResponse({"sessions": shown})
+
+
+async def end_session(request: Request) -> Response:
+    """End one of the caller's sessions."""
+    principal = await principal_of(request)
+    signing = service_of(request).engine.people.sign_in
+    await signing.sign_out(principal, request.path_params["id"])
+    return JSONResponse({"ended": 1})
+
+
+async def change_password(request: Request) -> Response:
+    """Set another password; the account's other sessions end."""
+    principal = await principal_of(request)
+    body = await read_body(request, PasswordBody)
+    ended = await service_of(request).engine.people.sign_in.change_password(
+        principal,
+        body.current_password.get_secret_value(),
+        body.new_password.get_secret_value(),
+        client_of(request),
+    )
+    return JSONResponse({"changed": True, "ended": ended})
+
+
+def _tokens(signed_in: SignedIn) -> Response:
+    now, access_until = clock.now(), signed_in.access_expires_at or clock.now()
+    return JSONResponse(
+        {
+            "access_token": signed_in.access_token,
+            "token_type": "Bearer",
+            "expires_in": round((access_until - now).total_seconds()),
+            "refresh_token": signed_in.refresh_token,
+            "refresh_expires_in": int((signed_in.expires_at - now).total_seconds()),
+            "session_id": signed_in.session_id,
+            "user_id": signed_in.user_id,
+            "tenant_id": signed_in.tenant_id,
+        }
+    )
+
+
+ROUTES = (
+    Route("/api/v1/user", show, methods=["GET"]),
+    Route("/api/v1/user/login", sign_in, methods=["POST"]),
+    Route("/api/v1/user/logout", sign_out, methods=["POST"]),
+    Route("/api/v1/user/password", change_password, methods=["PUT"]),
+    Route("/api/v1/user/refresh", refresh, methods=["POST"]),
+    Route("/api/v1/user/sessions", sessions, methods=["GET"]),
+    Route("/api/v1/user/sessions/{id}", end_session, methods=["DELETE"]),
+)

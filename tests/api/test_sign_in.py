@@ -1,0 +1,406 @@
+"""Signing in over HTTP: the pages, their cookies, and the API for programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from sqlalchemy import delete
+
+from engine.db.tables import Ephemeral
+from engine.domain import Role
+from engine.engine import Engine
+from engine.people import members
+from engine.people.sessions import SignInClient
+from tests.api.conftest import OpenClient
+
+PASSWORD = "plum kettle orbit 42"
+OTHER_PASSWORD = "seven grey lanterns sing"
+ORIGIN = "http://127.0.0.1:7337"
+HTML = {"accept": "text/html"}
+FORM = HTML | {"origin": ORIGIN}
+AWAY = {"x-forwarded-for": "192.0.2.7"}  # as by a proxy: so nobody is the local owner
+
+
+@pytest.fixture(autouse=True)
+async def full_buckets(engine: Engine) -> None:
+    """The guesses of one test are not those of the next."""
+    async with engine.db.write() as session:
+        await session.execute(delete(Ephemeral))
+
+
+@pytest.fixture
+async def ada(engine: Engine) -> str:
+    """A member's address, who has a password; made once for the module's data folder."""
+    return await signing_member(engine, "ada", Role.MEMBER)
+
+
+async def signing_member(engine: Engine, name: str, role: Role) -> str:
+    owner, email = await engine.people.owner(), f"{name}@example.com"
+    async with engine.db.read() as session:
+        known = {m.email: m for m in await members.list_members(session, owner)}
+    if email not in known:
+        await engine.people.add_member(owner, email, name=name, role=role)
+    else:
+        await engine.people.change_member(owner, email, role=role, active=True)
+    link = await engine.people.sign_in.make_password_link(owner, email)
+    await engine.people.sign_in.set_password(link, PASSWORD)
+    return email
+
+
+@pytest.fixture
+async def away(open_client: OpenClient) -> AsyncIterator[httpx2.AsyncClient]:
+    """A browser that is not on this machine."""
+    async with open_client() as client:
+        client.headers.update(AWAY)
+        yield client
+
+
+async def enter(client: httpx2.AsyncClient, email: str, **form: str) -> httpx2.Response:
+    sent = {"email": email, "password": PASSWORD, "return_to": "/"} | form
+    return await client.post("/sign-in", data=sent, headers=FORM)
+
+
+async def csrf_of(client: httpx2.AsyncClient) -> str:
+    page = await client.get("/account", headers=HTML)
+    found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+async def login(client: httpx2.AsyncClient, email: str, password: str = PASSWORD):
+    return await client.post("/api/v1/user/login", json={"email": email, "password": password})
+
+
+async def test_a_browser_signs_in_where_it_was_going_and_out_again(away, ada: str) -> None:
+    asked = await away.get("/?q=lodging+rate", headers=HTML)
+    assert (asked.status_code, asked.headers["location"]) == (
+        303,
+        "/sign-in?return_to=/%3Fq%3Dlodging%2Brate",
+    )
+    page = await away.get(asked.headers["location"], headers=HTML)
+    assert 'value="/?q=lodging+rate"' in page.text
+    assert page.headers["referrer-policy"] == "same-origin"
+
+    entered = await enter(away, ada, return_to="/?q=lodging+rate")
+    assert (entered.status_code, entered.headers["location"]) == (303, "/?q=lodging+rate")
+    front = await away.get("/", headers=HTML)
+    assert 'href="/account">ada</a>' in front.text
+
+    left = await away.post("/sign-out", data={"csrf": await csrf_of(away)}, headers=FORM)
+    assert (left.status_code, left.headers["location"]) == (303, "/sign-in")
+    assert (await away.get("/", headers=HTML)).status_code == 303
+
+
+async def test_cookies_are_for_this_host_alone_and_out_of_reach_of_scripts(
+    open_client: OpenClient, ada: str
+) -> None:
+    async with open_client(
+        public_url="https://ask.example.com", base_url="https://ask.example.com"
+    ) as client:
+        sent = {"email": ada, "password": PASSWORD, "return_to": "/"}
+        headers = HTML | {"origin": "https://ask.example.com"}
+        entered = await client.post("/sign-in", data=sent, headers=headers)
+        lines = [line.lower() for line in entered.headers.get_list("set-cookie")]
+        assert [line.partition("=")[0] for line in lines] == [
+            "__host-sj_session",
+            "__host-sj_device",
+        ]
+        for line in lines:
+            assert {"httponly", "secure", "samesite=lax", "path=/"} <= set(line.split("; "))
+            assert "domain=" not in line
+        assert (await client.get("/account", headers=HTML)).status_code == 200
+        kept = client.cookies["__Host-sj_session"]
+        client.cookies.clear()
+        plain = await client.get("/account", headers=HTML | {"cookie": f"sj_session={kept}"})
+        assert plain.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "https:evil.example",
+        "https://evil.example/",
+        "/\\evil.example",
+        "/%5cevil.example",
+        "/%255cevil.example",
+        "/%2f%2fevil.example",
+        "/%2Fevil.example",
+        "\\\\evil.example",
+        "/\r\nlocation: //evil.example",
+        "/%0d%0alocation:%20//evil.example",
+        "javascript:alert(1)",
+        " //evil.example",
+        "/\t/evil.example",
+        "",
+    ],
+)
+async def test_a_sign_in_leads_to_no_other_site(away, ada: str, target: str) -> None:
+    entered = await enter(away, ada, return_to=target)
+    assert (entered.status_code, entered.headers["location"]) == (303, "/")
+    again = await away.get("/sign-in", params={"return_to": target}, headers=HTML)
+    assert again.headers["location"] == "/"
+
+
+async def test_a_planted_cookie_is_replaced_and_stays_nobody(away, ada: str) -> None:
+    planted = "sj_session_" + "p" * 43
+    away.cookies.set("sj_session", planted)
+    assert (await away.get("/account", headers=HTML)).status_code == 303
+    entered = await enter(away, ada)
+    assert "sj_session=sj_session_" in entered.headers["set-cookie"]
+    assert planted not in entered.headers["set-cookie"]
+    away.cookies.clear()
+    away.cookies.set("sj_session", planted)
+    assert (await away.get("/account", headers=HTML)).status_code == 303
+
+
+async def test_each_sign_in_has_a_new_cookie(away, ada: str) -> None:
+    await enter(away, ada)
+    first = away.cookies["sj_session"]
+    await enter(away, ada)
+    assert away.cookies["sj_session"] != first
+
+
+async def test_a_wrong_sign_in_shows_the_form_again_and_says_nothing_of_the_account(
+    away, ada: str
+) -> None:
+    pages = []
+    for email in (ada, "nobody@example.com"):
+        page = await enter(away, email, password='wrong"><script>')
+        assert page.status_code == 401
+        assert "set-cookie" not in page.headers
+        assert "wrong" not in page.text
+        pages.append(page.text.replace(email, "ADDRESS"))
+    assert pages[0] == pages[1]
+    assert "match an active account" in pages[0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({}, 403),
+        ({"origin": ORIGIN, "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": ORIGIN}, 403),
+        ({"origin": ORIGIN, "x-csrf-token": "made.up.a.b"}, 403),
+    ],
+)
+async def test_a_cookie_alone_changes_nothing(
+    away, ada: str, headers: dict[str, str], status: int
+) -> None:
+    await enter(away, ada)
+    for path, sent in (
+        ("/sign-out", {"data": {"csrf": "x"}}),
+        ("/account/password", {"data": {"csrf": ""}}),
+        ("/api/v1/user/logout", {"json": {"everywhere": True}}),
+        ("/ask", {"data": {"q": "lodging rate"}}),
+        (
+            "/api/v1/search",
+            {"content": '{"query": "x"}', "headers": {"content-type": "text/plain"}},
+        ),
+    ):
+        more = sent.pop("headers", {})
+        answer = await away.post(path, headers=headers | more, **sent)
+        assert answer.status_code == status, path
+    assert (await away.get("/account", headers=HTML)).status_code == 200
+
+
+async def test_our_own_page_asks_with_the_token_it_was_given(away, ada: str) -> None:
+    await enter(away, ada)
+    front = await away.get("/", headers=HTML)
+    token = re.search(r'<meta name="csrf-token" content="([^"]+)">', front.text)[1]
+    headers = {"origin": ORIGIN, "x-csrf-token": token, "accept": "text/event-stream"}
+    answer = await away.post("/ask", data={"q": "lodging rate"}, headers=headers)
+    assert (answer.status_code, "event: answered" in answer.text) == (200, True)
+    first = token
+    await enter(away, ada)
+    stale = await away.post("/ask", data={"q": "x"}, headers=headers | {"x-csrf-token": first})
+    assert stale.status_code == 403
+
+
+async def test_a_program_signs_in_refreshes_and_signs_out(away, ada: str) -> None:
+    entered = await login(away, ada.upper())
+    body = entered.json()
+    assert (entered.status_code, body["token_type"], body["expires_in"]) == (200, "Bearer", 600)
+    assert "set-cookie" not in entered.headers
+    assert entered.headers["cache-control"] == "no-store"
+    headers = {"authorization": f"Bearer {body['access_token']}"}
+    who = (await away.get("/api/v1/user", headers=headers)).json()
+    assert (who["name"], who["role"], who["id"]) == ("ada", "member", body["user_id"])
+    found = await away.post("/api/v1/search", json={"query": "lodging rate"}, headers=headers)
+    assert found.status_code == 200
+
+    renewed = await away.post("/api/v1/user/refresh", json={"refresh_token": body["refresh_token"]})
+    headers = {"authorization": f"Bearer {renewed.json()['access_token']}"}
+    listed = (await away.get("/api/v1/user/sessions", headers=headers)).json()["sessions"]
+    assert [item["id"] for item in listed if item["current"]] == [body["session_id"]]
+
+    ended = await away.post("/api/v1/user/logout", json={"everywhere": True}, headers=headers)
+    assert ended.json()["ended"] == len(listed)
+    for path in ("/api/v1/user", "/api/v1/status"):
+        assert (await away.get(path, headers=headers)).status_code == 401
+    again = await away.post(
+        "/api/v1/user/refresh", json={"refresh_token": renewed.json()["refresh_token"]}
+    )
+    assert again.status_code == 401
+
+
+async def test_a_wrong_login_is_one_problem_whatever_is_wrong(away, ada: str) -> None:
+    answers = [await login(away, ada, "wrong"), await login(away, "nobody@example.com")]
+    bodies = [answer.json() | {"correlation_id": ""} for answer in answers]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert bodies[0] == bodies[1]
+    wrong = await away.post("/api/v1/user/login", json={"email": ada, "pass": PASSWORD})
+    assert wrong.status_code == 422
+    assert [item["field"] for item in wrong.json()["errors"]] == ["password", "pass"]
+    assert PASSWORD not in wrong.text
+
+
+async def test_many_guesses_are_told_when_to_try_again(away, engine: Engine) -> None:
+    email = await signing_member(engine, "guessed", Role.MEMBER)
+    statuses = [(await login(away, email, f"guess {n}")).status_code for n in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    refused = await login(away, email)
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
+async def test_a_session_acts_at_the_mcp_door_until_it_ends(away, ada: str) -> None:
+    token = (await login(away, ada)).json()["access_token"]
+    headers = {
+        "authorization": f"Bearer {token}",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": "2025-06-18",
+    }
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    assert (await away.post("/mcp", json=call, headers=headers)).status_code == 200
+    await away.post(
+        "/api/v1/user/logout", json={}, headers={"authorization": headers["authorization"]}
+    )
+    assert (await away.post("/mcp", json=call, headers=headers)).status_code == 401
+
+
+async def test_what_a_member_changes_in_their_account(away, ada: str) -> None:
+    await enter(away, ada)
+    other = (await login(away, ada)).json()["access_token"]
+    sent = {"csrf": await csrf_of(away), "current_password": PASSWORD}
+    refused = await away.post(
+        "/account/password", data=sent | {"new_password": "short"}, headers=FORM
+    )
+    assert (refused.status_code, "too short" in refused.text) == (422, True)
+    changed = await away.post(
+        "/account/password", data=sent | {"new_password": OTHER_PASSWORD}, headers=FORM
+    )
+    assert (changed.status_code, "is changed" in changed.text) == (200, True)
+    by_token = {"authorization": f"Bearer {other}"}
+    assert (await away.get("/api/v1/user", headers=by_token)).status_code == 401
+    assert (await away.get("/account", headers=HTML)).status_code == 200
+    assert (await login(away, ada)).status_code == 401
+
+
+async def test_a_password_link_is_opened_without_effect_and_used_once(away, engine: Engine) -> None:
+    email = await signing_member(engine, "linked", Role.MEMBER)
+    owner = await engine.people.owner()
+    link = await engine.people.sign_in.make_password_link(owner, email)
+    for _ in range(2):  # a program that looks into mail opens it first
+        page = await away.get("/set-password", headers=HTML)
+        assert (page.status_code, link in page.text) == (200, False)
+    sent = {"link": link, "password": OTHER_PASSWORD}
+    assert (await away.post("/set-password", data=sent, headers=FORM)).status_code == 200
+    assert (await login(away, email, OTHER_PASSWORD)).status_code == 200
+    assert (await away.post("/set-password", data=sent, headers=FORM)).status_code == 410
+
+
+async def test_the_first_owner_is_welcomed_once(engine: Engine, away) -> None:
+    owner = await engine.people.owner()
+    async with engine.db.read() as session:
+        known = (await members.find_member(session, owner.tenant_id, owner.user_id)).email
+    if known is None:
+        link = await engine.people.sign_in.make_owner_link(owner)
+        sent = {"link": link, "email": "boss@example.com", "name": "", "password": PASSWORD}
+        entered = await away.post("/welcome", data=sent, headers=FORM)
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert (await away.get("/account", headers=HTML)).status_code == 200
+        assert (await away.post("/welcome", data=sent, headers=FORM)).status_code == 410
+    assert (await login(away, "boss@example.com")).status_code == 200
+
+
+async def test_admins_manage_members_and_each_change_holds_at_once(away, engine: Engine) -> None:
+    admin = await signing_member(engine, "anna", Role.ADMIN)
+    worker = await signing_member(engine, "will", Role.CURATOR)
+    by_admin = {"authorization": f"Bearer {(await login(away, admin)).json()['access_token']}"}
+    by_worker = {"authorization": f"Bearer {(await login(away, worker)).json()['access_token']}"}
+
+    listed = (await away.get("/api/v1/members", headers=by_admin)).json()["members"]
+    assert {"anna", "will"} <= {member["name"] for member in listed}
+    assert (await away.get("/api/v1/members", headers=by_worker)).status_code == 403
+
+    changed = await away.patch(
+        f"/api/v1/members/{worker}", json={"role": "guest"}, headers=by_admin
+    )
+    assert (changed.status_code, changed.json()["role"]) == (200, "guest")
+    assert (await away.get("/api/v1/user", headers=by_worker)).json()["role"] == "guest"
+    to_owner = await away.patch(
+        f"/api/v1/members/{worker}", json={"role": "owner"}, headers=by_admin
+    )
+    assert to_owner.status_code == 403
+    nothing = await away.patch(f"/api/v1/members/{worker}", json={}, headers=by_admin)
+    assert nothing.status_code == 422
+    unknown = await away.patch("/api/v1/members/x@y.z", json={"active": False}, headers=by_admin)
+    assert unknown.status_code == 404
+
+    off = await away.patch(f"/api/v1/members/{worker}", json={"active": False}, headers=by_admin)
+    assert (off.status_code, off.json()["active"]) == (200, False)
+    assert (await away.get("/api/v1/user", headers=by_worker)).status_code == 401
+    assert (await login(away, worker)).status_code == 401
+
+    gone = await away.delete(f"/api/v1/members/{worker}", headers=by_admin)
+    assert gone.status_code == 200
+    assert (await away.delete(f"/api/v1/members/{worker}", headers=by_admin)).status_code == 404
+
+
+async def test_a_member_is_added_and_sets_a_password_by_a_link(away, engine: Engine) -> None:
+    admin = await signing_member(engine, "anna", Role.ADMIN)
+    by_admin = {"authorization": f"Bearer {(await login(away, admin)).json()['access_token']}"}
+    added = await away.post(
+        "/api/v1/members", json={"email": "New@Example.com", "name": "New"}, headers=by_admin
+    )
+    assert (added.status_code, added.json()["email"]) == (201, "new@example.com")
+    twice = await away.post("/api/v1/members", json={"email": "new@example.com"}, headers=by_admin)
+    assert twice.status_code == 409
+    made = await away.post("/api/v1/members/new@example.com/password_link", headers=by_admin)
+    path, _, secret = made.json()["url"].removeprefix(ORIGIN).partition("#")
+    assert path == "/set-password"
+    sent = {"link": secret, "password": OTHER_PASSWORD}
+    assert (await away.post(path, data=sent, headers=FORM)).status_code == 200
+    assert (await login(away, "new@example.com", OTHER_PASSWORD)).status_code == 200
+
+
+async def test_the_address_of_a_proxy_is_not_that_of_a_guesser(engine: Engine) -> None:
+    from starlette.requests import Request
+
+    from api.cookies import client_of
+
+    def seen(peer: str, forwarded: str) -> SignInClient:
+        headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
+        app = type("App", (), {"state": type("State", (), {"service": None})()})()
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": [*headers, (b"host", b"127.0.0.1")],
+            "client": (peer, 1),
+            "scheme": "http",
+            "app": app,
+        }
+        app.state.service = type("Service", (), {"settings": engine.settings})()
+        return client_of(Request(scope))
+
+    assert seen("10.0.0.2", "203.0.113.9, 198.51.100.7").address == "198.51.100.7"
+    assert seen("127.0.0.1", "").address == "127.0.0.1"
+    assert seen("127.0.0.1", "no address").address == "127.0.0.1"
+    assert seen("9.9.9.9", "198.51.100.7").address == "9.9.9.9"
