@@ -80,3 +80,26 @@ def test_what_the_program_writes_is_for_its_user_alone(home: Path) -> None:
     made = [file for file in home.rglob("*") if file != page and not file.is_socket()]
     assert any(file.is_relative_to(home / "index") for file in made)
     assert {oct(file.stat().st_mode & 0o077) for file in made} == {"0o0"}
+
+
+def test_each_change_of_a_member_is_shown(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown(capsys, "member", "add", "ada@example.com")
+    assert shown(capsys, "member", "role", "ada@example.com", "curator")["role"] == "curator"
+    assert shown(capsys, "member", "deactivate", "ada@example.com")["active"] is False
+    assert main(["member", "list"]) == 0
+    assert "deactivated" in capsys.readouterr().out
+    assert shown(capsys, "member", "activate", "ada@example.com")["active"] is True
+    assert main(["member", "deactivate", "Owner"]) == 1
+    assert "at least one owner" in capsys.readouterr().err
+
+
+def test_links_are_printed_for_the_owner_and_for_a_member(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = shown(capsys, "owner", "create")["url"]
+    assert made.startswith("http://127.0.0.1:7337/welcome#sj_link_")
+    assert main(["member", "password", "Owner"]) == 1
+    assert "no e-mail address" in capsys.readouterr().err
+    shown(capsys, "member", "add", "ada@example.com")
+    made = shown(capsys, "member", "password", "ada@example.com")["url"]
+    assert made.startswith("http://127.0.0.1:7337/set-password#sj_link_")
