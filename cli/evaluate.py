@@ -97,26 +97,40 @@ def throw_away(ctx: typer.Context, home: Path) -> Settings:
 
 
 async def measure(engine: Engine, beir: Beir) -> dict[str, RetrievalMetrics]:
-    """Metrics of each mode over a collection, loaded into a new knowledge base."""
-    from cli import output
+    """Metrics of each mode over a collection, loaded into a new knowledge base.
+
+    A query that can't be searched by meaning alone counts as one that found nothing.
+    """
+    from cli import output, render
+    from engine.errors import Unavailable
     from engine.search.evaluation import evaluate as metrics_of
 
     kb = await engine.knowledge_bases.create(await engine.people.owner(), "eval")
     principal = await engine.people.owner()  # again: the knowledge base was granted just now
     ids = await _load(engine, principal, kb.id, beir)
     found: dict[str, RetrievalMetrics] = {}
+    refused: dict[str, list[str]] = {}
     with output.Bar("searching", len(beir.queries) * len(MODES)) as bar:
         done = 0
         for mode in MODES:
             rankings = {}
             for query_id, query in beir.queries.items():
-                result = await engine.search.find(
-                    principal, query, kb=kb.id, limit=DEPTH, mode=mode
-                )
-                rankings[query_id] = [ids[hit.document_id] for hit in result.hits]
+                try:
+                    result = await engine.search.find(
+                        principal, query, kb=kb.id, limit=DEPTH, mode=mode
+                    )
+                except Unavailable as error:
+                    if mode != "semantic":
+                        raise
+                    refused.setdefault(str(error), []).append(query_id)
+                else:
+                    rankings[query_id] = [ids[hit.document_id] for hit in result.hits]
                 done += 1
                 bar.advance_to(done, f"searching: {mode}")
             found[mode] = metrics_of(rankings, beir.qrels)
+    for reason, queries in refused.items():
+        count = render.counted(len(queries), "query", "queries")
+        output.note(f"semantic: {count} found nothing, the first is {queries[0]}. {reason}")
     return found
 
 

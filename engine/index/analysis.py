@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import Stemmer
 
-from engine.index.stopwords import STOPWORDS
+from engine.index.stopwords import ASKING, STOPWORDS
 
 CACHE_TOKENS = 100_000  # spellings remembered a language; then the memory starts afresh
 MAX_TERM = 64  # characters; longer ones (base64, hashes in a row) are cut, alike on both sides
@@ -111,13 +111,22 @@ class AnalysedWord(NamedTuple):
 class QueryTerm:
     """One thing a query asks for.
 
-    `terms` are its spellings in the languages of the index, found by any. `count` is how often
-    the query says it. A `compound` repeats parts that are asked for as well.
+    `terms` are its spellings: its stems in the languages that were named. A document is asked for
+    the spelling of its own language (`spelt`), so a stem never meets another language's word.
+    `count` is how often the query says it. A `compound` repeats parts that are asked for as well.
     """
 
     terms: tuple[str, ...]
     count: int = 1
     compound: bool = False
+    languages: tuple[frozenset[str], ...] = ()  # that spell it as each of `terms`
+
+    def spelt(self, language: str) -> str | None:
+        """Its spelling in a language; None where that was not among those named."""
+        for term, languages in zip(self.terms, self.languages, strict=True):
+            if language in languages:
+                return term
+        return None
 
 
 def analyse(text: str, language: str) -> list[str]:
@@ -133,21 +142,36 @@ def analyse_query(text: str, languages: Sequence[str]) -> list[QueryTerm]:
     """What a query asks for, each thing once, in order of appearance.
 
     The first of `languages` is the query's own: its function words are left out, unless nothing
-    else is asked for. The others are those the index holds; their stems are alternatives.
+    else is asked for, and so is an adverb that asks ("how *soon*"). The others are those the index
+    holds ("" for texts nobody stemmed): each adds its spelling.
     """
     spoken = list(dict.fromkeys(languages)) or [""]
     stop = STOPWORDS.get(spoken[0], frozenset())
     counts: dict[tuple[str, ...], QueryTerm] = {}
     spare: dict[tuple[str, ...], QueryTerm] = {}
+    before = ""
     for token in _tokens(text):
+        word = token.casefold()
+        asks = word in ASKING.get((spoken[0], before), ())
+        before = word
         for unit in _units(token):
-            terms = tuple(dict.fromkeys(_finish(unit, language) for language in spoken))
-            target = spare if unit.word in stop else counts
+            terms, speakers = _spellings(unit, spoken)
+            target = spare if asks or unit.word in stop else counts
             known = target.get(terms)
             count = known.count + 1 if known else 1
             compound = unit.compound and (known is None or known.compound)
-            target[terms] = QueryTerm(terms, count, compound)
+            target[terms] = QueryTerm(terms, count, compound, speakers)
     return list((counts or spare).values())
+
+
+def _spellings(
+    unit: AnalysedWord, languages: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[frozenset[str], ...]]:
+    """The distinct spellings of a word, in order of the languages, and who spells it so."""
+    speakers: dict[str, list[str]] = {}
+    for language in languages:
+        speakers.setdefault(_finish(unit, language), []).append(language)
+    return tuple(speakers), tuple(map(frozenset, speakers.values()))
 
 
 def detect_language(text: str) -> str:

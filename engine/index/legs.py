@@ -25,6 +25,8 @@ from engine.index.vectors import SegmentVectors
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Rows32 = NDArray[np.int32]
+Counts = NDArray[np.uint16]
 
 EXACT_VECTORS = 20_000  # passing vectors up to which every cosine is computed
 PROBED_VECTORS = 8_000  # read at first by a search over more; see docs/decisions/0001
@@ -33,13 +35,17 @@ PROBED_SHARE = 0.06  # or this share of a segment, whichever is more
 
 @dataclass(frozen=True)
 class WeighedQuery:
-    """What is asked, weighed over the whole space. A term may have several spellings."""
+    """What is asked, weighed over the whole space.
+
+    A term has a spelling for each way the languages of the space write it; one weighs as much as
+    another, since rarity is counted over all of them.
+    """
 
     owners: Rows  # which term each spelling belongs to
-    text_weights: list[float]  # idf among chunks * times asked, of each spelling
+    text_weights: list[float]  # idf among chunks * times asked, of each spelling's term
     title_weights: list[float]  # idf among titles * times asked
     mass: Doubles  # idf of each term, for coverage; 0 for compounds, whose parts count
-    text_lists: list[list[List]]  # of each segment, the postings of each spelling
+    text_lists: list[list[List]]  # of each segment, where documents of its language say a spelling
     title_lists: list[list[List]]
     names: list[str]  # of each term, its first spelling
 
@@ -111,29 +117,76 @@ def filtered(snapshot: Snapshot, where: Filter) -> list[SegmentShare]:
 
 
 def weigh(snapshot: Snapshot, request: SearchRequest) -> WeighedQuery:
-    """The query's terms with their idf: ln(1 + (N - df + ½) / (df + ½)), as Lucene and Vespa."""
+    """The query's terms with their idf: ln(1 + (N - df + ½) / (df + ½)), as Lucene and Vespa.
+
+    Each document is asked for a term as its own language spells it, and df counts those it is
+    found in: documents whose language was misjudged make no word rare.
+    """
     language = request.language or detect_language(request.text)
     languages = [language, *snapshot.languages] if language else snapshot.languages
     terms = analyse_query(request.text, languages)
-    spellings = [(owner, term) for owner, asked in enumerate(terms) for term in asked.terms]
-    hashes = np.array([hash_term(term) for _, term in spellings], np.uint64)
-    owners = np.array([owner for owner, _ in spellings], np.int64)
-    asked = np.array([terms[owner].count for owner, _ in spellings], np.float64)
-    text_lists = [segment.base.texts.find(hashes) for segment in snapshot.segments]
-    title_lists = [segment.base.titles.find(hashes) for segment in snapshot.segments]
-    text_df, title_df = np.zeros(len(spellings)), np.zeros(len(spellings))
-    for index, segment in enumerate(snapshot.segments):
+    spellings = [
+        (owner, term, speakers)
+        for owner, asked in enumerate(terms)
+        for term, speakers in zip(asked.terms, asked.languages, strict=True)
+    ]
+    hashes = np.array([hash_term(term) for _, term, _ in spellings], np.uint64)
+    owners = np.array([owner for owner, _, _ in spellings], np.int64)
+    asked = np.array([term.count for term in terms], np.float64)
+    speakers = [languages for _, _, languages in spellings]
+    text_lists, title_lists = [], []
+    text_df, title_df = np.zeros(len(terms)), np.zeros(len(terms))
+    for segment in snapshot.segments:
+        spoken = _Spoken(segment)
+        texts = spoken.said(segment.base.texts.find(hashes), speakers, chunks=True)
+        titles = spoken.said(segment.base.titles.find(hashes), speakers, chunks=False)
         live = None if segment.dead is None else segment.live
-        text_df += _document_frequency(text_lists[index], segment.live_chunks)
-        title_df += _document_frequency(title_lists[index], live)
+        np.add.at(text_df, owners, _document_frequency(texts, segment.live_chunks))
+        np.add.at(title_df, owners, _document_frequency(titles, live))
+        text_lists.append(texts)
+        title_lists.append(titles)
     text_idf = _idf(snapshot.totals.chunks, text_df)
     title_idf = _idf(snapshot.totals.documents, title_df)
-    mass = np.full(len(terms), np.inf)
-    np.minimum.at(mass, owners, text_idf)  # a term's most common spelling decides its weight
-    mass[[term.compound for term in terms]] = 0.0
-    text_weights, title_weights = (asked * text_idf).tolist(), (asked * title_idf).tolist()
-    names = [term.terms[0] for term in terms]
-    return WeighedQuery(owners, text_weights, title_weights, mass, text_lists, title_lists, names)
+    mass = np.where([term.compound for term in terms], 0.0, text_idf)
+    return WeighedQuery(
+        owners,
+        (asked * text_idf)[owners].tolist(),
+        (asked * title_idf)[owners].tolist(),
+        mass,
+        text_lists,
+        title_lists,
+        [term.terms[0] for term in terms],
+    )
+
+
+class _Spoken:
+    """Which rows of a segment are in some of the languages."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._column = segment.fields.analysed
+        self._values = frozenset(self._column.values)
+        self._masks: dict[tuple[frozenset[str], bool], Mask] = {}
+
+    def said(
+        self, found: Sequence[List], speakers: Sequence[frozenset[str]], *, chunks: bool
+    ) -> list[List]:
+        """Of each spelling's postings those whose document is in a language that spells it so."""
+        return [
+            (rows, counts) if not len(rows) or self._values <= languages
+            else self._kept(rows, counts, languages, chunks=chunks)
+            for (rows, counts), languages in zip(found, speakers, strict=True)
+        ]  # fmt: skip
+
+    def _kept(
+        self, rows: Rows32, counts: Counts, languages: frozenset[str], *, chunks: bool
+    ) -> List:
+        key = (languages, chunks)
+        if key not in self._masks:
+            mask = self._column.among(languages)
+            self._masks[key] = mask[self._segment.base.chunk_documents] if chunks else mask
+        keep = self._masks[key][rows]
+        return rows[keep], counts[keep]
 
 
 def lexical_leg(

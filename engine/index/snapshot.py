@@ -23,7 +23,6 @@ from engine.index.manifest import SpaceManifest, read_head, read_manifest
 from engine.index.segments import Segment, SegmentEntry, SegmentFile, Totals, load_dead
 
 OPEN_SPACES = 64  # snapshots kept; the least recently searched are closed
-LANGUAGES = 4  # of the index that a query is stemmed in, besides its own
 BM25_K1 = 1.2
 BM25_B = 0.75
 
@@ -46,13 +45,14 @@ class Snapshot:
 
     @cached_property
     def languages(self) -> list[str]:
-        """The languages most documents are in, most first; those under 1 % are left out."""
+        """The languages whose stems live documents hold, the most common first: every one.
+
+        A query is spelt in each, so that no document is out of reach for being alone in its own.
+        """
         counts: Counter[str] = Counter()
         for segment in self.segments:
             counts.update(segment.languages)
-        least = self.totals.documents / 100
-        common = counts.most_common(LANGUAGES)
-        return [language for language, count in common if count >= max(least, 1)]
+        return [language for language, count in counts.most_common() if count]
 
     @cached_property
     def bases(self) -> list[int]:

@@ -117,6 +117,37 @@ _WORDS = {
     """,
 }
 
+# Adverbs that ask, behind the word that makes them ask: "how soon", "as early as", "wie oft".
+# Elsewhere they say something ("fast charging", "early access") and stay.
+_ASKING = {
+    "da": ("hvor", "ofte længe langt hurtigt tidligt sent snart mange meget stor gammel"),
+    "de": (
+        "wie so",
+        "oft häufig lange lang schnell früh spät bald weit viel viele vielen groß hoch alt teuer",
+    ),
+    "en": (
+        "how as so too",
+        "soon fast quick quickly often frequently early late far long many much big large old tall high",
+    ),
+    "es": ("cuan cuán tan", "pronto rápido temprano tarde lejos frecuentemente menudo"),
+    "fi": ("kuinka miten", "usein kauan nopeasti pian aikaisin myöhään kaukana monta paljon"),
+    "fr": ("si aussi", "tôt tard vite souvent loin longtemps"),
+    "it": ("quanto così", "presto tardi spesso lontano veloce velocemente tempo"),
+    "nl": ("hoe zo", "vaak snel vroeg laat ver lang veel groot hoog oud gauw"),
+    "no": ("hvor så", "ofte lenge langt fort raskt tidlig sent snart mange mye stor gammel"),
+    "pl": ("jak tak", "często długo szybko wcześnie późno daleko dużo wiele prędko"),
+    "pt": ("quão tão", "cedo tarde rápido longe frequentemente breve"),
+    "ru": ("как так", "часто долго быстро рано поздно далеко скоро много"),
+    "sv": ("hur så", "ofta länge långt snabbt fort tidigt sent snart många mycket stor gammal"),
+    "tr": ("ne", "sıklıkla sık zaman hızlı erken geç uzak uzun çok"),
+}
+
+ASKING: Mapping[tuple[str, str], frozenset[str]] = {
+    (language, opener): frozenset(adverbs.split())
+    for language, (openers, adverbs) in _ASKING.items()
+    for opener in openers.split()
+}
+
 STOPWORDS: Mapping[str, frozenset[str]] = {
     language: frozenset(words.split()) for language, words in _WORDS.items()
 }

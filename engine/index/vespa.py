@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import anyio.to_thread
@@ -34,7 +35,7 @@ from engine.index.port import (
 from engine.index.vespa_answers import FoundPart, FoundRevision, VespaPassage
 from engine.index.vespa_feed import key_of, render_document, render_update, to_microseconds
 from engine.index.vespa_http import VespaHttp
-from engine.index.vespa_requests import AnalysedRequest
+from engine.index.vespa_requests import AnalysedRequest, Rarities, Rarity
 from engine.index.vespa_yql import Between, In, Node
 from vespa_app.fields import CLUSTER, Field, decode_value, document_key, encode_value
 from vespa_app.package import PLACEHOLDER
@@ -83,7 +84,7 @@ class VespaIndex:
     def __init__(self, http: VespaHttp, places: SpacePlaces) -> None:
         self._http = http
         self._places = places
-        self._rarity: dict[tuple[str, str, str], tuple[float, int]] = {}
+        self._rarity: dict[tuple[str, str, str, str, frozenset[str]], tuple[float, int]] = {}
 
     async def ensure_space(self, tenant_id: str, space: Space) -> None:
         """Make the space ready to be fed; no effect where it exists."""
@@ -162,14 +163,14 @@ class VespaIndex:
         _check_vector(request)
         asked = vespa_requests.analysed(request, place.schema, place.languages)
         async with self._answering():
+            asked = replace(asked, rarities=await self._rarities(asked))
             async with asyncio.TaskGroup() as tasks:
                 found = tasks.create_task(self._candidates(asked))
                 counted = tasks.create_task(self._count(asked))
-                weighed = tasks.create_task(self._weigh(asked))
             candidates, more = found.result()
             scored = vespa_answers.order(asked, candidates)
             passages = await self._passages(asked, [item.candidate for item in scored])
-        mass = vespa_answers.masses(asked, weighed.result())
+        mass = vespa_answers.masses(asked)
         hits = tuple(
             item.hit(
                 [_shown(passage) for passage in passages.get(item.candidate.ref, [])],
@@ -181,7 +182,8 @@ class VespaIndex:
             for item in scored
             if passages.get(item.candidate.ref)  # else it went while we looked
         )
-        return IndexResult(hits, more or len(candidates) > request.limit, mass, counted.result())
+        weights = dict(zip((term.terms[0] for term in asked.terms), mass, strict=True))
+        return IndexResult(hits, more or len(candidates) > request.limit, weights, counted.result())
 
     async def get(
         self, tenant_id: str, space: Space, revisions: Sequence[RevisionRef], where: Filter
@@ -300,32 +302,42 @@ class VespaIndex:
             await self._http.query(vespa_requests.counting_body(asked.schema, firsts))
         )
 
-    async def _weigh(self, asked: AnalysedRequest) -> dict[str, float]:
-        """What each spelling weighs among the tenant's parts, remembered for a minute."""
+    async def _rarities(self, asked: AnalysedRequest) -> Rarities:
+        """How rare the terms are among the tenant's parts, remembered for a minute.
+
+        A part is in one language and is counted by its spelling in it, so the counts add up.
+        """
         if not asked.terms:
-            return {}
+            return Rarities()
         tenant_id, schema = asked.request.tenant_id, asked.schema
         mine: list[Node] = [In(Field.TENANT, [encode_value(tenant_id)])]
 
-        async def count(spelling: str) -> int:
-            known = self._rarity.get((schema, tenant_id, spelling))
+        async def count(field: str, spelling: str, languages: frozenset[str]) -> int:
+            key = (schema, tenant_id, field, spelling, languages)
+            known = self._rarity.get(key)
             now = asyncio.get_running_loop().time()
             if known is not None and now - known[0] < RARITY_LASTS_S:
                 return known[1]
-            held = [vespa_requests.holds(spelling)] if spelling else []
+            held = [vespa_requests.holds(Field(field), spelling, languages)] if spelling else []
             root = await self._http.query(vespa_requests.counting_body(schema, [*held, *mine]))
             if len(self._rarity) > 100_000:
                 self._rarity.clear()
-            self._rarity[schema, tenant_id, spelling] = (now, vespa_answers.total(root))
+            self._rarity[key] = (now, vespa_answers.total(root))
             return vespa_answers.total(root)
 
-        names = ["", *asked.spellings]
-        counts = dict(zip(names, await _all(map(count, names), most=16), strict=True))
-        population = counts.pop("")
-        return {
-            spelling: vespa_answers.inverse_frequency(max(population, count), count)
-            for spelling, count in counts.items()
-        }
+        said = list(asked.spellings())
+        fields = (Field.CHUNK_TERMS, Field.TITLE_TERMS)
+        wanted = [("", "", frozenset[str]())]
+        wanted += [(field, spelling, who) for field in fields for _, spelling, who in said]
+        population, *counts = await _all((count(*one) for one in wanted), most=16)
+        chunks: Counter[tuple[str, ...]] = Counter()
+        titles: Counter[tuple[str, ...]] = Counter()
+        for (term, _, _), held, entitled in zip(
+            said, counts[: len(said)], counts[len(said) :], strict=True
+        ):
+            chunks[term.terms] += held
+            titles[term.terms] += entitled
+        return Rarities(population, {key: Rarity(chunks[key], titles[key]) for key in chunks})
 
     # Parts of revisions
 

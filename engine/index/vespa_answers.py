@@ -248,31 +248,28 @@ def inverse_frequency(population: int, frequency: int) -> float:
     return math.log1p((population - frequency + 0.5) / (frequency + 0.5))
 
 
-def masses(asked: AnalysedRequest, weights: Mapping[str, float]) -> dict[str, float]:
-    """The weight of each term, by its first spelling: that of its most common spelling.
+def masses(asked: AnalysedRequest) -> list[float]:
+    """What each term weighs: how rare it is in any language of the space.
 
     Compounds count nothing, their parts do. A term that was not asked about counts as the others
     do on average.
     """
+    population = asked.rarities.population
     known = {
-        term.terms[0]: min(weights[item] for item in term.terms if item in weights)
-        for term in asked.terms
-        if any(item in weights for item in term.terms)
+        key: inverse_frequency(max(population, rarity.chunks), rarity.chunks)
+        for key, rarity in asked.rarities.terms.items()
     }
     mean = sum(known.values()) / len(known) if known else 0.0
-    return {
-        term.terms[0]: 0.0 if term.compound else known.get(term.terms[0], mean)
-        for term in asked.terms
-    }
+    return [0.0 if term.compound else known.get(term.terms, mean) for term in asked.terms]
 
 
-def coverage(asked: AnalysedRequest, mass: Mapping[str, float], best: VespaPassage | None) -> float:
+def coverage(asked: AnalysedRequest, mass: Sequence[float], best: VespaPassage | None) -> float:
     """The share of the terms' mass that the title or the best passage holds."""
-    whole = sum(mass.values())
+    whole = sum(mass)
     if best is None or not whole:
         return 0.0
-    held = sum(mass[t.terms[0]] for t in asked.terms if not best.terms.isdisjoint(t.terms))
-    return held / whole
+    weighed = zip(asked.terms, mass, strict=True)
+    return sum(own for term, own in weighed if not best.terms.isdisjoint(term.terms)) / whole
 
 
 def _cells(value: object) -> Mapping[str, Any]:

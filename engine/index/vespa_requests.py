@@ -7,14 +7,28 @@ reads what comes back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine import clock
 from engine.index.analysis import QueryTerm, analyse_query, detect_language
 from engine.index.port import Filter, RevisionRef, SearchRequest
-from engine.index.vespa_yql import And, Between, In, Is, Meets, Near, Node, Or, Rank, Words, render
+from engine.index.vespa_yql import (
+    And,
+    Between,
+    Holds,
+    In,
+    Is,
+    Meets,
+    Near,
+    Node,
+    Or,
+    Rank,
+    Word,
+    Words,
+    render,
+)
 from vespa_app.fields import (
     EARLIEST,
     NEAREST,
@@ -28,7 +42,7 @@ from vespa_app.fields import (
 )
 
 HITS_MAX = 2000  # of one query: `maxHits` in the application's query profile
-TERMS_MAX = 64  # spellings whose rarity is asked for; of more, the rest count as the average does
+TERMS_MAX = 32  # terms whose rarity is asked for; of more, the rest count as the average does
 
 
 def conditions(tenant_id: str, where: Filter) -> list[Node]:
@@ -71,25 +85,47 @@ def passes_nothing(where: Filter) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Rarity:
+    """How many of a tenant's parts hold a term in their chunks, and how many in their title."""
+
+    chunks: int
+    titles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rarities:
+    """What is known of how rare a query's terms are, by their spellings, among `population`."""
+
+    population: int = 0
+    terms: Mapping[tuple[str, ...], Rarity] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class AnalysedRequest:
-    """A request, analysed: the words it asks for as the index spells them."""
+    """A request, analysed: what it asks for, and how each language of the space spells that."""
 
     request: SearchRequest
     schema: str
     terms: Sequence[QueryTerm]
+    languages: Sequence[str] = ("",)
+    rarities: Rarities = field(default_factory=Rarities)
 
     @property
-    def words(self) -> str:
-        """Every spelling as often as it counts: each one adds its BM25 once."""
-        return " ".join(
-            spelling for term in self.terms for spelling in term.terms for _ in range(term.count)
-        )
+    def tongues(self) -> list[frozenset[str]]:
+        """The languages of the space, those together that spell the whole query alike."""
+        alike: dict[tuple[str | None, ...], list[str]] = {}
+        for language in self.languages:
+            spelt = tuple(term.spelt(language) for term in self.terms)
+            alike.setdefault(spelt, []).append(language)
+        return [frozenset(found) for found in alike.values()]
 
-    @property
-    def spellings(self) -> list[str]:
-        """The spellings whose rarity is worth asking for, in order."""
-        found = dict.fromkeys(item for term in self.terms for item in term.terms)
-        return list(found)[:TERMS_MAX]
+    def spellings(self) -> Iterator[tuple[QueryTerm, str, frozenset[str]]]:
+        """What to count for the rarity of its terms: a term, a spelling, and whose that is."""
+        held = frozenset(self.languages)
+        for term in self.terms[:TERMS_MAX]:
+            for spelling, languages in zip(term.terms, term.languages, strict=True):
+                if languages & held:
+                    yield term, spelling, languages & held
 
     @property
     def wanted(self) -> int:
@@ -99,7 +135,7 @@ class AnalysedRequest:
     @property
     def most(self) -> int:
         """How many candidates are looked at: those of all legs together."""
-        legs = 2 * bool(self.terms) + (self.request.vector is not None)
+        legs = 2 * len(self.tongues) * bool(self.terms) + (self.request.vector is not None)
         return min(legs * self.wanted, HITS_MAX)
 
     @property
@@ -111,8 +147,9 @@ class AnalysedRequest:
 def analysed(request: SearchRequest, schema: str, languages: Sequence[str]) -> AnalysedRequest:
     """What a request asks for, in its own language and in those the space holds."""
     language = request.language or detect_language(request.text)
-    spoken = [language, *languages] if language else list(languages)
-    return AnalysedRequest(request, schema, analyse_query(request.text, spoken))
+    held = list(languages) or [""]
+    spoken = [language, *held] if language else held
+    return AnalysedRequest(request, schema, analyse_query(request.text, spoken), held)
 
 
 def candidates_body(asked: AnalysedRequest) -> dict[str, Any]:
@@ -175,9 +212,9 @@ def first_chunks_body(asked: AnalysedRequest, refs: Sequence[RevisionRef]) -> di
     return _body(asked, where, profile="unranked", hits=HITS_MAX, summary="default", more={})
 
 
-def holds(spelling: str) -> Node:
-    """The parts whose chunks hold a term."""
-    return Words(Field.CHUNK_TERMS, spelling, 1)
+def holds(name: Field, spelling: str, languages: frozenset[str]) -> Node:
+    """The parts in some languages whose chunks, or title, hold a term."""
+    return And([Holds(name, spelling), In(Field.LANGUAGE, _encoded(languages))])
 
 
 def counting_body(schema: str, where: Sequence[Node]) -> dict[str, Any]:
@@ -211,10 +248,30 @@ def _plain(schema: str, yql: str, parameters: Mapping[str, str], *, hits: int) -
 
 
 def _word_legs(asked: AnalysedRequest, hits: int) -> list[Node]:
+    """Titles and chunks, each part asked in its own language where these spell a term apart."""
+    tongues = asked.tongues
     return [
-        Words(Field.TITLE_TERMS, asked.words, hits),
-        Words(Field.CHUNK_TERMS, asked.words, hits),
+        leg if len(tongues) == 1 else And([In(Field.LANGUAGE, _encoded(languages)), leg])
+        for languages in tongues
+        for leg in (
+            Words(name, _words(asked, name, languages), hits)
+            for name in (Field.TITLE_TERMS, Field.CHUNK_TERMS)
+        )
     ]
+
+
+def _words(asked: AnalysedRequest, name: Field, languages: frozenset[str]) -> list[Word]:
+    """The terms as some languages, which agree, spell them; each as often as it is asked for."""
+    rarities, language = asked.rarities, next(iter(languages))
+    found = []
+    for term in asked.terms:
+        known = rarities.terms.get(term.terms)
+        frequency = None
+        if known is not None:
+            frequency = known.titles if name == Field.TITLE_TERMS else known.chunks
+        word = Word(term.spelt(language) or term.terms[0], frequency, rarities.population)
+        found += [word] * term.count
+    return found
 
 
 def _profile(asked: AnalysedRequest) -> Profile:

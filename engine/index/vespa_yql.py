@@ -78,11 +78,34 @@ class Meets:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """A text field holds some of these words; about `hits` of the best are looked at."""
+class Word:
+    """A term of a text field, and how rare it counts as: `frequency` of `population` documents.
+
+    None leaves its rarity to Vespa, which counts this spelling alone, on one node.
+    """
+
+    text: str
+    frequency: int | None = None
+    population: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """A text field holds this word; every document that does is counted."""
 
     name: str
-    words: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text field holds some of these words; about `hits` of the best are looked at.
+
+    A word given twice counts twice.
+    """
+
+    name: str
+    words: Sequence[Word]
     hits: int
 
 
@@ -107,7 +130,7 @@ class Rank:
     scored: Sequence[Node]
 
 
-Node = Rank | Everything | Nothing | And | Or | In | Is | Between | Meets | Words | Near
+Node = Rank | Everything | Nothing | And | Or | In | Is | Between | Meets | Holds | Words | Near
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +190,24 @@ class _YqlWriter:
                 tokens = ",".join(f'"{_checked(_TOKEN, token, name)}"' for token in sorted(held))
                 attributes = f'{{"{_name(name)}":[{tokens}]}}' if tokens else "{}"
                 return f"predicate({_name(name)}, {attributes}, {{}})"
+            case Holds(name, word):
+                return f"{_name(name)} contains {self.parameter(word)}"
+            case Words(name, []):
+                _name(name)
+                return "false"
             case Words(name, words, hits):
-                text = f"{{totalTargetHits:{int(hits)}}}text({self.parameter(words)})"
-                return f"{_name(name)} contains ({text})"
+                terms = ", ".join(self._word(_name(name), word) for word in words)
+                return f"({{totalTargetHits:{int(hits)}}}weakAnd({terms}))"
             case Near(name, vector, label, hits):
                 near = f"nearestNeighbor({_name(name)}, {_name(vector)})"
                 return f'({{label:"{_name(label)}",totalTargetHits:{int(hits)}}}{near})'
+
+    def _word(self, name: str, word: Word) -> str:
+        text = self.parameter(word.text)
+        if word.frequency is None:
+            return f"{name} contains {text}"
+        rarity = f"frequency:{int(word.frequency)},count:{int(word.population)}"
+        return f"{name} contains ({{documentFrequency:{{{rarity}}}}}{text})"
 
     def _joined(self, operator: str, items: Sequence[Node], *, empty: str) -> str:
         if not items:

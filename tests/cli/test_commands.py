@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from cli import context
 from cli.main import main
+from engine.models.hashing import HashingEmbedder
 
 PAGES = {
     "leave.md": "# Sick leave\n\nYou can request up to 240 hours of advanced sick leave.\n",
@@ -260,15 +261,7 @@ def test_a_backup_restores_into_another_folder(filled: Path, run: Run, tmp_path:
 
 @pytest.mark.usefixtures("home")
 def test_eval_measures_each_mode_and_leaves_the_data_alone(run: Run, tmp_path: Path) -> None:
-    corpus = [
-        {"_id": "a", "title": "", "text": "The zebra has black and white stripes."},
-        {"_id": "b", "title": "", "text": "The whale is a mammal of the sea."},
-    ]
-    queries = [{"_id": "q", "text": "zebra stripes"}]
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (tmp_path / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n", encoding="utf-8")
+    _write_collection(tmp_path, {"q": "zebra stripes"})
     before = run("kb", "list")
     measured = run("eval", str(tmp_path))
     assert list(measured) == ["keyword", "semantic", "hybrid"]
@@ -276,3 +269,35 @@ def test_eval_measures_each_mode_and_leaves_the_data_alone(run: Run, tmp_path: P
         measured, 1.0
     )
     assert run("kb", "list") == before
+
+
+@pytest.mark.usefixtures("home")
+def test_eval_goes_on_after_a_query_that_has_no_meaning_to_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(HashingEmbedder, "languages", frozenset({"en"}))
+    _write_collection(
+        tmp_path, {"q": "zebra stripes", "de": "Wie sieht das Zebra in der Zebra aus?"}
+    )
+    assert main(["eval", str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert {mode: found["ndcg@10"] for mode, found in json.loads(shown.out).items()} == {
+        "keyword": 1.0,
+        "semantic": 0.5,
+        "hybrid": 1.0,
+    }
+    assert "1 query found nothing, the first is de" in shown.err
+
+
+def _write_collection(folder: Path, asked: Mapping[str, str]) -> None:
+    """Two documents in BEIR's layout, of which the first is right for every query."""
+    corpus = [
+        {"_id": "a", "title": "", "text": "The zebra has black and white stripes."},
+        {"_id": "b", "title": "", "text": "The whale is a mammal of the sea."},
+    ]
+    queries = [{"_id": id_, "text": text} for id_, text in asked.items()]
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    judged = "".join(f"{id_}\ta\t1\n" for id_ in asked)
+    (folder / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")

@@ -410,6 +410,42 @@ class SearchIndexContract:
         assert await self.found(index, "Universität", language="en") == ["de"]
         assert await self.found(index, "university", language="de") == ["en"]
 
+    async def test_a_word_is_as_rare_as_all_its_spellings_together(
+        self, index: SearchIndex
+    ) -> None:
+        """Where documents were taken for French, no word of theirs is a rarer one for it."""
+        said = "several universities were founded"
+        fed = [document(f"e{n}", said) for n in range(8)]
+        fed += [document("f", said, title="universities", language="fr"), document("x", "else")]
+        fed += [document("g", said, title="universities"), document("u", said, language="")]
+        await index.feed(TENANT, SPACE, fed)
+        hits = (await index.search(asking("universities", limit=50))).hits
+        assert [hit.parts.bm25_chunk for hit in hits] == [
+            pytest.approx(hits[0].parts.bm25_chunk)
+        ] * 11
+        titles = {hit.document_id: hit.parts.bm25_title for hit in hits}
+        assert titles["d-f"] == pytest.approx(titles["d-g"]) != 0
+
+    async def test_a_word_finds_itself_in_a_language_that_one_document_of_many_has(
+        self, index: SearchIndex
+    ) -> None:
+        fed = [document(f"{n:03}", f"page {n} of the handbook") for n in range(120)]
+        fed += [
+            document("tr", "Isparta ofisindeki kurallar", title="Kurallar", language="tr"),
+            document("pl", "budget forecasts, quarterly totals", language="pl"),
+        ]
+        await index.feed(TENANT, SPACE, fed)
+        for asked in ("en", "tr", ""):
+            for word in ("Kurallar", "kurallar", "Isparta", "ofisindeki"):
+                assert await self.found(index, word, language=asked) == ["tr"]
+            for word in ("forecasts", "quarterly", "totals"):
+                assert await self.found(index, word, language=asked) == ["pl"]
+
+    async def test_a_stem_meets_no_word_of_another_language(self, index: SearchIndex) -> None:
+        fed = [document("en", "a new car"), document("nl", "een huis", language="nl")]
+        await index.feed(TENANT, SPACE, fed)
+        assert await self.found(index, "news", language="en") == []
+
     async def test_a_query_of_function_words_alone_is_still_asked(self, index: SearchIndex) -> None:
         await index.feed(
             TENANT, SPACE, [document("a", "The Who on stage"), document("b", "a band")]

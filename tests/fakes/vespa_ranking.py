@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.fakes.vespa_yql import Term
+
 NAN = math.nan
 UNDATED = -(2**61)
 
@@ -27,15 +29,19 @@ class Words:
         lengths = [len(element) for elements in texts for element in elements]
         self.mean = sum(lengths) / len(lengths) if lengths else 0.0
 
-    def score(self, terms: Sequence[str], element: Sequence[str]) -> float:
+    def score(self, terms: Sequence[Term], element: Sequence[str]) -> float:
         counts, whole = Counter(element), 0.0
         for term in terms:
-            if not counts[term]:
+            said = counts[term.text]
+            if not said:
                 continue
-            n = min(max(self.frequency[term], 1), max(self.count, 1))
-            idf = math.log(1 + (max(self.count, 1) - n + 0.5) / (n + 0.5))
+            given = term.frequency is not None
+            count = max(term.count if given else self.count, 1)
+            n = term.frequency if given else self.frequency[term.text]
+            n = min(max(n or 0, 1), count)
+            idf = math.log(1 + (count - n + 0.5) / (n + 0.5))
             norm = 1.2 * (1 - 0.75 + 0.75 * len(element) / self.mean)
-            whole += idf * counts[term] * 2.2 / (counts[term] + norm)
+            whole += idf * said * 2.2 / (said + norm)
         return whole
 
 

@@ -33,7 +33,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.fakes.vespa_ranking import FIRST, Scored, Words, rank
-from tests.fakes.vespa_yql import BadQuery, Item, parse
+from tests.fakes.vespa_yql import BadQuery, Item, Term, parse
 
 NAMESPACE = "scrubjay"
 PAGE = 3  # documents a visit returns at a time: few, so that continuing is tried
@@ -499,7 +499,7 @@ def _match(schema: Schema, where: Item, inputs: Mapping[str, Any]) -> list[Score
     documents = list(schema.documents.items())
     titles = Words([[fields["title_terms"].split()] for _, fields in documents])
     chunks = Words([[c.split() for c in fields["chunk_terms"]] for _, fields in documents])
-    looked_at: dict[str, dict[str, list[str]]] = {"title_terms": {}, "chunk_terms": {}}
+    looked_at: dict[str, dict[str, list[Term]]] = {"title_terms": {}, "chunk_terms": {}}
     items = list(_leaves(where))
     near = next((item for item in items if item.kind == "near"), None)
     if near is not None:
@@ -537,7 +537,7 @@ def _evaluate(  # noqa: PLR0911 (a kind of item each)
     item: Item,
     among: set[str],
     inputs: Mapping[str, Any],
-    looked_at: dict[str, dict[str, list[str]]],
+    looked_at: dict[str, dict[str, list[Term]]],
 ) -> set[str]:
     """Which of `among` match. Filters of an `and` come first: what ranks, ranks among the rest."""
 
@@ -558,23 +558,23 @@ def _evaluate(  # noqa: PLR0911 (a kind of item each)
             return among
         case "words":
             return _weak_and(schema, item, among, looked_at)
-        case "near":
-            closeness = {
-                key: _closeness(_cosines(schema.documents[key], inputs["q"])) for key in among
-            }
-            having = [key for key in closeness if closeness[key] > 0]
-            return set(sorted(having, key=lambda key: -closeness[key])[: item.hits])
         case "term":
             return {
                 key
                 for key in among
                 if any(item.value in text.split() for text in _texts(schema, key, item.field))
             }
+        case "near":
+            closeness = {
+                key: _closeness(_cosines(schema.documents[key], inputs["q"])) for key in among
+            }
+            having = [key for key in closeness if closeness[key] > 0]
+            return set(sorted(having, key=lambda key: -closeness[key])[: item.hits])
     return {key for key in among if _passes(item, schema.documents[key])}
 
 
 def _weak_and(
-    schema: Schema, item: Item, among: set[str], looked_at: dict[str, dict[str, list[str]]]
+    schema: Schema, item: Item, among: set[str], looked_at: dict[str, dict[str, list[Term]]]
 ) -> set[str]:
     every = Words(
         [[text.split() for text in _texts(schema, key, item.field)] for key in schema.documents]

@@ -21,6 +21,15 @@ class BadQuery(Exception):
 
 
 @dataclass(frozen=True)
+class Term:
+    """A word that is looked for, and the document frequency that stands in for its own."""
+
+    text: str
+    frequency: int | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True)
 class Item:
     """A node of the query's tree: `kind` and what belongs to it."""
 
@@ -81,10 +90,10 @@ class _Reader:
             raise BadQuery(f"left over: {self._tokens}")
         return Select(schema, where, tuple(sums), limit)
 
-    def item(self) -> Item:  # noqa: C901, PLR0911 (a shape each)
+    def item(self) -> Item:  # noqa: PLR0911 (a shape each)
         if self.accept("("):
             if self.next() == "{":
-                found = self.near()
+                found = self.ranked()
                 self.expect(")")
                 return found
             items = [self.item()]
@@ -120,17 +129,45 @@ class _Reader:
         if self.accept("="):
             return Item("is", name, {"true": True, "false": False}[self.take("name")])
         self.expect("contains")
-        if self.next() == "@":
-            return Item("term", name, self.parameter())
-        self.expect("(")
-        hits = self.annotations({"totalTargetHits"})["totalTargetHits"]
-        self.expect("text", "(")
-        words = self.parameter()
-        self.expect(")", ")")
-        return Item("words", name, words.split(), hits=int(hits))
+        return Item("term", name, self.parameter())
 
-    def near(self) -> Item:
-        known = self.annotations({"label", "totalTargetHits"})
+    def ranked(self) -> Item:
+        known = self.annotations()
+        if self.next() == "weakAnd":
+            return self.weak_and(known)
+        return self.near(known)
+
+    def weak_and(self, known: Mapping[str, str]) -> Item:
+        if set(known) != {"totalTargetHits"}:
+            raise BadQuery(f"annotations {set(known)} of a weakAnd")
+        self.expect("weakAnd", "(")
+        found = [self.term()]
+        while self.accept(","):
+            found.append(self.term())
+        self.expect(")")
+        if len({name for name, _ in found}) != 1:
+            raise BadQuery("a weakAnd over several fields")
+        return Item(
+            "words", found[0][0], [term for _, term in found], int(known["totalTargetHits"])
+        )
+
+    def term(self) -> tuple[str, Term]:
+        name = self.take("name")
+        self.expect("contains")
+        if self.next() == "@":
+            return name, Term(self.parameter())
+        self.expect("(", "{", "documentFrequency", ":", "{", "frequency", ":")
+        frequency = int(self.take("number"))
+        self.expect(",", "count", ":")
+        count = int(self.take("number"))
+        self.expect("}", "}")
+        text = self.parameter()
+        self.expect(")")
+        return name, Term(text, frequency, count)
+
+    def near(self, known: Mapping[str, str]) -> Item:
+        if set(known) != {"label", "totalTargetHits"}:
+            raise BadQuery(f"annotations {set(known)} of a nearestNeighbor")
         self.expect("nearestNeighbor", "(")
         field = self.take("name")
         self.expect(",")
@@ -173,7 +210,7 @@ class _Reader:
         self.expect("}", ",", "{", "}", ")")
         return Item("predicate", field, frozenset(held))
 
-    def annotations(self, wanted: set[str]) -> dict[str, str]:
+    def annotations(self) -> dict[str, str]:
         self.expect("{")
         found: dict[str, str] = {}
         while True:
@@ -183,8 +220,6 @@ class _Reader:
             if not self.accept(","):
                 break
         self.expect("}")
-        if set(found) != wanted:
-            raise BadQuery(f"annotations {set(found)}, not {wanted}")
         return found
 
     def parameter(self) -> str:

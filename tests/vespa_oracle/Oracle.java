@@ -284,6 +284,20 @@ public class Oracle {
         answer.set("sources", JSON.valueToTree(query.getModel().getSources()));
         answer.set("inputs", JSON.valueToTree(inputs));
         answer.put("rerank_count", query.getRanking().getGlobalPhase().getRerankCount());
+        // How often a term occurs, where the query says so: what content nodes read for BM25.
+        ObjectNode frequencies = JSON.createObjectNode();
+        query.getRanking()
+                .getProperties()
+                .asMap()
+                .forEach(
+                        (name, values) -> {
+                            if (name.endsWith(".docfreq")) {
+                                frequencies.put(name, values.toString());
+                            }
+                        });
+        if (!frequencies.isEmpty()) {
+            answer.set("document_frequencies", frequencies);
+        }
     }
 
     /** A JSON body as the container's handler turns it into properties. */

@@ -21,10 +21,17 @@ PACKAGE = package(tenants(2, BaseSchema(4)))
 SCHEMA = PACKAGE.schemas[0].name
 OTHER = PACKAGE.schemas[1].name
 
-WORDS = (
-    "title_terms contains ({totalTargetHits:100}text(@terms)) or "
-    "chunk_terms contains ({totalTargetHits:100}text(@terms))"
-)
+
+def words(count: int = 3) -> str:
+    """The two legs of words, of terms @t0, @t1, …"""
+    legs = []
+    for name in ("title_terms", "chunk_terms"):
+        terms = ", ".join(f"{name} contains @t{n}" for n in range(count))
+        legs.append(f"({{totalTargetHits:100}}weakAnd({terms}))")
+    return " or ".join(legs)
+
+
+WORDS = words()
 MEANING = "({label:'dense',totalTargetHits:100}nearestNeighbor(embeddings, q))"
 FILTER = "tenant in (@tenant) and acl in (@acl) and kb_id in (@kbs) and hidden = false"
 FILTER_TREE = (
@@ -35,7 +42,9 @@ FILTER_TREE = (
 def request(where: str, **more: object) -> dict[str, object]:
     return {
         "yql": f"select * from {SCHEMA} where {where}",
-        "terms": "snake_case snake case",
+        "t0": "snake_case",
+        "t1": "snake",
+        "t2": "case",
         "tenant": "id-0",
         "acl": "u:17,g:eng",
         "kbs": "k",
@@ -66,12 +75,8 @@ def test_a_hybrid_query_is_two_weakands_and_a_neighbour_below_the_filter(judge: 
 
 
 def test_a_missing_score_is_asked_for_by_id(judge: Judge) -> None:
-    terms = "chunk_terms contains ({grammar.composite:'or'}text(@terms))"
-    answer = ask(judge, f"rank(doc_id in (@ids), {terms})", ids="d1,d2")
-    assert answer["tree"] == (
-        'RANK STRING_IN doc_id{"d1","d2"} (OR chunk_terms:snake_case chunk_terms:snake'
-        " chunk_terms:case)"
-    )
+    answer = ask(judge, f"rank(doc_id in (@ids), {WORDS})".replace(" or ", ", "), ids="d1,d2")
+    assert answer["tree"].startswith('RANK STRING_IN doc_id{"d1","d2"} (WEAKAND {total')
 
 
 def test_held_tokens_meet_requirements(judge: Judge) -> None:
@@ -102,9 +107,26 @@ def test_an_unknown_rank_profile_is_refused(judge: Judge) -> None:
     assert "nosuch" in judge.refuses("query", PACKAGE, schema=SCHEMA, request=asked)
 
 
-def test_no_terms_are_no_error(judge: Judge) -> None:
-    assert ask(judge, WORDS, terms="")["tree"] == (
-        "OR (WEAKAND {totalTargetHits=100} ) (WEAKAND {totalTargetHits=100} )"
+def test_a_terms_rarity_is_the_one_that_the_query_says(judge: Judge) -> None:
+    rare = "{documentFrequency:{frequency:%d,count:101}}"
+    terms = f"title_terms contains ({rare % 1}@t0), title_terms contains ({rare % 13}@t1)"
+    answer = ask(judge, f"({{totalTargetHits:9}}weakAnd({terms}))", t0="10.20.30.40", t1="a:b@c/d")
+    assert answer["tree"] == (
+        "WEAKAND {totalTargetHits=9} title_terms:10.20.30.40 title_terms:a:b@c/d"
+    )
+    assert sorted(answer["document_frequencies"].values()) == ["[1, 101]", "[13, 101]"]
+
+
+def test_a_language_is_asked_in_its_own_spelling(judge: Judge) -> None:
+    legs = [
+        f"(language in (@{name}) and ({{totalTargetHits:9}}weakAnd(chunk_terms contains @{term})))"
+        for name, term in (("l0", "t0"), ("l1", "t1"))
+    ]
+    answer = ask(judge, f"({' or '.join(legs)}) and {FILTER}", l0="en", l1="%,de")
+    assert answer["tree"].replace('"%","de"', '"de","%"') == (
+        'AND (OR (AND STRING_IN language{"en"} (WEAKAND {totalTargetHits=9} chunk_terms:snake_case))'
+        ' (AND STRING_IN language{"de","%"} (WEAKAND {totalTargetHits=9} chunk_terms:snake)))'
+        f" {FILTER_TREE}"
     )
 
 
@@ -133,8 +155,12 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_the_filter_survives(judge: Judge, text: str) -> None:
-    terms = " ".join(term for asked in analyse_query(text, ["en"]) for term in asked.terms)
-    tree = ask(judge, f"({WORDS} or {MEANING}) and {FILTER}", terms=terms)["tree"]
+    terms = [term for asked in analyse_query(text, ["en"]) for term in asked.terms] or ["x"]
+    tree = ask(
+        judge,
+        f"({words(len(terms))} or {MEANING}) and {FILTER}",
+        **{f"t{n}": term for n, term in enumerate(terms)},
+    )["tree"]
     assert tree.startswith("AND (OR (WEAKAND")
     assert tree.endswith(FILTER_TREE)
 
@@ -143,12 +169,20 @@ def test_the_filter_survives(judge: Judge, text: str) -> None:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_filter_survives_whatever_is_asked(live: Judge, text: str) -> None:
     """Even raw, as no caller sends it: a parameter is a value, and never syntax."""
-    for terms in (text, " ".join(t for asked in analyse_query(text, ["en"]) for t in asked.terms)):
+    for terms in (
+        [text] if text.split() else [],
+        [t for asked in analyse_query(text, ["en"]) for t in asked.terms],
+    ):
+        if not terms:
+            continue
         answer = live.wonder(
             "query",
             PACKAGE,
             schema=SCHEMA,
-            request=request(f"({WORDS} or {MEANING}) and {FILTER}", terms=terms),
+            request=request(
+                f"({words(len(terms))} or {MEANING}) and {FILTER}",
+                **{f"t{n}": term for n, term in enumerate(terms)},
+            ),
         )
         assert answer["ok"], answer
         assert answer["tree"].startswith("AND (OR (WEAKAND")

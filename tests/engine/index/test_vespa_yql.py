@@ -15,6 +15,7 @@ from engine.index.vespa_yql import (
     And,
     Between,
     Everything,
+    Holds,
     In,
     Is,
     Meets,
@@ -23,6 +24,7 @@ from engine.index.vespa_yql import (
     Nothing,
     Or,
     Rank,
+    Word,
     Words,
     YqlQuery,
     render,
@@ -38,15 +40,16 @@ FILTER: list[Node] = [
 
 
 def hybrid(words: str) -> And:
-    ranked = Or([Words("chunk_terms", words, 200), Near("embeddings", "q", "dense", 200)])
+    asked = [Word(words, frequency=3, population=10), Word("fox")]
+    ranked = Or([Words("chunk_terms", asked, 200), Near("embeddings", "q", "dense", 200)])
     return And([ranked, *FILTER])
 
 
 def test_a_hybrid_search_reads_as_it_is_meant() -> None:
-    assert render("t_acme", hybrid("red fox")) == snapshot(
+    assert render("t_acme", hybrid("red")) == snapshot(
         YqlQuery(
-            yql='select * from t_acme where ((chunk_terms contains ({totalTargetHits:200}text(@p0)) or ({label:"dense",totalTargetHits:200}nearestNeighbor(embeddings, q))) and tenant in (@p1) and acl in (@p2) and predicate(acl_all, {"acl_all":["tenant","u:1"]}, {}) and kb_id in (@p3) and hidden = false)',
-            parameters={"p0": "red fox", "p1": "t1", "p2": "tenant,u:1", "p3": "kb"},
+            yql='select * from t_acme where ((({totalTargetHits:200}weakAnd(chunk_terms contains ({documentFrequency:{frequency:3,count:10}}@p0), chunk_terms contains @p1)) or ({label:"dense",totalTargetHits:200}nearestNeighbor(embeddings, q))) and tenant in (@p2) and acl in (@p3) and predicate(acl_all, {"acl_all":["tenant","u:1"]}, {}) and kb_id in (@p4) and hidden = false)',
+            parameters={"p0": "red", "p1": "fox", "p2": "t1", "p3": "tenant,u:1", "p4": "kb"},
         )
     )
 
@@ -65,6 +68,7 @@ def test_a_hybrid_search_reads_as_it_is_meant() -> None:
             "rank(true, hidden = true, false)",
         ),
         (In("tags", []), "false"),
+        (Words("chunk_terms", [], 9), "false"),
         (Meets("acl_all", []), "predicate(acl_all, {}, {})"),
         (Between("updated_at"), "true"),
         (Between("updated_at", low=-5), "range(updated_at, -5L, Infinity)"),
@@ -97,10 +101,10 @@ HOSTILE = st.one_of(
 
 @given(HOSTILE)
 def test_no_words_of_a_query_change_what_is_asked(words: str) -> None:
-    asked, harmless = render("t_acme", hybrid(words)), render("t_acme", hybrid("fox"))
+    asked, harmless = render("t_acme", hybrid(words)), render("t_acme", hybrid("wolf"))
     same = re.sub(r"@p\d+", "@", asked.yql) == re.sub(r"@p\d+", "@", harmless.yql)
     assert same
-    assert "acl in (@p2)" in harmless.yql
+    assert "acl in (@p3)" in harmless.yql
     found = re.search(r" and acl in \(@(p\d+)\) and predicate\(", asked.yql)
     assert found is not None
     assert asked.parameters[found[1]] == "tenant,u:1"
@@ -133,7 +137,9 @@ def test_only_tokens_are_held_and_only_names_are_named(text: str) -> None:
             Is(text, value=True),
             Between(text, 1),
             Between(text),
-            Words(text, "a", 1),
+            Holds(text, "a"),
+            Words(text, [Word("a")], 1),
+            Words(text, [], 1),
             Near(text, "q", "dense", 1),
             Near("embeddings", text, "dense", 1),
             Near("embeddings", "q", text, 1),
