@@ -17,6 +17,7 @@ from bots.slack.streaming import SlackStreamingReply
 from engine import clock
 from engine.chats.post_rows import PostInfo
 from engine.chats.sender_rows import Person
+from engine.chats.slack_messages import is_external, is_full_member, shared_with
 from engine.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class SlackPlatform:
             members=members,
             people={id_: person for id_, person in people.items() if person is not None},
             bots=[id_ for id_, person in people.items() if person is None],
+            shared=shared_with(info, target.workspace),
             asked_at=asked_at,
         )
 
@@ -119,11 +121,18 @@ class SlackPlatform:
                 break
         for id_ in wanted:
             if id_ not in found:  # people of other organisations are in no list
-                user = (await self.delivery.call(target.sender, "users.info", user=id_)).get(
-                    "user"
-                ) or {}
-                found[id_] = read_person(user, target.workspace)
+                found[id_] = await self._anyone(target, id_)
         return found
+
+    async def _anyone(self, target: ReplyTarget, id_: str) -> Person | None:
+        """What Slack says of an account; of one that it does not show us, that it is external."""
+        try:
+            found = await self.delivery.call(target.sender, "users.info", user=id_)
+        except SlackTrouble as trouble:
+            if trouble.code not in {"user_not_found", "user_not_visible"}:
+                raise
+            return Person(id_, is_full_member=False, is_external=True)
+        return read_person(found.get("user") or {}, target.workspace)
 
     # Sending
 
@@ -269,15 +278,10 @@ def read_person(user: Mapping[str, Any], team_id: str) -> Person | None:
     name = (
         profile.get("display_name") or user.get("real_name") or user.get("name") or user.get("id")
     )
-    grid = (user.get("enterprise_user") or {}).get("teams") or []
-    home = str(user.get("team_id", ""))
-    is_full = not any(
-        user.get(flag)
-        for flag in ("is_restricted", "is_ultra_restricted", "is_stranger", "deleted")
-    )
-    is_full = is_full and (home == team_id or team_id in grid)
     return Person(
         name=str(name or ""),
-        is_full_member=is_full,
+        # An account without a team is of none that we know.
+        is_full_member=bool(user.get("team_id")) and is_full_member(user, team_id),
+        is_external=is_external(user, team_id),
         is_admin=bool(user.get("is_admin") or user.get("is_owner")),
     )

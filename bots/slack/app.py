@@ -23,7 +23,12 @@ from bots.inbound_handler import InboundHandler
 from bots.platform import ReplyTarget
 from bots.slack import payloads, views
 from bots.slack.adapter import SlackPlatform
-from bots.slack.history import SlackHistoryListener, channel_of, read_history_update
+from bots.slack.history import (
+    SlackHistoryListener,
+    channel_of,
+    is_shared_outside,
+    read_history_update,
+)
 from bots.slack.payloads import HomeOpened, Uninstalled, Whose
 from engine import clock
 from engine.chats.callers import Caller
@@ -128,6 +133,8 @@ class SlackApp:
     async def _on_event(self, body: dict[str, Any], context: AsyncBoltContext) -> None:
         whose = _whose(context)
         raw = body.get("event") or {}
+        if is_shared_outside(body, raw, whose):
+            await self._history_listener.note_shared(raw, whose)
         following = await self._history_listener.on_event(raw, whose)
         if following is not None:
             self._background.start(following())

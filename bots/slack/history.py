@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from bots.slack.payloads import NAME, Whose
+from engine.access.principals import EXTERNAL
 from engine.chats.inbound import HistoryUpdate
 from engine.chats.places import Place
 from engine.chats.slack_messages import is_gone, to_message, to_person
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 _TALK = frozenset({"channel", "group", "private_channel", ""})
 _LOST = frozenset({"channel_archive", "channel_deleted", "channel_left", "group_left"})
 _CHANGED = frozenset({"channel_rename", "channel_unarchive", "group_rename", "group_unarchive"})
+_SHARED = frozenset({"channel_shared", "channel_unshared"})
+RENUMBERED = "channel_id_changed"  # a channel that is shared or unshared may get another id
 
 
 class SlackHistoryListener:
@@ -45,8 +49,10 @@ class SlackHistoryListener:
         if kind == "user_change":
             await self._person(event, whose)
             return None
+        if kind == RENUMBERED:
+            return await self._renumbered(event, whose)
         channel = channel_of(event)
-        if not channel or kind not in _LOST | _CHANGED | {
+        if not channel or kind not in _LOST | _CHANGED | _SHARED | {
             "member_joined_channel",
             "member_left_channel",
         }:
@@ -64,6 +70,12 @@ class SlackHistoryListener:
         if kind in _LOST:
             await history.lost(place, channel)
             return None
+        if kind == "channel_shared":
+            await history.became_shared(place, channel, [EXTERNAL])
+        if kind in _SHARED:
+            # Until Slack has been asked with whom, only what is given to the channel itself counts.
+            await history.lost(place, channel)
+            return self._again(whose, channel)
         ours = event.get("user") == whose.bot_user_id
         if kind == "member_left_channel":
             if ours:
@@ -82,6 +94,34 @@ class SlackHistoryListener:
 
         return learn
 
+    async def _renumbered(
+        self, event: Mapping[str, Any], whose: Whose
+    ) -> Callable[[], Awaitable[None]] | None:
+        old, new = str(event.get("old_channel_id") or ""), str(event.get("new_channel_id") or "")
+        if not old or not new:
+            return None
+        history = self._engine.chats.history
+        try:
+            place = await history.place(NAME, whose.team_id)
+            await history.renumbered(place, old, new)
+        except NotFound:
+            return None
+        return self._again(whose, new)
+
+    async def note_shared(self, event: Mapping[str, Any], whose: Whose) -> None:
+        """Slack says with each event whether its channel is shared with another organisation.
+
+        So does an author from one. That holds before a question in it is answered, whatever was
+        known of the channel.
+        """
+        channel = channel_of(event)
+        if not channel:
+            return
+        history = self._engine.chats.history
+        with suppress(NotFound):  # a channel that is not known yet is asked about first
+            place = await history.place(NAME, whose.team_id)
+            await history.became_shared(place, channel, [EXTERNAL])
+
     async def _person(self, event: Mapping[str, Any], whose: Whose) -> None:
         user = event.get("user")
         if not isinstance(user, Mapping) or user.get("is_bot"):
@@ -90,7 +130,7 @@ class SlackHistoryListener:
             place = await self._engine.chats.history.place(NAME, whose.team_id)
         except NotFound:
             return
-        await self._engine.chats.history.put_people(place, [to_person(user)])
+        await self._engine.chats.history.put_people(place, [to_person(user, place.external_id)])
 
     async def _converted(
         self, event: Mapping[str, Any], whose: Whose
@@ -148,3 +188,14 @@ def channel_of(event: Mapping[str, Any]) -> str:
     if isinstance(channel, Mapping):
         return str(channel.get("id", ""))
     return str(channel or "")
+
+
+def is_shared_outside(body: Mapping[str, Any], event: Mapping[str, Any], whose: Whose) -> bool:
+    """Whether an event tells that its channel is open to another organisation."""
+    if body.get("is_ext_shared_channel") is True:
+        return True
+    if event.get("type") not in {"app_mention", "message"} or event.get("channel_type") == "im":
+        return False
+    team = str(event.get("user_team") or event.get("source_team") or event.get("team") or "")
+    # In an organisation an account may be the whole organisation's: that is no other one.
+    return bool(team) and team not in {whose.team_id, whose.enterprise_id}

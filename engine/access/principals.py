@@ -47,6 +47,8 @@ from engine.errors import NotFound, Unauthenticated
 
 FRESH = timedelta(hours=26)  # a daily sync, and two hours to be late in
 ACTIVE, IMPORTED = "active", "imported"  # Workspace.state
+SHARED = "shared"  # in Channel.settings: whom besides its workspace a channel is open to
+EXTERNAL, INVITED, ORGANISATION = "external", "invited", "organisation"  # the kinds of them
 
 _EVERY = frozenset(Scope)
 _ASKING = frozenset({Scope.KB_READ, Scope.KB_ASK})
@@ -158,7 +160,9 @@ async def audience_of_channel(
 
     Public: what every full member of the workspace holds as such (people join without asking, so
     it is the class that counts, not its present members) and each guest or external person in it.
-    Private: what each current member holds. Unknown (never synced, synced longer than `FRESH` ago,
+    Private: what each current member holds. A channel that is shared beyond its workspace (Slack
+    Connect, other workspaces of an organisation) has people to come from there, who hold what is
+    given to the channel itself. Unknown (never synced, synced longer than `FRESH` ago,
     or without a single known member): this channel's token, with the KBs granted to it.
     Guests and external people count with the channels they are in, whatever else they hold.
     """
@@ -179,6 +183,8 @@ async def audience_of_channel(
         )
         if channel.is_public:
             held.append(facts.of_full_members(workspace.id))
+        if channel.settings.get(SHARED):
+            held.append({token})
         for member in facts.identities.values():
             if not (member.is_full_member and member.workspace_id == workspace.id):
                 held.append(facts.channels_of(member))

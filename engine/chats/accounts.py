@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
+from engine.access.principals import EXTERNAL
 from engine.chats.batches import batches
 from engine.chats.derivation import channels_of, derive_again
 from engine.chats.freshness import placed_since
@@ -30,6 +31,7 @@ class NewPerson:
     subject: str
     name: str
     is_full_member: bool = False
+    is_external: bool = False  # of another organisation; else, if no full member, a guest
     email: str = ""
 
 
@@ -69,6 +71,7 @@ async def put_people(
                 workspace_id=place.workspace_id,
                 name=name,
                 is_full_member=person.is_full_member,
+                platform_role=EXTERNAL if person.is_external else "",
             )
             session.add(row)
             continue
@@ -78,6 +81,8 @@ async def put_people(
             renamed.append(person.subject)
         row.name, row.is_full_member = name or row.name, person.is_full_member
         row.workspace_id = place.workspace_id
+        if person.is_external or row.platform_role == EXTERNAL:
+            row.platform_role = EXTERNAL if person.is_external else ""
     await session.flush()
     for some in batches(renamed):
         theirs = and_(channels_of(place.workspace_id), Message.author.in_(some))

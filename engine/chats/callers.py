@@ -152,7 +152,7 @@ async def list_roles(session: AsyncSession, caller: Caller) -> list[tuple[str, s
     people = await session.scalars(
         select(Identity)
         .where(Identity.tenant_id == caller.sender.tenant_id, Identity.workspace_id == workspace.id)
-        .where(Identity.id.in_(given) | (Identity.platform_role != ""))
+        .where(Identity.id.in_(given) | (Identity.platform_role == "admin"))
         .order_by(Identity.name)
     )
     found = []

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
+from engine.access.principals import SHARED
 from engine.chats.derivation import derive_again
 from engine.chats.freshness import unknown_since
 from engine.chats.places import Place
@@ -95,10 +96,50 @@ async def put_channels(
         overtaken = at is not None and unknown_since(workspace, row) > at
         row.is_public = new.is_public and not overtaken
         row.kind = new.kind
+        shares = set(row.settings.get(SHARED) or ()) if overtaken else set()
         row.settings = {**row.settings, **new.settings}
+        if shares:
+            row.settings = {**row.settings, SHARED: sorted(shares | set(new.settings[SHARED]))}
         await session.flush()
         found[new.external_id] = row.id
     return found
+
+
+async def is_marked(
+    session: AsyncSession, place: Place, channel_id: str, kinds: Iterable[str]
+) -> bool:
+    """Whether a channel is known to be open to these kinds of others."""
+    channel = await own_channel(session, place, channel_id)
+    return set(kinds) <= set(channel.settings.get(SHARED) or ())
+
+
+async def mark_shared(
+    session: AsyncSession, place: Place, channel_id: str, kinds: Iterable[str]
+) -> None:
+    """A channel is known to be open to others than its workspace, until it is asked about again."""
+    channel = await own_channel(session, place, channel_id)
+    known = set(channel.settings.get(SHARED) or ())
+    if not set(kinds) <= known:
+        channel.settings = {**channel.settings, SHARED: sorted(known | set(kinds))}
+        await session.flush()
+
+
+async def renumber(session: AsyncSession, place: Place, old: str, new: str) -> None:
+    """The platform gave a channel another id; one that is known under the new id stays."""
+    if await _find(session, place, new) is None:
+        row = await _find(session, place, old)
+        if row is None:
+            raise NotFound(f"No channel {old!r} is known in this workspace.")
+        row.external_id = new
+        await session.flush()
+
+
+async def _find(session: AsyncSession, place: Place, external_id: str) -> Channel | None:
+    return await session.scalar(
+        select(Channel).where(
+            Channel.workspace_id == place.workspace_id, Channel.external_id == external_id
+        )
+    )
 
 
 async def make_private(session: AsyncSession, place: Place, channel_id: str) -> None:

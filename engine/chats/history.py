@@ -8,6 +8,7 @@ verb is one short transaction; those that change a lot are several.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,7 +35,7 @@ from engine.chats.places import NewWorkspace, Place
 from engine.chats.sources import Receipt
 from engine.db.session import Database
 from engine.domain import Lane, Principal, Scope
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, NotFound
 
 IMPORT_BATCH = 500  # messages a transaction
 
@@ -212,6 +213,28 @@ class History:
                 await source_jobs.queue_channel_sync(
                     session, place.tenant_id, place.workspace_id, channel
                 )
+
+        await self._db.run_write(commit)
+
+    async def became_shared(self, place: Place, channel: str, kinds: Sequence[str]) -> None:
+        """A channel is open to others than its workspace: they count in its audience at once."""
+        async with self._db.read() as session:
+            channel_id = await channels.channel_id_of(session, place, channel)
+            if await channels.is_marked(session, place, channel_id, kinds):
+                return
+        await self._db.run_write(
+            lambda session: channels.mark_shared(session, place, channel_id, kinds)
+        )
+
+    async def renumbered(self, place: Place, old: str, new: str) -> None:
+        """The platform gave a channel another id: who is in it is unknown until it was asked."""
+
+        async def commit(session: AsyncSession) -> None:
+            await channels.renumber(session, place, old, new)
+            for id_ in (old, new):
+                with suppress(NotFound):
+                    channel_id = await channels.channel_id_of(session, place, id_)
+                    await membership.forget_membership(session, place, channel_id)
 
         await self._db.run_write(commit)
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.access.principals import ACTIVE
+from engine.access.principals import ACTIVE, EXTERNAL, SHARED
 from engine.chats.channels import own_channel
 from engine.chats.freshness import unknown_since
 from engine.chats.installation_rows import bind_workspace
@@ -182,6 +182,14 @@ class Person:
     name: str
     is_full_member: bool  # no guest, and of this workspace
     is_admin: bool = False
+    is_external: bool = False  # of another organisation; else, if no full member, a guest
+
+    @property
+    def role(self) -> str:
+        """What is kept of it: admin, external, or nothing."""
+        if self.is_external and not self.is_full_member:
+            return EXTERNAL
+        return "admin" if self.is_admin and self.is_full_member else ""
 
 
 async def learn_person(session: AsyncSession, sender: Sender, person: Person) -> None:
@@ -189,7 +197,7 @@ async def learn_person(session: AsyncSession, sender: Sender, person: Person) ->
     row = await session.get_one(Identity, sender.identity_id)
     row.name = person.name[:200] or row.name
     row.is_full_member = person.is_full_member
-    row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
+    row.platform_role = person.role
     row.workspace_id = sender.workspace_id
     row.seen_at = clock.now()
     await session.flush()
@@ -262,10 +270,12 @@ async def learn_channel(
     members: Collection[str],
     people: Mapping[str, Person],
     bots: Collection[str] = (),
+    shared: Collection[str] = (),
     asked_at: datetime | None = None,
 ) -> None:
     """Keep a channel as its platform describes it: all of its people but bots, and who they are.
 
+    `shared` says whom besides its workspace it is open to (`slack_messages.shared_with`).
     Its membership counts as fresh from `asked_at` on, so each member must be known: a member who is
     not raises `InvalidInput`, and the channel stays as it was. What made the channel unknown
     since then leaves it so.
@@ -290,7 +300,7 @@ async def learn_channel(
         if person is not None:
             row.name = person.name[:200] or subject
             row.is_full_member = person.is_full_member
-            row.platform_role = "admin" if person.is_admin and person.is_full_member else ""
+            row.platform_role = person.role
             row.workspace_id, row.seen_at = workspace.id, clock.now()
         wanted.add(row.id)
     await session.flush()
@@ -313,6 +323,9 @@ async def learn_channel(
     counts = unknown_since(workspace, channel) <= at
     channel.name, channel.is_public = name[:200], is_public and counts
     channel.members_synced_at = at if counts else None
+    # An older list takes no share back that became known meanwhile.
+    known_shares = set() if counts else set(channel.settings.get(SHARED) or ())
+    channel.settings = {**channel.settings, SHARED: sorted(known_shares | set(shared))}
     await session.flush()
 
 

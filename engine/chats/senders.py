@@ -73,6 +73,7 @@ class Senders:
         members: Collection[str],
         people: Mapping[str, Person],
         bots: Collection[str] = (),
+        shared: Collection[str] = (),
         asked_at: datetime | None = None,
     ) -> None:
         """Keep what the platform, asked at `asked_at`, says of a channel and of all in it."""
@@ -85,6 +86,7 @@ class Senders:
                 members=members,
                 people=people,
                 bots=bots,
+                shared=shared,
                 asked_at=asked_at,
             )
         )

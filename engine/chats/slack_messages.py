@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.access.principals import EXTERNAL, INVITED, ORGANISATION, SHARED
 from engine.chats.accounts import NewPerson
 from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage
@@ -120,21 +121,70 @@ def _files(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def to_person(raw: Mapping[str, Any]) -> NewPerson:
-    """An account. Guests, strangers of other organisations, bots and the gone are no full members."""
+def to_person(raw: Mapping[str, Any], team_id: str = "") -> NewPerson:
+    """An account. Guests, strangers of other organisations, bots and the gone are no full members.
+
+    With `team_id`, neither are people whom Slack places in another workspace only.
+    """
     profile = raw.get("profile")
     shown = profile if isinstance(profile, Mapping) else {}
     name = shown.get("display_name") or shown.get("real_name") or raw.get("real_name")
-    outside = ("deleted", "is_bot", "is_restricted", "is_stranger", "is_ultra_restricted")
     return NewPerson(
         subject=str(raw.get("id") or ""),
         name=str(name or raw.get("name") or raw.get("id") or ""),
-        is_full_member=not any(raw.get(flag) for flag in outside),
+        is_full_member=is_full_member(raw, team_id),
+        is_external=is_external(raw, team_id),
         email=str(shown.get("email") or ""),
     )
 
 
-def to_channel(raw: Mapping[str, Any], *, is_public: bool | None = None) -> NewChannel:
+def is_full_member(raw: Mapping[str, Any], team_id: str = "") -> bool:
+    """Whether an account is of the workspace and no guest there; in doubt it is not."""
+    flags = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")
+    return not any(raw.get(flag) for flag in flags) and not is_external(raw, team_id)
+
+
+def is_external(raw: Mapping[str, Any], team_id: str = "") -> bool:
+    """Whether an account belongs to another organisation, or to other workspaces of this one only."""
+    if raw.get("is_stranger"):
+        return True
+    home = str(raw.get("team_id") or "")
+    grid = raw.get("enterprise_user")
+    teams = (grid.get("teams") or ()) if isinstance(grid, Mapping) else ()
+    return bool(team_id and home) and home != team_id and team_id not in teams
+
+
+def shared_with(raw: Mapping[str, Any], team_id: str = "") -> list[str]:
+    """Whom besides this workspace a channel is open to: external, invited, organisation; or nobody.
+
+    `external`: other organisations (Slack Connect); `invited`: some that have not accepted yet;
+    `organisation`: other workspaces of the same Enterprise organisation. A share whose kind Slack
+    doesn't say counts as external.
+    """
+    own = {team_id, str(raw.get("enterprise_id") or ""), str(raw.get("context_team_id") or "")}
+    connected = _ids(raw, "connected_team_ids") - own
+    pending = _ids(raw, "pending_connected_team_ids") | _ids(raw, "pending_shared")
+    internal = (_ids(raw, "internal_team_ids") | _ids(raw, "shared_team_ids")) - connected - own
+    found = []
+    if raw.get("is_ext_shared") or connected:
+        found.append(EXTERNAL)
+    if raw.get("is_pending_ext_shared") or pending:
+        found.append(INVITED)
+    if raw.get("is_org_shared") or raw.get("is_global_shared") or internal:
+        found.append(ORGANISATION)
+    if raw.get("is_shared") and not found:
+        found.append(EXTERNAL)
+    return found
+
+
+def _ids(raw: Mapping[str, Any], name: str) -> set[str]:
+    value = raw.get(name)
+    return {str(item) for item in value} if isinstance(value, list | tuple) else set()
+
+
+def to_channel(
+    raw: Mapping[str, Any], *, is_public: bool | None = None, team_id: str = ""
+) -> NewChannel:
     """A channel; public only where Slack says so in so many words."""
     if is_public is None:
         is_public = (
@@ -144,8 +194,7 @@ def to_channel(raw: Mapping[str, Any], *, is_public: bool | None = None) -> NewC
     created = _time(str(raw.get("created") or ""))
     if created is not None and created.timestamp() > 0:
         settings["created"] = created.isoformat()
-    if raw.get("is_ext_shared"):
-        settings["shared"] = True
+    settings[SHARED] = shared_with(raw, team_id)
     return NewChannel(
         external_id=str(raw.get("id") or ""),
         name=str(raw.get("name") or raw.get("id") or ""),

@@ -188,7 +188,7 @@ class SlackReader:
     async def read_people(self, place: Place) -> list[NewPerson]:
         """Everyone of the workspace, guests and people of other organisations included."""
         rows = [page async for page in self._pages(place, "users.list", "members", limit=PAGE)]
-        return [to_person(row) for row in rows if row.get("id")]
+        return [to_person(row, place.external_id) for row in rows if row.get("id")]
 
     async def read_channels(self, place: Place) -> list[NewChannel]:
         """The channels the bot is in; direct messages are never asked for."""
@@ -199,7 +199,7 @@ class SlackReader:
                 place, "users.conversations", "channels", types=types, limit=PAGE
             )
         ]
-        return [to_channel(row) for row in rows if row.get("id")]
+        return [to_channel(row, team_id=place.external_id) for row in rows if row.get("id")]
 
     async def read_members(self, place: Place, channel: str) -> Roster:
         """Who is in a channel."""

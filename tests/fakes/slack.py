@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 MARKDOWN_MAX, SECTION_MAX, BLOCKS_MAX, TEXT_MAX = 12_000, 3_000, 50, 40_000
 STREAM_LIFE_S = 300.0
+SHARES = ("is_shared", "is_ext_shared", "is_org_shared", "is_pending_ext_shared")
 
 
 @dataclass
@@ -118,7 +119,7 @@ class FakeSlack:
         """A person; flags as Slack names them: is_admin, is_restricted, is_stranger …"""
         user = {
             "id": id_,
-            "team_id": team.id,
+            "team_id": flags.pop("team_id", team.id),
             "name": id_.lower(),
             "is_bot": False,
             "deleted": False,
@@ -135,7 +136,61 @@ class FakeSlack:
             "is_channel": not id_.startswith("D"),
             "is_im": id_.startswith("D"),
             "is_private": private,
+            **dict.fromkeys(SHARES, False),
+            "context_team_id": team.id,
+            "shared_team_ids": [team.id],
+            "connected_team_ids": [],
+            "pending_connected_team_ids": [],
             "members": [*members, team.bot_user_id],
+        }
+
+    def share(self, team: Team, channel: str, *others: str, how: str = "external") -> Json:
+        """Share a channel with other teams (external, invited, organisation); the event of it.
+
+        An invitation that nobody has accepted is told by no event of `channels:read`.
+        """
+        row = team.channels[channel]
+        if how == "invited":
+            row["is_pending_ext_shared"] = True
+            row["pending_connected_team_ids"] = [*others]
+        elif how == "organisation":
+            row |= {"is_shared": True, "is_org_shared": True}
+            row["shared_team_ids"] = [team.id, *others]
+        else:
+            row |= {"is_shared": True, "is_ext_shared": True, "is_pending_ext_shared": False}
+            row["connected_team_ids"] = [*row["connected_team_ids"], *others]
+            row["shared_team_ids"] = [team.id, *others]
+            row["pending_connected_team_ids"] = []
+        return {
+            "type": "channel_shared",
+            "connected_team_id": others[0] if others else "",
+            "channel": channel,
+            "event_ts": self.next_ts(),
+        }
+
+    def unshare(self, team: Team, channel: str) -> Json:
+        """The last other team leaves a shared channel; the event of it."""
+        row = team.channels[channel]
+        left = row["connected_team_ids"]
+        row |= dict.fromkeys(SHARES, False)
+        row |= {"connected_team_ids": [], "shared_team_ids": [team.id]}
+        return {
+            "type": "channel_unshared",
+            "previously_connected_team_id": left[0] if left else "",
+            "channel": channel,
+            "is_ext_shared": False,
+            "event_ts": self.next_ts(),
+        }
+
+    def renumber(self, team: Team, old: str, new: str) -> Json:
+        """A channel gets another id, as it may when it is shared; the event of it."""
+        team.channels[new] = team.channels.pop(old) | {"id": new}
+        team.messages[new] = team.messages.pop(old, [])
+        return {
+            "type": "channel_id_changed",
+            "old_channel_id": old,
+            "new_channel_id": new,
+            "event_ts": self.next_ts(),
         }
 
     def next_ts(self) -> str:
@@ -158,7 +213,11 @@ class FakeSlack:
     def write(self, team: Team, channel: str, user: str, text: str, **more: Any) -> Json:
         """A person writes a message; the event that tells of it."""
         ts = self.next_ts()
-        message = {"type": "message", "user": user, "text": text, "ts": ts, "team": team.id} | more
+        home = str(team.users.get(user, {}).get("team_id") or team.id)
+        message = {"type": "message", "user": user, "text": text, "ts": ts, "team": home}
+        if home != team.id:
+            message |= {"user_team": home, "source_team": home}
+        message |= more
         team.messages[channel].append(message)
         kind = "im" if channel.startswith("D") else "channel"
         return message | {"channel": channel, "channel_type": kind, "event_ts": ts}
@@ -202,6 +261,7 @@ class FakeSlack:
             "enterprise_id": team.enterprise_id or None,
             "api_app_id": "A1",
             "event": dict(event),
+            "is_ext_shared_channel": self._is_ext_shared(team, event),
             "event_id": event_id or f"Ev{self._ts}-{len(self.calls)}",
             "event_time": 1_800_000_000,
             "authorizations": [
@@ -214,6 +274,11 @@ class FakeSlack:
                 }
             ],
         }
+
+    def _is_ext_shared(self, team: Team, event: Mapping[str, Any]) -> bool:
+        channel = event.get("channel")
+        row = team.channels.get(channel) if isinstance(channel, str) else None
+        return bool(row and row["is_ext_shared"])
 
     def command(self, team: Team, user: str, channel: str, text: str) -> Json:
         """A slash command as it is delivered, with a fresh trigger and response URL."""
@@ -398,7 +463,8 @@ class FakeSlack:
         return {"user": team.users[args["user"]]}
 
     def _users_list(self, team: Team, args: Json) -> Json:
-        return {"members": list(team.users.values()), "response_metadata": {"next_cursor": ""}}
+        own = [user for user in team.users.values() if not user.get("is_stranger")]
+        return {"members": own, "response_metadata": {"next_cursor": ""}}
 
     def _conversations_info(self, team: Team, args: Json) -> Json:
         channel = self._channel(team, args["channel"])

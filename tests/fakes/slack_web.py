@@ -46,7 +46,7 @@ class FakeSlack:
     """One workspace. Messages are Slack's own JSON, by channel; replies are next to their roots."""
 
     now: Callable[[], float]
-    team: str = "T1"
+    team: str = "T-acme"  # as `ChatWorld` calls it
     app_class: str = "internal"  # or "distributed"
     throttle: bool = True
     users: list[Json] = field(default_factory=list)

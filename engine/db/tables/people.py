@@ -89,7 +89,7 @@ class Identity(Base):
     subject: Mapped[str] = mapped_column(String(200))
     name: Mapped[str] = mapped_column(String(200), default="")
     is_full_member: Mapped[bool] = mapped_column(default=False)  # of the workspace; not a guest
-    platform_role: Mapped[str] = mapped_column(String(20), default="")  # "admin" there, or ""
+    platform_role: Mapped[str] = mapped_column(String(20), default="")  # admin, external, or ""
     seen_at: Mapped[datetime | None]  # when the platform last told of this account
     created_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -50,6 +50,45 @@ def test_payloads_have_the_fields_of_the_reference(slack):
     assert {"type", "user", "container", "trigger_id", "actions", "response_url"} <= set(pressed)
 
 
+# https://docs.slack.dev/reference/objects/conversation-object, …/events/channel_shared
+SHARING = {
+    "is_shared", "is_ext_shared", "is_org_shared", "is_pending_ext_shared", "connected_team_ids",
+    "pending_connected_team_ids", "shared_team_ids", "context_team_id",
+}  # fmt: skip
+
+
+async def test_a_channel_tells_with_whom_it_is_shared(client, slack):
+    team = slack.teams["T1"]
+
+    async def info() -> dict:
+        return dict((await client.conversations_info(channel="C1"))["channel"])
+
+    assert set(await info()) >= SHARING
+    unshared = await info()
+    assert not any(unshared[flag] for flag in SHARING if flag.startswith("is_"))
+    slack.share(team, "C1", "T9", how="invited")
+    assert (await info())["is_pending_ext_shared"]
+    assert not (await info())["is_ext_shared"]
+    shared = slack.share(team, "C1", "T9")
+    assert set(shared) == {"type", "connected_team_id", "channel", "event_ts"}
+    assert (await info())["connected_team_ids"] == ["T9"]
+    assert slack.envelope(team, shared)["is_ext_shared_channel"] is True
+    left = slack.unshare(team, "C1")
+    assert {"type", "previously_connected_team_id", "channel", "is_ext_shared"} <= set(left)
+    assert not (await info())["is_ext_shared"]
+    assert slack.envelope(team, left)["is_ext_shared_channel"] is False
+    slack.share(team, "C2", "T2", how="organisation")
+    assert (await client.conversations_info(channel="C2"))["channel"]["is_org_shared"]
+
+
+async def test_people_of_other_organisations_say_so_and_are_in_no_list(client, slack):
+    slack.add_user(slack.teams["T1"], "UEVE", team_id="T9", is_stranger=True)
+    eve = (await client.users_info(user="UEVE"))["user"]
+    assert (eve["team_id"], eve["is_stranger"]) == ("T9", True)
+    listed = [user["id"] for user in (await client.users_list())["members"]]
+    assert "UEVE" not in listed
+
+
 @pytest.mark.parametrize(
     ("method", "arguments", "error"),
     [
