@@ -48,6 +48,18 @@ class SearchBody(Body):
     mode: Literal["hybrid", "semantic", "keyword", "adaptive"] = "hybrid"
 
 
+class DocumentChanges(Body):
+    """`PATCH /api/v1/documents/{id}`; what is left out stays."""
+
+    hidden: bool | None = None
+
+
+class PassageChange(Body):
+    """`PATCH /api/v1/passages/{id}`."""
+
+    hidden: bool
+
+
 class DocumentsQuery(Body):
     """`GET /api/v1/documents`."""
 

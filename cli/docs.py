@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 app = typer.Typer(
-    name="docs", help="Manage documents: list, show, watch, why, retry, cancel, delete."
+    name="docs",
+    help="Manage documents: list, show, watch, why, hide, unhide, retry, cancel, delete.",
 )
 
 Document = Annotated[str, typer.Argument(metavar="DOCUMENT", help="The document's id.")]
 Documents = Annotated[list[str], typer.Argument(metavar="DOCUMENT", help="Document ids.")]
+Shown = Annotated[
+    list[str],
+    typer.Argument(metavar="ID", help="Ids of documents or passages, or documents' URLs."),
+]
+EXCERPT = 80  # characters of a hidden passage
 PAGE = 500  # documents fetched at a time
 
 
@@ -85,6 +92,18 @@ def delete(
 
 
 @app.command()
+def hide(ctx: typer.Context, documents: Shown, as_user: As = "", as_json: Json = False) -> None:
+    """Hide documents or single passages: nothing hidden is found, cited or read."""
+    run(_each(ctx, "hidden", documents, as_user, as_json=as_json))
+
+
+@app.command()
+def unhide(ctx: typer.Context, documents: Shown, as_user: As = "", as_json: Json = False) -> None:
+    """Show hidden documents or passages again."""
+    run(_each(ctx, "shown", documents, as_user, as_json=as_json))
+
+
+@app.command()
 def retry(
     ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
 ) -> None:
@@ -142,25 +161,34 @@ async def _list(
         output.note("no documents; add some with `scrubjay add FOLDER`")
         return
     rows = [
-        (document.id, document.state, document.vectors, document.title, document.error)
+        (document.id, _state(document), document.vectors, document.title, document.error)
         for document in found
     ]
     width = output.columns()  # `docs why` has the whole reason
     output.show(render.table(("id", "state", "vectors", "title", "what to do"), rows, width=width))
 
 
+def _state(document: DocumentInfo) -> str:
+    return f"{document.state}, hidden" if document.hidden else document.state
+
+
 async def _show(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) -> None:
     from cli import output, render
-    from engine.domain import parse_chunk_id
+    from engine.domain import Scope
+    from engine.errors import Forbidden
 
     async with opened(ctx, as_user) as (engine, principal):
-        if parse_chunk_id(id_) is not None:
-            id_ = (await engine.search.fetch(principal, id_)).document_id
-        document = await engine.documents.get(principal, id_)
+        document = await engine.documents.find(principal, id_)
+        hidden = []
+        if Scope.KB_WRITE in principal.scopes:
+            with contextlib.suppress(Forbidden):
+                hidden = await engine.documents.hidden_chunks(principal, document.id)
     if as_json:
-        output.show_json(asdict(document))
-    else:
-        output.show(render.facts(asdict(document)))
+        output.show_json(asdict(document) | {"hidden_passages": [asdict(item) for item in hidden]})
+        return
+    output.show(render.facts(asdict(document)))
+    for item in hidden:
+        output.show(f"hidden: {item.id}  {render.one_line(item.text)[:EXCERPT]}\n")
 
 
 async def _text(ctx: typer.Context, id_: str, as_user: str, *, as_json: bool) -> None:
@@ -197,8 +225,10 @@ async def _each(
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        verbs = {
+        verbs: dict[str, Callable[[Principal, str], Awaitable[object]]] = {
             "deleted": engine.documents.delete,
+            "hidden": engine.documents.hide,
+            "shown": partial(engine.documents.hide, hidden=False),
             "queued": engine.documents.retry,
             "cancelled": engine.documents.cancel,
         }

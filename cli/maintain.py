@@ -146,7 +146,7 @@ async def _reconcile(
         output.show(
             f"missing {drift.missing:,}, left over {drift.orphaned:,}, stranded "
             f"{drift.stranded:,}, miscounted {drift.miscounted:,}, damaged {drift.damaged:,}, "
-            f"unfinished deletions {drift.unfinished:,}: "
+            f"unfinished deletions {drift.unfinished:,}, outdated {drift.outdated:,}: "
             f"{'repaired' if repair else 'run `scrubjay reconcile` to repair'}\n"
         )
     return INCOMPLETE if not repair and not drift.clean else DONE

@@ -96,6 +96,7 @@ def document(value: DocumentInfo) -> dict[str, Any]:
         "state": str(value.state),
         "vectors": str(value.vectors),
         "error": value.error,
+        "hidden": value.hidden,
     }
 
 

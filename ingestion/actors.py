@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.chats import derived
 from engine.db.session import Database
 from engine.documents import attachments, cleaning, reports, revisions
+from engine.documents.revisions import NewChunk, Work
 from engine.domain import Vectors
 from engine.errors import Cancelled, EngineError
 from engine.flow.checkpoints import SqlRunStore
@@ -21,9 +22,19 @@ from engine.flow.run import run_flow
 from engine.flow.store import RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import endings
-from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REEMBED, REINDEX, REMOVE
+from engine.jobs.kinds import (
+    CLEAN,
+    DELETE_KB,
+    INGEST,
+    REBUILD,
+    REEMBED,
+    REINDEX,
+    REMOVE,
+    UPDATE_FIELDS,
+)
 from engine.jobs.leases import ClaimedJob
 from engine.operations import reconcile
+from engine.operations.indexed_fields import IndexedFields, indexed_fields
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
 from ingestion.pipelines import PipelineGraphs
@@ -189,17 +200,37 @@ class ReindexRevision(_BackgroundHandler):
     feeds = True
 
     async def run(self, job: ClaimedJob) -> bool:
-        """Read, embed what the cache does not hold, feed."""
+        """Read, embed what the cache does not hold, feed; again if it changed meanwhile."""
         document_id, revision_id = job.payload["document_id"], job.payload["revision_id"]
         db = self._services.db
-        async with db.read() as session:
-            work = await revisions.look_up(session, document_id, revision_id)
-            chunks = await revisions.load_chunks(session, revision_id)
-        run = IngestionRun(self._services, work, lane=job.lane, chunks=chunks)
-        vectors, _ = await embed_chunks(run, lambda _: None)
-        await run.feed(vectors)
-        await db.run_write(run.save_vectors)
-        return False
+        fed: tuple[Work, list[NewChunk]] | None = None
+        while True:
+            async with db.read() as session:
+                work = await revisions.look_up(session, document_id, revision_id)
+                chunks = await revisions.load_chunks(session, revision_id)
+            if (work, chunks) == fed:
+                return False
+            run = IngestionRun(self._services, work, lane=job.lane, chunks=chunks)
+            vectors, _ = await embed_chunks(run, lambda _: None)
+            await run.feed(vectors)
+            await db.run_write(run.save_vectors)
+            fed = (work, chunks)
+
+
+class UpdateFields(_BackgroundHandler):
+    """Brings what the index knows of a document besides its text up to what SQL says."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Write the fields as they are now; again if they changed meanwhile."""
+        document_id = job.payload["document_id"]
+        written: IndexedFields | None = None
+        while True:
+            async with self._services.db.read() as session:
+                wanted = await indexed_fields(session, document_id)
+            if wanted is None or wanted == written:
+                return False
+            await self._services.index.update_fields(wanted.tenant_id, wanted.space, wanted.updates)
+            written = wanted
 
 
 class RebuildSpace(_BackgroundHandler):
@@ -262,4 +293,5 @@ def handlers(
         REINDEX: ReindexRevision(services),
         REMOVE: RemoveRevisions(services),
         REEMBED: ReembedKnowledgeBase(services),
+        UPDATE_FIELDS: UpdateFields(services),
     }

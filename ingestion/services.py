@@ -238,7 +238,7 @@ class IngestionRun:
 def index_documents(
     work: Work, chunks: Sequence[NewChunk], vectors: NDArray[np.float32] | None
 ) -> list[IndexDocument]:
-    """A revision as the index stores it: one document a part, chunks in order."""
+    """A revision as the index stores it: one document a part, chunks in order, hidden ones left out."""
     parts: dict[int, list[NewChunk]] = {}
     for chunk in chunks:
         parts.setdefault(chunk.part, []).append(chunk)
@@ -260,6 +260,7 @@ def index_documents(
                     vector=None if vectors is None else vectors[chunk.ordinal],
                 )
                 for chunk in members
+                if not chunk.hidden
             ],
             updated_at=work.source_updated_at,
             hidden=work.hidden,

@@ -9,7 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.schemas import DocumentsQuery, EventsQuery, read_query
+from api.schemas import (
+    DocumentChanges,
+    DocumentsQuery,
+    EventsQuery,
+    PassageChange,
+    read_body,
+    read_query,
+)
 from api.service import principal_of, service_of
 from api.streams import COMMENT, event, failure, stream
 from api.uploads import open_form, read_documents
@@ -17,7 +24,7 @@ from engine import serializers
 from engine.access.gate import require
 from engine.documents.progress import DocumentProgress
 from engine.documents.upload_options import KEY
-from engine.domain import Scope
+from engine.domain import Scope, parse_chunk_id
 from engine.errors import InvalidInput
 from engine.telemetry import correlation_id
 
@@ -114,6 +121,30 @@ async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIt
         yield failure(error)
 
 
+async def change(request: Request) -> Response:
+    """Change a document: hide it, or show it again."""
+    documents = service_of(request).engine.documents
+    principal = await principal_of(request)
+    require(principal, Scope.KB_WRITE)
+    body = await read_body(request, DocumentChanges)
+    document = await documents.get(principal, request.path_params["id"])
+    if body.hidden is not None:
+        document = await documents.hide(principal, document.id, hidden=body.hidden)
+    return JSONResponse(serializers.document(document))
+
+
+async def change_passage(request: Request) -> Response:
+    """Hide one passage of a document, or show it again."""
+    principal = await principal_of(request)
+    require(principal, Scope.KB_WRITE)
+    body = await read_body(request, PassageChange)
+    id_ = request.path_params["id"]
+    if parse_chunk_id(id_) is None:
+        raise InvalidInput(f"{id_!r} is no passage: use the id of a hit or citation.", field="id")
+    await service_of(request).engine.documents.hide(principal, id_, hidden=body.hidden)
+    return JSONResponse({"id": id_, "hidden": body.hidden})
+
+
 async def delete(request: Request) -> Response:
     """Delete a document; no answer uses it from now on."""
     principal = await principal_of(request)
@@ -137,6 +168,8 @@ ROUTES = (
     Route("/api/v1/documents/events", all_events, methods=["GET"]),
     Route("/api/v1/documents/{id}", show, methods=["GET"]),
     Route("/api/v1/documents/{id}/events", events, methods=["GET"]),
+    Route("/api/v1/documents/{id}", change, methods=["PATCH"]),
     Route("/api/v1/documents/{id}", delete, methods=["DELETE"]),
+    Route("/api/v1/passages/{id}", change_passage, methods=["PATCH"]),
     Route("/api/v1/status", status, methods=["GET"]),
 )

@@ -183,6 +183,7 @@ def _visible(tenant_id: BindParameter[str], tokens: BindParameter[Any]) -> Colum
             origin.id == derived.c.value,
             live.document_id == origin.id,
             live.branch == MAIN,
+            origin.hidden.is_(False),
             _meets(origin, tenant_id, tokens),
         )
         .correlate(derived)
@@ -238,19 +239,28 @@ async def count_searchable(
     found = (
         select_answering(tenant_id, tokens, branch=branch)
         .join(Revision, Revision.id == Live.revision_id)
-        .where(Document.kb_id.in_(kb_ids), Document.hidden.is_(False), Revision.chunk_count > 0)
+        .where(
+            Document.kb_id.in_(kb_ids),
+            Document.hidden.is_(False),
+            Revision.chunk_count > Revision.hidden_chunks,
+        )
         .with_only_columns(func.count())
     )
     return int(await session.scalar(found) or 0)
 
 
 def select_chunks(tenant_id: str, tokens: Collection[str], *, branch: str = MAIN) -> Select[Chunk]:
-    """Chunks of the live revisions of visible documents: narrow it by revision and ordinal."""
+    """Chunks to be shown of the live revisions of visible documents: narrow it further."""
     return (
         select(Chunk)
         .join(Live, Live.revision_id == Chunk.revision_id)
         .join(Document, Document.id == Live.document_id)
-        .where(Chunk.tenant_id == tenant_id, *answering(tenant_id, tokens, branch=branch))
+        .where(
+            Chunk.tenant_id == tenant_id,
+            Chunk.hidden.is_(False),
+            Document.hidden.is_(False),
+            *answering(tenant_id, tokens, branch=branch),
+        )
     )
 
 
@@ -389,13 +399,17 @@ async def _count_visible(session: AsyncSession, principal: Principal, kb: Knowle
         await session.execute(
             select(
                 func.count(),
-                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.chunk_count - Revision.hidden_chunks), 0),
                 func.coalesce(func.sum(Revision.token_count), 0),
             )
             .select_from(Live)
             .join(Document, Document.id == Live.document_id)
             .join(Revision, Revision.id == Live.revision_id)
-            .where(Live.kb_id == kb.id, *answering(principal.tenant_id, principal.tokens))
+            .where(
+                Live.kb_id == kb.id,
+                Document.hidden.is_(False),
+                *answering(principal.tenant_id, principal.tokens),
+            )
         )
     ).one()
     return Counts(*(int(count) for count in row))

@@ -178,7 +178,7 @@ class Asker:
         started = time.perf_counter()
         async with self._db.read() as session:
             given = await given_answer(session, principal, audience, turn_id)
-            gate = Visibility(principal.tenant_id, usable_tokens(principal, audience), MAIN, True)
+            gate = Visibility(principal.tenant_id, usable_tokens(principal, audience), MAIN)
             hits = await recall_hits(session, gate, given.sources, confidence=given.confidence)
         past = [PastTurn(given.question, given.answer, given.grounded, given.sources)]
         draft = Draft()

@@ -6,16 +6,18 @@ everyone who will see the new answer may read all of them, as they are now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access.gate import join_live, usable_tokens
+from engine.access.cited import all_readable, readable_chunks
+from engine.access.gate import usable_tokens
 from engine.clock import new_id, now
 from engine.db.tables import Conversation, Turn
-from engine.domain import MAIN, Answer, Audience, Principal, parse_chunk_id
+from engine.domain import Answer, Audience, Principal, parse_chunk_id
 from engine.errors import NotFound
 
 TURNS = 6  # of a conversation that are read back
@@ -102,13 +104,12 @@ async def admissible_turns(
             .limit(TURNS)
         )
     ).all()
-    revisions = {revision for row in rows for revision in _revisions(row.sources)}
-    readable: Collection[str] = ()
-    if revisions:
-        tokens = usable_tokens(principal, audience)
-        readable = await join_live(
-            session, principal.tenant_id, MAIN, tokens, sorted(revisions), include_hidden=True
-        )
+    readable = await readable_chunks(
+        session,
+        principal.tenant_id,
+        usable_tokens(principal, audience),
+        {source for row in rows for source in row.sources},
+    )
     return [
         PastTurn(row.question, row.answer, row.grounded, row.sources)
         for row in reversed(rows)
@@ -138,10 +139,7 @@ async def given_answer(
     if row is None or not row.sources:
         raise NotFound("This answer is not known any more.")
     tokens = usable_tokens(principal, audience)
-    wanted = sorted(_revisions(row.sources))
-    readable = await join_live(
-        session, principal.tenant_id, MAIN, tokens, wanted, include_hidden=True
-    )
+    readable = await readable_chunks(session, principal.tenant_id, tokens, row.sources)
     if not _admissible(row.sources, row.audience, readable, audience):
         raise NotFound("This answer can't be shown here.")
     cited = [str(citation["id"]) for citation in row.citations]
@@ -159,28 +157,18 @@ async def are_readable(
     session: AsyncSession, principal: Principal, audience: Audience, sources: Sequence[str]
 ) -> bool:
     """Whether everyone in the audience may read all of these chunks, at this moment."""
-    wanted = _revisions(sources)
-    if not wanted:
-        return True
     tokens = usable_tokens(principal, audience)
-    readable = await join_live(
-        session, principal.tenant_id, MAIN, tokens, sorted(wanted), include_hidden=True
-    )
-    return wanted <= set(readable)
-
-
-def _revisions(sources: Sequence[str]) -> set[str]:
-    parsed = (parse_chunk_id(source) for source in sources)
-    return {revision for revision, _ in filter(None, parsed)}
+    chunks = [source for source in sources if parse_chunk_id(source) is not None]
+    return await all_readable(session, principal.tenant_id, tokens, chunks)
 
 
 def _admissible(
-    sources: Sequence[str], asked_for: str, readable: Collection[str], audience: Audience
+    sources: Sequence[str], asked_for: str, readable: AbstractSet[str], audience: Audience
 ) -> bool:
     # What rests on no source still repeats what somebody said to another audience.
     if not sources:
         return asked_for == audience.key
-    return _revisions(sources) <= set(readable) and all(map(parse_chunk_id, sources))
+    return readable >= set(sources)
 
 
 async def store_turn(

@@ -10,9 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
-from engine.access.gate import join_live, usable_tokens
+from engine.access.cited import all_readable
+from engine.access.gate import usable_tokens
 from engine.db.tables import Document, Turn
-from engine.domain import MAIN, Answer, Audience, Citation, Principal, parse_chunk_id
+from engine.domain import Answer, Audience, Citation, Principal
 from engine.errors import NotFound
 
 
@@ -43,21 +44,8 @@ async def may_be_shown(
     session: AsyncSession, principal: Principal, audience: Audience, sources: Sequence[str]
 ) -> bool:
     """Whether everyone who will see an answer may read all of its sources, at this moment."""
-    parsed = [parse_chunk_id(source) for source in sources]
-    if not all(parsed):
-        return False
-    revisions = sorted({found[0] for found in parsed if found is not None})
-    if not revisions:
-        return True
-    readable = await join_live(
-        session,
-        principal.tenant_id,
-        MAIN,
-        usable_tokens(principal, audience),
-        revisions,
-        include_hidden=True,
-    )
-    return set(readable) == set(revisions)
+    tokens = usable_tokens(principal, audience)
+    return await all_readable(session, principal.tenant_id, tokens, sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,11 @@ async def _remove(session: AsyncSession, source: Source) -> Receipt:
                 func.coalesce(func.sum(Document.token_count), 0),
             )
             .join(Live, Live.document_id == Document.id)
-            .where(Document.source_id == source.id, Live.branch == MAIN)
+            .where(
+                Document.source_id == source.id,
+                Document.hidden.is_(False),
+                Live.branch == MAIN,
+            )
         )
     ).one()
     documents, chunks, tokens = (int(value) for value in counts)

@@ -48,7 +48,12 @@ async def show_help(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRe
     asked = parsed.text("command").strip().lower()
     if asked:
         return _help_on(asked)
-    shown = [c for c in COMMANDS if c.permission is Permission.EVERYONE or caller.is_admin]
+    permitted = {
+        Permission.EVERYONE: True,
+        Permission.CURATOR: caller.is_curator,
+        Permission.ADMIN: caller.is_admin,
+    }
+    shown = [command for command in COMMANDS if permitted[command.permission]]
     said = (
         "Mention me with a question, or write to me directly. I answer from what your team has"
         " written, and every answer links to its sources."

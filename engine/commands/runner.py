@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from engine.chats.callers import Caller
-from engine.commands import everyone, history, knowledge, operating, places
+from engine.commands import documents, everyone, history, knowledge, operating, places
 from engine.commands.results import CommandResult
 from engine.commands.table import (
     Command,
@@ -28,6 +28,8 @@ RUNS: Mapping[str, Run] = {
     "bind": places.bind,
     "create": knowledge.create,
     "delete": knowledge.delete,
+    "document hide": documents.hide,
+    "document unhide": documents.unhide,
     "escalate-to": places.escalate_to,
     "export-settings": places.export_settings,
     "feedback report": operating.feedback_report,

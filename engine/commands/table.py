@@ -143,7 +143,8 @@ _PLACE_TO = Parameter(
     "place", "place", "a #channel, or the workspace", required=False, default="workspace"
 )
 _CHANNEL = Parameter("channel", "channel", "a channel; else this one", required=False)
-_ADMIN = Permission.ADMIN
+_DOCUMENT = Parameter("document", "text", "its id, a passage's id, or its address")
+_ADMIN, _CURATOR = Permission.ADMIN, Permission.CURATOR
 _CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
 
 COMMANDS: tuple[Command, ...] = (
@@ -335,6 +336,21 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "source status", "Show what is ready, pending or failed in each knowledge base.", (), _ADMIN
+    ),
+    Command(
+        "document hide",
+        "Hide a document, or one passage of it: nothing hidden is found or quoted.",
+        (_DOCUMENT,),
+        _CURATOR,
+        _CHANGES,
+        example="document hide https://example.com/old-handbook.html",
+    ),
+    Command(
+        "document unhide",
+        "Show a hidden document or passage again.",
+        (_DOCUMENT,),
+        _CURATOR,
+        _CHANGES,
     ),
     Command(
         "forget",

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
@@ -23,19 +24,21 @@ from engine.blobs.port import BlobStore
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Revision
-from engine.documents import document_status, ingestions, progress
+from engine.documents import document_status, hiding, ingestions, progress
 from engine.documents.adding import Added, Intake, NewDocument
+from engine.documents.hiding import HiddenChunk
 from engine.documents.ingestions import Ingestion
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.documents.lifecycle import is_in_work, reset_state, retire, take_back
 from engine.documents.progress import DocumentProgress
-from engine.domain import DocumentState, Lane, Principal, Scope
+from engine.domain import DocumentState, Lane, Principal, Scope, parse_chunk_id
 from engine.errors import InvalidInput, NotFound
 from engine.index.port import Space
 from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.jobs.outbox import enqueue
 from engine.models import cache
+from engine.net.fetching import canonical_url
 
 LOOK_UP = 500  # ids a statement
 
@@ -135,12 +138,13 @@ class Documents:
         kb: str = "",
         *,
         state: str = "",
+        hidden: bool | None = None,
         limit: int = 100,
         cursor: str = "",
     ) -> DocumentPage:
         """Documents the principal may see, newest first, of one knowledge base or all.
 
-        `cursor` is the last id seen.
+        `hidden` None lists hidden ones too; `cursor` is the last id seen.
         """
         gate.require(principal, Scope.KB_READ)
         if state and state not in set(DocumentState):
@@ -152,6 +156,8 @@ class Documents:
             query = query.where(Document.kb_id == found.id)
         if state:
             query = query.where(Document.state == state)
+        if hidden is not None:
+            query = query.where(Document.hidden.is_(hidden))
         if cursor:
             query = query.where(Document.id < cursor)
         async with self._db.read() as session:
@@ -166,6 +172,35 @@ class Documents:
         gate.require(principal, Scope.KB_READ)
         async with self._db.read() as session:
             return _info(await gate.get_visible_document(session, principal, document_id))
+
+    async def find(self, principal: Principal, ref: str) -> DocumentInfo:
+        """One document by its id, the id of a passage of it, or its address; else `NotFound`."""
+        gate.require(principal, Scope.KB_READ)
+        async with self._db.read() as session:
+            return _info(await _find(session, principal, ref))
+
+    async def hide(self, principal: Principal, ref: str, *, hidden: bool = True) -> DocumentInfo:
+        """Hide a document, or one passage by its id, from this instant; or show it again.
+
+        Nothing hidden is found, cited or read; it stays, with its vectors, until it is shown again.
+        """
+        gate.require(principal, Scope.KB_WRITE)
+
+        async def commit(session: AsyncSession) -> DocumentInfo:
+            chunk = parse_chunk_id(ref)
+            if chunk is not None:
+                return _info(await hiding.hide_chunk(session, principal, *chunk, hidden=hidden))
+            document = await _find(session, principal, ref)
+            return _info(await hiding.hide_document(session, principal, document.id, hidden=hidden))
+
+        return await self._db.run_write(commit)
+
+    async def hidden_chunks(self, principal: Principal, document_id: str) -> list[HiddenChunk]:
+        """The hidden passages of a document, for those who may change it."""
+        gate.require(principal, Scope.KB_WRITE)
+        return await self._db.run_read(
+            lambda session: hiding.hidden_chunks(session, principal, document_id)
+        )
 
     async def follow(
         self, principal: Principal, document_ids: Sequence[str], *, every_s: float = 0.2
@@ -286,6 +321,24 @@ class Documents:
                 ids = await progress.in_work(session, principal, kb_id)
         async for changed in progress.watch(self._db, principal, ids, every_s=every_s):
             yield changed
+
+
+async def _find(session: AsyncSession, principal: Principal, ref: str) -> Document:
+    chunk = parse_chunk_id(ref)
+    if chunk is not None:
+        return (
+            await gate.get_visible_revision(
+                session, principal.tenant_id, principal.tokens, chunk[0]
+            )
+        )[0]
+    if urlsplit(ref).scheme in {"http", "https"}:
+        named = or_(Document.url.in_({ref, canonical_url(ref)}), Document.external_id == ref)
+        found = list(await session.scalars(gate.select_documents(principal).where(named).limit(2)))
+        if len(found) > 1:
+            raise InvalidInput(f"{ref} is in several documents: name one by its id.", field="id")
+        if found:
+            return found[0]
+    return await gate.get_visible_document(session, principal, ref)
 
 
 def _info(row: Document) -> DocumentInfo:

@@ -22,6 +22,7 @@ from engine.access import gate
 from engine.db.session import Database
 from engine.db.tables import (
     Channel,
+    Document,
     KbGrant,
     KnowledgeBase,
     Live,
@@ -247,12 +248,13 @@ async def recount(session: AsyncSession, kb_id: str) -> tuple[int, int, int]:
         await session.execute(
             select(
                 func.count(),
-                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.chunk_count - Revision.hidden_chunks), 0),
                 func.coalesce(func.sum(Revision.token_count), 0),
             )
             .select_from(Live)
             .join(Revision, Revision.id == Live.revision_id)
-            .where(Live.kb_id == kb_id, Live.branch == MAIN)
+            .join(Document, Document.id == Live.document_id)
+            .where(Live.kb_id == kb_id, Live.branch == MAIN, Document.hidden.is_(False))
         )
     ).one()
     documents, chunks, tokens = (int(count) for count in row)

@@ -100,24 +100,31 @@ async def is_in_work(session: AsyncSession, document_id: str) -> bool:
 
 async def take_off(session: AsyncSession, document: Document) -> None:
     """Off every branch, and out of the counters."""
-    live = await session.scalar(
-        select(func.count()).select_from(Live).where(Live.document_id == document.id)
-    )
-    if live:
-        await session.execute(
-            update(KnowledgeBase)
-            .where(KnowledgeBase.id == document.kb_id)
-            .values(
-                document_count=KnowledgeBase.document_count - 1,
-                chunk_count=KnowledgeBase.chunk_count - document.chunk_count,
-                token_count=KnowledgeBase.token_count - document.token_count,
-                updated_at=clock.now(),
-            )
-        )
+    if not document.hidden:
+        await count(session, document, -1)
     await session.execute(delete(Live).where(Live.document_id == document.id))
     document.chunk_count = 0
     document.token_count = 0
     document.vectors = "none"
+
+
+async def count(session: AsyncSession, document: Document, sign: int) -> None:
+    """Add what answers of a document to its knowledge base's counters (1), or take it off (-1)."""
+    live = await session.scalar(
+        select(func.count()).select_from(Live).where(Live.document_id == document.id)
+    )
+    if not live:
+        return
+    await session.execute(
+        update(KnowledgeBase)
+        .where(KnowledgeBase.id == document.kb_id)
+        .values(
+            document_count=KnowledgeBase.document_count + sign,
+            chunk_count=KnowledgeBase.chunk_count + sign * document.chunk_count,
+            token_count=KnowledgeBase.token_count + sign * document.token_count,
+            updated_at=clock.now(),
+        )
+    )
 
 
 def child_ids(parent: Document) -> list[str]:
@@ -149,6 +156,7 @@ async def retire(session: AsyncSession, document: Document) -> None:
     await take_off(session, document)
     document.deleted_at = clock.now()
     document.updated_at = clock.now()
+    document.hidden = False  # added again, it is another matter
     await enqueue(
         session,
         tenant_id=document.tenant_id,

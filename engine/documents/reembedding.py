@@ -153,7 +153,7 @@ async def is_unused(session: AsyncSession, tenant_id: str, space: Space) -> bool
 
 async def _live(session: AsyncSession, kb_id: str) -> dict[RevisionRef, int]:
     rows = await session.execute(
-        select(Live.document_id, Live.revision_id, Revision.chunk_count)
+        select(Live.document_id, Live.revision_id, Revision.chunk_count - Revision.hidden_chunks)
         .join(Revision, Revision.id == Live.revision_id)
         .join(Document, Document.id == Live.document_id)
         .where(Live.kb_id == kb_id, Document.deleted_at.is_(None))

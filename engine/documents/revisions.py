@@ -29,7 +29,7 @@ from engine.db.tables import (
     RevisionText,
     Source,
 )
-from engine.documents import upload_options
+from engine.documents import hiding, upload_options
 from engine.documents.cleaning import queue_clean
 from engine.documents.lifecycle import TITLE_MAX
 from engine.documents.upload_options import UploadOptions
@@ -95,6 +95,7 @@ class NewChunk:
     language: str = ""
     part: int = 0
     meta: Mapping[str, Any] = field(default_factory=dict)
+    hidden: bool = False  # kept, and not given to the index
 
 
 async def begin(session: AsyncSession, document_id: str, revision_id: str) -> Work:
@@ -139,6 +140,7 @@ def _look_statement() -> Select[Any]:
             *(Revision.__table__.c[name] for name in ("filename", "mime", "blob_hash", "number")),
             Revision.id.label("revision_id"),
             Revision.chunk_count.label("new_chunks"),
+            Revision.hidden_chunks.label("new_hidden"),
             Revision.token_count.label("new_tokens"),
             Revision.language.label("new_language"),
             KnowledgeBase.space,
@@ -184,7 +186,7 @@ _LOOK = _look_statement()
 # SQLite has no such clause, and its write lock.
 _LOOK_TO_CHANGE = _LOOK.with_for_update(of=Document)
 _CHANGE_DOCUMENT = update(Document).where(Document.id == _ROW)
-_CHANGE_REVISION = update(Revision).where(Revision.id == _ROW).returning(Revision.id)
+_CHANGE_REVISION = update(Revision).where(Revision.id == _ROW).returning(Revision.hidden_chunks)
 _COUNT = (
     update(KnowledgeBase)
     .where(KnowledgeBase.id == _ROW)
@@ -268,16 +270,20 @@ async def store_content(
             "language": chunks[0].language if chunks else "",
             "space": work.space.name,
         }
-    if await connection.scalar(_CHANGE_REVISION, values) is None:
+    hidden = await connection.scalar(_CHANGE_REVISION, values)
+    if hidden is None:
         raise Cancelled("The document was deleted.")
     if chunks is None:
         return
     body = zlib.compress(content.text.encode(), level=1)
     text_row = {"revision_id": work.revision_id, "tenant_id": work.tenant_id, "body": body}
     await connection.execute(_SET_TEXT[connection.dialect.name], text_row)
+    spans = await hiding.hidden_spans(session, work.revision_id) if hidden else []
     await connection.execute(_DROP_CHUNKS, {"row": work.revision_id})
     if chunks:
         await connection.execute(_ADD_CHUNKS, [_chunk_row(work, chunk) for chunk in chunks])
+    if spans:  # hidden since an earlier attempt stored them
+        await hiding.hide_again(session, work.revision_id, spans, is_same_text=True)
 
 
 def _chunk_row(work: Work, chunk: NewChunk) -> dict[str, Any]:
@@ -322,6 +328,7 @@ async def load_chunks(session: AsyncSession, revision_id: str) -> list[NewChunk]
             language=row.language,
             part=row.part,
             meta=row.meta,
+            hidden=row.hidden,
         )
         for row in rows
     ]
@@ -353,18 +360,22 @@ async def make_live(
         )
     connection = await session.connection()
     at = now()
+    shown = row.new_chunks - row.new_hidden
     if row.live_id != work.revision_id:
-        await _switch(session, work, is_only=row.number == 1)
+        shown -= await _switch(session, work, row)
         counted = {
             "documents": int(row.live_id is None),
-            "chunks": row.new_chunks - row.chunk_count,
+            "chunks": shown - row.chunk_count,
             "tokens": row.new_tokens - row.token_count,
         }
-        await connection.execute(_COUNT, {"row": work.kb_id, "updated_at": at, **counted})
+        if not row.hidden:
+            await connection.execute(_COUNT, {"row": work.kb_id, "updated_at": at, **counted})
+    if row.hidden != work.hidden:  # what was fed is out of date
+        await hiding.queue_fields(session, work.tenant_id, work.document_id)
     values: dict[str, Any] = {
         "row": work.document_id,
         "vectors": vectors,
-        "chunk_count": row.new_chunks,
+        "chunk_count": shown,
         "token_count": row.new_tokens,
         "language": row.new_language,
         "updated_at": at,
@@ -383,7 +394,8 @@ async def make_live(
     await append_event(session, work.tenant_id, "document.processed", _named(work) | payload)
 
 
-async def _switch(session: AsyncSession, work: Work, *, is_only: bool) -> None:
+async def _switch(session: AsyncSession, work: Work, row: Any) -> int:  # noqa: ANN401 (a row)
+    """Make the revision the live one; how many of its chunks are hidden as they were before."""
     values = {
         "branch": MAIN,
         "document_id": work.document_id,
@@ -393,8 +405,14 @@ async def _switch(session: AsyncSession, work: Work, *, is_only: bool) -> None:
     }
     connection = await session.connection()
     await connection.execute(_SET_LIVE[connection.dialect.name], values)
-    if not is_only:  # older ones may have been fed, also those that never answered
+    if row.number != 1:  # older ones may have been fed, also those that never answered
         await queue_clean(session, work.tenant_id, work.document_id)
+    if row.live_id is None:
+        return 0
+    hidden = await hiding.carry_over(session, row.live_id, work.revision_id)
+    if hidden:
+        await hiding.queue_feed(session, work.tenant_id, work.document_id, work.revision_id)
+    return hidden
 
 
 def _named(work: Work) -> dict[str, Any]:

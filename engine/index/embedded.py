@@ -30,6 +30,7 @@ from engine.index.port import (
     RevisionRef,
     SearchRequest,
     Space,
+    StoredFields,
 )
 from engine.index.searching import search
 from engine.index.segments import revision_key, rows_with
@@ -136,6 +137,19 @@ class EmbeddedIndex:
                     ref = segment.base.ref(row)
                     counts[ref] = counts.get(ref, 0) + sizes[row]
             return counts
+
+        return await self._read(tenant_id, space, look, {})
+
+    async def fields(self, tenant_id: str, space: Space) -> dict[RevisionRef, StoredFields | None]:
+        """The fields of every stored revision; None where its parts differ."""
+
+        def look(snapshot: Snapshot) -> dict[RevisionRef, StoredFields | None]:
+            found: dict[RevisionRef, StoredFields | None] = {}
+            for segment in snapshot.segments:
+                for row in np.flatnonzero(segment.live).tolist():
+                    ref, stored = segment.base.ref(row), segment.fields.stored(row)
+                    found[ref] = stored if found.get(ref, stored) == stored else None
+            return found
 
         return await self._read(tenant_id, space, look, {})
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.index.arrays import Array, open_arrays, write_arrays
-from engine.index.port import FieldUpdate, Filter, IndexDocument
+from engine.index.port import FieldUpdate, Filter, IndexDocument, StoredFields
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int32]
@@ -205,6 +205,15 @@ class Fields:
         if where.updated_before is not None:
             passes &= self.updated < where.updated_before.timestamp()
         return passes
+
+    def stored(self, row: int) -> StoredFields:
+        """What a row holds of what may change."""
+        return StoredFields(
+            acl=self.acl[row],
+            tags=self.tags[row],
+            features=self.features[row],
+            hidden=bool(self.hidden[row]),
+        )
 
     def save(self, path: Path, *, sync: bool) -> int:
         """Write the fields to a new file; returns its size in bytes."""

@@ -188,6 +188,16 @@ class FieldUpdate:
     features: Mapping[str, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFields:
+    """What is stored of a revision besides its text and may change; sets are sorted."""
+
+    acl: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    features: tuple[tuple[str, float], ...] = ()
+    hidden: bool = False
+
+
 class SearchIndex(Protocol):
     """The port. Every method is safe to call twice; errors are `Unavailable` or `IndexDamaged`.
 
@@ -225,6 +235,9 @@ class SearchIndex(Protocol):
 
     async def revisions(self, tenant_id: str, space: Space) -> dict[RevisionRef, int]:
         """Every stored revision and its number of chunks, for `reconcile`."""
+
+    async def fields(self, tenant_id: str, space: Space) -> dict[RevisionRef, StoredFields | None]:
+        """The fields of every stored revision, for `reconcile`; None where its parts differ."""
 
     async def stats(self, tenant_id: str, space: Space) -> IndexStats:
         """Counts of one space; zeros where it is unknown."""

@@ -31,9 +31,17 @@ from engine.index.port import (
     RevisionRef,
     SearchRequest,
     Space,
+    StoredFields,
 )
 from engine.index.vespa_answers import FoundPart, FoundRevision, VespaPassage
-from engine.index.vespa_feed import key_of, render_document, render_update, to_microseconds
+from engine.index.vespa_feed import (
+    STORED_FIELDS,
+    key_of,
+    read_fields,
+    render_document,
+    render_update,
+    to_microseconds,
+)
 from engine.index.vespa_http import VespaHttp
 from engine.index.vespa_requests import AnalysedRequest, Rarities, Rarity
 from engine.index.vespa_yql import Between, In, Node
@@ -213,6 +221,22 @@ class VespaIndex:
             )
             counts[ref] = counts.get(ref, 0) + int(stored.get(Field.CHUNK_COUNT) or 0)
         return counts
+
+    async def fields(self, tenant_id: str, space: Space) -> dict[RevisionRef, StoredFields | None]:
+        """The fields of every stored revision, by a visit of the whole schema."""
+        place = await self._places.find(tenant_id, space)
+        found: dict[RevisionRef, StoredFields | None] = {}
+        if place is None:
+            return found
+        selection = f'{place.schema}.{Field.TENANT} == "{encode_value(tenant_id)}"'
+        names = (Field.DOC_ID, Field.REVISION, *STORED_FIELDS)
+        async for stored in self._http.visit(place.schema, CLUSTER, names, selection=selection):
+            ref = RevisionRef(
+                decode_value(str(stored[Field.DOC_ID])), decode_value(str(stored[Field.REVISION]))
+            )
+            fields = read_fields(stored)
+            found[ref] = fields if found.get(ref, fields) == fields else None
+        return found
 
     async def stats(self, tenant_id: str, space: Space) -> IndexStats:
         """Counts of one space; `size_bytes` is an estimate of the memory its parts take."""

@@ -15,8 +15,22 @@ import numpy as np
 
 from engine.errors import InvalidInput
 from engine.index.analysis import analyse
-from engine.index.port import FieldUpdate, IndexChunk, IndexDocument, Space, Vector
-from vespa_app.fields import Field, document_key, encode_date, encode_value, requirement
+from engine.index.port import (
+    FieldUpdate,
+    IndexChunk,
+    IndexDocument,
+    Space,
+    StoredFields,
+    Vector,
+)
+from vespa_app.fields import (
+    Field,
+    decode_value,
+    document_key,
+    encode_date,
+    encode_value,
+    requirement,
+)
 from vespa_app.tenancy import Cells
 
 _TOKEN = re.compile(r"[a-z0-9:_-]{1,100}")
@@ -86,6 +100,24 @@ def render_update(update: FieldUpdate) -> dict[str, Any]:
     if update.features is not None:
         fields[Field.FEATURES] = _features(update.features)
     return fields
+
+
+STORED_FIELDS = (Field.ACL, Field.TAGS, Field.FEATURES, Field.HIDDEN)  # what `read_fields` reads
+
+
+def read_fields(stored: Mapping[str, Any]) -> StoredFields:
+    """The fields that may change, of a document as Vespa returns it."""
+    cells = stored.get(Field.FEATURES) or {}  # {"pagerank": 1.0}: a tensor's short value
+    if isinstance(cells.get("cells"), dict | list):
+        cells = cells["cells"]
+    if isinstance(cells, list):  # its long form, as it is fed
+        cells = {cell["address"]["f"]: cell["value"] for cell in cells}
+    return StoredFields(
+        acl=tuple(sorted(stored.get(Field.ACL) or ())),
+        tags=tuple(sorted(decode_value(str(tag)) for tag in stored.get(Field.TAGS) or ())),
+        features=tuple(sorted((name, float(value)) for name, value in cells.items())),
+        hidden=bool(stored.get(Field.HIDDEN)),
+    )
 
 
 def encode_vector(vector: Vector, cells: Cells) -> str:

@@ -21,8 +21,9 @@ from engine.db.tables import Document, Job, KnowledgeBase, Live, Revision, Tenan
 from engine.domain import MAIN, DocumentState, JobState, Lane, Principal, Scope
 from engine.errors import IndexDamaged, NotFound
 from engine.index.port import RevisionRef, SearchIndex, Space
-from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REINDEX, REMOVE
+from engine.jobs.kinds import CLEAN, DELETE_KB, INGEST, REBUILD, REINDEX, REMOVE, UPDATE_FIELDS
 from engine.jobs.outbox import enqueue
+from engine.operations.indexed_fields import wanted_fields
 
 BATCH = 500  # revisions a clean-up job names
 
@@ -38,6 +39,7 @@ class Drift:
     repaired: bool
     damaged: int = 0  # spaces of the index that can't be read, whatever they hold
     unfinished: int = 0  # deletions whose job is gone: of knowledge bases, and of documents' texts
+    outdated: int = 0  # live revisions whose readers, tags, features or hiding the index has wrong
 
     @property
     def clean(self) -> bool:
@@ -49,6 +51,7 @@ class Drift:
             or self.miscounted
             or self.damaged
             or self.unfinished
+            or self.outdated
         )
 
     def __add__(self, other: Drift) -> Drift:
@@ -61,6 +64,7 @@ class Drift:
             repaired=self.repaired,
             damaged=self.damaged + other.damaged,
             unfinished=self.unfinished + other.unfinished,
+            outdated=self.outdated + other.outdated,
         )
 
 
@@ -118,6 +122,7 @@ async def _reconcile(db: Database, index: SearchIndex, tenant_id: str, *, repair
             repaired=repair,
             damaged=len(compared.damaged),
             unfinished=len(kb_ids) + len(uncleaned),
+            outdated=len(compared.outdated),
         )
 
     return await db.run_write(mend)
@@ -130,26 +135,34 @@ class _Compared:
     missing: list[RevisionRef]
     orphaned: list[tuple[Space, RevisionRef]]
     damaged: list[Space]
+    outdated: list[str]  # documents
 
 
 async def _compare(db: Database, index: SearchIndex, tenant_id: str) -> _Compared:
     async with db.read() as session:
         spaces = await _spaces(session, tenant_id)
-    compared = _Compared([], [], [])
+    compared = _Compared([], [], [], [])
     for space in spaces:
         try:
             if fault := await index.health(tenant_id, space):
                 raise IndexDamaged(fault)  # noqa: TRY301 (found in either way)
             stored = await index.revisions(tenant_id, space)
+            held = await index.fields(tenant_id, space)
         except IndexDamaged:
             compared.damaged.append(space)
             continue
         async with db.read() as session:
             expected, known = await _expected(session, tenant_id, space)
+            wanted = await wanted_fields(session, tenant_id, space)
         compared.missing.extend(
             ref for ref, chunks in expected.items() if stored.get(ref, 0) != chunks
         )
         compared.orphaned.extend((space, ref) for ref in stored if ref not in known)
+        compared.outdated.extend(
+            ref.document_id
+            for ref, fields in wanted.items()
+            if ref in held and held[ref] != fields and stored.get(ref, 0) == expected.get(ref, 0)
+        )
     return compared
 
 
@@ -158,6 +171,8 @@ async def _queue_index_repairs(session: AsyncSession, tenant_id: str, compared: 
         await _queue_rebuild(session, tenant_id, space)
     for ref in compared.missing:
         await queue_reindex(session, tenant_id, ref)
+    for document_id in compared.outdated:
+        await _queue(session, tenant_id, UPDATE_FIELDS, {"document_id": document_id})
     for start in range(0, len(compared.orphaned), BATCH):
         revisions = [
             [space.name, space.dimension, ref.document_id, ref.revision_id]
@@ -197,7 +212,7 @@ async def live_counts(session: AsyncSession) -> list[tuple[str, Space, int]]:
         select(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension, func.count())
         .join(Live, Live.kb_id == KnowledgeBase.id)
         .join(Revision, Revision.id == Live.revision_id)
-        .where(KnowledgeBase.deleted_at.is_(None), Revision.chunk_count > 0)
+        .where(KnowledgeBase.deleted_at.is_(None), Revision.chunk_count > Revision.hidden_chunks)
         .group_by(KnowledgeBase.tenant_id, KnowledgeBase.space, KnowledgeBase.dimension)
     )
     return [(tenant, Space(space, dimension), n) for tenant, space, dimension, n in rows]
@@ -308,7 +323,7 @@ async def _expected(
 ) -> tuple[dict[RevisionRef, int], set[RevisionRef]]:
     """Live revisions with their chunks, and all revisions that may be in the index."""
     rows = await session.execute(
-        select(Document.id, Revision.id, Revision.chunk_count, Live.branch)
+        select(Document.id, Revision.id, Revision.chunk_count - Revision.hidden_chunks, Live.branch)
         .join(Revision, Revision.document_id == Document.id)
         .outerjoin(Live, Live.revision_id == Revision.id)
         .where(
@@ -360,11 +375,12 @@ async def _recount(session: AsyncSession, tenant_id: str, *, write: bool) -> int
             select(
                 Live.kb_id,
                 func.count(),
-                func.coalesce(func.sum(Revision.chunk_count), 0),
+                func.coalesce(func.sum(Revision.chunk_count - Revision.hidden_chunks), 0),
                 func.coalesce(func.sum(Revision.token_count), 0),
             )
             .join(Revision, Revision.id == Live.revision_id)
-            .where(Live.tenant_id == tenant_id, Live.branch == MAIN)
+            .join(Document, Document.id == Live.document_id)
+            .where(Live.tenant_id == tenant_id, Live.branch == MAIN, Document.hidden.is_(False))
             .group_by(Live.kb_id)
         )
     }

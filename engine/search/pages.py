@@ -7,7 +7,7 @@ was cited leads to the present document, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from sqlalchemy import select
 from engine.access import gate
 from engine.db.session import Database
 from engine.db.tables import Chunk, Document, KnowledgeBase
+from engine.documents.hiding import HiddenSpan, hidden_spans
 from engine.documents.revisions import load_text
 from engine.domain import parse_chunk_id
 from engine.errors import InvalidInput, NotFound
@@ -68,7 +69,7 @@ async def read_page(
             )
             changed = live_id != revision_id
             row = await session.get(Chunk, (revision_id, ordinal))
-            if row is None and not changed:
+            if not changed and (row is None or row.hidden):
                 raise _not_found(id)
             if row is not None and not changed:
                 highlight = (row.start, row.end)
@@ -82,14 +83,16 @@ async def read_page(
             if found is None:
                 raise _not_found(id)
             document, live_id = found
-        if live_id is None:
+        if live_id is None or document.hidden:
             raise _not_found(id)
         text = await load_text(session, live_id)
+        spans = await hidden_spans(session, live_id)
         kb_name = await session.scalar(
             select(KnowledgeBase.name).where(KnowledgeBase.id == document.kb_id)
         )
     if text is None:
         raise _not_found(id)
+    text = blank(text, spans)
     start = _lead(text, highlight[0]) if highlight else min(offset, len(text))
     end = min(len(text), max(start + PAGE_CHARS, highlight[1] if highlight else 0))
     end = _break(text, start, end)
@@ -110,6 +113,14 @@ async def read_page(
         changed=changed,
         where=where,
     )
+
+
+def blank(text: str, spans: Sequence[HiddenSpan]) -> str:
+    """A text whose hidden spans are dots, or blanks where there is no room: offsets stay."""
+    for span in spans:
+        size = span.end - span.start
+        text = f"{text[: span.start]}{'[…]'[:size].ljust(size)}{text[span.end :]}"
+    return text
 
 
 def _parse(id: str) -> tuple[str, int]:  # noqa: A002

@@ -41,6 +41,7 @@ def _chunks() -> Select[str, int, str, str, int, int, int | None, dict[str, Any]
             Chunk.revision_id == func.substr(named, DIGITS + 1),
             Chunk.ordinal == cast(func.substr(named, 1, DIGITS), Integer),
             Chunk.tenant_id == bindparam("tenant_id", type_=String),
+            Chunk.hidden.is_(False),
         )
     )  # fmt: skip
 
@@ -60,10 +61,11 @@ class Visibility:
 
 async def load_hits(
     session: AsyncSession, gate: Visibility, found: Sequence[IndexHit], *, limit: int, widen: int
-) -> list[Hit]:
+) -> tuple[list[Hit], list[str]]:
     """The first `limit` of `found` that are visible now, in order; confidence is set later.
 
-    `widen` neighbours on each side of a hit's best chunk follow its passages.
+    `widen` neighbours on each side of a hit's best chunk follow its passages. Beside them the
+    documents none of whose passages may be shown: the index still holds what was hidden since.
     """
     live = await join_live(
         session,
@@ -80,7 +82,8 @@ async def load_hits(
         gate.tenant_id,
         [(revision, ordinal) for revision, ordinals in wanted.items() for ordinal in ordinals],
     )
-    hits = []
+    hits: list[Hit] = []
+    lost: list[str] = []
     for hit in visible:
         scored = {passage.ordinal: passage for passage in hit.passages}
         passages = [
@@ -91,7 +94,9 @@ async def load_hits(
         if passages:
             document = live[hit.revision_id]
             hits.append(_hit(document, passages, score=hit.score, parts=hit.parts))
-    return hits
+        else:
+            lost.append(hit.document_id)
+    return hits, lost
 
 
 async def recall_hits(

@@ -22,7 +22,14 @@ from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
 from engine.errors import EngineError, InvalidInput, Unavailable
 from engine.index.analysis import detect_language
-from engine.index.port import IndexHit, IndexResult, SearchIndex, SearchRequest, Vector
+from engine.index.port import (
+    MAX_CHUNKS_PER_PART,
+    IndexHit,
+    IndexResult,
+    SearchIndex,
+    SearchRequest,
+    Vector,
+)
 from engine.index.ranking import RRF_K
 from engine.models.port import Embedder, Reranker
 from engine.search.confidence import CALIBRATED_SPACES, confidences
@@ -254,9 +261,7 @@ class Retriever:
                 for term, weight in result.term_weights.items():
                     weights[term] = max(weight, weights.get(term, 0.0))
             ordered = self._capped(plan, _merge(results, kbs), limit)
-            async with self._db.read() as session:
-                hits = await load_hits(session, gate, ordered, limit=size, widen=plan.widen)
-            hits = shown_once(hits)[:wanted]
+            hits = shown_once(await self._load(plan, gate, ordered, size))[:wanted]
             if len(hits) >= wanted or not any(result.more for result in results):
                 break
             size *= 2
@@ -264,6 +269,29 @@ class Retriever:
         sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
         hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
         return hits, weights, documents or 0, missing
+
+    async def _load(
+        self, plan: _Plan, gate: Visibility, ordered: Sequence[IndexHit], size: int
+    ) -> list[Hit]:
+        """Hits as SQL has them now, other passages in the place of those that were hidden since."""
+        async with self._db.read() as session:
+            hits, lost = await load_hits(session, gate, ordered, limit=size, widen=plan.widen)
+        if not lost:
+            return hits
+        where = replace(plan.scope.filter, document_ids=frozenset(lost))
+        more = replace(plan, passages=MAX_CHUNKS_PER_PART, scope=replace(plan.scope, filter=where))
+        found = {hit.revision_id: hit for hit in _merge(await self._search(more, size), {})}
+        ordered = [
+            replace(hit, passages=found[hit.revision_id].passages)
+            if hit.document_id in lost and hit.revision_id in found
+            else hit
+            for hit in ordered
+        ]
+        async with self._db.read() as session:
+            hits, _ = await load_hits(session, gate, ordered, limit=size, widen=plan.widen)
+        return [
+            replace(hit, passages=hit.passages[: plan.passages + 2 * plan.widen]) for hit in hits
+        ]
 
     async def _what_is_missing(
         self, plan: _Plan, gate: Visibility, results: Sequence[IndexResult]

@@ -54,6 +54,7 @@ async def list_documents(
         caller.principal,
         knowledge_base,
         state="" if status == "any" else status,
+        hidden=False,  # fetch would not find them
         limit=PAGE,
         cursor=after,
     )

@@ -248,3 +248,27 @@ async def test_what_another_may_not_read_can_not_be_followed(client, engine: Eng
     headers = {"authorization": f"Bearer {await make_member_token(engine)}"}
     answer = await client.get(f"/api/v1/documents/{listed[0]['id']}/events", headers=headers)
     assert answer.status_code == 404
+
+
+async def test_a_document_and_a_passage_are_hidden_and_shown_again(client, engine: Engine) -> None:
+    found = (await client.post("/api/v1/search", json={"query": "lodging rate"})).json()["hits"][0]
+    document, passage = (
+        f"/api/v1/documents/{found['document_id']}",
+        f"/api/v1/passages/{found['id']}",
+    )
+
+    async def titles() -> list[str]:
+        answer = await client.post("/api/v1/search", json={"query": "lodging rate"})
+        return [hit["title"] for hit in answer.json()["hits"]]
+
+    for address in (document, passage):
+        hidden = await client.patch(address, json={"hidden": True})
+        assert (hidden.status_code, hidden.json()["hidden"]) == (200, True)
+        assert "Hotels" not in await titles()
+        shown = await client.patch(address, json={"hidden": False})
+        assert (shown.status_code, shown.json()["hidden"]) == (200, False)
+        assert "Hotels" in await titles()
+    assert (await client.patch(document, json={"hidden": "perhaps"})).status_code == 422
+    assert (await client.patch("/api/v1/passages/x", json={"hidden": True})).status_code == 422
+    headers = {"authorization": f"Bearer {await make_token(engine, Scope.KB_READ)}"}
+    assert (await client.patch(document, json={"hidden": True}, headers=headers)).status_code == 403

@@ -57,6 +57,20 @@ async def test_every_command_answers_an_admin(room):
         assert last.whom == "ada"
 
 
+async def test_a_curator_hides_a_document_by_its_id_and_shows_it_again(room, notes):
+    [document] = (await notes.engine.documents.page(notes.owner, "notes", limit=1)).documents
+    await room.command("roles give bob curator", by="ada")
+    said = await room.command(f"document hide {document.id}", by="bob")
+    assert said == f"{document.title} is hidden: no answer uses it from now on."
+    assert (await notes.engine.documents.get(notes.owner, document.id)).hidden
+    assert "document hide" in str(
+        (await room.command("help", by="bob")) or room.chat.last.reply.rows
+    )
+    said = await room.command(f"document unhide {document.id}", by="bob")
+    assert said == f"{document.title} can be found again."
+    assert (await actions(room))[-2:] == ["document.hide", "document.unhide"]
+
+
 async def test_what_destroys_waits_for_the_same_person_to_confirm_it(room):
     said = await room.command("delete notes")
     assert said.startswith("Run `delete notes`?")

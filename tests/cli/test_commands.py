@@ -190,6 +190,28 @@ def test_a_deleted_document_is_gone_from_the_next_search(run: Run, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_hidden_passage_is_listed_with_its_document_until_it_is_shown(
+    run: Run, tmp_path: Path
+) -> None:
+    page = tmp_path / "quay.md"
+    page.write_text("# Quay\n\nThe quay has a pelican.\n", encoding="utf-8")
+    [document] = run("add", str(page), "--kb", "team")["documents"]
+    [hit] = run("search", "pelican", "--mode", "keyword")["hits"]
+    run("docs", "hide", hit["id"])
+    assert run("search", "pelican", "--mode", "keyword")["hits"] == []
+    [hidden] = run("docs", "show", document["id"])["hidden_passages"]
+    assert (hidden["id"], "pelican" in hidden["text"]) == (hit["id"], True)
+    run("docs", "unhide", hit["id"])
+    run("docs", "hide", document["id"])
+    assert run("search", "pelican", "--mode", "keyword")["hits"] == []
+    run("docs", "unhide", document["id"])
+    assert [hit["title"] for hit in run("search", "pelican", "--mode", "keyword")["hits"]] == [
+        "Quay"
+    ]
+    run("docs", "delete", document["id"])
+
+
+@pytest.mark.usefixtures("filled")
 def test_the_text_of_a_hit_is_the_whole_document(run: Run) -> None:
     [hit, *_] = run("search", "advanced sick leave", "--kb", "team")["hits"]
     shown = run("docs", "show", hit["id"], "--text")

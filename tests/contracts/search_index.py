@@ -33,6 +33,7 @@ from engine.index.port import (
     SearchIndex,
     SearchRequest,
     Space,
+    StoredFields,
     Vector,
 )
 
@@ -131,6 +132,22 @@ class SearchIndexContract:
         assert (stats.documents, stats.chunks, stats.vectors) == (1, 2, 2)
         assert stats.size_bytes > 0
         assert await self.found(index, "fox") == ["a"]
+
+    async def test_fields_that_may_change_are_told_as_they_are_stored(
+        self, index: SearchIndex
+    ) -> None:
+        whole = document("a", "red fox", tags=["b", "a"], features={"rank": 2.5})
+        await index.feed(TENANT, SPACE, [whole, replace(whole, part=1), document("b", "wolf")])
+        plain = StoredFields(acl=("tenant",))
+        known = replace(plain, tags=("a", "b"), features=(("rank", 2.5),))
+        assert await index.fields(TENANT, SPACE) == {ref("a"): known, ref("b"): plain}
+        update = FieldUpdate("d-b", "r-b", tags=["ü, x"], features={"n": -1}, hidden=True)
+        await index.update_fields(TENANT, SPACE, [update])
+        changed = StoredFields(("tenant",), ("ü, x",), (("n", -1.0),), hidden=True)
+        assert (await index.fields(TENANT, SPACE))[ref("b")] == changed
+        await index.feed(TENANT, SPACE, [replace(whole, part=1, hidden=True)])
+        assert (await index.fields(TENANT, SPACE))[ref("a")] is None
+        assert await index.fields("t2", SPACE) == {}
 
     async def test_a_part_fed_again_is_replaced_within_one_call_too(
         self, index: SearchIndex

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.clock import now
@@ -35,8 +44,9 @@ class KnowledgeBase(Base):
     search: Mapped[dict[str, Any]] = mapped_column(default=dict)  # weights, top_k, threshold
     chunking: Mapped[dict[str, Any]] = mapped_column(default=dict)
     pipeline: Mapped[str] = mapped_column(String(100), default="general")  # flow name
-    document_count: Mapped[int] = mapped_column(default=0)  # documents with a live revision
-    chunk_count: Mapped[int] = mapped_column(default=0)  # of live revisions
+    # Documents with a live revision, and the chunks of those; what is hidden aside.
+    document_count: Mapped[int] = mapped_column(default=0)
+    chunk_count: Mapped[int] = mapped_column(default=0)
     token_count: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
@@ -73,7 +83,7 @@ class Document(Base):
     message: Mapped[str] = mapped_column(Text, default="")
     error: Mapped[str] = mapped_column(Text, default="")  # one sentence: what to do
     error_code: Mapped[str] = mapped_column(String(40), default="")
-    chunk_count: Mapped[int] = mapped_column(default=0)  # of the live revision
+    chunk_count: Mapped[int] = mapped_column(default=0)  # of the live revision, hidden ones aside
     token_count: Mapped[int] = mapped_column(default=0)
     size_bytes: Mapped[int] = mapped_column(default=0)
     language: Mapped[str] = mapped_column(String(10), default="")
@@ -101,6 +111,7 @@ class Revision(Base):
     size_bytes: Mapped[int] = mapped_column(default=0)
     language: Mapped[str] = mapped_column(String(10), default="")
     chunk_count: Mapped[int] = mapped_column(default=0)
+    hidden_chunks: Mapped[int] = mapped_column(default=0, server_default="0")  # of chunk_count
     token_count: Mapped[int] = mapped_column(default=0)
     space: Mapped[str] = mapped_column(String(40), default="")
     vectors: Mapped[str] = mapped_column(String(20), default="none")
@@ -151,6 +162,7 @@ class Chunk(Base):
     tokens: Mapped[int] = mapped_column(default=0)  # text and context, as the embedder counts
     language: Mapped[str] = mapped_column(String(10), default="")
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)  # heading path, message ids, kind
+    hidden: Mapped[bool] = mapped_column(default=False, server_default=false())  # never shown
 
 
 class ComponentOutput(Base):
