@@ -393,7 +393,9 @@ def readable(
         origins = [by_id.get(id_) for id_ in document.derived_from]
         if (
             stands(document)
-            and all(o is not None and stands(o) and MAIN in o.live_on for o in origins)
+            and all(
+                o is not None and stands(o) and not o.hidden and MAIN in o.live_on for o in origins
+            )
             and (branch is None or branch in document.live_on)
         ):
             found.add(document.id)
