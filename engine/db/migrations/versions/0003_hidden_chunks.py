@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_hidden_chunks"
-down_revision = "0001_tables"
+revision = "0003_hidden_chunks"
+down_revision = "0002_sign_in"
 branch_labels = None
 depends_on = None
 
