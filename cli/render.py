@@ -106,7 +106,7 @@ def explained(parts: ScoreParts) -> str:
     said = [
         f"keyword {parts.lexical:.2f} ({titles})",
         "semantic not compared" if parts.cosine is None else f"semantic {parts.cosine:.2f}",
-        f"fused {parts.fused:.2f}",
+        f"fused {parts.fused:.2f}" + ("" if parts.alpha is None else f" (alpha {parts.alpha:.2f})"),
         f"matches {parts.coverage:.0%} of the query's weight",
     ]
     if parts.freshness != 1.0:

@@ -107,7 +107,8 @@ class ScoreParts:
 
     `bm25_title`, `bm25_chunk` and `cosine` are absolute; `lexical` is their weighted BM25;
     `fused` follows normalisation over the candidates of this search only.
-    `coverage` is the share of the query's idf mass found in title or best chunk, 0 to 1.
+    `coverage` is the share of the query's idf mass found in title or best chunk, 0 to 1. `alpha` is
+    what the cosine weighed against the words in this query; None where ranks were fused.
     """
 
     bm25_title: float
@@ -119,6 +120,7 @@ class ScoreParts:
     freshness: float = 1.0
     features: float = 0.0
     rerank: float | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, pairwise
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import Stemmer
 
+from engine.index import identifiers
 from engine.index.stopwords import ASKING, STOPWORDS
 
 CACHE_TOKENS = 100_000  # spellings remembered a language; then the memory starts afresh
@@ -63,11 +64,11 @@ _STEMMERS = {
 }
 
 # Scripts written without spaces, and Hangul, whose words carry particles: overlapping bigrams.
-_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_KANA = "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
-_HANGUL = "\u1100-\u11ff\uac00-\ud7a3"
+HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+KANA = "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+HANGUL = "\u1100-\u11ff\uac00-\ud7a3"
 _SOUTH_EAST = "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1780-\u17d3"  # Thai to Khmer
-_UNSPACED = _HAN + _KANA + _HANGUL + _SOUTH_EAST
+_UNSPACED = HAN + KANA + HANGUL + _SOUTH_EAST
 
 # Vowel signs and accents, which Python's \w leaves out of words (Devanagari, Hebrew, Arabic, …).
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0962\u0963"
@@ -79,19 +80,20 @@ _JOIN = "['\u2019._:/@\\\\-]"
 # What stands within words and is never seen: soft hyphens (with the line end one breaks at),
 # zero-width spaces and joiners, marks of direction, variation selectors, tags. The zero-width
 # non-joiner stays between Arabic letters: Persian stems end at it, and `_fold` takes it out.
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "\u00ad[ \\t]*\r?\n[ \\t]*"
     "|[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b\u200d-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]+"
     "|\u200c(?![\u0600-\u06ff])|(?<![\u0600-\u06ff])\u200c"
 )
 
-_ASCII_TOKENS = re.compile(r"\w+(?:['._:/@\\-]\w+)*", re.ASCII)
-_TOKENS = re.compile(f"[{_UNSPACED}]+|{_WORD}(?:{_JOIN}{_WORD})*")
-_SCRIPT_RUNS = re.compile(f"[{_HAN}{_KANA}]+|[{_HANGUL}]+|[{_SOUTH_EAST}]+")
+_GROUPED = identifiers.GROUPED_NUMBER
+_ASCII_TOKENS = re.compile(rf"{_GROUPED}|\w+(?:['._:/@\\-]\w+)*", re.ASCII)
+_TOKENS = re.compile(f"{_GROUPED}|[{_UNSPACED}]+|{_WORD}(?:{_JOIN}{_WORD})*")
+_SCRIPT_RUNS = re.compile(f"[{HAN}{KANA}]+|[{HANGUL}]+|[{_SOUTH_EAST}]+")
 _STARTS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _SEGMENTS = re.compile(r"[/\\:@]+")
-_ATOMS = re.compile(r"[._-]+")
+_ATOMS = re.compile(r"[._,-]+")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NAME_AND_NUMBER = re.compile(r"([^\W\d_]{3,})(\d+)")
 _ELISION = re.compile(
@@ -100,11 +102,15 @@ _ELISION = re.compile(
 
 
 class AnalysedWord(NamedTuple):
-    """One thing a token yields: `word` is stemmed or kept; a compound repeats its parts."""
+    """One thing a token yields: `word` is stemmed or kept; a compound repeats its parts.
+
+    A `part` is repeated by a compound of the same token.
+    """
 
     word: str
     stem: bool
     compound: bool = False
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +120,17 @@ class QueryTerm:
     `terms` are its spellings: its stems in the languages that were named. A document is asked for
     the spelling of its own language (`spelt`), so a stem never meets another language's word.
     `count` is how often the query says it. A `compound` repeats parts that are asked for as well.
+    An `exact` one names one thing: an identifier, an address, a long number. Its forms in one token
+    (`ppr-9087`, `ppr9087`) have the same `token`, and so have its parts.
     """
 
     terms: tuple[str, ...]
     count: int = 1
     compound: bool = False
     languages: tuple[frozenset[str], ...] = ()  # that spell it as each of `terms`
+    exact: bool = False
+    part: bool = False
+    token: int = 0
 
     def spelt(self, language: str) -> str | None:
         """Its spelling in a language; None where that was not among those named."""
@@ -133,9 +144,11 @@ def analyse(text: str, language: str) -> list[str]:
     """The terms of a text in order, repeated as often as they occur.
 
     `language` is ISO 639-1; an unknown or empty one means no stemming. "The user's getUserName()"
-    gives the, user, getusernam, get, user, name.
+    gives the, user, getusernam, get, user, name. Identifiers written with blanks come last, joined.
     """
-    return list(chain.from_iterable(map(_terms(language).__getitem__, _tokens(text))))
+    terms = list(chain.from_iterable(map(_terms(language).__getitem__, _tokens(text))))
+    terms.extend(identifiers.spaced(_plain(text)))
+    return terms
 
 
 def analyse_query(text: str, languages: Sequence[str]) -> list[QueryTerm]:
@@ -150,18 +163,33 @@ def analyse_query(text: str, languages: Sequence[str]) -> list[QueryTerm]:
     counts: dict[tuple[str, ...], QueryTerm] = {}
     spare: dict[tuple[str, ...], QueryTerm] = {}
     before = ""
-    for token in _tokens(text):
+    for number, (token, units) in enumerate(_asked(text)):
         word = token.casefold()
         asks = word in ASKING.get((spoken[0], before), ())
         before = word
-        for unit in _units(token):
+        for unit in units:
             terms, speakers = _spellings(unit, spoken)
             target = spare if asks or unit.word in stop else counts
             known = target.get(terms)
-            count = known.count + 1 if known else 1
-            compound = unit.compound and (known is None or known.compound)
-            target[terms] = QueryTerm(terms, count, compound, speakers)
+            target[terms] = QueryTerm(
+                terms,
+                count=known.count + 1 if known else 1,
+                compound=unit.compound and (known is None or known.compound),
+                languages=speakers,
+                exact=identifiers.is_exact(unit.word),
+                part=unit.part and (known is None or known.part),
+                token=known.token if known else number,
+            )
     return list((counts or spare).values())
+
+
+def _asked(text: str) -> Iterator[tuple[str, list[AnalysedWord]]]:
+    """The tokens of a query with what each yields, then identifiers written with blanks."""
+    for token in _tokens(text):
+        yield token, _units(token)
+    for word in identifiers.spaced(_plain(text), asked=True):
+        # A guess where it is in small letters: it counts where it is found, and is never missed.
+        yield word, [AnalysedWord(word, stem=False, compound=True, part=True)]
 
 
 def _spellings(
@@ -191,7 +219,7 @@ def guess_language(text: str) -> tuple[str, float]:
     """
     sample = text[:2000]
     if not sample.isascii():
-        sample = _INVISIBLE.sub("", sample)
+        sample = INVISIBLE.sub("", sample)
         by_script, share = _by_script(sample)
         if by_script:
             return by_script, share
@@ -212,9 +240,9 @@ _LATIN_WORDS = re.compile(r"[^\W\d_]+")
 _LATIN_LETTERS = re.compile("[A-Za-z\u00c0-\u024f]")
 _TELLING = (("ßẞ", "de"), ("ñ¿¡", "es"), ("ãõ", "pt"), ("łżźśćń", "pl"), ("ğış", "tr"))
 _SCRIPTS = (
-    (re.compile(f"[{_KANA}]"), "ja"),
-    (re.compile(f"[{_HANGUL}]"), "ko"),
-    (re.compile(f"[{_HAN}]"), "zh"),
+    (re.compile(f"[{KANA}]"), "ja"),
+    (re.compile(f"[{HANGUL}]"), "ko"),
+    (re.compile(f"[{HAN}]"), "zh"),
     (re.compile("[پچژگ]"), "fa"),
     (re.compile("[\u0600-\u06ff]"), "ar"),
     (re.compile("[іїєґ]"), "uk"),
@@ -246,7 +274,15 @@ def _by_script(sample: str) -> tuple[str, float]:
 def _tokens(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_TOKENS.findall(text)
-    return _TOKENS.findall(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)))
+    return _TOKENS.findall(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """The text without what nobody sees, in the one form of each character that is looked for."""
+    if text.isascii():
+        return text
+    text = identifiers.NO_BREAK_GROUPS.sub(",", INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFKC", text)
 
 
 class _Terms(dict[str, tuple[str, ...]]):
@@ -340,8 +376,17 @@ def _units(token: str) -> list[AnalysedWord]:
     pieces = [piece for piece in _SEGMENTS.split(token) if piece.strip("_")]
     units = [unit for piece in pieces for unit in _piece(piece)]
     if len(pieces) > 1:
-        units.insert(0, AnalysedWord(token.casefold(), stem=False, compound=True))
+        units = _whole(token, units)
+    other = identifiers.plain_number(token) or identifiers.joined(token.strip("_"))
+    if other and all(unit.word != other for unit in units):
+        units = [AnalysedWord(other, stem=False, compound=True), *units]
     return units
+
+
+def _whole(text: str, parts: Sequence[AnalysedWord]) -> list[AnalysedWord]:
+    """A compound of several parts, and these."""
+    whole = AnalysedWord(text.casefold(), stem=False, compound=True)
+    return [whole, *(unit._replace(part=True) for unit in parts)]
 
 
 def _piece(piece: str) -> list[AnalysedWord]:
@@ -349,7 +394,7 @@ def _piece(piece: str) -> list[AnalysedWord]:
     units = [unit for atom in atoms for unit in _atom(atom)]
     hyphenated = all(atom.isalpha() for atom in atoms) and not set("._") & set(piece)
     if len(atoms) > 1 and not hyphenated:
-        units.insert(0, AnalysedWord(piece.casefold(), stem=False, compound=True))
+        units = _whole(piece, units)
     return units
 
 
@@ -372,9 +417,9 @@ def _atom(atom: str) -> list[AnalysedWord]:
     if numbered:
         name, number = numbered.groups()
         return [
-            AnalysedWord(word, False, True),
-            AnalysedWord(name, stem=True),
-            AnalysedWord(number, stem=False),
+            AnalysedWord(word, stem=False, compound=True),
+            AnalysedWord(name, stem=True, part=True),
+            AnalysedWord(number, stem=False, part=True),
         ]
     return [whole]
 

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.index import ranking
 from engine.index.analysis import analyse_query, detect_language
 from engine.index.fields import Mask
 from engine.index.port import Filter, SearchRequest
@@ -44,10 +45,11 @@ class WeighedQuery:
     owners: Rows  # which term each spelling belongs to
     text_weights: list[float]  # idf among chunks * times asked, of each spelling's term
     title_weights: list[float]  # idf among titles * times asked
-    mass: Doubles  # idf of each term, for coverage; 0 for compounds, whose parts count
+    mass: Doubles  # what each term counts in coverage: `ranking.term_masses`
+    weights: dict[str, float]  # of each term, by its first spelling: `ranking.term_weights`
     text_lists: list[list[List]]  # of each segment, where documents of its language say a spelling
     title_lists: list[list[List]]
-    names: list[str]  # of each term, its first spelling
+    exact_share: float  # how much of it are exact terms that the space holds
 
     @property
     def asks(self) -> bool:
@@ -147,15 +149,18 @@ def weigh(snapshot: Snapshot, request: SearchRequest) -> WeighedQuery:
         title_lists.append(titles)
     text_idf = _idf(snapshot.totals.chunks, text_df)
     title_idf = _idf(snapshot.totals.documents, title_df)
-    mass = np.where([term.compound for term in terms], 0.0, text_idf)
+    held = ((text_df + title_df) > 0).tolist()
+    idf = text_idf.tolist()
+    mass = ranking.term_masses(terms, idf, held)
     return WeighedQuery(
         owners,
         (asked * text_idf)[owners].tolist(),
         (asked * title_idf)[owners].tolist(),
-        mass,
+        np.array(mass),
+        dict(zip((t.terms[0] for t in terms), ranking.term_weights(terms, idf, mass), strict=True)),
         text_lists,
         title_lists,
-        [term.terms[0] for term in terms],
+        ranking.exact_share(terms, idf, held),
     )
 
 

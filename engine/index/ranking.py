@@ -13,9 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.index.analysis import QueryTerm
+
 Scores = NDArray[np.float64]
 
 RRF_K = 60  # Cormack, Clarke and Buettcher, SIGIR 2009
+RANKS_UP_TO = 0.3  # of exact terms in a query; beyond, fusion by rank drowns them
 
 
 def normalize_linear(values: Scores) -> Scores:
@@ -79,6 +82,73 @@ def _each_known(scores: Sequence[Scores], legs: Sequence[tuple[Scores, float]]) 
         unknown = np.isnan(legs[own][0])
         filled.append(np.nan_to_num(np.where(unknown, scores[other], scores[own]), nan=0.0))
     return filled
+
+
+def exact_share(terms: Sequence[QueryTerm], idf: Sequence[float], held: Sequence[bool]) -> float:
+    """How much of what a query asks for are exact terms that the index holds, 0 to 1, by rarity.
+
+    `idf` and `held` (whether any document has it) are each term's. "10.20.30.40", where it occurs,
+    is all of itself; "what does PPR-9087 cost" is mostly that part; a common number is little.
+    """
+    exact = plain = 0.0
+    for term, weight, found in zip(terms, idf, held, strict=True):
+        if term.exact and found:
+            exact += weight
+        elif not (term.exact or term.compound or term.part):
+            plain += weight
+    return exact / (exact + plain) if exact else 0.0
+
+
+def lean(
+    fusion: Literal["linear", "rrf"], alpha: float, share: float
+) -> tuple[Literal["linear", "rrf"], float]:
+    """How to fuse a query of which `share` are exact terms that the index holds.
+
+    Meaning has nothing to say about an identifier: its neighbours are noise, and normalised noise
+    is as loud as a hit. So the semantic leg fades as (1 - share)², and ranks, which know no
+    weights, give way to scores. A search by meaning alone (alpha 1) stays one.
+    """
+    if alpha >= 1 or share <= 0:
+        return fusion, alpha
+    if fusion == "rrf":
+        return ("rrf", alpha) if share < RANKS_UP_TO else ("linear", 0.5 * (1 - share) ** 2)
+    return fusion, alpha * (1 - share) ** 2
+
+
+def term_masses(
+    terms: Sequence[QueryTerm], idf: Sequence[float], held: Sequence[bool]
+) -> list[float]:
+    """What each term counts in coverage: its idf, once for each thing that is asked for.
+
+    A compound repeats its parts and counts nothing, unless it is exact: then it stands for them
+    where the index holds it, in the first form it holds; where it does not, it counts beside its
+    parts, because they alone are another thing's ("PPR-9999" is not PPR-2000).
+    """
+    present = {t.token for t, found in zip(terms, held, strict=True) if t.exact and found}
+    counted: set[int] = set()
+    masses = []
+    for term, weight, found in zip(terms, idf, held, strict=True):
+        if term.exact and (found or not term.part):
+            first = term.part or term.token not in counted
+            counts = first and (found or (term.token not in present and _has_digit(term)))
+            counted |= {term.token} if counts and not term.part else set()
+        else:
+            counts = not term.compound and not (term.part and term.token in present)
+        masses.append(weight if counts else 0.0)
+    return masses
+
+
+def term_weights(
+    terms: Sequence[QueryTerm], idf: Sequence[float], mass: Sequence[float]
+) -> list[float]:
+    """What each term weighs to those who look for words: its idf, and a compound its mass."""
+    return [
+        own if term.compound else weight for term, weight, own in zip(terms, idf, mass, strict=True)
+    ]
+
+
+def _has_digit(term: QueryTerm) -> bool:
+    return any(map(str.isdigit, term.terms[0]))
 
 
 def freshness(ages_s: Scores, *, half_life_s: float | None, floor: float) -> Scores:

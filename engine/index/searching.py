@@ -78,8 +78,7 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     )
     hits = _collect(query, candidates, request, now_s)
     more = int(np.count_nonzero(matching)) > request.limit
-    weights = dict(zip(query.names, query.mass.tolist(), strict=True))
-    return IndexResult(hits, more, weights, documents)
+    return IndexResult(hits, more, query.weights, documents)
 
 
 def _top(values: Floats, wanted: int, *, above: float) -> Rows:
@@ -147,14 +146,16 @@ def _collect(
     """Fuse over all candidates, adjust, and render the best as hits."""
     w = request.title_weight
     lexical = w * candidates.title + (1 - w) * candidates.text
+    fusion, alpha = ranking.lean(request.fusion, request.alpha, query.exact_share)
     fused = ranking.fuse(
         lexical if query.asks else None,
         candidates.cosine if request.vector is not None else None,
-        fusion=request.fusion,
-        alpha=request.alpha,
+        fusion=fusion,
+        alpha=alpha,
     )
     fresh, features = _adjustments(candidates, request, now_s)
     scores = fused * fresh + features
+    weighed = alpha if fusion == "linear" else None
     best = ranking.best_first(scores, request.limit)
     members = [candidates.members[i] for i in best]
     passages = _passages(query, members, request)
@@ -177,6 +178,7 @@ def _collect(
                     fused=float(fused[i]),
                     freshness=float(fresh[i]),
                     features=float(features[i]),
+                    alpha=weighed,
                 ),
                 passages=[passage for passage, _, _ in found],
             )
@@ -226,7 +228,7 @@ def _passages(
     mixed = ranking.fuse(
         bm25 if query.asks else None,
         cosine if request.vector is not None else None,
-        alpha=request.alpha,
+        alpha=ranking.lean("linear", request.alpha, query.exact_share)[1],
     )
     found: list[list[Found]] = [[] for _ in hits]
     for i in np.lexsort((ordinals, -mixed)).tolist():

@@ -190,7 +190,7 @@ class VespaIndex:
             for item in scored
             if passages.get(item.candidate.ref)  # else it went while we looked
         )
-        weights = dict(zip((term.terms[0] for term in asked.terms), mass, strict=True))
+        weights = vespa_answers.weights(asked, mass)
         return IndexResult(hits, more or len(candidates) > request.limit, weights, counted.result())
 
     async def get(

@@ -119,6 +119,7 @@ class ScoredRevision:
     candidate: FoundRevision
     fused: float
     score: float
+    alpha: float | None
 
     def hit(
         self, passages: Sequence[IndexPassage], coverage: float, title_weight: float
@@ -139,6 +140,7 @@ class ScoredRevision:
                 fused=self.fused,
                 freshness=found.freshness,
                 features=found.features,
+                alpha=self.alpha,
             ),
             passages=passages,
         )
@@ -157,17 +159,19 @@ def order(asked: AnalysedRequest, candidates: Sequence[FoundRevision]) -> list[S
     weight = request.title_weight
     lexical = np.array([weight * c.title + (1 - weight) * c.text for c in candidates])
     cosine = np.array([c.cosine for c in candidates])
+    fusion, alpha = asked.leaning
     fused = ranking.fuse(
         lexical if asked.terms else None,
         cosine if request.vector is not None else None,
-        fusion=request.fusion,
-        alpha=request.alpha,
+        fusion=fusion,
+        alpha=alpha,
     )
     fresh = np.array([c.freshness for c in candidates])
     features = np.array([c.features for c in candidates])
     scores = fused * fresh + features
+    weighed = alpha if fusion == "linear" else None
     return [
-        ScoredRevision(candidates[i], float(fused[i]), float(scores[i]))
+        ScoredRevision(candidates[i], float(fused[i]), float(scores[i]), weighed)
         for i in ranking.best_first(scores, request.limit)
     ]
 
@@ -197,7 +201,7 @@ def passages_of(
     mixed = ranking.fuse(
         np.array([passage.bm25 for passage in found]) if asked.terms else None,
         np.array([passage.cosine for passage in found]) if request.vector is not None else None,
-        alpha=request.alpha,
+        alpha=asked.leaning[1],
     )
     ordinals = np.array([passage.ordinal for passage in found], np.int64)
     best: dict[RevisionRef, list[VespaPassage]] = {}
@@ -243,24 +247,15 @@ def first_passages(parts: Sequence[FoundPart]) -> dict[RevisionRef, list[VespaPa
     return found
 
 
-def inverse_frequency(population: int, frequency: int) -> float:
-    """ln(1 + (N - n + ½) / (n + ½)), as BM25 weighs a term that n of N parts hold."""
-    return math.log1p((population - frequency + 0.5) / (frequency + 0.5))
-
-
 def masses(asked: AnalysedRequest) -> list[float]:
-    """What each term weighs: how rare it is in any language of the space.
+    """What each term counts in coverage, by how rare it is in any language of the space."""
+    return ranking.term_masses(asked.terms, asked.idf, asked.held)
 
-    Compounds count nothing, their parts do. A term that was not asked about counts as the others
-    do on average.
-    """
-    population = asked.rarities.population
-    known = {
-        key: inverse_frequency(max(population, rarity.chunks), rarity.chunks)
-        for key, rarity in asked.rarities.terms.items()
-    }
-    mean = sum(known.values()) / len(known) if known else 0.0
-    return [0.0 if term.compound else known.get(term.terms, mean) for term in asked.terms]
+
+def weights(asked: AnalysedRequest, mass: Sequence[float]) -> dict[str, float]:
+    """What each term weighs in a sentence, by its first spelling."""
+    found = ranking.term_weights(asked.terms, asked.idf, mass)
+    return dict(zip((term.terms[0] for term in asked.terms), found, strict=True))
 
 
 def coverage(asked: AnalysedRequest, mass: Sequence[float], best: VespaPassage | None) -> float:

@@ -7,11 +7,13 @@ reads what comes back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from engine import clock
+from engine.index import ranking
 from engine.index.analysis import QueryTerm, analyse_query, detect_language
 from engine.index.port import Filter, RevisionRef, SearchRequest
 from engine.index.vespa_yql import (
@@ -111,6 +113,29 @@ class AnalysedRequest:
     rarities: Rarities = field(default_factory=Rarities)
 
     @property
+    def idf(self) -> list[float]:
+        """Each term's, over all its spellings; one that was not counted has the others' mean."""
+        population = self.rarities.population
+        known = {
+            key: inverse_frequency(max(population, rarity.chunks), rarity.chunks)
+            for key, rarity in self.rarities.terms.items()
+        }
+        mean = sum(known.values()) / len(known) if known else 0.0
+        return [known.get(term.terms, mean) for term in self.terms]
+
+    @property
+    def held(self) -> list[bool]:
+        """Whether any of the tenant's parts has each term, as far as that is known."""
+        rarities = (self.rarities.terms.get(term.terms) for term in self.terms)
+        return [known is None or bool(known.chunks or known.titles) for known in rarities]
+
+    @property
+    def leaning(self) -> tuple[Literal["linear", "rrf"], float]:
+        """How the legs are fused, and how much meaning counts: see `ranking.lean`."""
+        share = ranking.exact_share(self.terms, self.idf, self.held)
+        return ranking.lean(self.request.fusion, self.request.alpha, share)
+
+    @property
     def tongues(self) -> list[frozenset[str]]:
         """The languages of the space, those together that spell the whole query alike."""
         alike: dict[tuple[str | None, ...], list[str]] = {}
@@ -142,6 +167,11 @@ class AnalysedRequest:
     def asks(self) -> bool:
         """Whether there is anything to look for."""
         return bool(self.terms) or self.request.vector is not None
+
+
+def inverse_frequency(population: int, frequency: int) -> float:
+    """ln(1 + (N - n + ½) / (n + ½)), as BM25 weighs a term that n of N parts hold."""
+    return math.log1p((population - frequency + 0.5) / (frequency + 0.5))
 
 
 def analysed(request: SearchRequest, schema: str, languages: Sequence[str]) -> AnalysedRequest:
@@ -279,7 +309,7 @@ def _profile(asked: AnalysedRequest) -> Profile:
         return Profile.KEYWORD_ONLY
     if not asked.terms:
         return Profile.SEMANTIC_ONLY
-    linear = asked.request.fusion == "linear"
+    linear = asked.leaning[0] == "linear"
     return Profile.HYBRID_LINEAR if linear else Profile.HYBRID_RRF
 
 
@@ -294,7 +324,7 @@ def _body(
 ) -> dict[str, Any]:
     request = asked.request
     query = render(asked.schema, where)
-    alpha = request.alpha
+    alpha = asked.leaning[1]
     if request.vector is None or not asked.terms:
         alpha = 0.0 if request.vector is None else 1.0
     body: dict[str, Any] = {

@@ -475,6 +475,7 @@ def explain(hit: Hit) -> str:
     found = (
         f"score {hit.score:.3f}: {semantic}; keyword {parts.lexical:.2f} (BM25: title "
         f"{parts.bm25_title:.2f}, best passage {parts.bm25_chunk:.2f}); fused {parts.fused:.3f}"
+        + ("" if parts.alpha is None else f" with {parts.alpha:.0%} of the weight on meaning")
     )
     sure = (
         f"confidence {hit.confidence:.2f}: {parts.coverage:.0%} of the query's weight occurs in "

@@ -171,6 +171,7 @@ def test_search_json_has_exactly_the_promised_shape() -> None:
             "freshness": 1.0,
             "features": 0.0,
             "rerank": None,
+            "alpha": None,
         },
     }
     assert json.loads(json.dumps(first)) == first

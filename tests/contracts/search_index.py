@@ -507,12 +507,48 @@ class SearchIndexContract:
                 weight * title + (1 - weight) * chunk, abs=1e-4
             )
         in_order = sorted(hits, key=lambda hit: (hit.document_id, hit.revision_id))
-        fused = _fused(in_order, request)
+        fused = _fused(in_order, _leaning(left, request, self.rarity_counts))
         for hit, score in zip(in_order, fused, strict=True):
             assert hit.parts.fused == pytest.approx(score, abs=1e-9)
             assert hit.score == pytest.approx(score, abs=1e-9)
         assert [hit.score for hit in hits] == sorted((h.score for h in hits), reverse=True)
         await index.drop_space(TENANT, space)
+
+    @pytest.mark.parametrize("fusion", ["linear", "rrf"])
+    async def test_an_exact_term_leads_whatever_is_near_in_meaning(
+        self, index: SearchIndex, fusion: str
+    ) -> None:
+        codes = {"ip": "host 10.20.30.40 port 8443", "part": "PPR-9087 costs 14 euros"}
+        codes |= {"sum": "in all 1,234.56", "mac": "eth0 00:1B:44:11:3A:B7", "id": "ticket 48213"}
+        fed = [document(f"n{n:02}", (f"a note about lunch {n}", X)) for n in range(40)]
+        fed += [document(name, (text, Z)) for name, text in codes.items()]
+        await index.feed(TENANT, SPACE, fed)
+        for name, query in (
+            ("ip", "10.20.30.40"),
+            ("ip", "10.20.30.40:8443"),
+            ("part", "PPR 9087"),
+            ("part", "ppr9087"),
+            ("part", "a note: what does PPR-9087 cost?"),
+            ("sum", "1234.56"),
+            ("sum", "1,234.56"),
+            ("mac", "00:1B:44:11:3A:B7"),
+            ("mac", "001b.4411.3ab7"),
+            ("id", "a note about ticket 48213"),
+        ):
+            hits = (await index.search(asking(query, X, fusion=fusion, alpha=0.7))).hits
+            assert names(hits)[0] == name, query
+            assert hits[0].parts.coverage > 0.6
+        meant = await index.search(asking("10.20.30.40", X, alpha=1.0))
+        assert names(meant.hits)[0] == "n00"
+
+    async def test_another_identifier_is_not_the_one_asked_for(self, index: SearchIndex) -> None:
+        await index.feed(
+            TENANT, SPACE, [document("a", "PPR-2000 costs 9 euros"), document("b", "else")]
+        )
+        right = (await index.search(asking("what does PPR-2000 cost"))).hits[0].parts.coverage
+        wrong = (await index.search(asking("what does PPR-9999 cost"))).hits[0].parts.coverage
+        assert right == pytest.approx(1.0)
+        assert wrong < 0.5
 
     async def test_a_document_found_by_one_leg_has_its_score_of_the_other(
         self, index: SearchIndex
@@ -624,6 +660,35 @@ def _oracle(
         if lexical or cosines:
             found[d.document_id] = (title, chunk, max(cosines) if cosines else None)
     return found
+
+
+def _leaning(
+    documents: Sequence[IndexDocument],
+    request: SearchRequest,
+    rarity_counts: Literal["chunks", "parts"],
+) -> SearchRequest:
+    """The request with the weight that meaning has left beside the exact terms it asks for."""
+    chunks = [analyse(f"{c.context}\n{c.text}", "en") for d in documents for c in d.chunks]
+    of_chunks = iter(chunks)
+    parts = [[term for _ in d.chunks for term in next(of_chunks)] for d in documents]
+    counted = parts if rarity_counts == "parts" else chunks
+    titles = {term for d in documents for term in analyse(d.title, "en")}
+    exact = plain = 0.0
+    for asked in analyse_query(request.text, ["en"]):
+        [term] = asked.terms
+        df = sum(term in text for text in counted)
+        idf = math.log(1 + (len(counted) - df + 0.5) / (df + 0.5))
+        if asked.exact:
+            exact += idf if df or term in titles else 0.0
+        elif not asked.compound and not asked.part:
+            plain += idf
+    share = exact / (exact + plain) if exact else 0.0
+    if request.alpha >= 1 or not share:
+        return request
+    left = (1 - share) ** 2
+    if request.fusion == "linear":
+        return replace(request, alpha=request.alpha * left)
+    return request if share < 0.3 else replace(request, fusion="linear", alpha=0.5 * left)
 
 
 def _fused(hits: Sequence[IndexHit], request: SearchRequest) -> list[float]:
