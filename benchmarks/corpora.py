@@ -25,7 +25,7 @@ from engine.db.session import Database, open_database
 from engine.db.tables import Chunk, Document, KnowledgeBase, Live, Revision, Source
 from engine.documents import knowledge_bases
 from engine.domain import MAIN, Principal
-from engine.index.analysis import detect_language
+from engine.index.detection import detect_language
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import MAX_CHUNKS_PER_PART, IndexChunk, IndexDocument
 from engine.models.local import LocalEmbedder

@@ -31,7 +31,7 @@ from benchmarks.corpora import (
 from benchmarks.results import write_results
 from engine.access import gate
 from engine.errors import Unavailable
-from engine.index.analysis import detect_language
+from engine.index.detection import detect_language
 from engine.search.evaluation import evaluate, load_beir
 
 FOREIGN = 200

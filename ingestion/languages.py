@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.index.analysis import guess_language
+from engine.index.detection import guess_language
 from ingestion.convert.document import Converted
 
 PROSE = frozenset({"heading", "list", "paragraph", "quote", "table"})

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.index import ranking
-from engine.index.analysis import analyse_query, detect_language
+from engine.index.analysis import analyse_query
+from engine.index.detection import detect_language
 from engine.index.fields import Mask
 from engine.index.port import Filter, SearchRequest
 from engine.index.postings import List, hash_term

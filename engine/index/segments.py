@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.index.analysis import analyse, detect_language
+from engine.index.analysis import analyse
 from engine.index.arrays import Array, Stream, open_arrays, write_arrays
+from engine.index.detection import detect_language
 from engine.index.fields import Fields, Mask
 from engine.index.port import IndexDocument, RevisionRef
 from engine.index.postings import Postings, invert

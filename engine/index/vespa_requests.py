@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from engine import clock
 from engine.index import ranking
-from engine.index.analysis import QueryTerm, analyse_query, detect_language
+from engine.index.analysis import QueryTerm, analyse_query
+from engine.index.detection import detect_language
 from engine.index.port import Filter, RevisionRef, SearchRequest
 from engine.index.vespa_yql import (
     And,

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.domain import SearchMode
-from engine.index.analysis import analyse_query, detect_language
+from engine.index.analysis import analyse_query
+from engine.index.detection import detect_language
 from engine.index.stopwords import STOPWORDS
 
 AnswerKind = Literal["number", "time", "person", "place", "yesno", "reason", "way", "other"]

@@ -21,7 +21,8 @@ from engine.clock import now
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
 from engine.errors import EngineError, InvalidInput, Unavailable
-from engine.index.analysis import detect_language
+from engine.index import detection
+from engine.index.detection import detect_language
 from engine.index.port import (
     MAX_CHUNKS_PER_PART,
     IndexHit,
@@ -127,6 +128,7 @@ class Retriever:
         """
         started = time.perf_counter()
         query = _checked(query, limit)
+        await detection.ready()
         searched: SearchMode = choose_mode(query) if mode == "adaptive" else mode
         found, code = Retrieved(SearchResult((), query, searched, (), 0, 0.0)), ""
         try:

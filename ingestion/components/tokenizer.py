@@ -14,7 +14,8 @@ from engine.documents.revisions import NewChunk
 from engine.errors import DocumentError
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
-from engine.index.analysis import detect_language
+from engine.index import detection
+from engine.index.detection import detect_language
 from engine.index.port import MAX_CHUNKS_PER_PART
 from ingestion.languages import LanguageOf, Stretch
 from ingestion.services import IngestionRun
@@ -45,6 +46,7 @@ class Tokenizer(Component[IngestionRun]):
                 code="chunk_too_long",
             )
         stretches = [Stretch(**row) for row in await run.unpack(inputs.get("languages", []))]
+        await detection.ready()
         make = partial(_chunks, document.text, rows, document.language, stretches)
         # A page's are made sooner than a thread would be woken for them.
         many = len(rows) > HERE_UNDER_CHUNKS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.index.analysis import guess_language
+from engine.index.detection import guess_language
 from ingestion.convert.document import ConversionLimits
 from ingestion.convert.markdown import from_text
 from ingestion.languages import LanguageOf, Stretch, find_languages, shares

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.index import analysis
-from engine.index.analysis import MAX_TERM, analyse, analyse_query, detect_language
+from engine.index.analysis import MAX_TERM, analyse, analyse_query
 
 
 def asked(text: str, languages: list[str]) -> list[tuple[tuple[str, ...], int, bool]]:
@@ -160,27 +160,3 @@ def test_threads_share_stems(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
             assert list(pool.map(lambda word: analyse(word, "en"), words)) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("What is the policy for travel?", "en"),
-        ("Wie lautet die Regel für Reisen?", "de"),
-        ("¿Cuál es la política de viajes?", "es"),
-        ("Quelle est la règle pour les voyages ?", "fr"),
-        ("Qual è la regola per i viaggi?", "it"),
-        ("Qual é a regra para as viagens?", "pt"),
-        ("Wat is de regel voor het reizen?", "nl"),
-        ("Какое правило для поездок?", "ru"),
-        ("旅行的规定是什么", "zh"),
-        ("旅行の規則は何ですか", "ja"),
-        ("여행 규정은 무엇입니까", "ko"),
-        ("ما هي قواعد السفر", "ar"),
-        ("backup policy", ""),
-        ("12345 !!", ""),
-        ("", ""),
-    ],
-)
-def test_languages_are_guessed(text: str, language: str) -> None:
-    assert detect_language(text) == language
