@@ -19,15 +19,21 @@ Nothing takes longer than 25 s: longer work is a job, which you follow with `get
 
 `tools/list` shows what the credential's scopes allow. `?tools=search,fetch` in the URL, or the
 header `X-Toolsets`, narrows it further. `add_document` and `delete_document` require
-`mcp.write_tools`. `/mcp/chatgpt` has only `search(query)` and `fetch(id)`, exactly as ChatGPT's
-connectors require them.
+`mcp.write_tools`. `/mcp/chatgpt` has only `search(query)` and `fetch(id)`, as ChatGPT's connectors
+require them.
+
+`null` for an optional argument is the same as leaving it out. Every hit has a `confidence` from 0
+to 1; if the best one is below 0.2, `notice` says that no result is likely to answer. Resources,
+prompts and completion have the same rates as tools, and are recorded in the same way.
 """
 ERRORS = """\
 ## Errors
 
 A failure is a result with `isError` whose text says what was wrong, what is allowed and what to
 call next. `_meta.code` is for programs; the operator can search the log for `_meta.incident`.
-Absent and forbidden look the same.
+Absent and forbidden look the same. A request that is no tool call fails with a JSON-RPC error:
+-32602 if the caller must change something, -32000 if it can succeed later, -32603 for an internal
+error. Its `data` has `code` and `incident`, and `retry_after_s` above a rate.
 
 | code | meaning |
 |---|---|

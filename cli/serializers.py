@@ -35,7 +35,7 @@ class DocumentSummary(Protocol):
 
 def search(result: SearchResult) -> dict[str, Any]:
     """`scrubjay search --json`."""
-    return {"hits": [serializers.hit(hit) for hit in result.hits]}
+    return serializers.search(result)
 
 
 def answer(value: Answer) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Literal
 MAIN = "main"  # the branch every knowledge base has from day one
 
 SearchMode = Literal["hybrid", "semantic", "keyword", "adaptive"]
+Outcome = Literal["answered", "maybe", "not_found"]
 
 
 class Role(StrEnum):
@@ -224,6 +225,14 @@ class Answer:
     input_tokens: int = 0
     output_tokens: int = 0
     turn_id: str = ""
+    conversation_id: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the question: an answer, quotes that may answer it, or nothing."""
+        if self.grounded:
+            return "answered"
+        return "maybe" if self.citations else "not_found"
 
 
 @dataclass(frozen=True, slots=True)

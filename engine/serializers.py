@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from engine.answers.history import ConversationInfo, TurnInfo
 from engine.documents.documents import DocumentInfo
 from engine.documents.knowledge_bases import KbInfo
 from engine.documents.progress import DocumentProgress
@@ -50,8 +51,37 @@ def answer(value: Answer, url_of: UrlOf = own_url) -> dict[str, Any]:
     return {
         "answer": value.text,
         "grounded": value.grounded,
+        "outcome": value.outcome,
         "confidence": value.confidence,
         "citations": [citation(item, url_of) for item in value.citations],
+        "conversation_id": value.conversation_id,
+    }
+
+
+def conversation(value: ConversationInfo) -> dict[str, Any]:
+    """One conversation, without its turns."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "door": value.door,
+        "turn_count": value.turn_count,
+        "created_at": value.created_at.isoformat(timespec="seconds"),
+        "updated_at": value.updated_at.isoformat(timespec="seconds"),
+    }
+
+
+def turn(value: TurnInfo, url_of: UrlOf = own_url) -> dict[str, Any]:
+    """A question and its answer, with what it took."""
+    return {
+        "id": value.id,
+        "question": value.question,
+        **answer(value.answer, url_of),
+        "readable": value.is_readable,
+        "model": value.answer.model,
+        "input_tokens": value.answer.input_tokens,
+        "output_tokens": value.answer.output_tokens,
+        "took_ms": round(value.took_ms, 1),
+        "created_at": value.created_at.isoformat(timespec="seconds"),
     }
 
 

@@ -8,12 +8,18 @@ engine raises the same. `docs/reference/mcp.md` lists the codes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 from pydantic import ValidationError
 
 from engine.errors import EngineError, Forbidden, InvalidInput, NotFound, RateLimited, Unavailable
 from engine.telemetry import redact
+
+CALLERS_FAULT = INVALID_PARAMS
+NOT_NOW = -32000  # JSON-RPC 2.0, 5.1: the first of the codes for servers
 
 # What to do next, by the error's code; it follows the engine's own sentence.
 NEXT = {
@@ -33,10 +39,15 @@ class UnknownArgument(InvalidInput):
 
     code = "unknown_argument"
 
-    def __init__(self, tool: str, unknown: Sequence[str], names: Sequence[str]) -> None:
+    def __init__(
+        self, tool: str, unknown: Sequence[str], names: Sequence[str], meant: Sequence[str] = ()
+    ) -> None:
         said = ", ".join(name[:40] for name in unknown[:5])
+        use = ", ".join(dict.fromkeys(filter(None, meant)))
+        instead = f" Use {use} instead." if use else ""
+        takes = ", ".join(sorted(names)) or "nothing"
         super().__init__(
-            f"Unknown argument {said}. {tool} takes: {', '.join(sorted(names))}.", field=unknown[0]
+            f"Unknown argument {said}.{instead} {tool} takes: {takes}.", field=unknown[0]
         )
 
 
@@ -71,6 +82,22 @@ def error_text(error: Exception, *, arguments: Sequence[str], tool: str, inciden
     if isinstance(error, EngineError):
         return f"{redact(str(error))} {_next(error)}".strip()
     return f"Something went wrong inside Scrubjay: ask the operator to look up incident {incident}."
+
+
+def protocol_error(error: Exception, incident: str) -> MCPError:
+    """An error of a request that is no call of a tool, whose answer no model reads.
+
+    What the caller got wrong is -32602; what is not for them now, -32000; a fault of ours, -32603.
+    """
+    if isinstance(error, MCPError):
+        return error
+    code = code_of(error)
+    text = error_text(error, arguments=(), tool="", incident=incident)
+    data: dict[str, object] = {"code": code, "incident": incident}
+    if isinstance(error, RateLimited):
+        data["retry_after_s"] = math.ceil(error.retry_after_s)
+    number = CALLERS_FAULT if isinstance(error, InvalidInput | NotFound | Forbidden) else NOT_NOW
+    return MCPError(INTERNAL_ERROR if code == "internal" else number, text, data)
 
 
 def _next(error: EngineError) -> str:

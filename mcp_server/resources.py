@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INVALID_PARAMS,
     Completion,
     CompletionArgument,
     CompletionContext,
@@ -22,7 +23,10 @@ from mcp_types import (
 from mcp_types import Resource as ListedResource
 
 from engine.errors import EngineError, InvalidInput, NotFound
+from engine.telemetry import correlation_id
+from mcp_server.call import current
 from mcp_server.caller import Door, McpCaller
+from mcp_server.errors import protocol_error
 from mcp_server.render import FETCH_BUDGET, fit
 from mcp_server.request import current_request
 
@@ -70,11 +74,13 @@ def add_resources(server: MCPServer[Any], door: Door) -> None:
             caller = await door.caller(context.request_context.request)
             page = await caller.engine.search.fetch(caller.principal, id)
         except (InvalidInput, NotFound):
-            raise ResourceNotFoundError(f"Unknown resource: {uri}") from None
+            raise _unknown(uri) from None
         except EngineError as error:
-            raise ResourceError(str(error)) from None
+            raise protocol_error(error, correlation_id()) from None
         if knowledge_base not in {page.kb_name, page.kb_id}:
-            raise ResourceNotFoundError(f"Unknown resource: {uri}")
+            raise _unknown(uri)
+        call = current()
+        call.kb_ids, call.results = [page.kb_id], 1
         return page.text[: fit(page.text, FETCH_BUDGET)]
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # untyped in the SDK
@@ -83,14 +89,34 @@ def add_resources(server: MCPServer[Any], door: Door) -> None:
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        if argument.name == "knowledge_base":
-            found = await _names(await door.caller(current_request()), argument.value)
-        elif isinstance(ref, ResourceTemplateReference) and argument.name == "id":
-            chosen = (context.arguments or {}).get("knowledge_base", "") if context else ""
-            found = await _ids(await door.caller(current_request()), chosen, argument.value)
-        else:
-            return None
+        try:
+            found = await _completed(door, ref, argument, context)
+        except EngineError as error:
+            raise protocol_error(error, correlation_id()) from None
+        current().results = len(found)
         return Completion(values=found[:OFFERED], total=len(found), has_more=len(found) > OFFERED)
+
+
+def _unknown(uri: str) -> MCPError:
+    """Absent and forbidden look the same."""
+    data = {"uri": uri, "code": NotFound.code}
+    return MCPError(INVALID_PARAMS, f"Unknown resource: {uri}", data)
+
+
+async def _completed(
+    door: Door,
+    ref: PromptReference | ResourceTemplateReference,
+    argument: CompletionArgument,
+    context: CompletionContext | None,
+) -> list[str]:
+    """What an argument can be; nothing for those that are the caller's own words."""
+    caller = await door.caller(current_request())
+    if argument.name == "knowledge_base":
+        return await _names(caller, argument.value)
+    if isinstance(ref, ResourceTemplateReference) and argument.name == "id":
+        chosen = (context.arguments or {}).get("knowledge_base", "") if context else ""
+        return await _ids(caller, chosen, argument.value)
+    return []
 
 
 async def _names(caller: McpCaller, prefix: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The MCP server: its tools, who may see and call which, and its instructions.
 
 Every call passes `KnowledgeServer.call_tool`: found and allowed, within its rate, run, reported and
-logged for the audit. Transports are `http.py` and stdio (`cli/stdio.py`).
+logged for the audit. So does every other request that reads, in `_metered`. Transports are
+`http.py` and stdio (`cli/stdio.py`).
 """
 
 from __future__ import annotations
@@ -10,25 +11,27 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, InputRequiredResult
+from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult
 from mcp_types import Resource as ListedResource
 from mcp_types import Tool as ListedTool
 
-from engine.errors import Forbidden, RateLimited
+from engine.errors import Forbidden, InvalidInput, RateLimited
 from engine.telemetry import correlated, correlation_id
 from mcp_server import call as calls
+from mcp_server.arguments import given
 from mcp_server.call import Call
 from mcp_server.caller import Door, Profile
-from mcp_server.errors import UnknownTool, code_of, error_text
+from mcp_server.errors import UnknownTool, code_of, error_text, protocol_error
 from mcp_server.prompts import add_prompts
 from mcp_server.render import failure
 from mcp_server.request import current_request, remember_request
@@ -50,6 +53,16 @@ INSTRUCTIONS = (
 )
 
 UNKNOWN = "(unknown)"  # in the audit: an unknown tool's name is the caller's own text
+# Requests beside calls of tools that read or hold something: each has a rate, and a row in the audit.
+METERED = {
+    "completion/complete",
+    "prompts/get",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "subscriptions/listen",
+}
 
 
 class KnowledgeServer(MCPServer[Any]):
@@ -66,7 +79,7 @@ class KnowledgeServer(MCPServer[Any]):
             tools=list(build_tools(profile, write_tools=door.write_tools)),
             # None of our tools announces changes; a listener would only hold a connection.
             subscriptions=None if announces else False,
-            middleware=[remember_request],
+            middleware=[remember_request, self._metered],
             cache_hints={
                 "tools/list": CacheHint(ttl_ms=300_000, scope="private"),
                 "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
@@ -151,6 +164,10 @@ class KnowledgeServer(MCPServer[Any]):
                 " Ask for a token that has it.",
                 scopes=[tool.scope],
             )
+        self._spend(name, principal, request)
+
+    def _spend(self, name: str, principal: Principal, request: Any) -> None:  # noqa: ANN401
+        """Take one from the bucket of this tool or method; raises `RateLimited`."""
         rate = self._door.calls.rate
         if wait_s := self._door.calls.take(f"{credential_of(principal)}:{name}"):
             if request is not None:
@@ -161,6 +178,51 @@ class KnowledgeServer(MCPServer[Any]):
                 f"Rate limit: {rate.per_minute} calls of {name} per minute.",
                 retry_after_s=math.ceil(wait_s),
             )
+
+    async def _metered(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        """Middleware: within its rate and into the audit, as a call of a tool is."""
+        if ctx.method not in METERED:
+            return await call_next(ctx)
+        started = time.perf_counter()
+        call: Call | None = None
+        code = ""
+        with correlated(correlation_id()) as incident:
+            try:
+                caller = await self._door.caller(ctx.request)
+                call = Call(caller, ctx.method, text=_subject(ctx.params))
+                calls.serve(call)
+                self._spend(ctx.method, caller.principal, ctx.request)
+                return await call_next(ctx)
+            except asyncio.CancelledError:
+                code = "cancelled"
+                raise
+            except Exception as error:
+                code = _code_within(error)
+                if code == "internal":
+                    log.exception("a request failed", extra={"method": ctx.method})
+                raise protocol_error(error, incident) from None
+            finally:
+                if call is not None:
+                    self._note(call, code, (time.perf_counter() - started) * 1000)
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[Any, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """One of the prompts with its blanks filled in."""
+        prompt = self._prompt_manager.get_prompt(name)
+        if prompt is None:
+            known = ", ".join(prompt.name for prompt in self._prompt_manager.list_prompts())
+            raise InvalidInput(f"No prompt {name[:60]!r} here. Available: {known}.", field="name")
+        blanks = prompt.arguments or []
+        filled = given(name, arguments or {}, [blank.name for blank in blanks])
+        if missing := [b.name for b in blanks if b.required and b.name not in filled]:
+            raise InvalidInput(f"{name} needs: {', '.join(missing)}.", field=missing[0])
+        return await super().get_prompt(name, filled, context)
 
     def _refusal(self, error: Exception, name: str, incident: str) -> CallToolResult:
         tool = self._tool_manager.get_tool(name)
@@ -179,7 +241,7 @@ class KnowledgeServer(MCPServer[Any]):
                 user_id=principal.user_id,
                 api_token_id=principal.api_token_id,
                 door=self._door.name,
-                tool=call.tool if self._tool_manager.get_tool(call.tool) else UNKNOWN,
+                tool=call.tool if self._is_known(call.tool) else UNKNOWN,
                 kb_ids=call.kb_ids,
                 results=call.results,
                 code=code,
@@ -188,6 +250,23 @@ class KnowledgeServer(MCPServer[Any]):
                 text=call.text,
             )
         )
+
+    def _is_known(self, name: str) -> bool:
+        return name in METERED or self._tool_manager.get_tool(name) is not None
+
+
+def _subject(params: Mapping[str, Any] | None) -> str:
+    """What a request is about, for an audit that keeps texts: an address, or a prompt's name."""
+    found = (params or {}).get("uri") or (params or {}).get("name")
+    return found if isinstance(found, str) else ""
+
+
+def _code_within(error: Exception) -> str:
+    """The code of an error, of one that the SDK or `protocol_error` wrapped the inner one's."""
+    if not isinstance(error, MCPError):
+        return code_of(error)
+    inner = (error.data or {}).get("code") if isinstance(error.data, dict) else ""
+    return str(inner or "protocol")
 
 
 def credential_of(principal: Principal) -> str:

@@ -7,15 +7,16 @@ bounds the time and builds the result; `server.py` turns exceptions into text, i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
 
+from mcp_server.arguments import given
 from mcp_server.call import current
-from mcp_server.errors import CallTimedOut, UnknownArgument
+from mcp_server.errors import CallTimedOut
 from mcp_server.progress import reported
 from mcp_server.render import result
 
@@ -61,7 +62,7 @@ class KnowledgeTool(Tool):
         plain.parameters = slim(plain.parameters) | {"additionalProperties": False}
         metadata = plain.fn_metadata
         if metadata.output_schema is not None:
-            metadata.output_schema = slim(metadata.output_schema)
+            metadata.output_schema = slim(metadata.output_schema, without=("required",))
         values: dict[str, Any] = {name: getattr(plain, name) for name in Tool.model_fields}
         if late:
             values["late"] = late
@@ -75,10 +76,9 @@ class KnowledgeTool(Tool):
     ) -> CallToolResult:
         """Call the function within its time. The server reports its exceptions."""
         del convert_result  # the result is built here, in either case
-        names = list(self.parameters["properties"])
-        if unknown := sorted(set(arguments) - set(names)):
-            raise UnknownArgument(self.name, unknown, names)
-        checked = self.fn_metadata.validate_arguments(arguments)
+        checked = self.fn_metadata.validate_arguments(
+            given(self.name, arguments, list(self.parameters["properties"]))
+        )
         call = current()
         call.text = next((v for v in checked.values() if isinstance(v, str)), "")
         try:
@@ -91,11 +91,13 @@ class KnowledgeTool(Tool):
         return result(value.model_dump(mode="json"))
 
 
-def slim(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without titles, with its definitions inlined.
+def slim(schema: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """A schema without titles, with its definitions inlined; `without` names more to leave out.
 
-    Some clients refuse references, and a model reads every byte.
+    Some clients refuse references, and a model reads every byte. What results require is left out:
+    every field is always there.
     """
+    dropped = {"title", "$defs", *without}
     definitions = schema.get("$defs", {})
 
     def cleaned(node: Any) -> Any:  # noqa: ANN401 (JSON)
@@ -110,7 +112,7 @@ def slim(schema: dict[str, Any]) -> dict[str, Any]:
             if key == "properties"
             else cleaned(value)
             for key, value in node.items()
-            if key not in {"title", "$defs"}
+            if key not in dropped
         }
 
     slimmed: dict[str, Any] = cleaned(schema)

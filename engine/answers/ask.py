@@ -42,6 +42,7 @@ from engine.domain import (
 )
 from engine.errors import InvalidInput, Unavailable
 from engine.models.port import LanguageModel
+from engine.search.confidence import LIKELY
 from engine.search.origins import origins
 from engine.search.passages import Visibility, recall_hits
 from engine.search.query import is_follow_up, read_question, stand_alone
@@ -269,7 +270,7 @@ class Asker:
         best = judged[0].probability if judged else 0.0
         checked = _checked(judged)
         if checked is None:
-            closest = [hit for hit in result.hits if hit.confidence >= 0.2]
+            closest = [hit for hit in result.hits if hit.confidence >= LIKELY]
             text = describe_unanswered(result.searched_kbs, result.searched_documents, closest)
             checked = Checked(text, (), grounded=False)
         text = f"{checked.text}\n\n{note}" if note else checked.text
@@ -374,7 +375,7 @@ class Asker:
         except Unavailable as error:
             log.warning("the turn was not stored", extra={"reason": str(error)})
             return answer
-        return replace(answer, turn_id=turn_id)
+        return replace(answer, turn_id=turn_id, conversation_id=conversation_id)
 
 
 async def _no_search(query: str) -> Sequence[Hit]:

@@ -16,6 +16,7 @@ from engine.db.session import Database
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.domain import Audience, Hit, Principal, Scope, SearchMode, SearchResult
 from engine.search import pages
+from engine.search.confidence import describe_unlikely
 from engine.search.origins import Origin, origins
 from engine.search.pages import Page
 from engine.search.retrieval import Retriever
@@ -46,9 +47,12 @@ class Search:
         mode: SearchMode = "hybrid",
         audience: Audience | None = None,
     ) -> SearchResult:
-        """The best documents for a query, in one knowledge base or all that may be read."""
+        """The best documents for a query, in one knowledge base or all that may be read.
+
+        Where none of them is likely to answer it, the notice says so.
+        """
         gate.require(principal, Scope.KB_READ)
-        return await self._retriever.search(
+        found = await self._retriever.search(
             principal,
             audience or gate.audience_of_asker(principal),
             query,
@@ -56,6 +60,8 @@ class Search:
             limit=limit,
             mode=mode,
         )
+        notices = (found.notice, describe_unlikely(found.hits))
+        return replace(found, notice=" ".join(filter(None, notices)))
 
     async def origins(self, principal: Principal, hits: Sequence[Hit]) -> list[Origin | None]:
         """For each hit of the principal's own search the chat message of its best passage."""

@@ -27,12 +27,16 @@ class CitedAnswer(BaseModel):
     answer: str
     citations: list[Cited]
     grounded: bool
+    outcome: str
+    confidence: float
+    conversation_id: str
     follow_up: str
 
 
 DESCRIPTION = (
     "Answer a question from the team's documents and chats. The marks [n] name citations with exact"
-    " quotes. If grounded is false, the documents do not answer it: say so."
+    " quotes. outcome is answered, maybe or not_found; unless it is answered, the documents do not"
+    " clearly answer: say so."
 )
 
 
@@ -43,6 +47,9 @@ async def ask(
     knowledge_base: Annotated[
         str, Field(max_length=200, description="Name or id; empty: all you may read.")
     ] = "",
+    conversation_id: Annotated[
+        str, Field(max_length=64, description="From an earlier answer, to follow up on it.")
+    ] = "",
 ) -> CitedAnswer:
     """The answer, visible only to the asker."""
     call = current()
@@ -50,7 +57,12 @@ async def ask(
     audience = caller.engine.people.audience_of_asker(caller.principal)
     answer = None
     events = caller.engine.answers.ask(
-        caller.principal, audience, question, kb=knowledge_base, door="mcp"
+        caller.principal,
+        audience,
+        question,
+        kb=knowledge_base,
+        conversation_id=conversation_id,
+        door="mcp",
     )
     async for event in events:
         if isinstance(event, Answered):
@@ -81,6 +93,9 @@ def _cited(caller: McpCaller, answer: Answer) -> CitedAnswer:
             for citation in answer.citations
         ],
         grounded=answer.grounded,
+        outcome=answer.outcome,
+        confidence=round(answer.confidence, 3),
+        conversation_id=answer.conversation_id,
         follow_up="Call fetch with a citation's id to read around its quote."
         if answer.citations
         else "Call search with other words, or list_knowledge_bases to see what there is.",

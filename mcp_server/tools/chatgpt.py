@@ -1,4 +1,4 @@
-"""`search` and `fetch` as ChatGPT's connectors require them: one argument and an exact format each.
+"""`search` and `fetch` as ChatGPT's connectors require them: one argument and what each must have.
 
 The profile `chatgpt` publishes these two and nothing else; they call the same functions.
 """
@@ -22,10 +22,12 @@ class Link(BaseModel):
     id: str
     title: str
     url: str
+    confidence: float
 
 
 class LinkList(BaseModel):
     results: list[Link]
+    notice: str
 
 
 async def search(
@@ -36,9 +38,15 @@ async def search(
     found = await finding.find(caller, query, "", LIMIT)
     return LinkList(
         results=[
-            Link(id=hit.id, title=hit.title, url=caller.links.url(hit.url, hit.id))
+            Link(
+                id=hit.id,
+                title=hit.title,
+                url=caller.links.url(hit.url, hit.id),
+                confidence=round(hit.confidence, 3),
+            )
             for hit in found.hits
-        ]
+        ],
+        notice=found.notice,
     )
 
 
@@ -49,7 +57,7 @@ def build_chatgpt_search() -> KnowledgeTool:
         scope=Scope.KB_READ,
         title="Search the knowledge bases",
         description="Search the team's documents and chats. Returns the best, each with an id for"
-        " fetch and a url to cite.",
+        " fetch, a url to cite and a confidence from 0 to 1.",
     )
 
 

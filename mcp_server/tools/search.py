@@ -28,6 +28,7 @@ class FoundPassage(BaseModel):
     posted_at: str
     snippet: str
     score: float
+    confidence: float
     knowledge_base: str
 
 
@@ -39,7 +40,8 @@ class SearchResults(BaseModel):
 
 DESCRIPTION = (
     "Search the team's documents and chats. Returns passages, best first, each with an id"
-    " for fetch and a url to cite. Use it to find sources; use ask for a finished answer."
+    " for fetch and a url to cite. score only orders; confidence (0 to 1) says how likely it"
+    " answers. Use it to find sources; use ask for a finished answer."
 )
 
 
@@ -95,6 +97,7 @@ def _found(caller: McpCaller, hit: Hit, origin: Origin | None) -> FoundPassage:
         posted_at=origin.posted_at.isoformat() if origin else "",
         snippet=snippet(hit.text),
         score=round(hit.score, 4),
+        confidence=round(hit.confidence, 3),
         knowledge_base=hit.kb_name,
     )
 

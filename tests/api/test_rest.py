@@ -31,12 +31,23 @@ async def test_search_returns_hits_with_a_link_to_their_passage(client) -> None:
     assert '<mark id="passage"' in opened.text
 
 
+async def test_a_search_that_finds_nothing_likely_says_so(client) -> None:
+    poor = await client.post("/api/v1/search", json={"query": "who won the 1998 world cup"})
+    good = await client.post("/api/v1/search", json={"query": "lodging rate of the city"})
+    assert poor.json()["hits"][0]["confidence"] < 0.2
+    assert poor.json()["notice"].startswith("No result is likely to answer this")
+    assert good.json()["notice"] == ""
+
+
 async def test_ask_returns_an_answer_with_citations(client) -> None:
     answer = await client.post(
         "/api/v1/ask", json={"question": "How many hours of advanced sick leave can I request?"}
     )
     body = answer.json()
-    assert list(body) == ["answer", "grounded", "confidence", "citations"]
+    assert list(body) == [
+        *("answer", "grounded", "outcome", "confidence", "citations", "conversation_id"),
+    ]
+    assert body["outcome"] == "answered"
     assert "240 hours" in body["answer"]
     assert list(body["citations"][0]) == CITATION_KEYS
     assert body["citations"][0]["title"] == "Sick leave"

@@ -151,7 +151,7 @@ def test_counts_read_as_people_say_them(number: int, said: str) -> None:
 
 def test_search_json_has_exactly_the_promised_shape() -> None:
     [first, _] = serializers.search(RESULT)["hits"]
-    assert list(serializers.search(RESULT)) == ["hits"]
+    assert list(serializers.search(RESULT)) == ["hits", "notice"]
     assert first == {
         "id": "r.0",
         "document_id": "d1",
@@ -181,6 +181,7 @@ def test_ask_json_has_exactly_the_promised_shape() -> None:
     assert serializers.answer(ANSWER) == {
         "answer": "You can request up to 240 hours of advanced sick leave. [1]",
         "grounded": True,
+        "outcome": "answered",
         "confidence": 0.86,
         "citations": [
             {
@@ -193,6 +194,7 @@ def test_ask_json_has_exactly_the_promised_shape() -> None:
                 "quote": "up to 240\nhours",
             }
         ],
+        "conversation_id": "",
     }
 
 

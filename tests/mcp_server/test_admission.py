@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp_types import PromptReference
 
+from cli.serve import build_host
 from engine.domain import Scope
 from engine.engine import Engine
 from engine.settings import McpSettings
 from mcp_server.buckets import HELD_MAX, Buckets, Rate
-from tests.fakes.homes import make_token
-from tests.mcp_server.conftest import Assistant
+from tests.fakes.homes import home_settings, make_token, this_user
+from tests.mcp_server.conftest import BASE, Assistant, OpenHttp
 from tests.mcp_server.test_tools import error_of, text_of, value_of
 
 
@@ -159,3 +169,56 @@ async def test_an_instruction_in_a_document_changes_nothing_here(
     for arguments in ({"query": evil, "knowledge_base": evil}, {"query": evil, evil: 1}):
         said = await error_of(client, "search", **arguments)
         assert len(said) < 400
+
+
+PATHS: list[tuple[str, Callable[[Client], Awaitable[object]]]] = [
+    ("resources/list", lambda client: client.list_resources()),
+    ("resources/read", lambda client: client.read_resource(f"kb://team/documents/{'0' * 32}")),
+    ("prompts/get", lambda client: client.get_prompt("research", {"question": "x"})),
+    (
+        "completion/complete",
+        lambda client: client.complete(
+            PromptReference(type="ref/prompt", name="research"),
+            {"name": "knowledge_base", "value": ""},
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize(("method", "send"), PATHS, ids=[name for name, _ in PATHS])
+async def test_what_is_no_tool_has_a_rate_and_an_audit_too(
+    engine: Engine, mcp_home: Path, mode: str, method: str, send: Callable[..., Any]
+) -> None:
+    settings = home_settings(mcp_home, mcp__calls_per_minute=6, mcp__calls_burst=2)
+    app = build_host(engine, settings, keyless=this_user)
+    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 40000))
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport) as http,
+        Client(streamable_http_client(f"{BASE}/mcp", http_client=http), mode=mode) as client,
+    ):
+        for _ in range(2):
+            with contextlib.suppress(MCPError):
+                await send(client)
+        with pytest.raises(MCPError) as refused:
+            await send(client)
+    await engine.operations._call_log.flush()
+    newest = (await engine.operations.list_calls(await engine.people.owner()))[:3]
+    error = refused.value.error
+    assert error.message == f"Rate limit: 6 calls of {method} per minute. Retry after 10 s."
+    assert (error.code, error.data["code"], error.data["retry_after_s"]) == (
+        *(-32000, "rate_limited", 10),
+    )
+    assert [call.tool for call in newest] == [method] * 3
+    assert newest[0].code == "rate_limited"
+    assert newest[1].code == ("not_found" if method == "resources/read" else "")
+
+
+async def test_a_resource_that_is_read_is_in_the_audit(open_http: OpenHttp, engine: Engine) -> None:
+    async with open_http() as client:
+        listed = (await client.list_resources()).resources
+        await client.read_resource(listed[0].uri)
+    await engine.operations._call_log.flush()
+    call = (await engine.operations.list_calls(await engine.people.owner()))[0]
+    assert (call.tool, call.results, call.code, len(call.kb_ids)) == ("resources/read", 1, "", 1)

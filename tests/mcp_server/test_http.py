@@ -125,8 +125,8 @@ async def test_the_chatgpt_profile_has_the_exact_shapes(open_http: OpenHttp) -> 
         "search": ["query"],
         "fetch": ["id"],
     }
-    assert list(found.structured_content) == ["results"]
-    assert list(found.structured_content["results"][0]) == ["id", "title", "url"]
+    assert list(found.structured_content) == ["results", "notice"]
+    assert list(found.structured_content["results"][0]) == ["id", "title", "url", "confidence"]
     assert list(page.structured_content) == ["id", "title", "text", "url", "metadata"]
     for result in (found, page):
         [block] = result.content

@@ -47,7 +47,7 @@ async def error_of(client: Assistant, name: str, **arguments: object) -> str:
 
 
 PLACED = ["url", "where", "author", "posted_at"]
-FOUND = ["id", "title", *PLACED, "snippet", "score", "knowledge_base"]
+FOUND = ["id", "title", *PLACED, "snippet", "score", "confidence", "knowledge_base"]
 READING = [
     "search",
     "fetch",
@@ -158,10 +158,27 @@ async def test_a_cursor_of_another_search_is_refused(client: Assistant) -> None:
 
 async def test_ask_cites_what_it_says(client: Assistant) -> None:
     answer = value_of(await client.call_tool("ask", {"question": QUESTION}))
-    assert list(answer) == ["answer", "citations", "grounded", "follow_up"]
+    assert list(answer) == [
+        *("answer", "citations", "grounded", "outcome", "confidence", "conversation_id"),
+        "follow_up",
+    ]
+    assert answer["outcome"] == "answered"
+    assert 0.5 <= answer["confidence"] <= 1
     assert answer["grounded"]
     assert "240 hours" in answer["answer"]
     assert list(answer["citations"][0]) == ["n", "id", "title", *PLACED, "quote"]
+
+
+async def test_a_follow_up_continues_its_conversation(client: Assistant, engine: Engine) -> None:
+    first = value_of(await client.call_tool("ask", {"question": QUESTION}))
+    arguments = {"question": "And hotels?", "conversation_id": first["conversation_id"]}
+    second = value_of(await client.call_tool("ask", arguments))
+    turns = await engine.answers.list_turns(await engine.people.owner(), first["conversation_id"])
+    theirs = await engine.people.authenticate(await make_member_token(engine))
+    said = await error_of(Assistant(engine, theirs), "ask", **arguments)
+    assert second["conversation_id"] == first["conversation_id"]
+    assert [turn.question for turn in turns] == [QUESTION, "And hotels?"]
+    assert said.startswith(f"No conversation {first['conversation_id']!r} of yours.")
 
 
 async def test_what_was_said_in_a_chat_names_who_said_it_and_when(tmp_path: Path) -> None:
@@ -216,7 +233,22 @@ async def test_nothing_found_says_what_was_searched(engine: Engine) -> None:
     assert found["results"] == []
     assert "attic" in found["notice"]
     assert asked["grounded"] is False
+    assert asked["outcome"] == "not_found"
     assert asked["answer"]
+
+
+async def test_hits_that_answer_nothing_come_with_a_warning(engine: Engine) -> None:
+    owner = await engine.people.owner()
+    poor, good = {"query": "who won the 1998 world cup"}, {"query": "lodging rate of the city"}
+    for profile in ("full", "chatgpt"):
+        client = Assistant(engine, owner, profile=profile)
+        warned = value_of(await client.call_tool("search", poor))
+        plain = value_of(await client.call_tool("search", good))
+        assert warned["results"]
+        assert all(hit["confidence"] < 0.2 for hit in warned["results"])
+        assert warned["notice"].startswith("No result is likely to answer this")
+        assert plain["results"][0]["confidence"] > 0.5
+        assert plain["notice"] == ""
 
 
 async def test_knowledge_bases_are_listed_with_what_they_hold(client: Assistant) -> None:
@@ -232,7 +264,10 @@ async def test_knowledge_bases_are_listed_with_what_they_hold(client: Assistant)
         (
             "search",
             {"query": "x", "top_k": 3},
-            "Unknown argument top_k. search takes: cursor, knowledge_base, limit, query.",
+            (
+                "Unknown argument top_k. Use limit instead."
+                " search takes: cursor, knowledge_base, limit, query."
+            ),
         ),
         (
             "search",
