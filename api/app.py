@@ -21,7 +21,17 @@ from api.cookies import sign_in_path
 from api.keyless import SameUser
 from api.middleware import Draining, RequestMiddleware
 from api.problems import Problem, problem_of
-from api.routes import account, answers, documents, health, members, pages, user, viewer
+from api.routes import (
+    account,
+    answers,
+    conversations,
+    documents,
+    health,
+    members,
+    pages,
+    user,
+    viewer,
+)
 from api.service import Service
 from api.templates import render_problem_page
 from engine.engine import Engine
@@ -51,6 +61,7 @@ def build_app(
             *user.ROUTES,
             *viewer.ROUTES,
             *answers.ROUTES,
+            *conversations.ROUTES,
             *documents.ROUTES,
             *health.ROUTES,
             *routes,

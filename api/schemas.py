@@ -69,6 +69,19 @@ class DocumentsQuery(Body):
     cursor: Annotated[str, Field(max_length=500)] = ""
 
 
+class ConversationBody(Body):
+    """`POST /api/v1/conversations` and `PATCH /api/v1/conversations/{id}`."""
+
+    name: Name = ""
+
+
+class ConversationsQuery(Body):
+    """`GET /api/v1/conversations`."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[str, Field(max_length=64)] = ""
+
+
 class EventsQuery(Body):
     """`GET /api/v1/documents/events`."""
 

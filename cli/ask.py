@@ -36,6 +36,10 @@ def ask(
         list[str], typer.Argument(metavar="QUESTION", help="The question; quotes are not needed.")
     ],
     kb: Kb = "",
+    conversation: Annotated[
+        str,
+        typer.Option(metavar="ID", help="Continue a conversation: conversation_id of --json."),
+    ] = "",
     tools: Annotated[
         bool,
         typer.Option(
@@ -47,7 +51,8 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question and cite the passages."""
-    run(_ask(ctx, " ".join(question), kb, as_user, tools=tools, as_json=as_json))
+    asked = " ".join(question)
+    run(_ask(ctx, asked, kb, as_user, conversation=conversation, tools=tools, as_json=as_json))
 
 
 def search(
@@ -75,7 +80,14 @@ def search(
 
 
 async def _ask(
-    ctx: typer.Context, question: str, kb: str, as_user: str, *, tools: bool, as_json: bool
+    ctx: typer.Context,
+    question: str,
+    kb: str,
+    as_user: str,
+    *,
+    conversation: str,
+    tools: bool,
+    as_json: bool,
 ) -> None:
     from cli import output, render, serializers
     from cli.external_tools import open_toolbox
@@ -88,7 +100,13 @@ async def _ask(
         with nullcontext() if tools else output.working("searching"):
             audience = engine.people.audience_of_asker(principal)
             async for event in engine.answers.ask(
-                principal, audience, question, kb=kb, door="cli", toolbox=toolbox
+                principal,
+                audience,
+                question,
+                kb=kb,
+                conversation_id=conversation,
+                door="cli",
+                toolbox=toolbox,
             ):
                 if isinstance(event, Answered):
                     found = event.answer

@@ -28,6 +28,8 @@ async def ask(request: Request) -> Response:
         await service.engine.knowledge_bases.get(
             principal, body.kb
         )  # a wrong name fails before the stream
+    if body.conversation_id:
+        await service.engine.answers.get_conversation(principal, body.conversation_id)
     links = service.links(request, principal)
     events = service.engine.answers.ask(
         principal,

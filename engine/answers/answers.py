@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from engine.access import gate
+from engine.answers import history
 from engine.answers import toolbox as toolboxes
 from engine.answers.ask import Asker
+from engine.answers.history import ConversationInfo, TurnInfo
 from engine.answers.toolbox import Approve, ExternalTools, Toolbox, matching
 from engine.db.session import Database
 from engine.documents.knowledge_bases import KnowledgeBases
@@ -82,6 +84,58 @@ class Answers:
             if isinstance(event, Answered):
                 return event.answer
         raise RuntimeError("the answer's events ended without an answer")
+
+    # A person's own conversations
+
+    async def start_conversation(
+        self, principal: Principal, *, name: str = "", door: str = ""
+    ) -> ConversationInfo:
+        """A new conversation, which `ask` continues."""
+        gate.require(principal, Scope.KB_ASK)
+        return await self._db.run_write(
+            lambda session: history.start(session, principal, name=name, door=door)
+        )
+
+    async def list_conversations(
+        self, principal: Principal, *, limit: int = 50, before: str = ""
+    ) -> list[ConversationInfo]:
+        """The principal's own, newest first; `before` is the id of the last one seen."""
+        gate.require(principal, Scope.KB_ASK)
+        async with self._db.read() as session:
+            return await history.list_own(session, principal, limit=limit, before=before)
+
+    async def get_conversation(
+        self, principal: Principal, conversation_id: str
+    ) -> ConversationInfo:
+        """One of the principal's own; `NotFound` for any other."""
+        gate.require(principal, Scope.KB_ASK)
+        async with self._db.read() as session:
+            return await history.get(session, principal, conversation_id)
+
+    async def list_turns(self, principal: Principal, conversation_id: str) -> list[TurnInfo]:
+        """What was asked and answered in one of the principal's own, oldest first."""
+        gate.require(principal, Scope.KB_ASK)
+        audience = gate.audience_of_asker(principal)
+        async with self._db.read() as session:
+            return await history.turns(session, principal, audience, conversation_id)
+
+    async def rename_conversation(
+        self, principal: Principal, conversation_id: str, name: str
+    ) -> ConversationInfo:
+        """Give one of the principal's own another name."""
+        gate.require(principal, Scope.KB_ASK)
+        return await self._db.run_write(
+            lambda session: history.rename(session, principal, conversation_id, name)
+        )
+
+    async def delete_conversation(
+        self, principal: Principal, conversation_id: str
+    ) -> ConversationInfo:
+        """Delete one of the principal's own with all its turns."""
+        gate.require(principal, Scope.KB_ASK)
+        return await self._db.run_write(
+            lambda session: history.remove(session, principal, conversation_id)
+        )
 
     # Tools of other servers
 

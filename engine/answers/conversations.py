@@ -35,7 +35,12 @@ class PastTurn:
 
 
 async def open_conversation(
-    session: AsyncSession, principal: Principal, *, door: str = "", external_id: str = ""
+    session: AsyncSession,
+    principal: Principal,
+    *,
+    door: str = "",
+    external_id: str = "",
+    name: str = "",
 ) -> str:
     """The id of the conversation a door calls `external_id`, or of a new one."""
     if external_id:
@@ -58,6 +63,7 @@ async def open_conversation(
             user_id=owner,
             door=door,
             external_id=external_id,
+            name=name,
             created_at=now(),
         )
     )
@@ -113,7 +119,7 @@ async def admissible_turns(
     return [
         PastTurn(row.question, row.answer, row.grounded, row.sources)
         for row in reversed(rows)
-        if _admissible(row.sources, row.audience, readable, audience)
+        if admits(row.sources, row.audience, readable, audience)
     ]
 
 
@@ -140,7 +146,7 @@ async def given_answer(
         raise NotFound("This answer is not known any more.")
     tokens = usable_tokens(principal, audience)
     readable = await readable_chunks(session, principal.tenant_id, tokens, row.sources)
-    if not _admissible(row.sources, row.audience, readable, audience):
+    if not admits(row.sources, row.audience, readable, audience):
         raise NotFound("This answer can't be shown here.")
     cited = [str(citation["id"]) for citation in row.citations]
     return GivenAnswer(
@@ -162,9 +168,10 @@ async def are_readable(
     return await all_readable(session, principal.tenant_id, tokens, chunks)
 
 
-def _admissible(
+def admits(
     sources: Sequence[str], asked_for: str, readable: AbstractSet[str], audience: Audience
 ) -> bool:
+    """Whether a turn that was asked for one audience may be known to another."""
     # What rests on no source still repeats what somebody said to another audience.
     if not sources:
         return asked_for == audience.key

@@ -77,12 +77,21 @@ def test_added_documents_are_listed_and_found(run: Run, folder: Path) -> None:
 @pytest.mark.usefixtures("filled")
 def test_an_answer_rests_on_what_the_page_says(run: Run) -> None:
     answer = run("ask", "How many hours of advanced sick leave can I request?", "--kb", "team")
-    assert list(answer) == ["answer", "grounded", "confidence", "citations"]
+    assert list(answer) == [
+        *("answer", "grounded", "outcome", "confidence", "citations", "conversation_id"),
+    ]
     assert "240 hours" in answer["answer"]
     citation = answer["citations"][0]
     assert list(citation) == ["n", "id", "document_id", "title", "url", "where", "quote"]
     assert (citation["n"], citation["title"]) == (1, "Sick leave")
     assert citation["quote"] in PAGES["leave.md"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_question_continues_the_conversation_it_names(run: Run) -> None:
+    first = run("ask", "How many hours of advanced sick leave can I request?", "--kb", "team")
+    id_ = first["conversation_id"]
+    assert run("ask", "And hotels?", "--conversation", id_)["conversation_id"] == id_
 
 
 @pytest.mark.usefixtures("filled")

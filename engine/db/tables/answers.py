@@ -22,6 +22,7 @@ class Conversation(Base):
     door: Mapped[str] = mapped_column(String(20), default="")  # cli, api, mcp, slack, discord
     external_id: Mapped[str] = mapped_column(String(200), default="", index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    name: Mapped[str] = mapped_column(String(200), default="")
 
 
 class Turn(Base):
