@@ -36,6 +36,7 @@ MOVED: Mapping[str, str] = {
 }
 GROUP_HELP: Mapping[str, str] = {
     "base": "Knowledge bases: create and delete them, set who may read them.",
+    "document": "Single documents: what may be found of them, and how.",
     "ingest": "Store a channel's messages, to answer from them.",
     "limits": "Limits on questions.",
     "roles": "Who can change settings here.",

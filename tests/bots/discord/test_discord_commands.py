@@ -44,6 +44,8 @@ FILLED: dict[str, dict[str, object]] = {
     "ingest add": {"channel": HELP, "since": "30d"},
     "ingest pause": {"channel": HELP},
     "ingest remove": {"channel": HELP},
+    "document hide": {"document": "https://docs.example/leave"},
+    "document unhide": {"document": "https://docs.example/leave"},
     "ingest resume": {"channel": HELP},
     "language": {"language": "de", "place": TEAM},
     "limits set": {"limit": "user", "number": 20},
