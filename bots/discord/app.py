@@ -19,7 +19,7 @@ from bots import replies
 from bots.answer_worker import AnswerWorker
 from bots.background import BackgroundTasks
 from bots.conversation import Ask, InboundMessage, Kind
-from bots.discord import completion, components, payloads, tree
+from bots.discord import completion, components, intake, payloads, tree
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.delivery import ASKED_IN
 from bots.discord.directory import Directory, Where
@@ -64,8 +64,15 @@ class DiscordApp:
         self.background = BackgroundTasks()
         self._homes: dict[str, str] = {}
 
-    def on_event(self, name: str, data: Raw) -> None:
-        """Handle a gateway event; nothing is awaited here, so that events keep their order."""
+    def on_event(self, name: str, raw: object) -> Raw | None:
+        """Handle a gateway event; returns it as it may be read, None where it can't be.
+
+        Nothing is awaited here, so that events keep their order.
+        """
+        data = intake.read_event(name, raw)
+        if data is None:
+            log.warning("an event of Discord's was not understood", extra={"event": name})
+            return None
         self.directory.on_event(name, data)
         if name not in MESSAGES:  # those are stored before they are answered, in order
             self.background.start(self._history_listener.on_event(name, data))
@@ -88,6 +95,7 @@ class DiscordApp:
                 pass
         if name.startswith("GUILD_"):
             self._platform.forget(str(data.get("guild_id") or data.get("id")))
+        return data
 
     async def aclose(self) -> None:
         """Wait for the background tasks to end."""

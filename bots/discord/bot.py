@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from bots.answer_worker import AnswerWorker
 from bots.discord import tree
@@ -101,9 +100,10 @@ class DiscordBot:
         await self._engine.limits.put(key, digest, ttl_s=COMMANDS_LIFE_S)
         return True
 
-    def _on_event(self, name: str, data: dict[str, Any]) -> None:
-        self.app.on_event(name, data)
-        self.catching_up.on_event(name, data)
+    def _on_event(self, name: str, data: object) -> None:
+        read = self.app.on_event(name, data)
+        if read is not None:
+            self.catching_up.on_event(name, read)
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from bots.discord import payloads
+from bots.discord import intake, payloads
 from bots.discord.adapter import DiscordPlatform
 from bots.discord.app import DiscordApp
 from bots.discord.client import pause
@@ -114,8 +114,9 @@ class CatchingUp:
             for message in sorted(page, key=lambda item: int(item["id"])):
                 after = int(message["id"])
                 self._keep[guild_id] = max(self._keep.get(guild_id, 0), after)
-                event = {**message, "guild_id": guild_id}
-                await self._app.on_message("MESSAGE_CREATE", event, late=True)
+                event = intake.read_event("MESSAGE_CREATE", {**message, "guild_id": guild_id})
+                if event is not None:
+                    await self._app.on_message("MESSAGE_CREATE", event, late=True)
                 read += 1
             if len(page) < PAGE:
                 return read

@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ import discord
 from discord.gateway import DiscordWebSocket
 from discord.http import HTTPClient, Route
 
+from bots.discord import intake
 from engine.clock import new_id
 from engine.engine import Engine
 from engine.errors import ConfigurationError, EngineError
@@ -38,7 +39,7 @@ CONTENT, MEMBERS = "message content intent", "server members intent"
 # What is tried where Discord refuses an intent without saying which: the text matters most.
 _ATTEMPTS = ((), (MEMBERS,), (CONTENT,), (CONTENT, MEMBERS))
 
-EventListener = Callable[[str, dict[str, Any]], None]
+EventListener = Callable[[str, object], None]  # an event's name, and its data as it came
 
 
 @dataclass(slots=True)
@@ -94,8 +95,8 @@ class Connection(discord.AutoShardedClient):
     async def on_socket_raw_receive(self, message: str) -> None:
         """Hand an event on; they keep their order, for nothing is awaited before."""
         event = json.loads(message)
-        if event.get("op") == 0:
-            self._listener(str(event.get("t")), event.get("d") or {})
+        if isinstance(event, dict) and event.get("op") == 0:
+            self._listener(str(event.get("t")), event.get("d"))
 
 
 def _redirect(http: HTTPClient, settings: DiscordSettings) -> None:
@@ -258,7 +259,7 @@ class Gateway:
         )
         return left
 
-    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+    def _on_event(self, name: str, data: object) -> None:
         state = self.state
         state.events += 1
         state.last_event_at = time.time()
@@ -273,8 +274,9 @@ class Gateway:
         log.info("Discord's socket is down; it is opened again", extra={"shard": shard_id})
         self.state.connected_at = 0.0
 
-    def _note_ready(self, data: Mapping[str, Any]) -> None:
-        shard, shards = data.get("shard") or (0, 1)
+    def _note_ready(self, data: object) -> None:
+        ready = intake.read_event("READY", data) or {}
+        shard, shards = ready.get("shard") or (0, 1)
         if shard in self._ready_shards:
             self.state.sessions += 1
         self._ready_shards.add(shard)

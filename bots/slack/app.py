@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
 
 from bots import replies
 from bots.answer_worker import AnswerWorker
@@ -21,7 +23,7 @@ from bots.background import BackgroundTasks
 from bots.conversation import Ask, InboundMessage, Joined, Pressed, Said
 from bots.inbound_handler import InboundHandler
 from bots.platform import ReplyTarget
-from bots.slack import payloads, views
+from bots.slack import intake, payloads, views
 from bots.slack.adapter import SlackPlatform
 from bots.slack.history import (
     SlackHistoryListener,
@@ -43,6 +45,9 @@ log = logging.getLogger(__name__)
 
 ANYTHING = re.compile(r".*", re.DOTALL)
 LOOKING = "Looking it up…"
+NOT_INSTALLED = (
+    "I'm not installed in this workspace: ask the person who runs me for a link to do that."
+)
 CACHED_S = 30.0
 
 
@@ -127,6 +132,28 @@ class SlackApp:
     async def aclose(self) -> None:
         """Wait for the background tasks to end."""
         await self._background.aclose(within_s=2)
+
+    async def dispatch(self, raw: Mapping[str, Any]) -> BoltResponse:
+        """Hand on what Slack sent, once it is known to be Slack's.
+
+        What nothing here listens to is acknowledged: Slack would only send it again.
+        """
+        payload = intake.read_payload(raw)
+        kind = str(payload.get("type") or "")
+        if kind == "app_rate_limited":
+            log.warning("Slack holds events back: the workspace sends too many a minute")
+        elif intake.is_understood(payload):
+            # This mode tells Bolt that the request was verified.
+            request = AsyncBoltRequest(body=payload, mode="socket_mode")
+            enterprise_id, team_id = request.context.enterprise_id, request.context.team_id
+            if kind == "url_verification" or await self._authorize(enterprise_id, team_id):
+                return await self.bolt.async_dispatch(request)
+            return BoltResponse(status=200, body=NOT_INSTALLED if "command" in payload else "")
+        elif kind in intake.SUGGESTIONS:
+            return BoltResponse(status=200, body={"options": []})
+        elif kind not in intake.IGNORED:
+            log.warning("a payload of Slack's was not understood", extra={"kind": kind})
+        return BoltResponse(status=200, body="")
 
     # Listeners
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bots.slack.payloads import NAME, Whose
+from bots.slack.payloads import NAME, Whose, id_in
 from engine.access.principals import EXTERNAL
 from engine.chats.inbound import HistoryUpdate
 from engine.chats.places import Place
@@ -76,12 +76,12 @@ class SlackHistoryListener:
             # Until Slack has been asked with whom, only what is given to the channel itself counts.
             await history.lost(place, channel)
             return self._again(whose, channel)
-        ours = event.get("user") == whose.bot_user_id
+        ours = id_in(event, "user") == whose.bot_user_id
         if kind == "member_left_channel":
             if ours:
                 await history.lost(place, channel)
             else:
-                await history.left(place, channel, str(event.get("user", "")))
+                await history.left(place, channel, id_in(event, "user"))
             return None
         if kind == "member_joined_channel" and not ours:
             # Until it is known who joined, the members are unknown.
@@ -97,7 +97,7 @@ class SlackHistoryListener:
     async def _renumbered(
         self, event: Mapping[str, Any], whose: Whose
     ) -> Callable[[], Awaitable[None]] | None:
-        old, new = str(event.get("old_channel_id") or ""), str(event.get("new_channel_id") or "")
+        old, new = id_in(event, "old_channel_id"), id_in(event, "new_channel_id")
         if not old or not new:
             return None
         history = self._engine.chats.history
@@ -124,7 +124,7 @@ class SlackHistoryListener:
 
     async def _person(self, event: Mapping[str, Any], whose: Whose) -> None:
         user = event.get("user")
-        if not isinstance(user, Mapping) or user.get("is_bot"):
+        if not isinstance(user, Mapping) or not user.get("id") or user.get("is_bot"):
             return
         try:
             place = await self._engine.chats.history.place(NAME, whose.team_id)
@@ -184,10 +184,7 @@ def _gone(ts: object) -> HistoryUpdate:
 
 
 def channel_of(event: Mapping[str, Any]) -> str:
-    channel = event.get("channel")
-    if isinstance(channel, Mapping):
-        return str(channel.get("id", ""))
-    return str(channel or "")
+    return id_in(event, "channel")
 
 
 def is_shared_outside(body: Mapping[str, Any], event: Mapping[str, Any], whose: Whose) -> bool:
@@ -196,6 +193,6 @@ def is_shared_outside(body: Mapping[str, Any], event: Mapping[str, Any], whose: 
         return True
     if event.get("type") not in {"app_mention", "message"} or event.get("channel_type") == "im":
         return False
-    team = str(event.get("user_team") or event.get("source_team") or event.get("team") or "")
+    team = id_in(event, "user_team") or id_in(event, "source_team") or id_in(event, "team")
     # In an organisation an account may be the whole organisation's: that is no other one.
     return bool(team) and team not in {whose.team_id, whose.enterprise_id}

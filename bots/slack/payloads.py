@@ -52,16 +52,27 @@ def read_event(event: Mapping[str, Any], whose: Whose, *, now: datetime) -> Even
     match event.get("type"):
         case "app_mention" | "message":
             return _message(event, whose, now)
-        case "member_joined_channel" if event.get("user") == whose.bot_user_id:
-            by = event.get("inviter") or event.get("user", "")
-            return Joined(NAME, whose.team_id, event["channel"], by, whose.enterprise_id)
+        case "member_joined_channel" if id_in(event, "user") == whose.bot_user_id:
+            by = id_in(event, "inviter") or whose.bot_user_id
+            channel = id_in(event, "channel")
+            return (
+                Joined(NAME, whose.team_id, channel, by, whose.enterprise_id) if channel else None
+            )
         case "app_uninstalled" | "tokens_revoked":
             return Uninstalled(whose.team_id, whose.enterprise_id)
         case "app_home_opened":
             tab: Literal["home", "messages"] = "home" if event.get("tab") == "home" else "messages"
-            return HomeOpened(event["user"], event.get("channel", ""), tab)
+            person = id_in(event, "user")
+            return HomeOpened(person, id_in(event, "channel"), tab) if person else None
         case _:
             return None
+
+
+def id_in(fields: Mapping[str, Any], name: str) -> str:
+    """The id in a field that holds it, or an object with it; empty where there is none."""
+    value = fields.get(name)
+    found = value.get("id") if isinstance(value, Mapping) else value
+    return found if isinstance(found, str) else ""
 
 
 def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMessage | None:
@@ -80,8 +91,8 @@ def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMe
         kind = "deleted"
         said = {**(event.get("previous_message") or {}), "ts": event.get("deleted_ts", "")}
     ts = str(said.get("ts", ""))
-    author = str(said.get("user") or said.get("bot_id") or "")
-    if not ts or not author:
+    author = id_in(said, "user") or id_in(said, "bot_id")
+    if not ts or not author or not id_in(event, "channel"):
         return None
     text, calls_bot, calls_others = markup.read_text(
         str(said.get("text", "")), bot_user_id=whose.bot_user_id
@@ -89,7 +100,7 @@ def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMe
     return InboundMessage(
         platform=NAME,
         workspace=whose.team_id,
-        channel=str(event.get("channel", "")),
+        channel=id_in(event, "channel"),
         place=_place(event),
         message_id=ts,
         author=author,
@@ -104,7 +115,7 @@ def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMe
         is_notice=kind == "new" and subtype not in _SAID and subtype != "bot_message",
         age=now - _when(ts) if kind == "edited" else timedelta(0),
         enterprise=whose.enterprise_id,
-        author_team=str(said.get("user_team") or said.get("team") or whose.team_id),
+        author_team=id_in(said, "user_team") or id_in(said, "team") or whose.team_id,
     )
 
 
@@ -115,7 +126,7 @@ def _thread(said: Mapping[str, Any], ts: str) -> str:
 
 def _place(event: Mapping[str, Any]) -> PlaceKind:
     kind = str(event.get("channel_type", ""))
-    if not kind and str(event.get("channel", "")).startswith("D"):
+    if not kind and id_in(event, "channel").startswith("D"):
         kind = "im"
     return _PLACES.get(kind, "channel")
 
@@ -138,7 +149,7 @@ def read_command(body: Mapping[str, Any], whose: Whose) -> Said:
         platform=NAME,
         workspace=whose.team_id,
         channel=channel,
-        person=str(body["user_id"]),
+        person=id_in(body, "user_id"),
         line=str(body.get("text", "")),
         key=str(body.get("trigger_id", "")),
         enterprise=whose.enterprise_id,
@@ -167,15 +178,15 @@ def _button(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
         return None
     container = body.get("container") or {}
     message = body.get("message") or {}
-    channel = str((body.get("channel") or {}).get("id") or container.get("channel_id") or "")
+    channel = id_in(body, "channel") or id_in(container, "channel_id")
     return Pressed(
         platform=NAME,
         workspace=whose.team_id,
         channel=channel,
-        person=str(body["user"]["id"]),
+        person=id_in(body, "user"),
         action=name,
         value=value,
-        key=f"{action.get('action_ts', '')}:{body['user']['id']}:{name}",
+        key=f"{action.get('action_ts', '')}:{id_in(body, 'user')}:{name}",
         enterprise=whose.enterprise_id,
         message_id=str(container.get("message_ts") or message.get("ts") or ""),
         thread=str(container.get("thread_ts") or message.get("thread_ts") or ""),
@@ -189,21 +200,21 @@ def _shortcut(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
     if name not in blocks.SHORTCUTS:
         return None
     message = body.get("message") or {}
-    channel = str(body["channel"]["id"])
+    channel = id_in(body, "channel")
     ts = str(message.get("ts", ""))
     text, _, _ = markup.read_text(str(message.get("text", "")), bot_user_id=whose.bot_user_id)
     return Pressed(
         platform=NAME,
         workspace=whose.team_id,
         channel=channel,
-        person=str(body["user"]["id"]),
+        person=id_in(body, "user"),
         action=name,
         key=str(body.get("action_ts") or body.get("trigger_id") or ""),
         enterprise=whose.enterprise_id,
         message_id=ts,
         thread=str(message.get("thread_ts") or ts),
         place="direct" if channel.startswith("D") else "channel",
-        details=_details(body) | {"text": text[:4000], "author": str(message.get("user", ""))},
+        details=_details(body) | {"text": text[:4000], "author": id_in(message, "user")},
     )
 
 
@@ -223,7 +234,7 @@ def _form(body: Mapping[str, Any], whose: Whose) -> Pressed | None:
         platform=NAME,
         workspace=whose.team_id,
         channel=channel,
-        person=str(body["user"]["id"]),
+        person=id_in(body, "user"),
         action=name,
         value=value,
         key=str(view.get("id", "")),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+INDENT_MAX = 8  # levels of a list, as Slack's editor has them
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _ANGLE = re.compile(r"<([^<>\n]+)>")
 _BOLD = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+?)(?<=\S)\*(?![\w*])")
@@ -106,7 +107,7 @@ def _section(element: Mapping[str, Any]) -> str:
             said = "".join(_inline(entry) for entry in _elements(element))
             return "\n".join(f"> {line}" for line in said.split("\n"))
         case "rich_text_list":
-            indent = "  " * int(element.get("indent") or 0)
+            indent = "  " * _depth(element.get("indent"))
             ordered = element.get("style") == "ordered"
             items = ["".join(_inline(i) for i in _elements(entry)) for entry in _elements(element)]
             return "\n".join(
@@ -114,6 +115,10 @@ def _section(element: Mapping[str, Any]) -> str:
                 for number, item in enumerate(items, start=1)
             )
     return "".join(_inline(entry) for entry in _elements(element)).strip("\n")
+
+
+def _depth(indent: object) -> int:
+    return min(indent, INDENT_MAX) if isinstance(indent, int) else 0
 
 
 def _plain(element: Mapping[str, Any]) -> str:
