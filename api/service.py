@@ -16,6 +16,7 @@ from api.auth import Addresses, Doorkeeper
 from api.keyless import SameUser
 from api.metrics import MetricsRegistry
 from api.middleware import Drain
+from api.probing import Probing
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
 from engine.search.links import Links
@@ -32,6 +33,7 @@ class Service:
     doorkeeper: Doorkeeper
     metrics: MetricsRegistry
     drain: Drain
+    probing: Probing
 
     @classmethod
     def of(cls, engine: Engine, settings: Settings, *, keyless: SameUser | None = None) -> Service:
@@ -40,7 +42,8 @@ class Service:
         if settings.slack.signing_secret.get_secret_value():
             keyless = None  # a platform sends its events here, so a proxy forwards requests
         doorkeeper = Doorkeeper(engine, addresses, keyless=keyless)
-        return cls(engine, settings, addresses, doorkeeper, MetricsRegistry(), Drain())
+        probing = Probing(engine.operations.health)
+        return cls(engine, settings, addresses, doorkeeper, MetricsRegistry(), Drain(), probing)
 
     def links(self, request: Request, principal: Principal) -> Links:
         """URLs of passages for the caller, with the host name they used."""

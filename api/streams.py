@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
+from typing import TypeVar
 
 from starlette.responses import StreamingResponse
 
@@ -13,6 +14,8 @@ from engine.errors import EngineError
 from engine.telemetry import correlation_id
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MEDIA_TYPE = "text/event-stream"
 COMMENT = ": nothing new\n\n"  # keeps a proxy from closing an idle stream
@@ -30,6 +33,25 @@ def stream(events: AsyncIterator[str]) -> StreamingResponse:
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+async def begun(events: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The same events once the first is there: what goes wrong before it is raised here.
+
+    So a refusal is a response with its status, not the first event of a stream that has begun.
+    """
+    try:
+        first = [await anext(events)]
+    except StopAsyncIteration:
+        first = []
+
+    async def all_of() -> AsyncIterator[T]:
+        for item in first:
+            yield item
+        async for item in events:
+            yield item
+
+    return all_of()
 
 
 def failure(error: Exception) -> str:

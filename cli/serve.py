@@ -25,6 +25,7 @@ from api.keyless import SameUser
 from api.service import Service
 from cli.bot_doors import BotDoors
 from cli.mcp_door import McpDoor
+from cli.short_pauses import short_pauses
 from engine.errors import Unavailable
 from engine.search.links import address_of
 
@@ -58,6 +59,7 @@ def build_host(
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(mcp.lifespan())
             await stack.enter_async_context(bots.lifespan())
+            stack.enter_context(short_pauses())
             yield
 
     return build_app(

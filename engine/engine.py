@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 
+from engine.admission import Admission
 from engine.answers.answers import Answers
 from engine.answers.ask import Asker
 from engine.blobs.port import BlobStore
@@ -53,6 +54,7 @@ class Engine:
         call_log: ToolCallLog,
         model: LanguageModel | None = None,
         index_home: IndexHome | None = None,
+        probe_db: Database | None = None,
         model_probes: Mapping[str, Probe] = MappingProxyType({}),
     ) -> None:
         # What the hosts of the engine (worker, server, bots) share with it
@@ -65,6 +67,7 @@ class Engine:
         self.model = model
         self.secrets = secrets
         self.limits = limits
+        self.admission = Admission(settings.server.questions_at_once)
 
         # The rooms
         self.people = People(db, secrets, limits, issuer=settings.server.public_url or "scrubjay")
@@ -76,6 +79,7 @@ class Engine:
             call_log=call_log,
             check_model=check_model,
             index_home=index_home,
+            probe_db=probe_db,
             model_probes=model_probes,
         )
         self.pipelines = Pipelines(db)
@@ -87,8 +91,8 @@ class Engine:
             max_file_size_bytes=int(settings.processing.max_file_size),
             max_attempts=settings.jobs.max_attempts,
         )
-        self.search = Search(db, retriever, self.knowledge_bases, secrets)
-        self.answers = Answers(db, asker, self.knowledge_bases)
+        self.search = Search(db, retriever, self.knowledge_bases, secrets, self.admission)
+        self.answers = Answers(db, asker, self.knowledge_bases, self.admission)
         self.chats = Chats(
             db,
             secrets,

@@ -64,6 +64,15 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
                 in_loop=sql_in_loop,
             )
         )
+        probe_db = await stack.enter_async_context(
+            open_database(
+                settings.database_url,
+                pool_size=1,
+                max_overflow=1,
+                pool_timeout_s=settings.database.pool_timeout_s,
+                in_loop=sql_in_loop,
+            )
+        )
         await tenants.ensure_default(db)
         blobs = build_blobs(settings)
         index = build_index(settings, db)
@@ -107,6 +116,7 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
             ),
             model=model,
             call_log=call_log,
+            probe_db=probe_db,
             model_probes=model_probes(settings, embedder=embedder, reranker=reranker, model=model),
             index_home=build_index_home(settings, db)
             if settings.search.engine == "embedded"

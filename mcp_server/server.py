@@ -25,7 +25,7 @@ from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult
 from mcp_types import Resource as ListedResource
 from mcp_types import Tool as ListedTool
 
-from engine.errors import Forbidden, InvalidInput, RateLimited
+from engine.errors import Forbidden, InvalidInput, RateLimited, Unavailable
 from engine.telemetry import correlated, correlation_id
 from mcp_server import call as calls
 from mcp_server.arguments import given
@@ -146,6 +146,8 @@ class KnowledgeServer(MCPServer[Any]):
                 raise
             except Exception as error:
                 code = code_of(error)
+                if isinstance(error, Unavailable) and error.retry_after_s and request is not None:
+                    request.state.retry_after_s = error.retry_after_s
                 if code == "internal":
                     log.exception("a tool failed", extra={"tool": name})
                 return self._refusal(error, name, incident)

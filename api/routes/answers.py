@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from api.schemas import AskBody, SearchBody, read_body
 from api.service import Service, last_answer, principal_of, service_of
-from api.streams import MEDIA_TYPE, event, failure, stream
+from api.streams import MEDIA_TYPE, begun, event, failure, stream
 from engine import serializers
 from engine.access.gate import require
 from engine.domain import AnswerEvent, Scope
@@ -40,7 +40,7 @@ async def ask(request: Request) -> Response:
         door="http",
     )
     if MEDIA_TYPE in request.headers.get("accept", ""):
-        return stream(_as_events(service, events, links))
+        return stream(_as_events(service, await begun(events), links))
     with service.timed("ask"):
         answer = await last_answer(events)
     return JSONResponse(serializers.answer(answer, links.url))

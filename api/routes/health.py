@@ -14,9 +14,6 @@ from engine.access.gate import require
 from engine.domain import Scope
 from engine.operations.status import Status
 
-# What engine.health returns in addition to its dependencies.
-NOT_A_DEPENDENCY = {"checked_at"}
-
 
 async def health(request: Request) -> Response:
     """Whether every dependency is healthy; the log and `doctor` say which one is not."""
@@ -33,8 +30,7 @@ async def ready(request: Request) -> Response:
 
 async def _failing(request: Request) -> list[str]:
     """The names of dependencies that fail; what is wrong with them is for the operator alone."""
-    found = await service_of(request).engine.operations.health()
-    return sorted(name for name, text in found.items() if text and name not in NOT_A_DEPENDENCY)
+    return await service_of(request).probing.failing()
 
 
 def _said(*, well: bool, failing: Sequence[str] = ()) -> Response:
@@ -50,10 +46,12 @@ async def metrics(request: Request) -> Response:
     principal = await principal_of(request)
     require(principal, Scope.OPS_READ)
     gauges: list[Sample] = []
-    counters = _counters("server", service.engine.index.figures())
+    engine = service.engine
+    counters = _counters("server", {**engine.index.figures(), **engine.admission.figures()})
+    gauges.append(("scrubjay_questions_running", {}, engine.admission.running))
     if Scope.KB_READ in principal.scopes:
         status = await service.engine.operations.status(principal)
-        gauges = _gauges(status)
+        gauges += _gauges(status)
         for worker, figures in sorted(status.figures.items()):
             counters += _counters(worker, figures)
     return PlainTextResponse(

@@ -13,14 +13,14 @@ from starlette.routing import Route
 from api import cookies
 from api.auth import is_foreign_page
 from api.connect import assistants
-from api.problems import problem_of
+from api.problems import Problem, problem_of
 from api.prose import render_prose
 from api.schemas import QUESTION_MAX
 from api.service import Service, base_url, last_answer, principal_of, service_of
-from api.streams import event, failure, stream
+from api.streams import begun, event, failure, stream
 from api.templates import MEDIA_TYPES, render, render_page, static_file
 from engine.access.gate import require
-from engine.domain import Answer, Answered, Delta, Principal, Scope
+from engine.domain import Answer, Answered, AnswerEvent, Delta, Principal, Scope
 from engine.errors import EngineError, InvalidInput
 from engine.search.links import Links, is_web_address
 
@@ -34,13 +34,13 @@ async def front(request: Request) -> Response:
     kb = request.query_params.get("kb", "")
     # Another site's link may fill in the box, but only the person here may ask.
     may_ask = not is_foreign_page(request.headers) and "sec-purpose" not in request.headers
-    answer = ""
+    answer, problem = "", None
     if question and may_ask and request.method == "GET":
-        answer = await _answered(
+        answer, problem = await _answered(
             service, principal, service.links(request, principal), question, kb
         )
     is_keyless = service.doorkeeper.is_keyless(request)
-    return render_page(
+    page = render_page(
         "front.html",
         question=question,
         kb=kb,
@@ -54,20 +54,25 @@ async def front(request: Request) -> Response:
         who=principal.name,
         csrf=cookies.csrf_token(service.engine.secrets, principal),
     )
+    if problem is not None and problem.status == 503:  # the page is whole, its answer is not
+        page.status_code = problem.status
+        page.headers.update(dict(problem.headers))
+    return page
 
 
 async def _answered(
     service: Service, principal: Principal, links: Links, question: str, kb: str
-) -> str:
-    """The answer as HTML, or why there is none."""
+) -> tuple[str, Problem | None]:
+    """The answer as HTML; or why there is none, as HTML and as a problem."""
     require(principal, Scope.KB_ASK)
     audience = service.engine.people.audience_of_asker(principal)
     events = service.engine.answers.ask(principal, audience, question, kb=kb, door="http")
     try:
         with service.timed("ask"):
-            return render_answer(await last_answer(events), links)
+            return render_answer(await last_answer(events), links), None
     except EngineError as error:
-        return render("refused.html", problem=problem_of(error))
+        problem = problem_of(error)
+        return render("refused.html", problem=problem), problem
 
 
 async def ask(request: Request) -> Response:
@@ -80,18 +85,19 @@ async def ask(request: Request) -> Response:
     if isinstance(question, UploadFile) or isinstance(kb, UploadFile) or not question.strip():
         raise InvalidInput("q: give a question.", field="q")
     links = service.links(request, principal)
-    return stream(_events(service, principal, links, question.strip()[:QUESTION_MAX], kb))
+    audience = service.engine.people.audience_of_asker(principal)
+    asked = service.engine.answers.ask(
+        principal, audience, question.strip()[:QUESTION_MAX], kb=kb, door="http"
+    )
+    return stream(_events(service, await begun(asked), links))
 
 
 async def _events(
-    service: Service, principal: Principal, links: Links, question: str, kb: str
+    service: Service, asked: AsyncIterator[AnswerEvent], links: Links
 ) -> AsyncIterator[str]:
-    audience = service.engine.people.audience_of_asker(principal)
     try:
         with service.timed("ask"):
-            async for item in service.engine.answers.ask(
-                principal, audience, question, kb=kb, door="http"
-            ):
+            async for item in asked:
                 if isinstance(item, Answered):
                     yield event("answered", {"html": render_answer(item.answer, links)})
                 elif isinstance(item, Delta):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 from engine.access import gate
+from engine.admission import Admission
 from engine.answers import history
 from engine.answers import toolbox as toolboxes
 from engine.answers.ask import Asker
@@ -18,8 +20,11 @@ from engine.domain import Answer, Answered, AnswerEvent, Audience, Principal, Sc
 class Answers:
     """The verbs of questions."""
 
-    def __init__(self, db: Database, asker: Asker, knowledge_bases: KnowledgeBases) -> None:
+    def __init__(
+        self, db: Database, asker: Asker, knowledge_bases: KnowledgeBases, admission: Admission
+    ) -> None:
         self._db = db
+        self._admission = admission
         self._asker = asker
         self._knowledge_bases = knowledge_bases
 
@@ -35,24 +40,28 @@ class Answers:
         mode: SearchMode = "hybrid",
         toolbox: Toolbox | None = None,
         language: str = "",
+        is_bounded: bool = False,
     ) -> AsyncIterator[AnswerEvent]:
         """Answer from what everyone in `audience` may read; the last event is `Answered`.
 
-        `language` names the one a model is to answer in; empty: that of the question.
+        `language` names the one a model is to answer in; empty: that of the question. `is_bounded`
+        says that the caller has a bound of its own on how many it asks at once; others are refused
+        with `Unavailable` before anything else where too many are under way.
         """
         gate.require(principal, Scope.KB_ASK)
-        async for event in self._asker.ask(
-            principal,
-            audience,
-            question,
-            kb_ids=await self._knowledge_bases.ids(principal, kb),
-            conversation_id=conversation_id or None,
-            door=door,
-            mode=mode,
-            toolbox=toolbox,
-            language=language,
-        ):
-            yield event
+        with contextlib.nullcontext() if is_bounded else self._admission.admitted():
+            async for event in self._asker.ask(
+                principal,
+                audience,
+                question,
+                kb_ids=await self._knowledge_bases.ids(principal, kb),
+                conversation_id=conversation_id or None,
+                door=door,
+                mode=mode,
+                toolbox=toolbox,
+                language=language,
+            ):
+                yield event
 
     @property
     def writes(self) -> bool:

@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from anyio import to_thread
-
+from engine import threads
 from engine.blobs.port import BLOB_HASH, is_listed, is_tenant
 from engine.errors import InvalidInput, NotFound, Unavailable
 
@@ -152,7 +151,7 @@ def _copy(content: bytes | Path, blob_hash: str, write: Callable[[bytes], int]) 
 
 async def _in_thread(work: Callable[[], T], *, absent: str = "") -> T:
     try:
-        return await to_thread.run_sync(work)
+        return await threads.run_sync(work)
     except FileNotFoundError as error:
         raise NotFound(absent or f"There is no file {error.filename}.") from error
     except OSError as error:

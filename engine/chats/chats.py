@@ -128,6 +128,7 @@ class Chats:
             conversation_id=conversation_id,
             door=door,
             language=name_of(behaviour.language),
+            is_bounded=True,
         ):
             yield event
 

@@ -8,15 +8,17 @@ process. `docs/decisions/0001-embedded-index.md` says why it is ours and what it
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 import numpy as np
 
-from engine import clock
+from engine import clock, threads
 from engine.errors import EngineError, InvalidInput
 from engine.index.arrays import Damaged, verify
 from engine.index.legs import passing
@@ -37,6 +39,9 @@ from engine.index.segments import revision_key, rows_with
 from engine.index.snapshot import Snapshot, Snapshots, damaged
 from engine.index.space import RETAIN_S, SpaceChanges
 from engine.index.writer import IndexWriter
+
+# Searches that compute at once; more would only take turns, and the event loop with them.
+READERS = 2 * (os.cpu_count() or 1)
 
 T = TypeVar("T")
 
@@ -64,6 +69,7 @@ class EmbeddedIndex:
         self._admit = admit or _anyone
         self._writer = IndexWriter(root, sync=sync, retain_s=retain_s)
         self._snapshots = Snapshots()
+        self._readers: anyio.CapacityLimiter | None = None  # made in the loop that uses it
         self._verified: set[tuple[str, int]] = set()
 
     async def ensure_space(self, tenant_id: str, space: Space) -> None:
@@ -177,7 +183,7 @@ class EmbeddedIndex:
         compared with their checksums once; after that its size is checked.
         """
         await self._admit()
-        return await anyio.to_thread.run_sync(self._health, tenant_id, space)
+        return await threads.run_sync(self._health, tenant_id, space)
 
     def figures(self) -> Mapping[str, float]:
         """Nothing: what there is to know of the folder is in `stats`."""
@@ -227,7 +233,9 @@ class EmbeddedIndex:
             except (Damaged, IndexError) as error:  # bytes changed under the memory map
                 raise damaged(folder, error) from error
 
-        return await anyio.to_thread.run_sync(read)
+        if self._readers is None:
+            self._readers = anyio.CapacityLimiter(READERS)
+        return await threads.run_sync(read, limiter=self._readers)
 
     def _health(self, tenant_id: str, space: Space | None) -> str:
         if not self._root.exists():

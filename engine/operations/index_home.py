@@ -18,6 +18,7 @@ from typing import Any
 import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine import threads
 from engine.clock import new_id
 from engine.db.session import Database, upsert
 from engine.db.tables import Setting
@@ -115,7 +116,7 @@ class IndexHome:
             return dict(row.value) if row is not None else None
 
     async def _held(self) -> _Held:
-        return await anyio.to_thread.run_sync(self._read)
+        return await threads.run_sync(self._read)
 
     def _read(self) -> _Held:
         try:

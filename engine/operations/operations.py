@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
+import anyio
+
+from engine import threads
 from engine.access import gate
 from engine.blobs.port import BlobStore
 from engine.db.session import Database
@@ -26,6 +29,8 @@ from engine.operations.reconcile import Drift
 from engine.operations.status import Status
 from engine.operations.tool_call_log import LoggedCall, ToolCallLog
 
+PROBE_THREADS = 2
+
 
 class Operations:
     """The verbs of the people who run Scrubjay."""
@@ -40,6 +45,7 @@ class Operations:
         call_log: ToolCallLog,
         check_model: Callable[[], str],
         index_home: IndexHome | None = None,
+        probe_db: Database | None = None,
         model_probes: Mapping[str, Probe] = MappingProxyType({}),
     ) -> None:
         self._db = db
@@ -49,6 +55,8 @@ class Operations:
         self._call_log = call_log
         self._check_model = check_model
         self._index_home = index_home
+        self._probe_db = probe_db or db
+        self._probe_threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
         self._model_probes = model_probes
 
     async def status(self, principal: Principal) -> Status:
@@ -56,15 +64,21 @@ class Operations:
         return await status.read_status(self._db, self._index, principal)
 
     async def health(self) -> dict[str, str]:
-        """Each dependency: an empty text when it is well, else what to do."""
-        return await status.read_health(
-            self._db,
-            self._index,
-            self._blobs,
-            self._limits,
-            self._check_model,
-            index_home=self._index_home,
-        )
+        """Each dependency: an empty text when it is well, else what to do.
+
+        Waits for no thread and no connection that other work has taken.
+        """
+        if self._probe_threads is None:
+            self._probe_threads = anyio.CapacityLimiter(PROBE_THREADS)
+        with threads.of_limiter(self._probe_threads):
+            return await status.read_health(
+                self._probe_db,
+                self._index,
+                self._blobs,
+                self._limits,
+                self._check_model,
+                index_home=self._index_home,
+            )
 
     async def probe_models(self) -> list[Probed]:
         """Each model that another server runs, asked once: a call may cost, and take seconds."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import anyio.to_thread
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine import threads
 from engine.access import gate
 from engine.blobs.port import BlobStore, probe
 from engine.db.session import Database
@@ -146,7 +146,7 @@ async def read_health(
     health["files"] = await probe(blobs) or await _lost_files(db, blobs)
     if (redis := await limits.health()) is not None:
         health["redis"] = redis
-    health["model"] = await anyio.to_thread.run_sync(check_model)
+    health["model"] = await threads.run_sync(check_model)
     return health
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from engine.access import gate
+from engine.admission import Admission
 from engine.clock import now
 from engine.db.session import Database
 from engine.documents.knowledge_bases import KnowledgeBases
@@ -30,12 +31,18 @@ class Search:
     """The verbs of searching and reading."""
 
     def __init__(
-        self, db: Database, retriever: Retriever, knowledge_bases: KnowledgeBases, secrets: Secrets
+        self,
+        db: Database,
+        retriever: Retriever,
+        knowledge_bases: KnowledgeBases,
+        secrets: Secrets,
+        admission: Admission,
     ) -> None:
         self._db = db
         self._retriever = retriever
         self._knowledge_bases = knowledge_bases
         self._secrets = secrets
+        self._admission = admission
 
     async def find(
         self,
@@ -52,14 +59,15 @@ class Search:
         Where none of them is likely to answer it, the notice says so.
         """
         gate.require(principal, Scope.KB_READ)
-        found = await self._retriever.search(
-            principal,
-            audience or gate.audience_of_asker(principal),
-            query,
-            kb_ids=await self._knowledge_bases.ids(principal, kb),
-            limit=limit,
-            mode=mode,
-        )
+        with self._admission.admitted():
+            found = await self._retriever.search(
+                principal,
+                audience or gate.audience_of_asker(principal),
+                query,
+                kb_ids=await self._knowledge_bases.ids(principal, kb),
+                limit=limit,
+                mode=mode,
+            )
         notices = (found.notice, describe_unlikely(found.hits))
         return replace(found, notice=" ".join(filter(None, notices)))
 

@@ -94,6 +94,13 @@ class ServerSettings(SettingsSection):
         description="The server's public URL, used in links. If it is set, every call needs a "
         "token.",
     )
+    questions_at_once: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Questions and searches that are worked on at once, all doors together; more "
+        "get 503 and a time to come again. Bots have `bots.answers_at_once`.",
+    )
 
 
 class JobSettings(SettingsSection):
