@@ -95,7 +95,8 @@ async def renew_all(db: Database, jobs: Sequence[ClaimedJob], *, lease_s: float)
     """Extend the leases of one worker's jobs; ids of those to stop: lost, or to be cancelled.
 
     A lease is only written once a third of it is gone, so this may be called every second. Jobs
-    of the same worker that are not among `jobs` lapse: it has lost track of them.
+    of the same worker that are not among `jobs` lapse: it has lost track of them. One that has done
+    its work is not lost, however long its worker takes to notice.
     """
     if not jobs:
         return set()
@@ -104,8 +105,24 @@ async def renew_all(db: Database, jobs: Sequence[ClaimedJob], *, lease_s: float)
     mine = (Job.lease_owner == owner, Job.state == JobState.RUNNING, Job.id.in_(known))
 
     async def look(session: AsyncSession) -> list[Any]:
-        query = select(Job.id, Job.cancel_requested, Job.attempts, Job.leased_until)
-        return list(await session.execute(query.where(*mine)))
+        query = select(
+            Job.id,
+            Job.state,
+            Job.lease_owner,
+            Job.cancel_requested,
+            Job.attempts,
+            Job.leased_until,
+        )
+        return list(await session.execute(query.where(Job.id.in_(known))))
+
+    def is_ours(job: ClaimedJob) -> bool:
+        row = rows.get(job.id)
+        if row is None or row.attempts != job.attempt:
+            return False
+        if row.state == JobState.DONE:
+            return True
+        held = row.state == JobState.RUNNING and row.lease_owner == owner
+        return held and not row.cancel_requested
 
     async def extend(session: AsyncSession) -> None:
         until = clock.now() + timedelta(seconds=lease_s)
@@ -113,15 +130,10 @@ async def renew_all(db: Database, jobs: Sequence[ClaimedJob], *, lease_s: float)
 
     rows = {row.id: row for row in await db.run_read(look)}
     third = clock.now() + timedelta(seconds=lease_s * 2 / 3)
-    if any(row.leased_until < third for row in rows.values()):
+    running = [row for row in rows.values() if row.state == JobState.RUNNING]
+    if any(row.lease_owner == owner and row.leased_until < third for row in running):
         await db.run_write(extend)
-    return {
-        job.id
-        for job in jobs
-        if job.id not in rows
-        or rows[job.id].cancel_requested
-        or rows[job.id].attempts != job.attempt
-    }
+    return {job.id for job in jobs if not is_ours(job)}
 
 
 async def take_over_all(

@@ -505,15 +505,16 @@ async def test_whatever_happens_every_job_is_held_by_one_or_waits_or_has_ended(
 
 
 async def test_a_worker_renews_its_leases_together_and_learns_which_to_stop(database, fixed_clock):
-    for _ in range(4):
+    for _ in range(5):
         await queue(database)
-    kept, cancelled, ended, other = [await claim_one(database, owner) for owner in "mmmo"]
+    kept, cancelled, ended, done, other = [await claim_one(database, owner) for owner in "mmmmo"]
     assert await leases.renew_all(database, [], lease_s=LEASE_S) == set()
     async with database.write() as session:
         await endings.cancel(session, "acme", cancelled.id)
-        await endings.finish(session, ended)
+        await endings.finish(session, ended, state=JobState.FAILED)
+        await endings.finish(session, done)  # its worker has yet to notice: it is not to stop
     fixed_clock.advance(LEASE_S - 1)
-    mine = [kept, cancelled, ended]
+    mine = [kept, cancelled, ended, done]
     assert await leases.renew_all(database, mine, lease_s=LEASE_S) == {cancelled.id, ended.id}
     fixed_clock.advance(2)
     assert [job.id for job in await claim(database, "n", limit=9)] == [other.id]
