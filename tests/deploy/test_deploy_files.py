@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from engine.config import load_settings
+from engine.settings import Settings
+from engine.settings.knowledge import VespaSettings
+from engine.settings.section import SettingsSection
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -51,7 +54,39 @@ def filled(value: str) -> str:
 
 
 def compose_environment(service: str) -> dict[str, str]:
-    return {name: filled(str(v)) for name, v in services()[service]["environment"].items()}
+    """What a container has where .env sets what it must: what is passed on has no value then."""
+    given = services()[service]["environment"]
+    return {name: filled(str(value)) for name, value in given.items() if value is not None}
+
+
+# What compose decides by being compose.
+FIXED_IN_COMPOSE = {"SCRUBJAY_SERVER__PORT": "the port inside the container, which it publishes"}
+
+
+@pytest.mark.parametrize("service", ["server", "worker"])
+def test_every_setting_is_set_by_compose_or_passed_on(service: str) -> None:
+    given = services()[service]["environment"]
+    known = {
+        f"SCRUBJAY_{section}__{name}".upper()
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsSection)
+        for name in field.annotation.model_fields
+    }
+    assert len(known) > 100
+    assert known - given.keys() == FIXED_IN_COMPOSE.keys()
+    assert given.keys() - known == {"SCRUBJAY_HOME"}
+    passed_on = {name for name, value in given.items() if value is None}
+    assert {"SCRUBJAY_LLM__API_KEY", "SCRUBJAY_SLACK__BOT_TOKEN"} <= passed_on
+
+
+def test_a_first_deploy_that_still_works_is_not_ended() -> None:
+    [server] = [item for item in load(KUBERNETES / "server.yaml") if item["kind"] == "Deployment"]
+    [container] = server["spec"]["template"]["spec"]["containers"]
+    probe = container["startupProbe"]
+    assert "httpGet" not in probe  # it listens before it is ready, and only the latter takes long
+    longest_s = VespaSettings.model_fields["deploy_timeout_s"].metadata[1].le
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= longest_s
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
 
 
 @pytest.mark.parametrize("service", ["server", "worker"])
@@ -107,7 +142,8 @@ def test_no_secret_has_a_default() -> None:
     required = {name for name, kind, _ in _VARIABLE.findall(text) if kind == "?"}
     example = EXAMPLE_ENV.read_text(encoding="utf-8")
     assert set(re.findall(r"^(\w+)=$", example, re.MULTILINE)) == required
-    assert set(re.findall(r"^# (\w+)=\S", example, re.MULTILINE)) == optional
+    mentioned = set(re.findall(r"^# (\w+)=", example, re.MULTILINE))
+    assert mentioned - services()["server"]["environment"].keys() == optional
 
 
 def pods() -> Iterator[dict[str, Any]]:
