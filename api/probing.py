@@ -1,35 +1,45 @@
-"""What fails, for probes: asked for once however many ask, and not again within a second.
+"""What fails, for probes: looked for once however many ask, and answered at once beside any load.
 
-Anybody may ask `/health`: it must cost the database no more than one look a second.
+A look takes some ten steps through threads and the database, which take long on a busy machine; then
+what the last look found is the answer, for a few seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-LASTS_S = 1.0
+AGAIN_S = 1.0  # between two looks: anybody may ask `/health`, and a look costs
+PATIENCE_S = 0.1  # for a look, while an earlier one can answer
+LASTS_S = 15.0  # for so long; a look that hangs longer is waited for, as nothing is known
 
 
 class Probing:
-    """Shares what a probe found among all that ask meanwhile, and for a moment after."""
+    """Shares what a probe found among all that ask."""
 
     def __init__(self, probe: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
         self._probe = probe
-        self._running: asyncio.Task[list[str]] | None = None
-        self._ended_at = -LASTS_S
+        self._look: asyncio.Task[None] | None = None
+        self._failing: Sequence[str] = ()
+        self._found_at = float("-inf")
 
-    async def failing(self) -> list[str]:
+    async def failing(self) -> Sequence[str]:
         """The names of the dependencies that fail, in order."""
-        running = self._running
-        if running is None or (running.done() and time.monotonic() - self._ended_at >= LASTS_S):
-            running = self._running = asyncio.create_task(self._look())
-        return await asyncio.shield(running)  # one that hangs up leaves it to the others
+        if self._look is None and time.monotonic() - self._found_at >= AGAIN_S:
+            self._look = asyncio.create_task(self._find())
+        if (look := self._look) is not None:
+            await asyncio.wait([look], timeout=PATIENCE_S)
+            if not look.done() and time.monotonic() - self._found_at >= LASTS_S:
+                await asyncio.wait([look])
+            if look.done():
+                look.result()
+        return self._failing
 
-    async def _look(self) -> list[str]:
+    async def _find(self) -> None:
         try:
             found = await self._probe()
+            self._failing = sorted(name for name, text in found.items() if text)
+            self._found_at = time.monotonic()
         finally:
-            self._ended_at = time.monotonic()
-        return sorted(name for name, text in found.items() if text)
+            self._look = None

@@ -28,7 +28,7 @@ async def ready(request: Request) -> Response:
     return _said(well=not failing, failing=failing)
 
 
-async def _failing(request: Request) -> list[str]:
+async def _failing(request: Request) -> Sequence[str]:
     """The names of dependencies that fail; what is wrong with them is for the operator alone."""
     return await service_of(request).probing.failing()
 

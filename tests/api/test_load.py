@@ -176,7 +176,8 @@ async def test_what_is_too_much_is_refused_at_every_door_with_a_time_to_come_aga
 async def test_probes_wait_for_no_thread_and_no_connection(
     filled_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "LASTS_S", 0.0)
+    monkeypatch.setattr(probing, "AGAIN_S", 0.0)
+    monkeypatch.setattr(probing, "PATIENCE_S", 60.0)
     async with serving(filled_home) as (client, engine), AsyncExitStack() as stack:
         limiter = anyio.to_thread.current_default_thread_limiter()
         for n in range(int(limiter.total_tokens)):  # every thread that others may have is taken
@@ -187,6 +188,40 @@ async def test_probes_wait_for_no_thread_and_no_connection(
         with anyio.fail_after(60):
             assert (await client.get("/health")).status_code == 200
             assert (await client.get("/ready")).json() == {"status": "ok"}
+
+
+async def test_a_slow_look_is_answered_for_by_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probing, "AGAIN_S", 0.0)
+    monkeypatch.setattr(probing, "PATIENCE_S", 0.0)
+    go_on = asyncio.Event()
+    found = {"index": "It is gone."}
+
+    async def look() -> dict[str, str]:
+        await go_on.wait()
+        return dict(found)
+
+    probes = probing.Probing(look)
+    first = asyncio.create_task(probes.failing())
+    done, _ = await asyncio.wait([first], timeout=0.1)
+    assert not done  # nothing is known yet
+    go_on.set()
+    assert await first == ["index"]
+    go_on.clear()
+    found.clear()
+    assert await probes.failing() == ["index"]  # at once, while the next look is under way
+    go_on.set()
+    with anyio.fail_after(60):
+        while await probes.failing():  # noqa: ASYNC110 (each asks again)
+            await asyncio.sleep(0)
+    go_on.clear()
+    monkeypatch.setattr(probing, "LASTS_S", 0.0)
+    late = asyncio.create_task(probes.failing())
+    done, _ = await asyncio.wait([late], timeout=0.1)
+    assert not done  # too old to be told
+    go_on.set()
+    assert await late == []
 
 
 async def test_many_probes_at_once_are_one_look(
