@@ -150,7 +150,7 @@ async def test_what_was_acknowledged_survives_a_bad_day(
         assert _stored(server) == {f"d-{number:03}": rounds for number in range(count)}
         assert feeder.returncode == 0
         assert killed
-        assert storm.done[429] > 10
+        assert storm.done[429]
         assert storm.done[503]
         assert storm.done[507]
         assert storm.done["slow"]
