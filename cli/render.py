@@ -113,6 +113,8 @@ def explained(parts: ScoreParts) -> str:
         said.append(f"age reduces it to {parts.freshness:.0%}")
     if parts.features:
         said.append(f"features add {parts.features:.2f}")
+    if parts.titled:
+        said.append(f"its title adds {parts.titled:.2f}")
     if parts.rerank is not None:
         said.append(f"reranker {parts.rerank:.2f}")
     return "; ".join(said)

@@ -109,7 +109,8 @@ class ScoreParts:
     `bm25_title`, `bm25_chunk` and `cosine` are absolute; `lexical` is their weighted BM25;
     `fused` follows normalisation over the candidates of this search only.
     `coverage` is the share of the query's idf mass found in title or best chunk, 0 to 1. `alpha` is
-    what the cosine weighed against the words in this query; None where ranks were fused.
+    what the cosine weighed against the words in this query; None where ranks were fused. `titled`
+    is what is added because the title says just what was asked for.
     """
 
     bm25_title: float
@@ -122,6 +123,7 @@ class ScoreParts:
     features: float = 0.0
     rerank: float | None = None
     alpha: float | None = None
+    titled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

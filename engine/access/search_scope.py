@@ -32,7 +32,7 @@ class SearchDefaults:
     docs/explanation/ranking.md says how they were chosen.
     """
 
-    alpha: float = 0.7
+    alpha: float = 0.65
     title_weight: float = 0.3
     fusion: Fusion = "linear"
     candidates: int = 100

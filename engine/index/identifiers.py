@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 JOINED_LEAST = 5  # characters; shorter ones are versions, sizes and scores ("v1.2", "3-0")
+NUMBER_LEAST = 4  # digits of a number, or characters of a code, that names something
 JOINED_MOST = 40  # of an IBAN 34, of a UUID 32
 
 # Digits in groups of three, as English, Swiss and continental texts write them. Spaces group as
@@ -79,12 +80,16 @@ def spaced(text: str, *, asked: bool = False) -> Iterator[str]:
 
 
 def is_exact(word: str) -> bool:
-    """Whether a term names one thing: it has a digit and is no small number and no year.
+    """Whether a term names one thing: it has a digit and is no small number, version or year.
 
-    `0x80070057`, `ppr9087`, `10.20.30.40`, `48213`; and names joined by underscores or dots.
+    `0x80070057`, `ppr9087`, `10.20.30.40`, `48213`; and names joined by underscores or dots. What
+    many things share is none: "433 MHz", "in 1998", "16.04".
     """
-    if not _DIGIT.search(word):
+    digits = sum(map(str.isdigit, word))
+    if not digits:
         return len(word) >= JOINED_LEAST and ("_" in word or "." in word)
     if word.isdigit():
-        return len(word) >= 3 and not _YEAR.fullmatch(word)
-    return len(word) >= 4
+        return digits >= NUMBER_LEAST and not _YEAR.fullmatch(word)
+    if not any(map(str.isalpha, word)):
+        return digits >= JOINED_LEAST or word.count(".") == 3
+    return len(word) >= NUMBER_LEAST

@@ -51,6 +51,7 @@ class WeighedQuery:
     text_lists: list[list[List]]  # of each segment, where documents of its language say a spelling
     title_lists: list[list[List]]
     exact_share: float  # how much of it are exact terms that the space holds
+    title_words: list[int]  # terms that a title must hold to be what was asked for
 
     @property
     def asks(self) -> bool:
@@ -162,6 +163,7 @@ def weigh(snapshot: Snapshot, request: SearchRequest) -> WeighedQuery:
         text_lists,
         title_lists,
         ranking.exact_share(terms, idf, held),
+        ranking.title_words(terms),
     )
 
 
@@ -215,6 +217,24 @@ def lexical_leg(
     collapse(snapshot, texts, nothing=0)
     collapse(snapshot, titles, nothing=0)
     return titles, texts
+
+
+def titled(snapshot: Snapshot, parts: Sequence[SegmentShare], query: WeighedQuery) -> Mask:
+    """Which rows pass and have a title that says what is asked for, and next to nothing else."""
+    found = np.zeros(snapshot.bases[-1], np.float32)
+    wanted = len(query.title_words)
+    if not wanted:
+        return found > 0
+    asked = np.isin(query.owners, query.title_words).tolist()
+    for part in parts:
+        held = np.zeros(len(part.passes), np.int32)
+        for (rows, _), counts in zip(query.title_lists[part.index], asked, strict=True):
+            if counts:
+                held[rows] += 1  # of a term's spellings a title has the one of its language
+        short = part.segment.base.title_lengths <= wanted + ranking.TITLE_EXTRA
+        found[part.span] = (held == wanted) & short & part.passes
+    collapse(snapshot, found, nothing=0)
+    return found > 0
 
 
 def semantic_leg(

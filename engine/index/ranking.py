@@ -18,6 +18,9 @@ from engine.index.analysis import QueryTerm
 Scores = NDArray[np.float64]
 
 RRF_K = 60  # Cormack, Clarke and Buettcher, SIGIR 2009
+TITLE_MOST = 6  # words of a query that may be a title
+TITLE_EXTRA = 1  # words more that such a title may have: an article, a year
+TITLED = 1.05  # what such a title adds to a fused score, which is 1 at most: it leads
 RANKS_UP_TO = 0.3  # of exact terms in a query; beyond, fusion by rank drowns them
 
 
@@ -145,6 +148,16 @@ def term_weights(
     return [
         own if term.compound else weight for term, weight, own in zip(terms, idf, mass, strict=True)
     ]
+
+
+def title_words(terms: Sequence[QueryTerm]) -> list[int]:
+    """The places of the terms a title must hold to be what was asked for; none for a long query.
+
+    "What is a zebra?" asks for what "Zebra" names. Whoever asks in more words wants an answer, and
+    no document by its name.
+    """
+    plain = [place for place, term in enumerate(terms) if not term.compound]
+    return plain if len(plain) <= TITLE_MOST else []
 
 
 def _has_digit(term: QueryTerm) -> bool:

@@ -23,6 +23,7 @@ from engine.index.legs import (
     filtered,
     lexical_leg,
     semantic_leg,
+    titled,
     weigh,
     with_vectors,
 )
@@ -42,6 +43,7 @@ class Candidates:
     title: Doubles
     text: Doubles
     cosine: Doubles  # NaN where no chunk has a vector
+    titled: Doubles  # what a title that says what is asked for adds
 
 
 def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> IndexResult:
@@ -57,7 +59,9 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     lexical = np.float32(request.title_weight) * title
     lexical += np.float32(1 - request.title_weight) * text
     cosine, is_complete = semantic_leg(snapshot, parts, request.vector, wanted)
+    named = titled(snapshot, parts, query) & (request.title_weight > 0)
     rows = np.union1d(_top(lexical, wanted, above=0), _top(cosine, wanted, above=-np.inf))
+    rows = np.union1d(rows, np.flatnonzero(named)[:wanted])
     if not len(rows):
         return IndexResult((), more=False, documents=documents)
     matching = lexical > 0
@@ -75,6 +79,7 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
         title=title[rows].astype(np.float64),
         text=text[rows].astype(np.float64),
         cosine=np.where(cosine[rows] > -np.inf, cosine[rows], np.nan).astype(np.float64),
+        titled=np.where(named[rows], ranking.TITLED, 0.0),
     )
     hits = _collect(query, candidates, request, now_s)
     more = int(np.count_nonzero(matching)) > request.limit
@@ -154,7 +159,8 @@ def _collect(
         alpha=alpha,
     )
     fresh, features = _adjustments(candidates, request, now_s)
-    scores = fused * fresh + features
+    added = candidates.titled if request.alpha < 1 else np.zeros(len(fused))
+    scores = fused * fresh + features + added
     weighed = alpha if fusion == "linear" else None
     best = ranking.best_first(scores, request.limit)
     members = [candidates.members[i] for i in best]
@@ -179,6 +185,7 @@ def _collect(
                     freshness=float(fresh[i]),
                     features=float(features[i]),
                     alpha=weighed,
+                    titled=float(added[i]),
                 ),
                 passages=[passage for passage, _, _ in found],
             )

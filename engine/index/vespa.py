@@ -20,7 +20,7 @@ import numpy as np
 
 from engine import clock
 from engine.errors import EngineError, InvalidInput, TooLarge
-from engine.index import vespa_answers, vespa_requests
+from engine.index import ranking, vespa_answers, vespa_requests
 from engine.index.port import (
     FieldUpdate,
     Filter,
@@ -285,7 +285,12 @@ class VespaIndex:
         """The revisions either leg found, with every score; and whether there are more."""
         if not asked.asks:
             return [], False
-        root = await self._http.query(vespa_requests.candidates_body(asked))
+        naming = vespa_requests.titled_body(asked)
+        bodies = [vespa_requests.candidates_body(asked), *([naming] if naming else [])]
+        root, *named = await _all(self._http.query(body) for body in bodies)
+        titled = vespa_answers.titled(
+            asked, [p for one in named for p in vespa_answers.parts_of(one)]
+        )
         parts = vespa_answers.parts_of(root)
         more = vespa_answers.total(root) > len(parts)
         candidates = vespa_answers.collapse(parts)
@@ -298,6 +303,8 @@ class VespaIndex:
                 for part in vespa_answers.parts_of(whole):
                     if part.ref in by_ref:
                         by_ref[part.ref].add(part)
+        for candidate in candidates:
+            candidate.titled = ranking.TITLED if candidate.ref in titled else 0.0
         return [
             candidate for candidate in candidates if vespa_answers.found_by_a_leg(asked, candidate)
         ], more

@@ -82,6 +82,16 @@ def _part(fields: Mapping[str, Any]) -> FoundPart:
     )
 
 
+def titled(asked: AnalysedRequest, parts: Sequence[FoundPart]) -> frozenset[RevisionRef]:
+    """The revisions whose title says next to nothing but what is asked for."""
+    most = len(ranking.title_words(asked.terms)) + ranking.TITLE_EXTRA
+    return frozenset(
+        part.ref
+        for part in parts
+        if len(str(part.fields.get(Field.TITLE_TERMS, "")).split()) <= most
+    )
+
+
 @dataclass(slots=True)
 class FoundRevision:
     """A revision: the best of its parts that were found."""
@@ -93,6 +103,7 @@ class FoundRevision:
     title: float = 0.0
     text: float = 0.0
     cosine: float = math.nan
+    titled: float = 0.0  # what its title adds
 
     def add(self, part: FoundPart) -> None:
         """Take a part's scores where they are better."""
@@ -141,6 +152,7 @@ class ScoredRevision:
                 freshness=found.freshness,
                 features=found.features,
                 alpha=self.alpha,
+                titled=found.titled,
             ),
             passages=passages,
         )
@@ -168,7 +180,8 @@ def order(asked: AnalysedRequest, candidates: Sequence[FoundRevision]) -> list[S
     )
     fresh = np.array([c.freshness for c in candidates])
     features = np.array([c.features for c in candidates])
-    scores = fused * fresh + features
+    titles = np.array([c.titled for c in candidates])
+    scores = fused * fresh + features + titles
     weighed = alpha if fusion == "linear" else None
     return [
         ScoredRevision(candidates[i], float(fused[i]), float(scores[i]), weighed)

@@ -202,6 +202,27 @@ def candidates_body(asked: AnalysedRequest) -> dict[str, Any]:
     )
 
 
+def titled_body(asked: AnalysedRequest) -> dict[str, Any] | None:
+    """The parts whose title holds every word of a query that may be one; None where it can't be."""
+    request = asked.request
+    words = [asked.terms[place] for place in ranking.title_words(asked.terms)]
+    if not words or request.title_weight <= 0 or request.alpha >= 1:
+        return None
+    named = [
+        And(
+            [
+                In(Field.LANGUAGE, _encoded(languages)),
+                *(Holds(Field.TITLE_TERMS, _spelt(term, languages)) for term in words),
+            ]
+        )
+        for languages in asked.tongues
+    ]
+    where = And([Or(named), *conditions(request.tenant_id, request.filter)])
+    query = render(asked.schema, where)
+    body = _plain(asked.schema, query.yql, query.parameters, hits=min(asked.wanted, HITS_MAX))
+    return {**body, "presentation.summary": SUMMARY}
+
+
 def words_body(asked: AnalysedRequest, refs: Sequence[RevisionRef]) -> dict[str, Any]:
     """The words' scores of these revisions, in full.
 
@@ -293,16 +314,20 @@ def _word_legs(asked: AnalysedRequest, hits: int) -> list[Node]:
 
 def _words(asked: AnalysedRequest, name: Field, languages: frozenset[str]) -> list[Word]:
     """The terms as some languages, which agree, spell them; each as often as it is asked for."""
-    rarities, language = asked.rarities, next(iter(languages))
+    rarities = asked.rarities
     found = []
     for term in asked.terms:
         known = rarities.terms.get(term.terms)
         frequency = None
         if known is not None:
             frequency = known.titles if name == Field.TITLE_TERMS else known.chunks
-        word = Word(term.spelt(language) or term.terms[0], frequency, rarities.population)
-        found += [word] * term.count
+        found += [Word(_spelt(term, languages), frequency, rarities.population)] * term.count
     return found
+
+
+def _spelt(term: QueryTerm, languages: frozenset[str]) -> str:
+    """A term as some languages, which agree, spell it."""
+    return term.spelt(next(iter(languages))) or term.terms[0]
 
 
 def _profile(asked: AnalysedRequest) -> Profile:

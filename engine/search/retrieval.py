@@ -488,6 +488,8 @@ def explain(hit: Hit) -> str:
         lines.append(f"multiplied by {parts.freshness:.2f} for its age")
     if parts.features:
         lines.append(f"features add {parts.features:.3f}")
+    if parts.titled:
+        lines.append(f"its title says just what was asked for, which adds {parts.titled:.3f}")
     if parts.rerank is not None:
         lines.append(f"the reranker gave it {parts.rerank:.3f}, which decides the order")
     return "; ".join(lines)

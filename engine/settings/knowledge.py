@@ -58,7 +58,7 @@ class SearchSettings(SettingsSection):
         default="embedded", description="The search index: in the data folder, or a Vespa cluster."
     )
     alpha: float = Field(
-        default=0.7,
+        default=0.65,
         ge=0,
         le=1,
         description="Weight of semantic against keyword search: 0 is keyword only, 1 is semantic "

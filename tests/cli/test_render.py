@@ -172,6 +172,7 @@ def test_search_json_has_exactly_the_promised_shape() -> None:
             "features": 0.0,
             "rerank": None,
             "alpha": None,
+            "titled": 0.0,
         },
     }
     assert json.loads(json.dumps(first)) == first

@@ -508,11 +508,30 @@ class SearchIndexContract:
             )
         in_order = sorted(hits, key=lambda hit: (hit.document_id, hit.revision_id))
         fused = _fused(in_order, _leaning(left, request, self.rarity_counts))
+        named = _titled(left, request)
         for hit, score in zip(in_order, fused, strict=True):
             assert hit.parts.fused == pytest.approx(score, abs=1e-9)
-            assert hit.score == pytest.approx(score, abs=1e-9)
+            added = 1.05 if hit.document_id in named else 0.0
+            assert hit.score == pytest.approx(score + added, abs=1e-9)
         assert [hit.score for hit in hits] == sorted((h.score for h in hits), reverse=True)
         await index.drop_space(TENANT, space)
+
+    @pytest.mark.parametrize("language", ["en", "nl", ""])
+    async def test_a_title_that_is_what_was_asked_for_leads(
+        self, index: SearchIndex, language: str
+    ) -> None:
+        body = "a striped animal of the savannah that lives in herds and eats grass all day long"
+        fed = [document(f"n{n:02}", (f"we saw a zebra, number {n}", X)) for n in range(9)]
+        fed += [document("titled", (body, Z), title="Zebras", language=language)]
+        fed += [document("longer", (body, Z), title="Zebra crossings of the old town")]
+        await index.feed(TENANT, SPACE, fed)
+        query = "zebras" if language != "en" else "What is a zebra?"
+        for fields in ({}, {"vector": X}, {"vector": X, "fusion": "rrf"}):
+            found = (await index.search(asking(query, candidates=2, **fields))).hits  # type: ignore[arg-type]
+            assert names(found)[0] == "titled"
+            assert found[0].parts.titled == 1.05
+        meant = await self.found(index, query, vector=X, alpha=1.0)
+        assert meant[0] == "n00"
 
     @pytest.mark.parametrize("fusion", ["linear", "rrf"])
     async def test_an_exact_term_leads_whatever_is_near_in_meaning(
@@ -689,6 +708,19 @@ def _leaning(
     if request.fusion == "linear":
         return replace(request, alpha=request.alpha * left)
     return request if share < 0.3 else replace(request, fusion="linear", alpha=0.5 * left)
+
+
+def _titled(documents: Sequence[IndexDocument], request: SearchRequest) -> set[str]:
+    """The documents whose title is what was asked for: all its words, and at most one more."""
+    wanted = {term.terms[0] for term in analyse_query(request.text, ["en"]) if not term.compound}
+    if not 0 < len(wanted) <= 6 or request.title_weight == 0 or request.alpha >= 1:
+        return set()
+    titles = {d.document_id: analyse(d.title, "en") for d in documents}
+    return {
+        name
+        for name, title in titles.items()
+        if wanted <= set(title) and len(title) <= len(wanted) + 1
+    }
 
 
 def _fused(hits: Sequence[IndexHit], request: SearchRequest) -> list[float]:
