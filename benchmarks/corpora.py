@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,10 @@ from ingestion.chunking import Chunking, split
 from ingestion.convert.document import Converted
 from ingestion.convert.formats import convert
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+# The test data is beside the checkout, or where this says.
+DATA = Path(
+    os.environ.get("SCRUBJAY_BENCH_DATA") or Path(__file__).parents[1].parent / "shared" / "data"
+)
 OWN = Path(__file__).parent / "data"
 
 
@@ -74,7 +78,7 @@ class KeptEmbedder:
         self.inner, self.folder = inner, folder
         self.space, self.max_tokens, self.languages = inner.space, inner.max_tokens, inner.languages
         self.count_tokens, self.token_offsets = inner.count_tokens, inner.token_offsets
-        self.embed_query = inner.embed_query
+        self.embed_query, self.embed_tokens = inner.embed_query, inner.embed_tokens
         self.aclose = inner.aclose
         self.known: dict[str, NDArray[np.float32]] = {}
         if folder is not None and (folder / "vectors.npz").exists():
@@ -124,7 +128,11 @@ class Installation:
             return dict(tuple(row) for row in rows)
 
     async def add(self, kb: str, texts: Sequence[Text], *, vectors: bool = True) -> None:
-        """A knowledge base of these texts, live at once."""
+        """A knowledge base of these texts, live at once; one that is there already is taken."""
+        known = await self._known(kb)
+        if known is not None:
+            self.kbs[kb] = known
+            return
         async with self.db.write() as session:
             info = await knowledge_bases.create_kb(
                 session, self.owner, kb, space=self.embedder.space
@@ -144,6 +152,15 @@ class Installation:
         ]
         made = await self.embedder.embed_documents(embedded) if vectors and embedded else None
         await self._store(info.id, converted, chunks, made)
+
+    async def _known(self, kb: str) -> str | None:
+        async with self.db.read() as session:
+            found = await session.scalar(
+                select(KnowledgeBase.id).where(
+                    KnowledgeBase.name == kb, KnowledgeBase.chunk_count > 0
+                )
+            )
+            return found
 
     async def _store(self, kb_id, converted, chunks, made) -> None:
         tenant_id = self.owner.tenant_id
@@ -217,7 +234,7 @@ async def _owner(db: Database) -> Principal:
 async def open_installation(
     folder: Path, *, models: Path, cache: Path | None = None
 ) -> AsyncIterator[Installation]:
-    """A fresh installation in `folder`."""
+    """An installation in `folder`: a fresh one, or the one that was made there before."""
     url = f"sqlite+aiosqlite:///{folder / 'scrubjay.db'}"
     migrate(url)
     embedder = KeptEmbedder(LocalEmbedder(models), cache)
