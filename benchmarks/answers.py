@@ -134,7 +134,7 @@ def measured_sets(half: answer_sets.Half, only: str | None) -> list[AnswerSet]:
     made = {
         "squad": lambda: answer_sets.squad(half, of_each=150),
         "selqa": lambda: answer_sets.selqa(half, questions=200, without=66),
-        "handbook": answer_sets.handbook,
+        "handbook": lambda: answer_sets.handbook(half),
         "xquad-de": lambda: answer_sets.xquad("de", questions=60),
         "xquad-es": lambda: answer_sets.xquad("es", questions=60),
     }

@@ -155,12 +155,11 @@ class Installation:
 
     async def _known(self, kb: str) -> str | None:
         async with self.db.read() as session:
-            found = await session.scalar(
+            return await session.scalar(
                 select(KnowledgeBase.id).where(
                     KnowledgeBase.name == kb, KnowledgeBase.chunk_count > 0
                 )
             )
-            return found
 
     async def _store(self, kb_id, converted, chunks, made) -> None:
         tenant_id = self.owner.tenant_id

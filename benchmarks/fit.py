@@ -1,10 +1,10 @@
-"""Fits the numbers of `engine/search/confidence.py` and `engine/answers/extraction.py`: `python -m benchmarks.fit`.
+"""Fits `engine/search/confidence.py`, and the judge where words decide alone: `python -m benchmarks.fit`.
 
 Labels come from xquad-en: each question asked with its paragraph there, and once more with it taken
 away, when the other paragraphs of the same article are all that is found. A hit is right when it is
 the paragraph; a sentence when it holds the short answer and stands in it. What the fit can't know
 (names are seldom missing where annotators wrote questions off the page) is set by hand, see
-docs/explanation/ranking.md. Prints; changes no file.
+docs/explanation/ranking.md. Prints; changes no file. `judge_fit.py` fits the judge that reads word by word.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import numpy as np
 from benchmarks.corpora import DATA, beir_texts, open_installation
 from engine.access import gate
 from engine.access.index_filter import SearchFilters
-from engine.answers.extraction import judge
+from engine.answers.extraction import propose
+from engine.answers.judge import EMBEDDED
 from engine.search.confidence import evidence_features
 from engine.search.query import read_question
 
-NAMES = "meaning in_sentence in_window in_passage elsewhere nowhere fits misses".split()  # noqa: SIM905
+NAMES = "in_sentence in_window in_passage elsewhere nowhere fits misses".split()  # noqa: SIM905
 
 
 def fit_logistic(features: np.ndarray, labels: np.ndarray, *, l2: float = 1.0) -> np.ndarray:
@@ -73,16 +74,12 @@ async def main() -> None:
                     rows = evidence_features([hit.scores for hit in hits])
                     hits_x += rows
                     hits_y += [float(ids[hit.document_id] in gold) for hit in hits]
-                    judged = await judge(
-                        read_question(question["question"]), hits, found.term_weights,
-                        embedder=found.embedder, vector=found.vector,
-                    )  # fmt: skip
-                    for item in judged:
-                        right = ids[item.candidate.hit.document_id] in gold and any(
-                            answer.lower() in item.candidate.words.lower()
-                            for answer in question["answers"]
+                    asked = read_question(question["question"])
+                    for item in propose(asked, hits, found.term_weights)[:EMBEDDED]:
+                        right = ids[item.hit.document_id] in gold and any(
+                            answer.lower() in item.words.lower() for answer in question["answers"]
                         )
-                        said_x.append(item.candidate.features)
+                        said_x.append(item.features)
                         said_y.append(float(right))
     weights = fit_logistic(np.array(hits_x), np.array(hits_y))
     print(

@@ -37,6 +37,9 @@ SOURCES_MAX = 5
 BRIEF_MAX = 900  # characters of an answer in a channel; the rest is behind "More detail"
 QUOTE_MAX = 180
 
+MAY_BE = "This may not answer the question: check it."
+UNBACKED = "Not every sentence of this is backed by a source: check it."
+
 Style = Literal["", "primary", "danger"]
 
 
@@ -107,8 +110,8 @@ def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
     cited = [c for c in answer.citations if c.n in numbers]
     text, sources = _sources(text, cited, shown, now)
     notes = []
-    if not answer.grounded:
-        notes.append("Not every sentence of this is backed by a source: check it.")
+    if answer.outcome == "maybe":
+        notes.append(UNBACKED if answer.model else MAY_BE)
     if post.surface == "private":
         notes.append("Only you can see this.")
     return Reply(

@@ -214,7 +214,8 @@ class Answer:
     """An answer and what it rests on.
 
     `grounded`: at least one sentence answers the question and every factual sentence keeps a
-    citation. When it is False, `text` says so and names what was searched.
+    citation. When it is False, `text` says so and names what was searched; `outcome` tells apart
+    whether it quotes what comes closest.
     """
 
     text: str

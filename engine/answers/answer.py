@@ -1,8 +1,7 @@
-"""An answer's text and the citations that carry it: composed from sentences, or checked.
+"""What a model wrote, checked against its sources sentence by sentence, and what is said if nothing answers.
 
-`quote_answer` builds the answer without a model, so its citations hold by construction.
-`check_answer` takes what a model wrote and keeps of it what its sources carry. Pure; `ask.py`
-calls both, and whatever it shows a person went through one of them.
+`check_answer` keeps of a text what its sources carry. Answers without a model are `composition.py`'s.
+Pure; `ask.py` calls both, and whatever it shows a person went through one of them.
 """
 
 # ruff: noqa: RUF001 (typography is part of what is matched)
@@ -12,18 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.answers.extraction import Judged
 from engine.domain import Citation, Hit, Passage
 from engine.index.analysis import analyse, analyse_query
 from engine.markup.links import sanitise
-from engine.markup.matching import figures, find_quote, fold
+from engine.markup.matching import figures, find_quote
 from engine.markup.plain import plain
 from engine.markup.sentences import split_sentences
 
-SENTENCES = 3  # of an extractive answer
-FURTHER = 0.25  # a further sentence must be at least this likely, as a share of the first
 CARRIED = 0.5  # share of a sentence's words that a passage must hold to carry it
-LEAD_MAX = 400  # characters of a quote that takes the line above a list with it
 QUOTE_MAX = 500
 
 
@@ -43,66 +38,6 @@ class Checked:
     text: str
     citations: Sequence[Citation]
     grounded: bool
-
-
-# Without a model
-
-
-def quote_answer(judged: Sequence[Judged]) -> Checked:
-    """The sentence most likely to answer, then what other documents say, each with its citation.
-
-    `judged` is best first, and its first one answers.
-    """
-    chosen = _choose(judged)
-    citations = [_cite(n, one) for n, one in enumerate(chosen, start=1)]
-    first, *others = [
-        f"{_said(one)} [{citation.n}]" for one, citation in zip(chosen, citations, strict=True)
-    ]
-    quotes = [f"> {text}" for text in others]
-    return Checked("\n\n".join([first, *quotes]), citations, grounded=True)
-
-
-def _choose(judged: Sequence[Judged]) -> list[Judged]:
-    """The best sentence, then the best of other documents that say something else."""
-    chosen: list[Judged] = []
-    for item in judged:
-        if len(chosen) == SENTENCES or (
-            chosen and item.probability < FURTHER * chosen[0].probability
-        ):
-            break
-        said = fold(item.candidate.words)[0]
-        repeats = any(
-            item.candidate.hit.document_id == other.candidate.hit.document_id
-            or fold(other.candidate.words)[0] == said
-            for other in chosen
-        )
-        if not repeats and (not chosen or item.candidate.fits):
-            chosen.append(item)
-    return chosen
-
-
-def _said(one: Judged) -> str:
-    words, lead = one.candidate.words, one.candidate.lead
-    introduced = lead.endswith(":") and _with_lead(one) is not None
-    said = f"{lead} {words}" if introduced else words
-    # A document may call @everyone, or write a tag as entities; its addresses are its own.
-    return sanitise(said, sources=[said])
-
-
-def _with_lead(one: Judged) -> int | None:
-    """Where the quote begins when it takes the line above the list with it."""
-    candidate = one.candidate
-    before = candidate.passage.text[: candidate.start]
-    span = find_quote(candidate.lead, before) if candidate.lead else None
-    return span[0] if span and candidate.end - span[0] <= LEAD_MAX else None
-
-
-def _cite(n: int, one: Judged) -> Citation:
-    candidate = one.candidate
-    start = candidate.start
-    if candidate.lead.endswith(":"):
-        start = _with_lead(one) or start
-    return cite(n, candidate.hit, candidate.passage, start, candidate.end)
 
 
 def cite(n: int, hit: Hit, passage: Passage, start: int, end: int) -> Citation:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from engine.access.gate import audience_of_asker, usable_tokens
 from engine.access.index_filter import SearchFilters
 from engine.answers.agent import Budget, Draft, Style, rewrite, write
-from engine.answers.answer import Checked, check_answer, describe_unanswered, quote_answer
+from engine.answers.answer import Checked, check_answer, describe_unanswered
+from engine.answers.composition import compose_answer, compose_closest
 from engine.answers.conversations import (
     GONE,
     PastTurn,
@@ -25,7 +26,7 @@ from engine.answers.conversations import (
     open_conversation,
     store_turn,
 )
-from engine.answers.extraction import ANSWERS, Judged, judge
+from engine.answers.judge import MAY_BE, judge
 from engine.answers.toolbox import Toolbox
 from engine.db.session import Database
 from engine.domain import (
@@ -260,15 +261,14 @@ class Asker:
     async def _quoted(self, turn: _Turn, found: Retrieved, note: str) -> Answer:
         """The answer in the documents' own words, or what was searched in vain."""
         result = found.result
-        judged = await judge(
-            read_question(turn.query),
-            result.hits,
-            found.term_weights,
-            embedder=found.embedder,
-            vector=found.vector,
-        )
+        question = read_question(turn.query)
+        judged = await judge(question, result.hits, found.term_weights, embedder=found.embedder)
         best = judged[0].probability if judged else 0.0
-        checked = _checked(judged)
+        checked = compose_answer(question, judged)
+        if checked is None and best >= MAY_BE:
+            checked = compose_closest(
+                question, judged, result.searched_kbs, result.searched_documents
+            )
         if checked is None:
             closest = [hit for hit in result.hits if hit.confidence >= LIKELY]
             text = describe_unanswered(result.searched_kbs, result.searched_documents, closest)
@@ -405,10 +405,3 @@ def _of_draft(model: LanguageModel, draft: Draft, checked: Checked, seen: Sequen
         input_tokens=draft.input_tokens,
         output_tokens=draft.output_tokens,
     )
-
-
-def _checked(judged: Sequence[Judged]) -> Checked | None:
-    """The quoted answer, or None where no sentence is likely enough to answer."""
-    if not judged or judged[0].probability < ANSWERS:
-        return None
-    return quote_answer(judged)

@@ -1,12 +1,8 @@
-"""Which sentences of the passages found answer a question, and how surely.
+"""Which sentences of the passages found may answer a question, and what their words tell.
 
-The answer without a model rests on it: `propose` lists the sentences with what their words tell,
-`judge` adds what their meaning tells and gives each a probability. Abstaining is the hard half: a
-sentence may share most words with a question and still not answer it. So names and numbers of the
-question that are nowhere near count against, and "how many" wants a number in the sentence.
-
-The weights are fitted on labelled sets by `benchmarks/fit.py`; docs/explanation/ranking.md
-has the figures.
+The answer without a model rests on it: `propose` lists the sentences, most promising first, and
+`judge.py` says which of them answer. Names and numbers of the question that are nowhere near count
+against a sentence, and "how many" wants a number in it.
 """
 
 # ruff: noqa: RUF001 (typography is part of what is matched)
@@ -14,33 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from engine.domain import Hit, Passage
-from engine.errors import EngineError
 from engine.index.analysis import QueryTerm, analyse, analyse_query
-from engine.index.port import Vector
 from engine.markup.matching import has_number
 from engine.markup.plain import plain
+from engine.markup.sentences import Kind as SentenceKind
 from engine.markup.sentences import Sentence, split_sentences
-from engine.models.port import Embedder
-from engine.search.confidence import CALIBRATED_SPACES, Logistic
 from engine.search.query import AnswerKind, Question
 
 HITS = 8  # documents whose sentences are weighed
 PASSAGES = 2  # of each
-EMBEDDED = 20  # sentences that are compared by meaning: about 60 ms on two cores
 SENTENCE_MAX = 700  # characters; a longer "sentence" is a table or a log, shown as a quote at most
 SENTENCE_MIN = 8
 FRAGMENT_WORDS = 4  # spaces; with fewer it names something rather than saying something
-
-# 1 when a question counts as answered at all; fitted so that about 1 in 30 foreign questions passes
-ANSWERS = 0.5
-# What opens a thread shares most words with a question like it, and is a third as likely to answer:
-# measured on the sets of `benchmarks/chat.py`, docs/explanation/chats.md.
-OPENING_ODDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +37,8 @@ class CandidateSentence:
     mass, against the heaviest term, of names that other passages found hold and this one does not:
     it is about something else; `nowhere` that of names no passage holds. `fits` says whether the
     sentence holds the kind of thing that was asked for, `misses` that it does not say the very
-    thing ("what is the *password* …"). `meaning` is its cosine to the question.
+    thing ("what is the *password* …"). `structured` tells a passage with headings, lists, tables or
+    links, as teams write them, from plain text. `rank` is its hit's place, from 0; `promise` orders candidates before anything is embedded.
     """
 
     hit: Hit
@@ -69,13 +55,22 @@ class CandidateSentence:
     fits: bool
     misses: bool
     promise: float
-    meaning: float | None = None
-    opens: bool = False
+    opens: bool
+    place: int
+    kind: SentenceKind
+    rank: int
+    structured: bool
+    surroundings: Surroundings = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """What is read: the line that introduces the sentence, then the sentence."""
+        return f"{self.lead} {self.words}".strip()
 
     @property
     def features(self) -> tuple[float, ...]:
-        """As the models below take them; `meaning` first where it is known."""
-        known = (
+        """What its words tell, in the order of `WORDS_ALONE`."""
+        return (
             self.in_sentence,
             self.in_window,
             self.in_passage,
@@ -84,24 +79,20 @@ class CandidateSentence:
             float(self.fits),
             float(self.misses),
         )
-        return known if self.meaning is None else (self.meaning, *known)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A candidate and the probability that it answers the question."""
+class Surroundings:
+    """Terms of a sentence with its lead, of its neighbours, of title and headings, of the passage."""
 
-    candidate: CandidateSentence
-    probability: float
-
-
-# Features: meaning, in_sentence, in_window, in_passage, elsewhere, nowhere, fits, misses.
-WITH_MEANING = Logistic(-6.7, (5.4, 3.3, 1.3, 2.7, -3.2, -0.7, 1.4, -1.5))
-WORDS_ALONE = Logistic(-4.9, (3.6, 1.4, 3.2, -3.2, -0.7, 1.3, -1.5))
+    own: AbstractSet[str]
+    near: AbstractSet[str]
+    above: AbstractSet[str]
+    whole: AbstractSet[str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """A term of the question: its spellings, its weight, and whether it names one thing."""
 
     terms: frozenset[str]
@@ -115,10 +106,10 @@ def propose(
 ) -> list[CandidateSentence]:
     """Every sentence of the best passages that may answer, most promising first."""
     language = question.language or "en"
-    asked = _asked(question, language, term_weights)
+    asked = read_asked(question, language, term_weights)
     read = [
-        _Read.of(hit, passage, language)
-        for hit in hits[:HITS]
+        _Read.of(hit, passage, language, rank)
+        for rank, hit in enumerate(hits[:HITS])
         for passage in hit.passages[:PASSAGES]
     ]
     known = set[str]().union(*(item.whole for item in read))
@@ -128,64 +119,17 @@ def propose(
     return sorted(found, key=lambda candidate: -candidate.promise)
 
 
-async def judge(
-    question: Question,
-    hits: Sequence[Hit],
-    term_weights: Mapping[str, float],
-    *,
-    embedder: Embedder | None = None,
-    vector: Vector | None = None,
-) -> list[Judged]:
-    """The sentences most likely to answer, best first.
-
-    `vector` is the question's, made by `embedder`; without them, or with an embedder whose cosines
-    nobody calibrated, words decide alone.
-    """
-    candidates = propose(question, hits, term_weights)[:EMBEDDED]
-    if embedder is not None and vector is not None and embedder.space.name in CALIBRATED_SPACES:
-        candidates = await _with_meaning(candidates, embedder, vector)
-    judged = [Judged(candidate, _probability(candidate)) for candidate in candidates]
-    return sorted(judged, key=lambda item: -item.probability)
-
-
-def _probability(candidate: CandidateSentence) -> float:
-    model = WORDS_ALONE if candidate.meaning is None else WITH_MEANING
-    probability = model(candidate.features)
-    if candidate.opens:
-        return probability / (probability + (1 - probability) * OPENING_ODDS)
-    return probability
-
-
-async def _with_meaning(
-    candidates: Sequence[CandidateSentence], embedder: Embedder, vector: Vector
-) -> list[CandidateSentence]:
-    if not candidates:
-        return []
-    texts = [f"{candidate.lead} {candidate.words}".strip() for candidate in candidates]
-    sizes = embedder.count_tokens(texts)
-    fitting = [place for place, size in enumerate(sizes) if size <= embedder.max_tokens]
-    try:
-        vectors = await embedder.embed_documents([texts[place] for place in fitting])
-    except EngineError:
-        return list(candidates)  # the model is gone by now: words decide
-    cosines = np.full(len(candidates), np.nan)
-    cosines[fitting] = vectors @ vector
-    return [
-        candidate if np.isnan(cosine) else replace(candidate, meaning=float(cosine))
-        for candidate, cosine in zip(candidates, cosines, strict=True)
-    ]
-
-
 # What the words tell
 
 
-def _asked(question: Question, language: str, weights: Mapping[str, float]) -> list[_Asked]:
+def read_asked(question: Question, language: str, weights: Mapping[str, float]) -> list[Asked]:
+    """The terms of a question with what each weighs in what was searched."""
     terms = [term for term in analyse_query(question.text, [language]) if not term.compound]
     names = _names(question.text, language)
     focus = set(analyse(question.focus, language))
     usual = max(weights.values(), default=1.0)
     return [
-        _Asked(
+        Asked(
             frozenset(term.terms),
             _weight(term, weights, usual),
             is_name=not names.isdisjoint(term.terms),
@@ -206,6 +150,18 @@ _NOT_NAMES = frozenset({"I", "I'm", "I'd", "I've", "I'll", "I’m", "I’d", "I�
 _POINTER = re.compile(
     r"^\W*(?:see|refer to|visit|check(?: out)?|read|learn more|find out more|more information"
     r"|for (?:more|further|additional|other) (?:information|details?|help|questions))\b.{0,120}$",
+    re.IGNORECASE,
+)
+
+_TEMPLATE = re.compile(r"\{[{%#]|[}%#]\}|^\W*(?:include|endif|endfor|assign)\b.{0,40}$")
+_ONLY_LINK = re.compile(r"!?\[[^\[\]]{0,300}+\]\([^()\s]{0,2000}+\)\W?|<?https?://\S+>?")
+# A question as it is typed in a chat, without its mark: "how do i reset my badge"
+_ASKS = re.compile(
+    r"^\W*(?:(?:hi|hey|hello)\b[\w ,!]{0,30})?(?:how (?:do|does|can|to|should|did|would|many|much)"
+    r"|what(?:'s| is| are| do| does| should)|where (?:is|are|do|can)|when (?:is|do|does|will)"
+    r"|why (?:is|are|do|does|did)|who (?:is|can|has|knows)|(?:does|has|is) any(?:one|body)|any idea"
+    r"|can (?:i|we|you|someone|anyone)|could (?:i|we|you|someone)|is there (?:a|any)|is it possible"
+    r"|do (?:i|we|you))\b",
     re.IGNORECASE,
 )
 
@@ -240,18 +196,19 @@ class _Read:
     around: set[str]
     whole: set[str]
     language: str
+    rank: int
 
     @classmethod
-    def of(cls, hit: Hit, passage: Passage, language: str) -> _Read:
+    def of(cls, hit: Hit, passage: Passage, language: str, rank: int) -> _Read:
         sentences = split_sentences(passage.text)
         words = [plain(passage.text[sentence.start : sentence.end]) for sentence in sentences]
         terms = [set(analyse(said, language)) for said in words]
         around = set(analyse(f"{hit.title} {passage.context}", language))
         whole = around.union(*terms)
-        return cls(hit, passage, sentences, words, terms, around, whole, language)
+        return cls(hit, passage, sentences, words, terms, around, whole, language, rank)
 
     def candidates(
-        self, kind: AnswerKind, asked: Sequence[_Asked], known: set[str]
+        self, kind: AnswerKind, asked: Sequence[Asked], known: set[str]
     ) -> Iterator[CandidateSentence]:
         """Its sentences that may answer; `known` are the terms of all passages found."""
         in_passage = _share(asked, self.whole)
@@ -260,10 +217,20 @@ class _Read:
         nowhere = _against_heaviest(asked, [a for a in absent if known.isdisjoint(a.terms)])
         near = max(0.0, self.passage.cosine or 0.0)
         opening_end = self.hit.metadata.get("opening_end")
+        in_chat = isinstance(opening_end, int)
+        structured = (
+            self.passage.context.strip() not in {"", self.hit.title.strip()}
+            or "](" in self.passage.text
+            or any(sentence.kind != "prose" for sentence in self.sentences)
+        )
         opened = opening_end - self.passage.start if isinstance(opening_end, int) else 0
         for place, sentence in enumerate(self.sentences):
             words = self.words[place]
-            if sentence.kind == "heading" or not _may_answer(words, kind):
+            if sentence.kind == "heading" or not _may_answer(words, kind, sentence.kind):
+                continue
+            if _is_residue(self.passage.text[sentence.start : sentence.end], words):
+                continue
+            if in_chat and _ASKS.match(words):
                 continue
             lead = _lead(self.sentences, self.words, place)
             own = self.terms[place] | (set(analyse(lead, self.language)) if lead else set())
@@ -286,17 +253,29 @@ class _Read:
                 misses=any(item.is_focus and own.isdisjoint(item.terms) for item in asked),
                 promise=in_sentence + in_window / 2 + near + 0.3 * fits + 0.7 * self.hit.score,
                 opens=sentence.start < opened,
+                place=place,
+                kind=sentence.kind,
+                rank=self.rank,
+                structured=structured,
+                surroundings=Surroundings(own, window, self.around, self.whole),
             )
 
 
-def _may_answer(words: str, kind: AnswerKind) -> bool:
+def _is_residue(raw: str, words: str) -> bool:
+    """Whether it is a template with holes or its marks, or nothing but the label of a link."""
+    return bool("{{" in raw or _TEMPLATE.search(words) or _ONLY_LINK.fullmatch(raw.strip(" *_")))
+
+
+def _may_answer(words: str, kind: AnswerKind, form: SentenceKind) -> bool:
     """Long enough to say something, no question, and no mere pointer to another page.
 
-    A fragment ("Annual Leave", the name of a link) answers only who, where and when, or a number.
+    A fragment ("Annual Leave", the name of a link) answers only who, where and when, or a number;
+    a step of a list may be short, and so may a table's row.
     """
     if words.endswith("?") or _POINTER.match(words):
         return False
-    if kind not in {"person", "place", "time"} and words.isascii() and not has_number(words):
+    short = kind in {"person", "place", "time"} or form == "row" or (kind, form) == ("way", "item")
+    if not short and words.isascii() and not has_number(words):
         return words.count(" ") >= FRAGMENT_WORDS and len(words) <= SENTENCE_MAX
     return SENTENCE_MIN <= len(words) <= SENTENCE_MAX
 
@@ -309,13 +288,13 @@ def _lead(sentences: Sequence[Sentence], words: Sequence[str], place: int) -> st
     return words[lead][:200] if lead is not None else ""
 
 
-def _share(asked: Sequence[_Asked], terms: set[str]) -> float:
+def _share(asked: Sequence[Asked], terms: set[str]) -> float:
     mass = sum(item.weight for item in asked)
     found = sum(item.weight for item in asked if not terms.isdisjoint(item.terms))
     return found / mass if mass else 0.0
 
 
-def _against_heaviest(asked: Sequence[_Asked], missing: Sequence[_Asked]) -> float:
+def _against_heaviest(asked: Sequence[Asked], missing: Sequence[Asked]) -> float:
     heaviest = max((item.weight for item in asked), default=0.0)
     return min(1.0, sum(item.weight for item in missing) / heaviest) if heaviest else 0.0
 

@@ -8,7 +8,8 @@ is `minilm.py`'s. Gathering texts of many documents into good batches is `batchi
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from engine.errors import InvalidInput, Unavailable
 from engine.index.port import Space
 from engine.models.batching import BATCH_TOKENS, plan_batches
 from engine.models.minilm import HIDDEN, build_graph
+from engine.models.port import TokenVectors
 from engine.models.weights import ModelFiles, require_model
 
 MAX_TOKENS = 256  # what the model was trained for, [CLS] and [SEP] included
@@ -94,6 +96,10 @@ class LocalEmbedder:
         """The vector of a query; one too long is cut."""
         return await anyio.to_thread.run_sync(self._embed_query, text)
 
+    async def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """The tokens of each text with their vectors; beside the batches of documents, as a query."""
+        return await anyio.to_thread.run_sync(self._embed_tokens, texts) if texts else []
+
     async def load(self) -> None:
         """Load now rather than at first use."""
         await anyio.to_thread.run_sync(self._load_session)
@@ -108,17 +114,11 @@ class LocalEmbedder:
         await self.release()
 
     def _tokenise(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        tokenizer = self._load_tokenizer()
+        encode = self._load_tokenizer().encode_batch_fast
         tokens: list[NDArray[np.int64]] = []
         for start in range(0, len(texts), _SLICE):
-            try:
-                encodings = tokenizer.encode_batch_fast(list(texts[start : start + _SLICE]))
-            except TypeError as error:  # what it says of a lone surrogate
-                raise InvalidInput(
-                    "A text contains characters that are not Unicode: read the file with its own "
-                    "encoding.",
-                    field="texts",
-                ) from error
+            with _only_unicode():
+                encodings = encode(list(texts[start : start + _SLICE]))
             tokens += [np.array(encoding.ids, np.int64) for encoding in encodings]
         return tokens
 
@@ -130,14 +130,25 @@ class LocalEmbedder:
         vector: NDArray[np.float32] = self._run([ids])[0]
         return vector
 
+    def _embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        with _only_unicode():
+            encodings = self._load_tokenizer().encode_batch(list(texts))
+        tokens = [np.array(encoding.ids[:MAX_TOKENS], np.int64) for encoding in encodings]
+        found: dict[int, TokenVectors] = {}
+        for batch in plan_batches([len(ids) for ids in tokens], self._batch_tokens):
+            feeds = _feeds([tokens[index] for index in batch])
+            pooled, states = self._load_session().run(["embedding", "states"], feeds)
+            states = states.reshape(len(batch), -1, HIDDEN)
+            for place, index in enumerate(batch):
+                # without [CLS] and [SEP], which are no part of the text
+                offsets = encodings[index].offsets[1 : len(tokens[index]) - 1]
+                vectors = states[place, 1 : len(offsets) + 1]
+                found[index] = TokenVectors(offsets, vectors, pooled[place])
+        return [found[index] for index in range(len(texts))]
+
     def _run(self, tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        ids = np.zeros((len(tokens), max(len(row) for row in tokens)), np.int64)
-        mask = np.zeros_like(ids)
-        for row, values in enumerate(tokens):
-            ids[row, : len(values)] = values
-            mask[row, : len(values)] = 1
-        feeds = {"input_ids": ids, "attention_mask": mask}
-        vectors: NDArray[np.float32] = self._load_session().run(["embedding"], feeds)[0]
+        vectors: NDArray[np.float32]
+        vectors = self._load_session().run(["embedding"], _feeds(tokens))[0]
         return vectors
 
     def _load_files(self) -> ModelFiles:
@@ -163,6 +174,26 @@ class LocalEmbedder:
                     files = self._load_files()
                     session = self._session = _open_session(files, threads=self._threads)
         return session
+
+
+@contextmanager
+def _only_unicode() -> Iterator[None]:
+    try:
+        yield
+    except TypeError as error:  # what the tokenizer says of a lone surrogate
+        raise InvalidInput(
+            "A text contains characters that are not Unicode: read the file with its own encoding.",
+            field="texts",
+        ) from error
+
+
+def _feeds(tokens: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    ids = np.zeros((len(tokens), max(len(row) for row in tokens)), np.int64)
+    mask = np.zeros_like(ids)
+    for row, values in enumerate(tokens):
+        ids[row, : len(values)] = values
+        mask[row, : len(values)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def _open_tokenizer(files: ModelFiles) -> Any:  # noqa: ANN401

@@ -121,10 +121,10 @@ class _Bert:
 
 
 def build_graph(weights: Path) -> bytes:
-    """The model: `input_ids` and `attention_mask` (int64, [texts, tokens]) to `embedding`.
+    """The model: `input_ids` and `attention_mask` (int64, [texts, tokens]) to two outputs.
 
-    Padding is on the right, the embedding [texts, 384] and of unit length. The session must be
-    given the folder of `weights`.
+    Padding is on the right. `embedding` is [texts, 384] and of unit length; `states` has each
+    token's vector, [texts * tokens, 384]. The session must be given the folder of `weights`.
     """
     bert = _Bert(weights)
     graph, add = bert.graph, bert.graph.add_node
@@ -138,5 +138,7 @@ def build_graph(weights: Path) -> bytes:
     for number in range(LAYERS):
         rows = bert.layer(rows, number, key_mask, by_text)
     bert.pool(rows, mask, by_text)
+    graph.add_node("Identity", [rows], output="states")
     graph.add_output("embedding", FLOAT, ("texts", HIDDEN))
+    graph.add_output("states", FLOAT, ("rows", HIDDEN))
     return graph.render("all-MiniLM-L6-v2", opsets=[("", 17), (_MICROSOFT, 1)])

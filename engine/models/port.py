@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,26 @@ class Embedder(Protocol):
 
     async def aclose(self) -> None:
         """Free the model or the connection; idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """A text token by token: where each is in it, and its vector in its context.
+
+    `vectors` is [tokens, dimension], `pooled` [dimension]: the text's own vector, of unit length.
+    """
+
+    offsets: Sequence[tuple[int, int]]
+    vectors: NDArray[np.float32]
+    pooled: NDArray[np.float32]
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedder that also shows the vectors it makes a text's vector from."""
+
+    async def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """The tokens of each text, in the order given; a text too long is cut at `max_tokens`."""
 
 
 class Reranker(Protocol):

@@ -8,13 +8,15 @@ import time
 import pytest
 
 from api.prose import render_prose
-from engine.answers.answer import quote_answer
-from engine.answers.extraction import CandidateSentence, Judged
+from engine.answers.composition import compose_answer
+from engine.answers.extraction import CandidateSentence, Surroundings
+from engine.answers.judge import Judged
 from engine.domain import Hit, Passage, ScoreParts
 from engine.markup.links import sanitise
 from engine.markup.matching import figures, find_quote, fold
 from engine.markup.plain import plain
 from engine.markup.sentences import split_sentences
+from engine.search.query import read_question
 from engine.telemetry import redact
 from ingestion.convert.document import ConversionLimits
 from ingestion.convert.text import convert
@@ -108,9 +110,16 @@ def test_a_quoted_answer_neither_rings_nor_holds_a_tag() -> None:
         fits=True,
         misses=False,
         promise=1,
+        opens=False,
+        place=0,
+        kind="prose",
+        rank=0,
+        structured=False,
+        surroundings=Surroundings(set(), set(), set(), set()),
     )
-    shown = quote_answer([Judged(found, 0.9)]).text
-    assert " ".join(shown.split()) == "Deploys stop on Friday everyone channel now. [1]"
+    composed = compose_answer(read_question("What stops?"), [Judged(found, 0.9)])
+    assert composed is not None
+    assert " ".join(composed.text.split()) == "Deploys stop on Friday everyone channel now. [1]"
 
 
 ADVERSARIAL = [

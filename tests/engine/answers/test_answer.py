@@ -5,9 +5,9 @@ from engine.answers.answer import (
     carrying_span,
     check_answer,
     describe_unanswered,
-    quote_answer,
 )
-from engine.answers.extraction import judge
+from engine.answers.composition import compose_answer
+from engine.answers.judge import judge
 from engine.domain import Hit, Passage, ScoreParts
 from engine.search.query import read_question
 
@@ -39,7 +39,8 @@ async def test_the_best_sentence_answers_with_a_quote_at_its_place():
     question = read_question("How many hours of advanced sick leave can I request?")
     hits = [make_hit(LEAVE), make_hit("Annual leave is earned by working every week.", n=2)]
     judged = await judge(question, hits, {})
-    checked = quote_answer(judged)
+    checked = compose_answer(question, judged)
+    assert checked is not None
     [citation] = checked.citations
     assert checked.text == "You can request up to 240 hours of advanced sick leave. [1]"
     assert citation.quote == "You can request up to **240 hours** of advanced sick leave."
@@ -49,7 +50,8 @@ async def test_the_best_sentence_answers_with_a_quote_at_its_place():
 async def test_a_list_item_is_said_with_the_line_that_introduces_it():
     question = read_question("Who may receive donated leave for a negative balance?")
     judged = await judge(question, [make_hit(LEAVE)], {})
-    checked = quote_answer(judged)
+    checked = compose_answer(question, judged)
+    assert checked is not None
     assert checked.text == (
         "Who may receive donated leave: Staff with a negative balance of 24 hours. [1]"
     )

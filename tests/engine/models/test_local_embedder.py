@@ -123,3 +123,16 @@ async def test_a_model_that_is_not_installed_says_how_to_install_it(
 
     with pytest.raises(Unavailable, match="scrubjay model install"):
         await LocalEmbedder(tmp_path).embed_query("anything")
+
+
+async def test_tokens_come_with_their_places_and_make_the_vector_of_their_text(minilm):
+    texts = ["The harbour of Lindvik was dredged in 1964.", "Why?", "word " * 400]
+    found = await minilm.embed_tokens(texts)
+    [whole] = await minilm.embed_documents([texts[0]])
+    assert [texts[0][start:end] for start, end in found[0].offsets][:3] == ["The", "harbour", "of"]
+    assert found[0].vectors.shape == (len(found[0].offsets), HIDDEN)
+    assert np.allclose(found[0].pooled, whole, atol=1e-5)
+    assert len(found[2].offsets) == 254  # cut where the model ends, less [CLS] and [SEP]
+    assert await minilm.embed_tokens([]) == []
+    with pytest.raises(InvalidInput):
+        await minilm.embed_tokens(["\ud800"])
