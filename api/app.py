@@ -24,8 +24,11 @@ from api.problems import Problem, problem_of
 from api.routes import (
     account,
     answers,
+    audit,
     conversations,
     documents,
+    grants,
+    groups,
     health,
     members,
     pages,
@@ -56,6 +59,9 @@ def build_app(
     app = Starlette(
         routes=[
             *account.ROUTES,
+            *audit.ROUTES,
+            *grants.ROUTES,
+            *groups.ROUTES,
             *members.ROUTES,
             *pages.ROUTES,
             *user.ROUTES,

@@ -43,7 +43,9 @@ TABLE: dict[str, tuple[int, str]] = {
     "not_found": (404, "Not found"),
     "over_time": (504, "Took too long"),
     "rate_limited": (429, "Too many requests"),
+    "step_up_required": (403, "Confirm who you are"),
     "too_large": (413, "Too large"),
+    "code_required": (401, "Not signed in"),
     "unauthenticated": (401, "Not signed in"),
     "unavailable": (503, "Not available now"),
 }

@@ -10,7 +10,9 @@ import typer
 from cli.context import As, Json, Yes, opened, run
 
 app = typer.Typer(
-    name="kb", help="Manage knowledge bases: create, list, show, set, reindex, reembed, delete."
+    name="kb",
+    help="Manage knowledge bases: create, list, show, set, grant, revoke, grants, owner, reindex, "
+    "reembed, delete.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]

@@ -20,6 +20,7 @@ from cli import (
     admin,
     ask,
     assistants,
+    audit,
     bot,
     channels,
     chat,
@@ -27,7 +28,9 @@ from cli import (
     doctor,
     evaluate,
     flow,
+    groups,
     kb,
+    kb_grants,
     kb_settings,
     maintain,
     members,
@@ -97,6 +100,7 @@ app.add_typer(assistants.app)
 ask.register(app)
 add.register(app)
 kb_settings.register(kb.app)
+kb_grants.register(kb.app)
 admin.register(app)
 chat.register(app)
 app.add_typer(bot.app)
@@ -111,6 +115,8 @@ maintain.register(app)
 app.add_typer(tenants.app)
 app.add_typer(members.app)
 app.add_typer(members.owner_app)
+app.add_typer(groups.app)
+app.add_typer(audit.app)
 app.add_typer(tokens.app)
 app.add_typer(settings.app)
 doctor.register(app)

@@ -16,9 +16,11 @@ from typer.main import get_command
 from cli import licences, mcp_reference
 from cli.main import app
 from engine import errors
+from engine.access.permissions import VERBS
 from engine.commands.table import COMMANDS, Permission
 from engine.config import allowed, fields, masked, variable
 from engine.db.describe import describe_tables
+from engine.domain import Role
 from engine.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -47,9 +49,35 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "licences.md": MADE + licences.page(),
         "mcp.md": MADE + "\n" + mcp_reference.page(),
+        "permissions.md": permissions_page(),
         "settings.md": settings_page(),
         "tables.md": tables_page(),
     }
+
+
+def permissions_page() -> str:
+    """Every verb of the permission matrix: roles, scope, grant, and what takes a confirmation."""
+    out = [
+        MADE,
+        "# Permissions\n",
+        (
+            "A role lets somebody use a verb; a grant lets them use it on a knowledge base. **all**: "
+            "on every knowledge base of the tenant, granted or not. A confirmed verb takes a session "
+            "that was confirmed within ten minutes, or the command line on the server; no API token "
+            "will do. [How permissions work](../explanation/permissions.md).\n"
+        ),
+        "| to | " + " | ".join(Role) + " | scope | grant | confirmed |",
+        "|---|" + "---|" * (len(Role) + 3),
+    ]
+    for verb in VERBS:
+        cells = [
+            "" if role not in verb.roles else "all" if role in verb.everywhere else "yes"
+            for role in Role
+        ]
+        scope = f"`{verb.scope}`" if verb.scope else ""
+        confirmed = "yes" if verb.step_up else ""
+        out.append(f"| {' | '.join([verb.help, *cells, scope, verb.level or '', confirmed])} |")
+    return "\n".join(out) + "\n"
 
 
 def settings_page() -> str:

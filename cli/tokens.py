@@ -23,7 +23,7 @@ def create(
         list[str] | None,
         typer.Option(
             metavar="SCOPE",
-            help="kb:read, kb:ask, kb:write, kb:admin or ops:read; can be repeated (default: "
+            help="kb:read, kb:ask, kb:write, kb:manage, kb:admin or ops:read; can be repeated (default: "
             "kb:read and kb:ask).",
         ),
     ] = None,

@@ -34,6 +34,7 @@ class Scope(StrEnum):
     KB_READ = "kb:read"
     KB_ASK = "kb:ask"
     KB_WRITE = "kb:write"
+    KB_MANAGE = "kb:manage"
     KB_ADMIN = "kb:admin"
     OPS_READ = "ops:read"
 
@@ -87,7 +88,9 @@ class Principal:
     identity_id: str | None = None  # the platform account, where no user is linked to it
     api_token_id: str | None = None  # the credential they came by, if it was one
     session_id: str | None = None  # the session they are signed in with, if they are
-    stepped_up: bool = False  # whether they proved who they are in the last minutes
+    assured: bool = True  # False: by a credential that may be stolen, not confirmed just now
+    writable: frozenset[str] = frozenset()  # ids of knowledge bases granted for writing
+    managed: frozenset[str] = frozenset()  # … and those granted for managing, or owned
 
 
 @dataclass(frozen=True, slots=True)

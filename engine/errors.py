@@ -6,7 +6,9 @@ EngineError
 │   └── FlowError             a flow can't be loaded; lists all its faults
 ├── NotFound                  absent, or not visible to the principal: the two look the same
 ├── Unauthenticated           no credential, or one that is wrong, expired or revoked
+│   └── CodeRequired          the password is right, and the code of an authenticator app is missing
 ├── Forbidden                 the principal is known but lacks the role or scope
+│   └── StepUpRequired        only somebody signed in who has just confirmed who they are may do this
 ├── Conflict                  the object already exists, or has changed since
 │   └── LeaseLost             another worker has taken over the job: drop the work, change nothing
 ├── LinkExpired               a one-time link was used, replaced or is too old: ask for a new one
@@ -74,6 +76,12 @@ class Unauthenticated(EngineError):
     code = "unauthenticated"
 
 
+class CodeRequired(Unauthenticated):
+    """The password is right, and the code of an authenticator app is missing."""
+
+    code = "code_required"
+
+
 class Forbidden(EngineError):
     """The principal is known but lacks the role or scope for this verb; `scopes` names them."""
 
@@ -82,6 +90,12 @@ class Forbidden(EngineError):
     def __init__(self, message: str, *, scopes: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.scopes = tuple(scopes)
+
+
+class StepUpRequired(Forbidden):
+    """Only somebody signed in who has just confirmed who they are may do this; no token may."""
+
+    code = "step_up_required"
 
 
 class Conflict(EngineError):

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from engine import clock
 from engine.errors import ConfigurationError, InvalidInput, Unauthenticated
 
-Purpose = Literal["credentials", "cursors", "oauth-state", "sessions", "viewer-links"]
+Purpose = Literal["credentials", "cursors", "factors", "oauth-state", "sessions", "viewer-links"]
 
 KEY_CHARACTERS = 32  # a configured key is at least this long: `openssl rand -base64 32`
 NONCE_BYTES = 12  # AES-GCM, NIST SP 800-38D

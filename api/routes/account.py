@@ -19,7 +19,7 @@ from api.problems import problem_of
 from api.service import Service, service_of
 from api.templates import render_page
 from engine.domain import Principal
-from engine.errors import EngineError, Unauthenticated
+from engine.errors import EngineError, StepUpRequired, Unauthenticated
 from engine.people.sign_in import SignIn
 
 FIELD_MAX = 8192  # bytes of a form's field
@@ -40,7 +40,11 @@ async def sign_in(request: Request) -> Response:
     return_to, email = cookies.own_path(_field(form, "return_to") or "/"), _field(form, "email")
     try:
         signed_in = await _signing(request).with_password(
-            email, _field(form, "password"), kind="browser", client=cookies.client_of(request)
+            email,
+            _field(form, "password"),
+            kind="browser",
+            client=cookies.client_of(request),
+            code=_field(form, "code"),
         )
     except EngineError as error:
         return _refused("sign_in.html", error, return_to=return_to, email=email)
@@ -86,6 +90,66 @@ async def change_password(request: Request) -> Response:
     except EngineError as error:
         return await _account(request, principal, error)
     return await _account(request, principal, done="Your password is changed.")
+
+
+async def show_confirm(request: Request) -> Response:
+    """The form that confirms who is signed in, before what is dangerous."""
+    principal = await _signed_in(request)
+    return_to = cookies.own_path(request.query_params.get("return_to", "/account"))
+    return await _confirm_page(request, principal, return_to)
+
+
+async def confirm(request: Request) -> Response:
+    """Confirm who is signed in: ten minutes of admin verbs, and another cookie."""
+    principal, form = await _changing(request)
+    return_to = cookies.own_path(_field(form, "return_to") or "/account")
+    try:
+        confirmed = await _signing(request).step_up(
+            principal,
+            password=_field(form, "password"),
+            code=_field(form, "code"),
+            client=cookies.client_of(request),
+        )
+    except EngineError as error:
+        return await _confirm_page(request, principal, return_to, error)
+    response = RedirectResponse(return_to, status_code=303)
+    cookies.set_signed_in(response, request, confirmed)
+    return response
+
+
+async def begin_app(request: Request) -> Response:
+    """The secret of a new authenticator app, and the field for its first code."""
+    principal, _ = await _changing(request)
+    try:
+        secret, url = await _signing(request).begin_app(principal)
+    except StepUpRequired:
+        return RedirectResponse("/account/confirm", status_code=303)
+    except EngineError as error:
+        return await _account(request, principal, error)
+    csrf = cookies.csrf_token(service_of(request).engine.secrets, principal)
+    return _page("app.html", secret=secret, url=url, csrf=csrf, codes=())
+
+
+async def confirm_app(request: Request) -> Response:
+    """Take the app's first code; shows the recovery codes, this once."""
+    principal, form = await _changing(request)
+    try:
+        codes = await _signing(request).confirm_app(principal, _field(form, "code"))
+    except StepUpRequired:
+        return RedirectResponse("/account/confirm", status_code=303)
+    except EngineError as error:
+        return await _account(request, principal, error)
+    return _page("app.html", secret="", url="", codes=codes)
+
+
+async def remove_app(request: Request) -> Response:
+    """Forget the authenticator app."""
+    principal, _ = await _changing(request)
+    try:
+        await _signing(request).remove_app(principal)
+    except StepUpRequired:
+        return RedirectResponse("/account/confirm", status_code=303)
+    return await _account(request, principal, done="Your authenticator app is removed.")
 
 
 async def show_welcome(request: Request) -> Response:
@@ -141,11 +205,25 @@ async def _account(
     values: dict[str, Any] = {
         "principal": principal,
         "sessions": await _signing(request).list_sessions(principal),
+        "has_app": await _signing(request).has_app(principal),
         "csrf": cookies.csrf_token(service.engine.secrets, principal),
     }
     if error is not None:
         return _refused("account.html", error, **values)
     return _page("account.html", done=done, **values)
+
+
+async def _confirm_page(
+    request: Request, principal: Principal, return_to: str, error: EngineError | None = None
+) -> Response:
+    values: dict[str, Any] = {
+        "return_to": return_to,
+        "has_app": await _signing(request).has_app(principal),
+        "csrf": cookies.csrf_token(service_of(request).engine.secrets, principal),
+    }
+    if error is not None:
+        return _refused("confirm.html", error, **values)
+    return _page("confirm.html", **values)
 
 
 async def _signed_in(request: Request) -> Principal:
@@ -195,6 +273,11 @@ def _page(template: str, *, status_code: int = 200, **values: object) -> Respons
 
 ROUTES = (
     Route("/account", show_account, methods=["GET"]),
+    Route("/account/app", begin_app, methods=["POST"]),
+    Route("/account/app/confirm", confirm_app, methods=["POST"]),
+    Route("/account/app/remove", remove_app, methods=["POST"]),
+    Route("/account/confirm", show_confirm, methods=["GET"]),
+    Route("/account/confirm", confirm, methods=["POST"]),
     Route("/account/password", change_password, methods=["POST"]),
     Route("/account/sessions", end_session, methods=["POST"]),
     Route("/set-password", show_set_password, methods=["GET"]),

@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.cookies import client_of
+from api.cookies import client_of, set_signed_in
 from api.schemas import Body, read_body
 from api.service import principal_of, service_of
 from engine import clock
 from engine.people.sessions import SignedIn
 
+Code = Annotated[SecretStr, Field(max_length=64)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 
 
@@ -25,6 +26,20 @@ class SignInBody(Body):
     email: Annotated[str, Field(min_length=1, max_length=320)]
     password: Password
     tenant: Annotated[str, Field(max_length=40)] = ""
+    code: Code = SecretStr("")
+
+
+class StepUpBody(Body):
+    """`POST /api/v1/user/step_up`."""
+
+    password: Annotated[SecretStr, Field(max_length=1024)] = SecretStr("")
+    code: Code = SecretStr("")
+
+
+class AppBody(Body):
+    """`PUT /api/v1/user/app`."""
+
+    code: Code
 
 
 class RefreshBody(Body):
@@ -55,6 +70,7 @@ async def sign_in(request: Request) -> Response:
         kind="api",
         client=client_of(request),
         tenant=body.tenant,
+        code=body.code.get_secret_value(),
     )
     return _tokens(signed_in)
 
@@ -64,6 +80,45 @@ async def refresh(request: Request) -> Response:
     body = await read_body(request, RefreshBody)
     people = service_of(request).engine.people
     return _tokens(await people.sign_in.refresh(body.refresh_token.get_secret_value()))
+
+
+async def step_up(request: Request) -> Response:
+    """An access token for admin verbs, for ten minutes."""
+    principal = await principal_of(request)
+    body = await read_body(request, StepUpBody)
+    confirmed = await service_of(request).engine.people.sign_in.step_up(
+        principal,
+        password=body.password.get_secret_value(),
+        code=body.code.get_secret_value(),
+        client=client_of(request),
+    )
+    response = _tokens(confirmed)
+    if confirmed.cookie:  # the page that asked is a browser's
+        set_signed_in(response, request, confirmed)
+    return response
+
+
+async def begin_app(request: Request) -> Response:
+    """The secret of a new authenticator app."""
+    principal = await principal_of(request)
+    secret, url = await service_of(request).engine.people.sign_in.begin_app(principal)
+    return JSONResponse({"secret": secret, "url": url}, status_code=201)
+
+
+async def confirm_app(request: Request) -> Response:
+    """Take the app's first code; the recovery codes, shown this once."""
+    principal = await principal_of(request)
+    body = await read_body(request, AppBody)
+    signing = service_of(request).engine.people.sign_in
+    codes = await signing.confirm_app(principal, body.code.get_secret_value())
+    return JSONResponse({"recovery_codes": codes})
+
+
+async def remove_app(request: Request) -> Response:
+    """Forget the authenticator app."""
+    principal = await principal_of(request)
+    await service_of(request).engine.people.sign_in.remove_app(principal)
+    return JSONResponse({"removed": True})
 
 
 async def sign_out(request: Request) -> Response:
@@ -143,10 +198,14 @@ def _tokens(signed_in: SignedIn) -> Response:
 
 ROUTES = (
     Route("/api/v1/user", show, methods=["GET"]),
+    Route("/api/v1/user/app", begin_app, methods=["POST"]),
+    Route("/api/v1/user/app", confirm_app, methods=["PUT"]),
+    Route("/api/v1/user/app", remove_app, methods=["DELETE"]),
     Route("/api/v1/user/login", sign_in, methods=["POST"]),
     Route("/api/v1/user/logout", sign_out, methods=["POST"]),
     Route("/api/v1/user/password", change_password, methods=["PUT"]),
     Route("/api/v1/user/refresh", refresh, methods=["POST"]),
+    Route("/api/v1/user/step_up", step_up, methods=["POST"]),
     Route("/api/v1/user/sessions", sessions, methods=["GET"]),
     Route("/api/v1/user/sessions/{id}", end_session, methods=["DELETE"]),
 )

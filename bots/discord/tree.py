@@ -39,6 +39,7 @@ GROUP_HELP: Mapping[str, str] = {
     "document": "Single documents: what may be found of them, and how.",
     "ingest": "Store a channel's messages, to answer from them.",
     "limits": "Limits on questions.",
+    "people": "Members of this organisation, their roles and groups.",
     "roles": "Who can change settings here.",
     "source": "Pages added by their URL.",
 }

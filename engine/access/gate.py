@@ -52,6 +52,7 @@ from engine.access.acl import (
     workspace_token,
 )
 from engine.access.auditing import access_version, audit
+from engine.access.permissions import reaches_all, require_assured, require_verb
 from engine.access.principals import (
     FRESH,
     ROLE_SCOPES,
@@ -98,21 +99,26 @@ __all__ = [
     "check_token",
     "count_searchable",
     "counters_tell",
+    "get_managed_kb",
     "get_visible_document",
     "get_visible_revision",
     "get_writable_document",
     "get_writable_kb",
     "group_token",
     "intern_acl",
+    "is_kb_name_taken",
     "is_operator",
     "join_live",
     "kb_token",
     "principal_of_identity",
     "principal_of_link",
     "principal_of_user",
+    "reaches_all",
     "readable_kbs",
     "require",
+    "require_assured",
     "require_operator",
+    "require_verb",
     "select_answering",
     "select_chunks",
     "select_documents",
@@ -415,21 +421,57 @@ async def _count_visible(session: AsyncSession, principal: Principal, kb: Knowle
     return Counts(*(int(count) for count in row))
 
 
-def select_managed_kbs(principal: Principal) -> Select[KnowledgeBase]:
-    """All knowledge bases of the tenant that exist, for verbs that manage them.
+def select_managed_kbs(principal: Principal, verb: str = "kb.update") -> Select[KnowledgeBase]:
+    """Knowledge bases the principal manages: all of the tenant for admins, else those granted so.
 
     Names, settings and grants only: what is in them is read by grant like everybody does.
     """
-    require(principal, Scope.KB_ADMIN)
-    return select(KnowledgeBase).where(
+    require_verb(principal, verb)
+    query = select(KnowledgeBase).where(
         KnowledgeBase.tenant_id == principal.tenant_id, KnowledgeBase.deleted_at.is_(None)
     )
+    if reaches_all(principal, verb):
+        return query
+    return query.where(KnowledgeBase.id.in_(principal.managed))
+
+
+async def get_managed_kb(
+    session: AsyncSession, principal: Principal, ref: str, verb: str
+) -> KnowledgeBase:
+    """A knowledge base by name or id, for a verb that manages it.
+
+    `Forbidden` for one that the principal may read and does not manage; `NotFound` for any other.
+    """
+    named = (KnowledgeBase.id == ref, KnowledgeBase.name == ref)
+    managed = select_managed_kbs(principal, verb)
+    for which in named:
+        if found := await session.scalar(managed.where(which)):
+            return found
+    readable = await readable_kbs(session, principal)
+    for kb in readable:
+        if ref in {kb.id, kb.name}:
+            raise Forbidden(
+                f"You may read {kb.name}, and not manage it. Ask its owner or an admin."
+            )
+    names = ", ".join(kb.name for kb in readable) or "none yet"
+    raise NotFound(f"No knowledge base {ref!r} that you may read. Available: {names}.")
+
+
+async def is_kb_name_taken(session: AsyncSession, tenant_id: str, name: str) -> bool:
+    """Whether a knowledge base of the tenant has this name, which no two have."""
+    taken = exists().where(
+        KnowledgeBase.tenant_id == tenant_id,
+        KnowledgeBase.deleted_at.is_(None),
+        KnowledgeBase.name == name,
+    )
+    return bool(await session.scalar(select(taken)))
 
 
 async def get_writable_kb(session: AsyncSession, principal: Principal, kb_id: str) -> KnowledgeBase:
     """The knowledge base, for a verb that adds to it; ask in the transaction that adds.
 
-    That takes the scope `kb:write` and a grant: seeing one document of it is not enough.
+    That takes the scope `kb:write` and a grant for writing: to see a document of it, or to have it
+    granted for reading, is not enough. Its owner needs no more than a grant for reading.
     """
     require(principal, Scope.KB_WRITE)
     values = _readable_values(principal.tenant_id, principal.tokens)
@@ -438,6 +480,8 @@ async def get_writable_kb(session: AsyncSession, principal: Principal, kb_id: st
         raise NotFound(f"No knowledge base {kb_id!r} that you may read.")
     if kb_token(kb_id) not in principal.tokens:
         raise Forbidden(f"{found.name} is not granted to you. Ask an admin for a grant.")
+    if kb_id not in principal.writable | principal.managed:
+        raise Forbidden(f"{found.name} is granted to you for reading. Ask for a grant to write.")
     return found
 
 
@@ -445,6 +489,7 @@ async def get_writable_document(
     session: AsyncSession, principal: Principal, document_id: str
 ) -> Document:
     """A document for a verb that changes it: seeing it is not enough, its KB must be granted."""
+    require(principal, Scope.KB_WRITE)
     document = await get_visible_document(session, principal, document_id)
     await get_writable_kb(session, principal, document.kb_id)
     return document

@@ -30,6 +30,7 @@ from engine.access.acl import (
     user_token,
     workspace_token,
 )
+from engine.access.permissions import GrantLevel
 from engine.db.tables import (
     Channel,
     ChannelMember,
@@ -55,7 +56,7 @@ _ASKING = frozenset({Scope.KB_READ, Scope.KB_ASK})
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.OWNER: _EVERY,
     Role.ADMIN: _EVERY,
-    Role.CURATOR: _ASKING | {Scope.KB_WRITE},
+    Role.CURATOR: _ASKING | {Scope.KB_WRITE, Scope.KB_MANAGE},
     Role.MEMBER: _ASKING,
     Role.GUEST: _ASKING,
 }
@@ -80,14 +81,16 @@ async def principal_of_user(
     if role is None:
         raise Unauthenticated("This account is not an active member of the tenant.")
     allowed = ROLE_SCOPES[role]
-    [tokens] = await _with_grants(session, tenant_id, [facts.of_user(user_id)])
+    [held] = await _with_grants(session, tenant_id, [facts.of_user(user_id)])
     return Principal(
         tenant_id=tenant_id,
         user_id=user_id,
         name=facts.names[user_id],
         role=role,
-        tokens=tokens,
+        tokens=held.tokens,
         scopes=allowed if scopes is None else allowed & frozenset(scopes),
+        writable=held.writable,
+        managed=held.managed | await _owned(session, tenant_id, user_id),
     )
 
 
@@ -110,11 +113,11 @@ async def principal_of_identity(
     identity = facts.identities.get(identity_id)
     if identity is None:
         raise NotFound("No such platform account.")
-    held = facts.of_identity(identity)
+    own = facts.of_identity(identity)
     if seen_in is not None:
         channel, _ = await _channel(session, tenant_id, seen_in)
-        held.add(channel_token(channel.id))
-    [tokens] = await _with_grants(session, tenant_id, [held])
+        own.add(channel_token(channel.id))
+    [held] = await _with_grants(session, tenant_id, [own])
     user_id = identity.user_id if identity.user_id in facts.roles else None
     role = facts.roles[user_id] if user_id is not None else Role.GUEST
     return Principal(
@@ -122,9 +125,11 @@ async def principal_of_identity(
         user_id=user_id,
         name=facts.names[user_id] if user_id is not None else identity.name,
         role=role,
-        tokens=tokens,
+        tokens=held.tokens,
         scopes=ROLE_SCOPES[role],
         identity_id=identity_id,
+        writable=held.writable,
+        managed=held.managed | await _owned(session, tenant_id, user_id),
     )
 
 
@@ -191,7 +196,7 @@ async def audience_of_channel(
             elif not channel.is_public:
                 held.append(facts.of_identity(member))
     everyone = await _with_grants(session, tenant_id, held or [{token}])
-    tokens = frozenset.intersection(*everyone)
+    tokens = frozenset.intersection(*(one.tokens for one in everyone))
     return Audience(key=token, label=f"#{channel.name}", tokens=tokens)
 
 
@@ -386,12 +391,21 @@ def _is_fresh(channel: Channel, now: datetime) -> bool:
     return channel.members_synced_at is not None and channel.members_synced_at > now - FRESH
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What somebody holds, with the knowledge bases that are granted to it."""
+
+    tokens: frozenset[str]
+    writable: frozenset[str]
+    managed: frozenset[str]
+
+
 async def _with_grants(
     session: AsyncSession, tenant_id: str, holders: Sequence[Collection[str]]
-) -> list[frozenset[str]]:
+) -> list[_Held]:
     """What each holder holds with the `kb:` tokens granted to what they hold, in the same order."""
     rows = await session.execute(
-        select(KbGrant.token, KbGrant.kb_id)
+        select(KbGrant.token, KbGrant.kb_id, KbGrant.level)
         .join(KnowledgeBase, KnowledgeBase.id == KbGrant.kb_id)
         .where(
             KbGrant.tenant_id == tenant_id,
@@ -399,8 +413,30 @@ async def _with_grants(
             KnowledgeBase.deleted_at.is_(None),
         )
     )
-    grants = [(token, kb_token(kb_id)) for token, kb_id in rows]
-    return [frozenset(held) | {kb for token, kb in grants if token in held} for held in holders]
+    grants = [(token, kb_id, GrantLevel(level)) for token, kb_id, level in rows]
+    found = []
+    for own in holders:
+        granted = [(kb_id, level) for token, kb_id, level in grants if token in own]
+        found.append(
+            _Held(
+                frozenset(own) | {kb_token(kb_id) for kb_id, _ in granted},
+                frozenset(kb_id for kb_id, level in granted if level is not GrantLevel.READ),
+                frozenset(kb_id for kb_id, level in granted if level is GrantLevel.MANAGE),
+            )
+        )
+    return found
+
+
+async def _owned(session: AsyncSession, tenant_id: str, user_id: str | None) -> frozenset[str]:
+    """Ids of the knowledge bases a user owns, which they manage; owning lets nobody read."""
+    if user_id is None:
+        return frozenset()
+    owned = select(KnowledgeBase.id).where(
+        KnowledgeBase.tenant_id == tenant_id,
+        KnowledgeBase.owner_id == user_id,
+        KnowledgeBase.deleted_at.is_(None),
+    )
+    return frozenset(await session.scalars(owned))
 
 
 async def _channel(

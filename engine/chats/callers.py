@@ -72,7 +72,8 @@ async def caller_of(session: AsyncSession, sender: Sender) -> Caller:
         role = _stronger(role, Role.ADMIN)
     scopes = principal.scopes | gate.ROLE_SCOPES[role]
     return Caller(
-        replace(principal, role=role, scopes=scopes),
+        # Whom a platform calls an admin manages the bot, and not who belongs to the tenant.
+        replace(principal, role=role, scopes=scopes, assured=role is principal.role),
         sender,
         platform=workspace.platform,
         workspace=workspace.external_id,

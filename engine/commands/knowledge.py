@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.access import gate
+from engine.access.permissions import GrantLevel
 from engine.chats.callers import Caller
 from engine.commands.arguments import channel_or_workspace, managed_kb, quoted
 from engine.commands.results import CommandResult
@@ -44,8 +45,9 @@ async def delete(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
 async def grant(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
     token, readers = await _grantee(engine, caller, parsed)
-    await engine.knowledge_bases.grant(caller.principal, kb_id, token)
-    return CommandResult(f"{readers} can now read **{name}**.")
+    level = GrantLevel(parsed.text("level") or GrantLevel.READ)
+    await engine.knowledge_bases.grant(caller.principal, kb_id, token, level)
+    return CommandResult(f"{readers} can now {level} **{name}**.")
 
 
 async def revoke(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -56,6 +58,9 @@ async def revoke(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
 
 
 async def _grantee(engine: Engine, caller: Caller, parsed: Parsed) -> tuple[str, str]:
+    named = parsed.text("place")
+    if named.partition(":")[0] in {"everyone", "group", "user"}:
+        return named, "Everyone" if named == "everyone" else named.replace(":", " ", 1)
     channel_id, place = await channel_or_workspace(
         engine, caller, parsed.text("place") or WORKSPACE
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from engine.chats.callers import Caller
-from engine.commands import documents, everyone, history, knowledge, operating, places
+from engine.commands import documents, everyone, history, knowledge, operating, people, places
 from engine.commands.results import CommandResult
 from engine.commands.table import (
     Command,
@@ -49,6 +49,17 @@ RUNS: Mapping[str, Run] = {
     "link": everyone.link,
     "list": knowledge.list_all,
     "mode": places.mode,
+    "people activate": people.activate,
+    "people add": people.add,
+    "people deactivate": people.deactivate,
+    "people group-add": people.add_to_group,
+    "people group-create": people.create_group,
+    "people group-delete": people.delete_group,
+    "people group-remove": people.remove_from_group,
+    "people groups": people.list_groups,
+    "people list": people.list_all,
+    "people remove": people.remove,
+    "people role": people.set_role,
     "privacy": everyone.privacy,
     "private": places.private,
     "respond-to": places.respond_to,

@@ -144,6 +144,13 @@ _PLACE_TO = Parameter(
 )
 _CHANNEL = Parameter("channel", "channel", "a channel; else this one", required=False)
 _DOCUMENT = Parameter("document", "text", "its id, a passage's id, or its address")
+_MEMBER = Parameter("member", "text", "a member: e-mail address or name")
+_GROUP = Parameter("group", "text", "a group, by name")
+_ROLES = ("owner", "admin", "curator", "member", "guest")
+_LEVELS = ("read", "write", "manage")
+_LEVEL = Parameter(
+    "level", "choice", "how far; read", required=False, choices=_LEVELS, default="read"
+)
 _ADMIN, _CURATOR = Permission.ADMIN, Permission.CURATOR
 _CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
 
@@ -204,8 +211,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "grant",
-        "Let the workspace's full members, or a channel's people, read a knowledge base.",
-        (_KB, _PLACE_TO),
+        "Let the workspace, a channel, group:NAME, user:E-MAIL or everyone use a knowledge base.",
+        (_KB, _PLACE_TO, _LEVEL),
         _ADMIN,
         _CHANGES,
         example="grant handbook #help",
@@ -416,6 +423,67 @@ COMMANDS: tuple[Command, ...] = (
         "roles take",
         "Remove a role that was given here.",
         (Parameter("person", "person", "who"),),
+        _ADMIN,
+        _CHANGES,
+    ),
+    Command("people list", "List the members of this organisation.", (), _ADMIN),
+    Command(
+        "people add",
+        "Add a member by e-mail address.",
+        (
+            Parameter("email", "text", "their e-mail address"),
+            Parameter(
+                "role",
+                "choice",
+                "their role; member",
+                required=False,
+                choices=_ROLES,
+                default="member",
+            ),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="people add ada@example.com curator",
+    ),
+    Command(
+        "people role",
+        "Give a member another role, from their next request.",
+        (_MEMBER, Parameter("role", "choice", "their role", choices=_ROLES)),
+        _ADMIN,
+        _CHANGES,
+        example="people role ada@example.com admin",
+    ),
+    Command(
+        "people deactivate",
+        "Keep a member out: their sessions and API tokens end at once.",
+        (_MEMBER,),
+        _ADMIN,
+        _DESTROYS,
+        example="people deactivate ada@example.com",
+    ),
+    Command("people activate", "Let a deactivated member in again.", (_MEMBER,), _ADMIN, _CHANGES),
+    Command("people remove", "End a membership.", (_MEMBER,), _ADMIN, _DESTROYS),
+    Command("people groups", "List the groups of members.", (), _ADMIN),
+    Command(
+        "people group-create",
+        "Create a group, to grant knowledge bases to.",
+        (_GROUP,),
+        _ADMIN,
+        _CHANGES,
+        example="people group-create support",
+    ),
+    Command(
+        "people group-delete",
+        "Delete a group and the grants that name it.",
+        (_GROUP,),
+        _ADMIN,
+        _DESTROYS,
+    ),
+    Command("people group-add", "Put a member into a group.", (_GROUP, _MEMBER), _ADMIN, _CHANGES),
+    Command(
+        "people group-remove",
+        "Take a member out of a group.",
+        (_GROUP, _MEMBER),
         _ADMIN,
         _CHANGES,
     ),

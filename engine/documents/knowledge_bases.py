@@ -1,8 +1,8 @@
-"""Knowledge bases: create, list, change, grant, delete.
+"""Knowledge bases: create, list, change, delete; `kb_grants.py` says who they are granted to.
 
-Reading one needs a grant (or a document of it that is visible otherwise); managing one needs
-`kb:admin`, which reaches every knowledge base of the tenant but not what is in it. One that may
-not be read is not named: not in a list, not in an error.
+Reading one needs a grant (or a document of it that is visible otherwise). Managing one is for its
+owner, for those it is granted to that far, and for admins, who reach every knowledge base of the
+tenant but not what is in it. One that may not be read is not named: not in a list, not in an error.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
+from engine.access.permissions import GrantLevel
 from engine.db.session import Database
 from engine.db.tables import (
-    Channel,
     Document,
-    KbGrant,
     KnowledgeBase,
     Live,
-    Membership,
     Revision,
     Source,
-    UserGroup,
-    Workspace,
 )
 from engine.documents import pipelines, reembedding, reindexing
+from engine.documents.kb_grants import (
+    GrantInfo,
+    add_grant,
+    grants_of,
+    parse_grantee,
+    remove_grant,
+    set_owner,
+)
 from engine.documents.reembedding import Reembedding
 from engine.domain import MAIN, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound
@@ -115,8 +119,11 @@ async def create_kb(
     chunking: KbChunking | Mapping[str, Any] | None = None,
     pipeline: str = "general",
 ) -> KbInfo:
-    """A new knowledge base with its upload source, readable for everyone who holds one of `grants`."""
-    gate.require(principal, Scope.KB_ADMIN)
+    """A new knowledge base with its upload source, which its creator owns.
+
+    Everyone who holds one of `grants` may read it, and add to it where their role adds documents.
+    """
+    gate.require_verb(principal, "kb.create")
     name = await _free_name(session, principal, name)
     await pipelines.require_known(session, principal, pipeline)
     kb = KnowledgeBase(
@@ -132,12 +139,13 @@ async def create_kb(
         document_count=0,
         chunk_count=0,
         token_count=0,
+        owner_id=principal.user_id,
     )
     session.add(kb)
     await session.flush()
     session.add(Source(tenant_id=principal.tenant_id, kb_id=kb.id, kind="upload", name="upload"))
     for token in sorted(set(grants)):
-        await _add_grant(session, principal, kb, token)
+        await add_grant(session, principal, kb, token, GrantLevel.WRITE, is_first=True)
     await gate.audit(
         session, principal, "kb.create", kb.id, {"name": name, "grants": sorted(set(grants))}
     )
@@ -153,8 +161,7 @@ async def list_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
 
 
 async def list_managed_kbs(session: AsyncSession, principal: Principal) -> list[KbInfo]:
-    """All knowledge bases of the tenant, by name, for people who manage them."""
-    gate.require(principal, Scope.KB_ADMIN)
+    """The knowledge bases the principal manages, by name: for admins all of the tenant."""
     rows = await session.scalars(gate.select_managed_kbs(principal).order_by(KnowledgeBase.name))
     return [_info(kb) for kb in rows]
 
@@ -179,7 +186,7 @@ async def update_kb(
     pipeline: str | None = None,
 ) -> KbInfo:
     """Change what is given. Chunking and pipeline hold for documents ingested from now on."""
-    kb = await _managed(session, principal, ref)
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.update")
     changed: dict[str, Any] = {}
     if name is not None and name.strip() != kb.name:
         changed["name"] = await _free_name(session, principal, name)
@@ -202,7 +209,7 @@ async def update_kb(
 
 async def delete_kb(session: AsyncSession, principal: Principal, ref: str) -> KbInfo:
     """Take a knowledge base out of every answer from this instant; a job clears its rows later."""
-    kb = await _managed(session, principal, ref)
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.delete")
     kb.deleted_at = kb.updated_at = clock.now()
     await enqueue(
         session,
@@ -219,27 +226,37 @@ async def delete_kb(session: AsyncSession, principal: Principal, ref: str) -> Kb
     return _info(kb)
 
 
-async def list_grants(session: AsyncSession, principal: Principal, ref: str) -> list[str]:
-    """The tokens a knowledge base is granted to, sorted."""
-    kb = await _managed(session, principal, ref)
-    return sorted(await session.scalars(select(KbGrant.token).where(KbGrant.kb_id == kb.id)))
+async def list_grants(session: AsyncSession, principal: Principal, ref: str) -> list[GrantInfo]:
+    """Who a knowledge base is granted to, by token."""
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.list_grants")
+    return await grants_of(session, kb)
 
 
-async def grant_kb(session: AsyncSession, principal: Principal, ref: str, token: str) -> None:
-    """Let everyone who holds `token` read the knowledge base, at once; no effect where they do."""
-    kb = await _managed(session, principal, ref)
-    if await session.get(KbGrant, (kb.id, token)) is None:
-        await _add_grant(session, principal, kb, token)
-        await gate.audit(session, principal, "kb.grant", kb.id, {"token": token})
+async def grant_kb(
+    session: AsyncSession,
+    principal: Principal,
+    ref: str,
+    to: str,
+    level: GrantLevel = GrantLevel.READ,
+) -> None:
+    """Let everyone who holds a token, or whom words name, use a knowledge base up to a level."""
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.grant")
+    token = await parse_grantee(session, principal.tenant_id, to)
+    await add_grant(session, principal, kb, token, level)
 
 
-async def revoke_kb(session: AsyncSession, principal: Principal, ref: str, token: str) -> None:
+async def revoke_kb(session: AsyncSession, principal: Principal, ref: str, to: str) -> None:
     """Take a grant back, at once; no effect where there is none."""
-    kb = await _managed(session, principal, ref)
-    grant = await session.get(KbGrant, (kb.id, token))
-    if grant is not None:
-        await session.delete(grant)
-        await gate.audit(session, principal, "kb.revoke", kb.id, {"token": token})
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.revoke")
+    token = await parse_grantee(session, principal.tenant_id, to)
+    await remove_grant(session, principal, kb, token)
+
+
+async def transfer_kb(session: AsyncSession, principal: Principal, ref: str, user: str) -> None:
+    """Make a member the owner of a knowledge base."""
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.transfer")
+    token = await parse_grantee(session, principal.tenant_id, f"user:{user}")
+    await set_owner(session, principal, kb, token.removeprefix("u:"))
 
 
 async def recount(session: AsyncSession, kb_id: str) -> tuple[int, int, int]:
@@ -274,47 +291,15 @@ def _named(kbs: Collection[KnowledgeBase], ref: str) -> KnowledgeBase:
     raise NotFound(f"No knowledge base {ref!r} that you may read. Available: {names}.")
 
 
-async def _managed(session: AsyncSession, principal: Principal, ref: str) -> KnowledgeBase:
-    gate.require(principal, Scope.KB_ADMIN)
-    rows = await session.scalars(gate.select_managed_kbs(principal).order_by(KnowledgeBase.name))
-    kbs = list(rows)
-    for kb in kbs:
-        if ref in {kb.name, kb.id}:
-            return kb
-    return _named(await gate.readable_kbs(session, principal), ref)
-
-
 async def _free_name(session: AsyncSession, principal: Principal, name: str) -> str:
     name = name.strip()
     if not name or len(name) > NAME_MAX or not name.isprintable():
         raise InvalidInput(
             f"A knowledge base's name has 1 to {NAME_MAX} printable characters.", field="name"
         )
-    if await session.scalar(gate.select_managed_kbs(principal).where(KnowledgeBase.name == name)):
+    if await gate.is_kb_name_taken(session, principal.tenant_id, name):
         raise Conflict(f"The knowledge base {name!r} exists already.")
     return name
-
-
-_GRANTEES = {
-    "w": (Workspace.id, Workspace.tenant_id),
-    "u": (Membership.user_id, Membership.tenant_id),
-    "g": (UserGroup.id, UserGroup.tenant_id),
-    "ch": (Channel.id, Channel.tenant_id),
-}
-
-
-async def _add_grant(
-    session: AsyncSession, principal: Principal, kb: KnowledgeBase, token: str
-) -> None:
-    kind, _, id_ = gate.check_grantee(token).partition(":")
-    if kind in _GRANTEES:
-        column, tenant = _GRANTEES[kind]
-        if not await session.scalar(
-            select(column).where(column == id_, tenant == principal.tenant_id)
-        ):
-            raise InvalidInput(f"{token!r} does not exist in this tenant.", field="token")
-    session.add(KbGrant(kb_id=kb.id, token=token, tenant_id=kb.tenant_id))
-    await session.flush()
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -406,13 +391,23 @@ class KnowledgeBases:
         """Take a knowledge base out of every answer at once; its rows and bytes follow."""
         return await self._db.run_write(lambda session: delete_kb(session, principal, ref))
 
-    async def grant(self, principal: Principal, ref: str, token: str) -> None:
-        """Let everyone who holds an access token read a knowledge base."""
-        await self._db.run_write(lambda session: grant_kb(session, principal, ref, token))
+    async def list_grants(self, principal: Principal, ref: str) -> list[GrantInfo]:
+        """Who a knowledge base is granted to, for those who manage it."""
+        return await self._db.run_read(lambda session: list_grants(session, principal, ref))
 
-    async def revoke(self, principal: Principal, ref: str, token: str) -> None:
-        """Remove such a grant."""
-        await self._db.run_write(lambda session: revoke_kb(session, principal, ref, token))
+    async def grant(
+        self, principal: Principal, ref: str, to: str, level: GrantLevel = GrantLevel.READ
+    ) -> None:
+        """Let everyone who holds an access token, or whom words name, use a knowledge base."""
+        await self._db.run_write(lambda session: grant_kb(session, principal, ref, to, level))
+
+    async def revoke(self, principal: Principal, ref: str, to: str) -> None:
+        """Remove such a grant, at once."""
+        await self._db.run_write(lambda session: revoke_kb(session, principal, ref, to))
+
+    async def transfer(self, principal: Principal, ref: str, user: str) -> None:
+        """Make a member, by e-mail address, name or id, the owner of a knowledge base."""
+        await self._db.run_write(lambda session: transfer_kb(session, principal, ref, user))
 
     async def preview_reindex(self, principal: Principal, ref: str) -> reindexing.Preview:
         """What ingesting a knowledge base again would come to."""

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import anyio
 
@@ -22,7 +24,7 @@ from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
 from engine.limits import Limits
 from engine.operations import audit_log, probes, reconcile, status, tool_call_log
-from engine.operations.audit_log import AuditEntry
+from engine.operations.audit_log import AuditEntry, ChainReport
 from engine.operations.index_home import IndexHome
 from engine.operations.probes import Probe, Probed
 from engine.operations.reconcile import Drift
@@ -124,6 +126,20 @@ class Operations:
         return await self._db.run_read(
             lambda session: audit_log.list_audit(session, principal, limit=limit)
         )
+
+    async def verify_audit(self, principal: Principal) -> ChainReport:
+        """Whether the tenant's audit rows are all there and as they were written."""
+        return await self._db.run_read(lambda session: audit_log.verify_chain(session, principal))
+
+    async def export_audit(self, principal: Principal) -> AsyncIterator[dict[str, Any]]:
+        """The tenant's audit rows in order, as JSON objects."""
+        after = 0
+        while rows := await self._db.run_read(
+            partial(audit_log.export_audit, principal=principal, after=after)
+        ):
+            for row in rows:
+                yield row
+            after = rows[-1]["number"]
 
     # Calls of tools
 

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LIFE = timedelta(minutes=10)
 AUDIENCE = "scrubjay"
+ADMIN = "scrubjay-admin"  # of a token made by a step-up: admin verbs take no other
 TYPE = "at+jwt"
 KID = "sj-"  # what the ids of our keys begin with
 ALGORITHM = "HS256"
@@ -36,16 +37,17 @@ class SessionClaims:
     session_id: str
     user_id: str
     tenant_id: str
+    admin: bool = False
 
 
 def sign(secrets: Secrets, issuer: str, who: SessionClaims) -> tuple[str, datetime]:
-    """An access token for a session, and when it ends."""
+    """An access token for a session, and when it ends; with `admin` one for admin verbs."""
     import jwt  # noqa: PLC0415 (lazy: slow to import, and few sign in)
 
     now = clock.now()
     claims = {
         "iss": issuer,
-        "aud": AUDIENCE,
+        "aud": ADMIN if who.admin else AUDIENCE,
         "sub": who.user_id,
         "tid": who.tenant_id,
         "sid": who.session_id,
@@ -76,7 +78,7 @@ def verify(secrets: Secrets, issuer: str, token: str) -> SessionClaims:
             token,
             key,
             algorithms=[ALGORITHM],
-            audience=AUDIENCE,
+            audience=[AUDIENCE, ADMIN],
             issuer=issuer,
             options={"require": list(CLAIMS), "verify_exp": False, "verify_iat": False},
         )
@@ -87,7 +89,9 @@ def verify(secrets: Secrets, issuer: str, token: str) -> SessionClaims:
     now = clock.now().timestamp()
     if type(ends_at) is not int or type(began_at) is not int or ends_at <= now:
         raise Unauthenticated(REFUSED)
-    return SessionClaims(str(claims["sid"]), str(claims["sub"]), str(claims["tid"]))
+    return SessionClaims(
+        str(claims["sid"]), str(claims["sub"]), str(claims["tid"]), admin=claims["aud"] == ADMIN
+    )
 
 
 def is_ours(token: str) -> bool:

@@ -133,7 +133,7 @@ async def authenticate(db: Database, secret: str, *, now: datetime | None = None
                 await session.execute(
                     update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now)
                 )
-    return replace(principal, api_token_id=token.id)
+    return replace(principal, api_token_id=token.id, assured=False)
 
 
 async def list_tokens(session: AsyncSession, principal: Principal) -> list[TokenInfo]:

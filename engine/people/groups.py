@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
-from engine.db.tables import UserGroup, UserGroupMember
-from engine.domain import Principal, Scope
+from engine.db.tables import KbGrant, User, UserGroup, UserGroupMember
+from engine.domain import Principal
 from engine.errors import Conflict, NotFound
 from engine.people.members import checked_name, get_membership
 
@@ -27,7 +27,7 @@ class GroupInfo:
 
 async def create_group(session: AsyncSession, principal: Principal, name: str) -> GroupInfo:
     """A new, empty group."""
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "group.create")
     name = checked_name(name)
     taken = select(UserGroup.id).where(
         UserGroup.tenant_id == principal.tenant_id, UserGroup.name == name
@@ -42,15 +42,20 @@ async def create_group(session: AsyncSession, principal: Principal, name: str) -
 
 async def delete_group(session: AsyncSession, principal: Principal, group_id: str) -> None:
     """Remove a group; documents and grants that name it then name nobody."""
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "group.delete")
     group = await _group(session, principal, group_id)
     await session.delete(group)
+    await session.execute(
+        delete(KbGrant).where(
+            KbGrant.tenant_id == principal.tenant_id, KbGrant.token == gate.group_token(group_id)
+        )
+    )
     await gate.audit(session, principal, "group.delete", group_id, {"name": group.name})
 
 
 async def list_groups(session: AsyncSession, principal: Principal) -> list[GroupInfo]:
     """The tenant's groups, by name."""
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "group.list")
     rows = await session.execute(
         select(UserGroup.id, UserGroup.name, func.count(UserGroupMember.user_id))
         .outerjoin(UserGroupMember, UserGroupMember.group_id == UserGroup.id)
@@ -65,7 +70,7 @@ async def add_to_group(
     session: AsyncSession, principal: Principal, group_id: str, user_id: str
 ) -> None:
     """Put a member into a group; no effect where they are in it."""
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "group.add")
     group = await _group(session, principal, group_id)
     await get_membership(session, principal, user_id)
     if await session.get(UserGroupMember, (group.id, user_id)) is None:
@@ -79,12 +84,43 @@ async def remove_from_group(
     session: AsyncSession, principal: Principal, group_id: str, user_id: str
 ) -> None:
     """Take someone out of a group; no effect where they are not in it."""
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "group.remove")
     group = await _group(session, principal, group_id)
     member = await session.get(UserGroupMember, (group.id, user_id))
     if member is not None:
         await session.delete(member)
         await gate.audit(session, principal, "group.remove", group.id, {"user": user_id})
+
+
+async def list_group_members(
+    session: AsyncSession, principal: Principal, ref: str
+) -> list[tuple[str, str]]:
+    """Id and name of everyone in a group, by name."""
+    gate.require_verb(principal, "group.list")
+    group = await find_group(session, principal, ref)
+    rows = await session.execute(
+        select(User.id, User.name)
+        .join(UserGroupMember, UserGroupMember.user_id == User.id)
+        .where(
+            UserGroupMember.group_id == group.id,
+            UserGroupMember.tenant_id == principal.tenant_id,
+        )
+        .order_by(User.name, User.id)
+    )
+    return [(user_id, name) for user_id, name in rows]
+
+
+async def find_group(session: AsyncSession, principal: Principal, ref: str) -> UserGroup:
+    """A group of the tenant by name or id."""
+    found = await session.scalar(
+        select(UserGroup).where(
+            UserGroup.tenant_id == principal.tenant_id,
+            or_(UserGroup.id == ref, UserGroup.name == ref),
+        )
+    )
+    if found is None:
+        raise NotFound(f"No group {ref!r} in this tenant.")
+    return found
 
 
 async def _group(session: AsyncSession, principal: Principal, group_id: str) -> UserGroup:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.access import gate
-from engine.db.tables import ApiToken, Membership, User, UserGroupMember
+from engine.db.tables import ApiToken, KbGrant, Membership, User, UserGroupMember
 from engine.domain import Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
 from engine.people import sessions
@@ -47,7 +47,7 @@ async def find_member(session: AsyncSession, tenant_id: str, ref: str) -> Member
 
 async def list_members(session: AsyncSession, principal: Principal) -> list[MemberInfo]:
     """Everyone in the tenant, by name."""
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "member.list")
     rows = await session.execute(select_members(principal.tenant_id).order_by(User.name, User.id))
     return [member_of(row) for row in rows]
 
@@ -61,6 +61,7 @@ async def add_member(
     role: Role = Role.MEMBER,
 ) -> MemberInfo:
     """A new member; the person is known by e-mail address across tenants."""
+    gate.require_verb(principal, "member.add")
     require_role_grant(principal, role)
     email = checked_email(email)
     user = await session.scalar(select(User).where(User.email == email))
@@ -79,6 +80,7 @@ async def add_member(
 
 async def set_role(session: AsyncSession, principal: Principal, user_id: str, role: Role) -> None:
     """Give a member another role; it holds from their next request."""
+    gate.require_verb(principal, "member.role")
     membership = await get_membership(session, principal, user_id)
     before = Role(membership.role)
     require_role_grant(principal, role)
@@ -91,6 +93,7 @@ async def set_role(session: AsyncSession, principal: Principal, user_id: str, ro
 
 async def remove_member(session: AsyncSession, principal: Principal, user_id: str) -> None:
     """End a membership: sessions and tokens end, and groups are left, at once."""
+    gate.require_verb(principal, "member.remove")
     membership = await get_membership(session, principal, user_id)
     role = Role(membership.role)
     require_role_grant(principal, role)
@@ -100,6 +103,11 @@ async def remove_member(session: AsyncSession, principal: Principal, user_id: st
     await session.execute(
         delete(UserGroupMember).where(
             UserGroupMember.tenant_id == principal.tenant_id, UserGroupMember.user_id == user_id
+        )
+    )
+    await session.execute(
+        delete(KbGrant).where(
+            KbGrant.tenant_id == principal.tenant_id, KbGrant.token == gate.user_token(user_id)
         )
     )
     await _end_credentials(session, principal, user_id)
@@ -113,6 +121,7 @@ async def set_active(
 
     They don't come back when the member does: tokens are made anew.
     """
+    gate.require_verb(principal, "member.activate" if active else "member.deactivate")
     membership = await get_membership(session, principal, user_id)
     role = Role(membership.role)
     require_role_grant(principal, role)
@@ -184,6 +193,22 @@ async def get_membership(session: AsyncSession, principal: Principal, user_id: s
     if found is None:
         raise NotFound(f"No member {user_id!r} in this tenant.")
     return found
+
+
+async def check_password_link(session: AsyncSession, principal: Principal, user_id: str) -> User:
+    """The account for which the principal may make a password link.
+
+    Whoever uses it reads like that member, so it takes the right to give their role.
+    """
+    gate.require_verb(principal, "member.password")
+    membership = await get_membership(session, principal, user_id)
+    if user_id != principal.user_id:
+        require_role_grant(principal, Role(membership.role))
+    await require_whole_account(session, principal, user_id)
+    user = await session.get_one(User, user_id)
+    if not user.email:
+        raise InvalidInput(f"{user.name} has no e-mail address to sign in with.", field="member")
+    return user
 
 
 async def require_whole_account(session: AsyncSession, principal: Principal, user_id: str) -> None:

@@ -15,8 +15,9 @@ from engine.db.session import Database
 from engine.domain import Audience, Principal, Role, Scope
 from engine.errors import Forbidden
 from engine.limits import Limits
-from engine.people import access_jwt, api_tokens, members, subjects, tenants
+from engine.people import access_jwt, api_tokens, groups, members, subjects, tenants
 from engine.people.api_tokens import TokenInfo
+from engine.people.groups import GroupInfo
 from engine.people.members import MemberInfo
 from engine.people.sign_in import SignIn
 from engine.people.subjects import Subject
@@ -142,7 +143,7 @@ class People:
         """End a membership, named by e-mail address, name or id; their tokens end with it."""
 
         async def commit(session: AsyncSession) -> MemberInfo:
-            gate.require(principal, Scope.KB_ADMIN)
+            gate.require_verb(principal, "member.remove")
             member = await members.find_member(session, principal.tenant_id, user)
             await members.remove_member(session, principal, member.user_id)
             return member
@@ -160,7 +161,10 @@ class People:
         """Give a member another role, or deactivate them: sessions and tokens then end at once."""
 
         async def commit(session: AsyncSession) -> MemberInfo:
-            gate.require(principal, Scope.KB_ADMIN)
+            if role is not None:
+                gate.require_verb(principal, "member.role")
+            if active is not None:
+                gate.require_verb(principal, "member.activate" if active else "member.deactivate")
             member = await members.find_member(session, principal.tenant_id, user)
             if role is not None:
                 await members.set_role(session, principal, member.user_id, role)
@@ -173,3 +177,51 @@ class People:
     async def unlink_member(self, principal: Principal, user: str) -> tuple[MemberInfo, int]:
         """Forget the accounts of identity providers that a member signs in with; how many."""
         return await self._db.run_write(lambda session: subjects.unlink(session, principal, user))
+
+    # Groups
+
+    async def list_groups(self, principal: Principal) -> list[GroupInfo]:
+        """The tenant's groups, by name."""
+        return await self._db.run_read(lambda session: groups.list_groups(session, principal))
+
+    async def list_group_members(self, principal: Principal, group: str) -> list[tuple[str, str]]:
+        """Id and name of everyone in a group, which is named by name or id."""
+        return await self._db.run_read(
+            lambda session: groups.list_group_members(session, principal, group)
+        )
+
+    async def create_group(self, principal: Principal, name: str) -> GroupInfo:
+        """A new, empty group."""
+        return await self._db.run_write(
+            lambda session: groups.create_group(session, principal, name)
+        )
+
+    async def delete_group(self, principal: Principal, group: str) -> str:
+        """Remove a group and the grants that name it; its name."""
+
+        async def commit(session: AsyncSession) -> str:
+            gate.require_verb(principal, "group.delete")
+            found = await groups.find_group(session, principal, group)
+            await groups.delete_group(session, principal, found.id)
+            return found.name
+
+        return await self._db.run_write(commit)
+
+    async def add_to_group(self, principal: Principal, group: str, user: str) -> None:
+        """Put a member into a group."""
+        await self._regroup(principal, "group.add", group, user)
+
+    async def remove_from_group(self, principal: Principal, group: str, user: str) -> None:
+        """Take a member out of a group, at once."""
+        await self._regroup(principal, "group.remove", group, user)
+
+    async def _regroup(self, principal: Principal, verb: str, group: str, user: str) -> None:
+        change = groups.add_to_group if verb == "group.add" else groups.remove_from_group
+
+        async def commit(session: AsyncSession) -> None:
+            gate.require_verb(principal, verb)
+            found = await groups.find_group(session, principal, group)
+            member = await members.find_member(session, principal.tenant_id, user)
+            await change(session, principal, found.id, member.user_id)
+
+        await self._db.run_write(commit)

@@ -151,6 +151,29 @@ async def refresh(
     return _secrets_of(row, secrets, issuer)
 
 
+async def step_up(
+    session: AsyncSession, secrets: Secrets, issuer: str, session_id: str, method: str
+) -> SignedIn:
+    """Note that somebody has just proved who they are; a browser's cookie is another one then.
+
+    A program gets an access token for admin verbs: one that was copied before is none.
+    """
+    row = await session.get(UserSession, session_id, with_for_update=True)
+    if row is None:
+        raise Unauthenticated(ENDED)
+    row.stepped_up_at = clock.now()
+    row.methods = sorted({*row.methods, method})
+    cookie = ""
+    if row.kind == "browser":
+        cookie = COOKIE_PREFIX + random.token_urlsafe(32)
+        row.digest = _digest(cookie)
+        return _secrets_of(row, secrets, issuer, cookie)
+    who = SessionClaims(row.id, row.user_id, row.tenant_id, admin=True)
+    token, ends_at = access_jwt.sign(secrets, issuer, who)
+    shown = SignedIn(row.id, row.user_id, row.tenant_id, row.expires_at)
+    return replace(shown, access_token=token, access_expires_at=ends_at)
+
+
 async def principal_of_cookie(db: Database, cookie: str) -> Principal:
     """The principal of a browser's session; `Unauthenticated` where it is over or was never one."""
     if not cookie.startswith(COOKIE_PREFIX) or len(cookie) > 200:
@@ -166,7 +189,7 @@ async def principal_of_access_token(
     found = await _principal(db, UserSession.id == who.session_id)
     if (found.user_id, found.tenant_id) != (who.user_id, who.tenant_id):
         raise Unauthenticated(ENDED)
-    return found
+    return found if who.admin else replace(found, assured=False)
 
 
 async def list_sessions(session: AsyncSession, principal: Principal) -> list[SessionInfo]:
@@ -245,11 +268,8 @@ async def _principal(db: Database, which: ColumnElement[bool]) -> Principal:
                     update(UserSession).where(UserSession.id == row.id).values(seen_at=now)
                 )
     stepped_up_at = row.stepped_up_at
-    return replace(
-        found,
-        session_id=row.id,
-        stepped_up=stepped_up_at is not None and now < stepped_up_at + STEP_UP,
-    )
+    confirmed = stepped_up_at is not None and now < stepped_up_at + STEP_UP
+    return replace(found, session_id=row.id, assured=confirmed)
 
 
 def _secrets_of(row: UserSession, secrets: Secrets, issuer: str, cookie: str = "") -> SignedIn:

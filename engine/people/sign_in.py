@@ -22,15 +22,25 @@ from engine.access import auditing, gate
 from engine.db.session import Database
 from engine.db.tables import Membership, Tenant, User
 from engine.domain import Principal, Role
-from engine.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated
+from engine.errors import (
+    CodeRequired,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    StepUpRequired,
+    Unauthenticated,
+)
 from engine.limits import Limits
-from engine.people import members, one_time_links, passwords, sessions
+from engine.people import factors, members, one_time_links, passwords, sessions
 from engine.people.members import checked_email, checked_name
 from engine.people.sessions import SessionInfo, SessionKind, SignedIn, SignInClient
 from engine.secrets import Secrets
 
 log = logging.getLogger(__name__)
 
+WRONG_CODE = "This code is not the present one of your app, nor an unused recovery code."
 WRONG = "This e-mail address and password don't match an active account."
 EMAIL_MAX = 320
 # Guesses: an account may be tried ten times at once, then once a minute; so may a known device.
@@ -59,10 +69,13 @@ class SignIn:
         kind: SessionKind,
         client: SignInClient,
         tenant: str = "",
+        code: str = "",
     ) -> SignedIn:
         """A new session; `Unauthenticated` for anything wrong, `RateLimited` after many guesses.
 
         `tenant` chooses by key among the tenants somebody belongs to; else it is their first.
+        `code` is one of their authenticator app, or a recovery code: `CodeRequired` where a right
+        password came without one.
         """
         email = email.strip().lower()[:EMAIL_MAX]
 
@@ -88,7 +101,15 @@ class SignIn:
                 raise Unauthenticated(WRONG)
             if renewed:
                 row.password_hash = renewed
-            return await self._open(session, tenant_id, user_id, kind, ["pwd"], client)
+            methods = ["pwd"]
+            if await factors.is_enrolled(session, user_id):
+                if not code:
+                    raise CodeRequired("Enter the code of your authenticator app as well.")
+                method = await factors.take_code(session, self._secrets, user_id, code)
+                if not method:
+                    raise Unauthenticated(WRONG_CODE)
+                methods.append(method)
+            return await self._open(session, tenant_id, user_id, kind, methods, client)
 
         signed_in = await self._db.run_write(commit)
         return replace(signed_in, device=self._device(user_id, client))
@@ -118,6 +139,82 @@ class SignIn:
         return await sessions.principal_of_access_token(
             self._db, self._secrets, self._issuer, token
         )
+
+    async def step_up(
+        self, principal: Principal, *, password: str = "", code: str = "", client: SignInClient
+    ) -> SignedIn:
+        """Confirm who is signed in, for ten minutes of admin verbs.
+
+        That takes a code of their authenticator app, if they have one, else their password.
+        """
+        if principal.session_id is None:
+            raise StepUpRequired("Sign in to confirm who you are: a token can't.")
+        user_id, session_id = _user_of(principal), principal.session_id
+
+        async def find(session: AsyncSession) -> tuple[User, bool]:
+            user = await session.get_one(User, user_id)
+            return user, await factors.is_enrolled(session, user_id)
+
+        user, has_app = await self._db.run_read(find)
+        await self._take_guess(user.email or user_id, client, user_id)
+        if not has_app and not await passwords.verify(user.password_hash, password):
+            raise Unauthenticated("This is not your present password.")
+
+        async def commit(session: AsyncSession) -> SignedIn:
+            method = "pwd"
+            if has_app:
+                method = await factors.take_code(session, self._secrets, user_id, code)
+                if not method:
+                    raise Unauthenticated(WRONG_CODE)
+            await gate.audit(session, principal, "session.step_up", session_id, {"method": method})
+            return await sessions.step_up(session, self._secrets, self._issuer, session_id, method)
+
+        return await self._db.run_write(commit)
+
+    # Second factors
+
+    async def has_app(self, principal: Principal) -> bool:
+        """Whether the principal has an authenticator app."""
+        user_id = _user_of(principal)
+        return await self._db.run_read(lambda session: factors.is_enrolled(session, user_id))
+
+    async def begin_app(self, principal: Principal) -> tuple[str, str]:
+        """The secret of a new authenticator app, and the address for its QR code."""
+        _require_confirmed(principal, "set up an authenticator app")
+        user_id = _user_of(principal)
+
+        async def commit(session: AsyncSession) -> tuple[str, str]:
+            user = await session.get_one(User, user_id)
+            return await factors.begin(
+                session, self._secrets, user_id, account=user.email or user.name
+            )
+
+        return await self._db.run_write(commit)
+
+    async def confirm_app(self, principal: Principal, code: str) -> list[str]:
+        """Take the new app's first code: it is asked for from now on. The recovery codes."""
+        _require_confirmed(principal, "set up an authenticator app")
+        user_id = _user_of(principal)
+
+        async def commit(session: AsyncSession) -> list[str]:
+            codes = await factors.confirm(session, self._secrets, user_id, code)
+            await gate.audit(session, principal, "factor.add", user_id, {"after": "totp"})
+            await sessions.end_all(session, principal, user_id, but=principal.session_id)
+            return codes
+
+        return await self._db.run_write(commit)
+
+    async def remove_app(self, principal: Principal) -> None:
+        """Forget the authenticator app; every other session ends."""
+        _require_confirmed(principal, "remove an authenticator app")
+        user_id = _user_of(principal)
+
+        async def commit(session: AsyncSession) -> None:
+            if await factors.remove(session, user_id):
+                await gate.audit(session, principal, "factor.remove", user_id, {"before": "totp"})
+                await sessions.end_all(session, principal, user_id, but=principal.session_id)
+
+        await self._db.run_write(commit)
 
     # Out
 
@@ -160,21 +257,12 @@ class SignIn:
         return await self._db.run_write(commit)
 
     async def make_password_link(self, principal: Principal, member: str) -> str:
-        """A one-time secret with which a member sets a password; admins hand it over.
-
-        It reads like the member from then on, so it takes the right to give their role.
-        """
+        """A one-time secret with which a member sets a password; admins hand it over."""
 
         async def commit(session: AsyncSession) -> str:
+            gate.require_verb(principal, "member.password")
             found = await members.find_member(session, principal.tenant_id, member)
-            if found.user_id != principal.user_id:
-                members.require_role_grant(principal, found.role)
-            elif principal.api_token_id is not None:
-                raise Forbidden("Sign in to change your password: a token can't.")
-            await members.require_whole_account(session, principal, found.user_id)
-            user = await session.get_one(User, found.user_id)
-            if not user.email:
-                raise InvalidInput(f"{user.name} has no e-mail address to sign in with.")
+            user = await members.check_password_link(session, principal, found.user_id)
             await gate.audit(session, principal, "password.link", user.id, {})
             return await one_time_links.make_link(session, principal.tenant_id, user, "reset")
 
@@ -361,6 +449,12 @@ async def _account(
     )
     row = (await session.execute(query)).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+def _require_confirmed(principal: Principal, what: str) -> None:
+    if principal.session_id is None:
+        raise StepUpRequired(f"Sign in to {what}.")
+    gate.require_assured(principal, what)
 
 
 def _user_of(principal: Principal) -> str:

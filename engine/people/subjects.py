@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -74,9 +74,10 @@ async def principal_of_subject(db: Database, tenant_key: str, who: Subject) -> P
         await _remember(db, tenant.id, user_id, who)
     try:
         async with db.read() as session:
-            return await gate.principal_of_user(
+            principal = await gate.principal_of_user(
                 session, tenant.id, user_id, scopes=frozenset(who.scopes)
             )
+            return replace(principal, assured=False)
     except Unauthenticated:
         raise Forbidden(_not_a_member(who)) from None
 
@@ -139,7 +140,7 @@ async def unlink(session: AsyncSession, principal: Principal, user: str) -> tupl
 
     The next sign-in with a verified address links a new one. Accounts of chat platforms stay linked.
     """
-    gate.require(principal, Scope.KB_ADMIN)
+    gate.require_verb(principal, "member.unlink")
     member = await members.find_member(session, principal.tenant_id, user)
     gone = list(
         await session.scalars(

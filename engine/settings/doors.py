@@ -204,7 +204,7 @@ class McpSettings(SettingsSection):
     )
     oauth_scopes: str = Field(
         default="",
-        pattern=r"^( ?(kb:read|kb:ask|kb:write|kb:admin|ops:read))*$",
+        pattern=r"^( ?(kb:read|kb:ask|kb:write|kb:manage|kb:admin|ops:read))*$",
         description="Scopes granted to every accepted access token, separated by spaces; for "
         "providers that can't have your scopes.",
     )

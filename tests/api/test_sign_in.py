@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator
 
@@ -9,10 +10,12 @@ import httpx2
 import pytest
 from sqlalchemy import delete
 
+from engine import clock
 from engine.db.tables import Ephemeral
-from engine.domain import Role
+from engine.domain import Role, Scope
 from engine.engine import Engine
 from engine.people import members
+from engine.people.factors import totp
 from engine.people.sessions import SignInClient
 from tests.api.conftest import OpenClient
 
@@ -21,6 +24,7 @@ OTHER_PASSWORD = "seven grey lanterns sing"
 ORIGIN = "http://127.0.0.1:7337"
 HTML = {"accept": "text/html"}
 FORM = HTML | {"origin": ORIGIN}
+OUTSIDER = "nobody@elsewhere.example"
 AWAY = {"x-forwarded-for": "192.0.2.7"}  # as by a proxy: so nobody is the local owner
 
 
@@ -72,6 +76,19 @@ async def csrf_of(client: httpx2.AsyncClient) -> str:
 
 async def login(client: httpx2.AsyncClient, email: str, password: str = PASSWORD):
     return await client.post("/api/v1/user/login", json={"email": email, "password": password})
+
+
+async def bearer(client: httpx2.AsyncClient, email: str) -> dict[str, str]:
+    token = (await login(client, email)).json()["access_token"]
+    return {"authorization": f"Bearer {token}"}
+
+
+async def as_admin(client: httpx2.AsyncClient, email: str) -> dict[str, str]:
+    """What a program sends that has just confirmed who it acts for."""
+    confirmed = await client.post(
+        "/api/v1/user/step_up", json={"password": PASSWORD}, headers=await bearer(client, email)
+    )
+    return {"authorization": f"Bearer {confirmed.json()['access_token']}"}
 
 
 async def test_a_browser_signs_in_where_it_was_going_and_out_again(away, ada: str) -> None:
@@ -331,7 +348,7 @@ async def test_the_first_owner_is_welcomed_once(engine: Engine, away) -> None:
 async def test_admins_manage_members_and_each_change_holds_at_once(away, engine: Engine) -> None:
     admin = await signing_member(engine, "anna", Role.ADMIN)
     worker = await signing_member(engine, "will", Role.CURATOR)
-    by_admin = {"authorization": f"Bearer {(await login(away, admin)).json()['access_token']}"}
+    by_admin = await as_admin(away, admin)
     by_worker = {"authorization": f"Bearer {(await login(away, worker)).json()['access_token']}"}
 
     listed = (await away.get("/api/v1/members", headers=by_admin)).json()["members"]
@@ -364,7 +381,7 @@ async def test_admins_manage_members_and_each_change_holds_at_once(away, engine:
 
 async def test_a_member_is_added_and_sets_a_password_by_a_link(away, engine: Engine) -> None:
     admin = await signing_member(engine, "anna", Role.ADMIN)
-    by_admin = {"authorization": f"Bearer {(await login(away, admin)).json()['access_token']}"}
+    by_admin = await as_admin(away, admin)
     added = await away.post(
         "/api/v1/members", json={"email": "New@Example.com", "name": "New"}, headers=by_admin
     )
@@ -404,3 +421,120 @@ async def test_the_address_of_a_proxy_is_not_that_of_a_guesser(engine: Engine) -
     assert seen("127.0.0.1", "").address == "127.0.0.1"
     assert seen("127.0.0.1", "no address").address == "127.0.0.1"
     assert seen("9.9.9.9", "198.51.100.7").address == "9.9.9.9"
+
+
+async def test_admin_verbs_take_a_session_that_was_just_confirmed(away, engine: Engine) -> None:
+    admin = await signing_member(engine, "anna", Role.ADMIN)
+    plain = await bearer(away, admin)
+    secret, _ = await engine.people.create_token(
+        await engine.people.owner(), "t", scopes=list(Scope)
+    )
+    body = {"email": "x@example.com"}
+    for headers in (plain, {"authorization": f"Bearer {secret}"}):
+        refused = await away.post("/api/v1/members", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "step_up_required")
+    wrong = await away.post("/api/v1/user/step_up", json={"password": "x"}, headers=plain)
+    assert wrong.status_code == 401
+    confirmed = await away.post("/api/v1/user/step_up", json={"password": PASSWORD}, headers=plain)
+    headers = {"authorization": f"Bearer {confirmed.json()['access_token']}"}
+    assert (await away.post("/api/v1/members", json=body, headers=headers)).status_code == 201
+    # A token that was copied before the confirmation is as good as before, and no better.
+    still = await away.post("/api/v1/members", json=body, headers=plain)
+    assert still.json()["code"] == "step_up_required"
+    removed = await away.delete("/api/v1/members/x@example.com", headers=headers)
+    assert removed.status_code == 200
+
+
+async def test_a_browser_confirms_and_gets_another_cookie(away, engine: Engine) -> None:
+    await enter(away, await signing_member(engine, "anna", Role.ADMIN))
+    before, csrf = away.cookies["sj_session"], await csrf_of(away)
+    sent = {"csrf": csrf, "password": PASSWORD, "return_to": "/account"}
+    refused = await away.post("/account/confirm", data=sent | {"password": "x"}, headers=FORM)
+    assert refused.status_code == 401
+    confirmed = await away.post("/account/confirm", data=sent, headers=FORM)
+    assert (confirmed.status_code, confirmed.headers["location"]) == (303, "/account")
+    assert away.cookies["sj_session"] != before
+    headers = {"origin": ORIGIN, "x-csrf-token": csrf}
+    done = await away.post("/api/v1/members", json={"email": "y@example.com"}, headers=headers)
+    assert done.status_code == 201
+    await away.delete("/api/v1/members/y@example.com", headers=headers)
+    away.cookies.clear()
+    away.cookies.set("sj_session", before)
+    assert (await away.get("/account", headers=HTML)).status_code == 303
+
+
+async def test_an_authenticator_app_is_set_up_in_the_browser_and_then_asked_for(
+    away, engine: Engine
+) -> None:
+    email = await signing_member(engine, "tara", Role.MEMBER)
+    await enter(away, email)
+    csrf = await csrf_of(away)
+    needs = await away.post("/account/app", data={"csrf": csrf}, headers=FORM)
+    assert needs.headers["location"] == "/account/confirm"
+    sent = {"csrf": csrf, "password": PASSWORD}
+    await away.post("/account/confirm", data=sent, headers=FORM)
+    page = await away.post("/account/app", data={"csrf": csrf}, headers=FORM)
+    secret = base64.b32decode(re.search(r"<code>([A-Z2-7]{32})</code>", page.text)[1])
+    step = int(clock.now().timestamp()) // 30
+    sent = {"csrf": csrf, "code": totp(secret, step)}
+    shown = await away.post("/account/app/confirm", data=sent, headers=FORM)
+    codes = re.search(r"<code>([a-z0-9\n]+)</code>", shown.text)[1].split()
+    assert len(codes) == 10
+
+    without = await login(away, email)
+    assert (without.status_code, without.json()["code"]) == (401, "code_required")
+    again = {"email": email, "password": PASSWORD, "code": totp(secret, step)}
+    assert (await away.post("/api/v1/user/login", json=again)).status_code == 401
+    with_code = again | {"code": codes[0]}
+    entered = await away.post("/api/v1/user/login", json=with_code)
+    assert entered.status_code == 200
+    assert (await away.post("/api/v1/user/login", json=with_code)).status_code == 401
+
+
+async def test_groups_and_grants_open_and_close_a_knowledge_base_at_once(
+    away, engine: Engine
+) -> None:
+    """Invite, assign a role, share with a group, revoke: each holds at the next request."""
+    admin = await signing_member(engine, "anna", Role.ADMIN)
+    reader = await signing_member(engine, "rita", Role.CURATOR)
+    by_admin, by_reader = await as_admin(away, admin), await bearer(away, reader)
+    query = {"query": "salary chief gardener"}
+
+    async def titles() -> list[str]:
+        found = await away.post("/api/v1/search", json=query, headers=by_reader)
+        return [hit["title"] for hit in found.json()["hits"]]
+
+    async def add_one() -> int:
+        sent = {"data": {"kb": "board"}, "files": {"file": ("a.md", b"# A\n\nText.\n")}}
+        return (await away.post("/api/v1/documents", headers=by_reader, **sent)).status_code
+
+    assert "Salaries" not in await titles()
+    grants = "/api/v1/knowledge_bases/board/grants"
+    assert (await away.get(grants, headers=by_reader)).status_code == 404
+    made = await away.post("/api/v1/groups", json={"name": "board"}, headers=by_admin)
+    assert made.status_code == 201
+    put = await away.put(f"{grants}/group:board", json={}, headers=by_admin)
+    assert (put.status_code, put.json()["level"]) == (200, "read")
+    assert "Salaries" not in await titles()
+    member = f"/api/v1/groups/board/members/{reader}"
+    await away.put(member, headers=by_admin)
+    assert "Salaries" in await titles()
+    assert await add_one() == 403
+    assert (await away.get(grants, headers=by_reader)).status_code == 403
+
+    await away.put(f"{grants}/group:board", json={"level": "write"}, headers=by_admin)
+    assert await add_one() == 202
+    await away.put(f"{grants}/group:board", json={"level": "manage"}, headers=by_admin)
+    listed = (await away.get(grants, headers=by_reader)).json()["grants"]
+    assert {"token": made.json()["token"], "level": "manage", "name": "group board"} in listed
+    beyond = await away.put(f"{grants}/user:{OUTSIDER}", json={}, headers=by_reader)
+    assert beyond.status_code == 422
+
+    await away.delete(member, headers=by_admin)
+    assert "Salaries" not in await titles()
+    assert await add_one() == 404
+    await away.put(f"{grants}/user:{reader}", json={}, headers=by_admin)
+    assert "Salaries" in await titles()
+    await away.delete(f"{grants}/user:{reader}", headers=by_admin)
+    assert "Salaries" not in await titles()
+    assert (await away.delete("/api/v1/groups/board", headers=by_admin)).status_code == 200

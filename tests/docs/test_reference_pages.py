@@ -26,7 +26,9 @@ PROSE = sorted(
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("name", ["cli.md", "errors.md", "mcp.md", "settings.md", "tables.md"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "errors.md", "mcp.md", "permissions.md", "settings.md", "tables.md"]
+)
 def test_a_reference_page_says_what_the_code_does(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
     assert written == pages()[name], "run `python -m cli.reference`"

@@ -40,9 +40,11 @@ from engine.db.tables.models import Embedding
 from engine.db.tables.operations import AuditEvent, AuditHead, IndexPlacement, Setting, ToolCall
 from engine.db.tables.people import (
     ApiToken,
+    Factor,
     Identity,
     Membership,
     OneTimeLink,
+    RecoveryCode,
     Tenant,
     User,
     UserGroup,
@@ -68,6 +70,7 @@ __all__ = [
     "Embedding",
     "Ephemeral",
     "Event",
+    "Factor",
     "Feedback",
     "Flow",
     "Id",
@@ -85,6 +88,7 @@ __all__ = [
     "OneTimeLink",
     "Post",
     "QueryLog",
+    "RecoveryCode",
     "Revision",
     "RevisionText",
     "Run",

@@ -38,3 +38,4 @@ class KbGrant(Base):
     )
     token: Mapped[str] = mapped_column(String(100), primary_key=True)
     tenant_id: Mapped[str] = tenant_column()
+    level: Mapped[str] = mapped_column(String(10), default="read")  # permissions.GrantLevel

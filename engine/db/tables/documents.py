@@ -51,6 +51,7 @@ class KnowledgeBase(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]
+    owner_id: Mapped[str | None] = mapped_column(Id)  # the user who manages it besides admins
 
 
 class Document(Base):

@@ -16,7 +16,10 @@ class AuditEvent(Base):
     """Who changed what. Appended in the transaction of the change."""
 
     __tablename__ = "audit_event"
-    __table_args__ = (Index("ix_audit_event_tenant_at", "tenant_id", "at"),)
+    __table_args__ = (
+        Index("ix_audit_event_tenant_at", "tenant_id", "at"),
+        Index("ix_audit_event_tenant_number", "tenant_id", "number"),
+    )
     id: Mapped[str] = id_column()
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"))
     actor: Mapped[str] = mapped_column(String(200))

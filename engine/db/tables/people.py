@@ -144,3 +144,27 @@ class OneTimeLink(Base):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Factor(Base):
+    """A second way of somebody to prove who they are: the secret of an authenticator app."""
+
+    __tablename__ = "factor"
+    __table_args__ = (UniqueConstraint("user_id", "kind"),)
+    id: Mapped[str] = id_column()
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(10))  # totp
+    secret: Mapped[str] = mapped_column(String(300))  # encrypted
+    confirmed_at: Mapped[datetime | None]  # when a first code of it was right
+    last_step: Mapped[int] = mapped_column(default=0)  # of the last code, which is not taken again
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class RecoveryCode(Base):
+    """A code that stands in once for a lost authenticator app; only its hash is kept."""
+
+    __tablename__ = "recovery_code"
+    id: Mapped[str] = id_column()
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    used_at: Mapped[datetime | None]

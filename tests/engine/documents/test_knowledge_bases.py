@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from engine.access import gate
+from engine.access.permissions import GrantLevel
 from engine.db.session import Database
 from engine.db.tables import AuditEvent, Event, Job, KnowledgeBase, Source
 from engine.documents import knowledge_bases as kbs
@@ -43,7 +44,8 @@ async def test_a_new_one_has_an_upload_source_and_is_readable_by_every_member(se
     [source] = await session.scalars(select(Source).where(Source.kb_id == made.id))
     assert source.kind == "upload"
     assert (made.name, made.search, made.chunking) == ("eng", {"alpha": 0.2}, {})
-    assert await kbs.list_grants(session, owner, "eng") == ["tenant"]
+    [grant] = await kbs.list_grants(session, owner, "eng")
+    assert (grant.token, grant.level, grant.name) == ("tenant", "write", "everyone")
     reader = await again(session, owner)
     assert await kbs.list_kbs(session, reader) == [made]
     assert await kbs.get_kb(session, reader, made.id) == made
@@ -82,7 +84,10 @@ async def test_a_grant_opens_and_its_end_closes_at_once(session, owner):
     assert await kbs.list_kbs(session, await again(session, owner)) == []
 
 
-@pytest.mark.parametrize("token", ["kb:x", "everyone", "u:nobody", "g:none", "w:x", "ch:x"])
+@pytest.mark.parametrize(
+    "token",
+    ["kb:x", "nobody", "u:nobody", "user:x", "group:x", "channel:x", "g:none", "w:x", "ch:x"],
+)
 async def test_a_grant_to_nothing_is_refused(session, owner, token):
     await kbs.create_kb(session, owner, "eng", space=SPACE)
     with pytest.raises(InvalidInput) as refused:
@@ -180,8 +185,13 @@ async def test_reading_and_managing_need_their_scopes(session, owner):
     for verb in (kbs.delete_kb, kbs.list_grants, kbs.update_kb):
         with pytest.raises(Forbidden):
             await verb(session, curator, "eng")
-    with pytest.raises(Forbidden):
-        await kbs.create_kb(session, curator, "hr", space=SPACE)
+    plain = await members.add_member(session, owner, email="cy@x.org", role=Role.MEMBER)
+    for who in (
+        await gate.principal_of_user(session, owner.tenant_id, plain.user_id),
+        replace(curator, scopes=curator.scopes - {Scope.KB_MANAGE}),
+    ):
+        with pytest.raises(Forbidden):
+            await kbs.create_kb(session, who, "hr", space=SPACE)
     with pytest.raises(Forbidden):
         await kbs.list_kbs(session, replace(curator, scopes=frozenset({Scope.KB_ASK})))
 
@@ -211,3 +221,82 @@ async def test_every_change_leaves_an_audit_row(session, owner):
     assert list(rows) == ["kb.create", "kb.update", "kb.revoke", "kb.grant", "kb.delete"]
     [kb] = await session.scalars(select(KnowledgeBase))
     assert kb.deleted_at is not None
+
+
+async def member(session, owner, name: str, role: Role = Role.CURATOR) -> Principal:
+    made = await members.add_member(session, owner, email=f"{name}@x.org", name=name, role=role)
+    return await gate.principal_of_user(session, owner.tenant_id, made.user_id)
+
+
+async def test_a_curator_manages_what_they_create_and_nothing_else(session, owner):
+    await kbs.create_kb(session, owner, "eng", space=SPACE)
+    curator = await member(session, owner, "bo")
+    await kbs.create_kb(session, curator, "mine", space=SPACE)
+    curator = await again(session, curator)
+
+    assert [kb.name for kb in await kbs.list_managed_kbs(session, curator)] == ["mine"]
+    await kbs.update_kb(session, curator, "mine", description="x")
+    with pytest.raises(Conflict):
+        await kbs.create_kb(session, curator, "eng", space=SPACE)
+    await kbs.transfer_kb(session, curator, "mine", owner.user_id)
+    curator = await again(session, curator)
+    with pytest.raises(Forbidden):
+        await kbs.update_kb(session, curator, "mine", description="y")
+    await kbs.delete_kb(session, owner, "mine")
+
+
+async def test_owning_a_knowledge_base_lets_nobody_read_it(session, owner):
+    curator = await member(session, owner, "bo")
+    made = await kbs.create_kb(session, curator, "mine", space=SPACE, grants=["tenant"])
+    await kbs.revoke_kb(session, owner, "mine", "everyone")
+    curator = await again(session, curator)
+    assert made.id in curator.managed
+    assert f"kb:{made.id}" not in curator.tokens
+    assert await kbs.list_kbs(session, curator) == []
+    with pytest.raises(NotFound):
+        await gate.get_writable_kb(session, curator, made.id)
+
+
+async def test_a_curator_grants_to_what_they_hold_themselves(session, owner):
+    curator = await member(session, owner, "bo")
+    guest = await member(session, owner, "gus", Role.GUEST)
+    colleague = await member(session, owner, "cy", Role.MEMBER)
+    mine, other = [await groups.create_group(session, owner, name) for name in ("a", "b")]
+    await groups.add_to_group(session, owner, mine.id, curator.user_id)
+    await kbs.create_kb(session, curator, "mine", space=SPACE)
+    curator = await again(session, curator)
+
+    for to in ("group:a", mine.token, "everyone", "user:cy@x.org"):
+        await kbs.grant_kb(session, curator, "mine", to)
+    for to in ("group:b", other.token, f"user:{guest.user_id}"):
+        with pytest.raises(Forbidden):
+            await kbs.grant_kb(session, curator, "mine", to)
+    await kbs.grant_kb(session, owner, "mine", "group:b")
+    names = [grant.name for grant in await kbs.list_grants(session, curator, "mine")]
+    assert names == ["group a", "group b", "everyone", "user cy"]
+    assert colleague.user_id is not None
+
+
+async def test_a_grant_s_level_can_be_changed_and_says_so_in_the_audit(session, owner):
+    await kbs.create_kb(session, owner, "eng", space=SPACE, grants=[])
+    await kbs.grant_kb(session, owner, "eng", "everyone")
+    await kbs.grant_kb(session, owner, "eng", "everyone", GrantLevel.MANAGE)
+    [grant] = await kbs.list_grants(session, owner, "eng")
+    assert grant.level is GrantLevel.MANAGE
+    rows = await session.scalars(
+        select(AuditEvent.detail).where(AuditEvent.action == "kb.grant").order_by(AuditEvent.id)
+    )
+    assert [(row["before"], row["after"]) for row in rows] == [(None, "read"), ("read", "manage")]
+
+
+async def test_who_leaves_or_whose_group_is_deleted_keeps_no_grant(session, owner):
+    bo = await member(session, owner, "bo")
+    group = await groups.create_group(session, owner, "a")
+    await kbs.create_kb(session, owner, "eng", space=SPACE, grants=[])
+    await kbs.grant_kb(session, owner, "eng", "user:bo@x.org")
+    await kbs.grant_kb(session, owner, "eng", "group:a")
+    await members.remove_member(session, owner, bo.user_id)
+    await groups.delete_group(session, owner, group.id)
+    assert await kbs.list_grants(session, owner, "eng") == []
+    await members.add_member(session, owner, email="bo@x.org", role=Role.CURATOR)
+    assert await kbs.list_kbs(session, await again(session, bo)) == []

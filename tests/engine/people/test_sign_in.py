@@ -42,10 +42,10 @@ async def test_a_member_signs_in_and_is_who_they_are_at_every_door(site: Site):
     by_cookie = await site.sign_in.principal_of_cookie(browser.cookie)
     by_token = await site.sign_in.principal_of_access_token(program.access_token)
     plain = await site.who(user_id)
-    assert replace(by_cookie, session_id=None) == plain
-    assert replace(by_token, session_id=None) == plain
+    assert replace(by_cookie, session_id=None, assured=True) == plain
+    assert replace(by_token, session_id=None, assured=True) == plain
     assert (by_cookie.session_id, by_token.session_id) == (browser.session_id, program.session_id)
-    assert not by_cookie.stepped_up
+    assert (by_cookie.assured, by_token.assured) == (False, False)
 
 
 async def test_no_secret_of_a_session_or_password_is_kept_or_shown(site: Site):

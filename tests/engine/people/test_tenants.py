@@ -69,7 +69,7 @@ async def test_a_token_lets_its_user_in_with_the_scopes_it_was_given(database, o
 
     who = await api_tokens.authenticate(database, secret)
 
-    assert who == replace(owner, scopes=frozenset({Scope.KB_READ}), api_token_id=id_)
+    assert who == replace(owner, scopes=frozenset({Scope.KB_READ}), api_token_id=id_, assured=False)
     async with database.read() as session:
         row = await session.get(ApiToken, id_)
     assert secret.startswith("sj_")
