@@ -75,6 +75,11 @@ def service_of(request: Request) -> Service:
     return found
 
 
+def is_answer(event: AnswerEvent) -> bool:
+    """Whether it is the answer itself."""
+    return isinstance(event, Answered)
+
+
 async def last_answer(events: AsyncIterator[AnswerEvent]) -> Answer:
     """The answer that ends a stream of events; the stream is run to its end."""
     answer = None

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.permitted import permitted
 from api.schemas import AskBody, SearchBody, read_body
-from api.service import Service, last_answer, principal_of, service_of
+from api.service import Service, is_answer, last_answer, principal_of, service_of
 from api.streams import MEDIA_TYPE, begun, event, failure, stream
 from engine import serializers
 from engine.access.gate import require
@@ -31,7 +32,7 @@ async def ask(request: Request) -> Response:
     if body.conversation_id:
         await service.engine.answers.get_conversation(principal, body.conversation_id)
     links = service.links(request, principal)
-    events = service.engine.answers.ask(
+    asked = service.engine.answers.ask(
         principal,
         service.engine.people.audience_of_asker(principal),
         body.question,
@@ -39,6 +40,7 @@ async def ask(request: Request) -> Response:
         conversation_id=body.conversation_id,
         door="http",
     )
+    events = permitted(request, principal, asked, is_last=is_answer)
     if MEDIA_TYPE in request.headers.get("accept", ""):
         return stream(_as_events(service, await begun(events), links))
     with service.timed("ask"):

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.permitted import permitted
 from api.schemas import (
     DocumentChanges,
     DocumentsQuery,
@@ -87,7 +88,8 @@ async def events(request: Request) -> Response:
     principal = await principal_of(request)
     require(principal, Scope.KB_READ)
     document = await engine.documents.get(principal, request.path_params["id"])
-    return stream(_as_events(engine.documents.watch(principal, [document.id])))
+    watching = engine.documents.watch(principal, [document.id])
+    return stream(_as_events(permitted(request, principal, watching)))
 
 
 async def all_events(request: Request) -> Response:
@@ -100,7 +102,8 @@ async def all_events(request: Request) -> Response:
         await engine.knowledge_bases.get(
             principal, query.kb
         )  # a wrong name fails before the stream
-    return stream(_as_events(engine.documents.watch(principal, kb=query.kb)))
+    watching = engine.documents.watch(principal, kb=query.kb)
+    return stream(_as_events(permitted(request, principal, watching)))
 
 
 async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIterator[str]:

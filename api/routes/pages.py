@@ -13,10 +13,11 @@ from starlette.routing import Route
 from api import cookies
 from api.auth import is_foreign_page
 from api.connect import assistants
+from api.permitted import permitted
 from api.problems import Problem, problem_of
 from api.prose import render_prose
 from api.schemas import QUESTION_MAX
-from api.service import Service, base_url, last_answer, principal_of, service_of
+from api.service import Service, base_url, is_answer, last_answer, principal_of, service_of
 from api.streams import begun, event, failure, stream
 from api.templates import MEDIA_TYPES, render, render_page, static_file
 from engine.access.gate import require
@@ -37,7 +38,7 @@ async def front(request: Request) -> Response:
     answer, problem = "", None
     if question and may_ask and request.method == "GET":
         answer, problem = await _answered(
-            service, principal, service.links(request, principal), question, kb
+            request, principal, service.links(request, principal), question, kb
         )
     is_keyless = service.doorkeeper.is_keyless(request)
     page = render_page(
@@ -61,12 +62,12 @@ async def front(request: Request) -> Response:
 
 
 async def _answered(
-    service: Service, principal: Principal, links: Links, question: str, kb: str
+    request: Request, principal: Principal, links: Links, question: str, kb: str
 ) -> tuple[str, Problem | None]:
     """The answer as HTML; or why there is none, as HTML and as a problem."""
     require(principal, Scope.KB_ASK)
-    audience = service.engine.people.audience_of_asker(principal)
-    events = service.engine.answers.ask(principal, audience, question, kb=kb, door="http")
+    service = service_of(request)
+    events = _ask(request, principal, question, kb)
     try:
         with service.timed("ask"):
             return render_answer(await last_answer(events), links), None
@@ -85,19 +86,25 @@ async def ask(request: Request) -> Response:
     if isinstance(question, UploadFile) or isinstance(kb, UploadFile) or not question.strip():
         raise InvalidInput("q: give a question.", field="q")
     links = service.links(request, principal)
-    audience = service.engine.people.audience_of_asker(principal)
-    asked = service.engine.answers.ask(
-        principal, audience, question.strip()[:QUESTION_MAX], kb=kb, door="http"
-    )
-    return stream(_events(service, await begun(asked), links))
+    events = _ask(request, principal, question.strip()[:QUESTION_MAX], kb)
+    return stream(_events(service, await begun(events), links))
+
+
+def _ask(
+    request: Request, principal: Principal, question: str, kb: str
+) -> AsyncIterator[AnswerEvent]:
+    engine = service_of(request).engine
+    audience = engine.people.audience_of_asker(principal)
+    asked = engine.answers.ask(principal, audience, question, kb=kb, door="http")
+    return permitted(request, principal, asked, is_last=is_answer)
 
 
 async def _events(
-    service: Service, asked: AsyncIterator[AnswerEvent], links: Links
+    service: Service, events: AsyncIterator[AnswerEvent], links: Links
 ) -> AsyncIterator[str]:
     try:
         with service.timed("ask"):
-            async for item in asked:
+            async for item in events:
                 if isinstance(item, Answered):
                     yield event("answered", {"html": render_answer(item.answer, links)})
                 elif isinstance(item, Delta):
