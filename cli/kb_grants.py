@@ -37,8 +37,12 @@ def grant(
     name: Name,
     to: To,
     level: Annotated[
-        str, typer.Option(metavar="LEVEL", help="read, write (add documents) or manage.")
-    ] = "read",
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="read; write, which lets those add documents whose role does; or manage.",
+        ),
+    ] = "write",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:

@@ -18,7 +18,7 @@ from engine.access.permissions import GrantLevel
 class GrantBody(Body):
     """`PUT /api/v1/knowledge_bases/{kb}/grants/{to}`."""
 
-    level: GrantLevel = GrantLevel.READ
+    level: GrantLevel = GrantLevel.WRITE
 
 
 class KbOwnerBody(Body):

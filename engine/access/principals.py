@@ -392,7 +392,7 @@ def _is_fresh(channel: Channel, now: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Holdings:
     """What somebody holds, with the knowledge bases that are granted to it."""
 
     tokens: frozenset[str]
@@ -402,7 +402,7 @@ class _Held:
 
 async def _with_grants(
     session: AsyncSession, tenant_id: str, holders: Sequence[Collection[str]]
-) -> list[_Held]:
+) -> list[_Holdings]:
     """What each holder holds with the `kb:` tokens granted to what they hold, in the same order."""
     rows = await session.execute(
         select(KbGrant.token, KbGrant.kb_id, KbGrant.level)
@@ -418,7 +418,7 @@ async def _with_grants(
     for own in holders:
         granted = [(kb_id, level) for token, kb_id, level in grants if token in own]
         found.append(
-            _Held(
+            _Holdings(
                 frozenset(own) | {kb_token(kb_id) for kb_id, _ in granted},
                 frozenset(kb_id for kb_id, level in granted if level is not GrantLevel.READ),
                 frozenset(kb_id for kb_id, level in granted if level is GrantLevel.MANAGE),

@@ -45,9 +45,10 @@ async def delete(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResul
 async def grant(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
     token, readers = await _grantee(engine, caller, parsed)
-    level = GrantLevel(parsed.text("level") or GrantLevel.READ)
+    level = GrantLevel(parsed.text("level") or GrantLevel.WRITE)
     await engine.knowledge_bases.grant(caller.principal, kb_id, token, level)
-    return CommandResult(f"{readers} can now {level} **{name}**.")
+    more = {GrantLevel.READ: "", GrantLevel.WRITE: "", GrantLevel.MANAGE: " and manage"}[level]
+    return CommandResult(f"{readers} can now read{more} **{name}**.")
 
 
 async def revoke(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:

@@ -149,7 +149,7 @@ _GROUP = Parameter("group", "text", "a group, by name")
 _ROLES = ("owner", "admin", "curator", "member", "guest")
 _LEVELS = ("read", "write", "manage")
 _LEVEL = Parameter(
-    "level", "choice", "how far; read", required=False, choices=_LEVELS, default="read"
+    "level", "choice", "how far; write", required=False, choices=_LEVELS, default="write"
 )
 _ADMIN, _CURATOR = Permission.ADMIN, Permission.CURATOR
 _CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
@@ -461,8 +461,22 @@ COMMANDS: tuple[Command, ...] = (
         _DESTROYS,
         example="people deactivate ada@example.com",
     ),
-    Command("people activate", "Let a deactivated member in again.", (_MEMBER,), _ADMIN, _CHANGES),
-    Command("people remove", "End a membership.", (_MEMBER,), _ADMIN, _DESTROYS),
+    Command(
+        "people activate",
+        "Let a deactivated member in again.",
+        (_MEMBER,),
+        _ADMIN,
+        _CHANGES,
+        example="people activate ada@example.com",
+    ),
+    Command(
+        "people remove",
+        "End a membership.",
+        (_MEMBER,),
+        _ADMIN,
+        _DESTROYS,
+        example="people remove ada@example.com",
+    ),
     Command("people groups", "List the groups of members.", (), _ADMIN),
     Command(
         "people group-create",
@@ -478,14 +492,23 @@ COMMANDS: tuple[Command, ...] = (
         (_GROUP,),
         _ADMIN,
         _DESTROYS,
+        example="people group-delete support",
     ),
-    Command("people group-add", "Put a member into a group.", (_GROUP, _MEMBER), _ADMIN, _CHANGES),
+    Command(
+        "people group-add",
+        "Put a member into a group.",
+        (_GROUP, _MEMBER),
+        _ADMIN,
+        _CHANGES,
+        example="people group-add support ada@example.com",
+    ),
     Command(
         "people group-remove",
         "Take a member out of a group.",
         (_GROUP, _MEMBER),
         _ADMIN,
         _CHANGES,
+        example="people group-remove support ada@example.com",
     ),
     Command("export-settings", "All settings of this workspace, as commands.", (), _ADMIN),
 )

@@ -237,7 +237,7 @@ async def grant_kb(
     principal: Principal,
     ref: str,
     to: str,
-    level: GrantLevel = GrantLevel.READ,
+    level: GrantLevel = GrantLevel.WRITE,
 ) -> None:
     """Let everyone who holds a token, or whom words name, use a knowledge base up to a level."""
     kb = await gate.get_managed_kb(session, principal, ref, "kb.grant")
@@ -396,7 +396,7 @@ class KnowledgeBases:
         return await self._db.run_read(lambda session: list_grants(session, principal, ref))
 
     async def grant(
-        self, principal: Principal, ref: str, to: str, level: GrantLevel = GrantLevel.READ
+        self, principal: Principal, ref: str, to: str, level: GrantLevel = GrantLevel.WRITE
     ) -> None:
         """Let everyone who holds an access token, or whom words name, use a knowledge base."""
         await self._db.run_write(lambda session: grant_kb(session, principal, ref, to, level))

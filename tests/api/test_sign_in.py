@@ -513,7 +513,7 @@ async def test_groups_and_grants_open_and_close_a_knowledge_base_at_once(
     assert (await away.get(grants, headers=by_reader)).status_code == 404
     made = await away.post("/api/v1/groups", json={"name": "board"}, headers=by_admin)
     assert made.status_code == 201
-    put = await away.put(f"{grants}/group:board", json={}, headers=by_admin)
+    put = await away.put(f"{grants}/group:board", json={"level": "read"}, headers=by_admin)
     assert (put.status_code, put.json()["level"]) == (200, "read")
     assert "Salaries" not in await titles()
     member = f"/api/v1/groups/board/members/{reader}"

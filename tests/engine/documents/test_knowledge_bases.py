@@ -279,7 +279,7 @@ async def test_a_curator_grants_to_what_they_hold_themselves(session, owner):
 
 async def test_a_grant_s_level_can_be_changed_and_says_so_in_the_audit(session, owner):
     await kbs.create_kb(session, owner, "eng", space=SPACE, grants=[])
-    await kbs.grant_kb(session, owner, "eng", "everyone")
+    await kbs.grant_kb(session, owner, "eng", "everyone", GrantLevel.READ)
     await kbs.grant_kb(session, owner, "eng", "everyone", GrantLevel.MANAGE)
     [grant] = await kbs.list_grants(session, owner, "eng")
     assert grant.level is GrantLevel.MANAGE
