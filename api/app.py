@@ -32,6 +32,7 @@ from api.routes import (
     health,
     members,
     pages,
+    tokens,
     user,
     viewer,
 )
@@ -64,6 +65,7 @@ def build_app(
             *groups.ROUTES,
             *members.ROUTES,
             *pages.ROUTES,
+            *tokens.ROUTES,
             *user.ROUTES,
             *viewer.ROUTES,
             *answers.ROUTES,

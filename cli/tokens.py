@@ -30,11 +30,17 @@ def create(
     days: Annotated[
         int, typer.Option(metavar="N", min=0, max=3650, help="Days until it expires; 0: never.")
     ] = 90,
+    kb: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Reach only this knowledge base; can be repeated (default: all)."
+        ),
+    ] = None,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
     """Create a token and print it, only this once."""
-    run(_create(ctx, name, scope or DEFAULT_SCOPES, days, as_user, as_json=as_json))
+    run(_create(ctx, name, scope or DEFAULT_SCOPES, days, kb, as_user, as_json=as_json))
 
 
 @app.command("list")
@@ -55,7 +61,14 @@ def revoke(
 
 
 async def _create(
-    ctx: typer.Context, name: str, scopes: list[str], days: int, as_user: str, *, as_json: bool
+    ctx: typer.Context,
+    name: str,
+    scopes: list[str],
+    days: int,
+    kbs: list[str] | None,
+    as_user: str,
+    *,
+    as_json: bool,
 ) -> None:
     from cli import output
     from engine.domain import Scope
@@ -66,11 +79,13 @@ async def _create(
         allowed = ", ".join(Scope)
         raise InvalidInput(f"unknown scope {unknown[0]!r}; allowed: {allowed}", field="scope")
     async with opened(ctx, as_user) as (engine, principal):
+        kb_ids = [(await engine.knowledge_bases.get(principal, kb)).id for kb in kbs or []]
         secret, made = await engine.people.create_token(
             principal,
             name,
             scopes=[Scope(scope) for scope in scopes],
             expires_in=timedelta(days=days) if days else None,
+            kb_ids=kb_ids or None,
         )
     if as_json:
         output.show_json(asdict(made) | {"token": secret})

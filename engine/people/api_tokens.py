@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import re
 import secrets
+import zlib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +24,11 @@ from engine.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Un
 from engine.people.members import checked_name, get_membership
 
 SECRET_PREFIX = "sj_"  # noqa: S105 (marks our tokens for secret scanners)
+# "p", 43 random characters and a CRC-32 in base 62: scanners tell a token from what looks like one.
+_WITH_CHECKSUM = re.compile(r"sj_p([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})")
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# What a token that reaches some knowledge bases only is not for: these reach beyond any of them.
+_BEYOND = frozenset({Scope.KB_ADMIN, Scope.KB_MANAGE, Scope.OPS_READ})
 
 
 PREFIX_LENGTH = 10  # characters of a token that are kept in clear, to tell tokens apart
@@ -45,6 +53,7 @@ class TokenInfo:
     revoked_at: datetime | None
     last_used_at: datetime | None
     created_at: datetime
+    kb_ids: Sequence[str] | None = None  # the only knowledge bases it reaches; None: all
 
 
 async def create_token(
@@ -56,8 +65,11 @@ async def create_token(
     expires_in: timedelta | None = None,
     expires_at: datetime | None = None,
     user_id: str | None = None,
+    kb_ids: Collection[str] | None = None,
 ) -> tuple[str, TokenInfo]:
     """A new token's secret, which is shown this once, and its description.
+
+    With `kb_ids` it reaches only what inherits from these knowledge bases, as far as its user does.
 
     Never more scopes than the principal has. An owner may make one for another member (it reads
     what they read). Without `kb:admin`, a token makes no tokens: a stolen one can't renew itself.
@@ -81,12 +93,19 @@ async def create_token(
             "A token can't have more scopes than its creator and its user."
             f" Allowed: {', '.join(sorted(allowed)) or 'none'}."
         )
+    if kb_ids is not None:
+        await _check_kbs(session, principal, kb_ids)
+        if wanted & _BEYOND:
+            beyond = ", ".join(sorted(wanted & _BEYOND))
+            raise InvalidInput(
+                f"A token for some knowledge bases can't have {beyond}.", field="scopes"
+            )
     now = clock.now()
     if expires_in is not None:
         expires_at = now + expires_in
     if expires_at is not None and expires_at <= now:
         raise InvalidInput("The token would already be expired.", field="expires_at")
-    secret = SECRET_PREFIX + secrets.token_urlsafe(32)
+    secret = new_secret()
     row = ApiToken(
         id=clock.new_id(),
         tenant_id=principal.tenant_id,
@@ -95,12 +114,17 @@ async def create_token(
         digest=_digest(secret),
         prefix=secret[:PREFIX_LENGTH],
         scopes=sorted(wanted),
+        kb_ids=None if kb_ids is None else sorted(set(kb_ids)),
         expires_at=expires_at,
         created_at=now,
     )
     session.add(row)
     await gate.audit(
-        session, principal, "token.create", row.id, {"user": owner_id, "scopes": row.scopes}
+        session,
+        principal,
+        "token.create",
+        row.id,
+        {"user": owner_id, "scopes": row.scopes, "knowledge_bases": row.kb_ids},
     )
     return secret, _token_info(row)
 
@@ -108,6 +132,8 @@ async def create_token(
 async def authenticate(db: Database, secret: str, *, now: datetime | None = None) -> Principal:
     """The principal this token acts for. Whatever is wrong with it, `Unauthenticated` says the same."""
     now = now or clock.now()
+    if not is_well_formed(secret):
+        raise Unauthenticated(_REFUSED)
     async with db.read() as session:
         # Looked up by its digest: how long that takes tells nothing about the secret.
         token = await session.scalar(select(ApiToken).where(ApiToken.digest == _digest(secret)))
@@ -133,7 +159,49 @@ async def authenticate(db: Database, secret: str, *, now: datetime | None = None
                 await session.execute(
                     update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now)
                 )
-    return replace(principal, api_token_id=token.id, assured=False)
+    principal = replace(principal, api_token_id=token.id, assured=False)
+    return principal if token.kb_ids is None else _narrowed(principal, token.kb_ids)
+
+
+def _narrowed(principal: Principal, kb_ids: Collection[str]) -> Principal:
+    """The same principal within some knowledge bases: never more than they hold."""
+    only = frozenset(kb_ids)
+    return replace(
+        principal,
+        tokens=principal.tokens & {gate.kb_token(kb_id) for kb_id in only},
+        scopes=principal.scopes - _BEYOND,
+        writable=principal.writable & only,
+        managed=principal.managed & only,
+    )
+
+
+def new_secret() -> str:
+    """A token's secret: what marks it, 256 random bits, and their checksum."""
+    body = secrets.token_urlsafe(32)
+    return f"{SECRET_PREFIX}p{body}{_checksum(body)}"
+
+
+def is_well_formed(secret: str) -> bool:
+    """Whether it can be a token: of those with a checksum, whether that is right.
+
+    Tokens of before there were checksums are shorter, and stay valid.
+    """
+    found = _WITH_CHECKSUM.fullmatch(secret)
+    return found is None or hmac.compare_digest(found[2], _checksum(found[1]))
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits
+
+
+async def _check_kbs(session: AsyncSession, principal: Principal, kb_ids: Collection[str]) -> None:
+    known = {kb.id for kb in await gate.readable_kbs(session, principal)}
+    if not kb_ids or set(kb_ids) - known:
+        raise NotFound("Name knowledge bases that you may read.")
 
 
 async def list_tokens(session: AsyncSession, principal: Principal) -> list[TokenInfo]:
@@ -180,4 +248,5 @@ def _token_info(row: ApiToken) -> TokenInfo:
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
         created_at=row.created_at,
+        kb_ids=row.kb_ids,
     )

@@ -100,8 +100,12 @@ class People:
         scopes: Collection[Scope],
         expires_in: timedelta | None = None,
         expires_at: datetime | None = None,
+        kb_ids: Collection[str] | None = None,
     ) -> tuple[str, TokenInfo]:
-        """A new API token: its secret, shown this once, and what is kept of it."""
+        """A new API token: its secret, shown this once, and what is kept of it.
+
+        With `kb_ids` it reaches these knowledge bases only.
+        """
         return await self._db.run_write(
             lambda session: api_tokens.create_token(
                 session,
@@ -110,6 +114,7 @@ class People:
                 scopes=scopes,
                 expires_in=expires_in,
                 expires_at=expires_at,
+                kb_ids=kb_ids,
             )
         )
 

@@ -538,3 +538,30 @@ async def test_groups_and_grants_open_and_close_a_knowledge_base_at_once(
     await away.delete(f"{grants}/user:{reader}", headers=by_admin)
     assert "Salaries" not in await titles()
     assert (await away.delete("/api/v1/groups/board", headers=by_admin)).status_code == 200
+
+
+async def test_a_token_is_made_narrowed_and_revoked_over_the_api(away, engine: Engine) -> None:
+    by_member = await bearer(away, await signing_member(engine, "ada", Role.MEMBER))
+    body = {"name": "reports", "scopes": ["kb:read"], "knowledge_bases": ["team"]}
+    made = await away.post("/api/v1/tokens", json=body, headers=by_member)
+    token = made.json()["token"]
+    assert (made.status_code, len(made.json()["kb_ids"])) == (201, 1)
+    by_token = {"authorization": f"Bearer {token}"}
+    listed = await away.get("/api/v1/knowledge_bases", headers=by_token)
+    assert [kb["name"] for kb in listed.json()["knowledge_bases"]] == ["team"]
+    assert token not in (await away.get("/api/v1/tokens", headers=by_member)).text
+    unknown = await away.post(
+        "/api/v1/tokens", json=body | {"knowledge_bases": ["board"]}, headers=by_member
+    )
+    assert unknown.status_code == 404
+    beyond = await away.post(
+        "/api/v1/tokens", json=body | {"scopes": ["kb:admin"]}, headers=by_member
+    )
+    assert beyond.status_code == 403
+    again = await away.post("/api/v1/tokens", json=body, headers=by_token)
+    assert again.status_code == 403
+    in_query = await away.get(f"/api/v1/user?key={token}")
+    assert in_query.status_code == 401
+    ended = await away.delete(f"/api/v1/tokens/{made.json()['id']}", headers=by_member)
+    assert ended.status_code == 200
+    assert (await away.get("/api/v1/user", headers=by_token)).status_code == 401

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.clock import now
-from engine.db.tables.base import Base, id_column, tenant_column
+from engine.db.tables.base import Base, Json, id_column, tenant_column
 
 
 class Tenant(Base):
@@ -105,6 +105,7 @@ class ApiToken(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     prefix: Mapped[str] = mapped_column(String(16))  # the first characters, to tell tokens apart
     scopes: Mapped[list[str]]
+    kb_ids: Mapped[list[str] | None] = mapped_column(Json)  # the only ones it reaches; None: all
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,8 +13,10 @@ from sqlalchemy import select, update
 from engine.access import gate
 from engine.db.session import Database, open_database
 from engine.db.tables import ApiToken, AuditEvent, User
+from engine.documents import knowledge_bases
 from engine.domain import Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from engine.index.port import Space
 from engine.people import api_tokens, groups, members, tenants
 
 
@@ -286,3 +289,50 @@ async def test_every_change_leaves_an_audit_row(database, owner):
             )
         ),
     ]
+
+
+async def test_a_token_ends_in_its_checksum_and_a_mistyped_one_is_not_looked_up(database, owner):
+    secret, _ = await token_of(database, owner)
+    assert re.fullmatch(r"sj_p[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}", secret)
+    assert api_tokens.is_well_formed(secret)
+    wrong = secret[:10] + ("a" if secret[10] != "a" else "b") + secret[11:]
+    assert not api_tokens.is_well_formed(wrong)
+    assert api_tokens.is_well_formed("sj_" + "x" * 43)  # of before there were checksums
+    assert api_tokens._checksum("a" * 43) == "4SHDYg"
+    with pytest.raises(Unauthenticated):
+        await api_tokens.authenticate(database, wrong)
+
+
+async def test_a_narrowed_token_reaches_its_knowledge_bases_alone(database, owner):
+    space = Space("hashing-64", 64)
+    async with database.write() as session:
+        one = await knowledge_bases.create_kb(session, owner, "one", space=space)
+        two = await knowledge_bases.create_kb(session, owner, "two", space=space)
+        owner = await gate.principal_of_user(session, owner.tenant_id, owner.user_id)
+    scopes = (Scope.KB_READ, Scope.KB_WRITE)
+    secret, _ = await token_of(database, owner, *scopes, kb_ids=[one.id])
+    who = await api_tokens.authenticate(database, secret)
+    assert who.tokens == {f"kb:{one.id}"}
+    assert (who.writable, who.managed) == ({one.id}, {one.id})
+    async with database.write() as session:
+        assert [kb.name for kb in await knowledge_bases.list_kbs(session, who)] == ["one"]
+        await gate.get_writable_kb(session, who, one.id)
+        for look in (gate.get_writable_kb, knowledge_bases.get_kb):
+            with pytest.raises(NotFound):
+                await look(session, who, two.id)
+        with pytest.raises(Forbidden):
+            await knowledge_bases.create_kb(session, who, "three", space=space)
+        await knowledge_bases.revoke_kb(session, owner, "one", "tenant")
+    assert (await api_tokens.authenticate(database, secret)).tokens == frozenset()
+
+
+async def test_a_narrowed_token_has_no_scope_that_reaches_beyond(database, owner):
+    async with database.write() as session:
+        kb = await knowledge_bases.create_kb(session, owner, "one", space=Space("hashing-64", 64))
+        owner = await gate.principal_of_user(session, owner.tenant_id, owner.user_id)
+    for scope in (Scope.KB_ADMIN, Scope.KB_MANAGE, Scope.OPS_READ):
+        with pytest.raises(InvalidInput):
+            await token_of(database, owner, Scope.KB_READ, scope, kb_ids=[kb.id])
+    for kb_ids in ([], ["0" * 32]):
+        with pytest.raises(NotFound):
+            await token_of(database, owner, Scope.KB_READ, kb_ids=kb_ids)
