@@ -60,6 +60,12 @@ class PassageChange(Body):
     hidden: bool
 
 
+class FetchQuery(Body):
+    """`GET /api/v1/fetch`."""
+
+    id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
 class DocumentsQuery(Body):
     """`GET /api/v1/documents`."""
 

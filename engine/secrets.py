@@ -122,6 +122,15 @@ class Secrets:
         )
 
 
+def payload_of(signed: str) -> str:
+    """What was signed, unchecked: only for what is checked in another way. Empty if there is none."""
+    try:
+        _, _, body, _ = signed.split(".")
+        return _to_bytes(body).decode()
+    except ValueError:
+        return ""
+
+
 def parse_keys(setting: str) -> list[str]:
     """The keys in `system.secret_key`: white space or commas between them, newest first."""
     return setting.replace(",", " ").split()

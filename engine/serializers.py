@@ -169,6 +169,7 @@ def page(value: Page, url_of: UrlOf = own_url) -> dict[str, Any]:
         "knowledge_base": value.kb_name,
         "updated_at": value.updated_at.isoformat(timespec="seconds") if value.updated_at else "",
         "next_id": value.next_id,
+        "prev_id": value.prev_id,
         "changed": value.changed,
     }
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.permitted import permitted
-from api.schemas import AskBody, SearchBody, read_body
+from api.schemas import AskBody, FetchQuery, SearchBody, read_body, read_query
 from api.service import Service, is_answer, last_answer, principal_of, service_of
 from api.streams import MEDIA_TYPE, begun, event, failure, stream
 from engine import serializers
@@ -73,10 +73,11 @@ async def search(request: Request) -> Response:
 
 
 async def fetch(request: Request) -> Response:
-    """A page of text by the id of a hit, a citation, a document or a next page."""
+    """A page of text by the id or address of a hit, a citation, a document or another page."""
     service = service_of(request)
     principal = await principal_of(request)
-    page = await service.engine.search.fetch(principal, request.path_params["id"])
+    id_ = request.path_params.get("id") or read_query(request, FetchQuery).id
+    page = await service.engine.search.fetch(principal, id_)
     return JSONResponse(serializers.page(page, service.links(request, principal).url))
 
 
@@ -91,6 +92,7 @@ async def knowledge_bases(request: Request) -> Response:
 ROUTES = (
     Route("/api/v1/ask", ask, methods=["POST"]),
     Route("/api/v1/search", search, methods=["POST"]),
+    Route("/api/v1/fetch", fetch, methods=["GET"]),
     Route("/api/v1/fetch/{id}", fetch, methods=["GET"]),
     Route("/api/v1/knowledge_bases", knowledge_bases, methods=["GET"]),
 )

@@ -19,8 +19,9 @@ from engine.db.tables import Chunk, Document, KnowledgeBase
 from engine.documents.hiding import HiddenSpan, hidden_spans
 from engine.documents.revisions import load_text
 from engine.domain import parse_chunk_id
-from engine.errors import InvalidInput, NotFound
+from engine.errors import InvalidInput
 from engine.search.passages import name_place
+from engine.search.references import id_of, not_found
 
 PAGE_CHARS = 24_000  # about 6k tokens: a page stays well inside every client's limit
 LEAD_CHARS = 2_000  # shown before the chunk that was asked for
@@ -45,6 +46,7 @@ class Page:
     end: int
     highlight: tuple[int, int] | None
     next_id: str
+    prev_id: str
     updated_at: datetime | None
     changed: bool = False
     where: str = ""  # of the highlight: page, slide or cells, and the heading it is under
@@ -56,9 +58,11 @@ async def read_page(
     tokens: Collection[str],
     id: str,  # noqa: A002 (the field's word)
 ) -> Page:
-    """The page an id leads to; `NotFound` where it is absent or not for these tokens."""
-    document_id, offset = _parse(id)
+    """The page an id or address leads to; `NotFound` where it is absent or not for these tokens."""
+    reference = id
     async with db.read() as session:
+        id = await id_of(session, tenant_id, tokens, reference)  # noqa: A001 (the field's word)
+        document_id, offset = _parse(id)
         highlight: tuple[int, int] | None = None
         changed = False
         where = ""
@@ -70,7 +74,7 @@ async def read_page(
             changed = live_id != revision_id
             row = await session.get(Chunk, (revision_id, ordinal))
             if not changed and (row is None or row.hidden):
-                raise _not_found(id)
+                raise not_found(reference)
             if row is not None and not changed:
                 highlight = (row.start, row.end)
                 where = name_place(row.page, row.meta)
@@ -81,17 +85,17 @@ async def read_page(
                 )
             ).one_or_none()
             if found is None:
-                raise _not_found(id)
+                raise not_found(reference)
             document, live_id = found
         if live_id is None or document.hidden:
-            raise _not_found(id)
+            raise not_found(reference)
         text = await load_text(session, live_id)
         spans = await hidden_spans(session, live_id)
         kb_name = await session.scalar(
             select(KnowledgeBase.name).where(KnowledgeBase.id == document.kb_id)
         )
     if text is None:
-        raise _not_found(id)
+        raise not_found(reference)
     text = blank(text, spans)
     start = _lead(text, highlight[0]) if highlight else min(offset, len(text))
     end = min(len(text), max(start + PAGE_CHARS, highlight[1] if highlight else 0))
@@ -109,6 +113,7 @@ async def read_page(
         end=end,
         highlight=highlight,
         next_id=f"{document.id}~{end}" if end < len(text) else "",
+        prev_id=f"{document.id}~{_before(text, start)}" if start else "",
         updated_at=document.source_updated_at or document.updated_at,
         changed=changed,
         where=where,
@@ -132,9 +137,9 @@ def _parse(id: str) -> tuple[str, int]:  # noqa: A002
     return document_id, int(offset or 0)
 
 
-def _lead(text: str, passage: int) -> int:
+def _lead(text: str, passage: int, lead_chars: int = LEAD_CHARS) -> int:
     """Where the page of a passage begins: with a paragraph, or at least with a line, before it."""
-    earliest = passage - LEAD_CHARS
+    earliest = passage - lead_chars
     if earliest <= 0:
         return 0
     for mark in ("\n\n", "\n"):
@@ -144,13 +149,14 @@ def _lead(text: str, passage: int) -> int:
     return earliest
 
 
+def _before(text: str, start: int) -> int:
+    """Where the page before the one from `start` begins."""
+    return _lead(text, start, PAGE_CHARS)
+
+
 def _break(text: str, start: int, end: int) -> int:
     """Where a page ends: at a paragraph where there is one in its last quarter."""
     if end >= len(text):
         return end
     at = text.rfind("\n\n", start + (end - start) * 3 // 4, end)
     return at + 2 if at > 0 else end
-
-
-def _not_found(id: str) -> NotFound:  # noqa: A002
-    return NotFound(f"No document or passage {id!r} that you may read.")

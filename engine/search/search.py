@@ -91,7 +91,10 @@ class Search:
         ]
 
     async def fetch(self, principal: Principal, id: str) -> Page:  # noqa: A002 (the field's word)
-        """A page of text by the id of a hit, a citation, a document or a next page."""
+        """A page of text by the id of a hit, a citation, a document or another page, or an address.
+
+        See `references.py` for the addresses.
+        """
         gate.require(principal, Scope.KB_READ)
         return await pages.read_page(self._db, principal.tenant_id, principal.tokens, id)
 

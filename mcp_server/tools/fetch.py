@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 from engine.domain import Scope
 from mcp_server.call import current
 from mcp_server.caller import McpCaller
-from mcp_server.render import FETCH_BUDGET, fit
+from mcp_server.render import ENVELOPE, FETCH_BUDGET, fit
+from mcp_server.tokens import count_tokens
 from mcp_server.tool import KnowledgeTool
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class PageMetadata(BaseModel):
     knowledge_base: str
     updated_at: str
     next_id: str
+    prev_id: str
     notice: str
 
 
@@ -35,16 +37,16 @@ class FetchedPage(BaseModel):
 
 
 DESCRIPTION = (
-    "Read a document's text, from the passage an id names. Long documents come in pages: fetch"
-    " metadata.next_id for the one after this."
+    "Read a document's text, from the passage an id or url names. Long documents come in pages:"
+    " fetch metadata.next_id for the one after this, prev_id for the one before."
 )
 
 Id = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=200,
-        description="Id of a search result, citation or document, or a next_id.",
+        max_length=4000,
+        description="Id or url of a search result, citation or document; a next_id or prev_id.",
     ),
 ]
 
@@ -59,18 +61,20 @@ async def fetch(id: Id) -> FetchedPage:  # noqa: A002 (the field's word, and Cha
 
 
 def _fetched(caller: McpCaller, page: Page) -> FetchedPage:
-    text = page.text[: fit(page.text, FETCH_BUDGET)]
+    url = caller.links.url(page.url, page.id)
+    text = page.text[: fit(page.text, FETCH_BUDGET - ENVELOPE - count_tokens(url + page.title))]
     cut = len(text) < len(page.text)
     return FetchedPage(
         id=page.id,
         title=page.title,
         text=text,
-        url=caller.links.url(page.url, page.id),
+        url=url,
         metadata=PageMetadata(
             document_id=page.document_id,
             knowledge_base=page.kb_name,
             updated_at=page.updated_at.isoformat(timespec="seconds") if page.updated_at else "",
             next_id=f"{page.document_id}~{page.start + len(text)}" if cut else page.next_id,
+            prev_id=page.prev_id,
             notice=CHANGED if page.changed else "",
         ),
     )

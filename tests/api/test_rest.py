@@ -15,7 +15,7 @@ from engine.engine import Engine
 from engine.runtime import open_engine
 from ingestion.host import run_worker
 from tests.api.conftest import OpenClient
-from tests.fakes.homes import home_settings, make_member_token, make_token
+from tests.fakes.homes import home_settings, make_member_token, make_token, this_user
 
 HIT_KEYS = ["id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"]
 CITATION_KEYS = ["n", "id", "document_id", "title", "url", "where", "quote"]
@@ -37,6 +37,19 @@ async def test_a_search_that_finds_nothing_likely_says_so(client) -> None:
     assert poor.json()["hits"][0]["confidence"] < 0.2
     assert poor.json()["notice"].startswith("No result is likely to answer this")
     assert good.json()["notice"] == ""
+
+
+async def test_a_page_is_fetched_by_id_or_address(client) -> None:
+    found = await client.post("/api/v1/search", json={"query": "lodging rate", "limit": 1})
+    [hit] = found.json()["hits"]
+    by_id = (await client.get(f"/api/v1/fetch/{hit['id']}")).json()
+    by_url = await client.get("/api/v1/fetch", params={"id": hit["url"]})
+    absent = await client.get("/api/v1/fetch", params={"id": "https://nowhere.example.com/"})
+    nothing = await client.get("/api/v1/fetch")
+    assert {**by_url.json(), "url": ""} == {**by_id, "url": ""}
+    assert (by_id["prev_id"], by_id["next_id"]) == ("", "")
+    assert absent.status_code == 404
+    assert (nothing.status_code, nothing.json()["field"]) == (422, "id")
 
 
 async def test_ask_returns_an_answer_with_citations(client) -> None:
@@ -208,7 +221,7 @@ async def test_a_file_one_byte_over_the_limit_is_refused_and_leaves_nothing(
     async with open_engine(settings) as engine:
         owner = await engine.people.owner()
         await engine.knowledge_bases.create(owner, "sizes")
-        app = build_host(engine, settings)
+        app = build_host(engine, settings, keyless=this_user)
         transport = httpx2.ASGITransport(app, client=("127.0.0.1", 4), raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),

@@ -18,7 +18,6 @@ from engine.domain import Scope
 from engine.engine import Engine
 from engine.runtime import open_engine
 from ingestion.host import run_worker
-from mcp_server import render
 from mcp_server.server import INSTRUCTIONS
 from tests.fakes.chats import START, say, ts
 from tests.fakes.homes import fill, home_settings, make_member_token, make_token
@@ -134,6 +133,20 @@ async def test_search_gives_ids_that_fetch_takes_and_urls_to_cite(client: Assist
     assert list(page) == ["id", "title", "text", "url", "metadata"]
     assert "lodging rate" in page["text"]
     assert all(isinstance(item, str) for item in page["metadata"].values())
+
+
+async def test_fetch_takes_the_url_of_a_result_and_an_address_of_a_resource(
+    client: Assistant,
+) -> None:
+    found = value_of(await client.call_tool("search", {"query": "lodging rate", "limit": 1}))
+    [hit] = found["results"]
+    by_id = value_of(await client.call_tool("fetch", {"id": hit["id"]}))
+    by_url = value_of(await client.call_tool("fetch", {"id": hit["url"]}))
+    address = f"kb://team/documents/{by_id['metadata']['document_id']}"
+    by_address = value_of(await client.call_tool("fetch", {"id": address}))
+    assert by_url == by_id
+    assert by_address["text"] == by_id["text"]
+    assert by_id["metadata"]["prev_id"] == ""
 
 
 async def test_search_goes_on_where_the_cursor_says(client: Assistant) -> None:
@@ -340,22 +353,3 @@ async def test_a_crash_tells_the_model_an_incident_and_nothing_else(
     assert "password" not in text_of(result)
     assert result.meta is not None
     assert result.meta["incident"] in text_of(result)
-
-
-def test_a_page_is_cut_to_its_budget_at_a_line() -> None:
-    plain = "word " * 100 + "\n"
-    text = plain * 100
-    kept = render.fit(text, 8_000)
-    chinese = "夜" * 20_000
-    assert render.estimated_tokens(text[:kept]) <= 8_000
-    assert text[:kept].endswith("\n")
-    assert render.fit(chinese, 8_000) == 8_000
-    assert render.fit("short", 8_000) == 5
-
-
-def test_a_search_page_never_grows_over_its_budget() -> None:
-    items = [{"snippet": "x" * 4_000} for _ in range(50)]
-    shown = render.page_within(items, render.SEARCH_BUDGET)
-    assert 1 <= shown < 50
-    assert render.estimated_tokens(json.dumps(items[:shown])) <= render.SEARCH_BUDGET
-    assert render.page_within([{"snippet": "x" * 100_000}], 10) == 1
