@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import cookies
+from api import cookies, cors
 from api.keyless import SameUser, host_of, is_direct, is_loopback
 from api.problems import HttpRefusal
 from engine.domain import Principal
@@ -55,6 +55,7 @@ class Addresses:
     loopback_only: bool
     public_url: str
     names: frozenset[str]
+    allowed_origins: frozenset[str] = frozenset()  # of other sites' pages, named by the operator
 
     @classmethod
     def of(cls, server: ServerSettings) -> Addresses:
@@ -64,7 +65,8 @@ class Addresses:
             names.add((urlsplit(server.public_url).hostname or "").lower())
         if server.host in WILDCARDS:
             names.add(socket.gethostname().lower())
-        return cls(is_loopback(server.host), server.public_url, frozenset(names))
+        allowed = frozenset(server.allowed_origins.split())
+        return cls(is_loopback(server.host), server.public_url, frozenset(names), allowed)
 
     def is_own_host(self, authority: str) -> bool:
         """Whether a `Host` header names this server."""
@@ -114,16 +116,31 @@ class RequestGate:
                 "server.public_url to the address people use.",
                 code="wrong_host",
             )
-        for origin in headers.getlist("origin"):
-            if not self._addresses.is_own_origin(origin, authority):
-                raise HttpRefusal(
-                    403,
-                    f"Pages of {origin[:100]!r} may not call this server.",
-                    code="wrong_origin",
-                )
-        if scope["method"] not in {"GET", "HEAD", "OPTIONS"} and is_foreign_page(headers):
+        if self._is_cross_origin(scope, headers, authority):
+            if cors.is_preflight(scope, headers):
+                await cors.answer_preflight(headers)(scope, receive, send)
+                return
+            scope["headers"] = [item for item in scope["headers"] if item[0] != b"cookie"]
+        elif scope["method"] not in {"GET", "HEAD", "OPTIONS"} and is_foreign_page(headers):
             raise HttpRefusal(403, "A page of another site may not do this.", code="wrong_origin")
         await self._app(scope, receive, send)
+
+    def _is_cross_origin(self, scope: Scope, headers: Headers, authority: str) -> bool:
+        """Whether a page of another origin that the operator named calls; refuses any other."""
+        origins = headers.getlist("origin")
+        foreign = [o for o in origins if not self._addresses.is_own_origin(o, authority)]
+        if not foreign:
+            return False
+        [origin] = foreign[:1]
+        known = origin.lower() in self._addresses.allowed_origins and cors.is_open(scope["path"])
+        if len(origins) > 1 or not known:
+            raise HttpRefusal(
+                403,
+                f"Pages of {origin[:100]!r} may not call this server.",
+                code="wrong_origin",
+            )
+        scope["state"]["cross_origin"] = origin
+        return True
 
 
 def is_foreign_page(headers: Headers) -> bool:
@@ -181,6 +198,8 @@ class Doorkeeper:
         """Whether the local owner needs no token for this request: it comes straight from them."""
         if self._keyless is None or not self._addresses.loopback_only:
             return False
+        if connection.scope.get("state", {}).get("cross_origin"):
+            return False  # a page of a named origin, which the browser of the owner shows
         return not self._addresses.public_url and is_direct(connection, self._keyless)
 
 

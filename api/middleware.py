@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.cors import response_headers
 from api.metrics import MetricsRegistry
 from api.problems import Problem, problem_of
 from engine.errors import EngineError
@@ -78,6 +79,10 @@ class RequestMiddleware:
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
                 headers["X-Request-Id"] = correlation_id
+                headers.update(scope["state"].get("response_headers", {}))
+                if origin := scope["state"].get("cross_origin"):
+                    headers.update(response_headers(origin))
+                    headers.add_vary_header("Origin")
             await send(message)
 
         try:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from engine.settings.section import BrokerUrl, DatabaseUrl, HttpUrl, SettingsSection
+from engine.settings.section import BrokerUrl, DatabaseUrl, HttpUrl, Origins, SettingsSection
 
 
 class SystemSettings(SettingsSection):
@@ -100,6 +100,23 @@ class ServerSettings(SettingsSection):
         le=10_000,
         description="Questions and searches that are worked on at once, all doors together; more "
         "get 503 and a time to come again. Bots have `bots.answers_at_once`.",
+    )
+    allowed_origins: Origins = Field(
+        default="",
+        description="Origins of web pages that can call /mcp and /api with a token, such as "
+        "https://app.example.com, separated by commas. Empty: none but this server's own.",
+    )
+    requests_per_minute: int = Field(
+        default=6_000,
+        ge=1,
+        le=10_000_000,
+        description="REST requests per credential, per minute.",
+    )
+    requests_burst: int = Field(
+        default=1_000,
+        ge=1,
+        le=1_000_000,
+        description="REST requests per credential in a burst, after a pause.",
     )
 
 

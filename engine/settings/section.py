@@ -56,6 +56,18 @@ def _web_socket_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _origins(value: str) -> str:
+    origins = value.lower().replace(",", " ").split()
+    for origin in origins:
+        parts = urlsplit(origin)
+        bare = f"{parts.scheme}://{parts.netloc}"
+        if parts.scheme not in {"http", "https"} or not parts.hostname or origin != bare:
+            raise ValueError(
+                "origins such as https://app.example.com, separated by commas: no path, no *"
+            )
+    return " ".join(origins)
+
+
 def _issuer(value: str) -> str:
     _http_url(value)
     return value  # a trailing slash is part of an issuer's name
@@ -65,4 +77,5 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 BrokerUrl = Annotated[str, AfterValidator(_broker)]
 WebSocketUrl = Annotated[str, AfterValidator(_web_socket_url)]
+Origins = Annotated[str, AfterValidator(_origins)]  # separated by one blank
 Issuer = Annotated[str, AfterValidator(_issuer)]
