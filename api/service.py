@@ -17,6 +17,7 @@ from api.keyless import SameUser
 from api.metrics import MetricsRegistry
 from api.middleware import Drain
 from api.probing import Probing
+from api.rates import PATHS, RequestRates
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
 from engine.search.links import Links
@@ -31,6 +32,7 @@ class Service:
     settings: Settings
     addresses: Addresses
     doorkeeper: Doorkeeper
+    rates: RequestRates
     metrics: MetricsRegistry
     drain: Drain
     probing: Probing
@@ -43,7 +45,14 @@ class Service:
             keyless = None  # a platform sends its events here, so a proxy forwards requests
         doorkeeper = Doorkeeper(engine, addresses, keyless=keyless)
         probing = Probing(engine.operations.health)
-        return cls(engine, settings, addresses, doorkeeper, MetricsRegistry(), Drain(), probing)
+        is_shared = settings.jobs.broker != "memory"  # then limits are on its Redis
+        rates = RequestRates(
+            settings.server.requests_per_minute,
+            settings.server.requests_burst,
+            shared=engine.limits if is_shared else None,
+        )
+        metrics, drain = MetricsRegistry(), Drain()
+        return cls(engine, settings, addresses, doorkeeper, rates, metrics, drain, probing)
 
     def links(self, request: Request, principal: Principal) -> Links:
         """URLs of passages for the caller, with the host name they used."""
@@ -92,5 +101,11 @@ async def last_answer(events: AsyncIterator[AnswerEvent]) -> Answer:
 
 
 async def principal_of(request: Request) -> Principal:
-    """Who sent this request; raises `Unauthenticated`."""
-    return await service_of(request).doorkeeper.principal(request)
+    """Who sent this request; raises `Unauthenticated`, and `RateLimited` for REST above its rate."""
+    service = service_of(request)
+    principal = await service.doorkeeper.principal(request)
+    if request.url.path.startswith(PATHS):
+        taken = await service.rates.take(principal)
+        request.state.response_headers = service.rates.headers(taken)
+        service.rates.require(taken)
+    return principal
