@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -78,9 +79,18 @@ class McpDoor:
     def routes(self) -> list[BaseRoute]:
         """The endpoints and the metadata about them."""
         return [
-            *(Route(path, endpoint=self) for path in ("/mcp", "/mcp/", "/mcp/chatgpt")),
+            *(self._endpoint(path) for path in metadata.ENDPOINTS),
             *(Route(path, endpoint=self._metadata, methods=["GET"]) for path in metadata.paths()),
         ]
+
+    def _endpoint(self, path: str) -> Route:
+        """The route of an endpoint, also with a slash at its end.
+
+        A redirect would lose the body, and name the Host that the caller chose.
+        """
+        route = Route(path, endpoint=self)
+        route.path_regex = re.compile(f"^{re.escape(path)}/?$")
+        return route
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:

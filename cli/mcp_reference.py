@@ -14,8 +14,11 @@ HEAD = """\
 # MCP tools
 
 What assistants see at `/mcp` and with `scrubjay mcp`. Results are a JSON text and the same object
-as structured content. Lists continue with `next_cursor`, documents with `metadata.next_id`.
-Nothing takes longer than 25 s: longer work is a job, which you follow with `get_ingestion`.
+as structured content. Lists continue with `next_cursor`, documents with `metadata.next_id`; a page of
+a list or a search has at most 6,000 tokens, a page of a document 8,000, whatever it is written in.
+`fetch` also takes addresses: the `url` of a result, `kb://` addresses of resources, web addresses of
+documents, permalinks of messages. A client that accepts only `application/json` gets JSON instead of
+an event stream. Nothing takes longer than 25 s: longer work is a job, which you follow with `get_ingestion`.
 
 `tools/list` shows what the credential's scopes allow. `?tools=search,fetch` in the URL, or the
 header `X-Toolsets`, narrows it further. `add_document` and `delete_document` require

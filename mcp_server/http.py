@@ -1,7 +1,8 @@
 """Streamable HTTP: the MCP server for a host that has already authenticated the caller.
 
 Stateless on purpose: no session survives a request, so clients don't notice a restart. Responses
-are event streams, which keep progress, keep-alive and cancellation when the client leaves. Host,
+are event streams, which keep progress, keep-alive and cancellation when the client leaves; a client
+that takes only JSON gets that. Host,
 Origin and the credential have been checked by the host's `RequestGate`, which knows more addresses
 than the SDK's lists can name; its own check is therefore off.
 """
@@ -12,6 +13,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from mcp.server.streamable_http import check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import MutableHeaders
@@ -41,28 +43,39 @@ class HttpDoor:
     def __init__(self, door: Door, *, stateless: bool = True, announces: bool = False) -> None:
         self.full = build_server(door, announces=announces)
         self.chatgpt = build_server(door, profile="chatgpt")
-        self._sessions = {
-            path: _sessions(server, stateless=stateless)
-            for path, server in (("/mcp", self.full), ("/mcp/chatgpt", self.chatgpt))
-        }
+        self._streaming: dict[str, StreamableHTTPSessionManager] = {}
+        self._plain: dict[str, StreamableHTTPSessionManager] = {}
+        for path, server in (("/mcp", self.full), ("/mcp/chatgpt", self.chatgpt)):
+            if stateless:
+                self._plain[path] = _sessions(server, stateless=True, plain=True)
+            self._streaming[path] = _sessions(server, stateless=stateless)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ASGIApp]:
         """The application, for as long as the context is open; once only."""
         async with AsyncExitStack() as stack:
-            for sessions in self._sessions.values():
+            for sessions in (*self._plain.values(), *self._streaming.values()):
                 await stack.enter_async_context(sessions.run())
             yield self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sessions = self._sessions[scope["path"].rstrip("/")]
+        path = scope["path"].rstrip("/")
+        if not any(name == b"accept" for name, _ in scope["headers"]):
+            scope["headers"] = [*scope["headers"], (b"accept", b"*/*")]  # RFC 9110, 12.5.1
+        takes_json, takes_streams = check_accept_headers(Request(scope))
+        sessions = self._streaming[path]
+        if takes_json and not takes_streams:
+            sessions = self._plain.get(path, sessions)
         await sessions.handle_request(scope, receive, _patient(scope, send))
 
 
-def _sessions(server: KnowledgeServer, *, stateless: bool) -> StreamableHTTPSessionManager:
+def _sessions(
+    server: KnowledgeServer, *, stateless: bool, plain: bool = False
+) -> StreamableHTTPSessionManager:
+    """Sessions that answer with event streams; `plain` ones with one JSON object."""
     server.streamable_http_app(
         stateless_http=stateless,
-        json_response=False,
+        json_response=plain,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     return server.session_manager

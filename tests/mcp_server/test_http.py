@@ -279,3 +279,32 @@ async def test_a_body_over_four_megabytes_is_refused(http: httpx2.AsyncClient) -
     headers = {"content-type": "application/json"}
     answer = await http.post("/mcp", content=b"x" * (4 * 1024 * 1024 + 1), headers=headers)
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/mcp/chatgpt", "/mcp/chatgpt/"])
+async def test_a_client_that_takes_only_json_gets_json(
+    http: httpx2.AsyncClient, version: str, path: str
+) -> None:
+    headers = headers_of(version, "search") | {"accept": "application/json"}
+    answer = await http.post(path, json=call_of("search", query="lodging rate"), headers=headers)
+    streamed = await http.post(
+        path, json=call_of("search", query="lodging rate"), headers=headers_of(version, "search")
+    )
+    assert answer.status_code == streamed.status_code == 200
+    assert answer.headers["content-type"].startswith("application/json")
+    result = answer.json()["result"]["structuredContent"]
+    assert result["results"][0]["title"] == "Hotels"
+    assert '"title":"Hotels"' in streamed.text
+
+
+async def test_a_client_that_says_nothing_of_what_it_takes_is_answered(
+    host: Starlette,
+) -> None:
+    transport = httpx2.ASGITransport(host, client=("127.0.0.1", 40000))
+    async with httpx2.AsyncClient(transport=transport, base_url=BASE) as http:
+        request = http.build_request("POST", "/mcp", json=LIST)
+        del request.headers["accept"]
+        answer = await http.send(request)
+    assert answer.status_code == 200
+    assert '"name":"search"' in answer.text
