@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -58,6 +59,8 @@ class Invocation:
     home: Path | None = None
     config: Path | None = None
     debug: bool = False
+    wants_json: bool = False  # then an error is a JSON object, too
+    correlation_id: str = field(default_factory=lambda: token_hex(16))  # in the log, and in jobs
 
     def settings(self, **overrides: object) -> Settings:
         """The settings of the data folder; `server__port=0` overrides server.port."""
@@ -95,7 +98,7 @@ async def opened(ctx: typer.Context, as_user: str = "") -> AsyncIterator[tuple[E
 
     # A person asked for one thing: what happened inside is for the server's log, or for --debug.
     configure_logging(level="debug" if invocation.debug else "error")
-    with correlated():
+    with correlated(invocation.correlation_id):
         async with open_engine(settings) as engine:
             yield engine, await principal_of(engine, as_user)
 

@@ -131,14 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if arguments is None:  # the program itself: what it and its children write is its user's alone
         os.umask(os.umask(0o077) | 0o077)
-    invocation = Invocation()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    invocation = Invocation(wants_json="--json" in given)
     try:
         command = typer.main.get_command(app)
-        command.main(
-            args=list(sys.argv[1:] if arguments is None else arguments),
-            prog_name="scrubjay",
-            obj=invocation,
-        )
+        command.main(args=given, prog_name="scrubjay", obj=invocation)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else REFUSED
     except EngineError as error:
@@ -158,14 +155,29 @@ def _report_error(error: Exception, invocation: Invocation) -> int:
         import traceback
 
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
-    if isinstance(error, EngineError):
-        sys.stderr.write(f"error: {redact(str(error))}\n")
-        return EXIT_CODES.get(error.code, REFUSED)
-    sys.stderr.write(
-        f"error: internal error ({type(error).__name__}). Run `scrubjay doctor`, or run the "
-        "command again with `scrubjay --debug`, and report it\n"
+    code, ends_with = "internal", BUG
+    said = (
+        f"internal error ({type(error).__name__}). Run `scrubjay doctor`, or run the "
+        "command again with `scrubjay --debug`, and report it"
     )
-    return BUG
+    if isinstance(error, EngineError):
+        code, ends_with = error.code, EXIT_CODES.get(error.code, REFUSED)
+        said = redact(str(error))
+    sys.stderr.write(f"error: {said}\n")
+    if invocation.wants_json:
+        _show_error(error, code, said, invocation)
+    return ends_with
+
+
+def _show_error(error: Exception, code: str, said: str, invocation: Invocation) -> None:
+    """The error as one JSON object on stdout, as REST would say it."""
+    from cli import output
+    from engine.errors import InvalidInput
+
+    body = {"code": code, "message": said, "correlation_id": invocation.correlation_id}
+    if isinstance(error, InvalidInput) and error.field:
+        body["field"] = error.field
+    output.show_json({"error": body})
 
 
 def _reader_gone() -> int:

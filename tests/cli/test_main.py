@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,15 @@ import pytest
 from cli import context
 from cli import main as rim
 from cli.main import main
-from engine.errors import AlreadyRunning, ConfigurationError, NotFound, RateLimited, Unavailable
+from engine.errors import (
+    AlreadyRunning,
+    ConfigurationError,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    Unavailable,
+)
+from engine.telemetry import keep_secret
 
 SLOW = ("alembic", "mcp", "numpy", "onnxruntime", "pydantic", "pydantic_ai", "rich", "sqlalchemy")
 SECRET = "sk-abcdefghijklmnop"
@@ -95,6 +104,34 @@ def test_a_fault_of_ours_shows_no_raw_text_until_debug_asks(
     assert "Traceback" in said
     assert "inner detail" in said
     assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "field"),
+    [
+        (NotFound("no document x"), "not_found", None),
+        (InvalidInput("wrong", field="limit"), "invalid_input", "limit"),
+        (NotFound(f"no {SECRET}"), "not_found", None),
+        (KeyError(SECRET), "internal", None),
+    ],
+)
+def test_an_error_under_json_is_json_with_its_code_and_correlation_id(
+    error: Exception,
+    code: str,
+    field: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keep_secret([SECRET])
+    fail_with(error, monkeypatch)
+    assert main(["search", "x", "--json"]) != 0
+    out, err = capsys.readouterr()
+    said = json.loads(out)["error"]
+    assert (said["code"], said.get("field")) == (code, field)
+    assert err == f"error: {said['message']}\n"
+    assert re.fullmatch("[0-9a-f]{32}", said["correlation_id"])
+    assert SECRET not in out
+    assert "Traceback" not in out + err
 
 
 def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
