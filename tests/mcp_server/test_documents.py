@@ -89,10 +89,13 @@ async def test_lists_go_on_where_the_cursor_says_and_nothing_is_said_to_be_nothi
     for n in range(60):
         await call(writer, "add_document", knowledge_base="notes", title=f"N{n}", text=f"Text {n}")
     first = await call(writer, "list_documents", status="pending")
-    rest = await call(writer, "list_documents", status="pending", cursor=first["next_cursor"])
-    titles = [document["title"] for document in first["documents"] + rest["documents"]]
+    titles, page = [document["title"] for document in first["documents"]], first
+    while page["next_cursor"]:
+        cursor = page["next_cursor"]
+        page = await call(writer, "list_documents", status="pending", cursor=cursor)
+        titles += [document["title"] for document in page["documents"]]
     assert titles == [f"N{n}" for n in reversed(range(60))]
-    assert rest["next_cursor"] == ""
+    assert len(first["documents"]) < 60
     none = await call(writer, "list_documents", status="failed")
     assert none["notice"].startswith("No failed document in what you may read.")
     other = await error_of(writer, "list_documents", status="any", cursor=first["next_cursor"])
