@@ -49,7 +49,8 @@ class Answers:
         with `Unavailable` before anything else where too many are under way.
         """
         gate.require(principal, Scope.KB_ASK)
-        with contextlib.nullcontext() if is_bounded else self._admission.admitted():
+        admitted = self._admission.admitted(computes=not self._asker.writes)
+        async with contextlib.nullcontext() if is_bounded else admitted:
             async for event in self._asker.ask(
                 principal,
                 audience,

@@ -59,7 +59,7 @@ class Search:
         Where none of them is likely to answer it, the notice says so.
         """
         gate.require(principal, Scope.KB_READ)
-        with self._admission.admitted():
+        async with self._admission.admitted():
             found = await self._retriever.search(
                 principal,
                 audience or gate.audience_of_asker(principal),

@@ -15,6 +15,7 @@ import pytest
 
 from api import probing
 from cli.serve import build_host
+from engine.admission import TURNS
 from engine.answers.ask import Asker
 from engine.documents.adding import NewDocument
 from engine.engine import Engine
@@ -171,6 +172,29 @@ async def test_what_is_too_much_is_refused_at_every_door_with_a_time_to_come_aga
         assert (await client.post("/api/v1/search", json={"query": "pump"})).status_code == 200
         figures = engine.admission.figures()
     assert figures == {"questions_admitted_total": 4, "questions_refused_total": 6}
+
+
+async def test_those_that_compute_take_turns(
+    filled_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, under_way, most = Asker.ask, 0, 0
+
+    async def counted(self: Asker, *given: object, **more: object) -> AsyncIterator[object]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            async for event in ask(self, *given, **more):  # type: ignore[arg-type]
+                yield event
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(Asker, "ask", counted)
+    async with serving(filled_home) as (client, _):
+        asked = (client.post("/api/v1/ask", json=QUESTION) for _ in range(3 * TURNS))
+        answers = await asyncio.gather(*asked)
+    assert {answer.status_code for answer in answers} == {200}
+    assert most == TURNS
 
 
 async def test_probes_wait_for_no_thread_and_no_connection(
