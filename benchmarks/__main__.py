@@ -27,6 +27,7 @@ MODULES = (
     "slack",
     "discord",
     "freshness",
+    "probes",
 )
 LONGEST_S = 1800
 

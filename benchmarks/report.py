@@ -163,6 +163,14 @@ PROMISES = (
         "the same: p95", "freshness", ("channel", "found_s_p95"), "s", 5,
     ),
     Promise(
+        "`/health` p95 beside 50 clients that ask, against idle",
+        "probes", ("50", "p95_ratio"), "times", None,
+    ),
+    Promise(
+        "attempts spent beside 20 busy loops on one core: handbook and a Discord export",
+        "starved", ("hashing", "attempts_beyond_the_first"), "", 0,
+    ),
+    Promise(
         "the right MCP tool first, 75 tasks with a live model",
         "tool_choice", ("right_tool",), "", 0.9, at_most=False,
     ),
