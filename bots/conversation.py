@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from bots.smalltalk import asks, small_talk
 from engine.chats.behaviour import Mode
 from engine.commands.table import find_command
 
@@ -44,6 +45,7 @@ class InboundMessage:
     thread: str = ""  # the thread's root; empty outside one
     calls_bot: bool = False
     calls_others: bool = False
+    replies_to_other: bool = False  # it is a reply to a message of someone else
     by_bot: bool = False
     by_us: bool = False
     is_notice: bool = False  # joins, topics, pins: nothing that a person wrote
@@ -59,6 +61,7 @@ class Known:
     mode: Mode = "mention"
     respond_to: Sequence[str] = ()
     in_conversation: bool = False  # the bot has been asked in this thread before
+    asked_here: bool = True  # by the author of this message, among others
     answered: bool = False  # there is a post that answers this very message
 
 
@@ -115,22 +118,6 @@ class Ignore:
 
 Decision = Ask | RunCommand | Greet | Nod | Refuse | OfferRerun | Withdraw | Ignore
 
-_GREETING = re.compile(
-    r"(?:hi|hello|hey|hiya|yo|good (?:morning|afternoon|evening)|hallo|moin|hola|salut|bonjour"
-    r"|ciao|ping|test|start)\b[\s\w!.,👋🙂]{0,12}",
-    re.IGNORECASE,
-)
-_THANKS = re.compile(
-    r"(?:thanks?(?: you)?|thank you|thx|ty|cheers|danke|merci|gracias|great|perfect|awesome|nice"
-    r"|got it|ok(?:ay)?|cool|👍|🙏|❤️|:\+1:|:pray:|:tada:)[\s\w!.,👍🙏🎉❤️]{0,24}",
-    re.IGNORECASE,
-)
-_ASKS = re.compile(
-    r"\?|？|؟|^(?:what|which|who|whom|whose|when|where|why|how|can|could|may|is|are|do|does|did|has"  # noqa: RUF001
-    r"|have|should|will|would|any(?:one|body)|wie|was|wer|wann|wo|warum|kann|gibt|comment|pourquoi"
-    r"|quand|où|qui|quel(?:le)?s?|est-ce|cómo|qué|quién|cuándo|dónde|por qué)\b",
-    re.IGNORECASE,
-)
 _WORD = re.compile(r"\w", re.UNICODE)
 # Commands that people type as words, without the slash. Others would swallow questions: "search
 # for …" is one.
@@ -172,9 +159,10 @@ def _addressed(message: InboundMessage, known: Known, text: str) -> Decision:  #
     said = text.rstrip("?!. ").lower()
     if said in _SPOKEN and find_command(said) is not None:
         return RunCommand(said)
-    if not _WORD.search(text) or _GREETING.fullmatch(text):
+    talk = small_talk(text)
+    if not _WORD.search(text) or talk == "greeting":
         return Greet()
-    if _THANKS.fullmatch(text) and (message.thread or message.place == "direct"):
+    if talk:
         return Nod()
     if len(text) > QUESTION_MAX:
         return Refuse("too long")
@@ -188,21 +176,30 @@ def _overheard(message: InboundMessage, known: Known, text: str) -> Decision:  #
         return Ignore("not for them")
     if message.calls_others:
         return Ignore("said to someone else")
+    if message.replies_to_other:
+        return Ignore("a reply to someone else")
     if not _WORD.search(text) or len(text) > QUESTION_MAX:
         return Ignore("no question")
     if known.in_conversation and message.thread:
-        if _THANKS.fullmatch(text) or not asks(text):
-            return Ignore("talk in a thread of ours")
-        return Ask(text)
-    if known.mode == "auto" and message.place == "channel" and asks(text):
+        return _in_our_thread(text, known)
+    if known.mode == "auto" and message.place == "channel" and asks(text) and len(text.split()) > 1:
         # A reply in a thread of others is part of their talk: only what opens a thread is answered.
         return Ignore("a thread of others") if message.thread else Ask(text, addressed=False)
     return Ignore("not addressed")
 
 
-def asks(text: str) -> bool:
-    """Whether a message asks something, by its marks or its first word."""
-    return bool(_ASKS.search(text.strip())) and len(text.split()) >= 2
+def _in_our_thread(text: str, known: Known) -> Decision:
+    """What is said in a thread of ours, and not to someone else, is said to us.
+
+    A remark of somebody who has asked nothing there, and asks nothing in so many words, is answered
+    only where there is a sure answer to it.
+    """
+    talk = small_talk(text)
+    if talk in {"thanks", "greeting"}:
+        return Nod()
+    if talk:
+        return Ignore("talk in a thread of ours")
+    return Ask(text, addressed=known.asked_here or asks(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ def _known(context: InboundContext) -> Known:
         mode=context.behaviour.mode,
         respond_to=context.behaviour.respond_to,
         in_conversation=context.in_conversation,
+        asked_here=context.asked_here,
         answered=context.answered,
     )
 

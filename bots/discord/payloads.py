@@ -97,6 +97,7 @@ def read_message(
         thread="" if opens or where.thread == id_ else where.thread,
         calls_bot=calls_bot(data, us),
         calls_others=calls_others,
+        replies_to_other=_replies_to_other(data, us),
         by_bot=bool(author.get("bot")) or bool(data.get("webhook_id")),
         by_us=author_id == us.bot_id,
         is_notice=data.get("type", TALK) not in {TALK, REPLY},
@@ -114,6 +115,12 @@ def calls_bot(data: Payload, us: Us) -> bool:
     by = (answered.get("author") or {}) if isinstance(answered, Mapping) else {}
     # Without the content intent such a reply comes without its words, and asks nothing.
     return str(by.get("id")) == us.bot_id and bool(data.get("content"))
+
+
+def _replies_to_other(data: Payload, us: Us) -> bool:
+    answered = data.get("referenced_message") if data.get("type") == REPLY else None
+    by = answered.get("author") if isinstance(answered, Mapping) else None
+    return isinstance(by, Mapping) and str(by.get("id")) != us.bot_id
 
 
 def read_text(

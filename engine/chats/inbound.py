@@ -59,6 +59,7 @@ class InboundContext:
     sender: Sender
     behaviour: Behaviour
     in_conversation: bool = False
+    asked_here: bool = False  # in the thread, by the sender
     answered: bool = False
     kept_in: Place | None = None  # where the channel's history is kept
 
@@ -118,10 +119,13 @@ async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int
     row = (await (await session.connection()).execute(_LOOK, values)).one_or_none()
     if row is None:
         raise NotFound(f"No {sender_ref.platform} workspace {sender_ref.workspace!r} is connected.")
-    in_conversation = answered = False
+    in_conversation = asked_here = answered = False
     if new.thread:
         in_conversation = await post_rows.is_in_conversation(
             session, row.id, new.channel, new.thread
+        )
+        asked_here = in_conversation and await post_rows.has_asked(
+            session, row.id, new.channel, new.thread, row.identity_id or ""
         )
     if new.question_id:
         found = await post_rows.posts_to(
@@ -134,6 +138,7 @@ async def look(session: AsyncSession, new: NewInbound, *, default_threshold: int
             row.settings, row.channel_settings or {}, default_threshold=default_threshold
         ),
         in_conversation=in_conversation,
+        asked_here=asked_here,
         answered=answered,
         kept_in=_place(sender_ref, row.tenant_id, row.id, row.name, row.settings)
         if row.is_kept

@@ -289,6 +289,24 @@ async def is_in_conversation(
     return found is not None
 
 
+async def has_asked(
+    session: AsyncSession, workspace_id: str, channel: str, thread: str, identity_id: str
+) -> bool:
+    """Whether somebody has asked the bot in a thread before, for all to see."""
+    found = await session.scalar(
+        select(Post.id)
+        .where(
+            Post.workspace_id == workspace_id,
+            Post.channel == channel,
+            Post.thread == thread,
+            Post.surface != "private",
+            Post.identity_id == identity_id,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
 async def messages_in(
     session: AsyncSession, workspace_id: str, channel: str, thread: str
 ) -> set[str]:
