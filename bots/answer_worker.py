@@ -15,7 +15,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bots import replies
+from bots import narrowed, replies
 from bots.interactions import Interactions
 from bots.keepalive import with_keepalive
 from bots.platform import Platform, ReplyTarget, StreamingReply, Undelivered
@@ -344,11 +344,19 @@ class AnswerWorker:
             return None
         shown = await show(self._engine, case.caller, case.audience, case.post, answer)
         reply = replies.answered(shown, now=clock.now(), detailed=bool(turn_id))
+        if case.post.surface == "channel" and (place := await self._place(case)):
+            reply = narrowed.with_reasons(reply, shown, place)
         if case.post.addressed and not turn_id:
             reply = replies.with_live(reply, await self._live(case))
         if case.note:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
+
+    async def _place(self, case: _Case) -> narrowed.Place | None:
+        narrowing = await self._engine.chats.senders.narrowing(case.post.sender)
+        if narrowing is None:
+            return None
+        return narrowed.Place(narrowing, case.platform.command, case.behaviour.anonymous)
 
     async def _shared(self, case: _Case) -> replies.Reply:
         """A private answer for its channel, word for word as it was previewed, or a refusal."""
@@ -417,7 +425,6 @@ class AnswerWorker:
 
     async def _ask(self, case: _Case, streaming: StreamingReply) -> Answer:
         chat = self._engine.chats
-        asked = False
         turn_id = case.target.details.get(LONGER, "")
         if turn_id:
             events = chat.elaborate(case.caller, case.audience, case.post, turn_id, case.behaviour)
@@ -426,7 +433,6 @@ class AnswerWorker:
         try:
             async with with_keepalive(streaming) as shown:
                 async for event in events:
-                    asked = True
                     match event:
                         case Searching(query):
                             await shown.step(f"Searching for “{replies.one_line(query)[:80]}”")
@@ -435,8 +441,10 @@ class AnswerWorker:
                         case Answered(answer):
                             return answer
         except NotFound as error:
-            if case.behaviour.kb and not asked and not turn_id:
-                raise NotFound(replies.KB_NOT_YOURS) from error
+            if case.behaviour.kb and not turn_id:
+                place = await self._place(case) if case.post.surface == "channel" else None
+                said = narrowed.not_open(place) if place else replies.KB_NOT_YOURS
+                raise NotFound(said) from error
             raise
         raise Unavailable("the answer ended before it was complete")
 
@@ -463,6 +471,8 @@ class AnswerWorker:
             reply = replies.apology(error, incident, platform.command)
             if isinstance(error, _BETWEEN_US) and post.surface == "channel":
                 # What someone may not do, or not yet, is between the bot and them.
+                if isinstance(error, NotFound):
+                    reply = narrowed.or_privately(reply, post)
                 await platform.whisper(target_of(post, job), reply)
                 await streaming.abandon()
             else:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from bots import replies
-from bots.conversation import Joined, Pressed, Said
+from bots.conversation import Pressed
 from bots.platform import Platform, ReplyTarget, Undelivered
-from bots.presenting import LONGER, show_passages, target_of
+from bots.presenting import LONGER, show_passages, target_of, target_of_payload
 from bots.publishing import (
     FOR_CHANNEL,
     PREVIEWED,
@@ -29,7 +29,6 @@ from bots.publishing import (
 from engine.chats.callers import Caller
 from engine.chats.feedback import REASONS
 from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
-from engine.chats.sender_rows import Sender
 from engine.clock import new_id
 from engine.commands import runner
 from engine.commands.table import Effect, Parsed, parse
@@ -59,7 +58,7 @@ class Interactions:
         """Run one interaction and finish its job; an error is shown to the person who acted."""
         sender = sender_of(job)
         payload = job.payload
-        target = _target(payload, sender)
+        target = target_of_payload(payload, sender)
         platform = self._platforms[target.platform]
         try:
             await _INTERACTIONS[payload["do"]](self, payload, target, platform)
@@ -324,6 +323,11 @@ class Interactions:
             return
         await self._platforms[target.platform].whisper(target, shown)
 
+    async def _privately(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
+        """Answer a question of the channel for the eyes of who pressed, from what they may read."""
+        post = await self._shown_post(pressed, caller)
+        await self._ask_privately(post.question, caller, target, pressed)
+
     async def _channel_audience(self, post: PostInfo, caller: Caller) -> Audience:
         if post.sender.channel_id is None:
             raise NotFound("There is no channel to share this with.")
@@ -519,49 +523,6 @@ class Interactions:
         self._wake()
 
 
-def _target(payload: Mapping[str, Any], sender: Sender) -> ReplyTarget:
-    """Where the outcome of an interaction goes."""
-    if "said" in payload:
-        said = Said(**payload["said"])
-        return ReplyTarget(
-            said.platform,
-            said.workspace,
-            said.channel,
-            said.person,
-            sender,
-            is_direct=said.place == "direct",
-            details=said.details,
-        )
-    if "pressed" in payload:
-        pressed = Pressed(**payload["pressed"])
-        return ReplyTarget(
-            pressed.platform,
-            pressed.workspace,
-            pressed.channel,
-            pressed.person,
-            sender,
-            thread=pressed.thread,
-            message_id=pressed.message_id,
-            is_direct=pressed.place == "direct",
-            details=pressed.details,
-        )
-    if "joined" in payload:
-        joined = Joined(**payload["joined"])
-        return ReplyTarget(joined.platform, joined.workspace, joined.channel, joined.by, sender)
-    inbound = payload["inbound"]
-    return ReplyTarget(
-        inbound["platform"],
-        inbound["workspace"],
-        inbound["channel"],
-        inbound["author"],
-        sender,
-        thread=inbound["thread"] or ("" if inbound["place"] == "direct" else inbound["message_id"]),
-        message_id=inbound["message_id"],
-        is_direct=inbound["place"] == "direct",
-        details=payload.get("details") or {},
-    )
-
-
 _INTERACTIONS: Mapping[str, Callable[..., Awaitable[None]]] = {
     "command": Interactions._run_said,  # noqa: SLF001 (its own table)
     "greet": Interactions._greet,  # noqa: SLF001
@@ -585,6 +546,7 @@ _PRESSES: Mapping[str, Press] = {
     replies.MORE: Interactions._more,  # noqa: SLF001
     replies.POST_ANSWER: Interactions._post_answer,  # noqa: SLF001
     replies.POST_CALL: Interactions._post_call,  # noqa: SLF001
+    replies.PRIVATELY: Interactions._privately,  # noqa: SLF001
     replies.RATE_DOWN: Interactions._rate,  # noqa: SLF001
     replies.RATE_UP: Interactions._rate,  # noqa: SLF001
     replies.REASON: Interactions._reason,  # noqa: SLF001

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from bots import replies
+from bots.conversation import Joined, Pressed, Said
 from bots.platform import Platform, ReplyTarget
 from engine import clock
 from engine.chats.callers import Caller
 from engine.chats.post_rows import PostInfo
+from engine.chats.sender_rows import Sender
 from engine.domain import Answer, Audience
 from engine.engine import Engine
 from engine.jobs.leases import ClaimedJob
@@ -58,6 +61,49 @@ def target_of(post: PostInfo, job: ClaimedJob | None = None) -> ReplyTarget:
         message_id=post.question_id,
         is_direct=post.surface == "direct" or post.sender.channel_id is None,
         details=details,
+    )
+
+
+def target_of_payload(payload: Mapping[str, Any], sender: Sender) -> ReplyTarget:
+    """Where the outcome of an interaction goes."""
+    if "said" in payload:
+        said = Said(**payload["said"])
+        return ReplyTarget(
+            said.platform,
+            said.workspace,
+            said.channel,
+            said.person,
+            sender,
+            is_direct=said.place == "direct",
+            details=said.details,
+        )
+    if "pressed" in payload:
+        pressed = Pressed(**payload["pressed"])
+        return ReplyTarget(
+            pressed.platform,
+            pressed.workspace,
+            pressed.channel,
+            pressed.person,
+            sender,
+            thread=pressed.thread,
+            message_id=pressed.message_id,
+            is_direct=pressed.place == "direct",
+            details=pressed.details,
+        )
+    if "joined" in payload:
+        joined = Joined(**payload["joined"])
+        return ReplyTarget(joined.platform, joined.workspace, joined.channel, joined.by, sender)
+    inbound = payload["inbound"]
+    return ReplyTarget(
+        inbound["platform"],
+        inbound["workspace"],
+        inbound["channel"],
+        inbound["author"],
+        sender,
+        thread=inbound["thread"] or ("" if inbound["place"] == "direct" else inbound["message_id"]),
+        message_id=inbound["message_id"],
+        is_direct=inbound["place"] == "direct",
+        details=payload.get("details") or {},
     )
 
 

@@ -82,6 +82,7 @@ class Reply:
 
 
 MORE, HUMAN, RESOLVED, SHARE = "more", "human", "resolved", "share"
+PRIVATELY = "privately"
 POST_CALL, POST_ANSWER = "post_call", "post_answer"  # the yes to a preview
 KEEP, DELETE, RERUN, CONFIRM, CANCEL = "keep", "delete", "rerun", "confirm", "cancel"
 RATE_UP, RATE_DOWN, REASON, BIND, MENTION = "rate_up", "rate_down", "reason", "bind", "mention"

@@ -10,7 +10,8 @@ from contextlib import suppress
 from datetime import datetime
 
 from engine.access import gate
-from engine.chats import behaviour, callers, channels, linking, sender_rows
+from engine.chats import audiences, behaviour, callers, channels, linking, sender_rows
+from engine.chats.audiences import Narrowing
 from engine.chats.behaviour import Behaviour, SettingsOf
 from engine.chats.callers import Caller, admin_caller, caller_of
 from engine.chats.channels import ChannelInfo
@@ -149,6 +150,11 @@ class Senders:
             raise NotFound("No such channel.")
         async with self._db.read() as session:
             return await gate.audience_of_channel(session, sender.tenant_id, sender.channel_id)
+
+    async def narrowing(self, sender: Sender) -> Narrowing | None:
+        """Who narrows what the sender's channel may be told; None in a direct message."""
+        async with self._db.read() as session:
+            return await audiences.narrowing(session, sender)
 
     async def list_roles(self, caller: Caller) -> list[tuple[str, str, str]]:
         """Name, role and reason, of everybody with a role in the caller's workspace."""

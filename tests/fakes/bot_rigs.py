@@ -92,6 +92,7 @@ SAME: Mapping[str, str] = {
     replies.MORE: "More detail",
     replies.POST_ANSWER: "Post it",
     replies.POST_CALL: "Post it",
+    replies.PRIVATELY: "Answer me privately",
     replies.RERUN: "Answer again",
     replies.RESOLVED: "Mark resolved",
     replies.SHARE: "Share with channel",

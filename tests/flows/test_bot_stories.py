@@ -114,6 +114,18 @@ async def a_private_question_calls_for_help_only_after_a_yes(rig: Rig) -> None:
     assert "already" in (await rig.press("ada", secret, replies.HUMAN)).private
 
 
+async def a_channel_that_may_be_told_nothing_says_why_and_answers_in_private(rig: Rig) -> None:
+    await rig.say("ada", "hello", "team", calls=True)
+    await rig.command("ada", "bind #team board", "team")
+    refused = await rig.say("ada", SALARY, "team", calls=True)
+    assert "not everyone there may read" in refused.text
+    assert "grant <knowledge base> #team" in refused.text
+    assert "81,000" not in refused.text
+    answered = await rig.press("ada", refused, replies.PRIVATELY)
+    assert not answered.public
+    assert "81,000" in answered.private
+
+
 async def where_answers_are_private_an_unasked_one_is_too(rig: Rig) -> None:
     await rig.say("ada", "hello", calls=True)
     await rig.command("ada", "mode auto")
