@@ -19,7 +19,16 @@ from bots import narrowed, replies
 from bots.interactions import Interactions
 from bots.keepalive import with_keepalive
 from bots.platform import Platform, ReplyTarget, StreamingReply, Undelivered
-from bots.presenting import LONGER, SilentReply, show, show_passages, target_of
+from bots.presenting import (
+    BY_BOT,
+    FORWARDED,
+    LONGER,
+    UNREAD,
+    SilentReply,
+    show,
+    show_passages,
+    target_of,
+)
 from bots.publishing import (
     FOR_CHANNEL,
     PREVIEWED,
@@ -314,6 +323,9 @@ class AnswerWorker:
         behaviour = await chat.senders.behaviour(post.sender)
         for_channel = FOR_CHANNEL in target.details
         audience = await chat.senders.audience(caller, "channel" if for_channel else post.surface)
+        if BY_BOT in target.details:  # it asks for the channel, and reads what everyone there may
+            may_read = replace(caller.principal, tokens=audience.tokens)
+            caller = replace(caller, principal=may_read)
         note = ""
         if post.surface == "channel":
             channel = await chat.senders.channel(post.sender)
@@ -348,6 +360,8 @@ class AnswerWorker:
             reply = narrowed.with_reasons(reply, shown, place)
         if case.post.addressed and not turn_id:
             reply = replies.with_live(reply, await self._live(case))
+        if files := case.target.details.get(UNREAD):
+            reply = replace(reply, note=f"{replies.unread(files)} {reply.note}".strip())
         if case.note:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
@@ -429,7 +443,10 @@ class AnswerWorker:
         if turn_id:
             events = chat.elaborate(case.caller, case.audience, case.post, turn_id, case.behaviour)
         else:
-            events = chat.ask(case.caller, case.audience, case.post, case.behaviour)
+            context = case.target.details.get(FORWARDED, "")
+            events = chat.ask(
+                case.caller, case.audience, case.post, case.behaviour, context=context
+            )
         try:
             async with with_keepalive(streaming) as shown:
                 async for event in events:

@@ -20,6 +20,8 @@ from engine.commands.table import find_command
 
 RERUN_WITHIN = timedelta(minutes=2)  # after this an edited question is history
 QUESTION_MAX = 4_000  # characters of a message that are taken for a question
+CONTEXT_MAX = 4_000  # of what it forwards
+ABOUT_THIS = "What do the sources say about this?"  # the question where something is only forwarded
 
 PlaceKind = Literal["channel", "direct", "group"]
 Kind = Literal["new", "edited", "deleted"]
@@ -46,7 +48,10 @@ class InboundMessage:
     calls_bot: bool = False
     calls_others: bool = False
     replies_to_other: bool = False  # it is a reply to a message of someone else
+    forwarded: str = ""  # what it forwards or quotes of another message
+    files: Sequence[str] = ()  # names of what is attached
     by_bot: bool = False
+    bot_ids: Sequence[str] = ()  # of a bot or workflow, all that name it: account, bot, app
     by_us: bool = False
     is_notice: bool = False  # joins, topics, pins: nothing that a person wrote
     age: timedelta = timedelta(0)  # of the message, where it was edited
@@ -60,6 +65,7 @@ class Known:
 
     mode: Mode = "mention"
     respond_to: Sequence[str] = ()
+    answer_bots: Sequence[str] = ()
     in_conversation: bool = False  # the bot has been asked in this thread before
     asked_here: bool = True  # by the author of this message, among others
     answered: bool = False  # there is a post that answers this very message
@@ -67,10 +73,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Answer it. `addressed`: silence would be rude."""
+    """Answer it. `addressed`: silence would be rude. `context`: what was forwarded with it."""
 
     question: str
     addressed: bool = True
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class Nod:
 class Refuse:
     """Say why there is no answer here."""
 
-    why: Literal["off", "not for you", "too long"]
+    why: Literal["off", "not for you", "too long", "files alone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +137,39 @@ def decide(message: InboundMessage, known: Known) -> Decision:  # noqa: PLR0911 
         return Ignore("our own")
     if message.kind == "deleted":
         return Withdraw() if known.answered else Ignore("deleted, and not a question to us")
-    if message.by_bot:
-        return Ignore("a bot")
     if message.is_notice:
         return Ignore("a notice")
+    if message.by_bot:
+        return _by_bot(message, known)
     text = message.text.strip()
+    if message.kind == "new" and message.forwarded.strip() and not _WORD.search(text):
+        text = ABOUT_THIS  # what is forwarded is the question
     addressed = message.calls_bot or message.place == "direct"
     if message.kind == "edited":
         return _edited(message, known, text)
     if addressed:
         return _addressed(message, known, text)
     return _overheard(message, known, text)
+
+
+def _by_bot(message: InboundMessage, known: Known) -> Decision:
+    """A bot or workflow on the list may ask, where no talk with it can come of that.
+
+    It has to mention us, in a message that opens a thread: what answers our answers is not heard.
+    """
+    allowed = set(message.bot_ids or (message.author,)) & set(known.answer_bots)
+    if not allowed or message.kind != "new" or not message.calls_bot or message.place != "channel":
+        return Ignore("a bot")
+    if message.thread or known.in_conversation or known.mode == "off":
+        return Ignore("a bot in a thread")
+    text = message.text.strip()
+    if not _WORD.search(text) or len(text) > QUESTION_MAX:
+        return Ignore("a bot that asks nothing")
+    return Ask(text, context=_context(message))
+
+
+def _context(message: InboundMessage) -> str:
+    return message.forwarded.strip()[:CONTEXT_MAX]
 
 
 def _edited(message: InboundMessage, known: Known, text: str) -> Decision:
@@ -159,6 +188,8 @@ def _addressed(message: InboundMessage, known: Known, text: str) -> Decision:  #
     said = text.rstrip("?!. ").lower()
     if said in _SPOKEN and find_command(said) is not None:
         return RunCommand(said)
+    if message.files and not _WORD.search(text):
+        return Refuse("files alone")
     talk = small_talk(text)
     if not _WORD.search(text) or talk == "greeting":
         return Greet()
@@ -166,7 +197,7 @@ def _addressed(message: InboundMessage, known: Known, text: str) -> Decision:  #
         return Nod()
     if len(text) > QUESTION_MAX:
         return Refuse("too long")
-    return Ask(text)
+    return Ask(text, context=_context(message))
 
 
 def _overheard(message: InboundMessage, known: Known, text: str) -> Decision:  # noqa: PLR0911
@@ -178,17 +209,20 @@ def _overheard(message: InboundMessage, known: Known, text: str) -> Decision:  #
         return Ignore("said to someone else")
     if message.replies_to_other:
         return Ignore("a reply to someone else")
+    ours = known.in_conversation and bool(message.thread)
+    if ours and message.files and not _WORD.search(text):
+        return Refuse("files alone")
     if not _WORD.search(text) or len(text) > QUESTION_MAX:
         return Ignore("no question")
-    if known.in_conversation and message.thread:
-        return _in_our_thread(text, known)
+    if ours:
+        return _in_our_thread(message, text, known)
     if known.mode == "auto" and message.place == "channel" and asks(text) and len(text.split()) > 1:
         # A reply in a thread of others is part of their talk: only what opens a thread is answered.
         return Ignore("a thread of others") if message.thread else Ask(text, addressed=False)
     return Ignore("not addressed")
 
 
-def _in_our_thread(text: str, known: Known) -> Decision:
+def _in_our_thread(message: InboundMessage, text: str, known: Known) -> Decision:
     """What is said in a thread of ours, and not to someone else, is said to us.
 
     A remark of somebody who has asked nothing there, and asks nothing in so many words, is answered
@@ -199,7 +233,8 @@ def _in_our_thread(text: str, known: Known) -> Decision:
         return Nod()
     if talk:
         return Ignore("talk in a thread of ours")
-    return Ask(text, addressed=known.asked_here or asks(text))
+    addressed = known.asked_here or asks(text)
+    return Ask(text, addressed=addressed, context=_context(message))
 
 
 @dataclass(frozen=True, slots=True)

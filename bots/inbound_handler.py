@@ -30,6 +30,7 @@ from bots.conversation import (
     Withdraw,
     decide,
 )
+from bots.presenting import BY_BOT, FORWARDED, UNREAD
 from engine.chats.behaviour import Behaviour
 from engine.chats.inbound import HistoryUpdate, InboundContext, NewInbound, NewInteraction, Take
 from engine.chats.post_rows import AcceptedQuestion, NewQuestion, Surface
@@ -41,6 +42,7 @@ from engine.errors import InvalidInput
 log = logging.getLogger(__name__)
 
 Wake = Callable[[], None]
+UNREAD_MAX = 5  # names of files that are told of
 
 
 class InboundHandler:
@@ -148,7 +150,9 @@ _INTERACTIONS: Mapping[type, str] = {
 
 def _new_inbound(message: InboundMessage, history_update: HistoryUpdate) -> NewInbound:
     is_direct = message.place == "direct"
-    passed_by = message.by_us or message.by_bot or message.is_notice
+    # A bot that calls us may be on the list; whether it is, the settings of the place say.
+    may_ask = message.by_bot and message.calls_bot and not message.by_us
+    passed_by = message.by_us or message.is_notice or (message.by_bot and not may_ask)
     listens = message.kind == "new" and not message.calls_bot and not is_direct and not passed_by
     return NewInbound(
         sender_ref=SenderRef(
@@ -170,6 +174,7 @@ def _known(context: InboundContext) -> Known:
     return Known(
         mode=context.behaviour.mode,
         respond_to=context.behaviour.respond_to,
+        answer_bots=context.behaviour.answer_bots,
         in_conversation=context.in_conversation,
         asked_here=context.asked_here,
         answered=context.answered,
@@ -184,11 +189,17 @@ def _taken(
     match decision:
         case Ignore():
             return None
-        case Ask(question, addressed):
+        case Ask(question, addressed, forwarded):
+            more = {FORWARDED: forwarded} if forwarded else {}
+            if message.files:
+                more[UNREAD] = ", ".join(message.files[:UNREAD_MAX])
+            if message.by_bot:
+                more[BY_BOT] = "yes"
             return NewQuestion(
                 platform=message.platform,
                 sender=context.sender,
-                surface=_surface(message, context.behaviour),
+                # Nobody sees what would be shown to a bot alone.
+                surface="channel" if message.by_bot else _surface(message, context.behaviour),
                 channel=message.channel,
                 question=question,
                 question_id=message.message_id,
@@ -196,7 +207,7 @@ def _taken(
                 thread=message.thread or message.message_id,
                 addressed=addressed,
                 key=key,
-                details={"details": dict(details)},
+                details={"details": {**details, **more}},
             )
     payload: dict[str, Any] = {"do": _INTERACTIONS[type(decision)], "inbound": _plain(message)}
     match decision:
@@ -204,6 +215,7 @@ def _taken(
             payload["line"] = line
         case Refuse(why):
             payload["why"] = why
+            payload["files"] = ", ".join(message.files[:UNREAD_MAX])
         case OfferRerun(question):
             payload["question"] = question
         case _:

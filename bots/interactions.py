@@ -88,7 +88,8 @@ class Interactions:
     async def _refuse(
         self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform
     ) -> None:
-        await platform.whisper(target, replies.refused(payload["why"], platform.command))
+        refused = replies.refused(payload["why"], platform.command, payload.get("files", ""))
+        await platform.whisper(target, refused)
 
     async def _onboard(
         self, payload: Mapping[str, Any], target: ReplyTarget, platform: Platform

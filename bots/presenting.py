@@ -17,6 +17,8 @@ from engine.domain import Answer, Audience
 from engine.engine import Engine
 from engine.jobs.leases import ClaimedJob
 
+# In a target's details: what a message forwards, files of it that were not read, a bot that asked.
+FORWARDED, UNREAD, BY_BOT = "forwarded", "unread", "by_bot"
 LONGER = "longer"  # in a target's details: the turn that is to be answered in more detail
 PLEASE_DETAIL = 4_000  # characters of an answer with its passages
 

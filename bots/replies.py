@@ -384,9 +384,18 @@ def queued(ahead: int) -> str:
     return f"{ahead} {noun} ahead of yours…"
 
 
-def refused(why: str, command: str) -> Reply:
+def unread(files: str) -> str:
+    """Attached files are not read with a question."""
+    return (
+        f"I did not read what is attached ({one_line(files)[:300]}): I answer from knowledge bases,"
+        " so a file has to be added to one first."
+    )
+
+
+def refused(why: str, command: str, files: str = "") -> Reply:
     """Why there is no answer here."""
     words = {
+        "files alone": f"{unread(files)} Ask me something in words, or forward a message's text.",
         "off": f"I am turned off in this channel. An admin can change that with `{command} mode`.",
         "not for you": "In this channel I answer only some people, as an admin has set."
         " You can ask me in a direct message.",

@@ -98,7 +98,10 @@ def read_message(
         calls_bot=calls_bot(data, us),
         calls_others=calls_others,
         replies_to_other=_replies_to_other(data, us),
+        forwarded=_forwarded(data, channels),
+        files=_file_names(data),
         by_bot=bool(author.get("bot")) or bool(data.get("webhook_id")),
+        bot_ids=_bot_ids(data),
         by_us=author_id == us.bot_id,
         is_notice=data.get("type", TALK) not in {TALK, REPLY},
         age=now - posted_at(id_) if kind == "edited" else timedelta(0),
@@ -115,6 +118,45 @@ def calls_bot(data: Payload, us: Us) -> bool:
     by = (answered.get("author") or {}) if isinstance(answered, Mapping) else {}
     # Without the content intent such a reply comes without its words, and asks nothing.
     return str(by.get("id")) == us.bot_id and bool(data.get("content"))
+
+
+def _forwarded(data: Payload, channels: Mapping[str, str] | None) -> str:
+    """The words of forwarded messages: Discord sends a snapshot of each."""
+    found = []
+    for message in _snapshots(data):
+        words, _, _ = markup.read_text(str(message.get("content") or ""), channels=channels)
+        if words:
+            found.append(words)
+    return "\n\n".join(found)
+
+
+def _snapshots(data: Payload) -> list[Payload]:
+    given = data.get("message_snapshots")
+    items = given if isinstance(given, list) else []
+    inner = [item.get("message") for item in items if isinstance(item, Mapping)]
+    return [item for item in inner if isinstance(item, Mapping)]
+
+
+def _file_names(data: Payload) -> list[str]:
+    """Files of a message, and of those it forwards."""
+    found = []
+    for holder in [data, *_snapshots(data)]:
+        given = holder.get("attachments")
+        found += [
+            str(item.get("title") or item.get("filename") or "a file")
+            for item in (given if isinstance(given, list) else ())
+            if isinstance(item, Mapping)
+        ]
+    return found
+
+
+def _bot_ids(data: Payload) -> list[str]:
+    """All that names a bot or webhook; empty for people."""
+    author: Payload = data.get("author") or {}
+    if not author.get("bot") and not data.get("webhook_id"):
+        return []
+    ids = (author.get("id"), data.get("application_id"), data.get("webhook_id"))
+    return list(dict.fromkeys(str(item) for item in ids if item))
 
 
 def _replies_to_other(data: Payload, us: Us) -> bool:

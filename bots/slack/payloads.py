@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bots import replies
 from bots.conversation import InboundMessage, Joined, Kind, PlaceKind, Pressed, Said
 from bots.slack import blocks, markup
+from engine.markup.slack_text import to_markdown
 
 NAME = "slack"
 _SAID = {None, "", "file_share", "thread_broadcast", "me_message"}
@@ -109,7 +110,10 @@ def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMe
         thread=_thread(said, ts),
         calls_bot=calls_bot,
         calls_others=calls_others,
+        forwarded=_forwarded(said),
+        files=_file_names(said),
         by_bot=bool(said.get("bot_id")) or said.get("subtype") == "bot_message",
+        bot_ids=_bot_ids(said),
         by_us=author == whose.bot_user_id
         or (bool(whose.bot_id) and said.get("bot_id") == whose.bot_id),
         is_notice=kind == "new" and subtype not in _SAID and subtype != "bot_message",
@@ -117,6 +121,57 @@ def _message(event: Mapping[str, Any], whose: Whose, now: datetime) -> InboundMe
         enterprise=whose.enterprise_id,
         author_team=id_in(said, "user_team") or id_in(said, "team") or whose.team_id,
     )
+
+
+def _forwarded(said: Mapping[str, Any]) -> str:
+    """The words of messages that were shared with this one, as far as Slack shows them to us."""
+    found = []
+    for item in _attachments(said):
+        given = item.get("message_blocks")
+        inner = [part.get("message") for part in _mappings(given)]
+        parts = _mappings(inner)
+        text = "\n".join(to_markdown(part) for part in parts) or str(item.get("text") or "")
+        words, _, _ = markup.read_text(text)
+        author = str(item.get("author_name") or item.get("author_subname") or "")
+        if words:
+            found.append(f"{author}: {words}" if author else words)
+    return "\n\n".join(found)
+
+
+def _attachments(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Shared messages among a message's attachments; previews of links are no such thing."""
+    return [
+        item
+        for item in _mappings(said.get("attachments"))
+        if item.get("is_share") or item.get("is_msg_unfurl") or item.get("message_blocks")
+    ]
+
+
+def _mappings(given: object) -> list[Mapping[str, Any]]:
+    return [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
+
+
+def _file_names(said: Mapping[str, Any]) -> list[str]:
+    """Files of a message, and of those that were shared with it."""
+    found = []
+    for holder in [said, *_attachments(said)]:
+        given = holder.get("files")
+        found += [
+            str(item.get("title") or item.get("name") or "a file")
+            for item in (given if isinstance(given, list) else ())
+            if isinstance(item, Mapping)
+        ]
+    return found
+
+
+def _bot_ids(said: Mapping[str, Any]) -> list[str]:
+    """All that names a bot, app or workflow; empty for people."""
+    if not said.get("bot_id") and said.get("subtype") != "bot_message":
+        return []
+    profile = said.get("bot_profile")
+    app = profile.get("app_id") if isinstance(profile, Mapping) else ""
+    ids = (said.get("bot_id"), said.get("app_id"), app, said.get("user"), said.get("workflow_id"))
+    return [str(item) for item in ids if item]
 
 
 def _thread(said: Mapping[str, Any], ts: str) -> str:

@@ -40,10 +40,12 @@ class Answers:
         mode: SearchMode = "hybrid",
         toolbox: Toolbox | None = None,
         language: str = "",
+        context: str = "",
         is_bounded: bool = False,
     ) -> AsyncIterator[AnswerEvent]:
         """Answer from what everyone in `audience` may read; the last event is `Answered`.
 
+        `context` is what the question is about, such as a forwarded message; it is not kept.
         `language` names the one a model is to answer in; empty: that of the question. `is_bounded`
         says that the caller has a bound of its own on how many it asks at once; others are refused
         with `Unavailable` before anything else where too many are under way.
@@ -61,6 +63,7 @@ class Answers:
                 mode=mode,
                 toolbox=toolbox,
                 language=language,
+                context=context,
             ):
                 yield event
 

@@ -73,6 +73,12 @@ class _Turn:
     filters: SearchFilters | None
     toolbox: Toolbox | None = None
     style: Style = field(default_factory=Style)
+    context: str = ""  # what the question is about; not kept
+
+    @property
+    def asked(self) -> str:
+        """The question with what it is about, for a model."""
+        return f"{self.question}\n\n{self.context}" if self.context else self.question
 
 
 class Asker:
@@ -109,6 +115,7 @@ class Asker:
         filters: SearchFilters | None = None,
         toolbox: Toolbox | None = None,
         language: str = "",
+        context: str = "",
     ) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes about; the last event is `Answered` and replaces the deltas.
 
@@ -133,12 +140,15 @@ class Asker:
                     session, principal, audience, conversation_id, door=door
                 )
         query = await self._stand_alone(question, past)
+        context = context.replace("\0", " ").strip()
+        if context:  # searched with and shown to the model, and stored nowhere
+            query = f"{query}\n{context}"[:QUESTION_MAX]
         alone = toolbox if audience.key == audience_of_asker(principal).key else None
         style = Style(language=language)
         turn = _Turn(
-            principal, audience, question, query, past, kb_ids, mode, filters, alone, style
+            principal, audience, question, query, past, kb_ids, mode, filters, alone, style, context
         )
-        yield Searching(query)
+        yield Searching(question if context else query)
         found = await self._search(turn, query)
         seen = list(found.result.hits)
         answer: Answer | None = None
@@ -296,7 +306,7 @@ class Asker:
         draft = Draft()
         async for event in write(
             model,
-            turn.question,
+            turn.asked,
             turn.past,
             found.result.hits,
             search,

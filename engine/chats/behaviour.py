@@ -31,6 +31,7 @@ class PlaceSettings(BaseModel):
     kb: str | None = None  # an id
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
+    answer_bots: list[str] | None = None  # bots and workflows that may ask; empty: none
     escalate_to: Annotated[str, Field(max_length=100)] | None = None
     anonymous: bool | None = None  # authors of quoted messages are not named
     language: Annotated[str, Field(max_length=8)] | None = None  # of answers; empty: the question's
@@ -45,6 +46,7 @@ class Behaviour:
     kb: str = ""
     private: bool = False
     respond_to: Sequence[str] = ()
+    answer_bots: Sequence[str] = ()
     escalate_to: str = ""
     anonymous: bool = False
     language: str = ""  # a code; empty: that of the question

@@ -107,9 +107,18 @@ class Chats:
         return context, accepted
 
     async def ask(
-        self, caller: Caller, audience: Audience, post: PostInfo, behaviour: Behaviour
+        self,
+        caller: Caller,
+        audience: Audience,
+        post: PostInfo,
+        behaviour: Behaviour,
+        *,
+        context: str = "",
     ) -> AsyncIterator[AnswerEvent]:
-        """The answer to a post, in the conversation of its thread, for the people who will see it."""
+        """The answer to a post, in the conversation of its thread, for the people who will see it.
+
+        `context` is what the question is about, such as a forwarded message; it is not kept.
+        """
         place = post.thread or post.question_id or post.id
         key = f"{post.workspace}:{post.channel}:{place}"
         if post.surface == "private":  # what one person sees is not part of the channel's talk
@@ -129,6 +138,7 @@ class Chats:
             door=door,
             language=name_of(behaviour.language),
             is_bounded=True,
+            context=context,
         ):
             yield event
 

@@ -420,6 +420,9 @@ async def end_post(
     )
     if job is not None:
         await finish(session, job)
+        # What came with the question, such as a forwarded message, is not kept.
+        kept = {"post_id": post_id}
+        await session.execute(update(Job).where(Job.id == job.id).values(payload=kept))
 
 
 async def withdraw(

@@ -51,6 +51,7 @@ def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
         "kb": names.get(found.kb, "everything its people may read"),
         "private": "on" if found.private else "off",
         "respond_to": ", ".join(found.respond_to) or EVERYBODY,
+        "answer_bots": ", ".join(found.answer_bots) or "none",
         "escalate_to": found.escalate_to or "nobody",
         "anonymous": "on" if found.anonymous else "off",
         "language": name_of(found.language) or "the question's language",
@@ -87,6 +88,21 @@ async def respond_to(engine: Engine, caller: Caller, parsed: Parsed) -> CommandR
     )
     asked_by = ", ".join(f"<@{person}>" for person in people) if people else EVERYBODY
     return CommandResult(f"{place}: I answer {asked_by}.")
+
+
+async def answer_bots(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    channel_id, place = await channel_or_workspace(engine, caller, "")
+    given = [bot for bot in parsed.many("bots") if bot.lower() not in {"none", "nobody", "off"}]
+    await engine.chats.senders.change_behaviour(
+        caller, {"answer_bots": given or None}, channel_id=channel_id
+    )
+    if not given:
+        return CommandResult(f"{place}: I answer no bots and no workflows.")
+    named = ", ".join(f"`{bot}`" for bot in given)
+    return CommandResult(
+        f"{place}: I answer {named} when they mention me, once a thread, from what everyone in the"
+        " channel may read."
+    )
 
 
 async def private(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -155,6 +171,8 @@ def _as_commands(stored: Mapping[str, Any], place: str, names: Mapping[str, str]
             lines.append(f"bind {place} {quoted(names[value])}")
         elif name in {"anonymous", "private"}:
             lines.append(f"{name} {'on' if value else 'off'} {place}")
+        elif name in {"respond_to", "answer_bots"} and place == WORKSPACE:
+            lines.append(f"{name.replace('_', '-')} {' '.join(value)}")
         elif name == "language":
             lines.append(f"language {value or OF_THE_QUESTION} {place}")
         elif name in {"mode", "threshold", "escalate_to"}:

@@ -62,6 +62,7 @@ RUNS: Mapping[str, Run] = {
     "people role": people.set_role,
     "privacy": everyone.privacy,
     "private": places.private,
+    "answer-bots": places.answer_bots,
     "respond-to": places.respond_to,
     "retention": history.retention,
     "revoke": knowledge.revoke,

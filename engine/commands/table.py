@@ -266,6 +266,14 @@ COMMANDS: tuple[Command, ...] = (
         example="respond-to @ada @grace",
     ),
     Command(
+        "answer-bots",
+        "Which bots and workflows may ask by mentioning me, by their ids, or none.",
+        (Parameter("bots", "people", "ids of bots or apps, or “none”"),),
+        _ADMIN,
+        _CHANGES,
+        example="answer-bots B0123ABCD",
+    ),
+    Command(
         "private",
         "Whether answers in a channel are for the asker's eyes only.",
         (Parameter("switch", "switch", "on or off", choices=("on", "off")), _PLACE),

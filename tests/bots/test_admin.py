@@ -16,6 +16,7 @@ SAMPLES = {
     "mode": "mode auto",
     "threshold": "threshold 50",
     "respond-to": "respond-to everyone",
+    "answer-bots": "answer-bots none",
     "private": "private on",
     "escalate-to": "escalate-to nobody",
     "source add": "source add http://127.0.0.1:9/x",

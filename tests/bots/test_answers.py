@@ -357,7 +357,10 @@ async def test_a_limit_is_shown_to_the_person_who_reached_it_with_its_end(room):
 async def test_a_bound_knowledge_base_that_is_not_open_to_the_asker_is_said_so(room):
     await room.command("bind <#C1> board", by="ada")
     [shown] = await room.say(SICK, by="bob")
-    assert shown.reply.text == replies.KB_NOT_YOURS
+    assert shown.whom == "bob"
+    assert "a knowledge base that not everyone there may read" in shown.reply.text
+    [private] = await room.press("Answer me privately", by="bob", on=shown)
+    assert (private.whom, private.reply.text) == ("bob", replies.KB_NOT_YOURS)
 
 
 async def test_twenty_questions_at_once_are_all_answered(room):

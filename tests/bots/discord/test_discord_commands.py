@@ -37,6 +37,7 @@ FILLED: dict[str, dict[str, object]] = {
     "create": {"name": "wiki of ours", "description": "what we wrote"},
     "delete": {"kb": "board"},
     "escalate-to": {"group": f"<@&{MANAGERS}>"},
+    "answer-bots": {"bots": "none"},
     "feedback": {"rating": "bad", "text": "it changed in May"},
     "forget": {"what": f"<@{GUS}>"},
     "grant": {"kb": "notes", "place": TEAM},
