@@ -366,11 +366,11 @@ class AnswerWorker:
             reply = replace(reply, note=" ".join(filter(None, [case.note, reply.note])))
         return reply
 
-    async def _place(self, case: _Case) -> narrowed.Place | None:
+    async def _place(self, case: _Case) -> narrowed.NarrowedChannel | None:
         narrowing = await self._engine.chats.senders.narrowing(case.post.sender)
         if narrowing is None:
             return None
-        return narrowed.Place(narrowing, case.platform.command, case.behaviour.anonymous)
+        return narrowed.NarrowedChannel(narrowing, case.platform.command, case.behaviour.anonymous)
 
     async def _shared(self, case: _Case) -> replies.Reply:
         """A private answer for its channel, word for word as it was previewed, or a refusal."""

@@ -31,7 +31,8 @@ from engine.chats.feedback import REASONS
 from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
 from engine.clock import new_id
 from engine.commands import runner
-from engine.commands.table import Effect, Parsed, parse
+from engine.commands.everyone import unknown
+from engine.commands.table import Effect, Parsed, UnknownCommand, parse
 from engine.domain import Audience, SearchResult
 from engine.engine import Engine
 from engine.errors import EngineError, Forbidden, InvalidInput, LeaseLost, NotFound
@@ -135,7 +136,12 @@ class Interactions:
     async def _command(self, line: str, target: ReplyTarget, platform: Platform) -> None:
         await platform.learn(target)
         caller = await self._engine.chats.senders.caller(target.sender)
-        parsed = parse(line)
+        try:
+            parsed = parse(line)
+        except UnknownCommand as error:
+            reply = replies.from_command(unknown(caller, error.said, line))
+            await platform.whisper(target, reply)
+            return
         runner.require(caller, parsed.command)
         if parsed.command.effect is Effect.DESTROYS:
             confirm_id = await self._engine.chats.confirmations.ask(caller, line)

@@ -23,7 +23,7 @@ SHARED_WITH = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NarrowedChannel:
     """A channel as an explanation needs it; `anonymous`: nobody in it is named."""
 
     narrowing: Narrowing
@@ -31,7 +31,7 @@ class Place:
     anonymous: bool = False
 
 
-def with_reasons(reply: Reply, shown: Shown, place: Place) -> Reply:
+def with_reasons(reply: Reply, shown: Shown, place: NarrowedChannel) -> Reply:
     """An unanswered question in a channel, with who narrows what may be said there, and what helps.
 
     The same is said whatever the person who asks may read, so that it tells nothing of that.
@@ -47,7 +47,7 @@ def with_reasons(reply: Reply, shown: Shown, place: Place) -> Reply:
     return replace(reply, text="\n\n".join(filter(None, parts)), buttons=[ask, *reply.buttons])
 
 
-def why_narrowed(place: Place) -> str:
+def why_narrowed(place: NarrowedChannel) -> str:
     """Who is in a channel that may read less than its members; empty where nobody is."""
     narrowing = place.narrowing
     name = one_line(narrowing.channel)
@@ -84,7 +84,7 @@ def _names(people: Sequence[str]) -> str:
     return f" ({', '.join(shown + more)})"
 
 
-def what_helps(place: Place) -> str:
+def what_helps(place: NarrowedChannel) -> str:
     """What an admin, or the person who asks, can do about it."""
     name = one_line(place.narrowing.channel)
     return (
@@ -99,7 +99,7 @@ def or_privately(reply: Reply, post: PostInfo) -> Reply:
     return replace(reply, buttons=[*reply.buttons, button])
 
 
-def not_open(place: Place) -> str:
+def not_open(place: NarrowedChannel) -> str:
     """The knowledge base of a channel is not open to everyone in it."""
     name = one_line(place.narrowing.channel)
     text = (

@@ -36,6 +36,7 @@ from engine.markup.plain import plain
 SOURCES_MAX = 5
 BRIEF_MAX = 900  # characters of an answer in a channel; the rest is behind "More detail"
 QUOTE_MAX = 180
+QUOTE_PAIRS = {"“": "”", "«": "»", "「": "」", "(": ")", "[": "]"}
 
 MAY_BE = "This may not answer the question: check it."
 UNBACKED = "Not every sentence of this is backed by a source: check it."
@@ -320,8 +321,10 @@ def one_line(text: str) -> str:
 
 def quote(text: str) -> str:
     """A passage cut to what fits under an answer."""
-    words = one_line(plain(text))
-    return words if len(words) <= QUOTE_MAX else words[: QUOTE_MAX - 1].rstrip() + "…"
+    words = one_line(plain(text)).strip('“”"')
+    cut = words if len(words) <= QUOTE_MAX else words[: QUOTE_MAX - 1].rstrip()
+    open_ = [close for mark, close in QUOTE_PAIRS.items() if cut.count(mark) > cut.count(close)]
+    return cut + ("…" if cut != words else "") + "".join(reversed(open_))
 
 
 # Everything else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from engine.chats.callers import Caller
@@ -35,4 +36,7 @@ async def managed_kb(engine: Engine, caller: Caller, name: str) -> tuple[str, st
 
 
 def quoted(name: str) -> str:
-    return f'"{name}"' if shlex.quote(name) != name else name
+    """A name as a command takes it: in quotes where it has more than letters and digits."""
+    if shlex.quote(name) == name:
+        return name
+    return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'

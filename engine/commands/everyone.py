@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.chats.callers import Caller
+from engine.commands.permissions import may_use, usable
 from engine.commands.results import CommandResult, cut
 from engine.commands.table import (
     COMMANDS,
     Parsed,
-    Permission,
     nearest,
 )
 from engine.engine import Engine
-from engine.errors import NotFound
+from engine.errors import Forbidden, NotFound
 
 SOURCES_SHOWN = 15
 SEARCH_HITS = 5
@@ -47,28 +47,38 @@ async def show_help(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRe
     del engine
     asked = parsed.text("command").strip().lower()
     if asked:
-        return _help_on(asked)
-    permitted = {
-        Permission.EVERYONE: True,
-        Permission.CURATOR: caller.is_curator,
-        Permission.ADMIN: caller.is_admin,
-    }
-    shown = [command for command in COMMANDS if permitted[command.permission]]
+        return _help_on(asked, caller)
     said = (
         "Mention me with a question, or write to me directly. I answer from what your team has"
         " written, and every answer links to its sources."
     )
-    return CommandResult(
-        said, ("command", "what it does"), [[f"`{c.usage}`", c.help] for c in shown]
+    return list_commands(caller, said)
+
+
+def list_commands(caller: Caller, said: str) -> CommandResult:
+    """The commands somebody may use here, under a text."""
+    shown = [[f"`{command.usage}`", command.help] for command in usable(caller)]
+    return CommandResult(said, ("command", "what it does"), shown)
+
+
+def unknown(caller: Caller, said: str, line: str = "") -> CommandResult:
+    """There is no such command: the nearest that the caller may use, and all of these.
+
+    `line` is all that was said, where that is more: "kb list" means `list`.
+    """
+    near = ", ".join(f"`{command.usage}`" for command in nearest(line or said, usable(caller)))
+    return list_commands(
+        caller, f"There is no command “{said[:60]}”. The nearest: {near}. You may use these:"
     )
 
 
-def _help_on(asked: str) -> CommandResult:
-    found = [c for c in COMMANDS if c.name == asked or c.name.startswith(asked + " ")]
+def _help_on(asked: str, caller: Caller) -> CommandResult:
+    named = [c for c in COMMANDS if c.name == asked or c.name.startswith(asked + " ")]
+    if not named:
+        return unknown(caller, asked)
+    found = [command for command in named if may_use(caller, command)]
     if not found:
-        close = nearest(asked)
-        guess = f" Did you mean `{close.name}`?" if close else ""
-        raise NotFound(f"There is no command “{asked[:60]}”.{guess}")
+        raise Forbidden(f"`{asked}` is for {named[0].permission}.")
     lines: list[str] = []
     for command in found:
         lines.append(f"`{command.usage}`\n{command.help}")

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from engine.chats.callers import Caller
 from engine.commands import documents, everyone, history, knowledge, operating, people, places
+from engine.commands.permissions import may_use
 from engine.commands.results import CommandResult
 from engine.commands.table import (
     Command,
     Parsed,
-    Permission,
 )
 from engine.engine import Engine
 from engine.errors import Forbidden
@@ -91,12 +91,7 @@ async def run(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
 
 def require(caller: Caller, command: Command) -> None:
     """Return when the caller may use the command, else raise `Forbidden` with who may."""
-    allowed = {
-        Permission.EVERYONE: True,
-        Permission.CURATOR: caller.is_curator,
-        Permission.ADMIN: caller.is_admin,
-    }
-    if not allowed[command.permission]:
+    if not may_use(caller, command):
         raise Forbidden(
             f"`{command.name}` is for {command.permission}: workspace admins, the person who"
             " installed the bot, or anyone with a role from `roles give`."

@@ -117,13 +117,13 @@ class Parsed:
 
 
 class UnknownCommand(InvalidInput):
-    """No such command; `nearest` is the one that was probably meant, or None."""
+    """No such command; `nearest` are those whose names are most like it, the likest first."""
 
     code = "unknown_command"
 
-    def __init__(self, said: str, nearest: Command | None) -> None:
-        guess = f" Did you mean `{nearest.usage}`?" if nearest is not None else ""
-        super().__init__(f"There is no command “{said}”.{guess}", field="command")
+    def __init__(self, said: str, nearest: Sequence[Command]) -> None:
+        named = ", ".join(f"`{command.usage}`" for command in nearest)
+        super().__init__(f"There is no command “{said}”. The nearest: {named}.", field="command")
         self.said = said
         self.nearest = nearest
 
@@ -524,7 +524,9 @@ COMMANDS: tuple[Command, ...] = (
 _BY_NAME = {command.name: command for command in COMMANDS}
 GROUPS = frozenset(name.split()[0] for name in _BY_NAME if " " in name)
 _REFERENCE = re.compile(r"<([#@!])(?:subteam\^)?([A-Za-z0-9_-]+)(?:\|[^<>]*)?>")
-_WORD = re.compile(r'"([^"]*)"|\S+')
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|\S+')
+_QUOTES = re.compile("[“”„‟«»「」『』＂]")  # noqa: RUF001 (what keyboards of other languages type)
+NEAREST = 3  # commands that are offered for one there is not
 _DAYS = re.compile(r"(\d{1,5})\s*(d|days?|w|weeks?|m|months?|y|years?)?", re.IGNORECASE)
 _UNITS = {"d": 1, "w": 7, "m": 30, "y": 365}
 
@@ -552,13 +554,20 @@ def parse(line: str) -> Parsed:
     return Parsed(_BY_NAME[first], _values(_BY_NAME[first], line.strip()[len(words[0]) :].strip()))
 
 
-def nearest(said: str) -> Command | None:
-    """The command that was probably meant."""
-    said = " ".join(said.lower().split())
-    close = difflib.get_close_matches(said, _BY_NAME, n=1, cutoff=0.6)
-    if not close and said.split()[0] in GROUPS:
-        close = [name for name in _BY_NAME if name.startswith(said.split()[0] + " ")]
-    return _BY_NAME[close[0]] if close else None
+def nearest(said: str, among: Sequence[Command] | None = None) -> list[Command]:
+    """The commands whose names are most like what was said, the likest first."""
+    words = said.lower().split() or [""]
+    commands = COMMANDS if among is None else among
+
+    def likeness(command: Command) -> float:
+        names = [command.name, *command.name.split()]
+        spoken = [" ".join(words[:2]), words[0]]
+        begins = any(name.startswith(words[0][:3]) for name in names) if words[0] else False
+        ratios = (difflib.SequenceMatcher(None, s, n).ratio() for s in spoken for n in names)
+        later = 0.9 * any(word in names for word in words[1:2])  # "kb list"
+        return max(later, max(ratios) + 0.2 * begins)
+
+    return sorted(commands, key=likeness, reverse=True)[:NEAREST]
 
 
 def _values(command: Command, rest: str) -> dict[str, Value]:
@@ -584,14 +593,20 @@ def _values(command: Command, rest: str) -> dict[str, Value]:
 
 def _next_word(text: str) -> tuple[str, str]:
     """The first word, quotes taken off, and the rest; `“typographic quotes”` count as quotes."""
-    text = text.strip().replace("“", '"').replace("”", '"')
+    text = _QUOTES.sub('"', text.strip())
     reference = _REFERENCE.match(text)
     if reference is not None:  # <#C1|a name with blanks>
         return reference.group(), text[reference.end() :]
     found = _WORD.match(text)
     if found is None:
         return "", ""
-    word = found[1] if found[1] is not None else found.group()
+    if found[1] is None and found.group().startswith('"'):
+        raise InvalidInput(
+            f"The quotation mark before “{found.group()[1:41]}” is not closed: put one after the"
+            " name.",
+            field="command",
+        )
+    word = re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found.group()
     return word, text[found.end() :]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from engine.commands.table import COMMANDS, Permission
+from engine.commands.table import COMMANDS, Effect, Permission
 from engine.db.tables import AuditEvent
 from tests.fakes.chat import Room
 
@@ -157,9 +157,62 @@ async def test_an_account_is_linked_with_a_code_from_the_chat(room, notes):
 
 
 async def test_an_unknown_command_offers_the_nearest(room):
-    assert await room.command("searc x", by="gus") == (
-        "There is no command “searc”. Did you mean `search <query>`?"
-    )
+    for who, sees in (("gus", False), ("ada", True)):
+        said = await room.command("searc x", by=who)
+        assert said.startswith("There is no command “searc”. The nearest: `search <query>`, `")
+        assert said.count("`") == 6
+        shown = {
+            row[0].strip("`").split(" <")[0].split(" [")[0] for row in room.chat.last.reply.rows
+        }
+        assert "search" in shown
+        assert ("mode" in shown) is sees
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("binde #help notes", "bind"),
+        ("ingest ad #help", "ingest add"),
+        ("kb list", "list"),
+        ("role give bob", "roles give"),
+        ("thresh 5", "threshold"),
+    ],
+)
+async def test_what_was_probably_meant_is_among_the_three(room, said, meant):
+    found = await room.command(said)
+    assert meant in [part.split(" <")[0].split(" [")[0] for part in found.split("`")[1::2]]
+
+
+async def test_what_others_may_use_is_offered_to_nobody_else(room):
+    said = await room.command("thresh 5", by="gus")
+    assert "threshold" not in said.partition("The nearest")[2]
+    assert "is for admins" in await room.command("help mode", by="gus")
+    assert "`mode <mention|auto|off>" in await room.command("help mode", by="ada")
+
+
+async def test_help_shows_a_person_what_they_may_use(room):
+    for who in ("gus", "bob", "ada"):
+        caller_rows = await rows(room, "help", by=who)
+        names = {row[0].strip("`").split(" <")[0].split(" [")[0] for row in caller_rows}
+        for command in COMMANDS:
+            allowed = command.permission is Permission.EVERYONE or who == "ada"
+            assert (command.name in names) is allowed, (who, command.name)
+
+
+async def test_every_command_that_changes_something_leaves_an_audit_row(room):
+    missing = []
+    # `setup` says what to type, and of no stored channel there is nothing to limit.
+    silent = {"setup", "retention"}
+    changing = [c for c in COMMANDS if c.effect is not Effect.READS and c.name not in silent]
+    for command in sorted(changing, key=lambda command: command.effect is Effect.DESTROYS):
+        before = len(await actions(room))
+        await room.command(SAMPLES.get(command.name, command.example or command.name), by="ada")
+        if any(button.label == "Yes, do it" for button in room.chat.last.reply.buttons):
+            await room.press("Yes, do it", by="ada")
+        refused = room.chat.last.reply.kind == "trouble"
+        if len(await actions(room)) == before and not refused:
+            missing.append((command.name, room.chat.last.reply.text[:120]))
+    assert missing == []
 
 
 async def test_a_curator_saves_a_threads_answer_for_its_channel(room, notes):

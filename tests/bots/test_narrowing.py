@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bots.narrowed import Place, why_narrowed
+from bots.narrowed import NarrowedChannel, why_narrowed
 from engine.chats.audiences import Narrowing
 from engine.db.tables import Channel
 from engine.documents import knowledge_bases
@@ -93,7 +93,7 @@ async def test_a_channel_bound_to_what_not_all_may_read_refuses_in_private(room)
 
 
 def test_the_reasons_count_and_name_who_may_read_less():
-    place = Place(
+    place = NarrowedChannel(
         Narrowing("help", guests=["A", "B", "C", "D"], external=["Eve"], shared=["external"]),
         "/kb",
     )

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.commands import runner
+from engine.commands.arguments import quoted
 from engine.commands.table import COMMANDS, Effect, Permission, UnknownCommand, parse
 from engine.errors import InvalidInput
 
@@ -38,8 +39,6 @@ def test_a_line_parses_into_a_command_with_typed_values(line, name, values):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("bnd", "There is no command “bnd”. Did you mean `bind <#channel> <kb>`?"),
-        ("xyzzy", "There is no command “xyzzy”."),
         ("bind #x", "“kb” is missing: a knowledge base, by name. It goes: `bind <#channel> <kb>`."),
         (
             "threshold 101",
@@ -90,5 +89,19 @@ def test_the_table_runs_nothing_it_does_not_name():
 def test_an_unknown_command_knows_its_neighbour():
     with pytest.raises(UnknownCommand) as error:
         parse("searc x")
-    assert error.value.nearest is not None
-    assert error.value.nearest.name == "search"
+    assert len(error.value.nearest) == 3
+    assert error.value.nearest[0].name == "search"
+
+
+@pytest.mark.parametrize(
+    "name", ['a "b" c', "back\\slash", "two words", "plain", "it's", 'say "', "“x”"]
+)
+def test_a_quoted_name_is_read_as_it_was(name):
+    said = name.replace("“", '"').replace("”", '"')
+    assert parse(f"create {quoted(said)}").values["name"] == said
+
+
+@pytest.mark.parametrize("open_", ['"', "“", "„", "«", "「"])
+def test_a_quotation_mark_that_is_not_closed_is_said_so(open_):
+    with pytest.raises(InvalidInput, match="is not closed"):
+        parse(f"bind #help {open_}my base")
