@@ -6,19 +6,24 @@ the values themselves are never repeated.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
 
 from api.problems import HttpRefusal, InvalidBody
+from engine.access.search_filters import SearchFilters
+from engine.access.search_scope import SearchOverrides
+from engine.documents.search_settings import KbSearchSettings
 from engine.errors import InvalidInput, TooLarge
+from engine.search.filters import parse_filters
 
 JSON_MAX_BYTES = 256 * 1024
 QUESTION_MAX = 4000  # characters
 QUERY_MAX = 2000
 
 Name = Annotated[str, Field(max_length=200)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Body(BaseModel):
@@ -27,7 +32,40 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AskBody(Body):
+Several = str | Annotated[list[Name], Field(max_length=100)]  # one value, or any of several
+
+
+class FilterBody(Body):
+    """What narrows a search or an answer; `engine/search/filters.py` says what each means."""
+
+    since: Name = ""
+    until: Name = ""
+    author: Several = ""
+    channel: Several = ""
+    source: Several = ""
+    tag: Several = ""
+    language: Several = ""
+    document: Several = ""
+    metadata: dict[str, Any] | list[str] | str = ""
+
+    @property
+    def filters(self) -> SearchFilters:
+        """The filters; raises `InvalidInput` that names the field."""
+        lines = [self.metadata] if isinstance(self.metadata, str) else self.metadata
+        return parse_filters(
+            since=self.since,
+            until=self.until,
+            author=self.author,
+            channel=self.channel,
+            source=self.source,
+            tag=self.tag,
+            language=self.language,
+            document=self.document,
+            metadata=lines if self.metadata else (),
+        )
+
+
+class AskBody(FilterBody):
     """`POST /api/v1/ask`."""
 
     question: Annotated[
@@ -37,21 +75,57 @@ class AskBody(Body):
     conversation_id: Annotated[str, Field(max_length=64)] = ""
 
 
-class SearchBody(Body):
-    """`POST /api/v1/search`."""
+Limit = Annotated[int, Field(ge=1, le=100)]
+
+
+class SearchBody(FilterBody):
+    """`POST /api/v1/search`, and the query of `GET /api/v1/search`; None: as the settings say."""
 
     query: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX)
     ]
     kb: Name = ""
-    limit: Annotated[int, Field(ge=1, le=100)] = 10
-    mode: Literal["hybrid", "semantic", "keyword", "adaptive"] = "hybrid"
+    limit: Limit | None = Field(default=None, validation_alias=AliasChoices("limit", "k"))
+    mode: Literal["hybrid", "semantic", "keyword", "adaptive"] | None = None
+    sort: Literal["relevance", "newest", "oldest"] = "relevance"
+    include_metadata: bool = True
+    alpha: Share | None = None
+    title_weight: Share | None = None
+    fusion: Literal["linear", "rrf"] | None = None
+    threshold: Share | None = None
+    rerank: bool | None = None
+
+    @property
+    def overrides(self) -> SearchOverrides:
+        """What this search does otherwise than the settings say."""
+        return SearchOverrides(
+            alpha=self.alpha,
+            title_weight=self.title_weight,
+            fusion=self.fusion,
+            threshold=self.threshold,
+            rerank=self.rerank,
+        )
+
+
+class SearchSettingsChanges(KbSearchSettings):
+    """`PATCH /api/v1/knowledge_bases/{kb}/search`; null unsets a setting, what is left out stays."""
+
+
+class KbChanges(Body):
+    """`PATCH /api/v1/knowledge_bases/{kb}`; what is left out stays."""
+
+    name: Name | None = None
+    description: Annotated[str, Field(max_length=2000)] | None = None
+    supported_formats: list[str] | None = None
 
 
 class DocumentChanges(Body):
     """`PATCH /api/v1/documents/{id}`; what is left out stays."""
 
     hidden: bool | None = None
+    tags: list[str] | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, float | None] = Field(default_factory=dict)
 
 
 class PassageChange(Body):
@@ -94,7 +168,7 @@ class EventsQuery(Body):
     kb: Name = ""
 
 
-Model = TypeVar("Model", bound=Body)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_body(request: Request, model: type[Model]) -> Model:
@@ -116,9 +190,11 @@ async def read_body(request: Request, model: type[Model]) -> Model:
 
 
 def read_query(request: Request, model: type[Model]) -> Model:
-    """The query string as `model`; raises `InvalidBody`."""
+    """The query string as `model`, a name given twice as a list; raises `InvalidBody`."""
+    given = {name: request.query_params.getlist(name) for name in request.query_params}
+    values = {name: many if len(many) > 1 else many[0] for name, many in given.items()}
     try:
-        return model.model_validate(dict(request.query_params))
+        return model.model_validate(values)
     except ValidationError as error:
         raise _invalid(error) from None
 

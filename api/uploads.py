@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
+from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
@@ -12,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from api.problems import HttpRefusal
+from engine.custom_fields import parse_assignments, parse_moment
 from engine.documents.adding import NewDocument
 from engine.errors import InvalidInput, TooLarge
 
@@ -60,7 +63,8 @@ def _too_large(max_bytes: int) -> TooLarge:
 async def read_documents(form: FormData) -> list[NewDocument]:
     """The files of a form's field `file`, with the `external_id` in the same place if there are.
 
-    The fields `extraction_strategy` and `quality_control` hold for all of them.
+    The fields `extraction_strategy`, `quality_control`, `tag`, `metadata` (a JSON object, or
+    `name=value` any number of times) and `updated_at` hold for all of them.
     """
     files = [item for item in form.getlist("file") if isinstance(item, UploadFile)]
     if not files:
@@ -73,6 +77,9 @@ async def read_documents(form: FormData) -> list[NewDocument]:
         )
     strategy = form.get("extraction_strategy", "")
     checked = form.get("quality_control", "")
+    tags = _texts(form, "tag")
+    metadata = _metadata(_texts(form, "metadata"))
+    dated = next(iter(_texts(form, "updated_at")), "")
     if checked not in _YES | _NO:
         raise InvalidInput("quality_control: give true or false.", field="quality_control")
     return [
@@ -82,6 +89,26 @@ async def read_documents(form: FormData) -> list[NewDocument]:
             external_id=ids[at] if ids else "",
             extraction_strategy=strategy if isinstance(strategy, str) else "?",
             quality_control=checked in _YES,
+            tags=tags or None,
+            metadata=metadata,
+            updated_at=parse_moment("updated_at", dated) if dated else None,
         )
         for at, file in enumerate(files)
     ]
+
+
+def _texts(form: FormData, name: str) -> list[str]:
+    return [item for item in form.getlist(name) if isinstance(item, str) and item.strip()]
+
+
+def _metadata(given: Sequence[str]) -> dict[str, Any]:
+    """A JSON object, or `name=value` lines."""
+    if len(given) != 1 or not given[0].lstrip().startswith("{"):
+        return parse_assignments(given)
+    try:
+        found = json.loads(given[0])
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidInput("metadata: it is not a JSON object.", field="metadata")
+    return found

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.corpora import DATA, beir_texts, open_installation
 from engine.access import gate
-from engine.access.index_filter import SearchFilters
+from engine.access.search_filters import SearchFilters
 from engine.answers.extraction import propose
 from engine.answers.judge import EMBEDDED
 from engine.search.confidence import evidence_features

@@ -31,7 +31,7 @@ from engine.errors import (
     Unauthenticated,
     Unavailable,
 )
-from engine.markup.plain import plain
+from engine.markup.plain import plain, without_commands
 
 SOURCES_MAX = 5
 BRIEF_MAX = 900  # characters of an answer in a channel; the rest is behind "More detail"
@@ -340,10 +340,7 @@ def from_command(result: CommandResult) -> Reply:
 def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
     """The hits of a search, each with its best passage."""
     if not result.hits:
-        said = result.notice or describe_unanswered(
-            result.searched_kbs, result.searched_documents, ()
-        )
-        return Reply(said)
+        return Reply(without_commands(result.notice or describe_unanswered(result, ())))
     sources = [
         SourceLine(
             n,
@@ -492,7 +489,7 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
             "Sorry, something went wrong and I couldn't answer."
             f" Ask again, or give your admin the incident number {incident}."
         )
-    said = str(error)
+    said = without_commands(str(error))
     match error:
         case RateLimited():
             return f"{said} Ask again {in_words(error.retry_after_s)}."

@@ -40,6 +40,9 @@ class AddOptions:
     extraction_strategy: str
     _: KW_ONLY
     quality_control: bool
+    tags: Sequence[str]
+    metadata: Sequence[str]
+    date: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class RefusedDocument:
     id: str = ""
     state: str = "failed"
     vectors: str = "none"
+    chunk_count: int = 0
 
 
 def register(app: typer.Typer) -> None:
@@ -94,6 +98,20 @@ def add(
             "--quality-control", help="Flag faulty chunks in any pipeline; no chunk is dropped."
         ),
     ] = False,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag for the documents.")
+    ] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--meta",
+            metavar="NAME=VALUE",
+            help="Metadata for the documents; the name's ending sets the type, e.g. price_float.",
+        ),
+    ] = None,
+    date: Annotated[
+        str, typer.Option(metavar="DATE", help="The documents' date, if they don't say it.")
+    ] = "",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
@@ -101,7 +119,14 @@ def add(
     from cli.inputs import expand
 
     given = expand(what)
-    options = AddOptions(name, extraction_strategy, quality_control=quality_control)
+    options = AddOptions(
+        name,
+        extraction_strategy,
+        quality_control=quality_control,
+        tags=tag or (),
+        metadata=meta or (),
+        date=date,
+    )
     code = run(
         _add(ctx, given, kb, options, as_user, chat_url, wait=wait, as_json=as_json),
         interrupted="interrupted: run the command again, or `scrubjay up`, to continue",
@@ -122,7 +147,13 @@ async def _add(
 ) -> int:
     from cli import exports, output, render, serializers
     from cli.docs import documents_of
+    from engine.custom_fields import parse_assignments, parse_moment
+    from engine.documents.metadata import parse_change
 
+    # What is wrong with them is said before anything is made.
+    parse_change(tags=options.tags, metadata=parse_assignments(options.metadata))
+    if options.date:
+        parse_moment("date", options.date)
     faulty = [RefusedDocument(item.label, item.fault) for item in given if item.fault]
     given = [item for item in given if not item.fault]
     chats, given = await asyncio.to_thread(exports.part, given)
@@ -213,6 +244,7 @@ async def _accept_batch(
 
 def _document(given: InputItem, options: AddOptions, settings: Settings) -> NewDocument:
     from cli.inputs import storable
+    from engine.custom_fields import parse_assignments, parse_moment
     from engine.documents.adding import NewDocument
 
     if given.path is not None:
@@ -232,6 +264,9 @@ def _document(given: InputItem, options: AddOptions, settings: Settings) -> NewD
         new,
         extraction_strategy=options.extraction_strategy,
         quality_control=options.quality_control,
+        tags=options.tags or None,
+        metadata=parse_assignments(options.metadata),
+        updated_at=parse_moment("date", options.date) if options.date else None,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="docs",
-    help="Manage documents: list, show, watch, why, hide, unhide, retry, cancel, delete.",
+    help="Manage documents: list, show, watch, why, set, hide, unhide, retry, cancel, delete.",
 )
 
 Document = Annotated[str, typer.Argument(metavar="DOCUMENT", help="The document's id.")]
@@ -103,6 +103,31 @@ def unhide(ctx: typer.Context, documents: Shown, as_user: As = "", as_json: Json
     run(_each(ctx, "shown", documents, as_user, as_json=as_json))
 
 
+@app.command("set")
+def set_(
+    ctx: typer.Context,
+    document: Annotated[str, typer.Argument(metavar="ID", help="The document's id or URL.")],
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Its tags from now on; an empty one: none."),
+    ] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option("--meta", metavar="NAME=VALUE", help="A field of its own; NAME= removes it."),
+    ] = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--feature", metavar="NAME=NUMBER", help="A feature to rank by; NAME= removes it."
+        ),
+    ] = None,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Set the tags, metadata and ranking features of a document."""
+    run(_set(ctx, document, tag, meta or [], feature or [], as_user, as_json=as_json))
+
+
 @app.command()
 def retry(
     ctx: typer.Context, documents: Documents, as_user: As = "", as_json: Json = False
@@ -166,6 +191,37 @@ async def _list(
     ]
     width = output.columns()  # `docs why` has the whole reason
     output.show(render.table(("id", "state", "vectors", "title", "what to do"), rows, width=width))
+
+
+async def _set(
+    ctx: typer.Context,
+    ref: str,
+    tags: list[str] | None,
+    metadata: list[str],
+    features: list[str],
+    as_user: str,
+    *,
+    as_json: bool,
+) -> None:
+    from cli import output, render
+    from cli.inline_worker import finish_jobs
+    from engine.custom_fields import parse_assignments
+    from engine.documents.metadata import parse_change
+
+    wanted = parse_change(
+        tags=tags,
+        metadata=parse_assignments(metadata),
+        features=parse_assignments(features, field="features"),
+    )
+    async with opened(ctx, as_user) as (engine, principal):
+        document = await engine.documents.change(principal, ref, wanted)
+        if wanted.tags is not None or wanted.features:
+            with output.working("updating the index"):
+                await finish_jobs(engine)
+    if as_json:
+        output.show_json(asdict(document))
+    else:
+        output.note(f"set {render.one_line(document.title)}")
 
 
 def _state(document: DocumentInfo) -> str:

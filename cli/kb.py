@@ -11,7 +11,7 @@ from cli.context import As, Json, Yes, opened, run
 
 app = typer.Typer(
     name="kb",
-    help="Manage knowledge bases: create, list, show, set, grant, revoke, grants, owner, reindex, "
+    help="Manage knowledge bases: create, list, show, set, search, grant, revoke, grants, owner, reindex, "
     "reembed, delete.",
 )
 

@@ -1,4 +1,4 @@
-"""`kb set` and `kb reindex`: how documents are split, and splitting them again."""
+"""`kb set`, `kb search` and `kb reindex`: how documents are taken, split, searched, and split again."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to the group `kb`."""
     app.command("set")(set_)
+    app.command("search")(search)
     app.command()(reindex)
 
 
@@ -44,13 +45,44 @@ def set_(
     overlap: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens a chunk repeats from the previous one.")
     ] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENDINGS",
+            help='Files it accepts, e.g. "pdf, md"; empty: as processing.supported_formats says.',
+        ),
+    ] = None,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Set the pipeline of a knowledge base, and how its documents are split."""
+    """Set which files a knowledge base accepts, its pipeline, and how its documents are split."""
     chunking = {"strategy": strategy, "size": size, "overlap": overlap}
     given = {key: value for key, value in chunking.items() if value is not None}
-    run(_set(ctx, name, pipeline, given, as_user, as_json=as_json))
+    run(_set(ctx, name, pipeline, given, formats, as_user, as_json=as_json))
+
+
+def search(
+    ctx: typer.Context,
+    name: Name,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=VALUE]...",
+            help="What to set: mode, alpha, title_weight, fusion, top_k, threshold, rerank, weight, "
+            "decay_half_life_s, feature_weights.",
+        ),
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reset", metavar="NAME", help="Use the installation's setting again; all: every one."
+        ),
+    ] = None,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Show or set how a knowledge base is searched, from the next search on."""
+    run(_search(ctx, name, settings or [], reset or [], as_user, as_json=as_json))
 
 
 def reindex(
@@ -80,6 +112,7 @@ async def _set(
     name: str,
     pipeline: str | None,
     chunking: dict[str, Any],
+    formats: str | None,
     as_user: str,
     *,
     as_json: bool,
@@ -88,9 +121,10 @@ async def _set(
     from engine.errors import InvalidInput
     from ingestion.pipelines import load_pipeline, offers_of, open_registry
 
-    if pipeline is None and not chunking:
+    if pipeline is None and not chunking and formats is None:
         raise InvalidInput(
-            "Give something to set: --pipeline, --strategy, --size or --overlap.", field="pipeline"
+            "Give something to set: --pipeline, --strategy, --size, --overlap or --formats.",
+            field="pipeline",
         )
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.knowledge_bases.get(principal, name)
@@ -101,7 +135,7 @@ async def _set(
             # A pipeline that needs a missing model would fail every document: refuse it.
             offers=offers_of(engine.model) if pipeline else None,
         )
-        changes: dict[str, Any] = {"pipeline": pipeline}
+        changes: dict[str, Any] = {"pipeline": pipeline, "formats": formats}
         if chunking:
             changes["chunking"] = {**found.chunking, **chunking}
         changed = await engine.knowledge_bases.update(principal, found.id, **changes)
@@ -111,11 +145,45 @@ async def _set(
     output.note(
         f"{changed.name} uses the pipeline {changed.pipeline}{_cut(changed.chunking, graph)}"
     )
-    if found.document_count:
+    if changed.formats:
+        output.note(f"it accepts {', '.join(changed.formats)}")
+    if found.document_count and (pipeline or chunking):
         output.note(
             "existing documents stay as they are; to see what a reindex would cost, run "
             f"`scrubjay kb reindex {changed.name} --preview`"
         )
+
+
+async def _search(
+    ctx: typer.Context,
+    name: str,
+    given: list[str],
+    reset: list[str],
+    as_user: str,
+    *,
+    as_json: bool,
+) -> None:
+    from cli import output, render
+    from engine.documents.search_settings import SETTINGS, parse_setting
+    from engine.errors import InvalidInput
+
+    changes: dict[str, object] = {}
+    for item in given:
+        said, sign, value = item.partition("=")
+        if not sign:
+            raise InvalidInput(f"{item[:60]!r} is not NAME=VALUE.", field="settings")
+        setting, parsed = parse_setting(said, value)
+        changes[setting] = parsed
+    async with opened(ctx, as_user) as (engine, principal):
+        if changes or reset:
+            found = await engine.knowledge_bases.set_search(principal, name, changes, reset=reset)
+        else:
+            found = await engine.knowledge_bases.get(principal, name)
+    if as_json:
+        output.show_json({"id": found.id, "search": dict(found.search)})
+        return
+    shown = {item: found.search.get(item, "as the installation says") for item in SETTINGS}
+    output.show(render.facts(shown))
 
 
 def _cut(chunking: Mapping[str, Any], graph: Graph) -> str:

@@ -47,6 +47,8 @@ def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Tex
         out.append(_wrapped(_words(hit.text), width, lines=PASSAGE_LINES))
         out.append(f"{INDENT}{address(hit)}", style="blue")
         out.append(_where(hit.passages[0].where, hit.title) + "\n", style="dim")
+        if known := _known(hit, explain=explain):
+            out.append(f"{INDENT}{known}\n", style="dim")
         if explain:
             out.append(f"{INDENT}{explained(hit.scores)}\n", style="dim")
         out.append("\n")
@@ -58,6 +60,16 @@ def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Tex
         found = f"{len(result.hits)} of {result.searched_documents:,} documents"
         out.append(f"{found} in {result.took_ms:.0f} ms\n", style="dim")
     return out
+
+
+def _known(hit: Hit, *, explain: bool) -> str:
+    """Tags and own fields of a hit's document; with `explain` author, date and source too."""
+    said = [f"#{tag}" for tag in hit.tags]
+    said += [f"{name}={value}" for name, value in hit.fields.items()]
+    if explain:
+        dated = f"{hit.updated_at:%Y-%m-%d}" if hit.updated_at else ""
+        said = [*filter(None, (hit.source, hit.author, dated)), *said]
+    return one_line(" · ".join(said))
 
 
 def answer(value: Answer, *, width: int = 80) -> Text:

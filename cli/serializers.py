@@ -29,6 +29,10 @@ class DocumentSummary(Protocol):
         """none, partial or complete."""
 
     @property
+    def chunk_count(self) -> int:
+        """How many chunks of it answer."""
+
+    @property
     def error(self) -> str:
         """One sentence on what to do, or empty."""
 
@@ -53,6 +57,7 @@ def documents(listed: Sequence[DocumentSummary]) -> dict[str, Any]:
                 "state": str(document.state),
                 "vectors": str(document.vectors),
                 "error": document.error,
+                "chunks_created": document.chunk_count,
             }
             for document in listed
         ]

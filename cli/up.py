@@ -150,13 +150,13 @@ async def _follow_vectors(engine: Engine, owner: Principal, stop: asyncio.Event)
     watched = sys.stdout.isatty()
     while not stop.is_set():
         kb = await _sample_status(engine, owner)
-        if kb is None or not kb.without_vectors:
+        if kb is None or not (waiting := kb.waiting):
             break
         total = sum(kb.states.values())
-        done = total - kb.without_vectors
+        done = total - waiting
         if watched:
             rate = done / (time.monotonic() - started)
-            left = f", about {kb.without_vectors / rate:.0f} s left" if rate > 0.1 else ""
+            left = f", about {waiting / rate:.0f} s left" if rate > 0.1 else ""
             sys.stdout.write(f"\r\x1b[KEmbedding: {done} of {total} pages{left} ")
             sys.stdout.flush()
         with contextlib.suppress(TimeoutError):

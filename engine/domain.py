@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 MAIN = "main"  # the branch every knowledge base has from day one
 
@@ -165,6 +165,10 @@ class Hit:
     passages: Sequence[Passage]
     updated_at: datetime | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
+    author: str = ""
+    source: str = ""  # the kind of its source: upload, slack, …
+    tags: Sequence[str] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)  # metadata of the team's own
 
     @property
     def text(self) -> str:
@@ -188,6 +192,8 @@ class SearchResult:
     took_ms: float
     semantic: bool = True
     notice: str = ""
+    waiting: int = 0  # where no document was searched: how many are still being read
+    narrowed: bool = False  # by filters of the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +238,7 @@ class Answer:
     output_tokens: int = 0
     turn_id: str = ""
     conversation_id: str = ""
+    searched_documents: int = 0  # or waiting to be read, where none could be searched
 
     @property
     def outcome(self) -> Outcome:

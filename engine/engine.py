@@ -18,6 +18,7 @@ from engine.blobs.port import BlobStore
 from engine.chats.chats import Chats
 from engine.db.session import Database
 from engine.documents.documents import Documents
+from engine.documents.formats import parse_formats
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.documents.pipelines import Pipelines
 from engine.index.port import SearchIndex
@@ -89,6 +90,7 @@ class Engine:
             blobs,
             self.knowledge_bases,
             max_file_size_bytes=int(settings.processing.max_file_size),
+            formats=parse_formats(settings.processing.supported_formats),
             max_attempts=settings.jobs.max_attempts,
         )
         self.search = Search(db, retriever, self.knowledge_bases, secrets, self.admission)

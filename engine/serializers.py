@@ -26,14 +26,17 @@ def own_url(url: str, id: str) -> str:  # noqa: A002, ARG001 (the signature of a
     return url
 
 
-def search(result: SearchResult, url_of: UrlOf = own_url) -> dict[str, Any]:
+def search(
+    result: SearchResult, url_of: UrlOf = own_url, *, include_metadata: bool = True
+) -> dict[str, Any]:
     """The hits of a search, best first, and its notice."""
-    return {"hits": [hit(item, url_of) for item in result.hits], "notice": result.notice}
+    hits = [hit(item, url_of, include_metadata=include_metadata) for item in result.hits]
+    return {"hits": hits, "notice": result.notice}
 
 
-def hit(value: Hit, url_of: UrlOf = own_url) -> dict[str, Any]:
-    """One hit with its best passage."""
-    return {
+def hit(value: Hit, url_of: UrlOf = own_url, *, include_metadata: bool = True) -> dict[str, Any]:
+    """One hit with its best passage and, unless left out, what is known of its document."""
+    found = {
         "id": value.id,
         "document_id": value.document_id,
         "title": value.title,
@@ -43,6 +46,19 @@ def hit(value: Hit, url_of: UrlOf = own_url) -> dict[str, Any]:
         "score": value.score,
         "confidence": value.confidence,
         "scores": asdict(value.scores),
+    }
+    return found | metadata(value) if include_metadata else found
+
+
+def metadata(value: Hit) -> dict[str, Any]:
+    """What is known of a hit's document; a text is empty where it is not."""
+    return {
+        "knowledge_base": value.kb_name,
+        "source": value.source,
+        "author": value.author,
+        "updated_at": value.updated_at.isoformat(timespec="seconds") if value.updated_at else "",
+        "tags": list(value.tags),
+        "metadata": dict(value.fields),
     }
 
 
@@ -127,6 +143,10 @@ def document(value: DocumentInfo) -> dict[str, Any]:
         "vectors": str(value.vectors),
         "error": value.error,
         "hidden": value.hidden,
+        "chunks_created": value.chunk_count,
+        "tags": list(value.tags),
+        "metadata": dict(value.fields),
+        "features": dict(value.features),
     }
 
 
@@ -154,6 +174,7 @@ def knowledge_base(value: KbInfo) -> dict[str, Any]:
         "description": value.description,
         "documents": value.document_count,
         "updated_at": value.updated_at.isoformat(timespec="seconds"),
+        "supported_formats": list(value.formats),
     }
 
 

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Any
 
+from engine.documents.formats import parse_formats
 from engine.engine import Engine
 from engine.errors import Unavailable
 from engine.flow.progress import RingLog
@@ -64,6 +65,7 @@ async def run_worker(
             ),
             park=park,
             chunking=chunking_of(settings),
+            formats=parse_formats(settings.processing.supported_formats),
             max_file_size_bytes=int(settings.processing.max_file_size),
             use_cache=settings.embedding.cache,
             model=engine.model,

@@ -62,6 +62,7 @@ class Services:
     chunking: Mapping[str, Any]  # the installation's defaults
     max_file_size_bytes: int
     use_cache: bool = True
+    formats: Sequence[str] = ()  # endings of files the installation takes; empty: all
     model: LanguageModel | None = None
 
 
@@ -164,13 +165,14 @@ class IngestionRun:
         )
 
     def keep_extracted(self, outputs: Iterable[Mapping[str, Any]]) -> None:
-        """Keep what components read out of the document (`extracted`) with its details."""
+        """Keep what components read out of the document (`extracted`), and the `metadata` they set."""
         found: dict[str, Any] = dict(self.found.details.get("extracted", {}))
+        fields: dict[str, Any] = dict(self.found.fields)
         for output in outputs:
             found |= output.get("extracted", {})
-        if found:
-            details = {**self.found.details, "extracted": found}
-            self.content = replace(self.found, details=details)
+            fields |= output.get("metadata", {})
+        details = {**self.found.details, "extracted": found} if found else self.found.details
+        self.content = replace(self.found, details=details, fields=fields)
 
     async def store(self, session: AsyncSession) -> bool:
         """Put text and chunks into SQL, once there are any; whether that was done here.
@@ -264,6 +266,8 @@ def index_documents(
             ],
             updated_at=work.source_updated_at,
             hidden=work.hidden,
+            tags=work.tags,
+            features=work.features,
             source=work.source,
             url=work.url,
         )

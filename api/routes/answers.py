@@ -31,6 +31,7 @@ async def ask(request: Request) -> Response:
         )  # a wrong name fails before the stream
     if body.conversation_id:
         await service.engine.answers.get_conversation(principal, body.conversation_id)
+    filters = body.filters  # a wrong one, too
     links = service.links(request, principal)
     asked = service.engine.answers.ask(
         principal,
@@ -38,6 +39,7 @@ async def ask(request: Request) -> Response:
         body.question,
         kb=body.kb,
         conversation_id=body.conversation_id,
+        filters=filters,
         door="http",
     )
     events = permitted(request, principal, asked, is_last=is_answer)
@@ -61,15 +63,31 @@ async def _as_events(
 
 async def search(request: Request) -> Response:
     """The best documents for a query."""
+    return await _search(request, await read_body(request, SearchBody))
+
+
+async def search_by_query(request: Request) -> Response:
+    """The same, asked for in the query string."""
+    return await _search(request, read_query(request, SearchBody))
+
+
+async def _search(request: Request, body: SearchBody) -> Response:
     service = service_of(request)
     principal = await principal_of(request)
-    body = await read_body(request, SearchBody)
     with service.timed("search"):
         result = await service.engine.search.find(
-            principal, body.query, kb=body.kb, limit=body.limit, mode=body.mode
+            principal,
+            body.query,
+            kb=body.kb,
+            limit=body.limit,
+            mode=body.mode,
+            filters=body.filters,
+            order=body.sort,
+            overrides=body.overrides,
         )
     result = replace(result, hits=await service.engine.search.at_messages(principal, result.hits))
-    return JSONResponse(serializers.search(result, service.links(request, principal).url))
+    url_of = service.links(request, principal).url
+    return JSONResponse(serializers.search(result, url_of, include_metadata=body.include_metadata))
 
 
 async def fetch(request: Request) -> Response:
@@ -93,6 +111,7 @@ ROUTES = (
     Route("/api/v1/ask", ask, methods=["POST"]),
     Route("/api/v1/search", search, methods=["POST"]),
     Route("/api/v1/fetch", fetch, methods=["GET"]),
+    Route("/api/v1/search", search_by_query, methods=["GET"]),
     Route("/api/v1/fetch/{id}", fetch, methods=["GET"]),
     Route("/api/v1/knowledge_bases", knowledge_bases, methods=["GET"]),
 )

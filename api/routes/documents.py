@@ -23,6 +23,7 @@ from api.streams import COMMENT, event, failure, stream
 from api.uploads import open_form, read_documents
 from engine import serializers
 from engine.access.gate import require
+from engine.documents.metadata import parse_change
 from engine.documents.progress import DocumentProgress
 from engine.documents.upload_options import KEY
 from engine.domain import Scope, parse_chunk_id
@@ -64,6 +65,7 @@ async def add(request: Request) -> Response:
             "state": str(item.state),
             "job_id": item.job_id,
             "unchanged": item.unchanged,
+            "chunks_created": item.chunks,
         }
         for document, item in zip(new, added, strict=True)
     ]
@@ -125,12 +127,15 @@ async def _as_events(watching: AsyncIterator[list[DocumentProgress]]) -> AsyncIt
 
 
 async def change(request: Request) -> Response:
-    """Change a document: hide it, or show it again."""
+    """Set tags, metadata and features of a document; hide it, or show it again."""
     documents = service_of(request).engine.documents
     principal = await principal_of(request)
     require(principal, Scope.KB_WRITE)
     body = await read_body(request, DocumentChanges)
+    wanted = parse_change(tags=body.tags, metadata=body.metadata, features=body.features)
     document = await documents.get(principal, request.path_params["id"])
+    if wanted:
+        document = await documents.change(principal, document.id, wanted)
     if body.hidden is not None:
         document = await documents.hide(principal, document.id, hidden=body.hidden)
     return JSONResponse(serializers.document(document))

@@ -25,6 +25,9 @@ EVERYONES, ADMINS = "kb", "kb-admin"
 ALONE = frozenset({"ask", "search"})  # top-level commands
 # Commands whose path is not their name: a word can't be a group and a command at once.
 MOVED: Mapping[str, str] = {
+    "ranking show": "base ranking-show",
+    "ranking set": "base ranking-set",
+    "ranking reset": "base ranking-reset",
     "create": "base create",
     "delete": "base delete",
     "feedback report": "feedback",

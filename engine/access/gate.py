@@ -73,6 +73,7 @@ from engine.db.tables import (
     KnowledgeBase,
     Live,
     Revision,
+    Source,
     Tenant,
 )
 from engine.domain import MAIN, Audience, Principal, Role, Scope
@@ -319,6 +320,9 @@ class LiveDocument:
     language: str
     updated_at: datetime | None
     details: Mapping[str, Any]
+    tags: Sequence[str]
+    fields: Mapping[str, Any]
+    source: str
 
 
 async def join_live(
@@ -578,9 +582,13 @@ _JOIN = (
         Document.language,
         Document.source_updated_at,
         Document.details,
+        Document.tags,
+        Document.fields,
+        Source.kind,
     )
     .join(Live, Live.document_id == Document.id)
     .join(KnowledgeBase, KnowledgeBase.id == Document.kb_id)
+    .join(Source, Source.id == Document.source_id)
     .where(
         Live.revision_id.in_(select(items_of(bindparam("revision_ids", type_=Json)))),
         or_(Document.hidden.is_(False), bindparam("include_hidden", type_=Boolean)),

@@ -6,30 +6,17 @@ Only this module makes a `Filter` (a lint holds it); `gate.py` is its counterpar
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import CompoundSelect, String, bindparam, exists, select, text, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine.access.narrowing import narrow
 from engine.access.principals import usable_tokens
+from engine.access.search_filters import SearchFilters
 from engine.db.json_arrays import array_value, items_of, json_items, unindexed
 from engine.db.tables import AclToken, Document, Json, KnowledgeBase
 from engine.domain import MAIN, Audience, Principal
 from engine.index.port import Filter
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFilters:
-    """What else the caller wants left out, beyond what may not be seen; None means no restriction."""
-
-    document_ids: Collection[str] | None = None
-    languages: Collection[str] | None = None
-    sources: Collection[str] | None = None
-    tags: Collection[str] | None = None
-    updated_from: datetime | None = None
-    updated_before: datetime | None = None
-    include_hidden: bool = False
 
 
 async def index_filter(
@@ -53,6 +40,7 @@ async def index_filter(
     if kb_ids is not None:
         existing = existing.where(KnowledgeBase.id.in_(select(items_of(array_value(kb_ids)))))
     searched = frozenset(await session.scalars(existing))
+    kinds, only = await narrow(session, principal.tenant_id, searched, wanted)
     occurring = await session.scalars(
         _OCCURRING,
         {
@@ -65,9 +53,9 @@ async def index_filter(
         tokens=frozenset(occurring),
         kb_ids=searched,
         branch=branch,
-        document_ids=_frozen(wanted.document_ids),
+        document_ids=only,
         languages=_frozen(wanted.languages),
-        sources=_frozen(wanted.sources),
+        sources=kinds,
         tags=_frozen(wanted.tags),
         updated_from=wanted.updated_from,
         updated_before=wanted.updated_before,

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.access.gate import counters_tell, readable_kbs, usable_tokens
-from engine.access.index_filter import SearchFilters, index_filter
-from engine.db.tables import Source
-from engine.domain import Audience, Principal
+from engine.access.gate import counters_tell, readable_kbs, usable_tokens, visible_document
+from engine.access.index_filter import index_filter
+from engine.access.search_filters import SearchFilters
+from engine.db.tables import Document, Source
+from engine.domain import Audience, DocumentState, Principal, SearchMode
 from engine.errors import NotFound
 from engine.index.port import Filter, Space
 
@@ -36,6 +37,8 @@ class SearchDefaults:
     title_weight: float = 0.3
     fusion: Fusion = "linear"
     candidates: int = 100
+    # A document's pagerank adds a tenth of it to a score, which is about 0 to 1 without.
+    feature_weights: tuple[tuple[str, float], ...] = (("pagerank", 0.1),)
     top_k: int = 10
     confidence_threshold: float = 0.0
     rerank_candidates: int = 30
@@ -52,6 +55,26 @@ class Ranking:
     fusion: Fusion
     half_life_s: float | None
     feature_weights: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOverrides:
+    """What one search does otherwise than the knowledge bases' own settings; None: as they say."""
+
+    alpha: float | None = None
+    title_weight: float | None = None
+    fusion: Fusion | None = None
+    threshold: float | None = None
+    rerank: bool | None = None
+
+    def on(self, ranking: Ranking) -> Ranking:
+        """A ranking with these in place of its own."""
+        return replace(
+            ranking,
+            alpha=ranking.alpha if self.alpha is None else self.alpha,
+            title_weight=ranking.title_weight if self.title_weight is None else self.title_weight,
+            fusion=self.fusion or ranking.fusion,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,11 @@ class Kb:
         return bool(self._own("rerank", True))
 
     @property
+    def mode(self) -> SearchMode:
+        """How it is searched by those who don't say how."""
+        return cast("SearchMode", self._own("mode", "hybrid"))
+
+    @property
     def weight(self) -> float:
         """How much its hits count beside those of other knowledge bases."""
         return float(self._own("weight", 1.0))
@@ -91,7 +119,9 @@ class Kb:
             title_weight=float(self._own("title_weight", defaults.title_weight)),
             fusion=cast("Fusion", self._own("fusion", defaults.fusion)),
             half_life_s=float(half_life) if half_life else None,
-            feature_weights=tuple(sorted(self._own("feature_weights", {}).items())),
+            feature_weights=tuple(
+                sorted(dict(self._own("feature_weights", defaults.feature_weights)).items())
+            ),
         )
 
 
@@ -112,6 +142,12 @@ class SearchScope:
     def reranks(self) -> bool:
         """Whether any of them wants its hits reranked."""
         return any(kb.reranks for kb in self.kbs.values())
+
+    @property
+    def mode(self) -> SearchMode:
+        """The mode they all set; hybrid where they differ or set none."""
+        modes = {kb.mode for kb in self.kbs.values()}
+        return modes.pop() if len(modes) == 1 else "hybrid"
 
     @property
     def names(self) -> list[str]:
@@ -164,3 +200,15 @@ async def _are_of_talk(session: AsyncSession, kb_ids: Collection[str]) -> bool:
         .distinct()
     )
     return bool(kb_ids) and set(found) == set(kb_ids)
+
+
+async def count_waiting(
+    session: AsyncSession, tenant_id: str, tokens: Collection[str], kb_ids: Collection[str]
+) -> int:
+    """How many documents of these knowledge bases are on their way, of those these tokens may see."""
+    found = select(func.count()).where(
+        visible_document(tenant_id, tokens),
+        Document.kb_id.in_(kb_ids),
+        Document.state.in_([DocumentState.PENDING, DocumentState.RUNNING]),
+    )
+    return int(await session.scalar(found) or 0)

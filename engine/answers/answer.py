@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.domain import Citation, Hit, Passage
+from engine.domain import Citation, Hit, Passage, SearchResult
 from engine.index.analysis import analyse, analyse_query
 from engine.markup.links import sanitise
 from engine.markup.matching import figures, find_quote
 from engine.markup.plain import plain
 from engine.markup.sentences import split_sentences
+from engine.search.retrieval import describe_empty
 
 CARRIED = 0.5  # share of a sentence's words that a passage must hold to carry it
 QUOTE_MAX = 500
@@ -214,15 +215,16 @@ def _marked(words: str, numbers: Sequence[int]) -> str:
 # When nothing answers
 
 
-def describe_unanswered(kbs: Sequence[str], documents: int, closest: Sequence[Hit]) -> str:
+def describe_unanswered(result: SearchResult, closest: Sequence[Hit]) -> str:
     """What was searched in vain, what came closest, and what to try."""
-    if not kbs:
-        return "You have no access to a knowledge base: add documents, or ask for access."
-    names = ", ".join(kbs)
-    if not documents:
-        return f"{names} has no documents yet: add some with `scrubjay add`."
+    kbs, documents = result.searched_kbs, result.searched_documents
+    if not kbs or (not documents and not result.narrowed):
+        return describe_empty(kbs, result.waiting)
     noun = "document" if documents == 1 else "documents"
-    lines = [f"I found no answer to this in {names} ({documents} {noun} searched)."]
+    passing = " that pass the filters" if result.narrowed else ""
+    lines = [
+        f"I found no answer to this in {', '.join(kbs)} ({documents} {noun}{passing} searched)."
+    ]
     titles = list(dict.fromkeys(hit.title for hit in closest if hit.title))[:3]
     if titles:
         lines.append(f"The closest pages are: {'; '.join(titles)}.")

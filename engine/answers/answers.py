@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from engine.access import gate
+from engine.access.search_filters import SearchFilters
 from engine.admission import Admission
 from engine.answers import history
 from engine.answers import toolbox as toolboxes
@@ -37,7 +38,8 @@ class Answers:
         kb: str = "",
         conversation_id: str = "",
         door: str = "",
-        mode: SearchMode = "hybrid",
+        mode: SearchMode | None = None,
+        filters: SearchFilters | None = None,
         toolbox: Toolbox | None = None,
         language: str = "",
         context: str = "",
@@ -61,6 +63,7 @@ class Answers:
                 conversation_id=conversation_id or None,
                 door=door,
                 mode=mode,
+                filters=filters,
                 toolbox=toolbox,
                 language=language,
                 context=context,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.access.gate import audience_of_asker, usable_tokens
-from engine.access.index_filter import SearchFilters
+from engine.access.search_filters import SearchFilters
 from engine.answers.agent import Budget, Draft, Style, rewrite, write
 from engine.answers.answer import Checked, check_answer, describe_unanswered
 from engine.answers.composition import compose_answer, compose_closest
@@ -69,7 +69,7 @@ class _Turn:
     query: str
     past: Sequence[PastTurn]
     kb_ids: Collection[str] | None
-    mode: SearchMode
+    mode: SearchMode | None
     filters: SearchFilters | None
     toolbox: Toolbox | None = None
     style: Style = field(default_factory=Style)
@@ -111,7 +111,7 @@ class Asker:
         kb_ids: Collection[str] | None = None,
         conversation_id: str | None = None,
         door: str = "",
-        mode: SearchMode = "hybrid",
+        mode: SearchMode | None = None,
         filters: SearchFilters | None = None,
         toolbox: Toolbox | None = None,
         language: str = "",
@@ -223,7 +223,7 @@ class Asker:
         kb_ids: Collection[str] | None = None,
         conversation_id: str | None = None,
         door: str = "",
-        mode: SearchMode = "hybrid",
+        mode: SearchMode | None = None,
         filters: SearchFilters | None = None,
     ) -> Answer:
         """`ask` for those who only want its end."""
@@ -276,12 +276,10 @@ class Asker:
         best = judged[0].probability if judged else 0.0
         checked = compose_answer(question, judged)
         if checked is None and best >= MAY_BE:
-            checked = compose_closest(
-                question, judged, result.searched_kbs, result.searched_documents
-            )
+            checked = compose_closest(question, judged, result)
         if checked is None:
             closest = [hit for hit in result.hits if hit.confidence >= LIKELY]
-            text = describe_unanswered(result.searched_kbs, result.searched_documents, closest)
+            text = describe_unanswered(result, closest)
             checked = Checked(text, (), grounded=False)
         text = f"{checked.text}\n\n{note}" if note else checked.text
         return Answer(
@@ -290,6 +288,7 @@ class Asker:
             confidence=best,
             citations=checked.citations,
             searched_kbs=result.searched_kbs,
+            searched_documents=result.searched_documents or result.waiting,
             hits=result.hits,
         )
 
@@ -322,11 +321,13 @@ class Asker:
         result = found.result
         checked = _check_draft(draft)
         if draft.refused:
-            text = describe_unanswered(
-                result.searched_kbs, result.searched_documents, result.hits[:3]
-            )
+            text = describe_unanswered(result, result.hits[:3])
             checked = Checked(text, (), grounded=False)
-        yield replace(_of_draft(model, draft, checked, seen), searched_kbs=result.searched_kbs)
+        yield replace(
+            _of_draft(model, draft, checked, seen),
+            searched_kbs=result.searched_kbs,
+            searched_documents=result.searched_documents or result.waiting,
+        )
 
     async def _with_messages(self, turn: _Turn, answer: Answer) -> Answer:
         """Citations of chats lead to the message they quote, and name who wrote it and when."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from engine.answers.answer import Checked, cite, describe_unanswered
 from engine.answers.extraction import CandidateSentence
 from engine.answers.judge import ANSWERS, Judged
-from engine.domain import Citation
+from engine.domain import Citation, SearchResult
 from engine.index.analysis import analyse
 from engine.markup.links import sanitise
 from engine.markup.matching import find_quote, fold
@@ -80,14 +80,14 @@ def compose_answer(question: Question, judged: Sequence[Judged]) -> Checked | No
 
 
 def compose_closest(
-    question: Question, judged: Sequence[Judged], kbs: Sequence[str], documents: int
+    question: Question, judged: Sequence[Judged], result: SearchResult
 ) -> Checked | None:
     """What comes closest to an answer, said to be no more than that; None where nothing does."""
     for one in judged:
         shown = _tell(question, one.candidate)
         if shown is None:
             continue
-        said = describe_unanswered(kbs, documents, ()).split(" Try the words")[0]
+        said = describe_unanswered(result, ()).split(" Try the words")[0]
         said = said.replace("I found no answer", "I found no sure answer")
         quoted = "\n".join(f"> {line}" for line in _safe(shown.text).splitlines())
         text = f"{said} This passage is closest:\n\n{_marked(quoted, 1)}"

@@ -14,6 +14,7 @@ from engine.commands.table import (
 )
 from engine.engine import Engine
 from engine.errors import Forbidden, NotFound
+from engine.search.filters import split_operators
 
 SOURCES_SHOWN = 15
 SEARCH_HITS = 5
@@ -21,8 +22,14 @@ SEARCH_HITS = 5
 
 async def search(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     behaviour = await engine.chats.senders.behaviour(caller.sender)
+    query, filters, order = split_operators(parsed.text("query"))
     found = await engine.search.find(
-        caller.principal, parsed.text("query"), kb=behaviour.kb, limit=SEARCH_HITS
+        caller.principal,
+        query,
+        kb=behaviour.kb,
+        limit=SEARCH_HITS,
+        filters=filters,
+        order=order,
     )
     found = replace(found, hits=await engine.search.at_messages(caller.principal, found.hits))
     return CommandResult(found.notice if not found.hits else "", found=found)

@@ -12,6 +12,7 @@ from engine.commands.table import (
     Parsed,
 )
 from engine.documents.adding import NewDocument
+from engine.documents.search_settings import ALL, SETTINGS, parse_setting
 from engine.engine import Engine
 from engine.errors import InvalidInput, NotFound
 from engine.net.fetching import canonical_url
@@ -68,6 +69,29 @@ async def _grantee(engine: Engine, caller: Caller, parsed: Parsed) -> tuple[str,
     if channel_id is None:
         return gate.workspace_token(caller.sender.workspace_id), "The workspace's full members"
     return gate.channel_token(channel_id), f"The people of {place}"
+
+
+async def show_ranking(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
+    kbs = await engine.knowledge_bases.list_managed(caller.principal)
+    search = next(kb.search for kb in kbs if kb.id == kb_id)
+    rows = [[setting, str(search.get(setting, "as the installation says"))] for setting in SETTINGS]
+    return CommandResult(f"How **{name}** is searched:", ("setting", "value"), rows)
+
+
+async def set_ranking(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
+    setting, value = parse_setting(parsed.text("setting"), parsed.text("value"))
+    changed = await engine.knowledge_bases.set_search(caller.principal, kb_id, {setting: value})
+    return CommandResult(f"**{name}**: {setting} is {changed.search[setting]} from now on.")
+
+
+async def reset_ranking(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
+    setting = parsed.text("setting") or ALL
+    await engine.knowledge_bases.set_search(caller.principal, kb_id, reset=[setting])
+    which = "everything" if setting == ALL else setting
+    return CommandResult(f"**{name}**: {which} is as the installation says again.")
 
 
 async def add_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from engine.documents.search_settings import SETTINGS
 from engine.errors import InvalidInput
 
 Kind = Literal[
@@ -164,8 +165,14 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "search",
         "Search pages and messages without generating an answer.",
-        (_text("query", "what to look for"),),
-        example="search parental leave",
+        (
+            _text(
+                "query",
+                "what to look for; narrow it with since: until: from: in: source: tag: language:"
+                " meta:name=value sort:newest",
+            ),
+        ),
+        example="search parental leave since:2026-01 in:#people",
     ),
     Command("sources", "Show which knowledge bases answer here, and what is in them."),
     Command(
@@ -361,6 +368,17 @@ COMMANDS: tuple[Command, ...] = (
         example="document hide https://example.com/old-handbook.html",
     ),
     Command(
+        "document set",
+        "Set a document's metadata: `tags=a,b`, `name=value`, `feature:name=1.5`.",
+        (
+            Parameter("document", "text", "its id or address"),
+            _text("values", "what to set, as name=value; an empty value removes it"),
+        ),
+        _CURATOR,
+        _CHANGES,
+        example='document set https://example.com/a.html tags=policy team_keyword="people ops"',
+    ),
+    Command(
         "document unhide",
         "Show a hidden document or passage again.",
         (_DOCUMENT,),
@@ -374,6 +392,38 @@ COMMANDS: tuple[Command, ...] = (
         _ADMIN,
         _DESTROYS,
         example="forget @ada",
+    ),
+    Command(
+        "ranking show",
+        "Show how a knowledge base is searched.",
+        (_KB,),
+        _ADMIN,
+        example="ranking show handbook",
+    ),
+    Command(
+        "ranking set",
+        "Change how a knowledge base is searched, from the next search on.",
+        (
+            _KB,
+            Parameter("setting", "choice", "which", choices=SETTINGS),
+            _text("value", "its value, e.g. 0.5"),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="ranking set handbook alpha 0.5",
+    ),
+    Command(
+        "ranking reset",
+        "Search a knowledge base as the installation says again.",
+        (
+            _KB,
+            Parameter(
+                "setting", "choice", "which; else all", required=False, choices=(*SETTINGS, "all")
+            ),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="ranking reset handbook alpha",
     ),
     Command(
         "retention",

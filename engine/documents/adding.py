@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from engine.access import acl, gate
 from engine.blobs.port import BlobStore
 from engine.db.session import Database
 from engine.db.tables import Document, Job, Revision, Source
+from engine.documents.formats import check_format, is_page, supported_formats
 from engine.documents.lifecycle import (
     EXTERNAL_ID_MAX,
     TITLE_MAX,
@@ -33,6 +34,7 @@ from engine.documents.lifecycle import (
     start_revision,
     take_off,
 )
+from engine.documents.metadata import MetadataChange, parse_change, set_metadata
 from engine.documents.upload_options import (
     AS_THE_PIPELINE_SAYS,
     UploadOptions,
@@ -57,7 +59,8 @@ class NewDocument:
 
     `external_id` makes it unique in its source: the canonical URL (without one it is made of `url`) or the path relative to the
     source's root; without one, the content's hash. `acl` None inherits the KB's readers.
-    `extraction_strategy` (empty: standard) and `quality_control` as in `upload_options.py`.
+    `extraction_strategy` (empty: standard) and `quality_control` as in `upload_options.py`. `tags`
+    None leaves those that a document has; `metadata` is set beside the fields it has.
     """
 
     data: bytes | None = None
@@ -71,17 +74,23 @@ class NewDocument:
     details: Mapping[str, Any] = field(default_factory=dict)
     extraction_strategy: str = ""
     quality_control: bool = False
+    tags: Sequence[str] | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The handle of an added document. `unchanged`: the same bytes were there already."""
+    """The handle of an added document. `unchanged`: the same bytes were there already.
+
+    `chunks` is how many answer now: none of a new document, whose ingestion follows.
+    """
 
     document_id: str
     revision_id: str
     job_id: str
     state: DocumentState
     unchanged: bool = False
+    chunks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +103,25 @@ class _Received:
     blob_hash: str
     size_bytes: int
     options: UploadOptions = AS_THE_PIPELINE_SAYS
+    change: MetadataChange = field(default_factory=MetadataChange)
 
 
 class Intake:
     """Accepts documents into a knowledge base, over a database and a blob store."""
 
     def __init__(
-        self, db: Database, blobs: BlobStore, *, max_file_size_bytes: int, max_attempts: int = 5
+        self,
+        db: Database,
+        blobs: BlobStore,
+        *,
+        max_file_size_bytes: int,
+        max_attempts: int = 5,
+        formats: Sequence[str] = (),
     ) -> None:
         self._db = db
         self._blobs = blobs
         self._max = max_file_size_bytes
+        self._formats = formats
         self._max_attempts = max_attempts
 
     async def add(
@@ -119,11 +136,20 @@ class Intake:
         """Accept documents into a KB: all of them, or none where one is refused.
 
         Adding the same external id again is a new revision; the same bytes again is nothing new.
-        Raises `TooLarge` for a file over the size limit, before anything is stored.
+        Raises `TooLarge` for a file over the size limit, and `InvalidInput` for a format that is
+        not supported here or faulty metadata, before anything is stored.
         """
         gate.require(principal, Scope.KB_WRITE)
         for entry in new:
             _options_of(entry)
+            _change_of(entry)
+        async with self._db.read() as session:
+            kb = await gate.get_writable_kb(session, principal, kb_id)
+            supported = supported_formats(self._formats, kb.formats)
+        for entry in new:
+            name = _name_of(entry)
+            if entry.data is not None or entry.path is not None or not is_page(name):
+                check_format(name, supported)
         await anyio.to_thread.run_sync(self._check_sizes, new)
         received = await self._receive_all(principal, new)
 
@@ -201,6 +227,7 @@ class Intake:
             received,
             new=replace(received.new, url=_encoded(received.new.url)),
             options=_options_of(received.new),
+            change=_change_of(received.new),
             title=_CONTROL.sub(" ", received.title),
             external_id=_encoded(received.external_id),
         )
@@ -244,6 +271,7 @@ class Intake:
             if document.acl_id == acl_id:
                 unchanged = await self._unchanged(session, document, newest, item)
                 if unchanged is not None:
+                    await set_metadata(session, principal, document, item.change)
                     return unchanged
         filename = new.filename or (new.path.name if new.path else "") or item.title
         filename = filename.replace("\0", " ")
@@ -267,9 +295,12 @@ class Intake:
         document.details = {**new.details, **details_of(item.options)}
         document.source_updated_at = new.updated_at
         document.size_bytes = item.size_bytes
-        document.deleted_at = None
+        if document.deleted_at is not None:  # what was set of it went with it
+            document.tags, document.fields, document.lookup, document.features = [], {}, {}, {}
+            document.deleted_at = None
         reset_state(document)
         await session.flush()
+        await set_metadata(session, principal, document, item.change)
         revision_id, job_id = await start_revision(
             session,
             document,
@@ -281,7 +312,9 @@ class Intake:
             max_attempts=self._max_attempts,
             correlation_id=correlation_id,
         )
-        return Added(document.id, revision_id, job_id, DocumentState.PENDING)
+        return Added(
+            document.id, revision_id, job_id, DocumentState.PENDING, chunks=document.chunk_count
+        )
 
     @staticmethod
     async def _find(
@@ -327,7 +360,9 @@ class Intake:
             .limit(1)
         )
         state = DocumentState(document.state)
-        return Added(document.id, newest.id, job or "", state, unchanged=True)
+        return Added(
+            document.id, newest.id, job or "", state, unchanged=True, chunks=document.chunk_count
+        )
 
 
 def _options_of(new: NewDocument) -> UploadOptions:
@@ -343,3 +378,14 @@ def _title_of(new: NewDocument) -> str:
 def _encoded(name: str) -> str:
     """Control characters as in a URL: two files whose names differ in them stay two."""
     return _CONTROL.sub(lambda match: f"%{ord(match.group()):02X}", name)
+
+
+def _change_of(new: NewDocument) -> MetadataChange:
+    return parse_change(tags=new.tags, metadata=new.metadata)
+
+
+def _name_of(new: NewDocument) -> str:
+    """The name whose ending says the format; of an address its path's, which may have none."""
+    if new.data is None and new.path is None:
+        return PurePosixPath(urlsplit(new.url).path).name
+    return new.filename or (new.path.name if new.path else "")

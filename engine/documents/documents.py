@@ -30,6 +30,7 @@ from engine.documents.hiding import HiddenChunk
 from engine.documents.ingestions import Ingestion
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.documents.lifecycle import is_in_work, reset_state, retire, take_back
+from engine.documents.metadata import MetadataChange, change_document
 from engine.documents.progress import DocumentProgress
 from engine.domain import DocumentState, Lane, Principal, Scope, parse_chunk_id
 from engine.errors import InvalidInput, NotFound
@@ -63,6 +64,9 @@ class DocumentInfo:
     size_bytes: int
     language: str
     hidden: bool
+    tags: Sequence[str]
+    fields: Mapping[str, Any]
+    features: Mapping[str, float]
     details: Mapping[str, Any]
     created_at: datetime
     updated_at: datetime
@@ -88,12 +92,17 @@ class Documents:
         *,
         max_file_size_bytes: int,
         max_attempts: int = 5,
+        formats: Sequence[str] = (),
     ) -> None:
         self._db = db
         self._knowledge_bases = knowledge_bases
         self._max_attempts = max_attempts
         self._intake = Intake(
-            db, blobs, max_file_size_bytes=max_file_size_bytes, max_attempts=max_attempts
+            db,
+            blobs,
+            max_file_size_bytes=max_file_size_bytes,
+            max_attempts=max_attempts,
+            formats=formats,
         )
 
     async def add(self, principal: Principal, kb: str, new: NewDocument) -> Added:
@@ -192,6 +201,21 @@ class Documents:
                 return _info(await hiding.hide_chunk(session, principal, *chunk, hidden=hidden))
             document = await _find(session, principal, ref)
             return _info(await hiding.hide_document(session, principal, document.id, hidden=hidden))
+
+        return await self._db.run_write(commit)
+
+    async def change(self, principal: Principal, ref: str, change: MetadataChange) -> DocumentInfo:
+        """Set tags, own fields and ranking features; filters and hits have them at once.
+
+        Nothing is read or embedded again.
+        """
+        gate.require(principal, Scope.KB_WRITE)
+        if not change:
+            raise InvalidInput("Give something to set: tags, metadata or features.", field="body")
+
+        async def commit(session: AsyncSession) -> DocumentInfo:
+            document = await _find(session, principal, ref)
+            return _info(await change_document(session, principal, document.id, change))
 
         return await self._db.run_write(commit)
 
@@ -359,6 +383,9 @@ def _info(row: Document) -> DocumentInfo:
         size_bytes=row.size_bytes,
         language=row.language,
         hidden=row.hidden,
+        tags=row.tags,
+        fields=row.fields,
+        features=row.features,
         details=row.details,
         created_at=row.created_at,
         updated_at=row.updated_at,

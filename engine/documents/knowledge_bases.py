@@ -7,13 +7,14 @@ tenant but not what is in it. One that may not be read is not named: not in a li
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,6 +30,7 @@ from engine.db.tables import (
     Source,
 )
 from engine.documents import pipelines, reembedding, reindexing
+from engine.documents.formats import parse_formats
 from engine.documents.kb_grants import (
     GrantInfo,
     add_grant,
@@ -38,6 +40,11 @@ from engine.documents.kb_grants import (
     set_owner,
 )
 from engine.documents.reembedding import Reembedding
+from engine.documents.search_settings import (
+    KbSearchSettings,
+    changed_search,
+    checked_settings,
+)
 from engine.domain import MAIN, Lane, Principal, Scope
 from engine.errors import Conflict, InvalidInput, NotFound
 from engine.index.port import Space
@@ -45,30 +52,6 @@ from engine.jobs.kinds import DELETE_KB
 from engine.jobs.outbox import append_event, enqueue
 
 NAME_MAX = 100
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class KbSearchSettings(BaseModel):
-    """How a knowledge base is searched; None leaves a matter to the installation.
-
-    `weight` counts its hits more or less beside those of other knowledge bases;
-    `decay_half_life_s` 0 leaves dates out of the score; None too, but where channels' history is
-    searched alone: there two years take half of what age can take.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    alpha: Share | None = None
-    title_weight: Share | None = None
-    fusion: Literal["linear", "rrf"] | None = None
-    top_k: Annotated[int, Field(ge=1, le=1000)] | None = None
-    confidence_threshold: Share | None = None
-    rerank: bool | None = None
-    weight: Positive | None = None
-    decay_half_life_s: Annotated[float, Field(ge=0)] | None = None
-    feature_weights: dict[str, float] | None = None
 
 
 class KbChunking(BaseModel):
@@ -102,6 +85,7 @@ class KbInfo:
     space: str
     search: Mapping[str, Any]
     chunking: Mapping[str, Any]
+    formats: Sequence[str]
     pipeline: str
     created_at: datetime
     updated_at: datetime
@@ -133,8 +117,8 @@ async def create_kb(
         description=description,
         space=space.name,
         dimension=space.dimension,
-        search=_settings(KbSearchSettings, search),
-        chunking=_settings(KbChunking, chunking),
+        search=checked_settings(KbSearchSettings, search),
+        chunking=checked_settings(KbChunking, chunking),
         pipeline=pipeline,
         document_count=0,
         chunk_count=0,
@@ -184,8 +168,12 @@ async def update_kb(
     search: KbSearchSettings | Mapping[str, Any] | None = None,
     chunking: KbChunking | Mapping[str, Any] | None = None,
     pipeline: str | None = None,
+    formats: str | Sequence[str] | None = None,
 ) -> KbInfo:
-    """Change what is given. Chunking and pipeline hold for documents ingested from now on."""
+    """Change what is given. Chunking and pipeline hold for documents ingested from now on.
+
+    `formats` are the endings of files it takes from now on; empty: as the installation says.
+    """
     kb = await gate.get_managed_kb(session, principal, ref, "kb.update")
     changed: dict[str, Any] = {}
     if name is not None and name.strip() != kb.name:
@@ -193,17 +181,36 @@ async def update_kb(
     if description is not None:
         changed["description"] = description
     if search is not None:
-        changed["search"] = _settings(KbSearchSettings, search)
+        changed["search"] = checked_settings(KbSearchSettings, search)
     if chunking is not None:
-        changed["chunking"] = _settings(KbChunking, chunking)
+        changed["chunking"] = checked_settings(KbChunking, chunking)
     if pipeline is not None:
         await pipelines.require_known(session, principal, pipeline)
         changed["pipeline"] = pipeline
+    if formats is not None:
+        changed["formats"] = parse_formats(formats)
     for key, value in changed.items():
         setattr(kb, key, value)
     if changed:
         kb.updated_at = clock.now()
         await gate.audit(session, principal, "kb.update", kb.id, changed)
+    return _info(kb)
+
+
+async def set_search(
+    session: AsyncSession,
+    principal: Principal,
+    ref: str,
+    changes: Mapping[str, object],
+    *,
+    reset: Collection[str] = (),
+) -> KbInfo:
+    """Change some of how a knowledge base is searched; `reset` names what the installation says again."""
+    kb = await gate.get_managed_kb(session, principal, ref, "kb.update")
+    kb.search = changed_search(kb.search, changes, reset)
+    kb.updated_at = clock.now()
+    detail = {"search": dict(kb.search)}
+    await gate.audit(session, principal, "kb.update", kb.id, detail)
     return _info(kb)
 
 
@@ -302,20 +309,6 @@ async def _free_name(session: AsyncSession, principal: Principal, name: str) -> 
     return name
 
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def _settings(model: type[Model], given: Model | Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is set, to be stored; `InvalidInput` names the field that is wrong."""
-    try:
-        checked = given if isinstance(given, model) else model.model_validate(dict(given or {}))
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in fault["loc"])
-        raise InvalidInput(f"{field or 'settings'}: {fault['msg']}.", field=field) from None
-    return checked.model_dump(exclude_none=True)
-
-
 def _shown(kb: KnowledgeBase, counts: gate.Counts) -> KbInfo:
     return replace(
         _info(kb),
@@ -336,6 +329,7 @@ def _info(kb: KnowledgeBase) -> KbInfo:
         space=kb.space,
         search=kb.search,
         chunking=kb.chunking,
+        formats=kb.formats,
         pipeline=kb.pipeline,
         created_at=kb.created_at,
         updated_at=kb.updated_at,
@@ -385,6 +379,19 @@ class KnowledgeBases:
         """Rename or change settings."""
         return await self._db.run_write(
             lambda session: update_kb(session, principal, ref, **changes)
+        )
+
+    async def set_search(
+        self,
+        principal: Principal,
+        ref: str,
+        changes: Mapping[str, object] = MappingProxyType({}),
+        *,
+        reset: Collection[str] = (),
+    ) -> KbInfo:
+        """Change how one is searched from now on; settings that `reset` names are unset again."""
+        return await self._db.run_write(
+            lambda session: set_search(session, principal, ref, changes, reset=reset)
         )
 
     async def delete(self, principal: Principal, ref: str) -> KbInfo:

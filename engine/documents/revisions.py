@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.clock import now
+from engine.custom_fields import index_features
 from engine.db.tables import (
     Acl,
     Base,
@@ -29,7 +30,7 @@ from engine.db.tables import (
     RevisionText,
     Source,
 )
-from engine.documents import hiding, upload_options
+from engine.documents import hiding, metadata, upload_options
 from engine.documents.cleaning import queue_clean
 from engine.documents.lifecycle import TITLE_MAX
 from engine.documents.upload_options import UploadOptions
@@ -49,6 +50,9 @@ _DOCUMENT = tuple(
         "acl_all",
         "hidden",
         "details",
+        "tags",
+        "fields",
+        "features",
         "source_updated_at",
         "chunk_count",
         "token_count",
@@ -79,6 +83,9 @@ class Work:
     source_updated_at: datetime | None
     is_first: bool  # no revision of the document answers yet
     options: UploadOptions = upload_options.AS_THE_PIPELINE_SAYS
+    tags: Sequence[str] = ()
+    features: Mapping[str, float] = field(default_factory=dict)
+    formats: Sequence[str] = ()  # endings of files its knowledge base takes; empty: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,7 @@ def _look_statement() -> Select[Any]:
             KnowledgeBase.dimension,
             KnowledgeBase.pipeline,
             KnowledgeBase.chunking,
+            KnowledgeBase.formats,
             Source.kind,
             Acl.tokens,
             newest.label("newest"),
@@ -233,6 +241,9 @@ def _work(row: Any) -> Work:  # noqa: ANN401 (a row)
         source_updated_at=row.source_updated_at,
         is_first=row.live_id is None or row.live_id == row.revision_id,
         options=upload_options.kept_options(row.details),
+        tags=sorted(row.tags),
+        features=index_features(row.fields, row.features),
+        formats=row.formats,
     )
 
 
@@ -247,6 +258,7 @@ class Content:
     title: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     updated_at: datetime | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)  # set by the pipeline
 
 
 async def store_content(
@@ -370,8 +382,6 @@ async def make_live(
         }
         if not row.hidden:
             await connection.execute(_COUNT, {"row": work.kb_id, "updated_at": at, **counted})
-    if row.hidden != work.hidden:  # what was fed is out of date
-        await hiding.queue_fields(session, work.tenant_id, work.document_id)
     values: dict[str, Any] = {
         "row": work.document_id,
         "vectors": vectors,
@@ -382,6 +392,10 @@ async def make_live(
     }
     if content is not None:
         values |= _facts(row, content)
+    fields = values.get("fields", row.fields)
+    known = (row.hidden, sorted(row.tags), index_features(fields, row.features))
+    if known != (work.hidden, list(work.tags), dict(work.features)):  # than what was fed
+        await hiding.queue_fields(session, work.tenant_id, work.document_id)
     if ready is None:
         values["state"] = DocumentState.RUNNING
     else:
@@ -429,6 +443,14 @@ def _facts(row: Any, content: Content) -> dict[str, Any]:  # noqa: ANN401 (a row
         # What the upload asked for is not for the file to say.
         found = {key: value for key, value in content.details.items() if key != upload_options.KEY}
         facts["details"] = {**kept, **found}
+    if content.fields or row.details.get(metadata.BY_PIPELINE):
+        facts |= metadata.pipeline_values(row.fields, row.details, content.fields)
+        own = {metadata.BY_PIPELINE: sorted(set(content.fields) - _set_by_people(row))}
+        facts["details"] = {**facts.get("details", row.details), **own}
     if row.source_updated_at is None:
         facts["source_updated_at"] = content.updated_at
     return facts
+
+
+def _set_by_people(row: Any) -> set[str]:  # noqa: ANN401 (a row)
+    return set(row.fields) - set(row.details.get(metadata.BY_PIPELINE, ()))

@@ -22,6 +22,7 @@ _MARKS = re.compile(
     r"\*+|`+|~~|(?<!\w)_+|_+(?!\w)|^[ \t]*+#{1,6}[ \t]++|\\(?=[^\w\s])", re.MULTILINE
 )
 _CELLS = re.compile(r" ?\| ?")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _NESTED = 5  # a linked picture is a link in a link
 
 
@@ -48,3 +49,12 @@ def _kept(match: re.Match[str]) -> str:
     # A template that names something ("slack_channel 'dc'") says it; one that draws a file doesn't.
     named = match.group(1)
     return " " if "/" in named or "." in named else named
+
+
+def without_commands(text: str) -> str:
+    """A text for people who have no command line: without the sentences that name a command of it."""
+    sentences = _SENTENCE.split(text)
+    kept = [sentence for sentence in sentences if "`scrubjay " not in sentence]
+    if len(kept) == len(sentences):
+        return text
+    return " ".join([*kept, "The person who runs me can help."]).strip()

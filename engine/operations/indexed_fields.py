@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine.custom_fields import index_features
 from engine.db.tables import Acl, Document, KnowledgeBase, Live
 from engine.index.port import FieldUpdate, RevisionRef, Space, StoredFields
 
@@ -37,6 +38,8 @@ async def indexed_fields(session: AsyncSession, document_id: str) -> IndexedFiel
             acl=fields.acl,
             acl_all=tuple(sorted(row.acl_all)),
             hidden=fields.hidden,
+            tags=fields.tags,
+            features=dict(fields.features),
         )
         for row, fields in ((row, _fields(row)) for row in rows)
     )
@@ -53,7 +56,12 @@ async def wanted_fields(
 
 
 def _fields(row: Row[Any]) -> StoredFields:
-    return StoredFields(acl=tuple(sorted(row.tokens)), hidden=row.hidden)
+    return StoredFields(
+        acl=tuple(sorted(row.tokens)),
+        tags=tuple(sorted(row.tags)),
+        features=tuple(sorted(index_features(row.fields, row.features).items())),
+        hidden=row.hidden,
+    )
 
 
 async def _rows(session: AsyncSession, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
@@ -64,6 +72,9 @@ async def _rows(session: AsyncSession, *conditions: ColumnElement[bool]) -> Sequ
             Document.tenant_id,
             Document.hidden,
             Document.acl_all,
+            Document.tags,
+            Document.fields,
+            Document.features,
             KnowledgeBase.space,
             KnowledgeBase.dimension,
             Live.revision_id,

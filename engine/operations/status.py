@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import threads
@@ -14,7 +14,7 @@ from engine.access import gate
 from engine.blobs.port import BlobStore, probe
 from engine.db.session import Database
 from engine.db.tables import Document, Live, Revision, Worker
-from engine.domain import Principal, Scope
+from engine.domain import MAIN, Principal, Scope, Vectors
 from engine.errors import EngineError, Unavailable
 from engine.index.port import SearchIndex, Space
 from engine.jobs import backlog, heartbeats
@@ -38,7 +38,12 @@ class KbStatus:
     index_size_bytes: int
     updated_at: datetime
     states: Mapping[str, int]  # documents by state
-    without_vectors: int  # live documents the semantic leg does not find yet
+    without_vectors: int  # documents that answer, and by their words alone
+
+    @property
+    def waiting(self) -> int:
+        """Documents that are pending or running."""
+        return self.states.get("pending", 0) + self.states.get("running", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,7 @@ class Status:
     @property
     def waiting(self) -> int:
         """Documents that are pending or running."""
-        return sum(
-            kb.states.get("pending", 0) + kb.states.get("running", 0) for kb in self.knowledge_bases
-        )
+        return sum(kb.waiting for kb in self.knowledge_bases)
 
 
 async def read_status(db: Database, index: SearchIndex, principal: Principal) -> Status:
@@ -111,17 +114,23 @@ async def _size_bytes(index: SearchIndex, tenant_id: str, space: Space) -> int:
 async def _states(
     session: AsyncSession, principal: Principal
 ) -> dict[str, tuple[dict[str, int], int]]:
+    is_live = exists().where(Live.document_id == Document.id, Live.branch == MAIN)
+    by_words = and_(
+        is_live.correlate(Document),
+        Document.hidden.is_(False),
+        Document.chunk_count > 0,
+        Document.vectors != Vectors.COMPLETE,
+    ).label("by_words")
     rows = await session.execute(
-        select(Document.kb_id, Document.state, Document.vectors, func.count())
+        select(Document.kb_id, Document.state, by_words, func.count())
         .where(gate.visible_document(principal.tenant_id, principal.tokens))
-        .group_by(Document.kb_id, Document.state, Document.vectors)
+        .group_by(Document.kb_id, Document.state, by_words)
     )
     found: dict[str, tuple[dict[str, int], int]] = {}
-    for kb_id, state, vectors, count in rows:
+    for kb_id, state, is_by_words, count in rows:
         states, missing = found.get(kb_id, ({}, 0))
         states[state] = states.get(state, 0) + count
-        waiting = count if vectors != "complete" and state in {"pending", "running"} else 0
-        found[kb_id] = (states, missing + waiting)
+        found[kb_id] = (states, missing + (count if is_by_words else 0))
     return found
 
 

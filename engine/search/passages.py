@@ -201,4 +201,8 @@ def _hit(
         passages=tuple(passages),
         updated_at=document.updated_at,
         metadata=document.details,
+        author=str(document.details.get("author") or ""),
+        source=document.source,
+        tags=tuple(document.tags),
+        fields=document.fields,
     )

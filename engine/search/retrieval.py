@@ -8,6 +8,7 @@ will see it, at this moment. Which documents those are is `access.py`'s to say.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -15,8 +16,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.access.gate import count_searchable, usable_tokens
-from engine.access.index_filter import SearchFilters
-from engine.access.search_scope import Kb, Ranking, SearchDefaults, SearchScope, load_search_scope
+from engine.access.search_filters import SearchFilters
+from engine.access.search_scope import (
+    Kb,
+    Ranking,
+    SearchDefaults,
+    SearchOverrides,
+    SearchScope,
+    count_waiting,
+    load_search_scope,
+)
 from engine.clock import now
 from engine.db.session import Database
 from engine.domain import MAIN, Audience, Hit, Principal, SearchMode, SearchResult
@@ -35,10 +44,12 @@ from engine.index.ranking import RRF_K
 from engine.models.port import Embedder, Reranker
 from engine.search.confidence import CALIBRATED_SPACES, confidences
 from engine.search.deduplication import shown_once
+from engine.search.filters import SortOrder
 from engine.search.passages import Visibility, load_hits
 from engine.search.query import QUERY_MAX, choose_mode, is_foreign
 from engine.search.query_log import Searched, SearchLog
 
+AS_SET = SearchOverrides()
 PAGES = 5  # the first page and at most four more, each twice as large
 LIMIT_MAX = 1_000
 
@@ -70,6 +81,8 @@ class _Plan:
     passages: int
     widen: int
     narrowed: bool = False  # the caller wants some of the documents only
+    order: SortOrder = "relevance"
+    overrides: SearchOverrides = AS_SET
 
 
 class Retriever:
@@ -110,32 +123,32 @@ class Retriever:
         *,
         kb_ids: Collection[str] | None = None,
         limit: int | None = None,
-        mode: SearchMode = "hybrid",
+        mode: SearchMode | None = None,
         filters: SearchFilters | None = None,
         branch: str = MAIN,
         passages: int = 3,
         widen: int = 0,
-        threshold: float | None = None,
-        rerank: bool = True,
+        order: SortOrder = "relevance",
+        overrides: SearchOverrides = AS_SET,
     ) -> Retrieved:
         """The best documents for `query` that everyone in `audience` may read, best first.
 
         `kb_ids` None searches every knowledge base that is readable; naming one that is not raises
-        `NotFound`. `limit` and `threshold` None take the knowledge bases' own. A hit shows at most
-        `passages` chunks, then `widen` neighbours on each side of its best. Raises `InvalidInput`
-        for an empty query, `Unavailable` when the index is away, or when a purely semantic search
-        has no model.
+        `NotFound`. `limit` and `mode` None take the knowledge bases' own, and so does what
+        `overrides` leaves out. A hit shows at most `passages` chunks, then `widen` neighbours on each side of its
+        best. Sorted by date, only hits at least half as sure as the best one are shown. Raises
+        `InvalidInput` for an empty query, `Unavailable` when the index is away, or when a purely
+        semantic search has no model.
         """
         started = time.perf_counter()
         query = _checked(query, limit)
         await detection.ready()
-        searched: SearchMode = choose_mode(query) if mode == "adaptive" else mode
-        found, code = Retrieved(SearchResult((), query, searched, (), 0, 0.0)), ""
+        found, code = Retrieved(SearchResult((), query, mode or "hybrid", (), 0, 0.0)), ""
         try:
             plan, notices = await self._plan(
-                principal, audience, query, searched, kb_ids, filters or SearchFilters(), branch
+                principal, audience, query, mode, kb_ids, filters or SearchFilters(), branch
             )
-            plan = replace(plan, passages=passages, widen=widen)
+            plan = replace(plan, passages=passages, widen=widen, order=order, overrides=overrides)
             gate = Visibility(
                 principal.tenant_id,
                 usable_tokens(principal, audience),
@@ -144,21 +157,29 @@ class Retriever:
             )
             hits, weights, documents, missing = await self._find(plan, gate, limit)
             notices.append(missing)
-            if rerank and self._reranker is not None and hits and plan.scope.reranks:
-                hits, fault = await self._reranked(self._reranker, query, hits)
-                notices.append(fault)
-            hits = [hit for hit in hits if hit.confidence >= self._least(plan, hit, threshold)]
+            hits, fault = await self._reranked(plan, hits)
+            notices.append(fault)
+            hits = [hit for hit in hits if hit.confidence >= self._least(plan, hit)]
+            if order != "relevance":
+                hits = by_date(hits, order)[: self._wanted(plan, limit)]
+            waiting = 0 if documents else await self._waiting(plan, gate)
             if not hits:
-                notices.append(describe_nothing(plan.scope.names, documents))
+                notices.append(
+                    describe_nothing(
+                        plan.scope.names, documents, narrowed=plan.narrowed, waiting=waiting
+                    )
+                )
             result = SearchResult(
                 hits=hits,
                 query=query,
-                mode=searched,
+                mode=plan.mode,
                 searched_kbs=plan.scope.names,
                 searched_documents=documents,
                 took_ms=(time.perf_counter() - started) * 1000,
                 semantic=bool(plan.vectors),
                 notice=" ".join(filter(None, notices)),
+                waiting=waiting,
+                narrowed=plan.narrowed,
             )
             space = next(iter(plan.vectors), "")
             found = Retrieved(result, weights, self._embedders.get(space), plan.vectors.get(space))
@@ -201,12 +222,13 @@ class Retriever:
         principal: Principal,
         audience: Audience,
         query: str,
-        mode: SearchMode,
+        wanted: SearchMode | None,
         kb_ids: Collection[str] | None,
         filters: SearchFilters,
         branch: str,
     ) -> tuple[_Plan, list[str]]:
         language = detect_language(query)
+        mode = choose_mode(query) if wanted == "adaptive" else wanted
         embedding: asyncio.Task[Vector | str] | None = None
         if len(self._embedders) == 1 and mode != "keyword":
             # Nearly every installation has one model: it works while SQL is asked.
@@ -217,6 +239,8 @@ class Retriever:
                 scope = await load_search_scope(
                     session, principal, audience, kb_ids, filters, branch
                 )
+            if mode is None:
+                mode = choose_mode(query) if scope.mode == "adaptive" else scope.mode
             made: dict[str, Vector | str] = {}
             if mode != "keyword":
                 for name in dict.fromkeys(kb.space.name for kb in scope.kbs.values()):
@@ -247,11 +271,15 @@ class Retriever:
     ) -> tuple[list[Hit], Mapping[str, float], int, str]:
         """Hits, what each term weighs, how many documents were searched, what the index lacks."""
         kbs = plan.scope.kbs
-        wanted = limit or max((kb.top_k(self._defaults) for kb in kbs.values()), default=0)
+        wanted = self._wanted(plan, limit)
         if not wanted:
             return [], {}, 0, ""
+        if plan.order != "relevance":  # the newest of what fits, not of the few that fit best
+            wanted = max(wanted, self._defaults.candidates)
+            limit = wanted
         size, hits, weights = wanted, list[Hit](), dict[str, float]()
-        documents = plan.scope.documents
+        # Of what filters leave, only the index knows how many there are.
+        documents = None if plan.narrowed else plan.scope.documents
         missing = ""
         for page in range(PAGES):
             results = await self._search(plan, size)
@@ -271,6 +299,14 @@ class Retriever:
         sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
         hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
         return hits, weights, documents or 0, missing
+
+    async def _waiting(self, plan: _Plan, gate: Visibility) -> int:
+        async with self._db.read() as session:
+            return await count_waiting(session, gate.tenant_id, gate.tokens, plan.scope.kbs)
+
+    def _wanted(self, plan: _Plan, limit: int | None) -> int:
+        kbs = plan.scope.kbs.values()
+        return limit or max((kb.top_k(self._defaults) for kb in kbs), default=0)
 
     async def _load(
         self, plan: _Plan, gate: Visibility, ordered: Sequence[IndexHit], size: int
@@ -330,7 +366,8 @@ class Retriever:
     async def _search(self, plan: _Plan, size: int) -> list[IndexResult]:
         groups: dict[Ranking, set[str]] = defaultdict(set)
         for kb_id in plan.scope.filter.kb_ids & plan.scope.kbs.keys():
-            groups[plan.scope.kbs[kb_id].ranking(self._defaults)].add(kb_id)
+            ranking = plan.scope.kbs[kb_id].ranking(self._defaults)
+            groups[plan.overrides.on(ranking)].add(kb_id)
         requests = [
             self._request(plan, ranking, frozenset(kb_ids), size)
             for ranking, kb_ids in sorted(groups.items(), key=lambda group: sorted(group[1]))
@@ -380,20 +417,26 @@ class Retriever:
                 kept.append(hit)
         return kept
 
-    def _least(self, plan: _Plan, hit: Hit, threshold: float | None) -> float:
-        if threshold is not None:
-            return threshold
+    def _least(self, plan: _Plan, hit: Hit) -> float:
+        if plan.overrides.threshold is not None:
+            return plan.overrides.threshold
         kb = plan.scope.kbs.get(hit.kb_id)
         return kb.threshold(self._defaults) if kb else self._defaults.confidence_threshold
 
-    async def _reranked(
-        self, reranker: Reranker, query: str, hits: Sequence[Hit]
-    ) -> tuple[list[Hit], str]:
+    async def _reranked(self, plan: _Plan, hits: Sequence[Hit]) -> tuple[list[Hit], str]:
         """The hits in the reranker's order, or in their own and the reason why."""
+        wanted = plan.overrides.rerank
+        if not hits or not (plan.scope.reranks if wanted is None else wanted):
+            return list(hits), ""
+        reranker = self._reranker
+        if reranker is None and wanted:
+            return list(hits), "No reranker is configured; hits are shown in their own order."
+        if reranker is None:
+            return list(hits), ""
         head = hits[: self._defaults.rerank_candidates]
         try:
             async with asyncio.timeout(self._defaults.rerank_timeout_s):
-                scores = await reranker.rerank(query, [_rerank_text(hit) for hit in head])
+                scores = await reranker.rerank(plan.query, [_rerank_text(hit) for hit in head])
         except (Unavailable, TimeoutError):
             notice = "The reranker did not answer; hits are shown in their original order."
             return list(hits), notice
@@ -452,18 +495,45 @@ def _held(results: Sequence[IndexResult]) -> int | None:
     return None if None in counts else sum(filter(None, counts))
 
 
-def describe_nothing(kbs: Sequence[str], documents: int) -> str:
+def by_date(hits: Sequence[Hit], order: SortOrder) -> list[Hit]:
+    """Hits at least half as sure as the best one by the date their source gives; without one last."""
+    least = max((hit.confidence for hit in hits), default=0.0) / 2
+    sign = -1 if order == "newest" else 1
+    return sorted(
+        (hit for hit in hits if hit.confidence >= least),
+        key=lambda hit: sign * hit.updated_at.timestamp() if hit.updated_at else math.inf,
+    )
+
+
+def describe_nothing(
+    kbs: Sequence[str], documents: int, *, narrowed: bool = False, waiting: int = 0
+) -> str:
     """What was searched in vain, and what to try."""
-    if not kbs:
-        return "You have no access to a knowledge base: add documents, or ask for access."
+    if not kbs or (not documents and not narrowed):
+        return describe_empty(kbs, waiting)
     names = ", ".join(kbs)
-    if not documents:
-        return f"{names} has no documents yet: add some with `scrubjay add`."
+    if narrowed:
+        return (
+            f"Nothing was found in {names} that passes the filters. Try other words, or fewer"
+            " filters."
+        )
     noun = "document" if documents == 1 else "documents"
     return (
         f"Nothing was found in {names} ({documents} {noun}). Try other words, a shorter query, "
         "or a wider choice of knowledge bases."
     )
+
+
+def describe_empty(kbs: Sequence[str], waiting: int) -> str:
+    """Why there was nothing to search: each door adds what its people can do about it."""
+    if not kbs:
+        return "You have no access to a knowledge base."
+    names = ", ".join(kbs)
+    if not waiting:
+        return f"{names} has no documents yet."
+    if waiting == 1:
+        return f"One document of {names} is still being read. Ask again in a moment."
+    return f"{waiting:,} documents of {names} are still being read. Ask again in a moment."
 
 
 def explain(hit: Hit) -> str:

@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Final
 
 from engine.access import gate
+from engine.access.search_filters import SearchFilters
+from engine.access.search_scope import SearchOverrides
 from engine.admission import Admission
 from engine.clock import now
 from engine.db.session import Database
@@ -18,9 +20,10 @@ from engine.documents.knowledge_bases import KnowledgeBases
 from engine.domain import Audience, Hit, Principal, Scope, SearchMode, SearchResult
 from engine.search import pages
 from engine.search.confidence import describe_unlikely
+from engine.search.filters import SortOrder
 from engine.search.origins import Origin, origins
 from engine.search.pages import Page
-from engine.search.retrieval import Retriever
+from engine.search.retrieval import AS_SET, Retriever
 from engine.secrets import Secrets
 
 LINK_LIFE = timedelta(days=7)
@@ -51,12 +54,16 @@ class Search:
         *,
         kb: str = "",
         limit: int | None = None,
-        mode: SearchMode = "hybrid",
+        mode: SearchMode | None = None,
         audience: Audience | None = None,
+        filters: SearchFilters | None = None,
+        order: SortOrder = "relevance",
+        overrides: SearchOverrides = AS_SET,
     ) -> SearchResult:
         """The best documents for a query, in one knowledge base or all that may be read.
 
-        Where none of them is likely to answer it, the notice says so.
+        Where none of them is likely to answer it, the notice says so. `filters` narrow them
+        (`engine/search/filters.py` parses them), `order` may be by date.
         """
         gate.require(principal, Scope.KB_READ)
         async with self._admission.admitted():
@@ -67,6 +74,9 @@ class Search:
                 kb_ids=await self._knowledge_bases.ids(principal, kb),
                 limit=limit,
                 mode=mode,
+                filters=filters,
+                order=order,
+                overrides=overrides,
             )
         notices = (found.notice, describe_unlikely(found.hits))
         return replace(found, notice=" ".join(filter(None, notices)))
@@ -86,7 +96,14 @@ class Search:
         """Hits of the principal's own search; those of chats lead to the message, not its thread."""
         found = await self.origins(principal, hits)
         return [
-            hit if origin is None else replace(hit, url=origin.url or hit.url)
+            hit
+            if origin is None
+            else replace(
+                hit,
+                url=origin.url or hit.url,
+                author=origin.author,
+                updated_at=origin.posted_at,
+            )
             for hit, origin in zip(hits, found, strict=True)
         ]
 

@@ -197,6 +197,12 @@ class ProcessingSettings(SettingsSection):
     max_file_size: ByteSize = Field(
         default=ByteSize(100_000_000), gt=0, description="Maximum size of a document."
     )
+    supported_formats: str = Field(
+        default="",
+        pattern=r"^$|^ *\.?[A-Za-z0-9+_-]{1,20}( *, *\.?[A-Za-z0-9+_-]{1,20})* *$",
+        description="Endings of the files that are accepted, separated by commas, e.g. "
+        '"pdf, docx, md". Empty: all that can be read. A knowledge base can accept fewer.',
+    )
     parse_timeout_s: float = Field(
         default=60, gt=0, le=3600, description="Timeout for parsing a document, in seconds."
     )

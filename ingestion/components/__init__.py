@@ -8,6 +8,7 @@ from ingestion.components.file import File
 from ingestion.components.hierarchical_merger import HierarchicalMerger
 from ingestion.components.indexer import Indexer
 from ingestion.components.language_detector import LanguageDetector
+from ingestion.components.metadata import Metadata
 from ingestion.components.parser import Parser
 from ingestion.components.quality_control import QualityControl
 from ingestion.components.question_answer import QuestionAnswer
@@ -21,6 +22,7 @@ COMPONENTS = (
     HierarchicalMerger,
     Indexer,
     LanguageDetector,
+    Metadata,
     Parser,
     QualityControl,
     QuestionAnswer,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.documents.addresses import settle_address
+from engine.documents.formats import check_format, is_page, supported_formats
 from engine.documents.revisions import Content, store_content
-from engine.errors import Cancelled, DocumentError
+from engine.errors import Cancelled, DocumentError, InvalidInput
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.flow.outputs import BlobRef
+from engine.net.fetching import Fetched
 from ingestion.services import IngestionRun
 
 
@@ -33,6 +39,7 @@ class File(Component[IngestionRun]):
         if not work.url:
             raise DocumentError(f"{work.title!r} has neither content nor a URL; add it again.")
         fetched = await shared.fetch(work.url)
+        _check_format(fetched, supported_formats(shared.formats, work.formats))
         blob_hash = await shared.blobs.put(work.tenant_id, fetched.data)
         # Kept at once: a second attempt reads what this one fetched.
         content = Content(blob_hash, fetched.mime, len(fetched.data))
@@ -51,3 +58,16 @@ class File(Component[IngestionRun]):
             "mime": fetched.mime,
             "size_bytes": len(fetched.data),
         }
+
+
+def _check_format(fetched: Fetched, supported: Sequence[str]) -> None:
+    """What an address gave is of a supported format, which it may not have said beforehand."""
+    name = (
+        PurePosixPath(urlsplit(fetched.url).path).name if not fetched.filename else fetched.filename
+    )
+    if is_page(name) or fetched.mime.startswith("text/html"):
+        name = f"{PurePosixPath(name).stem or 'page'}.html"
+    try:
+        check_format(name, supported)
+    except InvalidInput as error:
+        raise DocumentError(str(error)) from None

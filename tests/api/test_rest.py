@@ -17,7 +17,9 @@ from ingestion.host import run_worker
 from tests.api.conftest import OpenClient
 from tests.fakes.homes import home_settings, make_member_token, make_token, this_user
 
-HIT_KEYS = ["id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"]
+FOUND_KEYS = ["id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"]
+KNOWN_KEYS = ["knowledge_base", "source", "author", "updated_at", "tags", "metadata"]
+HIT_KEYS = FOUND_KEYS + KNOWN_KEYS
 CITATION_KEYS = ["n", "id", "document_id", "title", "url", "where", "quote"]
 
 
@@ -296,3 +298,96 @@ async def test_a_document_and_a_passage_are_hidden_and_shown_again(client, engin
     assert (await client.patch("/api/v1/passages/x", json={"hidden": True})).status_code == 422
     headers = {"authorization": f"Bearer {await make_token(engine, Scope.KB_READ)}"}
     assert (await client.patch(document, json={"hidden": True}, headers=headers)).status_code == 403
+
+
+async def test_a_search_takes_filters_settings_and_an_order_in_body_and_query(client) -> None:
+    form = {"kb": "team", "tag": ["fares", "rail"], "metadata": ["price_float=9.5", "team=Ops"]}
+    files = {"file": ("rail.md", b"# Rail fares\n\nThe rail fare is low.\n")}
+    added = await client.post(
+        "/api/v1/documents", data=form | {"updated_at": "2026-02-03"}, files=files
+    )
+    [handle] = added.json()["documents"]
+    assert (added.status_code, handle["chunks_created"]) == (202, 0)
+    address = f"/api/v1/documents/{handle['id']}"
+    shown = (await client.get(address)).json()
+    assert (shown["tags"], shown["metadata"]) == (
+        ["fares", "rail"],
+        {"price_float": 9.5, "team": "Ops"},
+    )
+    changed = await client.patch(
+        address, json={"metadata": {"team": None}, "features": {"pagerank": 2}}
+    )
+    assert changed.json()["metadata"] == {"price_float": 9.5}
+    assert changed.json()["features"] == {"pagerank": 2.0}
+    body = {
+        "query": "lodging",
+        "k": 2,
+        "alpha": 0,
+        "threshold": 0.0,
+        "rerank": False,
+        "sort": "newest",
+        "include_metadata": False,
+        "until": "2999",
+        "metadata": {"price_float": {"max": 3}},
+    }
+    answer = await client.post("/api/v1/search", json=body)
+    assert answer.status_code == 200
+    assert (answer.json()["hits"], "filters" in answer.json()["notice"]) == ([], True)
+    query = {
+        "query": "lodging rate",
+        "k": "1",
+        "include_metadata": "false",
+        "language": ["en", "de"],
+    }
+    [hit] = (await client.get("/api/v1/search", params=query)).json()["hits"]
+    assert list(hit) == FOUND_KEYS
+    await client.delete(address)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"since": "soon"}, "since"),
+        ({"metadata": {"price_float": "x"}}, "price_float"),
+        ({"alpha": 3}, "alpha"),
+        ({"sort": "best"}, "sort"),
+        ({"k": 0}, "k"),
+        ({"tag": [1]}, "tag"),
+    ],
+)
+async def test_a_wrong_filter_is_named(client, wrong: dict[str, object], field: str) -> None:
+    for route, words in (("search", "query"), ("ask", "question")):
+        if route == "ask" and set(wrong) & {"alpha", "sort", "k"}:
+            continue
+        answer = await client.post(f"/api/v1/{route}", json={words: "lodging", **wrong})
+        assert answer.status_code == 422
+        assert field in answer.text
+
+
+async def test_search_settings_of_a_knowledge_base_are_read_set_and_reset(client) -> None:
+    address = "/api/v1/knowledge_bases/team/search"
+    changed = await client.patch(address, json={"alpha": 0.2, "top_k": 1, "rerank": False})
+    assert changed.json()["search"] == {"alpha": 0.2, "top_k": 1, "rerank": False}
+    found = await client.post("/api/v1/search", json={"query": "lodging rate", "kb": "team"})
+    assert len(found.json()["hits"]) == 1
+    assert (await client.patch(address, json={"alpha": None})).json()["search"] == {
+        "top_k": 1,
+        "rerank": False,
+    }
+    assert (await client.patch(address, json={"alpha": 2})).status_code == 422
+    assert (await client.patch(address, json={"speed": 2})).status_code == 422
+    assert (await client.delete(address, params={"setting": "top_k"})).json()["search"] == {
+        "rerank": False
+    }
+    assert (await client.delete(address)).json()["search"] == {}
+    assert (await client.get(address)).json()["search"] == {}
+
+
+async def test_a_knowledge_base_takes_only_the_formats_it_names(client) -> None:
+    address = "/api/v1/knowledge_bases/team"
+    changed = await client.patch(address, json={"supported_formats": ["pdf"]})
+    assert changed.json()["supported_formats"] == ["pdf"]
+    files = {"file": ("a.md", b"# A\n")}
+    refused = await client.post("/api/v1/documents", data={"kb": "team"}, files=files)
+    assert (refused.status_code, "Supported are: pdf." in refused.json()["detail"]) == (422, True)
+    await client.patch(address, json={"supported_formats": []})

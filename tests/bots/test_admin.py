@@ -71,6 +71,34 @@ async def test_a_curator_hides_a_document_by_its_id_and_shows_it_again(room, not
     assert (await actions(room))[-2:] == ["document.hide", "document.unhide"]
 
 
+async def test_search_settings_are_shown_set_and_reset_by_command(room, notes):
+    said = await room.command("ranking set notes alpha 0.25")
+    assert said == "**notes**: alpha is 0.25 from now on."
+    await room.command("ranking show notes")
+    assert ["alpha", "0.25"] in [list(row) for row in room.chat.last.reply.rows]
+    assert "alpha" in await room.command("ranking set notes alpha loud")
+    said = await room.command("ranking reset notes")
+    assert said == "**notes**: everything is as the installation says again."
+    kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
+    assert dict(kb.search) == {}
+
+
+async def test_a_curator_sets_metadata_and_a_search_narrows_by_it(room, notes):
+    [document] = (await notes.engine.documents.page(notes.owner, "notes", limit=1)).documents
+    await room.command("roles give bob curator", by="ada")
+    line = f'document set {document.id} tags=a,b team_keyword="people ops" feature:pagerank=1.5'
+    assert await room.command(line, by="bob") == f"**{document.title}** is changed."
+    info = await notes.engine.documents.get(notes.owner, document.id)
+    assert (list(info.tags), info.fields) == (["a", "b"], {"team_keyword": "people ops"})
+    assert info.features == {"pagerank": 1.5}
+    word = document.title.split()[0]
+    await room.command(f'search {word} meta:"team_keyword=people ops"', by="ada")
+    assert len(room.chat.last.reply.sources) == 1
+    said = await room.command(f"search {word} meta:team_keyword=nobody", by="ada")
+    assert "passes the filters" in said
+    assert "price_float" in await room.command(f"search {word} meta:price_float=x", by="ada")
+
+
 async def test_what_destroys_waits_for_the_same_person_to_confirm_it(room):
     said = await room.command("delete notes")
     assert said.startswith("Run `delete notes`?")

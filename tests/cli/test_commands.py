@@ -18,7 +18,7 @@ PAGES = {
     "travel/hotels.md": "# Hotels\n\nBook hotels below the lodging rate of the city.\n",
     "notes.txt": "The backup of the shop runs at four in the morning.\n",
 }
-DOCUMENT_KEYS = ["id", "title", "state", "vectors", "error"]
+DOCUMENT_KEYS = ["id", "title", "state", "vectors", "error", "chunks_created"]
 
 Run = Callable[..., Any]
 
@@ -68,7 +68,8 @@ def test_added_documents_are_listed_and_found(run: Run, folder: Path) -> None:
     assert {(d["state"], d["vectors"], d["error"]) for d in listed} == {("ready", "complete", "")}
     hits = run("search", "advanced", "sick", "leave", "--kb", "team")["hits"]
     assert list(hits[0]) == [
-        *("id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores")
+        *("id", "document_id", "title", "url", "where", "text", "score", "confidence", "scores"),
+        *("knowledge_base", "source", "author", "updated_at", "tags", "metadata"),
     ]
     assert hits[0]["title"] == "Sick leave"
     assert hits[0]["text"] in (folder / "leave.md").read_text(encoding="utf-8")
@@ -218,6 +219,60 @@ def test_a_hidden_passage_is_listed_with_its_document_until_it_is_shown(
         "Quay"
     ]
     run("docs", "delete", document["id"])
+
+
+def test_metadata_is_set_searched_by_and_changed(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "okapi.md"
+    page.write_text("# Okapi\n\nThe okapi eats leaves.\n", encoding="utf-8")
+    [document] = run(
+        "add", str(page), "--kb", "zoo", "--tag", "Animal", "--meta", "legs_int=4", "--date", "2025"
+    )["documents"]
+    assert document["chunks_created"] == 1
+
+    def found(*options: str) -> list[dict[str, Any]]:
+        return run("search", "okapi", "--kb", "zoo", "--mode", "keyword", *options)["hits"]
+
+    [hit] = found("--meta", "legs_int>=4", "--tag", "animal", "--since", "2025", "--sort", "newest")
+    assert (hit["tags"], hit["metadata"]) == (["animal"], {"legs_int": 4})
+    assert found("--meta", "legs_int>4") == []
+    assert found("--until", "2024") == []
+    assert found("--threshold", "1") == []
+    run(
+        "docs",
+        "set",
+        document["id"],
+        "--meta",
+        "legs_int=",
+        "--tag",
+        "mammal",
+        "--feature",
+        "pagerank=1",
+    )
+    assert found("--meta", "legs_int>=0") == []
+    [hit] = found("--tag", "mammal")
+    assert hit["scores"]["features"] == pytest.approx(0.1)
+    assert main(["search", "okapi", "--meta", "legs_int=four"]) == context.REFUSED
+    assert main(["add", str(page), "--kb", "zoo", "--meta", "legs_int=four"]) != 0
+
+
+def test_a_knowledge_bases_search_settings_are_shown_set_and_reset(run: Run) -> None:
+    run("kb", "create", "tuned")
+    set_ = run(
+        "kb", "search", "tuned", "alpha=0.5", "threshold=0.2", "feature_weights=pagerank=0.5"
+    )
+    assert set_["search"] == {
+        "alpha": 0.5,
+        "confidence_threshold": 0.2,
+        "feature_weights": {"pagerank": 0.5},
+    }
+    assert run("kb", "search", "tuned", "--reset", "alpha")["search"].keys() == {
+        "confidence_threshold",
+        "feature_weights",
+    }
+    assert run("kb", "search", "tuned", "--reset", "all")["search"] == {}
+    assert main(["kb", "search", "tuned", "alpha=loud"]) == context.REFUSED
+    assert run("kb", "set", "tuned", "--formats", "md")["formats"] == ["md"]
+    run("kb", "delete", "tuned", "--yes")
 
 
 @pytest.mark.usefixtures("filled")

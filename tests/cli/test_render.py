@@ -174,6 +174,12 @@ def test_search_json_has_exactly_the_promised_shape() -> None:
             "alpha": None,
             "titled": 0.0,
         },
+        "knowledge_base": "handbook",
+        "source": "",
+        "author": "",
+        "updated_at": "",
+        "tags": [],
+        "metadata": {},
     }
     assert json.loads(json.dumps(first)) == first
 

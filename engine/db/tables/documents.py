@@ -43,6 +43,8 @@ class KnowledgeBase(Base):
     next_dimension: Mapped[int | None]
     search: Mapped[dict[str, Any]] = mapped_column(default=dict)  # weights, top_k, threshold
     chunking: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # Endings of the files it takes; empty: as the installation says.
+    formats: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     pipeline: Mapped[str] = mapped_column(String(100), default="general")  # flow name
     # Documents with a live revision, and the chunks of those; what is hidden aside.
     document_count: Mapped[int] = mapped_column(default=0)
@@ -91,6 +93,11 @@ class Document(Base):
     hidden: Mapped[bool] = mapped_column(default=False)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # author, pages, own metadata
     derived_from: Mapped[list[str]] = mapped_column(default=list)  # document ids
+    tags: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    # Metadata of the team's own, as given and as filters compare it (engine/custom_fields.py).
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    lookup: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    features: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")  # ranking
     source_updated_at: Mapped[datetime | None]  # only a date the source gives
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)

@@ -8,7 +8,7 @@ from engine.answers.answer import (
 )
 from engine.answers.composition import compose_answer
 from engine.answers.judge import judge
-from engine.domain import Hit, Passage, ScoreParts
+from engine.domain import Hit, Passage, ScoreParts, SearchResult
 from engine.search.query import read_question
 
 LEAVE = (
@@ -158,9 +158,19 @@ def test_a_quotation_must_stand_word_for_word():
 
 def test_what_was_searched_is_named_when_nothing_answers():
     hit = make_hit(LEAVE)
-    assert describe_unanswered(["Handbook"], 1, [hit, hit]) == (
+    assert describe_unanswered(searched(1), [hit, hit]) == (
         "I found no answer to this in Handbook (1 document searched). The closest pages are: "
         "Sick leave. Try the words the documents would use, or add a document that says it."
     )
-    assert "no documents yet" in describe_unanswered(["Handbook"], 0, [])
-    assert "no access to a knowledge base" in describe_unanswered([], 0, [])
+    assert describe_unanswered(searched(0), []) == "Handbook has no documents yet."
+    assert describe_unanswered(searched(0, waiting=2), []) == (
+        "2 documents of Handbook are still being read. Ask again in a moment."
+    )
+    assert "no access to a knowledge base" in describe_unanswered(searched(0, kbs=()), [])
+    assert "(0 documents that pass the filters searched)" in describe_unanswered(
+        searched(0, narrowed=True), []
+    )
+
+
+def searched(documents: int, *, kbs=("Handbook",), **known) -> SearchResult:
+    return SearchResult((), "q", "hybrid", kbs, documents, 0.0, **known)

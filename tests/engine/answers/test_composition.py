@@ -5,7 +5,7 @@ import pytest
 from engine.answers.composition import compose_answer, compose_closest
 from engine.answers.extraction import propose
 from engine.answers.judge import Judged, judge
-from engine.domain import Hit, Passage, ScoreParts
+from engine.domain import Hit, Passage, ScoreParts, SearchResult
 from engine.search.query import read_question
 
 
@@ -122,7 +122,7 @@ def test_what_comes_closest_claims_nothing():
         Judged(one, 0.3) for one in propose(asked, [make_hit("Sick leave takes many forms.")], {})
     ]
     assert compose_answer(asked, judged) is None
-    closest = compose_closest(asked, judged, ["Handbook"], 3)
+    closest = compose_closest(asked, judged, SearchResult((), "q", "hybrid", ["Handbook"], 3, 0.0))
     assert closest is not None
     assert not closest.grounded
     assert closest.text == (

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from engine.access.index_filter import SearchFilters
+from engine.access.search_filters import SearchFilters
+from engine.access.search_scope import SearchOverrides
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Live, QueryLog, Tenant
@@ -145,7 +146,7 @@ async def test_nothing_found_names_what_was_searched(library):
     kb = await library.add_kb("handbook")
     await library.add(kb, "Leave", LEAVE)
     result = await library.retriever().search(
-        *library.reader(kb), "zebra", mode="keyword", threshold=0.0
+        *library.reader(kb), "zebra", mode="keyword", overrides=SearchOverrides(threshold=0.0)
     )
     assert titles(result) == []
     assert result.notice.startswith("Nothing was found in handbook (1 document).")
@@ -159,7 +160,9 @@ async def test_the_threshold_applies_to_confidence(library):
     await library.add(kb, "Leave", LEAVE)
     search = library.retriever().search
     assert titles(await search(*library.reader(kb), "sick leave")) == []
-    assert titles(await search(*library.reader(kb), "sick leave", threshold=0.0)) == ["Leave"]
+    assert titles(
+        await search(*library.reader(kb), "sick leave", overrides=SearchOverrides(threshold=0.0))
+    ) == ["Leave"]
 
 
 class Reranker:
