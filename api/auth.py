@@ -194,13 +194,22 @@ class Doorkeeper:
         except Unauthenticated:
             return None
 
+    @property
+    def may_be_keyless(self) -> bool:
+        """Whether the local owner's own programs need no token: their browser opens addresses."""
+        return (
+            self._keyless is not None
+            and self._addresses.loopback_only
+            and not self._addresses.public_url
+        )
+
     def is_keyless(self, connection: HTTPConnection) -> bool:
         """Whether the local owner needs no token for this request: it comes straight from them."""
-        if self._keyless is None or not self._addresses.loopback_only:
+        if self._keyless is None or not self.may_be_keyless:
             return False
         if connection.scope.get("state", {}).get("cross_origin"):
             return False  # a page of a named origin, which the browser of the owner shows
-        return not self._addresses.public_url and is_direct(connection, self._keyless)
+        return is_direct(connection, self._keyless)
 
 
 class LocalOwner:

@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[int, str]] = {
     "index_full": (503, "Not available now"),
     "invalid_flow": (422, "Invalid input"),
     "invalid_input": (422, "Invalid input"),
+    "link_ended": (410, "This link has ended"),
     "lease_lost": (409, "Conflict"),
     "link_expired": (410, "No longer valid"),
     "not_found": (404, "Not found"),

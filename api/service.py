@@ -54,12 +54,17 @@ class Service:
         metrics, drain = MetricsRegistry(), Drain()
         return cls(engine, settings, addresses, doorkeeper, rates, metrics, drain, probing)
 
-    def links(self, request: Request, principal: Principal) -> Links:
-        """URLs of passages for the caller, with the host name they used."""
-        return Links(
-            base_url(self.settings, request),
-            lambda id_: self.engine.search.sign_link(principal, id_),
-        )
+    async def links(self, request: Request, principal: Principal) -> Links:
+        """URLs of passages for the caller, with the host name they used.
+
+        Addresses that ask who opens them. For who has no way to say so in a browser, links that
+        live as long as their credential, and not for long.
+        """
+        base = base_url(self.settings, request)
+        signs_in = principal.session_id is not None or self.doorkeeper.may_be_keyless
+        if signs_in or await self.engine.people.can_sign_in(principal):
+            return Links(base)
+        return Links(base, lambda id_: self.engine.search.sign_link(principal, id_))
 
     @contextmanager
     def timed(self, verb: str) -> Iterator[None]:
@@ -98,6 +103,11 @@ async def last_answer(events: AsyncIterator[AnswerEvent]) -> Answer:
     if answer is None:
         raise RuntimeError("an answer ended without its last event")
     return answer
+
+
+async def links_of(request: Request, principal: Principal) -> Links:
+    """URLs of passages for who sent this request."""
+    return await service_of(request).links(request, principal)
 
 
 async def principal_of(request: Request) -> Principal:

@@ -27,6 +27,7 @@ from bots.publishing import (
     split_value,
 )
 from engine.chats.callers import Caller
+from engine.chats.chats import SourceLink
 from engine.chats.feedback import REASONS
 from engine.chats.post_rows import NewQuestion, PostInfo, PostState, finish_interaction, sender_of
 from engine.clock import new_id
@@ -162,15 +163,11 @@ class Interactions:
             rows = await self._platforms[target.platform].health(target)
             result = replace(result, rows=[*result.rows, *map(list, rows)])
         if result.found is not None:
-            return replies.found(result.found, self._urls(caller, result.found))
+            return replies.found(result.found, self._links(result.found))
         return replies.from_command(result)
 
-    def _urls(self, caller: Caller, found: SearchResult) -> dict[str, str]:
-        audience = self._engine.people.audience_of_asker(caller.principal)
-        return {
-            hit.id: self._engine.chats.link_to(caller, audience, hit.url, hit.id)
-            for hit in found.hits
-        }
+    def _links(self, found: SearchResult) -> dict[str, SourceLink]:
+        return {hit.id: self._engine.chats.source_link(hit.url, hit.id) for hit in found.hits}
 
     # Buttons
 
@@ -199,6 +196,18 @@ class Interactions:
         if post.state is PostState.WITHDRAWN:
             raise NotFound("This answer no longer exists.")
         return post
+
+    async def _open(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
+        """A link to a source for whoever pressed, if they may read it now."""
+        del caller
+        platform = self._platforms[target.platform]
+        await platform.learn(target)
+        try:
+            title, url = await self._engine.chats.open_source(target.sender, pressed.value)
+        except (InvalidInput, NotFound):
+            await platform.whisper(target, replies.closed())
+            return
+        await platform.whisper(target, replies.opened(title, url))
 
     async def _rate(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
         post = await self._post(pressed, caller)
@@ -556,6 +565,7 @@ _PRESSES: Mapping[str, Press] = {
     replies.PRIVATELY: Interactions._privately,  # noqa: SLF001
     replies.RATE_DOWN: Interactions._rate,  # noqa: SLF001
     replies.RATE_UP: Interactions._rate,  # noqa: SLF001
+    replies.OPEN: Interactions._open,  # noqa: SLF001
     replies.REASON: Interactions._reason,  # noqa: SLF001
     replies.RERUN: Interactions._again,  # noqa: SLF001
     replies.RESOLVED: Interactions._resolved,  # noqa: SLF001

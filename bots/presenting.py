@@ -114,18 +114,17 @@ async def show(
 ) -> replies.Shown:
     """An answer with links to its sources and facts about them, for the people who will see it."""
     chat = engine.chats
-    urls = {
-        citation.n: chat.link_to(caller, audience, citation.url, citation.id)
-        for citation in answer.citations
+    links = {
+        citation.n: chat.source_link(citation.url, citation.id) for citation in answer.citations
     }
     if not answer.citations:
         answer = replace(
             answer, hits=await engine.search.at_messages(caller.principal, answer.hits)
         )
     for n, (url, id_) in replies.closest_ids(answer).items():
-        urls[n] = chat.link_to(caller, audience, url, id_)
+        links[n] = chat.source_link(url, id_)
     facts = await chat.posts.facts_of(caller, audience, answer.citations)
-    return replies.Shown(answer, post, urls, facts)
+    return replies.Shown(answer, post, links, facts)
 
 
 async def show_passages(

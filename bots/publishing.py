@@ -64,7 +64,7 @@ async def preview_of_answer(
 def fingerprint(reply: replies.Reply, channel: str) -> str:
     """Tells whether a message reads as it was previewed: its words, sources and place.
 
-    Links are left out, since each is signed anew; buttons are the bot's own.
+    Links and buttons are left out: they are the bot's own, and open what the sources name.
     """
     sources = [(source.n, source.title, source.detail) for source in reply.sources]
     words = asdict(replace(reply, sources=(), buttons=(), rated=""))

@@ -15,6 +15,7 @@ from typing import Literal
 
 from engine.answers.answer import describe_unanswered
 from engine.chats.answer_rows import SourceFacts
+from engine.chats.chats import SourceLink
 from engine.chats.feedback import REASONS
 from engine.chats.post_rows import PostInfo
 from engine.commands.results import CommandResult
@@ -56,12 +57,13 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A source under an answer: title, author, age. `url` is empty where there is no link."""
+    """A source under an answer: title, author, age. It has a `url`, or a button that `opens` it."""
 
     n: int
     title: str
     url: str = ""
     detail: str = ""
+    opens: str = ""  # the passage that the button names
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ POST_CALL, POST_ANSWER = "post_call", "post_answer"  # the yes to a preview
 KEEP, DELETE, RERUN, CONFIRM, CANCEL = "keep", "delete", "rerun", "confirm", "cancel"
 RATE_UP, RATE_DOWN, REASON, BIND, MENTION = "rate_up", "rate_down", "reason", "bind", "mention"
 ABOUT, SUMMARISE, SIMILAR, SAVE = "about", "summarise", "similar", "save"
+OPEN = "open"
 
 
 # Answers
@@ -99,7 +102,7 @@ class Shown:
 
     answer: Answer
     post: PostInfo
-    urls: Mapping[int, str] = field(default_factory=dict)  # by a citation's number
+    links: Mapping[int, SourceLink] = field(default_factory=dict)  # by a citation's number
     facts: Mapping[str, SourceFacts] = field(default_factory=dict)  # by document
 
 
@@ -120,7 +123,7 @@ def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
         text,
         sources=sources,
         note=" ".join(notes),
-        buttons=_buttons(post, more=not detailed),
+        buttons=[*_openers(sources), *_buttons(post, more=not detailed)],
         rated=post.id,
         kind="answer",
     )
@@ -152,22 +155,22 @@ def _cut(text: str, limit: int) -> str:
 def _sources(
     text: str, cited: Sequence[Citation], shown: Shown, now: datetime
 ) -> tuple[str, list[SourceLine]]:
-    """One line for each document and URL, numbered from 1 in the order of the text."""
+    """One line for each document and link, numbered from 1 in the order of the text."""
     order = sorted(cited, key=lambda citation: text.find(f"[{citation.n}]"))
     lines: dict[tuple[str, str], SourceLine] = {}
     renumbered: dict[int, int] = {}
     for citation in order:
-        url = shown.urls.get(citation.n, "")
-        key = (citation.document_id, url)
+        link = shown.links.get(citation.n, SourceLink())
+        key = (citation.document_id, link.url or link.opens)
         if key not in lines:
             facts = shown.facts.get(citation.document_id, SourceFacts())
             posted = datetime.fromisoformat(citation.posted_at) if citation.posted_at else None
             parts = [citation.author or facts.author, age(posted or facts.updated_at, now)]
             detail = " · ".join(part for part in parts if part)
             title = one_line(citation.title) or "Untitled"
-            if not url:  # no link: the quote itself is the proof
+            if link == SourceLink():  # no link: the quote itself is the proof
                 detail = " · ".join(filter(None, [detail, f"“{quote(citation.quote)}”"]))
-            lines[key] = SourceLine(len(lines) + 1, title, url, detail)
+            lines[key] = SourceLine(len(lines) + 1, title, link.url, detail, link.opens)
         renumbered[citation.n] = lines[key].n
     text = re.sub(
         r"\[(\d{1,3})\]",
@@ -194,7 +197,7 @@ def detailed(
         words = [plain(line).strip() for line in quoted.splitlines()]
         lines = "\n".join(f"> {line}" for line in words if line)
         out.append(f"**{one_line(citation.title)}**\n{lines}")
-    return Reply("\n\n".join(out), sources, kind="answer")
+    return Reply("\n\n".join(out), sources, buttons=_openers(sources), kind="answer")
 
 
 def shared(reply: Reply, question: str, by: str) -> Reply:
@@ -264,7 +267,7 @@ def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
 def _unanswered(shown: Shown) -> Reply:
     answer, post = shown.answer, shown.post
     sources = [
-        SourceLine(n, one_line(hit.title) or "Untitled", shown.urls.get(-n, ""), hit.kb_name)
+        _found_line(n, hit, shown.links.get(-n), hit.kb_name)
         for n, hit in enumerate(_closest(answer), start=1)
     ]
     text = answer.text.strip()
@@ -272,7 +275,18 @@ def _unanswered(shown: Shown) -> Reply:
         text = re.sub(r" ?The closest pages are: .*?\.(?= Try|$)", "", text)
         text += "\n\nClosest: " + " ".join(f"[{source.n}]" for source in sources)
     note = "Only you can see this." if post.surface == "private" else ""
-    return Reply(text, sources, note=note, buttons=_for_all(post), kind="answer")
+    buttons = [*_openers(sources), *_for_all(post)]
+    return Reply(text, sources, note=note, buttons=buttons, kind="answer")
+
+
+def _found_line(n: int, hit: Hit, link: SourceLink | None, detail: str) -> SourceLine:
+    link = link or SourceLink()
+    return SourceLine(n, one_line(hit.title) or "Untitled", link.url, detail, link.opens)
+
+
+def _openers(sources: Sequence[SourceLine]) -> list[Button]:
+    """A button for each source that is opened by one: whoever presses gets a link of their own."""
+    return [Button(OPEN, f"Open [{line.n}]", line.opens) for line in sources if line.opens]
 
 
 def _closest(answer: Answer) -> list[Hit]:
@@ -337,20 +351,34 @@ def from_command(result: CommandResult) -> Reply:
     return Reply(result.text, columns=result.columns, rows=result.rows)
 
 
-def found(result: SearchResult, urls: Mapping[str, str] | None = None) -> Reply:
+def found(result: SearchResult, links: Mapping[str, SourceLink] | None = None) -> Reply:
     """The hits of a search, each with its best passage."""
     if not result.hits:
         return Reply(without_commands(result.notice or describe_unanswered(result, ())))
     sources = [
-        SourceLine(
-            n,
-            one_line(hit.title) or "Untitled",
-            (urls or {}).get(hit.id, ""),
-            f"{hit.kb_name} · “{quote(hit.text)}”",
-        )
+        _found_line(n, hit, (links or {}).get(hit.id), f"{hit.kb_name} · “{quote(hit.text)}”")
         for n, hit in enumerate(result.hits, start=1)
     ]
-    return Reply(f"Found for “{one_line(result.query)[:100]}”:", sources)
+    said = f"Found for “{one_line(result.query)[:100]}”:"
+    return Reply(said, sources, buttons=_openers(sources))
+
+
+def opened(title: str, url: str) -> Reply:
+    """A link to a source for the person who pressed its button."""
+    return Reply(
+        "Here it is [1]. The link is yours alone: it works for ten minutes, in the browser that"
+        " opens it first.",
+        [SourceLine(1, one_line(title) or "Untitled", url)],
+        note="Only you can see this.",
+    )
+
+
+def closed() -> Reply:
+    """Nothing to open: the source is gone, or not for the person who pressed."""
+    return Reply(
+        "I can't open this for you: it no longer exists, or you don't have access to it.",
+        kind="trouble",
+    )
 
 
 def greeting(command: str) -> Reply:

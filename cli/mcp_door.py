@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.auth import SIGN_IN, SIGN_IN_ELSEWHERE
 from api.keyless import is_loopback
 from api.problems import HttpRefusal
-from api.service import Service, base_url
+from api.service import Service, links_of
 from engine.domain import Principal
 from engine.errors import NotFound, RateLimited, Unauthenticated
 from mcp_server import metadata
@@ -35,7 +35,7 @@ from mcp_server.credentials import build_credentials, require_verifier
 if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.settings import Settings
-    from mcp_server.http import BaseUrl, HttpDoor
+    from mcp_server.http import HttpDoor, LinksOf
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class McpDoor:
         engine: Engine,
         settings: Settings,
         *,
-        load: Callable[[], Callable[[Engine, Settings, BaseUrl], HttpDoor]] | None = None,
+        load: Callable[[], Callable[[Engine, Settings, LinksOf], HttpDoor]] | None = None,
         methods: Collection[str] = ("POST",),
     ) -> None:
         require_verifier(settings, loopback=is_loopback(settings.server.host))
@@ -108,7 +108,7 @@ class McpDoor:
         assert self._app is not None  # noqa: S101 (set before the event)
         try:
             build_http_door = await anyio.to_thread.run_sync(self._load)
-            door = build_http_door(self._engine, self._settings, base_url)
+            door = build_http_door(self._engine, self._settings, links_of)
             # A session manager's task group must end in the task that began it: this one.
             async with door.running() as app:
                 self._app.set_result(app)
@@ -205,7 +205,7 @@ class McpDoor:
         return JSONResponse(found, headers=headers)
 
 
-def _load_mcp() -> Callable[[Engine, Settings, BaseUrl], HttpDoor]:
+def _load_mcp() -> Callable[[Engine, Settings, LinksOf], HttpDoor]:
     from mcp_server.http import build_http_door
 
     return build_http_door

@@ -74,8 +74,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             principal = await owner.now()
             if as_user:
                 principal = await engine.people.act_as(principal, as_user)
-            links = Links(base, lambda id_: engine.search.sign_link(principal, id_))
-            return McpCaller(engine, principal, links)
+            return McpCaller(engine, principal, Links(base))
 
         async def scopes(_: object) -> frozenset[Scope] | None:
             # The owner of the process may do everything: no need to wait for the engine.

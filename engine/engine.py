@@ -93,7 +93,7 @@ class Engine:
             formats=parse_formats(settings.processing.supported_formats),
             max_attempts=settings.jobs.max_attempts,
         )
-        self.search = Search(db, retriever, self.knowledge_bases, secrets, self.admission)
+        self.search = Search(db, retriever, self.knowledge_bases, secrets, limits, self.admission)
         self.answers = Answers(db, asker, self.knowledge_bases, self.admission)
         self.chats = Chats(
             db,

@@ -7,6 +7,7 @@ EngineError
 ├── NotFound                  absent, or not visible to the principal: the two look the same
 ├── Unauthenticated           no credential, or one that is wrong, expired or revoked
 │   └── CodeRequired          the password is right, and the code of an authenticator app is missing
+├── LinkEnded                 a link that stands in for a sign-in is over, or was never ours
 ├── Forbidden                 the principal is known but lacks the role or scope
 │   └── StepUpRequired        only somebody signed in who has just confirmed who they are may do this
 ├── Conflict                  the object already exists, or has changed since
@@ -80,6 +81,16 @@ class CodeRequired(Unauthenticated):
     """The password is right, and the code of an authenticator app is missing."""
 
     code = "code_required"
+
+
+class LinkEnded(EngineError):
+    """A link that stands in for a sign-in is over, or was never ours; `path` asks who you are."""
+
+    code = "link_ended"
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class Forbidden(EngineError):

@@ -111,6 +111,15 @@ class Secrets:
         chosen = key_id or self.key_id
         return self._derived(chosen, purpose, "sign") if chosen in self._keys else None
 
+    def tag(self, purpose: Purpose, text: str) -> str:
+        """Proof that `text` is ours, in 22 characters fit for a URL."""
+        return _to_text(self._signature(self.key_id, purpose, text))
+
+    def is_tag(self, purpose: Purpose, text: str, tag: str) -> bool:
+        """Whether `tag` is the proof of `text`, under any key still known."""
+        found = [_to_text(self._signature(key_id, purpose, text)) for key_id in self._keys]
+        return any(hmac.compare_digest(tag.encode(), ours.encode()) for ours in found)
+
     def _signature(self, key_id: str, purpose: str, head: str) -> bytes:
         key = self._derived(key_id, purpose, "sign")
         return hmac.new(key, head.encode(), hashlib.sha256).digest()[:TAG_BYTES]

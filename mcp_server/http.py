@@ -10,7 +10,7 @@ than the SDK's lists can name; its own check is therefore off.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from mcp.server.streamable_http import check_accept_headers
@@ -29,7 +29,7 @@ from mcp_server.buckets import Buckets, Rate
 from mcp_server.caller import Door, McpCaller
 from mcp_server.server import KnowledgeServer, build_server
 
-BaseUrl = Callable[[Settings, Request], str]
+LinksOf = Callable[[Request, Principal], Awaitable[Links]]
 TOOLSETS = b"x-toolsets"  # a header, as `?tools=` is a parameter: tools a client wants to see
 
 
@@ -100,16 +100,13 @@ def _patient(scope: Scope, send: Send) -> Send:
     return patient
 
 
-def build_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> Door:
+def build_door(engine: Engine, settings: Settings, links_of: LinksOf) -> Door:
     """The door for an open engine; the host sets `scope["state"]["principal"]`."""
 
     async def caller(request: Request | None) -> McpCaller:
         assert request is not None  # noqa: S101 (only HTTP comes here)
         principal = _principal(request)
-        links = Links(
-            base_url(settings, request), lambda id_: engine.search.sign_link(principal, id_)
-        )
-        return McpCaller(engine, principal, links)
+        return McpCaller(engine, principal, await links_of(request, principal))
 
     async def scopes(request: Request | None) -> frozenset[Permission] | None:
         return None if request is None else _principal(request).scopes
@@ -142,6 +139,6 @@ def _principal(request: Request) -> Principal:
     return principal
 
 
-def build_http_door(engine: Engine, settings: Settings, base_url: BaseUrl) -> HttpDoor:
+def build_http_door(engine: Engine, settings: Settings, links_of: LinksOf) -> HttpDoor:
     """The HTTP door for an open engine."""
-    return HttpDoor(build_door(engine, settings, base_url))
+    return HttpDoor(build_door(engine, settings, links_of))

@@ -32,7 +32,7 @@ async def ask(request: Request) -> Response:
     if body.conversation_id:
         await service.engine.answers.get_conversation(principal, body.conversation_id)
     filters = body.filters  # a wrong one, too
-    links = service.links(request, principal)
+    links = await service.links(request, principal)
     asked = service.engine.answers.ask(
         principal,
         service.engine.people.audience_of_asker(principal),
@@ -86,7 +86,7 @@ async def _search(request: Request, body: SearchBody) -> Response:
             overrides=body.overrides,
         )
     result = replace(result, hits=await service.engine.search.at_messages(principal, result.hits))
-    url_of = service.links(request, principal).url
+    url_of = (await service.links(request, principal)).url
     return JSONResponse(serializers.search(result, url_of, include_metadata=body.include_metadata))
 
 
@@ -96,7 +96,8 @@ async def fetch(request: Request) -> Response:
     principal = await principal_of(request)
     id_ = request.path_params.get("id") or read_query(request, FetchQuery).id
     page = await service.engine.search.fetch(principal, id_)
-    return JSONResponse(serializers.page(page, service.links(request, principal).url))
+    links = await service.links(request, principal)
+    return JSONResponse(serializers.page(page, links.url))
 
 
 async def knowledge_bases(request: Request) -> Response:

@@ -45,7 +45,7 @@ async def show(request: Request) -> Response:
     answers, id_ = service.engine.answers, request.path_params["id"]
     found = await answers.get_conversation(principal, id_)
     turns = await answers.list_turns(principal, id_)
-    url_of = service.links(request, principal).url
+    url_of = (await service.links(request, principal)).url
     shown = {"turns": [serializers.turn(turn, url_of) for turn in turns]}
     return JSONResponse(serializers.conversation(found) | shown)
 

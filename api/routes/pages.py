@@ -38,7 +38,7 @@ async def front(request: Request) -> Response:
     answer, problem = "", None
     if question and may_ask and request.method == "GET":
         answer, problem = await _answered(
-            request, principal, service.links(request, principal), question, kb
+            request, principal, await service.links(request, principal), question, kb
         )
     is_keyless = service.doorkeeper.is_keyless(request)
     page = render_page(
@@ -85,7 +85,7 @@ async def ask(request: Request) -> Response:
         question, kb = form.get("q", ""), form.get("kb", "")
     if isinstance(question, UploadFile) or isinstance(kb, UploadFile) or not question.strip():
         raise InvalidInput("q: give a question.", field="q")
-    links = service.links(request, principal)
+    links = await service.links(request, principal)
     events = _ask(request, principal, question.strip()[:QUESTION_MAX], kb)
     return stream(_events(service, await begun(events), links))
 

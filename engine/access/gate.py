@@ -59,7 +59,6 @@ from engine.access.principals import (
     audience_of_asker,
     audience_of_channel,
     principal_of_identity,
-    principal_of_link,
     principal_of_user,
     usable_tokens,
 )
@@ -112,7 +111,6 @@ __all__ = [
     "join_live",
     "kb_token",
     "principal_of_identity",
-    "principal_of_link",
     "principal_of_user",
     "reaches_all",
     "readable_kbs",

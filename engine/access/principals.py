@@ -133,22 +133,6 @@ async def principal_of_identity(
     )
 
 
-async def principal_of_link(session: AsyncSession, tenant_id: str, who: str) -> Principal:
-    """For whom a link was signed: a user's id, `i-` and an account's, or `ch-` and a channel's.
-
-    A link for a channel reads what everyone in its audience may read now.
-    """
-    kind, _, whose = who.partition("-")
-    if kind == "i":
-        return await principal_of_identity(session, tenant_id, whose)
-    if kind != "ch":
-        return await principal_of_user(session, tenant_id, who)
-    audience = await audience_of_channel(session, tenant_id, whose)
-    return Principal(
-        tenant_id, None, audience.label, Role.GUEST, audience.tokens, ROLE_SCOPES[Role.GUEST]
-    )
-
-
 def audience_of_asker(principal: Principal) -> Audience:
     """A direct message, an ephemeral reply, an MCP or CLI call: only the asker sees the answer."""
     if principal.user_id is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,6 +29,7 @@ from engine.chats.installations import Installations
 from engine.chats.post_rows import AcceptedQuestion, PostInfo
 from engine.chats.posts import Posts
 from engine.chats.question_limits import QuestionLimits
+from engine.chats.sender_rows import Sender
 from engine.chats.senders import Senders
 from engine.db.session import Database
 from engine.documents.adding import NewDocument
@@ -38,11 +39,19 @@ from engine.domain import AnswerEvent, Audience, Scope
 from engine.errors import NotFound
 from engine.limits import Limits
 from engine.models.port import LanguageModel
-from engine.search.links import is_web_address
+from engine.search.links import is_web_address, path_of
 from engine.search.pages import Page
 from engine.search.search import Search
 from engine.secrets import Secrets
 from engine.settings import BotSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLink:
+    """How a source is opened: by its own address, or by a button, which names the passage."""
+
+    url: str = ""
+    opens: str = ""
 
 
 class Chats:
@@ -165,21 +174,27 @@ class Chats:
         tokens = gate.usable_tokens(caller.principal, audience)
         return await self._search.fetch(replace(caller.principal, tokens=tokens), id)
 
-    def link_to(self, caller: Caller, audience: Audience, url: str, id: str) -> str:  # noqa: A002
-        """Where the people who see an answer open a citation; empty where nobody could.
+    def source_link(self, url: str, id: str) -> SourceLink:  # noqa: A002
+        """How the people who see an answer open a source: its own web address, or a button of ours.
 
-        A document's own web address, else the viewer's page, signed for the audience.
+        Neither where people could not reach the server: it has no `server.public_url`.
         """
         if is_web_address(url):
-            return url
-        base = self._public_url
-        if not base:
-            return ""
-        if audience.key.startswith("ch:"):
-            reader = f"ch-{audience.key[3:]}"
-        else:
-            reader = caller.principal.user_id or f"i-{caller.sender.identity_id}"
-        return f"{base}/v/{self._search.sign_link_for(caller.sender.tenant_id, reader, id)}"
+            return SourceLink(url=url)
+        return SourceLink(opens=id if self._public_url and path_of(id) else "")
+
+    async def open_source(self, sender: Sender, id: str) -> tuple[str, str]:  # noqa: A002
+        """Title of a source, and a link to it for the person who asks alone, for minutes.
+
+        `NotFound` where they may not read it now: what they may read counts, not where they ask.
+        """
+        async with self._db.read() as session:
+            principal = await gate.principal_of_identity(
+                session, sender.tenant_id, sender.identity_id
+            )
+        page = await self._search.fetch(principal, id)
+        link = self._search.sign_link_for_account(sender.tenant_id, sender.identity_id, id)
+        return page.title, f"{self._public_url}/v/{link}"
 
     async def summarise(self, caller: Caller, said: Sequence[tuple[str, str]]) -> str:
         """A thread in a few sentences, for somebody who could read it themselves.

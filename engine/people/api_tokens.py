@@ -137,28 +137,39 @@ async def authenticate(db: Database, secret: str, *, now: datetime | None = None
     async with db.read() as session:
         # Looked up by its digest: how long that takes tells nothing about the secret.
         token = await session.scalar(select(ApiToken).where(ApiToken.digest == _digest(secret)))
-        if (
-            token is None
-            or token.revoked_at is not None
-            or (token.expires_at is not None and token.expires_at <= now)
-        ):
-            raise Unauthenticated(_REFUSED)
-        try:
-            principal = await gate.principal_of_user(
-                session,
-                token.tenant_id,
-                token.user_id,
-                scopes=[scope for scope in Scope if scope in token.scopes],
-                now=now,
-            )
-        except Unauthenticated:
-            raise Unauthenticated(_REFUSED) from None
+        principal = await _principal(session, token, now)
+        assert token is not None  # noqa: S101 (it has a principal)
     if token.last_used_at is None or now - token.last_used_at >= LAST_USED_STEP:
         with suppress(Unavailable):  # a busy writer is no reason to turn someone away
             async with db.write() as session:
                 await session.execute(
                     update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now)
                 )
+    return principal
+
+
+async def principal_of_token(session: AsyncSession, token_id: str) -> Principal:
+    """The principal of a token that is not over, by its id: for links that live as long as it."""
+    return await _principal(session, await session.get(ApiToken, token_id), clock.now())
+
+
+async def _principal(session: AsyncSession, token: ApiToken | None, now: datetime) -> Principal:
+    if (
+        token is None
+        or token.revoked_at is not None
+        or (token.expires_at is not None and token.expires_at <= now)
+    ):
+        raise Unauthenticated(_REFUSED)
+    try:
+        principal = await gate.principal_of_user(
+            session,
+            token.tenant_id,
+            token.user_id,
+            scopes=[scope for scope in Scope if scope in token.scopes],
+            now=now,
+        )
+    except Unauthenticated:
+        raise Unauthenticated(_REFUSED) from None
     principal = replace(principal, api_token_id=token.id, assured=False)
     return principal if token.kb_ids is None else _narrowed(principal, token.kb_ids)
 

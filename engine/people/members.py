@@ -45,6 +45,16 @@ async def find_member(session: AsyncSession, tenant_id: str, ref: str) -> Member
     return member_of(rows[0])
 
 
+async def has_password(session: AsyncSession, user_id: str) -> bool:
+    """Whether an active user has a password to sign in with."""
+    found = await session.scalar(
+        select(User.id).where(
+            User.id == user_id, User.active.is_(True), User.password_hash.is_not(None)
+        )
+    )
+    return found is not None
+
+
 async def list_members(session: AsyncSession, principal: Principal) -> list[MemberInfo]:
     """Everyone in the tenant, by name."""
     gate.require_verb(principal, "member.list")

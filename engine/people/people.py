@@ -61,6 +61,13 @@ class People:
         """A number that is another one after every change of who may do or see what."""
         return await self._db.run_read(gate.access_version)
 
+    async def can_sign_in(self, principal: Principal) -> bool:
+        """Whether the person behind a credential could also sign in with a browser."""
+        user_id = principal.user_id
+        if user_id is None:
+            return False
+        return await self._db.run_read(lambda session: members.has_password(session, user_id))
+
     async def act_as(self, principal: Principal, user: str) -> Principal:
         """Another member of the principal's tenant, by e-mail, name or id. Owners only."""
         if principal.role is not Role.OWNER or principal.api_token_id is not None:

@@ -84,9 +84,12 @@ async def read_page(
                     gate.select_answering(tenant_id, tokens).where(Document.id == document_id)
                 )
             ).one_or_none()
-            if found is None:
-                raise not_found(reference)
-            document, live_id = found
+            if found is not None:
+                document, live_id = found
+            else:  # a revision, as the address of a passage has it without the passage
+                document, _, live_id = await gate.get_visible_revision(
+                    session, tenant_id, tokens, document_id
+                )
         if live_id is None or document.hidden:
             raise not_found(reference)
         text = await load_text(session, live_id)

@@ -19,6 +19,7 @@ from engine.db.tables import Channel, Chunk, Document, KnowledgeBase, Live, Mess
 from engine.domain import chunk_id
 from engine.errors import InvalidInput, NotFound
 from engine.net.fetching import canonical_url
+from engine.search import links, reading_links
 from engine.secrets import payload_of
 
 REFERENCE_MAX = 4_000  # characters
@@ -37,6 +38,8 @@ async def id_of(
     reference = reference.strip()
     if len(reference) > REFERENCE_MAX:
         raise InvalidInput(f"The id has more than {REFERENCE_MAX:,} characters.", field="id")
+    if address := links.id_of(reference):
+        return address
     try:
         parts = urlsplit(reference)
     except ValueError:
@@ -60,7 +63,9 @@ def not_found(reference: str) -> NotFound:
 
 
 def _of_link(tenant_id: str, signed: str) -> str:
-    """The id in a link of the viewer. Its signature and time don't matter: the reader is checked."""
+    """The id in a link. Its signature and time don't matter: the reader is checked."""
+    if id_ := reading_links.id_in(signed):
+        return id_
     whose, _, rest = payload_of(signed).partition(":")
     return rest.partition(":")[2] if whose == tenant_id else ""
 

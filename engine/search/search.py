@@ -7,27 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import Final
 
 from engine.access import gate
 from engine.access.search_filters import SearchFilters
 from engine.access.search_scope import SearchOverrides
 from engine.admission import Admission
-from engine.clock import now
 from engine.db.session import Database
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.domain import Audience, Hit, Principal, Scope, SearchMode, SearchResult
-from engine.search import pages
+from engine.limits import Limits
+from engine.search import pages, reading_links
 from engine.search.confidence import describe_unlikely
 from engine.search.filters import SortOrder
 from engine.search.origins import Origin, origins
 from engine.search.pages import Page
+from engine.search.reading_links import Opener
 from engine.search.retrieval import AS_SET, Retriever
 from engine.secrets import Secrets
-
-LINK_LIFE = timedelta(days=7)
-VIEWER_LINKS: Final = "viewer-links"  # what the key that signs them is for
 
 
 class Search:
@@ -39,12 +35,14 @@ class Search:
         retriever: Retriever,
         knowledge_bases: KnowledgeBases,
         secrets: Secrets,
+        limits: Limits,
         admission: Admission,
     ) -> None:
         self._db = db
         self._retriever = retriever
         self._knowledge_bases = knowledge_bases
         self._secrets = secrets
+        self._limits = limits
         self._admission = admission
 
     async def find(
@@ -115,23 +113,28 @@ class Search:
         gate.require(principal, Scope.KB_READ)
         return await pages.read_page(self._db, principal.tenant_id, principal.tokens, id)
 
-    # Links to the viewer
+    # Links that stand in for a sign-in
 
     def sign_link(self, principal: Principal, id: str) -> str:  # noqa: A002
-        """What follows `/v/` in an address: an id, bound to its reader, for seven days."""
-        who = principal.user_id or f"i-{principal.identity_id or ''}"
-        return self.sign_link_for(principal.tenant_id, who, id)
+        """What follows `/v/` in a link for who holds the principal's credential, for minutes."""
+        return reading_links.sign(self._secrets, reading_links.for_principal(principal, id))
 
-    def sign_link_for(self, tenant_id: str, who: str, id: str) -> str:  # noqa: A002
-        """The same for `who`: a user's id, `i-` and an account's, or `ch-` and a channel's."""
-        return self._secrets.sign(
-            VIEWER_LINKS, f"{tenant_id}:{who}:{id}", expires_at=now() + LINK_LIFE
-        )
+    def sign_link_for_account(self, tenant_id: str, identity_id: str, id: str) -> str:  # noqa: A002
+        """The same for an account on a chat platform that has just asked for it."""
+        link = reading_links.for_account(tenant_id, identity_id, id)
+        return reading_links.sign(self._secrets, link)
 
-    async def open_link(self, signed: str) -> Page:
-        """The page a link leads to; whether its reader may still read it is checked."""
-        tenant_id, _, rest = self._secrets.verify(VIEWER_LINKS, signed).partition(":")
-        who, _, id_ = rest.partition(":")
+    async def open_link(self, signed: str, opener: Opener, *, at: int | None = None) -> Page:
+        """The page a link leads to, or the one `at` an offset of its document.
+
+        Raises `LinkEnded` where the link, or the credential it was made for, is over, or another
+        browser has opened it; `NotFound` where its reader may not read the document any more.
+        """
+        link = reading_links.verify(self._secrets, signed)
         async with self._db.read() as session:
-            principal = await gate.principal_of_link(session, tenant_id, who)
-        return await self.fetch(principal, id_)
+            principal = await reading_links.reader_of(session, link)
+        page = await self.fetch(principal, link.id)
+        await reading_links.claim(self._limits, signed, link, opener)
+        if at is None:
+            return page
+        return await self.fetch(principal, f"{page.document_id}~{at}")

@@ -85,7 +85,7 @@ class StorageSettings(SettingsSection):
 
 
 class ServerSettings(SettingsSection):
-    """The HTTP server behind `/`, `/mcp` and `/v/`."""
+    """The HTTP server behind `/`, `/mcp` and `/d/`."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(default=7337, ge=0, le=65535, description="The port; 0: any free port.")

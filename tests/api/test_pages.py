@@ -7,11 +7,12 @@ from html import unescape
 
 from api.prose import Mark, render_prose
 from engine.engine import Engine
+from engine.search.links import path_of
 
 
 async def test_the_front_page_answers_without_a_script(client) -> None:
     page = await client.get("/", params={"q": "How many hours of advanced sick leave?"})
-    link = unescape(re.findall(r'href="([^"]*/v/[^"]*)"', page.text)[0])
+    link = unescape(re.findall(r'href="([^"]*/d/[^"]*)"', page.text)[0])
     opened = await client.get(link)
     assert page.status_code == 200
     assert "240 hours" in page.text
@@ -40,8 +41,7 @@ async def test_pages_hold_no_inline_script_or_style_and_forbid_both(client) -> N
 
 async def test_a_documents_html_is_shown_as_text(client, engine: Engine) -> None:
     found = await engine.search.find(await engine.people.owner(), "lodging rate", kb="team")
-    owner = await engine.people.owner()
-    page = await client.get("/v/" + engine.search.sign_link(owner, found.hits[0].id))
+    page = await client.get(path_of(found.hits[0].id))
     assert "&lt;b&gt;Always.&lt;/b&gt;" in page.text
     assert "<em>" in page.text
 
@@ -54,7 +54,7 @@ async def test_a_link_that_is_not_ours_opens_nothing(client, engine: Engine) -> 
     absent = await client.get(f"/v/{signed}", headers=browser)
     wrong = await client.get(f"/v/{forged}", headers=browser)
     assert absent.status_code == 404
-    assert wrong.status_code == 401
+    assert wrong.status_code == 410
     assert "text/html" in wrong.headers["content-type"]
 
 
@@ -71,7 +71,7 @@ async def test_a_long_document_is_turned_page_by_page(client, engine: Engine) ->
     )
     await run_worker(engine, asyncio.Event(), idle_exit_s=0)
     seen = ""
-    link = "/v/" + engine.search.sign_link(owner, added.document_id)
+    link = path_of(added.document_id)
     for _ in range(10):
         page = (await client.get(link)).text
         seen += page

@@ -90,6 +90,7 @@ SAME: Mapping[str, str] = {
     replies.HUMAN: "Ask a human",
     replies.KEEP: "Don't post",
     replies.MORE: "More detail",
+    replies.OPEN: "Open [1]",
     replies.POST_ANSWER: "Post it",
     replies.POST_CALL: "Post it",
     replies.PRIVATELY: "Answer me privately",

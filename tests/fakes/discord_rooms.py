@@ -190,6 +190,7 @@ def settings_of(discord: FakeDiscord) -> dict[str, object]:
         "discord.bot_token": discord.token,
         "discord.api_base_url": discord.api_base_url,
         "discord.gateway_url": discord.gateway_url,
+        "server.public_url": "https://kb.example",
     }
 
 

@@ -31,11 +31,11 @@ GENEROUS = {  # a suite sends more in a second than a person in an hour
 
 def with_fixtures(engine: Engine, settings: Settings) -> McpDoor:
     """The door with sessions and fixtures."""
-    from mcp_server.http import BaseUrl, HttpDoor, build_door
+    from mcp_server.http import HttpDoor, LinksOf, build_door
     from tests.fakes.mcp_fixtures import add_fixtures
 
-    def build(engine: Engine, settings: Settings, base_url: BaseUrl) -> HttpDoor:
-        door = HttpDoor(build_door(engine, settings, base_url), stateless=False, announces=True)
+    def build(engine: Engine, settings: Settings, links_of: LinksOf) -> HttpDoor:
+        door = HttpDoor(build_door(engine, settings, links_of), stateless=False, announces=True)
         add_fixtures(door.full)
         return door
 

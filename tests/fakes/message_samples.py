@@ -20,6 +20,7 @@ from typing import Any
 from bots import replies
 from bots.replies import Reply
 from engine.chats.answer_rows import SourceFacts
+from engine.chats.chats import SourceLink
 from engine.chats.post_rows import PostInfo, PostState
 from engine.chats.sender_rows import Sender
 from engine.commands.results import CommandResult
@@ -108,7 +109,8 @@ def samples(idiom: Idiom) -> dict[str, Reply]:
     answer = Answer(
         TEXT, grounded=True, confidence=0.9, citations=cited, searched_kbs=("handbook",)
     )
-    urls = {c.n: c.url for c in cited}
+    urls = {c.n: SourceLink(c.url) for c in cited}
+    opened = {c.n: SourceLink(opens=f"{c.n:032x}.{c.n}") for c in cited}
     hits = (
         hit("Expense rules", "https://handbook.example/expenses", "Keep every receipt for a year."),
     )
@@ -146,12 +148,19 @@ def samples(idiom: Idiom) -> dict[str, Reply]:
         ),
         "Before it is shared": replies.preview(shared, "help", replies.POST_ANSWER, value),
         "Shared with the channel": shared,
+        "Sources that a button opens": replies.answered(
+            replies.Shown(answer, post(), opened, FACTS), now=NOW
+        ),
+        "A source was opened": replies.opened(
+            cited[0].title, "https://scrubjay.example/v/a1.b.c.d"
+        ),
+        "A source can't be opened": replies.closed(),
         "Nothing found": replies.answered(
-            replies.Shown(nothing, post(), {-1: hits[0].url}, {}), now=NOW
+            replies.Shown(nothing, post(), {-1: SourceLink(hits[0].url)}, {}), now=NOW
         ),
         "Search results": replies.found(
             SearchResult(hits, "receipts", "hybrid", ("handbook",), 214, 12.0),
-            {"x.0": hits[0].url},
+            {"x.0": SourceLink(hits[0].url)},
         ),
         "Someone is asked for help": replies.escalated(post(), post().question, idiom.group),
         "A limit is reached": replies.apology(

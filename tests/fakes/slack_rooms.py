@@ -22,6 +22,7 @@ from tests.fakes.rooms import BACKUP, LEAVE, SALARY
 from tests.fakes.slack import FakeSlack, Json, Team, form
 
 SECRET = "signing-secret-of-the-tests"
+PUBLIC_URL = "https://kb.example"
 
 
 class SlackRoom:
@@ -129,6 +130,7 @@ async def open_slack_room(
         "slack.api_base_url": slack.base_url,
         "slack.bot_token": team.token,
         "slack.signing_secret": SECRET,
+        "server.public_url": PUBLIC_URL,
     }
     async with (
         open_installation(home, chosen | settings) as notes,

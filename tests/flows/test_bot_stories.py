@@ -12,8 +12,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, select
 
 from bots import replies
+from engine.access import gate
+from engine.db.tables import Channel, ChannelMember
 from tests.fakes.bot_rigs import DiscordRig, Rig, SlackRig
 from tests.fakes.discord import open_discord
 from tests.fakes.discord_rooms import FORUM, GUS, open_discord_room
@@ -149,6 +152,36 @@ async def more_detail_quotes_what_the_answer_rests_on(rig: Rig) -> None:
     assert (
         "> You can request up to 240 hours" in (await rig.press("bob", reply, replies.MORE)).public
     )
+
+
+async def a_source_of_ours_opens_for_who_may_read_it_when_they_press(rig: Rig) -> None:
+    reply = await rig.say("ada", SALARY, "ada")
+    assert "kb.example" not in reply.text
+    opened = await rig.press("ada", reply, replies.OPEN)
+    assert "https://kb.example/v/a" in opened.private
+    assert not opened.public
+    asked = await rig.command("ada", f"ask {SALARY}")
+    refused = await rig.press("bob", asked, replies.OPEN)
+    assert "I can't open this for you" in refused.private
+    assert "Salaries" not in refused.text
+
+
+async def who_left_a_channel_opens_nothing_of_it(rig: Rig) -> None:
+    room = rig.room  # type: ignore[attr-defined]  # both have one
+    await rig.say("bob", SICK, "leads", calls=True)  # so that the channel is known
+    async with room.notes.engine.db.read() as session:
+        leads = await session.scalar(select(Channel.id).where(Channel.name == "leads"))
+    text = "# Move\n\nThe office moves to Lisbon on the third of May.\n"
+    await room.notes.add(text, "move.md", acl=[gate.channel_token(leads)])
+    await room.notes.drain()
+    reply = await rig.say("bob", "Where does the office move to?", "leads", calls=True)
+    assert "Lisbon" in reply.public
+    assert "https://kb.example/v/a" in (await rig.press("bob", reply, replies.OPEN)).private
+    async with room.notes.engine.db.write() as session:
+        await session.execute(delete(ChannelMember).where(ChannelMember.channel_id == leads))
+    refused = await rig.press("bob", reply, replies.OPEN)
+    assert "I can't open this for you" in refused.private
+    assert "kb.example" not in refused.text
 
 
 async def a_human_is_called_once_and_the_matter_is_closed(rig: Rig) -> None:

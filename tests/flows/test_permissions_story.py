@@ -31,7 +31,7 @@ from engine.errors import NotFound, Unauthenticated
 from engine.index.port import IndexChunk, IndexDocument
 from engine.people import api_tokens
 from engine.runtime import open_engine
-from engine.search.links import Links
+from engine.search.links import Links, path_of
 from mcp_server.caller import Door, McpCaller
 from mcp_server.server import build_server
 from tests.fakes import worlds
@@ -189,16 +189,18 @@ class Visitor:
             shown = await http.get(f"/api/v1/documents/{doc.id}")
             link = self.engine.search.sign_link(self.principal, f"{doc.revision}.0")
             viewed = await http.get(f"/v/{link}")
+            opened = await http.get(path_of(f"{doc.revision}.0"))
+            whole = await http.get(path_of(doc.id))
             expected = 200 if doc.id in self.answering else 404
-            assert (read.status_code, viewed.status_code) == (expected, expected)
+            statuses = {answer.status_code for answer in (read, viewed, opened, whole)}
+            assert statuses == {expected}
             assert shown.status_code == (200 if doc.id in self.listed else 404)
-            for answer in (read, shown, viewed):
+            for answer in (read, shown, viewed, opened, whole):
                 self.check(answer.text, kbs=answer.status_code == 200)
 
     async def through_mcp(self) -> None:
         async def caller(_: object) -> McpCaller:
-            links = Links(BASE, lambda id_: self.engine.search.sign_link(self.principal, id_))
-            return McpCaller(self.engine, self.principal, links)
+            return McpCaller(self.engine, self.principal, Links(BASE))
 
         async with Client(build_server(Door(caller))) as client:
             found = await client.call_tool("search", {"query": QUESTION, "limit": 50})

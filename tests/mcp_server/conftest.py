@@ -78,8 +78,7 @@ class Assistant:
         self, engine: Engine, principal: Principal, *, profile: Profile = "full", **door: Any
     ) -> None:
         async def caller(_: object) -> McpCaller:
-            links = Links(BASE, lambda id_: engine.search.sign_link(principal, id_))
-            return McpCaller(engine, principal, links)
+            return McpCaller(engine, principal, Links(BASE))
 
         async def scopes(_: object) -> frozenset[Scope]:
             return principal.scopes

@@ -129,7 +129,7 @@ async def test_search_gives_ids_that_fetch_takes_and_urls_to_cite(client: Assist
     [hit] = found["results"]
     page = value_of(await client.call_tool("fetch", {"id": hit["id"]}))
     assert list(hit) == FOUND
-    assert hit["url"].startswith("http://127.0.0.1:7337/v/")
+    assert hit["url"].startswith("http://127.0.0.1:7337/d/")
     assert list(page) == ["id", "title", "text", "url", "metadata"]
     assert "lodging rate" in page["text"]
     assert all(isinstance(item, str) for item in page["metadata"].values())
