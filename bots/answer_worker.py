@@ -18,10 +18,12 @@ from dataclasses import dataclass, field, replace
 from bots import narrowed, replies
 from bots.interactions import Interactions
 from bots.keepalive import with_keepalive
+from bots.phrases import language_of, speak, t
 from bots.platform import Platform, ReplyTarget, StreamingReply, Undelivered
 from bots.presenting import (
     BY_BOT,
     FORWARDED,
+    LOCALE,
     LONGER,
     UNREAD,
     SilentReply,
@@ -279,6 +281,7 @@ class AnswerWorker:
             return
         platform = self._platforms[post.platform]
         target = target_of(post, job)
+        speak(await language_of(post.question) or target.details.get(LOCALE, ""))
         is_private = post.surface == "private"
         streaming: StreamingReply = SilentReply(platform, target, private=is_private)
         if post.addressed:
@@ -321,6 +324,8 @@ class AnswerWorker:
             await chat.question_limits.spend(post.sender, post.channel)
         caller = await chat.senders.caller(post.sender)
         behaviour = await chat.senders.behaviour(post.sender)
+        if behaviour.language:
+            speak(behaviour.language)
         for_channel = FOR_CHANNEL in target.details
         audience = await chat.senders.audience(caller, "channel" if for_channel else post.surface)
         if BY_BOT in target.details:  # it asks for the channel, and reads what everyone there may
@@ -331,7 +336,7 @@ class AnswerWorker:
             channel = await chat.senders.channel(post.sender)
             synced = channel.members_synced_at if channel is not None else None
             if synced is None or synced <= clock.now() - FRESH:
-                note = replies.UNKNOWN_AUDIENCE
+                note = t(replies.UNKNOWN_AUDIENCE)
         return _Case(job, post, target, platform, caller, behaviour, audience, note)
 
     async def _reply(self, case: _Case, streaming: StreamingReply) -> replies.Reply | None:
@@ -460,7 +465,7 @@ class AnswerWorker:
         except NotFound as error:
             if case.behaviour.kb and not turn_id:
                 place = await self._place(case) if case.post.surface == "channel" else None
-                said = narrowed.not_open(place) if place else replies.KB_NOT_YOURS
+                said = narrowed.not_open(place) if place else t(replies.KB_NOT_YOURS)
                 raise NotFound(said) from error
             raise
         raise Unavailable("the answer ended before it was complete")

@@ -42,6 +42,7 @@ from engine.errors import InvalidInput
 log = logging.getLogger(__name__)
 
 Wake = Callable[[], None]
+SAMPLE_MAX = 200  # characters of a message that is replied to without an answer
 UNREAD_MAX = 5  # names of files that are told of
 
 
@@ -253,4 +254,5 @@ def _plain(message: InboundMessage) -> dict[str, Any]:
         "message_id": message.message_id,
         "thread": message.thread,
         "author": message.author,
+        "text": message.text[:SAMPLE_MAX],  # tells its language; gone with the job
     }

@@ -14,8 +14,9 @@ from typing import Any
 
 from bots import replies
 from bots.conversation import Pressed
+from bots.phrases import language_of, speak
 from bots.platform import Platform, ReplyTarget, Undelivered
-from bots.presenting import LONGER, show_passages, target_of, target_of_payload
+from bots.presenting import LOCALE, LONGER, show_passages, target_of, target_of_payload
 from bots.publishing import (
     FOR_CHANNEL,
     PREVIEWED,
@@ -62,6 +63,8 @@ class Interactions:
         payload = job.payload
         target = target_of_payload(payload, sender)
         platform = self._platforms[target.platform]
+        said = str((payload.get("inbound") or {}).get("text") or "")
+        speak(await language_of(said) or target.details.get(LOCALE, ""))
         try:
             await _INTERACTIONS[payload["do"]](self, payload, target, platform)
         except LeaseLost:
@@ -188,6 +191,8 @@ class Interactions:
         )
         if post.surface != "channel" and post.sender.identity_id != caller.sender.identity_id:
             raise NotFound("This answer no longer exists.")
+        if not pressed.details.get(LOCALE):
+            speak(await language_of(post.question))
         return post
 
     async def _shown_post(self, pressed: Pressed, caller: Caller) -> PostInfo:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bots import replies
+from bots.phrases import t
 from bots.replies import PRIVATELY, Button, Reply, Shown, one_line
 from engine.chats.audiences import Narrowing
 from engine.chats.post_rows import PostInfo
@@ -40,10 +41,13 @@ def with_reasons(reply: Reply, shown: Shown, place: NarrowedChannel) -> Reply:
     if shown.answer.citations or (searched and not place.narrowing):
         return reply
     name = one_line(place.narrowing.channel)
-    nothing = f"No knowledge base is open to everyone in #{name}, so I have nothing to search here."
+    nothing = t(
+        "No knowledge base is open to everyone in #{name}, so I have nothing to search here.",
+        name=name,
+    )
     text = reply.text if searched else nothing
     parts = [text, why_narrowed(place), what_helps(place)]
-    ask = Button(PRIVATELY, "Answer me privately", shown.post.id, "primary")
+    ask = Button(PRIVATELY, t("Answer me privately"), shown.post.id, "primary")
     return replace(reply, text="\n\n".join(filter(None, parts)), buttons=[ask, *reply.buttons])
 
 
@@ -52,7 +56,7 @@ def why_narrowed(place: NarrowedChannel) -> str:
     narrowing = place.narrowing
     name = one_line(narrowing.channel)
     if not narrowing.is_known:
-        return replies.UNKNOWN_AUDIENCE
+        return t(replies.UNKNOWN_AUDIENCE)
     who = []
     for noun, plural, people in (
         ("guest", "guests", narrowing.guests),
@@ -87,23 +91,26 @@ def _names(people: Sequence[str]) -> str:
 def what_helps(place: NarrowedChannel) -> str:
     """What an admin, or the person who asks, can do about it."""
     name = one_line(place.narrowing.channel)
-    return (
-        f"An admin can open a knowledge base to everyone there with `{place.command} grant"
-        f" <knowledge base> #{name}`; and I can answer you privately, from what you may read."
+    return t(
+        "An admin can open a knowledge base to everyone there with `{command} grant <knowledge base>"
+        " #{name}`; and I can answer you privately, from what you may read.",
+        command=place.command,
+        name=name,
     )
 
 
 def or_privately(reply: Reply, post: PostInfo) -> Reply:
     """A refusal in a channel, with a button that asks for one person's eyes."""
-    button = Button(PRIVATELY, "Answer me privately", post.id, "primary")
+    button = Button(PRIVATELY, t("Answer me privately"), post.id, "primary")
     return replace(reply, buttons=[*reply.buttons, button])
 
 
 def not_open(place: NarrowedChannel) -> str:
     """The knowledge base of a channel is not open to everyone in it."""
     name = one_line(place.narrowing.channel)
-    text = (
-        f"Questions in #{name} are answered from a knowledge base that not everyone there may read."
+    text = t(
+        "Questions in #{name} are answered from a knowledge base that not everyone there may read.",
+        name=name,
     )
     parts = filter(None, [text, why_narrowed(place), what_helps(place)])
     return "\n\n".join(parts)

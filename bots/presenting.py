@@ -19,6 +19,7 @@ from engine.jobs.leases import ClaimedJob
 
 # In a target's details: what a message forwards, files of it that were not read, a bot that asked.
 FORWARDED, UNREAD, BY_BOT = "forwarded", "unread", "by_bot"
+LOCALE = "locale"  # in a target's details: the language of the client they use
 LONGER = "longer"  # in a target's details: the turn that is to be answered in more detail
 PLEASE_DETAIL = 4_000  # characters of an answer with its passages
 

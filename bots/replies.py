@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from bots.phrases import t
 from engine.answers.answer import describe_unanswered
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.chats import SourceLink
@@ -116,9 +117,9 @@ def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
     text, sources = _sources(text, cited, shown, now)
     notes = []
     if answer.outcome == "maybe":
-        notes.append(UNBACKED if answer.model else MAY_BE)
+        notes.append(t(UNBACKED) if answer.model else t(MAY_BE))
     if post.surface == "private":
-        notes.append("Only you can see this.")
+        notes.append(t("Only you can see this."))
     return Reply(
         text,
         sources=sources,
@@ -203,7 +204,9 @@ def detailed(
 def shared(reply: Reply, question: str, by: str) -> Reply:
     """A private answer as its channel sees it."""
     asked = f"> {one_line(question)[:300]}"
-    return replace(reply, text=f"{asked}\n\n{reply.text}", note=f"Shared by {one_line(by)}.")
+    return replace(
+        reply, text=f"{asked}\n\n{reply.text}", note=t("Shared by {name}.", name=one_line(by))
+    )
 
 
 def preview(
@@ -220,20 +223,23 @@ def preview(
     `narrowed`: their own answer rests on more than the channel may read, and this one does not.
     """
     name = one_line(channel)
-    intro = f"This is what everyone in #{name} will see:"
+    intro = t("This is what everyone in #{name} will see:", name=name)
     if narrowed:
-        intro = (
-            f"Not everyone in #{name} may read all that your answer rests on. From what they may"
-            f" read, this is what everyone in #{name} will see:"
+        intro = t(
+            "Not everyone in #{name} may read all that your answer rests on. From what they may"
+            " read, this is what everyone in #{name} will see:",
+            name=name,
         )
-    called = " The people that an admin has set are notified." if calls_people else ""
+    notes = [reply.note, t("Only you can see this until you post it.")]
+    if calls_people:
+        notes.append(t("The people that an admin has set are notified."))
     return replace(
         reply,
         text=f"{intro}\n\n{reply.text}",
-        note=f"{reply.note} Only you can see this until you post it.{called}".strip(),
+        note=" ".join(filter(None, notes)),
         buttons=[
-            Button(action, "Post it", value, "primary"),
-            Button(KEEP, "Don't post", split_post(value)),
+            Button(action, t("Post it"), value, "primary"),
+            Button(KEEP, t("Don't post"), split_post(value)),
         ],
         calls=(),
         rated="",
@@ -247,9 +253,10 @@ def split_post(value: str) -> str:
 
 def not_shared(channel: str) -> str:
     """Why an answer stays private."""
-    return (
-        f"I didn't post this: not everyone in #{one_line(channel)} may read all of its sources, or"
-        " they changed. Mention me in the channel for an answer that everyone there may read."
+    return t(
+        "I didn't post this: not everyone in #{name} may read all of its sources, or they changed."
+        " Mention me in the channel for an answer that everyone there may read.",
+        name=one_line(channel),
     )
 
 
@@ -274,7 +281,7 @@ def _unanswered(shown: Shown) -> Reply:
     if sources:
         text = re.sub(r" ?The closest pages are: .*?\.(?= Try|$)", "", text)
         text += "\n\nClosest: " + " ".join(f"[{source.n}]" for source in sources)
-    note = "Only you can see this." if post.surface == "private" else ""
+    note = t("Only you can see this.") if post.surface == "private" else ""
     buttons = [*_openers(sources), *_for_all(post)]
     return Reply(text, sources, note=note, buttons=buttons, kind="answer")
 
@@ -301,17 +308,19 @@ def closest_ids(answer: Answer) -> dict[int, tuple[str, str]]:
 
 
 def _buttons(post: PostInfo, *, more: bool) -> list[Button]:
-    buttons = [Button(MORE, "More detail", post.id)] if more else []
+    buttons = [Button(MORE, t("More detail"), post.id)] if more else []
     if post.surface == "private" and post.sender.channel_id is not None:
-        buttons.insert(0, Button(SHARE, "Share with channel", post.id, "primary"))
+        buttons.insert(0, Button(SHARE, t("Share with channel"), post.id, "primary"))
     return buttons + _for_all(post)
 
 
 def _for_all(post: PostInfo) -> list[Button]:
     """Buttons of every reply to a question; in a direct message there is no one else to ask."""
-    buttons = [Button(HUMAN, "Ask a human", post.id)] if post.sender.channel_id is not None else []
+    buttons = (
+        [Button(HUMAN, t("Ask a human"), post.id)] if post.sender.channel_id is not None else []
+    )
     if post.surface != "private":
-        buttons.append(Button(DELETE, "Delete", post.id))
+        buttons.append(Button(DELETE, t("Delete"), post.id))
     return buttons
 
 
@@ -384,8 +393,12 @@ def closed() -> Reply:
 def greeting(command: str) -> Reply:
     """What the bot does, for someone who says hello."""
     return Reply(
-        "Hello! Ask me anything that your team has written down; I answer with links to my sources."
-        f" Mention me in a channel, or just message me here. `{command} help` lists what else I do."
+        t(
+            "Hello! Ask me anything that your team has written down; I answer with links to my"
+            " sources. Mention me in a channel, or just message me here. `{command} help` lists what"
+            " else I do.",
+            command=command,
+        )
     )
 
 
@@ -414,20 +427,26 @@ def queued(ahead: int) -> str:
 
 def unread(files: str) -> str:
     """Attached files are not read with a question."""
-    return (
-        f"I did not read what is attached ({one_line(files)[:300]}): I answer from knowledge bases,"
-        " so a file has to be added to one first."
+    return t(
+        "I did not read what is attached ({files}): I answer from knowledge bases, so a file has to"
+        " be added to one first.",
+        files=one_line(files)[:300],
     )
 
 
 def refused(why: str, command: str, files: str = "") -> Reply:
     """Why there is no answer here."""
     words = {
-        "files alone": f"{unread(files)} Ask me something in words, or forward a message's text.",
-        "off": f"I am turned off in this channel. An admin can change that with `{command} mode`.",
-        "not for you": "In this channel I answer only some people, as an admin has set."
-        " You can ask me in a direct message.",
-        "too long": "That question is too long: please keep it under 4,000 characters.",
+        "files alone": f"{unread(files)} {t('Ask me something in words.')}",
+        "off": t(
+            "I am turned off in this channel. An admin can change that with `{command} mode`.",
+            command=command,
+        ),
+        "not for you": t(
+            "In this channel I answer only some people, as an admin has set. You can ask me in a"
+            " direct message."
+        ),
+        "too long": t("That question is too long: please keep it under 4,000 characters."),
     }
     return Reply(words[why], kind="trouble")
 
@@ -437,65 +456,71 @@ def confirm(command: Command, line: str, confirm_id: str) -> Reply:
     return Reply(
         f"Run `{line}`?\n{command.help} This can't be undone.",
         buttons=[
-            Button(CONFIRM, "Yes, do it", confirm_id, "danger"),
-            Button(CANCEL, "No", confirm_id),
+            Button(CONFIRM, t("Yes, do it"), confirm_id, "danger"),
+            Button(CANCEL, t("No"), confirm_id),
         ],
-        note="Only you can confirm it, within a minute.",
+        note=t("Only you can confirm it, within a minute."),
     )
 
 
 def rerun(post: PostInfo) -> Reply:
     """The question was edited: offer to answer it again."""
     return Reply(
-        "You changed your question. Should I answer the new one?",
-        buttons=[Button(RERUN, "Answer again", post.id, "primary"), Button(KEEP, "No", post.id)],
+        t("You changed your question. Should I answer the new one?"),
+        buttons=[
+            Button(RERUN, t("Answer again"), post.id, "primary"),
+            Button(KEEP, t("No"), post.id),
+        ],
     )
 
 
 def rated_down(post_id: str) -> Reply:
     """Ask someone who gave a thumbs down what was wrong."""
     buttons = [Button(REASON, reason.capitalize(), f"{post_id}:{reason}") for reason in REASONS]
-    return Reply("Thank you. What was wrong with it?", buttons=buttons)
+    return Reply(t("Thank you. What was wrong with it?"), buttons=buttons)
 
 
 def thanked() -> Reply:
     """Thanks for a rating."""
-    return Reply("Thank you, that helps.")
+    return Reply(t("Thank you, that helps."))
 
 
 def escalated(post: PostInfo, question: str, group: str) -> Reply:
     """Ask for a person's help in the thread."""
-    who = "" if group else " No one is set to be notified: if you know the answer, please help."
+    said = [t("Someone asked for help with: “{question}”", question=one_line(question)[:300])]
+    if not group:
+        said.append(t("No one is set to be notified: if you know the answer, please help."))
     return Reply(
-        f"Someone asked for help with: “{one_line(question)[:300]}”{who}",
+        " ".join(said),
         calls=[group] if group else [],
-        buttons=[Button(RESOLVED, "Mark resolved", post.id, "primary")],
+        buttons=[Button(RESOLVED, t("Mark resolved"), post.id, "primary")],
     )
 
 
 def already_called() -> Reply:
     """A call for help is made once."""
-    return Reply("Someone has already been asked.")
+    return Reply(t("Someone has already been asked."))
 
 
 def declined() -> Reply:
     """The answer to a no."""
-    return Reply("OK, I did nothing.")
+    return Reply(t("OK, I did nothing."))
 
 
 def unreachable() -> Reply:
     """What was meant for a channel can't be posted there."""
-    return Reply("I can't post in this channel: invite me to it first.", kind="trouble")
+    return Reply(t("I can't post in this channel: invite me to it first."), kind="trouble")
 
 
 def resolved(by: str) -> Reply:
     """A person has helped."""
-    return Reply(f"Resolved by {by}. ✅")
+    return Reply(t("Resolved by {name}. ✅", name=by))
 
 
 # Trouble
 
 
+NO_PERMISSION = "You don't have permission to do this here."
 KB_NOT_YOURS = (
     "Questions here are answered from a knowledge base that you don't have access to. Ask an"
     " admin to grant it to this workspace."
@@ -513,26 +538,30 @@ def apology(error: Exception, incident: str, command: str) -> Reply:
 def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0911 (a row each)
     """A text for each kind of error: what happened, and what still works or what to do."""
     if not isinstance(error, EngineError):
-        return (
-            "Sorry, something went wrong and I couldn't answer."
-            f" Ask again, or give your admin the incident number {incident}."
+        return t(
+            "Sorry, something went wrong and I couldn't answer. Ask again, or give your admin the"
+            " incident number {incident}.",
+            incident=incident,
         )
     said = without_commands(str(error))
     match error:
         case RateLimited():
             return f"{said} Ask again {in_words(error.retry_after_s)}."
         case IndexDamaged():
-            return (
-                "Sorry, my search index is damaged and I can't search until it is rebuilt."
-                f" Your admin can look up incident {incident}."
+            return t(
+                "Sorry, my search index is damaged and I can't search until it is rebuilt. Your"
+                " admin can look up incident {incident}.",
+                incident=incident,
             )
         case Unavailable():
-            return (
+            return t(
                 "Sorry, I can't reach something I need right now. Nothing is lost: ask again in a"
-                f" minute. `{command} health` shows what is missing (incident {incident})."
+                " minute. `{command} health` shows what is missing (incident {incident}).",
+                command=command,
+                incident=incident,
             )
         case Forbidden():
-            return f"You don't have permission to do this here. {said}"
+            return f"{t(NO_PERMISSION)} {said}"
         case Unauthenticated() | NotFound() | InvalidInput() | TooLarge():
             return said
         case _:

@@ -320,6 +320,8 @@ def filled(fields: Sequence[Payload]) -> dict[str, str]:
 def reply_details(interaction: Interaction, way: Literal["fill", "follow"]) -> dict[str, str]:
     """How an interaction is replied to: its first reply is filled in, or new ones follow it."""
     details = {"interaction": interaction.id, "token": interaction.token, "way": way}
+    if interaction.locale:
+        details["locale"] = interaction.locale
     if interaction.member:  # Discord has just said who they are: no need to ask
         details |= {"who": interaction.name, "manages": "yes" if interaction.is_manager else ""}
     return details
