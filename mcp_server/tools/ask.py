@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from engine.domain import Answer, Answered, Scope, Searching
+from engine.search.filters import parse_filter_line
 from mcp_server.call import current
 from mcp_server.caller import McpCaller
 from mcp_server.tool import KnowledgeTool
@@ -50,11 +51,15 @@ async def ask(
     conversation_id: Annotated[
         str, Field(max_length=64, description="From an earlier answer, to follow up on it.")
     ] = "",
+    filter: Annotated[  # noqa: A002 (its name on the wire)
+        str, Field(max_length=500, description="As in search.")
+    ] = "",
 ) -> CitedAnswer:
     """The answer, visible only to the asker."""
     call = current()
     caller = call.caller
     audience = caller.engine.people.audience_of_asker(caller.principal)
+    filters, _ = parse_filter_line(filter)
     answer = None
     events = caller.engine.answers.ask(
         caller.principal,
@@ -62,6 +67,7 @@ async def ask(
         question,
         kb=knowledge_base,
         conversation_id=conversation_id,
+        filters=filters,
         door="mcp",
     )
     async for event in events:

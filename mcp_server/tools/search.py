@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, Field
 
 from engine.domain import Hit, Scope, SearchResult
+from engine.search.filters import parse_filter_line
 from mcp_server.call import current
 from mcp_server.caller import McpCaller
 from mcp_server.cursors import cursor_of, position_of
@@ -45,6 +46,9 @@ DESCRIPTION = (
 )
 
 
+FILTER = "Narrow: since:2026-05 until: author: channel: source: tag: language: meta:FIELD=VALUE"
+
+
 async def search(
     query: Annotated[str, Field(min_length=1, max_length=2000, description="Words or a question.")],
     knowledge_base: Annotated[
@@ -54,11 +58,13 @@ async def search(
     cursor: Annotated[
         str, Field(max_length=500, description="next_cursor of the previous page.")
     ] = "",
+    filter: Annotated[str, Field(max_length=500, description=FILTER)] = "",  # noqa: A002 (its name)
 ) -> SearchResults:
     """A page of results, within its budget."""
     caller = current().caller
-    offset = int(position_of(caller, cursor, query, knowledge_base) or 0)
-    found = await find(caller, query, knowledge_base, min(offset + limit + 1, DEEPEST))
+    offset = int(position_of(caller, cursor, query, knowledge_base, filter) or 0)
+    deep = min(offset + limit + 1, DEEPEST)
+    found = await find(caller, query, knowledge_base, deep, filter_line=filter)
     hits = found.hits[offset : offset + limit + 1]
     said = await caller.engine.search.origins(caller.principal, hits)
     rest = [_found(caller, hit, origin) for hit, origin in zip(hits, said, strict=True)]
@@ -71,15 +77,22 @@ async def search(
         notice = "No more results. Try another query."
     elif more and len(shown) < limit:
         notice = f"{notice} The page was cut to its size limit; next_cursor continues.".strip()
-    next_cursor = cursor_of(caller, offset + len(shown), query, knowledge_base) if more else ""
+    next_cursor = (
+        cursor_of(caller, offset + len(shown), query, knowledge_base, filter) if more else ""
+    )
     return SearchResults(results=shown, next_cursor=next_cursor, notice=notice)
 
 
-async def find(caller: McpCaller, query: str, knowledge_base: str, limit: int) -> SearchResult:
+async def find(
+    caller: McpCaller, query: str, knowledge_base: str, limit: int, *, filter_line: str = ""
+) -> SearchResult:
     """The engine's search, noted in the call."""
     call = current()
     call.doing = "Searching"
-    found = await caller.engine.search.find(caller.principal, query, kb=knowledge_base, limit=limit)
+    filters, order = parse_filter_line(filter_line)
+    found = await caller.engine.search.find(
+        caller.principal, query, kb=knowledge_base, limit=limit, filters=filters, order=order
+    )
     call.kb_ids = sorted({hit.kb_id for hit in found.hits})
     call.results = len(found.hits)
     return found

@@ -110,7 +110,7 @@ def check(done: dict[str, Any]) -> None:
     assert done["grounded"] is True
     assert done["error"] == [
         True,
-        "Unknown argument top_k. Use limit instead. search takes: cursor, knowledge_base, limit, query.",
+        "Unknown argument top_k. Use limit instead. search takes: cursor, filter, knowledge_base, limit, query.",
     ]
 
 

@@ -163,6 +163,40 @@ async def test_search_goes_on_where_the_cursor_says(client: Assistant) -> None:
     assert len(seen) >= 3
 
 
+async def test_a_filter_narrows_what_is_searched_and_asked(client: Assistant) -> None:
+    query = {"query": "sick leave hotels backup"}
+    titles = []
+    for line in ("", "language:en", "since:2999", "tag:nobody-has-this", 'meta:"team_keyword=x"'):
+        found = value_of(await client.call_tool("search", query | {"filter": line}))
+        titles.append([hit["title"] for hit in found["results"]])
+    assert titles[0] == titles[1] != []
+    assert titles[2:] == [[], [], []]
+    asked = {"question": QUESTION, "filter": "since:2999"}
+    assert value_of(await client.call_tool("ask", asked))["outcome"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("hotels", "filter: 'hotels' is not NAME:VALUE."),
+        ("since:yesterdayish", "since: "),
+        ("meta:team", "metadata: 'team' is not NAME=VALUE"),
+    ],
+)
+async def test_a_wrong_filter_is_named(client: Assistant, line: str, said: str) -> None:
+    assert (await error_of(client, "search", query="sick leave", filter=line)).startswith(said)
+    assert (await error_of(client, "ask", question=QUESTION, filter=line)).startswith(said)
+
+
+async def test_a_cursor_of_another_filter_is_refused(client: Assistant) -> None:
+    query = {"query": "sick leave hotels", "limit": 1}
+    first = value_of(await client.call_tool("search", query))
+    said = await error_of(
+        client, "search", **query, filter="language:en", cursor=first["next_cursor"]
+    )
+    assert said.startswith("This cursor does not belong to this call.")
+
+
 async def test_a_cursor_of_another_search_is_refused(client: Assistant) -> None:
     first = value_of(await client.call_tool("search", {"query": "sick leave hotels", "limit": 1}))
     said = await error_of(client, "search", query="other", cursor=first["next_cursor"])
@@ -279,20 +313,20 @@ async def test_knowledge_bases_are_listed_with_what_they_hold(client: Assistant)
             {"query": "x", "top_k": 3},
             (
                 "Unknown argument top_k. Use limit instead."
-                " search takes: cursor, knowledge_base, limit, query."
+                " search takes: cursor, filter, knowledge_base, limit, query."
             ),
         ),
         (
             "search",
             {},
-            "The argument query is missing. search takes: cursor, knowledge_base, limit, query.",
+            "The argument query is missing. search takes: cursor, filter, knowledge_base, limit, query.",
         ),
         (
             "search",
             {"query": "x", "limit": 51},
             (
                 "The argument limit is not valid: input should be less than or equal to 50."
-                " search takes: cursor, knowledge_base, limit, query."
+                " search takes: cursor, filter, knowledge_base, limit, query."
             ),
         ),
         (
