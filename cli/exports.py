@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.3
 FAULTS_SHOWN = 20
+_MAY_BE = frozenset({".json", ".zip", ".html", ".htm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def part(given: Sequence[InputItem]) -> tuple[list[Path], list[InputItem]]:
     chats: list[Path] = []
     others: list[InputItem] = []
     for item in given:
-        may_be = item.path is not None and item.path.suffix.lower() in {".json", ".zip"}
+        may_be = item.path is not None and item.path.suffix.lower() in _MAY_BE
         if may_be and item.path is not None and is_export(item.path):
             chats.append(item.path)
         else:
@@ -90,6 +91,8 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
     output.note(f"{path.name}: {counted}, {render.counted(messages, 'message')}, {added:,} new")
     for words in export.left_out:
         output.note(f"  left out: {words}")
+    for words in export.warnings:
+        output.note(f"  warning: {words}")
     if private:
         output.note(
             f"  {render.counted(private, 'private channel')}: searchable only for their listed "

@@ -1,4 +1,4 @@
-"""Exports of chats as people have them: Slack's own zip, and DiscordChatExporter's JSON.
+"""Exports of chats as people have them: Slack's own zip, DiscordChatExporter's JSON and HTML.
 
 `open_export` tells one from any other file. Nothing is trusted: sizes are bounded, what is not as
 expected is named. Direct messages are always left out.
@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -24,8 +24,10 @@ from engine.chats.channels import NewChannel
 from engine.chats.messages import MessageKind, NewMessage, NewThread
 from engine.chats.places import NewWorkspace
 from engine.errors import InvalidInput
+from ingestion.sources import discord_html
 
 MEMBERS_MAX = 500_000  # files in a zip
+PAGES = frozenset({".html", ".htm"})
 FILE_MAX_BYTES = 256 * 1024 * 1024  # of one unpacked
 TOTAL_MAX_BYTES = 8 * 1024 * 1024 * 1024  # of all that is read
 
@@ -60,13 +62,16 @@ class Export:
     people: Sequence[NewPerson]
     channels: Iterator[ExportedChannel]
     left_out: Sequence[str] = field(default_factory=tuple)  # in words: what is not imported
+    warnings: Sequence[str] = field(default_factory=tuple)  # in words: what may be missing
 
 
 def is_export(path: Path) -> bool:
     """Whether a file is an export of a chat: looks at names and beginnings only."""
     try:
         if path.suffix.lower() == ".json":
-            return _looks_like_discord(path)
+            return _is_discord_head(_head(path, 4096))
+        if path.suffix.lower() in PAGES:
+            return discord_html.is_head(_head(path, discord_html.HEAD_BYTES))
         return zipfile.is_zipfile(path) and _holds_export(path)
     except (OSError, *_DAMAGED):
         return False  # a file like any other: whoever reads it says what is wrong with it
@@ -78,10 +83,18 @@ def _holds_export(path: Path) -> bool:
         if _slack_root(names) is not None:
             return True
         first = next((name for name in names if name.endswith(".json")), "")
-        if not first:
+        if first:
+            with archive.open(first) as file:
+                return _is_discord_head(file.read(4096))
+        page = next(filter(_is_page, names), "")
+        if not page:
             return False
-        with archive.open(first) as file:
-            return _is_discord_head(file.read(4096))
+        with archive.open(page) as file:
+            return discord_html.is_head(file.read(discord_html.HEAD_BYTES))
+
+
+def _is_page(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PAGES
 
 
 def open_export(path: Path, *, url: str = "") -> Export:
@@ -91,12 +104,24 @@ def open_export(path: Path, *, url: str = "") -> Export:
     """
     if path.suffix.lower() == ".json":
         return _discord(path.name, [(path.name, path.read_bytes())])
+    if path.suffix.lower() in PAGES:
+        return _discord(path.name, [(path.name, _page_bytes(path))])
     archive = _ExportArchive(path)
     root = _slack_root(archive.names)
     if root is not None:
         return _slack(archive, root, url)
-    names = [name for name in archive.names if name.endswith(".json")]
-    return _discord(path.name, [(name, archive.read(name)) for name in names])
+    names = [name for name in archive.names if name.endswith(".json") or _is_page(name)]
+    return _discord(path.name, ((name, archive.read(name)) for name in names))
+
+
+def _page_bytes(path: Path) -> bytes:
+    data = _head(path, FILE_MAX_BYTES + 1)
+    if len(data) > FILE_MAX_BYTES:
+        raise InvalidInput(
+            f"{path.name} is larger than is read of one export: export it in partitions.",
+            field="path",
+        )
+    return data
 
 
 class _ExportArchive:
@@ -213,9 +238,9 @@ _TALK = frozenset({"Default", "Reply"})
 _COMMANDS = frozenset({"ApplicationCommand", "ChatInputCommand", "ContextMenuCommand"})
 
 
-def _looks_like_discord(path: Path) -> bool:
+def _head(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
-        return _is_discord_head(file.read(4096))
+        return file.read(size)
 
 
 def _is_discord_head(head: bytes) -> bool:
@@ -224,21 +249,22 @@ def _is_discord_head(head: bytes) -> bool:
     )
 
 
-def _discord(label: str, files: Sequence[tuple[str, bytes]]) -> Export:
-    exports = []
+def _discord(label: str, files: Iterable[tuple[str, bytes]]) -> Export:
+    told: list[Mapping[str, Any]] = []
+    pages: list[Mapping[str, Any]] = []
+    warnings: list[str] = []
     left_out = 0
     for name, data in files:
-        found = _json(data, f"{label}: {name}")
-        is_chat = isinstance(found, Mapping) and isinstance(found.get("channel"), Mapping)
-        if not is_chat or not isinstance(found.get("guild"), Mapping):
-            raise InvalidInput(
-                f"{label}: {name} is not an export of a Discord channel; remove it from the zip.",
-                field="path",
-            )
+        if _is_page(name):
+            found, doubts = discord_html.read(name, data)
+            warnings += doubts
+        else:
+            found = _json_export(label, name, data)
         if found["channel"].get("type") in _DIRECT:
             left_out += 1
         else:
-            exports.append(found)
+            (pages if _is_page(name) else told).append(found)
+    exports = [*told, *_completed(label, pages, told)]
     if not exports:
         raise InvalidInput(
             f"{label} contains only direct messages, which are never imported.", field="path"
@@ -259,7 +285,49 @@ def _discord(label: str, files: Sequence[tuple[str, bytes]]) -> Export:
         "discord", str(guild.get("id") or "export"), str(guild.get("name") or label), imported=True
     )
     words = [f"{left_out} direct conversations"] if left_out else []
-    return Export(workspace, list(people.values()), _discord_channels(exports), words)
+    return Export(workspace, list(people.values()), _discord_channels(exports), words, warnings)
+
+
+def _json_export(label: str, name: str, data: bytes) -> Mapping[str, Any]:
+    found = _json(data, f"{label}: {name}")
+    is_chat = isinstance(found, Mapping) and isinstance(found.get("channel"), Mapping)
+    if not is_chat or not isinstance(found.get("guild"), Mapping):
+        raise InvalidInput(
+            f"{label}: {name} is not an export of a Discord channel; remove it from the zip.",
+            field="path",
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _completed(
+    label: str, pages: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Pages with what the files beside them tell: the server's id, and what the channel is.
+
+    What JSON tells of a message counts before what a page does.
+    """
+    guilds = {
+        str(one["guild"].get("name")): str(one["guild"]["id"])
+        for one in (*pages, *told)
+        if one["guild"].get("id")
+    }
+    channels = {str(one["channel"].get("id")): one["channel"] for one in told}
+    known = {str(raw["id"]) for one in told for raw in _messages(one)}
+    for page in pages:
+        name = page["guild"]["name"]
+        guild = page["guild"]["id"] or guilds.get(name, "")
+        if not guild:
+            raise InvalidInput(
+                f"{label} does not tell the id of the server {name!r}: put the id in square "
+                "brackets at the beginning of the file's name, before the channel's, or export "
+                "the channel as JSON.",
+                field="path",
+            )
+        yield {
+            "guild": {"id": guild, "name": name},
+            "channel": channels.get(page["channel"]["id"], page["channel"]),
+            "messages": [raw for raw in page["messages"] if raw["id"] not in known],
+        }
 
 
 def _discord_channels(exports: Sequence[Mapping[str, Any]]) -> Iterator[ExportedChannel]:

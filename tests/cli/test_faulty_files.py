@@ -17,6 +17,7 @@ from cli.inputs import expand
 from cli.main import main
 from engine.errors import InvalidInput
 from ingestion.sources.exports import is_export
+from tests.fakes import discord_pages
 
 GOOD = "The zetagood pump is checked in May.\n"
 
@@ -69,6 +70,9 @@ def test_one_bad_file_of_a_folder_stops_no_other(
     damaged_zip(tmp_path / "damaged.zip")
     spoiled_slack_export(tmp_path / "slack.zip")
     (tmp_path / "cut.json").write_text('{"guild": {"id": "1"}, "channel": {', encoding="utf-8")
+    (tmp_path / "firmware.html").write_text(discord_pages.as_html(), encoding="utf-8")
+    cut = discord_pages.as_html([""], told=None)
+    (tmp_path / "cut [1467229984284088776].html").write_text(cut, encoding="utf-8")
     (tmp_path / "gone.md").symlink_to(tmp_path / "nowhere")
     (tmp_path / "ring.md").symlink_to(tmp_path / "ring.md")
     os.mkfifo(tmp_path / "pipe.md")
@@ -76,9 +80,14 @@ def test_one_bad_file_of_a_folder_stops_no_other(
     told = added(capsys, str(tmp_path), "--kb", "mixed", code=5)
     assert told.pop("good.md") == ("ready", "")
     assert {title: state for title, (state, _) in told.items()} == dict.fromkeys(
-        ("damaged.zip", "slack.zip", "cut.json", "gone.md", "ring.md", "pipe.md", "pipe.json"),
+        (
+            *("damaged.zip", "slack.zip", "cut.json", "gone.md", "ring.md", "pipe.md", "pipe.json"),
+            *("firmware.html", "cut [1467229984284088776].html"),
+        ),
         "failed",
     )
+    assert "does not tell its channel's id: rename it" in told["firmware.html"][1]
+    assert "is damaged" in told["cut [1467229984284088776].html"][1]
     assert "is damaged or truncated" in told["damaged.zip"][1]
     assert "damaged" in told["slack.zip"][1]
     assert "not JSON" in told["cut.json"][1]

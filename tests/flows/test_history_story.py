@@ -16,6 +16,7 @@ from engine.errors import InvalidInput
 from engine.people import members
 from ingestion.pipelines import load_pipeline, open_registry
 from ingestion.sources.exports import is_export, open_export
+from tests.fakes import discord_pages
 from tests.fakes.chats import say, ts
 from tests.fakes.installations import Installation
 from tests.fakes.language_models import ScriptedModel
@@ -240,6 +241,26 @@ async def test_a_discord_export_answers_with_a_link_into_the_thread(notes, tmp_p
         "https://discord.com/channels/1343693475589463271/1467229984284088776/1467230984284088776"
     ]
     assert not any("all day" in text for text in await notes.found("MAX_NEIGHBOURS"))
+
+
+@pytest.mark.parametrize("first", ["html", "json"])
+async def test_html_and_json_of_a_chat_are_one_channel(notes, tmp_path, first):
+    html = tmp_path / f"Radio - firmware [{discord_pages.CHANNEL}].html"
+    html.write_text(discord_pages.as_html(), encoding="utf-8")
+    told = tmp_path / "firmware.json"
+    told.write_text(json.dumps(discord_pages.as_json()), encoding="utf-8")
+    others, chats = tmp_path / "other.html", [html, told]
+    others.write_text("<p>Nothing of the kind.</p>", encoding="utf-8")
+    assert part([InputItem(path=item) for item in (*chats, others)])[0] == chats
+    for path in chats if first == "html" else reversed(chats):
+        await bring_in(notes, path)
+        documents = (await notes.engine.documents.page(notes.owner)).documents
+        assert len(documents) == 1
+    link = f"https://discord.com/channels/{discord_pages.GUILD}/{discord_pages.CHANNEL}/"
+    answer = await notes.engine.answers.answer(notes.owner, "Where is the spare key?")
+    assert {(citation.url or "").startswith(link) for citation in answer.citations} == {True}
+    assert any("blue" in text for text in await notes.found("spare key"))
+    assert not any("Build 7" in text for text in await notes.found("Build 7 is green"))
 
 
 SETTLED = json.dumps(
