@@ -58,7 +58,8 @@ class _Page:
     icon: str = ""
     entries: list[str] = field(default_factory=list)
     told: str | None = None  # "Exported 1,234 message(s)"
-    author: dict[str, Any] | None = None
+    author: dict[str, Any] | None = None  # of the group that is open
+    reply: Mapping[str, Any] = field(default_factory=dict)  # what the next message answers
     messages: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -140,7 +141,7 @@ def _read(data: bytes, page: _Page) -> None:
         if event == "start":
             within += is_message
             if "chatlog__message-group" in names:
-                page.author = None
+                page.author, page.reply = None, {}
             continue
         if is_message:
             within -= 1
@@ -157,7 +158,7 @@ def _read(data: bytes, page: _Page) -> None:
 
 
 def _take(element: etree._Element, names: frozenset[str], page: _Page) -> None:
-    """What stands outside of messages' own text: the page's head and foot, and authors."""
+    """What stands outside of messages' own text: the page's head and foot, authors, what is answered."""
     if names & _AUTHOR and element.get("data-user-id"):
         page.author = {
             "id": element.get("data-user-id"),
@@ -167,6 +168,8 @@ def _take(element: etree._Element, names: frozenset[str], page: _Page) -> None:
         }
     elif names & _BOT and page.author is not None:
         page.author["isBot"] = True
+    elif names & _REPLY:
+        page.reply = _reply(element)
     elif element.tag == "title" and not page.title:
         page.title = _words(element)
     elif "preamble__guild-icon" in names:
@@ -211,22 +214,18 @@ def _keep(element: etree._Element, page: _Page) -> None:
             (kind for start, kind in _NOTICES.items() if words.startswith(start)), "System"
         )
         found["content"] = words
-    _put_reply(element, found)
+    found |= page.reply
+    page.reply = {}
     page.messages.setdefault(message_id, found)
 
 
-def _put_reply(element: etree._Element, found: dict[str, Any]) -> None:
-    reply = next((one for one in element.iter("div") if classes(one) & _REPLY), None)
-    if reply is None:
-        return
-    found["type"] = "Reply"
-    for one in reply.iter():
+def _reply(element: etree._Element) -> Mapping[str, Any]:
+    for one in element.iter():
         if target := _TARGET.search(one.get("onclick") or ""):
-            found["reference"] = {"messageId": target[1]}
-            return
-    used = _first(reply, "chatlog__reply-content")
-    if used is not None and _words(used).startswith("used /"):
-        found["type"] = "ChatInputCommand"
+            return {"type": "Reply", "reference": {"messageId": target[1]}}
+    words = _first(element, "chatlog__reply-content")
+    used = words is not None and _words(words).startswith("used /")
+    return {"type": "ChatInputCommand" if used else "Reply"}
 
 
 def _text_of(content: etree._Element) -> etree._Element:

@@ -59,6 +59,9 @@ def test_markup_without_quotes_and_ends_reads_the_same(tmp_path):
 
 def test_older_pages_tell_the_author_once_before_the_messages_of_a_group(tmp_path):
     group = (
+        '<div class="chatlog__reference"><span class="chatlog__reference-name">Ada</span>'
+        '<a class="chatlog__reference-link" href="#" '
+        'onclick="scrollToMessage(event, &#39;830444328627077120&#39;)">Which?</a></div>'
         '<div class="chatlog__messages"><span class="chatlog__author-name" title="brook#1" '
         'data-user-id="42">Brook</span><span class="chatlog__bot-label">BOT</span>'
         f'<div class="chatlog__message" id="message-{chat.FIRST}" data-message-id="{chat.FIRST}">'
@@ -69,9 +72,9 @@ def test_older_pages_tell_the_author_once_before_the_messages_of_a_group(tmp_pat
         "</div>"
     )
     messages = only(open_export(page(tmp_path, chat.as_html([group], told="2")))).messages
-    assert [(one.text, one.author, one.kind) for one in messages] == [
-        ("One.\nTwo.", "42", "bot"),
-        ("Three.", "42", "bot"),
+    assert [(one.text, one.author, one.kind, one.reply_to) for one in messages] == [
+        ("One.\nTwo.", "42", "bot", "830444328627077120"),
+        ("Three.", "42", "bot", ""),
     ]
 
 
