@@ -15,7 +15,7 @@ from api.service import Service, is_answer, last_answer, principal_of, service_o
 from api.streams import MEDIA_TYPE, begun, event, failure, stream
 from engine import serializers
 from engine.access.gate import require
-from engine.domain import AnswerEvent, Scope
+from engine.domain import AnswerEvent, Principal, Scope
 from engine.search.links import Links
 
 
@@ -63,17 +63,18 @@ async def _as_events(
 
 async def search(request: Request) -> Response:
     """The best documents for a query."""
-    return await _search(request, await read_body(request, SearchBody))
+    principal = await principal_of(request)
+    return await _search(request, principal, await read_body(request, SearchBody))
 
 
 async def search_by_query(request: Request) -> Response:
     """The same, asked for in the query string."""
-    return await _search(request, read_query(request, SearchBody))
-
-
-async def _search(request: Request, body: SearchBody) -> Response:
-    service = service_of(request)
     principal = await principal_of(request)
+    return await _search(request, principal, read_query(request, SearchBody))
+
+
+async def _search(request: Request, principal: Principal, body: SearchBody) -> Response:
+    service = service_of(request)
     with service.timed("search"):
         result = await service.engine.search.find(
             principal,

@@ -25,6 +25,7 @@ EVERYONES, ADMINS = "kb", "kb-admin"
 ALONE = frozenset({"ask", "search"})  # top-level commands
 # Commands whose path is not their name: a word can't be a group and a command at once.
 MOVED: Mapping[str, str] = {
+    "answer-bots": "limits answer-bots",
     "ranking show": "base ranking-show",
     "ranking set": "base ranking-set",
     "ranking reset": "base ranking-reset",
@@ -41,7 +42,7 @@ GROUP_HELP: Mapping[str, str] = {
     "base": "Knowledge bases: create and delete them, set who may read them.",
     "document": "Single documents: what may be found of them, and how.",
     "ingest": "Store a channel's messages, to answer from them.",
-    "limits": "Limits on questions.",
+    "limits": "Limits on questions, and which bots may ask.",
     "people": "Members of this organisation, their roles and groups.",
     "roles": "Who can change settings here.",
     "source": "Pages added by their URL.",

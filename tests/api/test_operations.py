@@ -20,6 +20,14 @@ from engine.errors import EngineError, Unavailable
 from tests.fakes.homes import home_settings
 
 
+@pytest.fixture(autouse=True)
+def looked_at_each_time(client, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = client._transport.app.state.service
+    monkeypatch.setattr(service.probing, "_probe", lambda: engine.operations.health())
+    monkeypatch.setattr("api.probing.AGAIN_S", -1)
+    monkeypatch.setattr("api.probing.PATIENCE_S", 20)
+
+
 async def test_health_says_no_more_than_ok_or_not(
     client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ async def test_more_detail_is_in_that_language_too(room):
     await room.command("language German")
     await prompt(room)
     room.engine.answers._asker._model = model = ScriptedModel(WRITTEN)
-    await room.press("More detail")
+    await room.press("Mehr Details")
     assert IN_GERMAN in model.prompts[0]
 
 

@@ -14,7 +14,9 @@ CITED = Citation(
 
 def shown(*, grounded: bool, citations=(CITED,), model: str = "") -> replies.Reply:
     answer = Answer("Keep receipts. [1]", grounded, 0.3, citations, ("handbook",), model=model)
-    return replies.answered(replies.Shown(answer, post(), {1: CITED.url}), now=NOW)
+    return replies.answered(
+        replies.Shown(answer, post(), {1: replies.SourceLink(CITED.url)}), now=NOW
+    )
 
 
 def test_a_passage_that_comes_closest_is_marked_as_no_more_than_that():

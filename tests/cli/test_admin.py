@@ -77,4 +77,4 @@ def test_the_bot_is_talked_to_in_the_terminal(connected, capsys, monkeypatch):
     assert "bot: Hello! Ask me anything" in out
     assert "Created **wiki**" in out
     assert "has no documents yet" in out
-    assert "Did you mean `search <query>`?" in out
+    assert "There is no command “searc”. The nearest: `search <query>`" in out

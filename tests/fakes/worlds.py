@@ -83,7 +83,7 @@ class Doc:
 
     @property
     def revision(self) -> str:
-        return f"r-{self.id}"
+        return f"f0{self.id}"[:32]
 
 
 @dataclass

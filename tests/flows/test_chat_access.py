@@ -195,9 +195,7 @@ async def check_person(scene: Scene, person: str) -> None:
         for id_ in (document_id, "0" * 32):  # absent and forbidden look the same
             with pytest.raises(NotFound) as refused:
                 await scene.engine.search.fetch(who, id_)
-            assert str(refused.value).replace(id_, "") == (
-                "No document or passage '' that you may read."
-            )
+            assert str(refused.value).replace(id_, "") == ("Nothing '' that you may read.")
 
 
 async def check_channel(scene: Scene, person: str, channel: str) -> None:

@@ -256,7 +256,11 @@ async def test_what_is_typed_is_completed_from_what_one_may_see(room):
         {"name": "The whole server", "value": "workspace"},
     ]
     assert [choice["value"] for choice in pages.choices] == ["https://docs.example/leave"]
-    assert [choice["value"] for choice in helped.choices] == ["limits", "limits set"]
+    assert [choice["value"] for choice in helped.choices] == [
+        "answer-bots",
+        "limits",
+        "limits set",
+    ]
     for command in room.discord.interactions.commands[""]:
         command.pop("default_member_permissions", None)
     his = complete(GUS, "kb-admin mode", "place", "le", mode="auto")

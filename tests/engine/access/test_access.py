@@ -85,7 +85,7 @@ def test_every_way_to_rows_gives_exactly_what_the_tokens_may_see(play, world, da
             pairs = await session.execute(gate.select_answering(tenant, tokens, branch=branch))
             assert {row[0].id for row in pairs} == answers
             chunks = await session.scalars(gate.select_chunks(tenant, tokens, branch=branch))
-            assert {c.revision_id for c in chunks} == {f"r-{id_}" for id_ in answers - hidden}
+            assert {c.revision_id for c in chunks} == {f"f0{id_}" for id_ in answers - hidden}
             joined = await gate.join_live(session, tenant, branch, tokens, revisions)
             assert {d.document_id for d in joined.values()} == answers - hidden
             joined = await gate.join_live(
@@ -392,7 +392,7 @@ async def test_deleting_or_tightening_holds_from_that_instant(session):
     tokens = {"tenant", "kb:k0"}
 
     async def found() -> set[str]:
-        joined = await gate.join_live(session, "here", MAIN, tokens, ["r-d0", "r-d1"])
+        joined = await gate.join_live(session, "here", MAIN, tokens, ["f0d0", "f0d1"])
         return {document.document_id for document in joined.values()}
 
     assert await found() == {"d0", "d1"}
@@ -480,9 +480,11 @@ async def test_adding_needs_the_scope_and_the_grant(session):
         "d0", "here", "k1", frozenset({"tenant"}), frozenset(), frozenset(), False, False, ()
     )
     await settled(session, World(kbs=kbs, docs=[shown]))
-    who = principal("here", "tenant", "kb:k0", "kb:k2")
+    who = principal("here", "tenant", "kb:k0", "kb:k2", writable=frozenset({"k0", "k2"}))
 
     assert (await gate.get_writable_kb(session, who, "k0")).id == "k0"
+    with pytest.raises(Forbidden):  # granted for reading
+        await gate.get_writable_kb(session, replace(who, writable=frozenset()), "k0")
     with pytest.raises(Forbidden):  # readable in part, but not granted
         await gate.get_writable_kb(session, who, "k1")
     with pytest.raises(Forbidden):

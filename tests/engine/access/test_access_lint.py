@@ -46,6 +46,7 @@ ALLOWED = {
     "documents/reindexing.py": "counts and queues for whoever holds kb:admin; shows ids and counts only",
     "chats/message_deletion.py": "drops the texts of deleted messages for a platform; shows nothing",
     "chats/sources.py": "counts and takes off documents of a channel for who holds kb:admin; shows none",
+    "access/narrowing.py": "ids that pass a filter, for the index's own filter; shows nothing",
     "access/cited.py": "it is a part of the gate: which chunks an audience may still read",
     "documents/hiding.py": "hides what its caller got from the gate; the rest is the worker's",
     "operations/indexed_fields.py": "the worker's: what the index is to know; shows nothing",

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import os
+import shutil
 import sqlite3
 import stat
 import tarfile
@@ -12,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from engine.blobs.folder import FolderBlobs
-from engine.db.migrations import current_revision, head_revision
+from engine.db.migrations import current_revision, head_revision, migrate
 from engine.db.session import Database, open_database
 from engine.db.tables import Base, Embedding, Event, Setting, Tenant, Worker
 from engine.errors import ConfigurationError, Conflict, InvalidInput, NotFound
@@ -125,16 +126,19 @@ async def test_data_is_only_replaced_by_force(filled, database_url, blobs, tmp_p
 
 async def test_a_backup_of_before_the_one_migration_restores(blobs, tmp_path):
     old = old_sqlite_database(tmp_path)
+    kept = tmp_path / "kept.db"
+    shutil.copy(make_url(old).database or "", kept)
+    migrate(f"sqlite:///{kept}")
+    expected = {**await rows(f"sqlite:///{kept}"), "worker": []}
     manifest = await backup(old, blobs, tmp_path / "b")
     assert manifest.revision == "0008_worker_figures"
     url = f"sqlite:///{tmp_path / 'new.db'}"
     await restore(tmp_path / "b", url, blobs)
     assert current_revision(url) == head_revision()
-    assert await rows(url) == {**await rows(old), "worker": []}
-    async with open_database(url) as database, database.write() as session:
-        session.add(Setting(key="later", value={}))
-    await restore(tmp_path / "b", url, blobs, force=True)  # its tables are the same
-    assert await rows(url) == {**await rows(old), "worker": []}
+    assert await rows(url) == expected
+    with pytest.raises(Conflict, match="another version's tables"):
+        await restore(tmp_path / "b", url, blobs, force=True)
+    assert await rows(url) == expected
 
 
 @pytest.mark.parametrize(
