@@ -23,7 +23,7 @@ from tests.fakes.homes import home_settings
 @pytest.fixture(autouse=True)
 def looked_at_each_time(client, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     service = client._transport.app.state.service
-    monkeypatch.setattr(service.probing, "_probe", lambda: engine.operations.health())
+    monkeypatch.setattr(service.probing, "_probe", lambda: engine.operations.health())  # noqa: PLW0108
     monkeypatch.setattr("api.probing.AGAIN_S", -1)
     monkeypatch.setattr("api.probing.PATIENCE_S", 20)
 
