@@ -126,9 +126,10 @@ class Visitor:
     def __init__(self, engine: Engine, world: World, principal: Principal) -> None:
         self.engine, self.world, self.principal = engine, world, principal
         tenant, tokens = principal.tenant_id, principal.tokens
-        self.answering = worlds.readable(world, tenant, tokens)
+        hidden = {doc.id for doc in world.docs if doc.hidden}  # told to nobody, however they ask
+        self.answering = worlds.readable(world, tenant, tokens) - hidden
         self.listed = worlds.readable(world, tenant, tokens, branch=None)
-        self.found = {doc.id for doc in world.docs if doc.id in self.answering and not doc.hidden}
+        self.found = set(self.answering)
         kbs_seen = {doc.kb for doc in world.docs if doc.id in self.listed}
         self.kbs = {
             kb.id
