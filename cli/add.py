@@ -309,6 +309,12 @@ def _summarise(
     bad = [d for d in documents if wait and d.state != "ready"]
     faults = [(d.title, d.error or f"is {d.state}") for d in bad]
     _tell_faults(faults)
+    noticed = [(d, str(d.details.get("notice", ""))) for d in documents if d.state == "ready"]
+    noticed = [(document, notice) for document, notice in noticed if notice]
+    for document, notice in noticed[:FAULTS_SHOWN]:
+        output.note(f"  {render.one_line(document.title)}: {render.one_line(notice)}")
+    if len(noticed) > FAULTS_SHOWN:
+        output.note(f"  and {len(noticed) - FAULTS_SHOWN:,} more documents with a notice")
 
 
 def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:

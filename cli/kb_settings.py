@@ -164,7 +164,7 @@ async def _search(
     as_json: bool,
 ) -> None:
     from cli import output, render
-    from engine.documents.search_settings import SETTINGS, parse_setting
+    from engine.documents.search_settings import describe_search, parse_setting
     from engine.errors import InvalidInput
 
     changes: dict[str, object] = {}
@@ -179,11 +179,11 @@ async def _search(
             found = await engine.knowledge_bases.set_search(principal, name, changes, reset=reset)
         else:
             found = await engine.knowledge_bases.get(principal, name)
+        defaults = engine.settings.search
     if as_json:
         output.show_json({"id": found.id, "search": dict(found.search)})
         return
-    shown = {item: found.search.get(item, "as the installation says") for item in SETTINGS}
-    output.show(render.facts(shown))
+    output.show(render.facts(describe_search(found.search, defaults)))
 
 
 def _cut(chunking: Mapping[str, Any], graph: Graph) -> str:

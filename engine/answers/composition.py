@@ -40,9 +40,11 @@ _ANNOUNCES = re.compile(r":[*_`)\s]*$")
 _HEADS = re.compile(r"^\W*(?:here(?:'s| is| are)|use this|run this|follow these)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
     r"(?<![\w.,-])(?:about|around|over|up to|at least|at most|more than|less than|fewer than)?\s*"
-    r"[$€£]?\d[\d,.]*\d?%?(?:\s(?:million|billion|thousand|hundred))?(?:[ -][a-z]+)?",
+    r"[$€£]?\d[\d,.]*\d?%?(?:\s(?:million|billion|thousand|hundred))?",
     re.IGNORECASE,
 )
+_FIGURE = re.compile(r"\d[\d,.]*")
+_HOW_MANY = re.compile(r"\bhow (?:much\b|many (\w+))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,18 +353,24 @@ def _caption(passage: str, sentences: Sequence[Sentence], place: int) -> str:
 def _number_first(question: Question, candidate: CandidateSentence, shown: _Told) -> _Told:
     """The amount that was asked for before its sentence, where there is just one it can be.
 
-    In a short sentence it is seen at once.
+    It is counted in what the question counts: "240 hours" of "240 annual leave hours". In a short
+    sentence it is seen at once.
     """
-    asks = re.search(r"\bhow (?:many|much)\b", question.text, re.IGNORECASE)
+    asks = _HOW_MANY.search(question.text)
     if asks is None or len(shown.text) <= SHORT:
         return shown
-    asked = set(re.findall(r"\d[\d,.]*", question.text))
+    unit = asks[1] or ""
+    asked = set(_FIGURE.findall(question.text))
     amounts = [
-        match.group().strip().rstrip(".,")
+        match
         for match in _AMOUNT.finditer(candidate.words)
-        if not asked & set(re.findall(r"\d[\d,.]*", match.group()))
+        if not asked & set(_FIGURE.findall(match.group()))
     ]
-    if len(amounts) != 1 or candidate.words.startswith(amounts[0]):
+    if len(amounts) != 1:
         return shown
-    amount = amounts[0][0].upper() + amounts[0][1:]
-    return replace(shown, text=f"{amount}: {shown.text}")
+    amount = amounts[0].group().strip().rstrip(".,")
+    after = re.findall(r"\w+", candidate.words[amounts[0].end() :].casefold())
+    if candidate.words.startswith(amount) or (unit and unit.casefold() not in after):
+        return shown
+    said = f"{amount} {unit}".strip()
+    return replace(shown, text=f"{said[0].upper()}{said[1:]}: {shown.text}")

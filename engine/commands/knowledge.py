@@ -12,7 +12,7 @@ from engine.commands.table import (
     Parsed,
 )
 from engine.documents.adding import NewDocument
-from engine.documents.search_settings import ALL, SETTINGS, parse_setting
+from engine.documents.search_settings import ALL, describe_search, parse_setting
 from engine.engine import Engine
 from engine.errors import InvalidInput, NotFound
 from engine.net.fetching import canonical_url
@@ -75,7 +75,7 @@ async def show_ranking(engine: Engine, caller: Caller, parsed: Parsed) -> Comman
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
     kbs = await engine.knowledge_bases.list_managed(caller.principal)
     search = next(kb.search for kb in kbs if kb.id == kb_id)
-    rows = [[setting, str(search.get(setting, "as the installation says"))] for setting in SETTINGS]
+    rows = [list(row) for row in describe_search(search, engine.settings.search).items()]
     return CommandResult(f"How **{name}** is searched:", ("setting", "value"), rows)
 
 
@@ -91,7 +91,7 @@ async def reset_ranking(engine: Engine, caller: Caller, parsed: Parsed) -> Comma
     setting = parsed.text("setting") or ALL
     await engine.knowledge_bases.set_search(caller.principal, kb_id, reset=[setting])
     which = "everything" if setting == ALL else setting
-    return CommandResult(f"**{name}**: {which} is as the installation says again.")
+    return CommandResult(f"**{name}**: {which} is back to the default.")
 
 
 async def add_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:

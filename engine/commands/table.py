@@ -414,7 +414,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "ranking reset",
-        "Search a knowledge base as the installation says again.",
+        "Search a knowledge base by the defaults again.",
         (
             _KB,
             Parameter(

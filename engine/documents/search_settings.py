@@ -66,6 +66,16 @@ def changed_search(
     return checked_settings(KbSearchSettings, kept)
 
 
+def describe_search(search: Mapping[str, Any], defaults: BaseModel) -> dict[str, str]:
+    """Every setting with its value; one that is left to the installation says so."""
+    shown = {}
+    for name in SETTINGS:
+        default = getattr(defaults, name, None)
+        said = "default" if default is None else f"{default} (default)"
+        shown[name] = str(search[name]) if name in search else said
+    return shown
+
+
 def setting_name(said: str) -> str:
     """A setting's name, or `InvalidInput` with those there are."""
     name = said.strip().lower().replace("-", "_")

@@ -75,10 +75,12 @@ async def test_search_settings_are_shown_set_and_reset_by_command(room, notes):
     said = await room.command("ranking set notes alpha 0.25")
     assert said == "**notes**: alpha is 0.25 from now on."
     await room.command("ranking show notes")
-    assert ["alpha", "0.25"] in [list(row) for row in room.chat.last.reply.rows]
+    rows = [list(row) for row in room.chat.last.reply.rows]
+    assert ["alpha", "0.25"] in rows
+    assert ["top_k", "10 (default)"] in rows
     assert "alpha" in await room.command("ranking set notes alpha loud")
     said = await room.command("ranking reset notes")
-    assert said == "**notes**: everything is as the installation says again."
+    assert said == "**notes**: everything is back to the default."
     kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
     assert dict(kb.search) == {}
 

@@ -211,3 +211,12 @@ def test_no_damage_to_a_zip_is_an_error_of_ours(tmp_path: Path, at: int) -> None
         assert is_export(path) in {True, False}
     path.write_bytes(data[:-22] + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, 9, at, 0))
     assert is_export(path) in {True, False}
+
+
+def test_what_a_reader_had_to_guess_is_said_at_once(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "name.txt").write_bytes("Dvořák\n".encode("cp1250"))
+    assert main(["add", str(tmp_path / "name.txt"), "--kb", "guessed"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The encoding was guessed as cp1250 from few letters" in said

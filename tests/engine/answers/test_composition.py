@@ -95,6 +95,16 @@ def test_the_number_that_was_asked_for_comes_first():
     assert said == f"Up to 240 hours: {text} [1]"
 
 
+def test_a_number_is_counted_in_what_was_asked_for():
+    text = (
+        "You can carry over a maximum of 240 annual leave hours, from one leave year to the next"
+        " one of them."
+    )
+    said = answer_from("How many hours may I carry over?", text, says="240")
+    assert said == f"240 hours: {text} [1]"
+    assert answer_from("How many days may I carry over?", text, says="240") == f"{text} [1]"
+
+
 def test_of_two_numbers_none_is_preferred():
     text = "If your supervisor agrees and you will come back, you can request 240 hours in 30 days."
     assert answer_from("How many hours can I request?", text, says="240") == f"{text} [1]"
