@@ -135,4 +135,4 @@ def missing_years(question: str, text: str) -> set[str]:
 
 def missing_identifiers(question: str, text: str) -> set[str]:
     """Identifiers of the question that the text does not hold."""
-    return {one for one in identifiers(question) if not holds_identifier(one, text)}
+    return {name for name in identifiers(question) if not holds_identifier(name, text)}

@@ -48,7 +48,7 @@ _HOW_MANY = re.compile(r"\bhow (?:much\b|many (\w+))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Excerpt:
     """A slice of the candidate's passage, and the words in which it is shown."""
 
     start: int
@@ -62,21 +62,21 @@ def compose_answer(question: Question, judged: Sequence[Judged]) -> Checked | No
     `judged` is best first. A second document is quoted only where it says what the question asks
     for and the first does not.
     """
-    told: list[tuple[Judged, _Told]] = []
-    for one in judged:
-        if one.probability < ANSWERS or len(told) == SENTENCES:
+    excerpts: list[tuple[Judged, _Excerpt]] = []
+    for sentence in judged:
+        if sentence.probability < ANSWERS or len(excerpts) == SENTENCES:
             break
-        if told and not _adds(question, told[0][0], one):
+        if excerpts and not _adds(question, excerpts[0][0], sentence):
             continue
-        shown = _tell(question, one.candidate)
+        shown = _excerpt(question, sentence.candidate)
         if shown is not None:
-            told.append((one, shown))
-    if not told:
+            excerpts.append((sentence, shown))
+    if not excerpts:
         return None
-    citations = [_cite(n, one, shown) for n, (one, shown) in enumerate(told, start=1)]
+    citations = [_cite(n, sentence, shown) for n, (sentence, shown) in enumerate(excerpts, start=1)]
     texts = [
         _marked(_safe(shown.text), citation.n)
-        for (_, shown), citation in zip(told, citations, strict=True)
+        for (_, shown), citation in zip(excerpts, citations, strict=True)
     ]
     return Checked("\n\n".join(texts), citations, grounded=True)
 
@@ -85,20 +85,20 @@ def compose_closest(
     question: Question, judged: Sequence[Judged], result: SearchResult
 ) -> Checked | None:
     """What comes closest to an answer, said to be no more than that; None where nothing does."""
-    for one in judged:
-        shown = _tell(question, one.candidate)
+    for sentence in judged:
+        shown = _excerpt(question, sentence.candidate)
         if shown is None:
             continue
         said = describe_unanswered(result, ()).split(" Try the words")[0]
         said = said.replace("I found no answer", "I found no sure answer")
         quoted = "\n".join(f"> {line}" for line in _safe(shown.text).splitlines())
         text = f"{said} This passage is closest:\n\n{_marked(quoted, 1)}"
-        return Checked(text, [_cite(1, one, shown)], grounded=False)
+        return Checked(text, [_cite(1, sentence, shown)], grounded=False)
     return None
 
 
-def _cite(n: int, one: Judged, shown: _Told) -> Citation:
-    candidate = one.candidate
+def _cite(n: int, sentence: Judged, shown: _Excerpt) -> Citation:
+    candidate = sentence.candidate
     return cite(n, candidate.hit, candidate.passage, shown.start, shown.end)
 
 
@@ -112,24 +112,24 @@ def _marked(text: str, n: int) -> str:
     return f"{text}\n[{n}]" if text.endswith("```") else f"{text} [{n}]"
 
 
-def _adds(question: Question, first: Judged, one: Judged) -> bool:
+def _adds(question: Question, first: Judged, other: Judged) -> bool:
     """Whether another document says what the question asks for and the first sentence lacks."""
-    candidate, shown = one.candidate, first.candidate
+    candidate, shown = other.candidate, first.candidate
     if candidate.hit.document_id == shown.hit.document_id or not candidate.fits:
         return False
     if fold(candidate.words)[0] == fold(shown.words)[0]:
         return False
     language = question.language or "en"
     asked = set(analyse(question.text, language))
-    own, other = set(analyse(candidate.text, language)), set(analyse(shown.text, language))
+    added, had = set(analyse(candidate.text, language)), set(analyse(shown.text, language))
     parts = re.search(r"\b(?:and|or|vs\.?|versus|between)\b", question.text, re.IGNORECASE)
-    return bool(parts) and bool(asked & own - other) and bool(asked & other - own)
+    return bool(parts) and bool(asked & added - had) and bool(asked & had - added)
 
 
 # What belongs to a sentence
 
 
-def _tell(question: Question, candidate: CandidateSentence) -> _Told | None:
+def _excerpt(question: Question, candidate: CandidateSentence) -> _Excerpt | None:
     """The sentence with what it needs to be understood; None where it says nothing by itself."""
     passage = candidate.passage.text
     sentences = split_sentences(passage)
@@ -146,7 +146,7 @@ def _tell(question: Question, candidate: CandidateSentence) -> _Told | None:
 
 def _prose(
     question: Question, candidate: CandidateSentence, passage: str, sentences: Sequence[Sentence]
-) -> _Told:
+) -> _Excerpt:
     """A sentence or an item, with its list or the rest of its procedure where these were asked for."""
     place = candidate.place
     several = question.kind == "way" or bool(_SEVERAL.search(question.text))
@@ -160,32 +160,32 @@ def _prose(
     return _number_first(question, candidate, shown) if question.kind == "number" else shown
 
 
-def _sentence(candidate: CandidateSentence, passage: str) -> _Told:
+def _sentence(candidate: CandidateSentence, passage: str) -> _Excerpt:
     """The sentence, behind the line that introduces it where that ends in a colon."""
     start, end, lead = candidate.start, candidate.end, candidate.lead
     if lead.endswith(":"):
         span = find_quote(lead, passage[:start])
         if span is not None and end - span[0] <= LEAD_MAX:
-            return _Told(span[0], end, f"{lead} {candidate.words}")
-    return _Told(start, end, candidate.words)
+            return _Excerpt(span[0], end, f"{lead} {candidate.words}")
+    return _Excerpt(start, end, candidate.words)
 
 
-def _announced(passage: str, sentences: Sequence[Sentence], place: int) -> _Told | None:
+def _announced(passage: str, sentences: Sequence[Sentence], place: int) -> _Excerpt | None:
     """A line that ends in a colon with the list, table, code or line it announces."""
     said = passage[sentences[place].start : sentences[place].end]
     words = plain(said)
     if not (_ANNOUNCES.search(words) or _HEADS.match(words)) or place + 1 >= len(sentences):
         return None
-    following = [one for one in range(place + 1, len(sentences)) if sentences[one].lead == place]
+    following = [n for n in range(place + 1, len(sentences)) if sentences[n].lead == place]
     if not following:
         following = [place + 1]
         if sentences[place + 1].kind == "heading" or not _ANNOUNCES.search(words):
             return None
     text, last = _lines(passage, sentences, following)
-    return _Told(sentences[place].start, last, f"{words}\n{text}") if text else None
+    return _Excerpt(sentences[place].start, last, f"{words}\n{text}") if text else None
 
 
-def _whole_list(passage: str, sentences: Sequence[Sentence], place: int) -> _Told | None:
+def _whole_list(passage: str, sentences: Sequence[Sentence], place: int) -> _Excerpt | None:
     """The list a step is of, with the line that introduces it."""
     lead = sentences[place].lead
     first = last = place
@@ -205,11 +205,11 @@ def _whole_list(passage: str, sentences: Sequence[Sentence], place: int) -> _Tol
     start = _line_start(passage, sentences[first].start)
     if lead is not None and lead < first and sentences[lead].kind != "heading":
         introduced = plain(passage[sentences[lead].start : sentences[lead].end])
-        return _Told(sentences[lead].start, end, f"{introduced}\n{text}")
-    return _Told(start, end, text)
+        return _Excerpt(sentences[lead].start, end, f"{introduced}\n{text}")
+    return _Excerpt(start, end, text)
 
 
-def _procedure(passage: str, sentences: Sequence[Sentence], place: int) -> _Told:
+def _procedure(passage: str, sentences: Sequence[Sentence], place: int) -> _Excerpt:
     """A sentence of a procedure with those that follow it in its paragraph."""
     last = place
     while (
@@ -223,10 +223,10 @@ def _procedure(passage: str, sentences: Sequence[Sentence], place: int) -> _Told
     start, end = sentences[place].start, sentences[last].end
     if announced is not None:
         before = plain(passage[start : sentences[last].start])
-        return _Told(start, announced.end, f"{before} {announced.text}")
+        return _Excerpt(start, announced.end, f"{before} {announced.text}")
     if _ANNOUNCES.search(plain(passage[sentences[last].start : end])) and last != place:
         end = sentences[last - 1].end
-    return _Told(start, end, plain(passage[start:end]))
+    return _Excerpt(start, end, plain(passage[start:end]))
 
 
 def _lines(passage: str, sentences: Sequence[Sentence], places: Sequence[int]) -> tuple[str, int]:
@@ -236,23 +236,23 @@ def _lines(passage: str, sentences: Sequence[Sentence], places: Sequence[int]) -
     end = sentences[places[0]].start
     size = steps = 0
     for place in places:
-        one = sentences[place]
-        raw = passage[one.start : one.end]
+        sentence = sentences[place]
+        raw = passage[sentence.start : sentence.end]
         size += len(raw)
         if steps == STEPS_MAX or size > LIST_MAX:
             break
-        end = one.end
-        if one.kind == "code":
+        end = sentence.end
+        if sentence.kind == "code":
             lines.append(raw if raw.startswith(("```", "~~~")) else f"`{plain(raw)}`")
-        elif one.kind == "row":
+        elif sentence.kind == "row":
             cells = _cells(raw)
             if not header:
                 header = cells
                 continue
             lines.append(f"- {_named(header, cells)}")
-        elif one.kind == "item" and _starts_item(passage, one.start):
-            lines.append(f"{_marker(passage, one.start)} {plain(raw)}")
-        elif lines and one.kind == "item":
+        elif sentence.kind == "item" and _starts_item(passage, sentence.start):
+            lines.append(f"{_marker(passage, sentence.start)} {plain(raw)}")
+        elif lines and sentence.kind == "item":
             lines[-1] += f" {plain(raw)}"
             continue
         else:
@@ -277,10 +277,10 @@ def _marker(passage: str, start: int) -> str:
     return f"{found[2]}." if found and found[2] else "-"
 
 
-def _code(candidate: CandidateSentence, passage: str) -> _Told:
+def _code(candidate: CandidateSentence, passage: str) -> _Excerpt:
     raw = passage[candidate.start : candidate.end]
     lead = f"{candidate.lead}\n" if candidate.lead else ""
-    return _Told(candidate.start, candidate.end, f"{lead}{raw}")
+    return _Excerpt(candidate.start, candidate.end, f"{lead}{raw}")
 
 
 # Tables
@@ -288,18 +288,18 @@ def _code(candidate: CandidateSentence, passage: str) -> _Told:
 
 def _row(
     candidate: CandidateSentence, passage: str, sentences: Sequence[Sentence], place: int
-) -> _Told | None:
+) -> _Excerpt | None:
     """A row as "column: cell", below its table's caption; None for the header itself."""
     header = _header(candidate, passage, sentences, place)
     raw = passage[candidate.start : candidate.end]
     if header is None:
         if _is_header(passage, sentences, place):
             return None
-        return _Told(candidate.start, candidate.end, candidate.words)
+        return _Excerpt(candidate.start, candidate.end, candidate.words)
     caption = _caption(passage, sentences, place)
     named = _named(header, _cells(raw))
     text = f"{caption.rstrip(':')}: {named}" if caption else named
-    return _Told(candidate.start, candidate.end, text)
+    return _Excerpt(candidate.start, candidate.end, text)
 
 
 def _cells(row: str) -> list[str]:
@@ -350,7 +350,7 @@ def _caption(passage: str, sentences: Sequence[Sentence], place: int) -> str:
 # Numbers
 
 
-def _number_first(question: Question, candidate: CandidateSentence, shown: _Told) -> _Told:
+def _number_first(question: Question, candidate: CandidateSentence, shown: _Excerpt) -> _Excerpt:
     """The amount that was asked for before its sentence, where there is just one it can be.
 
     It is counted in what the question counts: "240 hours" of "240 annual leave hours". In a short

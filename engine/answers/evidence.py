@@ -185,7 +185,7 @@ class _Reader:
                 for hit in hits
             ]
             sure = confidences(parts)
-            self.confidences = {hit.id: one for hit, one in zip(hits, sure, strict=True)}
+            self.confidences = {hit.id: value for hit, value in zip(hits, sure, strict=True)}
 
     @staticmethod
     def _base(word: AlignedWord, item: Asked | None, heaviest: float) -> tuple[float, ...]:

@@ -30,7 +30,7 @@ from engine.models.port import Embedder, TokenEmbedder
 from engine.search.confidence import CALIBRATED_SPACES, Logistic
 from engine.search.query import Question
 
-EMBEDDED = 20  # sentences that are read word by word: about 60 ms on two cores
+EMBEDDED = 20  # sentences that are read word by word: about 100 ms of a processor
 WEIGHTS = Path(__file__).with_name("judge.json")
 
 # From the first probability on a question counts as answered, from the second on a passage is shown
@@ -143,7 +143,9 @@ async def _read(
 
     def weigh() -> list[float]:
         evidence = read_evidence(question, term_weights, candidates, asked, said)
-        return load_judge().probabilities(evidence, [one.structured for one in candidates])
+        return load_judge().probabilities(
+            evidence, [candidate.structured for candidate in candidates]
+        )
 
     return await anyio.to_thread.run_sync(weigh)
 

@@ -203,9 +203,9 @@ def _keep(element: etree._Element, page: _Page) -> None:
         "content": "" if content is None else markdown(_text_of(content)),
         "author": dict(page.author or {}),
         "isPinned": any(
-            name.endswith("--pinned") for one in element.iter("div") for name in classes(one)
+            name.endswith("--pinned") for child in element.iter("div") for name in classes(child)
         ),
-        "attachments": [_attachment(one) for one in _all(element, "chatlog__attachment")],
+        "attachments": [_attachment(file) for file in _all(element, "chatlog__attachment")],
         "reactions": list(_reactions(element)),
     }
     if notice is not None:
@@ -220,8 +220,8 @@ def _keep(element: etree._Element, page: _Page) -> None:
 
 
 def _reply(element: etree._Element) -> Mapping[str, Any]:
-    for one in element.iter():
-        if target := _TARGET.search(one.get("onclick") or ""):
+    for child in element.iter():
+        if target := _TARGET.search(child.get("onclick") or ""):
             return {"type": "Reply", "reference": {"messageId": target[1]}}
     words = _first(element, "chatlog__reply-content")
     used = words is not None and _words(words).startswith("used /")
@@ -237,16 +237,18 @@ def _text_of(content: etree._Element) -> etree._Element:
 
 
 def _all(element: etree._Element, name: str) -> list[etree._Element]:
-    return [one for one in element.iter("div", "span") if name in classes(one)]
+    return [child for child in element.iter("div", "span") if name in classes(child)]
 
 
 def _first(element: etree._Element, name: str) -> etree._Element | None:
-    return next((one for one in element.iter("div", "span") if name in classes(one)), None)
+    return next((child for child in element.iter("div", "span") if name in classes(child)), None)
 
 
 def _attachment(element: etree._Element) -> dict[str, Any]:
-    url = next((link for one in element.iter() if (link := one.get("href") or one.get("src"))), "")
-    titles = (_MEDIA_TITLE.fullmatch(one.get("title") or "") for one in element.iter())
+    url = next(
+        (link for child in element.iter() if (link := child.get("href") or child.get("src"))), ""
+    )
+    titles = (_MEDIA_TITLE.fullmatch(child.get("title") or "") for child in element.iter())
     name = next((title[1] for title in titles if title), "")
     generic = _first(element, "chatlog__attachment-generic-name")
     if not name and generic is not None:
@@ -266,9 +268,9 @@ def _path(url: str) -> str:
 
 
 def _reactions(element: etree._Element) -> Iterator[dict[str, Any]]:
-    for one in _all(element, "chatlog__reaction"):
-        image = next(one.iter("img"), None)
-        count = _first(one, "chatlog__reaction-count")
+    for reaction in _all(element, "chatlog__reaction"):
+        image = next(reaction.iter("img"), None)
+        count = _first(reaction, "chatlog__reaction-count")
         digits = "" if count is None else _words(count)
         if image is not None and image.get("alt") and digits.isdecimal() and len(digits) < 10:
             yield {"emoji": {"name": image.get("alt")}, "count": int(digits)}
