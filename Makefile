@@ -1,7 +1,7 @@
 # Each target's first line carries its help after two hashes; every recipe is one line.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up test check fix bench clean help sync oracle vespa-smoke
+.PHONY: up test check fix bench live clean help sync oracle vespa-smoke
 
 # The environment is made when the lock or the metadata is newer than its stamp.
 STAMP := .venv/.scrubjay-synced
@@ -29,6 +29,9 @@ oracle: ## fetch Vespa's own Java code, which judges vespa_app (needs a JDK of 1
 
 bench: $(STAMP) ## measure against the promises; results go to benchmarks/results/
 	@$(RUN)python -m benchmarks
+
+live: $(STAMP) ## ask the configured language model 60 questions of the sample, and report (may cost money)
+	@$(RUN)python -m benchmarks.live
 
 vespa-smoke: $(STAMP) ## run the index's suite on a real Vespa in a container (needs Docker, 8 GB)
 	@docker compose -f deploy/compose.smoke.yml up --detach --wait && { SCRUBJAY_VESPA_URL=http://127.0.0.1:8080 $(RUN)pytest -q tests/engine/index/test_vespa_cluster.py; status=$$?; docker compose -f deploy/compose.smoke.yml down --volumes; exit $$status; }

@@ -107,6 +107,8 @@ class RequestGate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if "\0" in scope["path"]:  # which no database can look up
+            raise HttpRefusal(400, "This address holds the character NUL.", code="bad_address")
         headers = Headers(scope=scope)
         authority = headers.get("host", "")
         if len(headers.getlist("host")) > 1 or not self._addresses.is_own_host(authority):
@@ -171,7 +173,8 @@ class Doorkeeper:
             scheme, _, secret = header.partition(" ")
             if scheme.lower() != "bearer" or not secret.strip():
                 raise Unauthenticated(SIGN_IN)
-            return await self._engine.people.authenticate(secret.strip())
+            address = cookies.address_of(connection)
+            return await self._engine.people.authenticate(secret.strip(), address=address)
         if signed_in := await self.signed_in(connection):
             cookies.require_own_page(
                 self._engine.secrets, signed_in, connection, connection.headers.get("x-csrf-token")
@@ -180,6 +183,19 @@ class Doorkeeper:
         if not self.is_keyless(connection):
             raise Unauthenticated(SIGN_IN)
         return await self._owner.now()
+
+    async def again(self, connection: HTTPConnection, principal: Principal) -> Principal:
+        """Who sent a request that is still being answered, with what they hold now.
+
+        Their connection may have ended meanwhile, by which the local owner was known at first.
+        """
+        if connection.headers.get("authorization"):
+            return await self.principal(connection)
+        if principal.session_id is None:
+            return await self._owner.now()
+        if found := await self.signed_in(connection):
+            return found
+        raise Unauthenticated(SIGN_IN)
 
     async def signed_in(self, connection: HTTPConnection) -> Principal | None:
         """Who is signed in with this browser, if its session is not over.

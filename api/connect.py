@@ -23,7 +23,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Assistant:
+class ClientGuide:
     """An assistant and the ways to connect it; `link`, if any, installs it.
 
     `key` is its name on the command line. The first way is over HTTP, the second without a server.
@@ -35,7 +35,7 @@ class Assistant:
     link: str = ""
 
 
-def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant]:
+def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[ClientGuide]:
     """What to paste for each assistant; without keyless access the HTTP ways name a token."""
     url = f"{base_url}/mcp"
     command = launcher(home)
@@ -45,7 +45,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
     option = "" if is_keyless else f' --header "Authorization: Bearer {TOKEN}"'
     encoded = base64.b64encode(json.dumps(http).encode()).decode()
     return [
-        Assistant(
+        ClientGuide(
             "claude-code",
             "Claude Code",
             (
@@ -59,7 +59,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
                 ),
             ),
         ),
-        Assistant(
+        ClientGuide(
             "cursor",
             "Cursor",
             (
@@ -71,7 +71,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             ),
             f"https://cursor.com/en/install-mcp?name=scrubjay&config={quote(encoded)}",
         ),
-        Assistant(
+        ClientGuide(
             "vscode",
             "VS Code",
             (
@@ -84,7 +84,7 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
             "https://insiders.vscode.dev/redirect/mcp/install?name=scrubjay&config="
             + quote(json.dumps(typed)),
         ),
-        Assistant(
+        ClientGuide(
             "codex",
             "Codex",
             (
@@ -100,12 +100,12 @@ def assistants(base_url: str, home: Path, *, is_keyless: bool) -> list[Assistant
     ]
 
 
-def general(base_url: str, home: Path, *, is_keyless: bool) -> Assistant:
+def general(base_url: str, home: Path, *, is_keyless: bool) -> ClientGuide:
     """For any other client: the form most of them read."""
     headers = {} if is_keyless else {"headers": {"Authorization": f"Bearer {TOKEN}"}}
     http = {"type": "http", "url": f"{base_url}/mcp"} | headers
     stdio = {"type": "stdio"} | _stdio(launcher(home))
-    return Assistant(
+    return ClientGuide(
         "json",
         "Any other",
         (
@@ -125,12 +125,12 @@ def _codex(url: str, *, is_keyless: bool) -> str:
     return "\n".join(lines)
 
 
-def _chatgpt(base_url: str) -> list[Assistant]:
+def _chatgpt(base_url: str) -> list[ClientGuide]:
     """ChatGPT connects from the internet, so it needs a public https address."""
     if not base_url.startswith("https://"):
         return []
     place = "In Settings, Connectors, Create: as the MCP server's URL"
-    return [Assistant("chatgpt", "ChatGPT", (Way(place, f"{base_url}/mcp/chatgpt"),))]
+    return [ClientGuide("chatgpt", "ChatGPT", (Way(place, f"{base_url}/mcp/chatgpt"),))]
 
 
 def launcher(home: Path) -> list[str]:

@@ -48,10 +48,29 @@ def clear_session(response: Response, connection: HTTPConnection) -> None:
             response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
 
 
+def attempt_cookie(connection: HTTPConnection, name: str) -> str:
+    """What a browser keeps while it signs in elsewhere; empty where it keeps nothing of this name."""
+    return _cookie(connection, name)
+
+
+def set_attempt(
+    response: Response, connection: HTTPConnection, name: str, secret: str, lasts_s: int
+) -> None:
+    """Let the browser keep what shows that it began a sign-in elsewhere."""
+    _set(response, connection, name, secret, lasts_s)
+
+
+def clear_attempt(response: Response, connection: HTTPConnection, name: str) -> None:
+    """Make the browser forget a sign-in elsewhere, which has ended."""
+    secure = is_encrypted(connection)
+    full = f"__Host-{name}" if secure else name
+    response.delete_cookie(full, secure=secure, httponly=True, samesite="lax")
+
+
 def client_of(connection: HTTPConnection) -> SignInClient:
     """Where a request comes from, for limits and for the list of sessions."""
     return SignInClient(
-        address=_address(connection),
+        address=address_of(connection),
         agent=connection.headers.get("user-agent", "")[:400],
         device=_cookie(connection, DEVICE),
     )
@@ -136,7 +155,7 @@ def _set(
     )
 
 
-def _address(connection: HTTPConnection) -> str:
+def address_of(connection: HTTPConnection) -> str:
     """The peer, or where a proxy of ours (loopback or a private network) says it came from."""
     peer = connection.client.host if connection.client is not None else ""
     forwarded = connection.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()

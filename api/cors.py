@@ -1,6 +1,6 @@
 """Calls from web pages of other origins that the operator named: preflights and headers.
 
-`RequestGate` asks before it refuses a foreign origin. Such a page can call `/mcp` and `/api` with a
+`RequestGate` asks before it refuses a foreign origin. Such a page can call `/mcp`, `/api` and `/v1` with a
 token, and nothing else: it is never the local owner, and a cookie it sends along is dropped.
 """
 
@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
 
-PATHS = ("/api/", "/mcp", "/.well-known/oauth-protected-resource")
+PATHS = ("/api/", "/v1/", "/mcp", "/.well-known/oauth-protected-resource")
 METHODS = "GET, POST, PATCH, PUT, DELETE"
 EXPOSED = (
     "Location, Mcp-Session-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate,"
@@ -25,8 +25,8 @@ _NAMES = re.compile(r"[A-Za-z0-9-]{1,100}( *, *[A-Za-z0-9-]{1,100}){0,50}")
 
 def is_open(path: str) -> bool:
     """Whether pages of named origins can call this path."""
-    return path.startswith(PATHS[0]) or any(
-        path == prefix or path.startswith(f"{prefix}/") for prefix in PATHS[1:]
+    return path.startswith(PATHS[:2]) or any(
+        path == prefix or path.startswith(f"{prefix}/") for prefix in PATHS[2:]
     )
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from api.service import principal_of
+from api.service import service_of
 from engine.domain import Principal
 from engine.errors import Conflict
 
@@ -74,6 +74,10 @@ async def permitted(
 
 
 async def _check(request: Request, principal: Principal) -> None:
-    present = await principal_of(request)
+    require_same(principal, await service_of(request).doorkeeper.again(request, principal))
+
+
+def require_same(principal: Principal, present: Principal) -> None:
+    """Raise `Conflict` where a caller may no longer read all of what `principal` could."""
     if not principal.tokens <= present.tokens:
         raise Conflict("What you may read has changed meanwhile: ask again.")

@@ -27,9 +27,11 @@ from engine.telemetry import correlation_id, redact
 # Status and title by the error's code; a class that is not named here answers as its base does.
 TABLE: dict[str, tuple[int, str]] = {
     "already_running": (409, "Already running"),
+    "budget_spent": (422, "Budget spent"),
     "cancelled": (409, "Cancelled"),
     "configuration": (500, "Misconfigured"),
     "conflict": (409, "Conflict"),
+    "credits_exhausted": (402, "No credits left"),
     "document": (422, "The document can't be read"),
     "error": (500, "Something went wrong"),
     "forbidden": (403, "Not allowed"),
@@ -41,10 +43,16 @@ TABLE: dict[str, tuple[int, str]] = {
     "link_ended": (410, "This link has ended"),
     "lease_lost": (409, "Conflict"),
     "link_expired": (410, "No longer valid"),
+    "mail_refused": (502, "The mail server refuses"),
     "not_found": (404, "Not found"),
     "over_time": (504, "Took too long"),
+    "quota_reached": (409, "Quota reached"),
     "rate_limited": (429, "Too many requests"),
+    "sign_in_failed": (400, "Not signed in"),
+    "stale_assistant": (409, "Changed meanwhile"),
+    "stale_draft": (409, "Changed meanwhile"),
     "step_up_required": (403, "Confirm who you are"),
+    "tenant_suspended": (403, "Suspended"),
     "too_large": (413, "Too large"),
     "code_required": (401, "Not signed in"),
     "unauthenticated": (401, "Not signed in"),
@@ -61,6 +69,7 @@ HTTP_TITLES = {
     413: "Too large",
     415: "Unsupported content type",
     421: "Misdirected request",
+    428: "Precondition required",
 }
 FALLBACK = (
     "Something went wrong inside Scrubjay. Ask the operator to search the log for this "
@@ -71,9 +80,10 @@ FALLBACK = (
 class HttpRefusal(HTTPException):
     """A request refused before the engine saw it; `detail` is for the person who sent it."""
 
-    def __init__(self, status_code: int, detail: str, *, code: str) -> None:
+    def __init__(self, status_code: int, detail: str, *, code: str, field: str = "") -> None:
         super().__init__(status_code, detail)
         self.code = code
+        self.field = field
 
 
 class InvalidBody(InvalidInput):
@@ -127,7 +137,8 @@ def problem_of(error: Exception) -> Problem:
         title = HTTP_TITLES.get(error.status_code, "Error")
         code = error.code if isinstance(error, HttpRefusal) else title.lower().replace(" ", "_")
         headers = tuple((error.headers or {}).items())
-        return Problem(error.status_code, code, title, error.detail, headers=headers)
+        field = error.field if isinstance(error, HttpRefusal) else ""
+        return Problem(error.status_code, code, title, error.detail, field, headers=headers)
     return Problem(500, "internal", "Something went wrong", FALLBACK)
 
 

@@ -49,6 +49,7 @@ class _ProseWriter:
     text: str
     marks: Sequence[Mark]
     refs: Collection[int]
+    anchor: str = "cite"
     out: list[str] = field(default_factory=list)
     is_marked: bool = False
 
@@ -82,7 +83,9 @@ class _ProseWriter:
     def _token(self, found: re.Match[str]) -> None:
         if found["ref"] is not None:
             n = int(found["ref"])
-            self.out.append(f'<a class="ref" href="#cite-{n}" aria-label="Citation {n}">{n}</a>')
+            self.out.append(
+                f'<a class="ref" href="#{self.anchor}-{n}" aria-label="Citation {n}">{n}</a>'
+            )
             return
         kind = found.lastgroup or ""
         kind = "label" if kind == "address" else kind
@@ -105,10 +108,14 @@ class _ProseWriter:
 
 
 def render_prose(
-    text: str, *, marks: Sequence[Mark] = (), refs: Collection[int] = frozenset()
+    text: str,
+    *,
+    marks: Sequence[Mark] = (),
+    refs: Collection[int] = frozenset(),
+    anchor: str = "cite",
 ) -> Markup:
-    """`text` as HTML; `[n]` of a number in `refs` leads to the element `cite-n`."""
-    writer = _ProseWriter(text, marks, refs)
+    """`text` as HTML; `[n]` of a number in `refs` leads to the element `cite-n`, or `anchor`'s."""
+    writer = _ProseWriter(text, marks, refs, anchor)
     lines = list(_lines(text))
     at = _matter(writer, lines)
     while at < len(lines):

@@ -21,7 +21,7 @@ from engine.limits import Limits, spend
 log = logging.getLogger(__name__)
 
 HELD_MAX = 20_000  # buckets in memory; the least recently used are dropped; a new one is full
-PATHS = "/api/"
+PATHS = ("/api/", "/v1/")
 
 
 @dataclass(frozen=True, slots=True)

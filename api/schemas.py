@@ -9,16 +9,19 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 from starlette.requests import Request
 
 from api.problems import HttpRefusal, InvalidBody
 from engine.access.search_filters import SearchFilters
 from engine.access.search_scope import SearchOverrides
+from engine.documents.knowledge_bases import KbChunking
 from engine.documents.search_settings import KbSearchSettings
 from engine.errors import InvalidInput, TooLarge
 from engine.search.filters import parse_filters
 
 JSON_MAX_BYTES = 256 * 1024
+NUL = b"\\u0000"  # as JSON writes it
 QUESTION_MAX = 4000  # characters
 QUERY_MAX = 2000
 
@@ -73,21 +76,21 @@ class AskBody(FilterBody):
     ]
     kb: Name = ""
     conversation_id: Annotated[str, Field(max_length=64)] = ""
+    assistant: Name = ""
 
 
 Limit = Annotated[int, Field(ge=1, le=100)]
+Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX)]
+SortedBy = Literal["relevance", "newest", "oldest"]
 
 
-class SearchBody(FilterBody):
-    """`POST /api/v1/search`, and the query of `GET /api/v1/search`; None: as the settings say."""
+class KbSearchBody(FilterBody):
+    """`POST /api/v1/knowledge_bases/{kb}/search`; None: as the settings say."""
 
-    query: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX)
-    ]
-    kb: Name = ""
+    query: Query
     limit: Limit | None = Field(default=None, validation_alias=AliasChoices("limit", "k"))
     mode: Literal["hybrid", "semantic", "keyword", "adaptive"] | None = None
-    sort: Literal["relevance", "newest", "oldest"] = "relevance"
+    sort: SortedBy = "relevance"
     include_metadata: bool = True
     alpha: Share | None = None
     title_weight: Share | None = None
@@ -107,16 +110,70 @@ class SearchBody(FilterBody):
         )
 
 
+class SearchBody(KbSearchBody):
+    """`POST /api/v1/search`, and the query of `GET /api/v1/search`; None: as the settings say."""
+
+    kb: Name = ""
+
+
 class SearchSettingsChanges(KbSearchSettings):
     """`PATCH /api/v1/knowledge_bases/{kb}/search`; null unsets a setting, what is left out stays."""
 
 
-class KbChanges(Body):
+class ResetQuery(Body):
+    """`DELETE /api/v1/knowledge_bases/{kb}/search`: the settings, or all."""
+
+    setting: Several = Field(default_factory=list)
+
+
+class ReembedQuery(Body):
+    """`POST /api/v1/knowledge_bases/{kb}/reembed`; without a model, to the one that is set."""
+
+    model: Annotated[str, Field(max_length=100)] = ""
+
+
+class KbConfig(Body):
+    """How a knowledge base ingests; None leaves a matter to the installation.
+
+    `embedding_model` is the installation's or another of this machine's (`scrubjay model list`); the
+    search engine is the installation's, and another one is refused.
+    """
+
+    embedding_model: Name | None = None
+    chunk_size: Annotated[int, Field(ge=16, le=8192)] | None = None
+    chunk_overlap: Annotated[int, Field(ge=0, le=4096)] | None = None
+    search_engine: Name | None = None
+
+
+class KbIngestion(Body):
+    """How documents of a knowledge base are split; `chunking` goes before `config`."""
+
+    config: KbConfig = Field(default_factory=KbConfig)
+    chunking: KbChunking | None = None
+
+    @property
+    def own_chunking(self) -> dict[str, Any]:
+        """What `chunking` sets."""
+        return self.chunking.model_dump(exclude_none=True) if self.chunking else {}
+
+
+class KbBody(KbIngestion):
+    """`POST /api/v1/knowledge_bases`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=2000)] = ""
+    pipeline: Name = "general"
+    search: KbSearchSettings = Field(default_factory=KbSearchSettings)
+    supported_formats: list[Name] | None = None
+
+
+class KbChanges(KbIngestion):
     """`PATCH /api/v1/knowledge_bases/{kb}`; what is left out stays."""
 
     name: Name | None = None
     description: Annotated[str, Field(max_length=2000)] | None = None
-    supported_formats: list[str] | None = None
+    supported_formats: list[Name] | None = None
+    pipeline: Name | None = None
 
 
 class DocumentChanges(Body):
@@ -140,19 +197,36 @@ class FetchQuery(Body):
     id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 
 
-class DocumentsQuery(Body):
-    """`GET /api/v1/documents`."""
+class KbDocumentsQuery(Body):
+    """`GET /api/v1/knowledge_bases/{kb}/documents`."""
 
-    kb: Name = ""
     state: Literal["", "pending", "running", "ready", "failed", "cancelled"] = ""
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     cursor: Annotated[str, Field(max_length=500)] = ""
 
 
+class DocumentsQuery(KbDocumentsQuery):
+    """`GET /api/v1/documents`."""
+
+    kb: Name = ""
+
+
 class ConversationBody(Body):
-    """`POST /api/v1/conversations` and `PATCH /api/v1/conversations/{id}`."""
+    """`PATCH /api/v1/conversations/{id}`."""
 
     name: Name = ""
+
+
+class NewConversationBody(ConversationBody):
+    """`POST /api/v1/conversations`; `assistant` by slug or id answers in it."""
+
+    assistant: Name = ""
+
+
+class ExportQuery(Body):
+    """`GET /api/v1/conversations/{id}/export`."""
+
+    format: Literal["markdown", "json"] = "markdown"
 
 
 class ConversationsQuery(Body):
@@ -184,14 +258,30 @@ async def read_body(request: Request, model: type[Model]) -> Model:
         if len(body) > JSON_MAX_BYTES:
             raise TooLarge(f"The body is larger than {JSON_MAX_BYTES:,} bytes.")
     try:
+        if NUL in body:
+            return model.model_validate(without_nul(from_json(bytes(body))))
         return model.model_validate_json(bytes(body))
     except ValidationError as error:
         raise _invalid(error) from None
+    except ValueError:
+        raise InvalidInput("The body is not valid JSON.", field="body") from None
+
+
+def without_nul(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """JSON with a blank for each NUL in its texts and names, which PostgreSQL can't keep."""
+    if isinstance(value, str):
+        return value.replace("\0", " ")
+    if isinstance(value, list):
+        return [without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(item) for name, item in value.items()}
+    return value
 
 
 def read_query(request: Request, model: type[Model]) -> Model:
     """The query string as `model`, a name given twice as a list; raises `InvalidBody`."""
     given = {name: request.query_params.getlist(name) for name in request.query_params}
+    given = without_nul(given)
     values = {name: many if len(many) > 1 else many[0] for name, many in given.items()}
     try:
         return model.model_validate(values)

@@ -5,13 +5,17 @@ Built once by `api.app.build_app` and found by `service_of(request)`; nothing he
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from api.answering import Answering
 from api.auth import Addresses, Doorkeeper
 from api.keyless import SameUser
 from api.metrics import MetricsRegistry
@@ -20,8 +24,25 @@ from api.probing import Probing
 from api.rates import PATHS, RequestRates
 from engine.domain import Answer, Answered, AnswerEvent, Principal
 from engine.engine import Engine
+from engine.errors import RateLimited, Unavailable
+from engine.flow.graph import Graph
 from engine.search.links import Links
 from engine.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class PipelineTools(Protocol):
+    """What checks and draws pipelines: it knows the components that workers have. Blocking."""
+
+    def load(self, dsl: str) -> Graph:
+        """The graph of a pipeline that workers can run; `FlowError` has all faults."""
+
+    def load_to_draw(self, dsl: str) -> Graph:
+        """The same of one that may need a model there is not."""
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every component: what it reads and writes, and how it can be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +57,18 @@ class Service:
     metrics: MetricsRegistry
     drain: Drain
     probing: Probing
+    pipeline_tools: PipelineTools
+    answering: Answering
 
     @classmethod
-    def of(cls, engine: Engine, settings: Settings, *, keyless: SameUser | None = None) -> Service:
+    def of(
+        cls,
+        engine: Engine,
+        settings: Settings,
+        pipeline_tools: PipelineTools,
+        *,
+        keyless: SameUser | None = None,
+    ) -> Service:
         """The dependencies for an open engine; `keyless` as in `Doorkeeper`."""
         addresses = Addresses.of(settings.server)
         if settings.slack.signing_secret.get_secret_value():
@@ -52,7 +82,18 @@ class Service:
             shared=engine.limits if is_shared else None,
         )
         metrics, drain = MetricsRegistry(), Drain()
-        return cls(engine, settings, addresses, doorkeeper, rates, metrics, drain, probing)
+        return cls(
+            engine,
+            settings,
+            addresses,
+            doorkeeper,
+            rates,
+            metrics,
+            drain,
+            probing,
+            pipeline_tools,
+            answering=Answering(),
+        )
 
     async def links(self, request: Request, principal: Principal) -> Links:
         """URLs of passages for the caller, with the host name they used.
@@ -75,6 +116,7 @@ class Service:
         finally:
             took_s = time.perf_counter() - started
             self.metrics.observe(f"scrubjay_{verb}_duration_seconds", took_s, door="http")
+            self.metrics.observe("scrubjay_query_execution_time_seconds", took_s, kind=verb)
 
 
 def base_url(settings: Settings, request: Request) -> str:
@@ -116,6 +158,23 @@ async def principal_of(request: Request) -> Principal:
     principal = await service.doorkeeper.principal(request)
     if request.url.path.startswith(PATHS):
         taken = await service.rates.take(principal)
-        request.state.response_headers = service.rates.headers(taken)
+        request.state.response_headers = dict(service.rates.headers(taken))
         service.rates.require(taken)
+        await _take_quota(request, principal)
     return principal
+
+
+async def _take_quota(request: Request, principal: Principal) -> None:
+    """Count the request on the quotas of its tenant, user and key; their policies become headers."""
+    headers = request.state.response_headers
+    try:
+        held = await service_of(request).engine.quotas.take_request(principal)
+    except RateLimited as error:
+        wait_s = math.ceil(error.retry_after_s)
+        headers["RateLimit"] = f'"{error.policy}";r=0;t={wait_s}'
+        raise
+    except Unavailable as error:  # as with the rate: what can't be counted stops no answer
+        log.warning("a quota was not counted", extra={"reason": str(error)})
+        return
+    policies = [f'"{name}";{policy}' for name, policy in held.items()]
+    headers["RateLimit-Policy"] = ", ".join([headers["RateLimit-Policy"], *policies])

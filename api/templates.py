@@ -20,7 +20,13 @@ FOLDER = Path(__file__).parent / "pages"
 MEDIA_TYPES = {
     "app.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
+    "flow.js": "text/javascript; charset=utf-8",
+    "flow.css": "text/css; charset=utf-8",
+    "refer.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "answer.js": "text/javascript; charset=utf-8",
+    "passkeys.js": "text/javascript; charset=utf-8",
     "link.js": "text/javascript; charset=utf-8",
 }
 
@@ -53,12 +59,12 @@ def static_path(name: str) -> str:
     return f"/static/{name}?{static_file(name)[1]}"
 
 
-def render(name: str, **values: object) -> str:
+def render(name: str, /, **values: object) -> str:
     """A template as text."""
     return _environment().get_template(name).render(**values)
 
 
-def render_page(name: str, *, status_code: int = 200, **values: object) -> Response:
+def render_page(name: str, /, *, status_code: int = 200, **values: object) -> Response:
     """A template as a response."""
     return HTMLResponse(render(name, **values), status_code=status_code)
 

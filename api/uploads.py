@@ -6,8 +6,9 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -20,6 +21,51 @@ from engine.errors import InvalidInput, TooLarge
 
 FORM_OVERHEAD_BYTES = 1024 * 1024  # boundaries, headers and the form's other fields
 FILES_MAX = 1000
+
+Yes = Literal["", "0", "1", "false", "true"]
+FolderName = Annotated[str, Field(max_length=4000)]  # a folder's id or path
+
+
+class ProcessingConfig(BaseModel):
+    """How all files of a form are ingested; the form's fields of the same names go before it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    extraction_strategy: Literal["", "standard", "comprehensive"] = ""
+    quality_control: bool = False
+    tags: list[str] = Field(default_factory=list)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    updated_at: str = ""
+
+
+class KbUploadForm(BaseModel):
+    """The fields of a form with files; those beside `file` hold for all of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Annotated[list[bytes], Field(min_length=1, max_length=FILES_MAX)]
+    external_id: list[str] = Field(default_factory=list)
+    extraction_strategy: Literal["", "standard", "comprehensive"] = ""
+    quality_control: Yes = ""
+    tag: list[str] = Field(default_factory=list)
+    metadata: list[str] = Field(default_factory=list)
+    updated_at: str = ""
+    processing_config: str = Field(
+        default="",
+        description="A JSON object, `ProcessingConfig`.",
+        json_schema_extra={"contentMediaType": "application/json"},
+    )
+    folder: FolderName = Field(
+        default="", description="Also store the files in this folder, an id or a path."
+    )
+    replace: Yes = Field(default="", description="Replace files of the same name in `folder`.")
+
+
+class UploadForm(KbUploadForm):
+    """`POST /api/v1/documents`."""
+
+    kb: Annotated[str, Field(min_length=1)]
+
 
 _YES = frozenset({"1", "true"})
 _NO = frozenset({"", "0", "false"})
@@ -69,26 +115,25 @@ async def read_documents(form: FormData) -> list[NewDocument]:
     files = [item for item in form.getlist("file") if isinstance(item, UploadFile)]
     if not files:
         raise InvalidInput("file: send at least one file in a field of this name.", field="file")
-    ids = [item for item in form.getlist("external_id") if isinstance(item, str)]
+    ids = [item.replace("\0", " ") for item in form.getlist("external_id") if isinstance(item, str)]
     if ids and len(ids) != len(files):
         raise InvalidInput(
             f"external_id: send one for each of the {len(files)} files, or none.",
             field="external_id",
         )
-    strategy = form.get("extraction_strategy", "")
-    checked = form.get("quality_control", "")
-    tags = _texts(form, "tag")
-    metadata = _metadata(_texts(form, "metadata"))
-    dated = next(iter(_texts(form, "updated_at")), "")
-    if checked not in _YES | _NO:
-        raise InvalidInput("quality_control: give true or false.", field="quality_control")
+    config = _config(form)
+    strategy = form.get("extraction_strategy", "") or config.extraction_strategy
+    checked = is_yes(form, "quality_control", otherwise=config.quality_control)
+    tags = _texts(form, "tag") or config.tags
+    metadata = {**config.metadata, **_metadata(_texts(form, "metadata"))}
+    dated = next(iter(_texts(form, "updated_at")), config.updated_at)
     return [
         NewDocument(
             data=await file.read(),
             filename=PurePosixPath((file.filename or "").replace("\\", "/")).name or "document",
             external_id=ids[at] if ids else "",
             extraction_strategy=strategy if isinstance(strategy, str) else "?",
-            quality_control=checked in _YES,
+            quality_control=checked,
             tags=tags or None,
             metadata=metadata,
             updated_at=parse_moment("updated_at", dated) if dated else None,
@@ -97,8 +142,28 @@ async def read_documents(form: FormData) -> list[NewDocument]:
     ]
 
 
+def is_yes(form: FormData, name: str, *, otherwise: bool = False) -> bool:
+    """A field of a form that is true or false."""
+    said = form.get(name, "") or str(otherwise).lower()
+    if said not in _YES | _NO:
+        raise InvalidInput(f"{name}: give true or false.", field=name)
+    return said in _YES
+
+
+def _config(form: FormData) -> ProcessingConfig:
+    """What the field `processing_config` says."""
+    given = next(iter(_texts(form, "processing_config")), "{}")
+    try:
+        return ProcessingConfig.model_validate_json(given)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = ".".join(["processing_config", *map(str, fault["loc"])])
+        raise InvalidInput(f"{field}: {fault['msg']}", field=field) from None
+
+
 def _texts(form: FormData, name: str) -> list[str]:
-    return [item for item in form.getlist(name) if isinstance(item, str) and item.strip()]
+    found = [item for item in form.getlist(name) if isinstance(item, str) and item.strip()]
+    return [item.replace("\0", " ") for item in found]
 
 
 def _metadata(given: Sequence[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from engine.domain import MAIN, Principal
 from engine.index.detection import detect_language
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import MAX_CHUNKS_PER_PART, IndexChunk, IndexDocument
+from engine.models.catalogue import MINILM, LocalModel
 from engine.models.local import LocalEmbedder
 from engine.people import tenants
 from engine.search.evaluation import load_beir
@@ -231,12 +232,16 @@ async def _owner(db: Database) -> Principal:
 
 @asynccontextmanager
 async def open_installation(
-    folder: Path, *, models: Path, cache: Path | None = None
+    folder: Path, *, models: Path, cache: Path | None = None, model: LocalModel = MINILM
 ) -> AsyncIterator[Installation]:
-    """An installation in `folder`: a fresh one, or the one that was made there before."""
+    """An installation in `folder`: a fresh one, or the one that was made there before.
+
+    `cache` keeps vectors between runs; each model has a folder of its own there.
+    """
     url = f"sqlite+aiosqlite:///{folder / 'scrubjay.db'}"
     migrate(url)
-    embedder = KeptEmbedder(LocalEmbedder(models), cache)
+    kept = cache / model.name if cache is not None and model is not MINILM else cache
+    embedder = KeptEmbedder(LocalEmbedder(models, model), kept)
     index = EmbeddedIndex(folder / "index")
     async with open_database(url) as db:
         try:

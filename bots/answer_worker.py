@@ -50,6 +50,7 @@ from engine.clock import new_id
 from engine.domain import Answer, Answered, Audience, Delta, JobState, Searching
 from engine.engine import Engine
 from engine.errors import (
+    CreditsExhausted,
     EngineError,
     Forbidden,
     InvalidInput,
@@ -64,7 +65,14 @@ from engine.jobs.leases import ClaimedJob
 
 log = logging.getLogger(__name__)
 
-_BETWEEN_US = (Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated)
+_BETWEEN_US = (
+    CreditsExhausted,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+)
 POLL_S = 0.5  # how soon work that another process took on is noticed
 RENEW_S = 1.0
 STOP_GRACE_S = 4.0
@@ -323,6 +331,8 @@ class AnswerWorker:
         if job.attempt == 1 and SHARED_BY not in target.details:  # it was a question before
             await chat.question_limits.spend(post.sender, post.channel)
         caller = await chat.senders.caller(post.sender)
+        if job.attempt == 1:
+            await self._engine.quotas.take_request(caller.principal)
         behaviour = await chat.senders.behaviour(post.sender)
         if behaviour.language:
             speak(behaviour.language)
@@ -354,7 +364,7 @@ class AnswerWorker:
             return await self._passages(case, turn_id)
         if FOR_CHANNEL in case.target.details:
             return await self._preview(case, answer)
-        sure = answer.grounded and bool(answer.citations)
+        sure = answer.grounded and answer.has_sources
         if not case.post.addressed and (
             not sure or answer.confidence * 100 < case.behaviour.threshold
         ):
@@ -388,7 +398,7 @@ class AnswerWorker:
 
     async def _preview(self, case: _Case, answer: Answer) -> replies.Reply:
         """What a channel may be told, for the person who asked to share a private answer with it."""
-        if not answer.citations:
+        if not answer.has_sources:
             channel = await channel_of(self._engine, case.post)
             raise InvalidInput(replies.not_shared(channel), field="channel")
         post = replace(case.post, turn_id=answer.turn_id)

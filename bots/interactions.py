@@ -27,6 +27,7 @@ from bots.publishing import (
     shared_answer,
     split_value,
 )
+from engine.answers import clarifying
 from engine.chats.callers import Caller
 from engine.chats.chats import SourceLink
 from engine.chats.feedback import REASONS
@@ -271,6 +272,32 @@ class Interactions:
         if not accepted.is_new:
             already = replies.Reply("More detail was already requested: see this thread.")
             await self._platforms[target.platform].whisper(target, already)
+        self._wake()
+
+    async def _choose(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
+        """Ask what an unclear question was said to be about, where it was asked."""
+        chat = self._engine.chats
+        post = await self._shown_post(pressed, caller)
+        audience = await chat.senders.audience(replace(caller, sender=post.sender), post.surface)
+        if post.turn_id is None:
+            raise NotFound("This question no longer exists.")
+        answer = await chat.posts.stored_answer(caller, audience, post.turn_id)
+        number = split_value(pressed.value)[1]
+        choices = dict(enumerate(clarifying.parse(answer.text), start=1))
+        if not number.isdecimal() or int(number) not in choices:
+            raise NotFound("This choice no longer exists.")
+        await chat.posts.accept(
+            NewQuestion(
+                platform=target.platform,
+                sender=replace(caller.sender, channel_id=post.sender.channel_id),
+                surface=post.surface,
+                channel=post.channel,
+                question=choices[int(number)],
+                thread=post.thread,
+                key=f"choose:{post.id}:{number}",
+                details={"details": dict(target.details)},
+            )
+        )
         self._wake()
 
     async def _human(self, pressed: Pressed, caller: Caller, target: ReplyTarget) -> None:
@@ -559,6 +586,7 @@ _PRESSES: Mapping[str, Press] = {
     replies.ABOUT: Interactions._about,  # noqa: SLF001
     replies.BIND: Interactions._bind,  # noqa: SLF001
     replies.CANCEL: Interactions._cancel,  # noqa: SLF001
+    replies.CHOOSE: Interactions._choose,  # noqa: SLF001
     replies.CONFIRM: Interactions._confirm,  # noqa: SLF001
     replies.DELETE: Interactions._delete,  # noqa: SLF001
     replies.HUMAN: Interactions._human,  # noqa: SLF001

@@ -38,7 +38,7 @@ def with_reasons(reply: Reply, shown: Shown, place: NarrowedChannel) -> Reply:
     The same is said whatever the person who asks may read, so that it tells nothing of that.
     """
     searched = bool(shown.answer.searched_kbs)
-    if shown.answer.citations or (searched and not place.narrowing):
+    if shown.answer.has_sources or (searched and not place.narrowing):
         return reply
     name = one_line(place.narrowing.channel)
     nothing = t(

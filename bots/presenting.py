@@ -118,7 +118,7 @@ async def show(
     links = {
         citation.n: chat.source_link(citation.url, citation.id) for citation in answer.citations
     }
-    if not answer.citations:
+    if not answer.has_sources:
         answer = replace(
             answer, hits=await engine.search.at_messages(caller.principal, answer.hits)
         )

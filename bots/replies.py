@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from bots.phrases import t
-from engine.answers.answer import describe_unanswered
+from engine.answers.answer import NO_SOURCE, describe_unanswered
+from engine.answers.clarifying import parse as parse_choices
+from engine.answers.clarifying import topic_of
 from engine.chats.answer_rows import SourceFacts
 from engine.chats.chats import SourceLink
 from engine.chats.feedback import REASONS
@@ -23,6 +25,7 @@ from engine.commands.results import CommandResult
 from engine.commands.table import Command
 from engine.domain import Answer, Citation, Hit, SearchResult
 from engine.errors import (
+    CreditsExhausted,
     EngineError,
     Forbidden,
     IndexDamaged,
@@ -43,6 +46,7 @@ QUOTE_PAIRS = {"“": "”", "«": "»", "「": "」", "(": ")", "[": "]"}
 MAY_BE = "This may not answer the question: check it."
 UNBACKED = "Not every sentence of this is backed by a source: check it."
 
+BUTTON_MAX = 75  # characters, Slack's; Discord's are 80
 Style = Literal["", "primary", "danger"]
 
 
@@ -91,7 +95,7 @@ POST_CALL, POST_ANSWER = "post_call", "post_answer"  # the yes to a preview
 KEEP, DELETE, RERUN, CONFIRM, CANCEL = "keep", "delete", "rerun", "confirm", "cancel"
 RATE_UP, RATE_DOWN, REASON, BIND, MENTION = "rate_up", "rate_down", "reason", "bind", "mention"
 ABOUT, SUMMARISE, SIMILAR, SAVE = "about", "summarise", "similar", "save"
-OPEN = "open"
+OPEN, CHOOSE = "open", "choose"
 
 
 # Answers
@@ -110,14 +114,14 @@ class Shown:
 def answered(shown: Shown, *, now: datetime, detailed: bool = False) -> Reply:
     """An answer with its sources, or what was searched without success and what came closest."""
     answer, post = shown.answer, shown.post
-    if not answer.citations:
+    if not answer.has_sources:
         return _unanswered(shown)
     text, numbers = _brief(answer, limit=None if detailed else BRIEF_MAX)
     cited = [c for c in answer.citations if c.n in numbers]
     text, sources = _sources(text, cited, shown, now)
     notes = []
     if answer.outcome == "maybe":
-        notes.append(t(UNBACKED) if answer.model else t(MAY_BE))
+        notes.append(t(UNBACKED) if NO_SOURCE in answer.text else t(MAY_BE))
     if post.surface == "private":
         notes.append(t("Only you can see this."))
     return Reply(
@@ -273,6 +277,8 @@ def with_live(reply: Reply, live: Sequence[SourceLine]) -> Reply:
 
 def _unanswered(shown: Shown) -> Reply:
     answer, post = shown.answer, shown.post
+    if choices := parse_choices(answer.text):
+        return _asked_back(choices, post)
     sources = [
         _found_line(n, hit, shown.links.get(-n), hit.kb_name)
         for n, hit in enumerate(_closest(answer), start=1)
@@ -284,6 +290,17 @@ def _unanswered(shown: Shown) -> Reply:
     note = t("Only you can see this.") if post.surface == "private" else ""
     buttons = [*_openers(sources), *_for_all(post)]
     return Reply(text, sources, note=note, buttons=buttons, kind="answer")
+
+
+def _asked_back(choices: Sequence[str], post: PostInfo) -> Reply:
+    """A question back, with a button for each thing the question may be about."""
+    buttons = [
+        Button(CHOOSE, topic_of(choice)[:BUTTON_MAX], f"{post.id}:{n}")
+        for n, choice in enumerate(choices, start=1)
+    ]
+    note = t("Only you can see this.") if post.surface == "private" else ""
+    text = t("What is this about? Choose one, or say it in a sentence:")
+    return Reply(text, note=note, buttons=[*buttons, *_for_all(post)], kind="answer")
 
 
 def _found_line(n: int, hit: Hit, link: SourceLink | None, detail: str) -> SourceLine:
@@ -302,7 +319,7 @@ def _closest(answer: Answer) -> list[Hit]:
 
 def closest_ids(answer: Answer) -> dict[int, tuple[str, str]]:
     """Address and id of what came closest, by the number `answered` looks its link up by."""
-    if answer.citations:
+    if answer.has_sources:
         return {}
     return {-n: (hit.url, hit.id) for n, hit in enumerate(_closest(answer), start=1)}
 
@@ -562,7 +579,7 @@ def explain(error: Exception, incident: str, command: str) -> str:  # noqa: PLR0
             )
         case Forbidden():
             return f"{t(NO_PERMISSION)} {said}"
-        case Unauthenticated() | NotFound() | InvalidInput() | TooLarge():
+        case Unauthenticated() | NotFound() | InvalidInput() | TooLarge() | CreditsExhausted():
             return said
         case _:
             return f"That did not work: {said}"

@@ -17,6 +17,7 @@ import typer
 
 from cli.context import DONE, INCOMPLETE, As, Json, opened, principal_of, run
 from cli.inline_worker import work_while
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from cli.inputs import InputItem
@@ -145,7 +146,7 @@ async def _add(
     wait: bool,
     as_json: bool,
 ) -> int:
-    from cli import exports, output, render, serializers
+    from cli import exports, output, serializers
     from cli.docs import documents_of
     from engine.custom_fields import parse_assignments, parse_moment
     from engine.documents.metadata import parse_change
@@ -179,7 +180,7 @@ async def _add(
     elif given or refused or not imported:
         _summarise(documents, refused, wait=wait)
         if wait and len(documents) < len(ids):
-            known = render.counted(len(ids) - len(documents), "address", "addresses")
+            known = counted(len(ids) - len(documents), "address", "addresses")
             output.note(f"{known} led to documents that are there already")
     return INCOMPLETE if failed or refused or not whole else DONE
 
@@ -297,15 +298,12 @@ def _summarise(
     from cli import output, render
 
     if not wait:
-        output.note(f"queued {render.counted(len(documents), 'document')}")
+        output.note(f"queued {counted(len(documents), 'document')}")
     else:
         ready = [document for document in documents if document.state == "ready"]
         passages = sum(document.chunk_count for document in ready)
         if ready or not (documents or refused):
-            output.note(
-                f"{render.counted(len(ready), 'document')} ready, "
-                f"{render.counted(passages, 'passage')}"
-            )
+            output.note(f"{counted(len(ready), 'document')} ready, {counted(passages, 'passage')}")
     bad = [d for d in documents if wait and d.state != "ready"]
     faults = [(d.title, d.error or f"is {d.state}") for d in bad]
     _tell_faults(faults)
@@ -323,7 +321,7 @@ def _tell_faults(faults: Iterable[tuple[str, str]]) -> None:
     faults = list(faults)
     if not faults:
         return
-    output.note(f"{render.counted(len(faults), 'document')} failed:")
+    output.note(f"{counted(len(faults), 'document')} failed:")
     for title, error in faults[:FAULTS_SHOWN]:
         output.note(f"  {render.one_line(title)}: {render.one_line(error)}")
     if len(faults) > FAULTS_SHOWN:

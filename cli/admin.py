@@ -1,19 +1,70 @@
-"""`admin`: the chat bots' admin commands at the command line, from the same table."""
+"""`admin`: the chat bots' admin commands at the command line, and the operator's own server.
+
+A first word that is no subcommand begins a command of the table: `admin mode auto` is `admin run
+mode auto`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from cli.context import As, Json, Yes, opened, run
+from cli.context import As, Json, Yes, invocation_of, opened, run
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(context_settings={"ignore_unknown_options": False})(admin)
+DEFAULT_PORT = 7338
 
 
+class _Lines(TyperGroup):
+    """A group whose subcommand `run` may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 (typer's own)
+        """As click does, with `run` in front of anything else than a subcommand or `--help`."""
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="admin",
+    cls=_Lines,
+    no_args_is_help=True,
+    help="Run a chat bot command here, or serve those who run this installation.",
+)
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0: any free port.")
+    ] = DEFAULT_PORT,
+) -> None:
+    """Start the operator's server: tenants over HTTP, on this machine's loopback address only."""
+    from cli.operator_door import run as run_server
+
+    raise typer.Exit(run_server(invocation_of(ctx).settings(), port))
+
+
+@app.command()
+def token(ctx: typer.Context, as_json: Json = False) -> None:
+    """Print a token for the operator's server, for ten minutes."""
+    run(_token(ctx, as_json=as_json))
+
+
+async def _token(ctx: typer.Context, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx) as (engine, principal):
+        made = await engine.people.sign_in.open_operator(principal)
+    if as_json:
+        output.show_json({"token": made.access_token, "expires_at": made.access_expires_at})
+    else:
+        output.show(made.access_token + "\n")
+
+
+@app.command("run", context_settings={"ignore_unknown_options": False})
 def admin(
     ctx: typer.Context,
     line: Annotated[

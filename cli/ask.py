@@ -62,6 +62,9 @@ def ask(
         list[str], typer.Argument(metavar="QUESTION", help="The question; quotes are not needed.")
     ],
     kb: Kb = "",
+    assistant: Annotated[
+        str, typer.Option(metavar="NAME", help="The assistant that answers (see `assistant list`).")
+    ] = "",
     conversation: Annotated[
         str,
         typer.Option(metavar="ID", help="Continue a conversation: conversation_id of --json."),
@@ -97,6 +100,7 @@ def ask(
             kb,
             narrowed,
             as_user,
+            assistant=assistant,
             conversation=conversation,
             tools=tools,
             as_json=as_json,
@@ -197,6 +201,7 @@ async def _ask(
     narrowed: Callable[[], SearchFilters],
     as_user: str,
     *,
+    assistant: str,
     conversation: str,
     tools: bool,
     as_json: bool,
@@ -216,6 +221,7 @@ async def _ask(
                 audience,
                 question,
                 kb=kb,
+                assistant=assistant,
                 conversation_id=conversation,
                 door="cli",
                 filters=narrowed(),

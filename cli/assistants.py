@@ -15,7 +15,7 @@ import typer
 from cli.context import As, Json, invocation_of, opened, run
 
 if TYPE_CHECKING:
-    from api.connect import Assistant
+    from api.connect import ClientGuide
     from engine.settings import Settings
 
 app = typer.Typer(
@@ -86,7 +86,9 @@ def bundle(
 
     settings = invocation_of(ctx).settings()
     command = launcher(settings.home)
-    write_bundle(file, command, write_tools=settings.mcp.write_tools)
+    write_bundle(
+        file, command, write_tools=settings.mcp.write_tools, statistics=settings.mcp.statistics
+    )
     output.note(f"wrote {file}: open it with Claude Desktop; it starts {command[0]}")
 
 
@@ -166,7 +168,7 @@ def _config(settings: Settings, client: Client, *, stdio: bool, link: bool, toke
         output.note("a token: run scrubjay token create NAME, or pass --token")
 
 
-def _assistant(settings: Settings, client: Client, *, is_keyless: bool) -> Assistant:
+def _assistant(settings: Settings, client: Client, *, is_keyless: bool) -> ClientGuide:
     from api.connect import assistants, general
     from engine.errors import InvalidInput
     from engine.search.links import address_of

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.context import As, Json, opened, run
+from engine.wording import counted
 
 app = typer.Typer(name="audit", help="Who changed what: list, export, verify.")
 
@@ -64,7 +65,7 @@ async def _export(ctx: typer.Context, as_user: str) -> None:
 
 
 async def _verify(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
-    from cli import output, render
+    from cli import output
     from engine.errors import Conflict
 
     async with opened(ctx, as_user) as (engine, principal):
@@ -74,4 +75,4 @@ async def _verify(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
     if found.faults:
         raise Conflict("The audit log was changed: " + "; ".join(found.faults[:20]) + ".")
     if not as_json:
-        output.note(f"{render.counted(found.rows, 'row')}, all as they were written")
+        output.note(f"{counted(found.rows, 'row')}, all as they were written")

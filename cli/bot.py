@@ -115,6 +115,7 @@ async def _run_alone(
     from engine.errors import ConfigurationError
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
+    from ingestion.connectors.kinds import open_connectors
 
     if fault:
         raise ConfigurationError(fault)
@@ -124,7 +125,10 @@ async def _run_alone(
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             loop.add_signal_handler(name, stop.set)
-    async with open_engine(settings) as engine, load()(engine) as bot:
+    async with (
+        open_engine(settings, connectors=open_connectors()) as engine,
+        load()(engine) as bot,
+    ):
         await engine.operations.check_index_home()
         await bot.run(stop)
 

@@ -19,11 +19,13 @@ ENTRY = "server/README.txt"
 ENTRY_TEXT = "This bundle starts the Scrubjay that is installed on this machine.\n"
 
 
-def manifest(command: list[str], *, write_tools: bool = False) -> dict[str, Any]:
+def manifest(
+    command: list[str], *, write_tools: bool = False, statistics: bool = False
+) -> dict[str, Any]:
     """The bundle's manifest; `command` is how this machine starts the server."""
     from mcp_server.tools import build_tools
 
-    tools = build_tools(write_tools=write_tools)
+    tools = build_tools(write_tools=write_tools, statistics=statistics)
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": "scrubjay",
@@ -45,9 +47,14 @@ def manifest(command: list[str], *, write_tools: bool = False) -> dict[str, Any]
     }
 
 
-def write_bundle(path: Path, command: list[str], *, write_tools: bool = False) -> None:
+def write_bundle(
+    path: Path, command: list[str], *, write_tools: bool = False, statistics: bool = False
+) -> None:
     """Write the bundle to `path`."""
-    text = json.dumps(manifest(command, write_tools=write_tools), indent=2) + "\n"
+    text = (
+        json.dumps(manifest(command, write_tools=write_tools, statistics=statistics), indent=2)
+        + "\n"
+    )
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, content in (("manifest.json", text), (ENTRY, ENTRY_TEXT)):
             bundle.writestr(zipfile.ZipInfo(name, STAMP), content)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.context import As, Json, Yes, opened, run
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.chats.coverage import Coverage
@@ -187,7 +188,7 @@ async def _keep(
 async def _remove(
     ctx: typer.Context, channel: str, as_user: str, *, yes: bool, as_json: bool
 ) -> None:
-    from cli import output, render
+    from cli import output
     from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
@@ -199,13 +200,13 @@ async def _remove(
     if as_json:
         output.show_json(asdict(receipt))
     else:
-        output.note(f"removed {render.counted(receipt.messages, 'message')} of #{found.name}")
+        output.note(f"removed {counted(receipt.messages, 'message')} of #{found.name}")
 
 
 async def _forget(
     ctx: typer.Context, person: str, as_user: str, *, yes: bool, as_json: bool
 ) -> None:
-    from cli import output, render
+    from cli import output
     from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
@@ -220,8 +221,8 @@ async def _forget(
         output.show_json(asdict(receipt))
     else:
         output.note(
-            f"forgot {render.counted(receipt.messages, 'message')} of {found.name}, in "
-            f"{render.counted(receipt.documents, 'conversation')}"
+            f"forgot {counted(receipt.messages, 'message')} of {found.name}, in "
+            f"{counted(receipt.documents, 'conversation')}"
         )
 
 
@@ -251,7 +252,7 @@ def _report(report: Coverage, *, as_json: bool) -> None:
     if report.eta_s is not None:
         shown["done in about"] = render.duration(report.eta_s)
     if report.retention_days is not None:
-        shown["kept for"] = render.counted(report.retention_days, "day")
+        shown["kept for"] = counted(report.retention_days, "day")
     if report.error:
         shown["what to do"] = report.error
     output.show(render.facts(shown))

@@ -95,11 +95,12 @@ async def opened(ctx: typer.Context, as_user: str = "") -> AsyncIterator[tuple[E
 
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging, correlated
+    from ingestion.connectors.kinds import open_connectors
 
     # A person asked for one thing: what happened inside is for the server's log, or for --debug.
     configure_logging(level="debug" if invocation.debug else "error")
     with correlated(invocation.correlation_id):
-        async with open_engine(settings) as engine:
+        async with open_engine(settings, connectors=open_connectors()) as engine:
             yield engine, await principal_of(engine, as_user)
 
 

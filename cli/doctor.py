@@ -66,6 +66,7 @@ async def _doctor(ctx: typer.Context, *, as_json: bool) -> int:
 
 async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     from engine.errors import EngineError
+    from ingestion.connectors.kinds import load_kinds
     from ingestion.pipelines import open_registry
 
     yield _python()
@@ -86,6 +87,9 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     plugins = open_registry(settings)
     for check in _plugins(plugins):
         yield check
+    for refusal in load_kinds().refused:
+        said = f"{refusal.name} ({refusal.origin}) is not in use"
+        yield Check("kind of source", said, refusal.reason)
     try:
         async with opened(ctx) as (engine, principal):
             yield await _pipelines(engine, principal, plugins.registry)
@@ -93,6 +97,10 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
                 yield Check(name, "unhealthy", fault) if fault else Check(name, "ok")
             for probed in await engine.operations.probe_models():
                 yield Check(probed.name, probed.detail, probed.fault)
+            for name, fault in await engine.sources.unwell(principal):
+                yield Check("source", f"{name} needs attention", fault)
+            if settings.mail.is_set_up:
+                yield await _mail(engine, settings)
             if settings.mcp.oauth_issuer:
                 yield await _sign_in(engine, settings)
     except EngineError as error:
@@ -164,6 +172,17 @@ async def _slack(settings: Settings) -> Check:
     from bots.slack.checkup import check
 
     return Check("slack", *await check(settings.slack))
+
+
+async def _mail(engine: Engine, settings: Settings) -> Check:
+    """Whether the mail server answers and lets Scrubjay in."""
+    from engine.errors import EngineError
+
+    try:
+        await engine.mail.check()
+    except EngineError as error:
+        return Check("mail", f"{settings.mail.host} can't be used", str(error))
+    return Check("mail", f"{settings.mail.host} answers")
 
 
 async def _sign_in(engine: Engine, settings: Settings) -> Check:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.context import Json, invocation_of, run
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.config import Settings
@@ -72,8 +73,8 @@ async def _evaluate(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
         for mode, found in metrics.items()
     ]
     output.show(render.table(("", "nDCG@10", "recall@100", "MRR@10"), rows))
-    counts = f"{render.counted(len(beir.queries), 'query', 'queries')} over "
-    output.note(f"{counts}{render.counted(len(beir.corpus), 'document')}; 95 % intervals")
+    counts = f"{counted(len(beir.queries), 'query', 'queries')} over "
+    output.note(f"{counts}{counted(len(beir.corpus), 'document')}; 95 % intervals")
 
 
 def throw_away(ctx: typer.Context, home: Path) -> Settings:
@@ -101,7 +102,7 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, RetrievalMetrics]:
 
     A query that can't be searched by meaning alone counts as one that found nothing.
     """
-    from cli import output, render
+    from cli import output
     from engine.errors import Unavailable
     from engine.search.evaluation import evaluate as metrics_of
 
@@ -129,7 +130,7 @@ async def measure(engine: Engine, beir: Beir) -> dict[str, RetrievalMetrics]:
                 bar.advance_to(done, f"searching: {mode}")
             found[mode] = metrics_of(rankings, beir.qrels)
     for reason, queries in refused.items():
-        count = render.counted(len(queries), "query", "queries")
+        count = counted(len(queries), "query", "queries")
         output.note(f"semantic: {count} found nothing, the first is {queries[0]}. {reason}")
     return found
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.wording import counted
+
 if TYPE_CHECKING:
     from cli.inputs import InputItem
     from engine.domain import Principal
@@ -69,7 +71,7 @@ async def bring_in_all(
 
 async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, url: str) -> Imported:
     """Store all messages of an export."""
-    from cli import output, render
+    from cli import output
     from ingestion.sources.exports import open_export
 
     export = await asyncio.to_thread(open_export, path, url=url)
@@ -87,16 +89,15 @@ async def bring_in(engine: Engine, principal: Principal, kb: str, path: Path, ur
         private += not history.channel.is_public
         messages += len(history.messages)
         added += stored.added
-    counted = render.counted(len(ids), "channel")
-    output.note(f"{path.name}: {counted}, {render.counted(messages, 'message')}, {added:,} new")
+    channels = counted(len(ids), "channel")
+    output.note(f"{path.name}: {channels}, {counted(messages, 'message')}, {added:,} new")
     for words in export.left_out:
         output.note(f"  left out: {words}")
     for words in export.warnings:
         output.note(f"  warning: {words}")
     if private:
         output.note(
-            f"  {render.counted(private, 'private channel')}: searchable only for their listed "
-            "members"
+            f"  {counted(private, 'private channel')}: searchable only for their listed members"
         )
     return Imported(path.name, ids, private, messages, added)
 
@@ -121,10 +122,7 @@ async def settle(engine: Engine, principal: Principal, imported: Sequence[Import
     await work_while(engine, wait())
     principal = await engine.people.owner() if principal.user_id is None else principal
     now = await engine.chats.history.progress(principal, ids)
-    output.note(
-        f"{render.counted(now.ready, 'conversation')} ready, "
-        f"{render.counted(now.passages, 'passage')}"
-    )
+    output.note(f"{counted(now.ready, 'conversation')} ready, {counted(now.passages, 'passage')}")
     for title, error in now.failed[:FAULTS_SHOWN]:
         output.note(f"  {render.one_line(title)}: {render.one_line(error)}")
     return now.ready == now.conversations

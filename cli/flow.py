@@ -5,18 +5,18 @@ A flow can also be a file with its DSL: a name with a `.` or a `/`, or `-` for s
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.context import As, Json, invocation_of, opened, run
+from cli.graph_texts import faults_named, judge, read_import, show_text, text_of, write_text
 
 if TYPE_CHECKING:
-    from engine.domain import Principal
     from engine.engine import Engine
     from engine.flow.graph import Graph
     from engine.flow.store import LogEntry
@@ -162,24 +162,6 @@ def components(ctx: typer.Context, as_json: Json = False) -> None:
         output.note(f"plugin {refusal.name} ({refusal.origin}) is not in use: {refusal.reason}")
 
 
-async def _text_of(engine: Engine, principal: Principal, flow: str) -> tuple[str, str]:
-    """A name and the DSL: of a stored pipeline, or of a file."""
-    from engine.errors import InvalidInput
-
-    if flow == "-":
-        return "stdin", sys.stdin.read()
-    if not {".", "/", "\\"} & set(flow):
-        found = await engine.pipelines.get(principal, flow)
-        return found.name, found.dsl
-    path = Path(flow)
-    try:
-        return path.stem, path.read_text(encoding="utf-8")  # noqa: ASYNC240 (nothing else runs)
-    except OSError as error:
-        raise InvalidInput(f"{flow}: {error.strerror}.", field="flow") from None
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{flow} is not text in UTF-8.", field="flow") from None
-
-
 def _load(engine: Engine, dsl: str) -> Graph:
     from ingestion.pipelines import load_pipeline, offers_of, open_registry
 
@@ -215,60 +197,28 @@ async def _show(ctx: typer.Context, flow: str, as_user: str, *, as_json: bool) -
         if as_json:
             output.show_json(asdict(await engine.pipelines.get(principal, flow)))
             return
-        _, dsl = await _text_of(engine, principal, flow)
-    output.show(dsl if dsl.endswith("\n") else dsl + "\n")
+        _, dsl = await text_of(flow, partial(engine.pipelines.get, principal), field="flow")
+    show_text(dsl)
 
 
 async def _validate(ctx: typer.Context, flow: str, as_user: str, *, as_json: bool) -> int:
-    from cli import output
-    from cli.context import DONE, REFUSED
-    from engine.errors import FlowError
-
     async with opened(ctx, as_user) as (engine, principal):
-        name, dsl = await _text_of(engine, principal, flow)
-        faults: list[str] = []
-        steps: list[str] = []
-        try:
-            graph = _load(engine, dsl)
-            steps = [graph.nodes[node].component.type for node in graph.order]
-        except FlowError as error:
-            faults = error.faults
-    if as_json:
-        output.show_json({"name": name, "sound": not faults, "faults": faults, "steps": steps})
-    elif faults:
-        output.note(f"{name} has {len(faults)} fault{'s' * (len(faults) > 1)}:")
-        for fault in faults:
-            output.note(f"  {fault}")
-    else:
-        output.show(f"{name} is valid: {' → '.join(steps)}\n")
-    return REFUSED if faults else DONE
+        name, dsl = await text_of(flow, partial(engine.pipelines.get, principal), field="flow")
+        verdict = judge(name, dsl, partial(_load, engine))
+    return verdict.show(as_json=as_json)
 
 
 async def _import(
     ctx: typer.Context, file: str, name: str, as_user: str, *, replace: bool, as_json: bool
 ) -> None:
     from cli import output
-    from engine.errors import FlowError, InvalidInput
 
     async with opened(ctx, as_user) as (engine, principal):
-        if file != "-" and not {".", "/", "\\"} & set(file):
-            file = f"./{file}"
-        stem, dsl = await _text_of(engine, principal, file)
-        if stem == "stdin" and not name:
-            raise InvalidInput(
-                "A pipeline from stdin needs a name: pass --name NAME.", field="name"
-            )
-        try:
+        wanted, dsl = read_import(file, name, noun="pipeline", field="flow")
+        with faults_named(file):
             saved = await engine.pipelines.save(
-                principal,
-                name or stem,
-                dsl,
-                check=lambda text: _load(engine, text),
-                replace=replace,
+                principal, wanted, dsl, check=partial(_load, engine), replace=replace
             )
-        except FlowError as error:
-            lines = "\n".join(f"  {fault}" for fault in error.faults)
-            raise InvalidInput(f"{file} is invalid:\n{lines}", field="dsl") from None
     if as_json:
         output.show_json(asdict(saved))
     else:
@@ -278,15 +228,9 @@ async def _import(
 
 
 async def _export(ctx: typer.Context, flow: str, file: Path | None, as_user: str) -> None:
-    from cli import output
-
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.pipelines.get(principal, flow)
-    if file is None:
-        sys.stdout.write(found.dsl)
-    else:
-        _write(file, found.dsl)
-        output.note(f"wrote {file}")
+    write_text(file, found.dsl)
 
 
 async def _delete(ctx: typer.Context, name: str, as_user: str, *, as_json: bool) -> None:
@@ -311,7 +255,7 @@ async def _run(
     async with opened(ctx, as_user) as (engine, principal):
         if not file.is_file():  # noqa: ASYNC240 (nothing else runs)
             raise InvalidInput(f"{file} is not a file.", field="file")
-        name, dsl = await _text_of(engine, principal, flow)
+        name, dsl = await text_of(flow, partial(engine.pipelines.get, principal), field="flow")
         chunking = (await engine.knowledge_bases.get(principal, kb)).chunking if kb else {}
         dry_run = await run_dry(
             engine,
@@ -394,19 +338,14 @@ def _show_dry_run(dry_run: DryRun) -> None:
 async def _draw(
     ctx: typer.Context, flow: str, kind: Drawing, file: Path | None, as_user: str
 ) -> None:
-    from cli import output
     from engine.flow.drawing import mermaid, svg
 
     async with opened(ctx, as_user) as (engine, principal):
-        name, dsl = await _text_of(engine, principal, flow)
+        name, dsl = await text_of(flow, partial(engine.pipelines.get, principal), field="flow")
         graph = _drawable(engine, dsl)
     as_svg = kind is Drawing.SVG or (file is not None and file.suffix.lower() == ".svg")
     drawn = svg(graph, title=name) if as_svg else mermaid(graph)
-    if file is None:
-        sys.stdout.write(drawn)
-    else:
-        _write(file, drawn)
-        output.note(f"wrote {file}")
+    write_text(file, drawn)
 
 
 def _drawable(engine: Engine, dsl: str) -> Graph:
@@ -414,12 +353,3 @@ def _drawable(engine: Engine, dsl: str) -> Graph:
     from ingestion.pipelines import load_pipeline, open_registry
 
     return load_pipeline(dsl, open_registry(engine.settings).registry)
-
-
-def _write(file: Path, text: str) -> None:
-    from engine.errors import InvalidInput
-
-    try:
-        file.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}.", field="file") from None

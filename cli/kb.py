@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from cli.context import As, Json, Yes, opened, run
+from engine.wording import counted
 
 app = typer.Typer(
     name="kb",
@@ -28,11 +30,15 @@ def create(
     pipeline: Annotated[
         str, typer.Option(metavar="FLOW", help="The pipeline for its documents (see `flow list`).")
     ] = "general",
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Its embedding model (see `model list`).")
+    ] = "",
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
     """Create a knowledge base."""
-    run(_create(ctx, name, description, pipeline, as_user, as_json=as_json))
+    settings = {"description": description, "pipeline": pipeline, "model": model}
+    run(_create(ctx, name, settings, as_user, as_json=as_json))
 
 
 @app.command("list")
@@ -56,14 +62,12 @@ def delete(
 
 
 async def _create(
-    ctx: typer.Context, name: str, description: str, pipeline: str, as_user: str, *, as_json: bool
+    ctx: typer.Context, name: str, settings: Mapping[str, str], as_user: str, *, as_json: bool
 ) -> None:
     from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
-        made = await engine.knowledge_bases.create(
-            principal, name, description=description, pipeline=pipeline
-        )
+        made = await engine.knowledge_bases.create(principal, name, **settings)
     if as_json:
         output.show_json(asdict(made))
     else:
@@ -101,11 +105,11 @@ async def _show(ctx: typer.Context, name: str, as_user: str, *, as_json: bool) -
 
 
 async def _delete(ctx: typer.Context, name: str, as_user: str, *, yes: bool, as_json: bool) -> None:
-    from cli import output, render
+    from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
         found = await engine.knowledge_bases.get(principal, name)
-        held = render.counted(found.document_count, "document")
+        held = counted(found.document_count, "document")
         if not yes:
             typer.confirm(f"Delete {found.name} with {held}?", abort=True, err=True)
         await engine.knowledge_bases.delete(principal, found.id)

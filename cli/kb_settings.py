@@ -9,6 +9,7 @@ import typer
 
 from cli.context import DONE, INCOMPLETE, As, Json, Yes, opened, run
 from cli.kb import Name
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ def search(
         typer.Argument(
             metavar="[NAME=VALUE]...",
             help="What to set: mode, alpha, title_weight, fusion, top_k, threshold, rerank, weight, "
-            "decay_half_life_s, feature_weights.",
+            "decay_half_life_s, feature_weights, spelling, acronyms, query_filters, clarify.",
         ),
     ] = None,
     reset: Annotated[
@@ -233,11 +234,11 @@ async def _reindex(
     if as_json:
         output.show_json(serializers.documents(documents))
     elif wait:
-        output.note(f"{render.counted(len(documents) - len(failed), 'document')} reindexed")
+        output.note(f"{counted(len(documents) - len(failed), 'document')} reindexed")
         for document in failed:
             output.note(f"  {render.one_line(document.title)}: {render.one_line(document.error)}")
     else:
-        output.note(f"queued {render.counted(len(ids), 'document')}")
+        output.note(f"queued {counted(len(ids), 'document')}")
     return INCOMPLETE if failed else DONE
 
 
@@ -254,7 +255,7 @@ def _cost(found: Preview, extractors: int) -> str:
     """What a reindex costs, one line per cost."""
     from cli import render
 
-    documents = render.counted(found.documents, "document")
+    documents = counted(found.documents, "document")
     again = f", {found.failed} of them failed before" if found.failed else ""
     lines = [f"{documents} of {found.name} go through {found.pipeline}{again}."]
     if not found.documents:

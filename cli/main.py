@@ -19,29 +19,42 @@ from cli import (
     add,
     admin,
     ask,
+    assistant,
     assistants,
     audit,
     bot,
     channels,
     chat,
+    conversations,
+    credentials,
+    deployment,
     docs,
     doctor,
     evaluate,
+    file_tree,
     flow,
     groups,
+    insight,
     kb,
     kb_grants,
     kb_settings,
+    llm,
+    mail,
     maintain,
     members,
     model,
+    oidc,
     processes,
     reembed,
+    scim,
+    secret,
     settings,
+    sources,
     tenants,
     tokens,
     vespa,
     watch,
+    workflow,
 )
 from cli.context import BUG, DONE, EXIT_CODES, REFUSED, Invocation
 
@@ -98,10 +111,13 @@ def _version(*, on: bool) -> None:
 processes.register(app)
 app.add_typer(assistants.app)
 ask.register(app)
+app.add_typer(assistant.app)
+app.add_typer(assistant.apps)
+app.add_typer(conversations.app)
 add.register(app)
 kb_settings.register(kb.app)
 kb_grants.register(kb.app)
-admin.register(app)
+app.add_typer(admin.app)
 chat.register(app)
 app.add_typer(bot.app)
 reembed.register(kb.app)
@@ -110,18 +126,30 @@ app.add_typer(reembed.app)
 watch.register(docs.app)
 app.add_typer(docs.app)
 app.add_typer(channels.app)
+app.add_typer(sources.app)
+app.add_typer(credentials.app)
+app.add_typer(file_tree.app)
 app.add_typer(flow.app)
+app.add_typer(workflow.app)
 maintain.register(app)
+deployment.register(app)
 app.add_typer(tenants.app)
 app.add_typer(members.app)
 app.add_typer(members.owner_app)
 app.add_typer(groups.app)
+app.add_typer(insight.app)
+app.add_typer(mail.app)
+app.add_typer(oidc.app)
 app.add_typer(audit.app)
 app.add_typer(tokens.app)
+app.add_typer(scim.app)
 app.add_typer(settings.app)
 doctor.register(app)
 evaluate.register(app)
 app.add_typer(model.app)
+app.add_typer(llm.app)
+app.add_typer(llm.quota_app)
+app.add_typer(secret.app)
 app.add_typer(vespa.app)
 
 
@@ -137,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = typer.main.get_command(app)
         command.main(args=given, prog_name="scrubjay", obj=invocation)
     except SystemExit as ended:
+        if invocation.wants_json:
+            _show_usage(ended, invocation)
         return ended.code if isinstance(ended.code, int) else REFUSED
     except EngineError as error:
         return _report_error(error, invocation)
@@ -167,6 +197,17 @@ def _report_error(error: Exception, invocation: Invocation) -> int:
     if invocation.wants_json:
         _show_error(error, code, said, invocation)
     return ends_with
+
+
+def _show_usage(ended: SystemExit, invocation: Invocation) -> None:
+    """A command line that is itself wrong, which Typer has told on stderr, as JSON too."""
+    explain = getattr(ended.__context__, "format_message", None)  # Typer keeps its errors private
+    if explain is None:
+        return
+    from cli import output
+
+    body = {"code": "usage", "message": explain(), "correlation_id": invocation.correlation_id}
+    output.show_json({"error": body})
 
 
 def _show_error(error: Exception, code: str, said: str, invocation: Invocation) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.context import DONE, INCOMPLETE, Json, Yes, invocation_of, opened, run
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.config import Settings
@@ -101,10 +102,12 @@ def _show(found: Status) -> None:
         output.show("no knowledge bases; add documents with `scrubjay add FOLDER`\n")
         return
     rows = [
-        (kb.name, f"{kb.documents:,}", f"{kb.chunks:,}", _on_its_way(kb), _size(kb))
+        (kb.name, f"{kb.documents:,}", f"{kb.chunks:,}", _on_its_way(kb), _size(kb), kb.space)
         for kb in found.knowledge_bases
     ]
-    output.show(render.table(("name", "documents", "passages", "pending", "index"), rows))
+    output.show(
+        render.table(("name", "documents", "passages", "pending", "index", "vectors"), rows)
+    )
     workers = ", ".join(found.workers) or "none: `scrubjay up` or `scrubjay add` starts one"
     output.show(f"\nworkers: {workers}\n")
 
@@ -117,6 +120,8 @@ def _on_its_way(kb: KbStatus) -> str:
     ]
     if kb.without_vectors:
         said.append(f"{kb.without_vectors:,} searchable by keywords only")
+    if kb.next_space:
+        said.append(f"{kb.moved:,} of {kb.documents:,} moved to {kb.next_space}")
     return ", ".join(said) or "nothing"
 
 
@@ -153,7 +158,7 @@ async def _reconcile(
 
 
 async def _backup(ctx: typer.Context, file: Path, *, with_key: bool, as_json: bool) -> None:
-    from cli import output, render
+    from cli import output
     from engine.operations.backup import backup as write_backup
 
     async with opened(ctx) as (engine, _):
@@ -169,13 +174,13 @@ async def _backup(ctx: typer.Context, file: Path, *, with_key: bool, as_json: bo
         output.show_json(_manifest_json(made) | {"file": str(file)})
     else:
         key = "" if with_key else "; keep the secret key separately: it is not included"
-        output.note(f"wrote {render.counted(sum(made.rows.values()), 'row')} to {file}{key}")
+        output.note(f"wrote {counted(sum(made.rows.values()), 'row')} to {file}{key}")
 
 
 async def _restore(
     ctx: typer.Context, settings: Settings, file: Path, *, force: bool, as_json: bool
 ) -> None:
-    from cli import output, render
+    from cli import output
     from cli.inline_worker import finish_jobs
     from engine.errors import Blocked
     from engine.locks import hold
@@ -206,7 +211,7 @@ async def _restore(
     if as_json:
         output.show_json(_manifest_json(restored))
     else:
-        output.note(f"restored {render.counted(sum(restored.rows.values()), 'row')}")
+        output.note(f"restored {counted(sum(restored.rows.values()), 'row')}")
 
 
 def _key_file(settings: Settings) -> Path:

@@ -14,6 +14,7 @@ import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -23,7 +24,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import SIGN_IN, SIGN_IN_ELSEWHERE
+from api.cookies import address_of
 from api.keyless import is_loopback
+from api.permitted import require_same
 from api.problems import HttpRefusal
 from api.service import Service, links_of
 from engine.domain import Principal
@@ -47,8 +50,10 @@ SCOPES = {
     "delete_document": "kb:admin",
     "fetch": "kb:read",
     "get_ingestion": "kb:write",
+    "get_statistics": "kb:manage",
     "list_documents": "kb:read",
     "list_knowledge_bases": "kb:read",
+    "run_workflow": "kb:ask",
     "search": "kb:read",
 }
 
@@ -130,6 +135,7 @@ class McpDoor:
         principal = await self._principal(request, service)
         self._admit(request, principal)
         scope["state"]["principal"] = principal
+        scope["state"]["again"] = partial(self._again, request, service, principal)
         scope["state"]["metrics"] = service.metrics
         if self._app is None:
             self._app = asyncio.get_running_loop().create_future()
@@ -147,9 +153,19 @@ class McpDoor:
         if scheme.lower() != "bearer" or not token.strip():
             raise self._challenged(401, self._sign_in(), request, error=fault)
         try:
-            return await self._credentials.principal(token.strip())
+            address = address_of(request)
+            return await self._credentials.principal(token.strip(), address=address)
         except Unauthenticated as error:
             raise self._challenged(401, str(error), request, error=fault) from None
+
+    async def _again(self, request: Request, service: Service, principal: Principal) -> None:
+        """Raise where the caller may by now read less than when their request came."""
+        token = request.headers.get("authorization", "").partition(" ")[2].strip()
+        if token:
+            present = await self._credentials.principal(token, address=address_of(request))
+        else:
+            present = await service.doorkeeper.again(request, principal)
+        require_same(principal, present)
 
     def _sign_in(self) -> str:
         """How to get a token that this door takes: not everyone who comes here can run commands."""

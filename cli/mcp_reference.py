@@ -22,7 +22,7 @@ an event stream. Nothing takes longer than 25 s: longer work is a job, which you
 
 `tools/list` shows what the credential's scopes allow. `?tools=search,fetch` in the URL, or the
 header `X-Toolsets`, narrows it further. `add_document` and `delete_document` require
-`mcp.write_tools`. `/mcp/chatgpt` has only `search(query)` and `fetch(id)`, as ChatGPT's connectors
+`mcp.write_tools`, `get_statistics` requires `mcp.statistics`. `/mcp/chatgpt` has only `search(query)` and `fetch(id)`, as ChatGPT's connectors
 require them.
 
 `null` for an optional argument is the same as leaving it out. Every hit has a `confidence` from 0
@@ -55,7 +55,7 @@ HTTP = """\
 
 def page() -> str:
     """The page, without its first line."""
-    tools = [_tool(tool) for tool in build_tools(write_tools=True)]
+    tools = [_tool(tool) for tool in build_tools(write_tools=True, statistics=True)]
     return "\n".join([HEAD, *tools, ERRORS + _codes() + "\n" + HTTP])
 
 

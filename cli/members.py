@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import As, Json, opened, run
+from cli.context import As, Json, Yes, opened, run
+from engine.wording import counted
 
 if TYPE_CHECKING:
+    from engine.domain import Role
     from engine.engine import Engine
 
 app = typer.Typer(
     name="member",
-    help="Manage members: add, list, role, deactivate, activate, password, remove, unlink.",
+    help="Manage members: add, invite, list, role, password, deactivate, remove and more.",
 )
 owner_app = typer.Typer(name="owner", help="The first owner's account.")
 
@@ -36,6 +38,56 @@ def add(
 ) -> None:
     """Add a person. Grants, not the role, decide what they may read."""
     run(_add(ctx, email, name, role, as_user, as_json=as_json))
+
+
+@app.command()
+def invite(
+    ctx: typer.Context,
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="Their e-mail address.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Default: they choose it.")] = "",
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="owner, admin, curator, member or guest.")
+    ] = "member",
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="A group to join; repeat for more.")
+    ] = None,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Invite a person by e-mail; without a mail server, print a link to hand over.
+
+    It works once, for a week, for that address. Inviting again ends the former link.
+    """
+    run(_invite(ctx, email, name, role, group or [], as_user, as_json=as_json))
+
+
+@app.command()
+def invitations(ctx: typer.Context, as_user: As = "", as_json: Json = False) -> None:
+    """List the invitations that can still be accepted."""
+    run(_invitations(ctx, as_user, as_json=as_json))
+
+
+@app.command()
+def uninvite(
+    ctx: typer.Context,
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address that was invited.")],
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Take an invitation back, at once."""
+    run(_uninvite(ctx, email, as_user, as_json=as_json))
+
+
+@app.command("reset-factors")
+def reset_factors(
+    ctx: typer.Context,
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)],
+    yes: Yes = False,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Remove the second factors of a member who has lost them; their sessions end."""
+    run(_reset_factors(ctx, member, as_user, yes=yes, as_json=as_json))
 
 
 @app.command("list")
@@ -126,17 +178,92 @@ async def _add(
     ctx: typer.Context, email: str, name: str, role: str, as_user: str, *, as_json: bool
 ) -> None:
     from cli import output
-    from engine.domain import Role
-    from engine.errors import InvalidInput
 
-    if role not in set(Role):
-        raise InvalidInput(f"unknown role {role!r}; allowed: {', '.join(Role)}", field="role")
     async with opened(ctx, as_user) as (engine, principal):
-        member = await engine.people.add_member(principal, email, name=name, role=Role(role))
+        member = await engine.people.add_member(principal, email, name=name, role=_role(role))
     if as_json:
         output.show_json(asdict(member))
     else:
         output.note(f"added {member.email} as {member.role}")
+
+
+async def _invite(
+    ctx: typer.Context,
+    email: str,
+    name: str,
+    role: str,
+    groups: list[str],
+    as_user: str,
+    *,
+    as_json: bool,
+) -> None:
+    from cli import output
+    from engine.people.invitations import LIFE
+
+    async with opened(ctx, as_user) as (engine, principal):
+        made = await engine.people.invitations.invite(
+            principal, email, name=name, role=_role(role), groups=groups
+        )
+        if made.secret:
+            url = _address(engine, "invitation", made.secret)
+            if as_json:
+                seconds = int(LIFE.total_seconds())
+                output.show_json(asdict(made.invitation) | {"url": url, "expires_in": seconds})
+            else:
+                output.show(url + "\n")
+                output.note("no mail server is set: hand it over; it works once, within a week")
+            return
+    if as_json:
+        output.show_json(asdict(made.invitation))
+    else:
+        output.note(f"invited {made.invitation.email} as {made.invitation.role}, by mail")
+
+
+async def _invitations(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
+    from cli import output, render
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await engine.people.invitations.list_open(principal)
+    if as_json:
+        output.show_json({"invitations": [asdict(item) for item in found]})
+        return
+    rows = [
+        (
+            item.email,
+            str(item.role),
+            ", ".join(item.groups),
+            item.invited_by,
+            f"{item.expires_at:%F}",
+        )
+        for item in found
+    ]
+    output.show(render.table(("e-mail", "role", "groups", "invited by", "until"), rows))
+
+
+async def _uninvite(ctx: typer.Context, email: str, as_user: str, *, as_json: bool) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        revoked = await engine.people.invitations.revoke(principal, email)
+    if as_json:
+        output.show_json({"revoked": revoked})
+    else:
+        output.note(f"the invitation of {revoked} is worthless now")
+
+
+async def _reset_factors(
+    ctx: typer.Context, member: str, as_user: str, *, yes: bool, as_json: bool
+) -> None:
+    from cli import output
+
+    async with opened(ctx, as_user) as (engine, principal):
+        if not yes:
+            typer.confirm(f"Remove the second factors of {member}?", abort=True, err=True)
+        found = await engine.people.sign_in.reset_factors(principal, member)
+    if as_json:
+        output.show_json(asdict(found))
+    else:
+        output.note(f"{found.name} signs in with the password alone now")
 
 
 async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
@@ -172,14 +299,14 @@ async def _remove(ctx: typer.Context, member: str, as_user: str, *, as_json: boo
 
 
 async def _unlink(ctx: typer.Context, member: str, as_user: str, *, as_json: bool) -> None:
-    from cli import output, render
+    from cli import output
 
     async with opened(ctx, as_user) as (engine, principal):
         unlinked, accounts = await engine.people.unlink_member(principal, member)
     if as_json:
         output.show_json({"unlinked": unlinked.user_id, "accounts": accounts})
     else:
-        output.note(f"unlinked {unlinked.name} from {render.counted(accounts, 'account')}")
+        output.note(f"unlinked {unlinked.name} from {counted(accounts, 'account')}")
 
 
 async def _change(
@@ -192,14 +319,10 @@ async def _change(
     as_json: bool,
 ) -> None:
     from cli import output
-    from engine.domain import Role
-    from engine.errors import InvalidInput
 
-    if role is not None and role not in set(Role):
-        raise InvalidInput(f"unknown role {role!r}; allowed: {', '.join(Role)}", field="role")
     async with opened(ctx, as_user) as (engine, principal):
         changed = await engine.people.change_member(
-            principal, member, role=Role(role) if role else None, active=active
+            principal, member, role=_role(role) if role is not None else None, active=active
         )
     if as_json:
         output.show_json(asdict(changed))
@@ -221,12 +344,26 @@ async def _create_owner(ctx: typer.Context, *, as_json: bool) -> None:
         _show_link(engine, "welcome", secret, as_json=as_json)
 
 
-def _show_link(engine: Engine, page: str, secret: str, *, as_json: bool) -> None:
-    from cli import output
+def _role(name: str) -> Role:
+    from engine.domain import Role
+    from engine.errors import InvalidInput
+
+    if name not in set(Role):
+        raise InvalidInput(f"unknown role {name!r}; allowed: {', '.join(Role)}", field="role")
+    return Role(name)
+
+
+def _address(engine: Engine, page: str, secret: str) -> str:
     from engine.search.links import address_of
 
     server = engine.settings.server
-    url = f"{server.public_url or address_of(server, server.port)}/{page}#{secret}"
+    return f"{server.public_url or address_of(server, server.port)}/{page}#{secret}"
+
+
+def _show_link(engine: Engine, page: str, secret: str, *, as_json: bool) -> None:
+    from cli import output
+
+    url = _address(engine, page, secret)
     if as_json:
         output.show_json({"url": url, "expires_in": 3600})
         return

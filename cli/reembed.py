@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.context import As, Json, invocation_of, opened, run
+from engine.wording import counted
 
 app = typer.Typer(name="index", help="Manage the search index: migrate.")
 
@@ -27,16 +28,22 @@ def register(kb: typer.Typer) -> None:
 def reembed(
     ctx: typer.Context,
     name: Name,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="A model of this machine (see `model list`; default: as set)."
+        ),
+    ] = "",
     wait: Annotated[bool, typer.Option(help="Wait until it is done.")] = True,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
-    """Move a knowledge base to the configured embedding model.
+    """Move a knowledge base to another embedding model.
 
     It uses the stored texts, in the background; the old vectors answer until the switch.
     """
     run(
-        _reembed(ctx, name, as_user, wait=wait, as_json=as_json),
+        _reembed(ctx, name, model, as_user, wait=wait, as_json=as_json),
         interrupted="interrupted; the move continues with the next `add` or `scrubjay up`",
     )
 
@@ -57,13 +64,13 @@ def migrate(
 
 
 async def _reembed(
-    ctx: typer.Context, name: str, as_user: str, *, wait: bool, as_json: bool
+    ctx: typer.Context, name: str, model: str, as_user: str, *, wait: bool, as_json: bool
 ) -> None:
-    from cli import output, render
+    from cli import output
     from cli.inline_worker import finish_jobs
 
     async with opened(ctx, as_user) as (engine, principal):
-        queued = await engine.knowledge_bases.reembed(principal, name)
+        queued = await engine.knowledge_bases.reembed(principal, name, model=model)
         if wait:
             with output.working(f"embedding {queued.name} with {queued.to_space}"):
                 await finish_jobs(engine)
@@ -71,7 +78,7 @@ async def _reembed(
     if as_json:
         output.show_json(asdict(queued) | {"done": found.space == queued.to_space})
         return
-    held = render.counted(queued.documents, "document")
+    held = counted(queued.documents, "document")
     if found.space == queued.to_space:
         output.note(f"{queued.name} now uses the vectors of {queued.to_space} ({held})")
     elif wait:
@@ -84,7 +91,7 @@ async def _reembed(
 
 
 async def _migrate(ctx: typer.Context, to: Literal["embedded", "vespa"], *, as_json: bool) -> None:
-    from cli import output, render
+    from cli import output
     from engine.config import load_settings
     from engine.locks import hold
     from engine.runtime import open_index
@@ -104,7 +111,7 @@ async def _migrate(ctx: typer.Context, to: Literal["embedded", "vespa"], *, as_j
         output.show_json(asdict(done))
         return
     output.note(
-        f"{render.counted(done.fed, 'revision')} added, {done.kept:,} already present, "
+        f"{counted(done.fed, 'revision')} added, {done.kept:,} already present, "
         f"{done.removed:,} removed; {done.without_vectors:,} without vectors"
     )
     if to != settings.search.engine:

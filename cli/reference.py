@@ -52,6 +52,7 @@ def pages() -> dict[str, str]:
         "permissions.md": permissions_page(),
         "settings.md": settings_page(),
         "tables.md": tables_page(),
+        "workflow-components.md": components_page(),
     }
 
 
@@ -209,8 +210,58 @@ def tables_page() -> str:
     return "\n".join(out).rstrip("\n") + "\n"
 
 
+def components_page() -> str:
+    """Every component of workflows, from its class."""
+    from engine.workflows.described import EFFECTS, describe_components
+
+    out = [
+        MADE,
+        "# Components of workflows\n",
+        (
+            "A component reads by reference, such as `{{docs.passages}}`. Each also takes `retry`,"
+            " `on_error`, `label` and `note` beside its parameters ([flows](../explanation/flows.md))."
+            " Its effect says what running it does; what is *paid* or *write* is in the database"
+            " before anything follows. `scrubjay workflow components --json` has the schemas.\n"
+        ),
+    ]
+    for item in describe_components():
+        out.append(f"## {item['type']}\n\n{item['description']}\n")
+        out.append(f"Effect: *{item['effect']}*: {EFFECTS[item['effect']]}.")
+        if item["needs"]:
+            out.append(f"Needs: {', '.join(item['needs']).replace('_', ' ')}.")
+        if item["writes"]:
+            out.append(f"Writes: {', '.join(f'`{key}`' for key in item['writes'])}.")
+        if item["aliases"]:
+            out.append(f"Also read as: {', '.join(f'`{name}`' for name in item['aliases'])}.")
+        out.append("\n| parameter | type | default |\n|---|---|---|")
+        required = item["param"].get("required", [])
+        for name, schema in item["param"].get("properties", {}).items():
+            kind = schema.get("type") or "/".join(
+                part.get("type", "object") for part in schema.get("anyOf", [{}])
+            )
+            default = "required" if name in required else f"`{schema.get('default', '')!s}`"
+            out.append(f"| `{name}` | {kind} | {default} |")
+        out.append("")
+    return "\n".join(out).rstrip("\n") + "\n"
+
+
+def openapi() -> str:
+    """The description of the REST API, of the routes of an application without settings."""
+    import json
+    from importlib.metadata import version
+
+    from api.app import routes_of
+    from api.openapi import describe
+
+    return json.dumps(describe(routes_of(), version=version("scrubjay")), indent=1) + "\n"
+
+
 def main() -> None:
-    """Write the pages."""
+    """Write the pages, and the description of the REST API that a server sends."""
+    from api.routes.openapi import FILE as OPENAPI
+
+    OPENAPI.write_text(openapi(), encoding="utf-8")
+    sys.stdout.write(f"wrote {OPENAPI}\n")
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from engine.domain import Answer, Citation, Hit, ScoreParts, SearchResult
 from engine.markup.plain import plain as without_marks
+from engine.search.query_steps import describe_steps
 
 INDENT = "   "
 CELL_MAX, LAST_CELL_MIN = 40, 20  # columns of a table that has to fit a terminal
@@ -52,6 +53,8 @@ def hits(result: SearchResult, *, explain: bool = False, width: int = 80) -> Tex
         if explain:
             out.append(f"{INDENT}{explained(hit.scores)}\n", style="dim")
         out.append("\n")
+    if read := describe_steps(result.steps):
+        out.append(one_line(read) + "\n", style="dim")
     if result.notice:
         out.append(plain(result.notice) + "\n")
     elif not result.hits:
@@ -79,6 +82,8 @@ def answer(value: Answer, *, width: int = 80) -> Text:
         out.append(textwrap.fill(paragraph, width) + "\n")
     for citation in value.citations:
         out.append("\n").append(_cited(citation, width))
+    if read := describe_steps(value.steps):
+        out.append("\n" + textwrap.fill(one_line(read), width) + "\n", style="dim")
     return out
 
 
@@ -191,11 +196,6 @@ def _cut(text: str, width: int) -> str:
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
     return line.rstrip() + "\n"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """1 document, 2,000 documents."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:

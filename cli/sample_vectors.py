@@ -66,13 +66,13 @@ async def remember(engine: Engine, owner: Principal, file: Path) -> int:
     """Let the engine know the vectors of a file, if its model made them; how many it knows now."""
     from anyio import to_thread
 
-    from engine.models.weights import UPSTREAM, WEIGHTS
+    from engine.models.catalogue import MINILM
 
     try:
         known = await to_thread.run_sync(read_vectors, file)
     except FileNotFoundError:
         return 0
-    if known.weights != UPSTREAM[WEIGHTS] or known.space != engine.embedder.space.name:
+    if known.weights != MINILM.files[MINILM.weights] or known.space != engine.embedder.space.name:
         return 0
     await engine.documents.keep_vectors(owner, engine.embedder.space, known.hashes, known.vectors)
     return len(known.hashes)

@@ -25,6 +25,7 @@ from api.keyless import SameUser
 from api.service import Service
 from cli.bot_doors import BotDoors
 from cli.mcp_door import McpDoor
+from cli.pipeline_tools import ComponentTools
 from cli.short_pauses import short_pauses
 from engine.errors import Unavailable
 from engine.search.links import address_of
@@ -55,8 +56,9 @@ def build_host(
     bots = BotDoors(engine, settings)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(app.state.service.answering.close)
             await stack.enter_async_context(mcp.lifespan())
             await stack.enter_async_context(bots.lifespan())
             stack.enter_context(short_pauses())
@@ -68,6 +70,7 @@ def build_host(
         routes=[*mcp.routes(), *bots.routes()],
         lifespan=lifespan,
         keyless=keyless,
+        pipeline_tools=ComponentTools(engine),
     )
 
 
@@ -104,13 +107,26 @@ async def serve(
     `keyless` is for `scrubjay up` alone: see `build_host`.
     """
     try:
-        sockets = await anyio.to_thread.run_sync(_listen, settings)
+        sockets = await anyio.to_thread.run_sync(listen, settings)
     except Unavailable as error:
         if not ready.done():
             ready.set_exception(error)
             ready.exception()  # the error is raised below as well, so no one must read this future
         raise
-    app = build_host(engine, settings, keyless=keyless)
+    await serve_app(
+        build_host(engine, settings, keyless=keyless), settings, sockets, ready=ready, stop=stop
+    )
+
+
+async def serve_app(
+    app: Starlette,
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    ready: asyncio.Future[str],
+    stop: asyncio.Event,
+) -> None:
+    """Serve an application on these sockets until `stop`; `ready` gets the address."""
     service: Service = app.state.service
     config = uvicorn.Config(
         app,
@@ -139,7 +155,7 @@ async def serve(
             await serving
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
+def listen(settings: Settings) -> list[socket.socket]:
     """Sockets that listen on every address of `server.host`, all on one port."""
     host, port = settings.server.host.strip("[]"), settings.server.port
     try:
@@ -208,10 +224,8 @@ def run(settings: Settings) -> int:
     return 0
 
 
-async def _run(settings: Settings) -> None:
-    from engine.locks import hold
-    from engine.runtime import open_engine
-
+def until_told() -> tuple[asyncio.Event, asyncio.Future[str]]:
+    """What SIGINT or SIGTERM sets, and what says in the log where the server listens."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -219,8 +233,17 @@ async def _run(settings: Settings) -> None:
             loop.add_signal_handler(name, stop.set)
     ready: asyncio.Future[str] = loop.create_future()
     ready.add_done_callback(_say)
+    return stop, ready
+
+
+async def _run(settings: Settings) -> None:
+    from engine.locks import hold
+    from engine.runtime import open_engine
+    from ingestion.connectors.kinds import open_connectors
+
+    stop, ready = until_told()
     with hold(settings.home, "server", "scrubjay serve"):
-        async with open_engine(settings) as engine:
+        async with open_engine(settings, connectors=open_connectors()) as engine:
             await engine.operations.check_index_home()
             await _say_who_gets_in(engine, settings)
             await serve(engine, settings, ready=ready, stop=stop)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from api.auth import LocalOwner
-    from engine.domain import Scope
+    from engine.domain import Principal
     from engine.engine import Engine
     from engine.settings import Settings
     from mcp_server.caller import McpCaller
@@ -76,11 +76,17 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
                 principal = await engine.people.act_as(principal, as_user)
             return McpCaller(engine, principal, Links(base))
 
-        async def scopes(_: object) -> frozenset[Scope] | None:
+        async def reader(_: object) -> Principal | None:
             # The owner of the process may do everything: no need to wait for the engine.
-            return (await caller(None)).principal.scopes if as_user else None
+            return (await caller(None)).principal if as_user else None
 
-        door = Door(caller, scopes=scopes, name="stdio", write_tools=settings.mcp.write_tools)
+        door = Door(
+            caller,
+            reader=reader,
+            name="stdio",
+            write_tools=settings.mcp.write_tools,
+            statistics=settings.mcp.statistics,
+        )
         await _serve(build_server(door), wire)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Annotated
 
@@ -28,7 +28,10 @@ def create(
         ),
     ] = None,
     days: Annotated[
-        int, typer.Option(metavar="N", min=0, max=3650, help="Days until it expires; 0: never.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=3650, help="Days until it expires; 0: never, for service keys."
+        ),
     ] = 90,
     kb: Annotated[
         list[str] | None,
@@ -36,11 +39,28 @@ def create(
             metavar="NAME", help="Reach only this knowledge base; can be repeated (default: all)."
         ),
     ] = None,
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--service", help="Make a service key, which acts for nobody and outlives its creator."
+        ),
+    ] = False,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Accept it only from this network; can be repeated."),
+    ] = None,
+    assistant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Let it ask only this assistant; can be repeated."),
+    ] = None,
     as_user: As = "",
     as_json: Json = False,
 ) -> None:
     """Create a token and print it, only this once."""
-    run(_create(ctx, name, scope or DEFAULT_SCOPES, days, kb, as_user, as_json=as_json))
+    wanted = _Wanted(
+        name, scope or DEFAULT_SCOPES, days, kb or [], service, network or [], assistant or []
+    )
+    run(_create(ctx, wanted, as_user, as_json=as_json))
 
 
 @app.command("list")
@@ -60,32 +80,45 @@ def revoke(
     run(_revoke(ctx, token, as_user, as_json=as_json))
 
 
-async def _create(
-    ctx: typer.Context,
-    name: str,
-    scopes: list[str],
-    days: int,
-    kbs: list[str] | None,
-    as_user: str,
-    *,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    name: str
+    scopes: list[str]
+    days: int
+    kbs: list[str]
+    is_service: bool
+    networks: list[str]
+    assistants: list[str]
+
+
+async def _create(ctx: typer.Context, wanted: _Wanted, as_user: str, *, as_json: bool) -> None:
     from cli import output
     from engine.domain import Scope
     from engine.errors import InvalidInput
+    from engine.people.api_tokens import NEVER, TokenKind
 
-    unknown = [scope for scope in scopes if scope not in set(Scope)]
+    unknown = [scope for scope in wanted.scopes if scope not in set(Scope)]
     if unknown:
         allowed = ", ".join(Scope)
         raise InvalidInput(f"unknown scope {unknown[0]!r}; allowed: {allowed}", field="scope")
+    if not wanted.days and not wanted.is_service:
+        raise InvalidInput(
+            "A personal token needs an expiry: give --days 1 or more. Only a service key (--service)"
+            " can be without one.",
+            field="days",
+        )
     async with opened(ctx, as_user) as (engine, principal):
-        kb_ids = [(await engine.knowledge_bases.get(principal, kb)).id for kb in kbs or []]
+        kb_ids = [(await engine.knowledge_bases.get(principal, kb)).id for kb in wanted.kbs]
         secret, made = await engine.people.create_token(
             principal,
-            name,
-            scopes=[Scope(scope) for scope in scopes],
-            expires_in=timedelta(days=days) if days else None,
+            wanted.name,
+            scopes=[Scope(scope) for scope in wanted.scopes],
+            expires_in=timedelta(days=wanted.days),
+            expires_at=None if wanted.days else NEVER,
             kb_ids=kb_ids or None,
+            kind=TokenKind.SERVICE if wanted.is_service else TokenKind.PERSONAL,
+            networks=wanted.networks or None,
+            assistants=wanted.assistants or None,
         )
     if as_json:
         output.show_json(asdict(made) | {"token": secret})
@@ -110,13 +143,14 @@ async def _list(ctx: typer.Context, as_user: str, *, as_json: bool) -> None:
             token.id,
             token.prefix + "…",
             token.name,
+            token.kind,
             " ".join(token.scopes),
             f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never",
             "revoked" if token.revoked_at else "",
         )
         for token in found
     ]
-    output.show(render.table(("id", "starts with", "name", "scopes", "expires", ""), rows))
+    output.show(render.table(("id", "starts with", "name", "kind", "scopes", "expires", ""), rows))
 
 
 async def _revoke(ctx: typer.Context, token: str, as_user: str, *, as_json: bool) -> None:

@@ -44,6 +44,7 @@ async def _up(settings: Settings, *, with_sample: bool) -> int:
     from engine.errors import EngineError
     from engine.locks import hold
     from engine.runtime import open_engine
+    from ingestion.connectors.kinds import open_connectors
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -51,7 +52,7 @@ async def _up(settings: Settings, *, with_sample: bool) -> int:
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             loop.add_signal_handler(name, stop.set)
     with hold(settings.home, "server", "scrubjay up"):
-        async with open_engine(settings) as engine:
+        async with open_engine(settings, connectors=open_connectors()) as engine:
             await engine.operations.check_index_home()
             owner = await engine.people.owner()
             try:
@@ -136,7 +137,8 @@ async def _awaited(engine: Engine, owner: Principal, pages: Sequence[DocumentInf
         return "Waiting for the worker, which reads the pages, to start."
     if all(page.state == "pending" for page in pages):
         return "Waiting for the worker to begin with the pages."
-    return "Waiting for the page with the first answer to be read: " + (pages[0].message or "…")
+    done = min(page.progress for page in pages)
+    return f"Reading the page with the first answer: {max(done, 0):.0%} done."
 
 
 async def _sample_status(engine: Engine, owner: Principal) -> KbStatus | None:

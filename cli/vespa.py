@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from cli.context import DONE, REFUSED, Json, opened, run
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.operations.vespa_admin import ClusterStatus, PlacedSpace
@@ -85,7 +86,6 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 
 async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
     from cli import output
-    from cli import render as rendering
     from engine.errors import InvalidInput
     from engine.operations.vespa_admin import render_package
 
@@ -102,10 +102,8 @@ async def _render(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
         facts = {"folder": folder, "digest": package.digest, "files": sorted(package.files)}
         output.show_json({**facts, "schemas": schemas})
         return
-    files = rendering.counted(len(package.files), "file")
-    output.note(
-        f"wrote {files} with {rendering.counted(len(package.schemas), 'schema')} to {folder}"
-    )
+    files = counted(len(package.files), "file")
+    output.note(f"wrote {files} with {counted(len(package.schemas), 'schema')} to {folder}")
 
 
 async def _plan(ctx: typer.Context, *, as_json: bool) -> int:

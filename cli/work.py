@@ -47,6 +47,7 @@ def quieter(level: str) -> str:
 
 async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
     from engine.runtime import open_engine
+    from ingestion.connectors.kinds import open_connectors
     from ingestion.host import run_worker
 
     stop = asyncio.Event()
@@ -59,7 +60,7 @@ async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
             os.nice(NICENESS)
         threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
     idle_exit_s = 0.0 if until_idle else settings.jobs.idle_exit_s if child else None
-    async with open_engine(settings, sql_in_loop=True) as engine:
+    async with open_engine(settings, sql_in_loop=True, connectors=open_connectors()) as engine:
         await run_worker(engine, stop, idle_exit_s=idle_exit_s)
 
 

@@ -8,6 +8,7 @@ fault: the setting, the value, where it was written and what is allowed. `origin
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -37,7 +38,12 @@ __all__ = [
 FILE_NAME = "scrubjay.toml"
 PREFIX = "SCRUBJAY_"
 MASK = "****"
-LOCAL_MODELS = ("minilm", "hashing")  # what embedding.model may be without an endpoint
+LOCAL_MODELS = (
+    "minilm",
+    "minilm-int8",
+    "multilingual",
+    "hashing",
+)  # what embedding.model may be without an endpoint
 # Variables that steer the process rather than set something: the data folder, the settings file,
 # and what the tests know about services.
 OTHER_VARIABLES = frozenset({"SCRUBJAY_HOME", "SCRUBJAY_CONFIG", "SCRUBJAY_VESPA_URL"})
@@ -118,6 +124,43 @@ def origins(settings: Settings) -> list[SettingOrigin]:
         )
         for name in setting_names()
     ]
+
+
+def write_setting(file: Path, section: str, name: str, value: str) -> None:
+    """Set a text in a settings file, which is made where it is not there; the rest stays as it is.
+
+    Raises `ConfigurationError`, and leaves the file alone, where it can't be read before or after.
+    """
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    line = f'{name} = "{value}"'
+    lines = before.splitlines()
+    start = next((i for i, said in enumerate(lines) if said.strip() == f"[{section}]"), None)
+    if start is None:
+        lines += [*([""] if lines else []), f"[{section}]", line]
+    else:
+        ends = (i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("["))
+        end = next(ends, len(lines))
+        said = re.compile(rf"\s*{re.escape(name)}\s*=")
+        found = next((i for i in range(start + 1, end) if said.match(lines[i])), None)
+        if found is None:
+            lines.insert(start + 1, line)
+        else:
+            lines[found] = line
+    after = "\n".join(lines) + "\n"
+    try:
+        written = tomllib.loads(after)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"{file} can't be changed ({error}): set {section}.{name} by hand."
+        ) from error
+    if written.get(section, {}).get(name) != value:
+        raise ConfigurationError(f"{file} can't be changed: set {section}.{name} by hand.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept = file.with_name(f".{file.name}.new")
+    kept.write_text(after, encoding="utf-8")
+    if file.exists():
+        kept.chmod(file.stat().st_mode & 0o777)
+    kept.replace(file)
 
 
 def setting_names() -> list[str]:
@@ -320,8 +363,34 @@ def _require_together(settings: Settings) -> None:
         )
     if _given(settings.system.secret_key) and len(_text(settings.system.secret_key)) < 32:
         faults.append(f"system.secret_key = {MASK}: give 32 random characters or more")
+    faults += _mail_faults(settings)
     if faults:
         raise ConfigurationError(_report(faults))
+
+
+def _mail_faults(settings: Settings) -> list[str]:
+    mail, faults = settings.mail, []
+    if not mail.is_set_up:
+        return []
+    if not mail.sender:
+        faults.append("mail.sender is empty: mail.host needs the address that messages are from")
+    if not settings.server.public_url:
+        faults.append("server.public_url is empty: with mail.host, links in messages lead there")
+    if mail.security == "plain" and not _is_loopback(mail.host):
+        faults.append(
+            'mail.security = "plain": give tls or starttls; plain is for a mail server on this'
+            " machine only"
+        )
+    if bool(mail.username) != _given(mail.password):
+        faults.append("mail.username and mail.password must be set together: give both, or neither")
+    return faults
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _given(secret: SecretStr) -> bool:

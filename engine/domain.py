@@ -91,6 +91,8 @@ class Principal:
     assured: bool = True  # False: by a credential that may be stolen, not confirmed just now
     writable: frozenset[str] = frozenset()  # ids of knowledge bases granted for writing
     managed: frozenset[str] = frozenset()  # … and those granted for managing, or owned
+    assistants: frozenset[str] | None = None  # the only ones that answer them; None: not bound
+    let_in_to: str = ""  # id of the one of these that answers now
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +179,21 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryStep:
+    """Something a query was read as: `said` in it means `read`."""
+
+    kind: Literal["spelling", "acronym", "filter", "follow_up"]
+    said: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """What a search found and what it looked through.
 
     `semantic` is False where the semantic leg was off, `notice` says why or, with no hits, what
-    was searched and what to try.
+    was searched and what to try. `searched` is what `query` was read as by `steps`; empty where
+    they left its words alone.
     """
 
     hits: Sequence[Hit]
@@ -192,8 +204,10 @@ class SearchResult:
     took_ms: float
     semantic: bool = True
     notice: str = ""
-    waiting: int = 0  # where no document was searched: how many are still being read
+    waiting: int = 0  # documents that were not searched: they are being read for the first time
     narrowed: bool = False  # by filters of the caller
+    searched: str = ""
+    steps: Sequence[QueryStep] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,13 +253,24 @@ class Answer:
     turn_id: str = ""
     conversation_id: str = ""
     searched_documents: int = 0  # or waiting to be read, where none could be searched
+    searched: str = ""  # what was searched for, where that is not the question
+    steps: Sequence[QueryStep] = ()
+    prompt: str = ""  # name and version of the instructions a model wrote it by: "answer/2"
+    left_out: int = 0  # sentences a model wrote and no source carries
+    choices: Sequence[str] = ()  # what an unclear question may be about: questions to ask instead
+    uncited: int = 0  # citations it rests on that its assistant does not show
 
     @property
     def outcome(self) -> Outcome:
         """What came of the question: an answer, quotes that may answer it, or nothing."""
         if self.grounded:
             return "answered"
-        return "maybe" if self.citations else "not_found"
+        return "maybe" if self.has_sources else "not_found"
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether something is quoted, shown or not; else it says what was searched in vain."""
+        return bool(self.citations or self.uncited)
 
 
 @dataclass(frozen=True, slots=True)

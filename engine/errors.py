@@ -9,16 +9,25 @@ EngineError
 │   └── CodeRequired          the password is right, and the code of an authenticator app is missing
 ├── LinkEnded                 a link that stands in for a sign-in is over, or was never ours
 ├── Forbidden                 the principal is known but lacks the role or scope
-│   └── StepUpRequired        only somebody signed in who has just confirmed who they are may do this
+│   ├── StepUpRequired        only somebody signed in who has just confirmed who they are may do this
+│   └── TenantSuspended       the operator has suspended the whole organisation for a while
 ├── Conflict                  the object already exists, or has changed since
+│   ├── HasDocuments          documents were made of a file: say what becomes of them
+│   ├── StaleDraft            somebody saved the draft meanwhile; nothing was overwritten
 │   └── LeaseLost             another worker has taken over the job: drop the work, change nothing
 ├── LinkExpired               a one-time link was used, replaced or is too old: ask for a new one
+├── MailRefused               the mail server refuses a message for good
+├── SignInFailed              a sign-in elsewhere does not belong to this browser or moment, or failed
 ├── TooLarge                  input over a limit the operator set
 ├── RateLimited               too many calls; says when to try again
+├── CreditsExhausted          the tenant's credits for language models are used up; says who adds some
+├── QuotaReached              the tenant holds as much as it may; says what to delete or who to ask
 ├── DocumentError             a document can't be read; ends that document only, with what to do
 ├── Cancelled                 the job was cancelled by a person or by a newer revision
 ├── OverTime                  a component exceeded its time limit; names the component
+├── BudgetSpent               a run has spent what it may spend; names the budget
 ├── Unavailable               a dependency (database, index, model, disk) can't be used; try again
+│   ├── ToolsRefused          a language model's endpoint takes no tools: it is asked without
 │   ├── IndexDamaged          the index folder can't be read; `scrubjay reconcile` rebuilds it
 │   └── Blocked               an operator must act first: jobs wait, and spend no attempt
 │       └── IndexFull         the search engine is full; searches still work
@@ -109,10 +118,48 @@ class StepUpRequired(Forbidden):
     code = "step_up_required"
 
 
+class TenantSuspended(Forbidden):
+    """The operator has suspended the whole organisation: nothing of it answers meanwhile."""
+
+    code = "tenant_suspended"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This organisation is suspended here, so nothing of it answers. Ask whoever runs this"
+            " installation to resume it."
+        )
+
+
 class Conflict(EngineError):
     """The object already exists, or has changed since."""
 
     code = "conflict"
+
+
+class HasDocuments(Conflict):
+    """Documents were made of what is to be deleted; each door says how to decide about them."""
+
+
+class StaleDraft(Conflict):
+    """A save was based on an older revision of a draft: `theirs` is the text that is there now."""
+
+    code = "stale_draft"
+
+    def __init__(self, message: str, *, theirs: str, rev: int, by: str) -> None:
+        super().__init__(message)
+        self.theirs = theirs
+        self.rev = rev
+        self.by = by
+
+
+class StaleAssistant(Conflict):
+    """A change was based on an older version of an assistant; `version` is the present one."""
+
+    code = "stale_assistant"
+
+    def __init__(self, message: str, *, version: int) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class LeaseLost(Conflict):
@@ -127,6 +174,18 @@ class LinkExpired(EngineError):
     code = "link_expired"
 
 
+class MailRefused(EngineError):
+    """The mail server refuses a message for good, or is set up wrongly."""
+
+    code = "mail_refused"
+
+
+class SignInFailed(EngineError):
+    """A sign-in at an identity provider does not belong to this browser or moment, or failed there."""
+
+    code = "sign_in_failed"
+
+
 class TooLarge(EngineError):
     """Input over a limit the operator set."""
 
@@ -134,13 +193,32 @@ class TooLarge(EngineError):
 
 
 class RateLimited(EngineError):
-    """Too many calls; try again after `retry_after_s`."""
+    """Too many calls; try again after `retry_after_s`. `policy` names the quota, if it was one."""
 
     code = "rate_limited"
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float, policy: str = "") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.policy = policy
+
+
+class CreditsExhausted(EngineError):
+    """The tenant's credits for language models are used up."""
+
+    code = "credits_exhausted"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            "The credits of this organisation for language models are used up. Whoever runs this"
+            f" installation can add some: `scrubjay tenant credits {tenant} --add NUMBER`."
+        )
+
+
+class QuotaReached(EngineError):
+    """The tenant holds as many documents, or bytes of them, as it may."""
+
+    code = "quota_reached"
 
 
 class DocumentError(EngineError):
@@ -178,6 +256,16 @@ class OverTime(EngineError):
     code = "over_time"
 
 
+class BudgetSpent(EngineError):
+    """A run has spent what it may spend: `budget` names which of its budgets."""
+
+    code = "budget_spent"
+
+    def __init__(self, message: str, *, budget: str) -> None:
+        super().__init__(message)
+        self.budget = budget
+
+
 class Unavailable(EngineError):
     """A dependency is not available: the database, the index, a model, the disk.
 
@@ -189,6 +277,10 @@ class Unavailable(EngineError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ToolsRefused(Unavailable):
+    """The endpoint of a language model takes no tools: it is asked in plain text instead."""
 
 
 class IndexDamaged(Unavailable):

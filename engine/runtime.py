@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import anyio.to_thread
 
@@ -24,15 +26,17 @@ from engine.errors import ConfigurationError
 from engine.index.embedded import EmbeddedIndex
 from engine.index.port import SearchIndex
 from engine.limits import Limits, RedisLimits, SqlLimits
+from engine.models.catalogue import MODELS, LocalModel
 from engine.models.port import Embedder, LanguageModel, Reranker
 from engine.operations.index_home import IndexHome
 from engine.operations.probes import model_probes
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people import tenants
 from engine.search.query_log import SearchLog
-from engine.search.retrieval import Retriever
+from engine.search.understood import Understanding
 from engine.secrets import Secrets, load_key_file, parse_keys
 from engine.settings import Settings, secret_values
+from engine.sources.contract import Connector
 from engine.telemetry import keep_secret
 
 log = logging.getLogger(__name__)
@@ -41,10 +45,16 @@ WORKER_POOL_TIMEOUT_S = 3600.0
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> AsyncIterator[Engine]:
+async def open_engine(
+    settings: Settings,
+    *,
+    sql_in_loop: bool = False,
+    connectors: Mapping[str, Connector[Any]] = MappingProxyType({}),
+) -> AsyncIterator[Engine]:
     """The engine of a data folder; tables are brought up to date first, with a backup before.
 
-    `sql_in_loop` is for the worker's process: see `open_database`.
+    `sql_in_loop` is for the worker's process: see `open_database`. `connectors` are the kinds of
+    sources, which the host of the engine knows.
 
     Raises `ConfigurationError`, `Unavailable`, or whatever the adapters raise on opening.
     """
@@ -79,6 +89,9 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         stack.push_async_callback(index.aclose)
         embedder = build_embedder(settings)
         stack.push_async_callback(embedder.aclose)
+        others = build_other_embedders(settings, embedder)
+        for other in others:
+            stack.push_async_callback(other.aclose)
         reranker = build_reranker(settings)
         if reranker is not None:
             stack.push_async_callback(reranker.aclose)
@@ -92,36 +105,45 @@ async def open_engine(settings: Settings, *, sql_in_loop: bool = False) -> Async
         await stack.enter_async_context(query_log.writing())
         call_log = ToolCallLog(db)
         await stack.enter_async_context(call_log.writing())
-        retriever = Retriever(
+        retriever = Understanding(
             db,
             index,
-            {embedder.space.name: embedder},
+            {item.space.name: item for item in (embedder, *others)},
             defaults=_search_defaults(settings),
             reranker=reranker,
             query_log=query_log,
         )
-        yield Engine(
+        engine = Engine(
             settings,
             db=db,
             blobs=blobs,
             index=index,
             open_index_writer=lambda: open_index(settings, db),
             embedder=embedder,
+            other_embedders=others,
             check_model=lambda: _check_model(settings),
             secrets=open_secrets(settings),
             limits=limits,
             retriever=retriever,
             asker=Asker(
-                db, retriever, model=model, budget=Budget(max_tokens=settings.llm.max_tokens)
+                db,
+                retriever,
+                model=model,
+                budget=Budget(max_tokens=settings.llm.max_tokens),
+                unsupported=settings.llm.unsupported,
+                native=settings.llm.tools == "auto",
             ),
             model=model,
             call_log=call_log,
+            connectors=connectors,
             probe_db=probe_db,
             model_probes=model_probes(settings, embedder=embedder, reranker=reranker, model=model),
             index_home=build_index_home(settings, db)
             if settings.search.engine == "embedded"
             else None,
         )
+        stack.push_async_callback(engine.llms.aclose)
+        yield engine
 
 
 def _search_defaults(settings: Settings) -> SearchDefaults:
@@ -239,7 +261,7 @@ def build_limits(settings: Settings, db: Database) -> Limits:
 
 
 def build_embedder(settings: Settings) -> Embedder:
-    """MiniLM in this process, an OpenAI-compatible endpoint, or the hashing one of tests."""
+    """A model in this process, an OpenAI-compatible endpoint, or the hashing one of tests."""
     chosen = settings.embedding
     if chosen.base_url:
         from engine.models.http import HttpEmbedder
@@ -259,27 +281,44 @@ def build_embedder(settings: Settings) -> Embedder:
         from engine.models.hashing import HashingEmbedder
 
         return HashingEmbedder()
-    if chosen.model != "minilm":
+    if chosen.model not in MODELS:
         raise ConfigurationError(
-            f"embedding.model is {chosen.model!r}: without embedding.base_url only 'minilm' runs"
-            " here."
+            f"embedding.model is {chosen.model!r}: without embedding.base_url only "
+            f"{' and '.join(MODELS)} run here."
         )
+    return _local_embedder(settings, MODELS[chosen.model])
+
+
+def build_other_embedders(settings: Settings, own: Embedder) -> list[Embedder]:
+    """The models of this process besides the chosen one: a knowledge base may be in any's space.
+
+    Each loads at first use, and says how to install it where it is not there.
+    """
+    return [
+        _local_embedder(settings, model)
+        for model in MODELS.values()
+        if model.space.name != own.space.name
+    ]
+
+
+def _local_embedder(settings: Settings, model: LocalModel) -> Embedder:
     from engine.models.local import LocalEmbedder
 
     return LocalEmbedder(
         settings.models_folder,
+        model,
         threads=settings.embedding_threads,
-        batch_tokens=chosen.batch_tokens,
+        batch_tokens=settings.embedding.batch_tokens,
     )
 
 
 def _check_model(settings: Settings) -> str:
     """What is wrong with the embedding model's files, if it is one that has files."""
-    if settings.embedding.base_url or settings.embedding.model != "minilm":
+    if settings.embedding.base_url or settings.embedding.model not in MODELS:
         return ""
     from engine.models.weights import model_status
 
-    return model_status(settings.models_folder)
+    return model_status(settings.models_folder, MODELS[settings.embedding.model])
 
 
 def build_reranker(settings: Settings) -> Reranker | None:

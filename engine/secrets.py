@@ -28,7 +28,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from engine import clock
 from engine.errors import ConfigurationError, InvalidInput, Unauthenticated
 
-Purpose = Literal["credentials", "cursors", "factors", "oauth-state", "sessions", "viewer-links"]
+Purpose = Literal[
+    "credentials", "cursors", "factors", "mail", "oauth-state", "sessions", "viewer-links"
+]
 
 KEY_CHARACTERS = 32  # a configured key is at least this long: `openssl rand -base64 32`
 NONCE_BYTES = 12  # AES-GCM, NIST SP 800-38D
@@ -50,15 +52,18 @@ class Secrets:
     def __repr__(self) -> str:
         return f"Secrets(key_id={self.key_id!r}, keys={len(self._keys)})"
 
-    def encrypt(self, purpose: Purpose, text: str) -> str:
-        """`text` under the newest key, for storing; only `decrypt` for the same purpose opens it."""
+    def encrypt(self, purpose: Purpose, text: str, *, bound: str = "") -> str:
+        """`text` under the newest key, for storing; only `decrypt` for the same purpose opens it.
+
+        `bound` names where it is kept (tenant, table, row): copied elsewhere it does not open.
+        """
         nonce = os.urandom(NONCE_BYTES)
         cipher = AESGCM(self._derived(self.key_id, purpose, "encrypt"))
-        sealed = cipher.encrypt(nonce, text.encode(), purpose.encode())
+        sealed = cipher.encrypt(nonce, text.encode(), _associated(purpose, bound))
         return f"v1.{self.key_id}.{_to_text(nonce + sealed)}"
 
-    def decrypt(self, purpose: Purpose, stored: str) -> str:
-        """What was encrypted, under any key still known."""
+    def decrypt(self, purpose: Purpose, stored: str, *, bound: str = "") -> str:
+        """What was encrypted for there, under any key still known."""
         try:
             version, key_id, body = stored.split(".")
             raw = _to_bytes(body)
@@ -71,16 +76,18 @@ class Secrets:
             )
         cipher = AESGCM(self._derived(key_id, purpose, "encrypt"))
         try:
-            plain = cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], purpose.encode())
+            plain = cipher.decrypt(
+                raw[:NONCE_BYTES], raw[NONCE_BYTES:], _associated(purpose, bound)
+            )
         except (InvalidTag, ValueError) as error:
             raise InvalidInput("A stored secret is damaged; enter it again.") from error
         return plain.decode()
 
-    def renew(self, purpose: Purpose, stored: str) -> str:
+    def renew(self, purpose: Purpose, stored: str, *, bound: str = "") -> str:
         """The same secret under the newest key; unchanged where it is already."""
         if stored.startswith(f"v1.{self.key_id}."):
             return stored
-        return self.encrypt(purpose, self.decrypt(purpose, stored))
+        return self.encrypt(purpose, self.decrypt(purpose, stored, bound=bound), bound=bound)
 
     def sign(self, purpose: Purpose, payload: str, *, expires_at: datetime | None = None) -> str:
         """`payload`, readable by anyone, with proof that it is ours; fit for a URL."""
@@ -169,6 +176,11 @@ def rotate_key_file(path: Path) -> Secrets:
     keys = [_new_key(), *parse_keys(path.read_text(encoding="utf-8"))]
     _write_private(path, keys).replace(path)
     return Secrets(keys)
+
+
+def _associated(purpose: str, bound: str) -> bytes:
+    """What AES-GCM authenticates besides; without a place as it was before there were any."""
+    return f"{purpose}|{bound}".encode() if bound else purpose.encode()
 
 
 def _write_private(path: Path, keys: Sequence[str]) -> Path:

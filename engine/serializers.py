@@ -6,11 +6,15 @@ interface with a viewer passes one that links documents without a URL to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from engine.answers.history import ConversationInfo, TurnInfo
+from engine.assistants.rows import AssistantInfo
 from engine.documents.documents import DocumentInfo
 from engine.documents.knowledge_bases import KbInfo
 from engine.documents.progress import DocumentProgress
@@ -26,12 +30,22 @@ def own_url(url: str, id: str) -> str:  # noqa: A002, ARG001 (the signature of a
     return url
 
 
+def plain(value: object) -> Any:  # noqa: ANN401 (JSON)
+    """A frozen value of the engine as JSON: its fields by name, times as text."""
+    return to_jsonable_python(value)
+
+
 def search(
     result: SearchResult, url_of: UrlOf = own_url, *, include_metadata: bool = True
 ) -> dict[str, Any]:
-    """The hits of a search, best first, and its notice."""
+    """The hits of a search, best first, its notice, and what its query was read as."""
     hits = [hit(item, url_of, include_metadata=include_metadata) for item in result.hits]
-    return {"hits": hits, "notice": result.notice}
+    return {"hits": hits, "notice": result.notice, **reading(result)}
+
+
+def reading(value: SearchResult | Answer) -> dict[str, Any]:
+    """What was searched for where that is not what was typed, and why."""
+    return {"searched": value.searched, "steps": [asdict(step) for step in value.steps]}
 
 
 def hit(value: Hit, url_of: UrlOf = own_url, *, include_metadata: bool = True) -> dict[str, Any]:
@@ -71,6 +85,8 @@ def answer(value: Answer, url_of: UrlOf = own_url) -> dict[str, Any]:
         "confidence": value.confidence,
         "citations": [citation(item, url_of) for item in value.citations],
         "conversation_id": value.conversation_id,
+        **reading(value),
+        "choices": list(value.choices),
     }
 
 
@@ -81,6 +97,40 @@ def conversation(value: ConversationInfo) -> dict[str, Any]:
         "name": value.name,
         "door": value.door,
         "turn_count": value.turn_count,
+        "created_at": value.created_at.isoformat(timespec="seconds"),
+        "updated_at": value.updated_at.isoformat(timespec="seconds"),
+        "assistant": value.assistant,
+    }
+
+
+def conversation_markdown(
+    value: ConversationInfo, turns: Sequence[TurnInfo], url_of: UrlOf = own_url
+) -> str:
+    """A conversation as Markdown, oldest question first, each answer with its sources."""
+    lines = [f"# {value.name}", ""]
+    for item in turns:
+        lines += [f"## {item.question}", "", item.answer.text, ""]
+        if item.is_readable and item.answer.citations:
+            lines += [
+                f"{cited.n}. {cited.title}: {url_of(cited.url, cited.id)}"
+                for cited in item.answer.citations
+            ] + [""]
+    return "\n".join(lines)
+
+
+def file_name(name: str, otherwise: str) -> str:
+    """A name as the stem of a file's: "Sick leave?" is sick-leave."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:60].strip("-") or otherwise
+
+
+def assistant(value: AssistantInfo) -> dict[str, Any]:
+    """An assistant or a search app with its settings."""
+    return {
+        "id": value.id,
+        **value.profile.model_dump(mode="json"),
+        "owner": value.owner,
+        "may_edit": value.may_edit,
+        "version": value.version,
         "created_at": value.created_at.isoformat(timespec="seconds"),
         "updated_at": value.updated_at.isoformat(timespec="seconds"),
     }
@@ -94,6 +144,7 @@ def turn(value: TurnInfo, url_of: UrlOf = own_url) -> dict[str, Any]:
         **answer(value.answer, url_of),
         "readable": value.is_readable,
         "model": value.answer.model,
+        "prompt": value.answer.prompt,
         "input_tokens": value.answer.input_tokens,
         "output_tokens": value.answer.output_tokens,
         "took_ms": round(value.took_ms, 1),
@@ -206,6 +257,9 @@ def status(value: Status) -> dict[str, Any]:
                 "chunks": kb.chunks,
                 "states": dict(kb.states),
                 "without_vectors": kb.without_vectors,
+                "space": kb.space,
+                "next_space": kb.next_space,
+                "moved": kb.moved,
                 "updated_at": kb.updated_at.isoformat(timespec="seconds"),
             }
             for kb in value.knowledge_bases

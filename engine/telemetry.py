@@ -22,6 +22,8 @@ from engine.clock import new_id
 
 _correlation: ContextVar[str] = ContextVar("correlation_id", default="")
 
+OURS = ("api", "bots", "cli", "engine", "ingestion", "mcp_server", "scrubjay")
+
 # Libraries whose info records tell of every request or statement.
 CHATTY = (
     "httpx",
@@ -112,7 +114,10 @@ def configure_logging(
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    # What libraries say at debug may hold what they carry: statements, requests, messages.
+    root.setLevel("INFO" if level == "debug" else level.upper())
+    for name in OURS:
+        logging.getLogger(name).setLevel("DEBUG" if level == "debug" else logging.NOTSET)
     logging.captureWarnings(capture=True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

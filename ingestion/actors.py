@@ -19,12 +19,13 @@ from engine.flow.checkpoints import SqlRunStore
 from engine.flow.context import RunIds
 from engine.flow.progress import RunLog
 from engine.flow.run import run_flow
-from engine.flow.store import RunState, RunUpdate
+from engine.flow.store import SUCCEEDED, RunState, RunUpdate
 from engine.index.port import RevisionRef, Space
 from engine.jobs import endings
 from engine.jobs.kinds import (
     CLEAN,
     DELETE_KB,
+    DELETE_TENANT,
     INGEST,
     REBUILD,
     REEMBED,
@@ -33,7 +34,7 @@ from engine.jobs.kinds import (
     UPDATE_FIELDS,
 )
 from engine.jobs.leases import ClaimedJob
-from engine.operations import reconcile
+from engine.operations import reconcile, tenant_removal
 from engine.operations.indexed_fields import IndexedFields, indexed_fields
 from ingestion.channel_jobs import channel_handlers
 from ingestion.components.embedder import embed_chunks
@@ -125,7 +126,7 @@ class _IngestionRunStore(SqlRunStore):
         run = self._document
         cancelled = change.state is RunState.CANCELLED
         self._storing = False if cancelled else await run.store(session)
-        if change.state is RunState.DONE:
+        if change.state in SUCCEEDED:
             await run.save_vectors(session)
             await revisions.make_live(
                 session, run.work, Vectors.COMPLETE, content=run.content, ready=run.message
@@ -272,6 +273,27 @@ class DeleteKnowledgeBase(_BackgroundHandler):
         return False
 
 
+class DeleteTenant(_BackgroundHandler):
+    """Deletes all that a tenant has, once nothing works on it any more."""
+
+    async def run(self, job: ClaimedJob) -> bool:
+        """Index, bytes, rows, then the tenant; each step finds what a killed run left."""
+        services = self._services
+        tenant_id, key = job.payload["tenant_id"], job.payload["key"]
+        if await services.db.run_write(
+            lambda session: tenant_removal.stop_jobs(session, tenant_id)
+        ):
+            await services.db.run_write(lambda session: tenant_removal.later(session, job))
+            return True
+        await services.index.drop_tenant(tenant_id)
+        await services.blobs.delete_tenant(tenant_id)
+        counts = await tenant_removal.delete_rows(services.db, tenant_id)
+        await services.db.run_write(
+            lambda session: tenant_removal.finish(session, job.tenant_id, tenant_id, key, counts)
+        )
+        return False
+
+
 def handlers(
     services: Services,
     pipelines: PipelineGraphs,
@@ -288,6 +310,7 @@ def handlers(
         ),
         CLEAN: CleanDocument(services),
         DELETE_KB: DeleteKnowledgeBase(services),
+        DELETE_TENANT: DeleteTenant(services),
         INGEST: IngestDocument(services, pipelines, log),
         REBUILD: RebuildSpace(services),
         REINDEX: ReindexRevision(services),

@@ -23,9 +23,8 @@ from engine.flow.pipeline import complete_pipeline
 from engine.flow.registry import Registry
 from engine.flow.run import run_flow
 from engine.flow.store import LogEntry
-from engine.models.batching import EmbeddingBatcher
 from engine.net.fetching import Fetched
-from ingestion.host import chunking_of, open_parsers
+from ingestion.host import chunking_of, open_embedding, open_parsers
 from ingestion.pipelines import load_pipeline, offers_of
 from ingestion.services import IngestionRun, Services
 
@@ -80,15 +79,14 @@ async def run_dry(
                 blobs=blobs,
                 index=engine.index,
                 embedder=engine.embedder,
-                embed=EmbeddingBatcher(
-                    engine.embedder, batch_tokens=engine.settings.embedding.batch_tokens
-                ).embed,
+                embedding=open_embedding(engine),
                 parsers=parsers,
                 fetch=_refuse_to_fetch,
                 park=lambda: None,
                 chunking=chunking_of(engine.settings),
                 max_file_size_bytes=int(engine.settings.processing.max_file_size),
                 model=engine.model,
+                llms=engine.llms,
             )
             run = IngestionRun(services, work)
             run.published = True  # nothing of it may answer

@@ -20,15 +20,20 @@ from engine.jobs import leases
 from engine.locks import hold
 from engine.models.batching import GROWTH, EmbeddingBatcher
 from engine.net.fetching import fetch
+from engine.operations.process_usage import process_figures
 from engine.settings import Settings
 from ingestion.actors import handlers
 from ingestion.broker import build_broker
 from ingestion.convert.document import ConversionLimits
+from ingestion.insight_jobs import insight_handlers, queueing_counts
+from ingestion.mail_jobs import mail_handlers
 from ingestion.parsing import ParsingPool, open_parsing_pool
 from ingestion.pipelines import PipelineGraphs, offers_of, open_registry
-from ingestion.services import Services
+from ingestion.services import Services, SpaceEmbedding
+from ingestion.source_jobs import source_handlers
 from ingestion.sources.connected import open_readers
 from ingestion.worker import JobWorker, park
+from ingestion.workflow_jobs import workflow_handlers
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +50,6 @@ async def run_worker(
         stack.enter_context(hold(settings.home, "worker", " ".join(sys.argv[:2])))
         index = await stack.enter_async_context(engine.open_index_writer())
         parsers = await stack.enter_async_context(open_parsers(engine))
-        batcher = EmbeddingBatcher(
-            engine.embedder, batch_tokens=settings.embedding.batch_tokens, growth=GROWTH
-        )
         broker = build_broker(settings.jobs.broker)
         stack.callback(broker.close)
         slots = settings.jobs.slots or SLOTS
@@ -56,7 +58,7 @@ async def run_worker(
             blobs=engine.blobs,
             index=index,
             embedder=engine.embedder,
-            embed=batcher.embed,
+            embedding=open_embedding(engine),
             parsers=parsers,
             fetch=partial(
                 fetch,
@@ -69,10 +71,17 @@ async def run_worker(
             max_file_size_bytes=int(settings.processing.max_file_size),
             use_cache=settings.embedding.cache,
             model=engine.model,
+            llms=engine.llms,
         )
         plugins = open_registry(settings)
         pipelines = PipelineGraphs(engine.db, plugins.registry, offers=offers_of(engine.model))
         known = handlers(services, pipelines, RingLog(), open_readers(engine))
+        known |= mail_handlers(engine)
+        known |= workflow_handlers(engine.db, engine.workflows)
+        known |= insight_handlers(engine)
+        known |= source_handlers(
+            engine.db, engine.blobs, engine.sources.connectors, engine.sources.opener
+        )
         if settings.jobs.broker == "memory":
             # The lock is ours: the process that held these leases is gone.
             await leases.take_over_all(engine.db, kinds=list(known))
@@ -88,9 +97,26 @@ async def run_worker(
             slots=slots,
             parked=PARKED,
             lease_s=settings.jobs.lease_s,
-            figures=index.figures,
+            figures=lambda: {
+                **index.figures(),
+                **services.cache_counts.figures(),
+                **process_figures(settings.home),
+            },
         )
+        if idle_exit_s is None:  # a worker for one thing leaves this to one that stays
+            await stack.enter_async_context(queueing_counts(engine))
         await worker.run(stop, idle_exit_s=idle_exit_s)
+
+
+def open_embedding(engine: Engine) -> dict[str, SpaceEmbedding]:
+    """The installation's embedders by space; batches grow where one is quick."""
+    tokens = engine.settings.embedding.batch_tokens
+    return {
+        name: SpaceEmbedding(
+            embedder, EmbeddingBatcher(embedder, batch_tokens=tokens, growth=GROWTH).embed
+        )
+        for name, embedder in engine.embedders.items()
+    }
 
 
 def open_parsers(engine: Engine) -> AbstractAsyncContextManager[ParsingPool]:

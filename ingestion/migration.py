@@ -78,9 +78,10 @@ async def _vectors(
         known = await cache.get_many(session, tenant_id, space, keys)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if missing:
-        if engine.embedder.space != space:
+        embedder = engine.embedders.get(space.name)
+        if embedder is None or embedder.space != space:
             return None
-        made = await engine.embedder.embed_documents(list(missing.values()))
+        made = await embedder.embed_documents(list(missing.values()))
         known |= dict(zip(missing, made, strict=True))
     if not keys:
         return None

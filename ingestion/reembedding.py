@@ -37,10 +37,9 @@ class ReembedKnowledgeBase:
         """Fill, compare, switch; again for what came meanwhile."""
         services, db = self._services, self._services.db
         kb_id, space = job.payload["kb_id"], job.payload["space"]
-        if services.embedder.space.name != space:
+        if space not in services.embedding:
             raise EngineError(
-                f"This worker embeds with {services.embedder.space.name}, not with {space}: set "
-                "embedding.model, or start the move again."
+                f"This worker has no model of {space}: set embedding.model, or start the move again."
             )
         for _ in range(ROUNDS):
             async with db.read() as session:

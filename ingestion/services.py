@@ -24,16 +24,18 @@ from engine.documents.attachments import Attached
 from engine.documents.component_outputs import Made
 from engine.documents.revisions import Content, NewChunk, Work
 from engine.domain import Lane, Vectors
-from engine.errors import EngineError
+from engine.errors import Blocked, EngineError
 from engine.flow.outputs import BlobRef
 from engine.index.port import IndexChunk, IndexDocument, SearchIndex
 from engine.models import cache
 from engine.models.port import Embedder, LanguageModel
 from engine.net.fetching import Fetched
+from engine.people.language_models import LanguageModels
 from ingestion.convert.document import Converted
 from ingestion.file_names import searched_title
 from ingestion.parsing import ParsingPool
 
+OTHER_MODEL_WAIT_S = 120.0  # while a knowledge base is moved to another model
 INLINE_CHARS = 200_000  # of text that travel inside an output; more go by blob
 INLINE_MAX = 500  # spans that travel inside an output; more go by blob
 
@@ -48,14 +50,39 @@ class Embed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SpaceEmbedding:
+    """An embedder, and how it is asked beside other documents."""
+
+    embedder: Embedder
+    embed: Embed
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """How many vectors of chunks the cache had, and how many were made."""
+
+    hits: int = 0
+    misses: int = 0
+
+    def add(self, hits: int, misses: int) -> None:
+        """Count those of a document."""
+        self.hits += hits
+        self.misses += misses
+
+    def figures(self) -> dict[str, float]:
+        """By the names that monitoring knows."""
+        return {"cache_hits_total": self.hits, "cache_misses_total": self.misses}
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """The adapters a worker opened, shared by all its runs."""
 
     db: Database
     blobs: BlobStore
     index: SearchIndex
-    embedder: Embedder
-    embed: Embed  # batched across documents
+    embedder: Embedder  # the installation's own, whose tokens the parsers count
+    embedding: Mapping[str, SpaceEmbedding]  # by the name of the space
     parsers: ParsingPool
     fetch: Callable[[str], Awaitable[Fetched]]
     park: Callable[[], None]  # gives the job's slot to another while it waits for the embedder
@@ -63,7 +90,9 @@ class Services:
     max_file_size_bytes: int
     use_cache: bool = True
     formats: Sequence[str] = ()  # endings of files the installation takes; empty: all
+    llms: LanguageModels | None = None  # of tenants, metered; `model` is the installation's own
     model: LanguageModel | None = None
+    cache_counts: CacheCounts = field(default_factory=CacheCounts)
 
 
 @dataclass(slots=True)
@@ -84,6 +113,12 @@ class IngestionRun:
     published: bool = False  # its words answer
     unsaved: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)  # new vectors
     stored: bool = False  # text and chunks are in SQL
+
+    async def language_model(self) -> LanguageModel | None:
+        """The model of the document's tenant, which counts what this run uses of it."""
+        if self.shared.llms is None:
+            return self.shared.model
+        return await self.shared.llms.for_tenant(self.work.tenant_id)
 
     @property
     def document(self) -> Converted:
@@ -185,6 +220,26 @@ class IngestionRun:
         for made in self.made:
             await component_outputs.put(session, self.work.tenant_id, made)
         return True
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder of the document's space; where that is not there, the installation's own."""
+        found = self.shared.embedding.get(self.work.space.name)
+        return found.embedder if found is not None else self.shared.embedder
+
+    async def embed(
+        self, texts: Sequence[str], lengths: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Vectors of the document's space; `Blocked` where this installation has no model of it."""
+        space = self.work.space
+        found = self.shared.embedding.get(space.name)
+        if found is None or found.embedder.space != space:
+            raise Blocked(
+                f"The knowledge base uses vectors of {space.name}, but this installation is set to "
+                f"{self.shared.embedder.space.name}: move it with `scrubjay kb reembed`.",
+                retry_after_s=OTHER_MODEL_WAIT_S,
+            )
+        return await found.embed(texts, lane=self.lane, lengths=lengths)
 
     @property
     def may_recall(self) -> bool:

@@ -30,6 +30,7 @@ from engine.errors import (
     Blocked,
     Cancelled,
     Conflict,
+    CreditsExhausted,
     DocumentError,
     EngineError,
     IndexFull,
@@ -290,6 +291,8 @@ class JobWorker:
             )
         except Blocked as error:
             await self._blocked(job, handler, error)
+        except CreditsExhausted as error:  # nothing is wrong with the document: it waits
+            await self._blocked(job, handler, Blocked(str(error)))
         except (RateLimited, Unavailable) as error:
             again_in_s = error.retry_after_s
             await self._failed(

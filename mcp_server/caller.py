@@ -15,7 +15,7 @@ from mcp_server.buckets import Buckets, Rate
 if TYPE_CHECKING:  # the engine takes seconds to load, and on stdio `initialize` must not wait
     from starlette.requests import Request
 
-    from engine.domain import Principal, Scope
+    from engine.domain import Principal
     from engine.engine import Engine
     from engine.search.links import Links
 
@@ -30,9 +30,18 @@ class McpCaller:
     principal: Principal
     links: Links
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether their key is bound to assistants: it asks these, and nothing else is here for it."""
+        return self.principal.assistants is not None
 
-async def _every_scope(_: Request | None) -> None:
+
+async def _anybody(_: Request | None) -> None:
     return None
+
+
+async def _unchanged(_: Request | None) -> None:
+    return
 
 
 def _every_tool(_: Request | None) -> None:
@@ -44,10 +53,13 @@ class Door:
     """What a server needs of its transport. Functions get the HTTP request; None on stdio."""
 
     caller: Callable[[Request | None], Awaitable[McpCaller]]
-    # What `tools/list` may show: None is everything, without waiting for the engine to open.
-    scopes: Callable[[Request | None], Awaitable[frozenset[Scope] | None]] = _every_scope
+    # Who a list is for. None: whoever may see everything, without waiting for the engine to open.
+    reader: Callable[[Request | None], Awaitable[Principal | None]] = _anybody
+    # Raises where the caller may by now read less than when their request came.
+    again: Callable[[Request | None], Awaitable[None]] = _unchanged
     # The tools a caller asked for by name; None is all.
     chosen_tools: Callable[[Request | None], frozenset[str] | None] = _every_tool
     name: str = "http"  # its name in the audit
     write_tools: bool = False
+    statistics: bool = False  # whether numbers of what was asked are offered
     calls: Buckets = field(default_factory=lambda: Buckets(Rate(per_minute=60, burst=20)))

@@ -58,16 +58,20 @@ class Credentials:
         self._known: OrderedDict[bytes, _RememberedToken] = OrderedDict()
         self._version: int | None = None
 
-    async def principal(self, token: str) -> Principal:
-        """The token's principal. `Unauthenticated` says the same for every fault."""
+    async def principal(self, token: str, *, address: str = "") -> Principal:
+        """The token's principal, if it may be used from `address`.
+
+        `Unauthenticated` says the same for every fault.
+        """
         if len(token) > TOKEN_MAX:
             raise Unauthenticated(_REFUSED)
         await self._drop_outdated()
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        said = f"{address}\0{token}"
+        digest = hashlib.sha256(said.encode("utf-8", "surrogateescape")).digest()
         known = self._known.get(digest)
         if known is not None and known.until > self._clock():
             return known.principal
-        principal, lasts_s = await self._verify(token)
+        principal, lasts_s = await self._verify(token, address)
         self._known[digest] = _RememberedToken(
             principal, self._clock() + min(lasts_s, REMEMBERED_S)
         )
@@ -76,11 +80,12 @@ class Credentials:
             self._known.popitem(last=False)
         return principal
 
-    async def _verify(self, token: str) -> tuple[Principal, float]:
+    async def _verify(self, token: str, address: str) -> tuple[Principal, float]:
         """The principal and for how long the token surely lasts."""
         is_ours = self._engine.people.issued(token)
         if is_ours and self._api_tokens:
-            return await self._engine.people.authenticate(token), REMEMBERED_S
+            principal = await self._engine.people.authenticate(token, address=address)
+            return principal, REMEMBERED_S
         if is_ours or self._access_tokens is None:
             raise Unauthenticated(_REFUSED)
         principal, ends_at = await self._access_tokens.principal(token)

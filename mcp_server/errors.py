@@ -25,13 +25,18 @@ NOT_NOW = -32000  # JSON-RPC 2.0, 5.1: the first of the codes for servers
 NEXT = {
     "configuration": "This is for the operator.",
     "conflict": "First check what exists with list_documents.",
+    "credits_exhausted": "Searching still works; answers need credits.",
     "index_damaged": "This is for the operator: run `scrubjay doctor`.",
     "blocked": "This is for the operator.",
     "index_full": "This is for the operator: the search engine needs more space.",
     "not_found": "Use an id from a search result, or call list_knowledge_bases for the names.",
+    "tenant_suspended": "This is for the operator.",
+    "quota_reached": "Delete documents first, or ask an admin for a higher quota.",
     "too_large": "Send less, or split it.",
     "unavailable": "Try again in a moment.",
 }
+# Of those above, what sends to tools that a key bound to assistants does not have.
+FOR_READERS = {"conflict", "credits_exhausted", "not_found"}
 
 
 class UnknownArgument(InvalidInput):
@@ -57,7 +62,7 @@ class UnknownTool(NotFound):
     code = "unknown_tool"
 
     def __init__(self, tool: str, names: Sequence[str]) -> None:
-        super().__init__(f"No tool {tool[:60]!r} here. Available: {', '.join(names)}.")
+        super().__init__(f"No tool {tool[:60]!r} here. Available: {', '.join(names) or 'none'}.")
 
 
 class CallTimedOut(EngineError):
@@ -73,14 +78,22 @@ def code_of(error: Exception) -> str:
     return error.code if isinstance(error, EngineError) else "internal"
 
 
-def error_text(error: Exception, *, arguments: Sequence[str], tool: str, incident: str) -> str:
-    """What the model reads."""
+def error_text(
+    error: Exception,
+    *,
+    arguments: Sequence[str],
+    tool: str,
+    incident: str,
+    only_asks: bool = False,
+) -> str:
+    """What the model reads; `only_asks` says that it has no tool but `ask`."""
     if isinstance(error, ValidationError):
         return f"{_faults(error)} {tool} takes: {', '.join(sorted(arguments))}."
     if isinstance(error, RateLimited):
         return f"{redact(str(error))} Retry after {error.retry_after_s:.0f} s."
     if isinstance(error, EngineError):
-        return f"{redact(str(error))} {_next(error)}".strip()
+        is_beyond = only_asks and error.code in FOR_READERS
+        return f"{redact(str(error))} {'' if is_beyond else _next(error)}".strip()
     return f"Something went wrong inside Scrubjay: ask the operator to look up incident {incident}."
 
 

@@ -21,7 +21,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.domain import Principal
-from engine.domain import Scope as Permission
 from engine.engine import Engine
 from engine.search.links import Links
 from engine.settings import Settings
@@ -101,21 +100,27 @@ def _patient(scope: Scope, send: Send) -> Send:
 
 
 def build_door(engine: Engine, settings: Settings, links_of: LinksOf) -> Door:
-    """The door for an open engine; the host sets `scope["state"]["principal"]`."""
+    """The door for an open engine; the host sets `principal` and `again` in `scope["state"]`."""
 
     async def caller(request: Request | None) -> McpCaller:
         assert request is not None  # noqa: S101 (only HTTP comes here)
         principal = _principal(request)
         return McpCaller(engine, principal, await links_of(request, principal))
 
-    async def scopes(request: Request | None) -> frozenset[Permission] | None:
-        return None if request is None else _principal(request).scopes
+    async def reader(request: Request | None) -> Principal | None:
+        return None if request is None else _principal(request)
+
+    async def again(request: Request | None) -> None:
+        if request is not None:
+            await request.state.again()
 
     return Door(
         caller,
-        scopes=scopes,
+        reader=reader,
+        again=again,
         chosen_tools=chosen_tools,
         write_tools=settings.mcp.write_tools,
+        statistics=settings.mcp.statistics,
         calls=Buckets(Rate(settings.mcp.calls_per_minute, settings.mcp.calls_burst)),
     )
 

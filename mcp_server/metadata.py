@@ -42,7 +42,8 @@ def document(settings: Settings, path: str) -> dict[str, object] | None:
 def offered_scopes(settings: Settings) -> list[Scope]:
     """The scopes a token can make use of here."""
     write = [Scope.KB_WRITE, Scope.KB_ADMIN] if settings.mcp.write_tools else []
-    return [*ASKED_FOR, *write]
+    numbers = [Scope.KB_MANAGE] if settings.mcp.statistics else []
+    return [*ASKED_FOR, *write, *numbers]
 
 
 def challenge(

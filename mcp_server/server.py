@@ -16,21 +16,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
+from mcp.server.apps import APP_MIME_TYPE
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult
+from mcp_types import Prompt as ListedPrompt
 from mcp_types import Resource as ListedResource
+from mcp_types import ResourceTemplate as ListedTemplate
 from mcp_types import Tool as ListedTool
 
 from engine.errors import Forbidden, InvalidInput, RateLimited, Unavailable
 from engine.telemetry import correlated, correlation_id
 from mcp_server import call as calls
+from mcp_server.apps import build_apps
 from mcp_server.arguments import given
 from mcp_server.call import Call
-from mcp_server.caller import Door, Profile
+from mcp_server.caller import Door, McpCaller, Profile
 from mcp_server.errors import UnknownTool, code_of, error_text, protocol_error
 from mcp_server.prompts import add_prompts
 from mcp_server.render import failure
@@ -63,6 +68,8 @@ METERED = {
     "resources/unsubscribe",
     "subscriptions/listen",
 }
+RECHECK_S = 1.0  # a call that took longer is not answered before its caller is looked up again
+LISTS = {"resources/list"}  # of METERED, what shows nothing, rather than fails, where nothing is
 
 
 class KnowledgeServer(MCPServer[Any]):
@@ -76,10 +83,11 @@ class KnowledgeServer(MCPServer[Any]):
             title="Scrubjay",
             instructions=INSTRUCTIONS,
             version=version("scrubjay"),
-            tools=list(build_tools(profile, write_tools=door.write_tools)),
+            tools=[*build_tools(profile, write_tools=door.write_tools, statistics=door.statistics)],
             # None of our tools announces changes; a listener would only hold a connection.
             subscriptions=None if announces else False,
             middleware=[remember_request, self._metered],
+            extensions=[build_apps()] if profile == "full" else [],
             cache_hints={
                 "tools/list": CacheHint(ttl_ms=300_000, scope="private"),
                 "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
@@ -94,22 +102,43 @@ class KnowledgeServer(MCPServer[Any]):
     async def list_tools(self) -> list[ListedTool]:
         """The tools this caller may use, in the order of `tools/__init__.py`."""
         visible = await self._visible()
-        return [tool for tool in await super().list_tools() if tool.name in visible]
+        listed = [tool for tool in await super().list_tools() if tool.name in visible]
+        if await self._only_asks():  # a card is a resource, and searches
+            return [tool.model_copy(update={"meta": None}) for tool in listed]
+        return listed
 
     async def _visible(self) -> list[str]:
         request = current_request()
-        scopes = await self._door.scopes(request)
+        reader = await self._door.reader(request)
         chosen_tools = self._door.chosen_tools(request)
         return [
             tool.name
             for tool in self._tool_manager.list_tools()
             if (chosen_tools is None or tool.name in chosen_tools)
-            and (scopes is None or not isinstance(tool, KnowledgeTool) or tool.scope in set(scopes))
+            and (reader is None or _is_for(reader, tool))
         ]
+
+    async def _only_asks(self) -> bool:
+        """Whether the lists are for a key that is bound to assistants, which has `ask` alone."""
+        reader = await self._door.reader(current_request())
+        return reader is not None and reader.assistants is not None
+
+    async def list_prompts(self) -> list[ListedPrompt]:
+        """Every prompt: they name tools, so a key that has `ask` alone has none."""
+        return [] if await self._only_asks() else await super().list_prompts()
+
+    async def list_resource_templates(self) -> list[ListedTemplate]:
+        """Every template, for whoever may read documents."""
+        return [] if await self._only_asks() else await super().list_resource_templates()
 
     async def list_resources(self) -> list[ListedResource]:
         """What is registered, then the newest documents this caller may read."""
-        registered = await super().list_resources()
+        if await self._only_asks():
+            return []
+        # Cards are found through their tools; people pick documents.
+        registered = [
+            one for one in await super().list_resources() if one.mime_type != APP_MIME_TYPE
+        ]
         if self._profile != "full" or "search" not in await self._visible():
             return registered
         caller = await self._door.caller(current_request())
@@ -135,7 +164,9 @@ class KnowledgeServer(MCPServer[Any]):
                 call = Call(caller, name)
                 calls.serve(call)
                 await self._admit(name, caller.principal, request)
-                return await super().call_tool(name, arguments, context)
+                await self._take_quota(caller, request)
+                result = await super().call_tool(name, arguments, context)
+                await self._look_again(request, started)
             except (MCPError, ToolError) as error:
                 code = "protocol"
                 if isinstance(error, ToolError) and isinstance(error.__cause__, Exception):
@@ -150,10 +181,18 @@ class KnowledgeServer(MCPServer[Any]):
                     request.state.retry_after_s = error.retry_after_s
                 if code == "internal":
                     log.exception("a tool failed", extra={"tool": name})
-                return self._refusal(error, name, incident)
+                only_asks = call is not None and call.caller.only_asks
+                return self._refusal(error, name, incident, only_asks=only_asks)
+            else:
+                return result
             finally:
                 if call is not None:
                     self._note(call, code, (time.perf_counter() - started) * 1000)
+
+    async def _look_again(self, request: Any, started: float) -> None:  # noqa: ANN401
+        """Raise where a call took long and its caller lost meanwhile what they could read."""
+        if time.perf_counter() - started >= RECHECK_S:
+            await self._door.again(request)
 
     async def _admit(self, name: str, principal: Principal, request: Any) -> None:  # noqa: ANN401
         tool = self._tool_manager.get_tool(name)
@@ -166,6 +205,8 @@ class KnowledgeServer(MCPServer[Any]):
                 " Ask for a token that has it.",
                 scopes=[tool.scope],
             )
+        if not _is_for(principal, tool):
+            _require_unbound(principal)
         self._spend(name, principal, request)
 
     def _spend(self, name: str, principal: Principal, request: Any) -> None:  # noqa: ANN401
@@ -181,6 +222,18 @@ class KnowledgeServer(MCPServer[Any]):
                 retry_after_s=math.ceil(wait_s),
             )
 
+    @staticmethod
+    async def _take_quota(caller: McpCaller, request: Any) -> None:  # noqa: ANN401
+        """Count the call on the quotas of its tenant, user and key; raises `RateLimited`."""
+        try:
+            await caller.engine.quotas.take_request(caller.principal)
+        except RateLimited as error:
+            if request is not None:
+                request.state.retry_after_s = error.retry_after_s
+            raise
+        except Unavailable as error:  # what can't be counted stops no answer
+            log.warning("a quota was not counted", extra={"reason": str(error)})
+
     async def _metered(
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
     ) -> HandlerResult:
@@ -195,7 +248,10 @@ class KnowledgeServer(MCPServer[Any]):
                 caller = await self._door.caller(ctx.request)
                 call = Call(caller, ctx.method, text=_subject(ctx.params))
                 calls.serve(call)
+                if ctx.method not in LISTS:
+                    _require_unbound(caller.principal)
                 self._spend(ctx.method, caller.principal, ctx.request)
+                await self._take_quota(caller, ctx.request)
                 return await call_next(ctx)
             except asyncio.CancelledError:
                 code = "cancelled"
@@ -226,10 +282,14 @@ class KnowledgeServer(MCPServer[Any]):
             raise InvalidInput(f"{name} needs: {', '.join(missing)}.", field=missing[0])
         return await super().get_prompt(name, filled, context)
 
-    def _refusal(self, error: Exception, name: str, incident: str) -> CallToolResult:
+    def _refusal(
+        self, error: Exception, name: str, incident: str, *, only_asks: bool
+    ) -> CallToolResult:
         tool = self._tool_manager.get_tool(name)
         arguments: Sequence[str] = list(tool.parameters.get("properties", ())) if tool else ()
-        text = error_text(error, arguments=arguments, tool=name, incident=incident)
+        text = error_text(
+            error, arguments=arguments, tool=name, incident=incident, only_asks=only_asks
+        )
         return failure(text, code=code_of(error), incident=incident)
 
     def _note(self, call: Call, code: str, took_ms: float) -> None:
@@ -255,6 +315,19 @@ class KnowledgeServer(MCPServer[Any]):
 
     def _is_known(self, name: str) -> bool:
         return name in METERED or self._tool_manager.get_tool(name) is not None
+
+
+def _is_for(principal: Principal, tool: Tool) -> bool:
+    """Whether a credential may call a tool: by its scopes, and of a key bound to assistants `ask`."""
+    if not isinstance(tool, KnowledgeTool):
+        return principal.assistants is None
+    return tool.scope in principal.scopes and (tool.asks or principal.assistants is None)
+
+
+def _require_unbound(principal: Principal) -> None:
+    from engine.access.gate import require_unbound  # noqa: PLC0415 (loaded with the engine by now)
+
+    require_unbound(principal)
 
 
 def _subject(params: Mapping[str, Any] | None) -> str:

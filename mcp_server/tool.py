@@ -14,6 +14,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
 
+from mcp_server.apps import shown_with
 from mcp_server.arguments import given
 from mcp_server.call import current
 from mcp_server.errors import CallTimedOut
@@ -37,9 +38,13 @@ DELETING = ToolAnnotations(
 
 
 class KnowledgeTool(Tool):
-    """A tool that returns an object. `scope` is what a credential needs to see and call it."""
+    """A tool that returns an object. `scope` is what a credential needs to see and call it.
+
+    `asks`: it asks an assistant, so a key that is bound to assistants has it, and no other.
+    """
 
     scope: str
+    asks: bool = False
     late: str = (
         "Try again; if it happens again, ask for less at once."  # what to do after a time-out
     )
@@ -54,10 +59,16 @@ class KnowledgeTool(Tool):
         description: str,
         hints: ToolAnnotations = READ_ONLY,
         late: str = "",
+        card: str = "",
+        asks: bool = False,
     ) -> KnowledgeTool:
-        """The tool of a function; its name is the tool's."""
+        """The tool of a function; its name is the tool's. `card` shows its result where hosts can."""
         plain = Tool.from_function(
-            function, title=title, description=description, annotations=hints
+            function,
+            title=title,
+            description=description,
+            annotations=hints,
+            meta=shown_with(card) if card else None,
         )
         plain.parameters = slim(plain.parameters) | {"additionalProperties": False}
         metadata = plain.fn_metadata
@@ -66,7 +77,7 @@ class KnowledgeTool(Tool):
         values: dict[str, Any] = {name: getattr(plain, name) for name in Tool.model_fields}
         if late:
             values["late"] = late
-        return cls(**values, scope=str(scope))
+        return cls(**values, scope=str(scope), asks=asks)
 
     async def run(
         self,
@@ -85,8 +96,9 @@ class KnowledgeTool(Tool):
             async with asyncio.timeout(LONGEST_S), reported(context, lambda: call.doing):
                 value = await self.fn(**checked)
         except TimeoutError:
+            late = "Try again." if call.caller.only_asks else self.late
             raise CallTimedOut(
-                f"{self.name} took longer than {LONGEST_S:.0f} s and was stopped. {self.late}"
+                f"{self.name} took longer than {LONGEST_S:.0f} s and was stopped. {late}"
             ) from None
         return result(value.model_dump(mode="json"))
 

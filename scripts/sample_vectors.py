@@ -20,7 +20,7 @@ from cli import sample
 from cli.sample_vectors import FILE, SampleVectors, write_vectors
 from engine.config import load_settings
 from engine.db.tables import Embedding
-from engine.models.weights import UPSTREAM, WEIGHTS
+from engine.models.catalogue import MINILM
 from engine.runtime import open_engine
 from ingestion.host import run_worker
 
@@ -37,7 +37,7 @@ async def make(home: Path) -> SampleVectors:
             rows = list(await session.execute(query))
         return SampleVectors(
             engine.embedder.space.name,
-            UPSTREAM[WEIGHTS],
+            MINILM.files[MINILM.weights],
             tuple(bytes(key) for key, _ in rows),
             np.stack([np.frombuffer(vector, "<f4") for _, vector in rows]),
         )

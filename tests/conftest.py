@@ -16,6 +16,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.fakes import once
+from tests.fakes.secret_scan import PACKAGES, SecretScan
 
 once.share()
 pytest.register_assert_rewrite("tests.contracts")
@@ -75,6 +76,30 @@ def loopback_only(socket_enabled: None) -> None:
     import pytest_socket
 
     pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+_SCAN = SecretScan()
+
+
+@pytest.fixture(autouse=True)
+def secret_scan(request: pytest.FixtureRequest, logging_as_found: None) -> Iterator[SecretScan]:
+    """Fails a test that shows a secret: in a log record, a row kept in clear, or what it printed."""
+    del logging_as_found  # it puts back the handlers that are added here
+    _SCAN.watch_tables()
+    _SCAN.take()
+    logging.getLogger().addHandler(_SCAN)
+    levels = {name: logging.getLogger(name).level for name in PACKAGES}
+    if "caplog" not in request.fixturenames:  # that test chooses what is logged
+        for name in PACKAGES:
+            logging.getLogger(name).setLevel(logging.INFO)
+    yield _SCAN
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    for _, kind, text in request.node._report_sections:
+        if kind == "stderr":  # on standard output commands print a new secret, once
+            _SCAN.look(kind, text)
+    if leaks := _SCAN.take():
+        pytest.fail("a secret was shown: " + "; ".join(leaks))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""`/api/v1/ask`, `/search`, `/fetch` and `/knowledge_bases`: finding and answering."""
+"""`/api/v1/ask`, `/search` and `/fetch`: finding and answering."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.operations import returns
 from api.permitted import permitted
-from api.schemas import AskBody, FetchQuery, SearchBody, read_body, read_query
+from api.replies import AnswerReply, PageReply, SearchReply
+from api.schemas import AskBody, FetchQuery, KbSearchBody, SearchBody, read_body, read_query
 from api.service import Service, is_answer, last_answer, principal_of, service_of
 from api.streams import MEDIA_TYPE, begun, event, failure, stream
 from engine import serializers
 from engine.access.gate import require
+from engine.assistants.rows import AssistantInfo
 from engine.domain import AnswerEvent, Principal, Scope
 from engine.search.links import Links
 
 
+@returns(AnswerReply)
+@returns(None, media_type=MEDIA_TYPE)
 async def ask(request: Request) -> Response:
     """Answer a question: JSON, or events if the caller accepts a stream."""
     service = service_of(request)
     principal = await principal_of(request)
     body = await read_body(request, AskBody)
+    assistant: AssistantInfo | str = ""
+    if body.assistant:  # a wrong name fails before the stream
+        principal, assistant = await service.engine.assistants.admitted(principal, body.assistant)
     require(principal, Scope.KB_ASK)
     if body.kb:
         await service.engine.knowledge_bases.get(
@@ -40,6 +48,7 @@ async def ask(request: Request) -> Response:
         kb=body.kb,
         conversation_id=body.conversation_id,
         filters=filters,
+        assistant=assistant,
         door="http",
     )
     events = permitted(request, principal, asked, is_last=is_answer)
@@ -61,25 +70,30 @@ async def _as_events(
         yield failure(error)
 
 
+@returns(SearchReply)
 async def search(request: Request) -> Response:
     """The best documents for a query."""
     principal = await principal_of(request)
-    return await _search(request, principal, await read_body(request, SearchBody))
+    body = await read_body(request, SearchBody)
+    return await find(request, principal, body, kb=body.kb)
 
 
+@returns(SearchReply)
 async def search_by_query(request: Request) -> Response:
     """The same, asked for in the query string."""
     principal = await principal_of(request)
-    return await _search(request, principal, read_query(request, SearchBody))
+    body = read_query(request, SearchBody)
+    return await find(request, principal, body, kb=body.kb)
 
 
-async def _search(request: Request, principal: Principal, body: SearchBody) -> Response:
+async def find(request: Request, principal: Principal, body: KbSearchBody, *, kb: str) -> Response:
+    """The hits of a search of one knowledge base, or where it is empty of all."""
     service = service_of(request)
     with service.timed("search"):
         result = await service.engine.search.find(
             principal,
             body.query,
-            kb=body.kb,
+            kb=kb,
             limit=body.limit,
             mode=body.mode,
             filters=body.filters,
@@ -91,6 +105,7 @@ async def _search(request: Request, principal: Principal, body: SearchBody) -> R
     return JSONResponse(serializers.search(result, url_of, include_metadata=body.include_metadata))
 
 
+@returns(PageReply)
 async def fetch(request: Request) -> Response:
     """A page of text by the id or address of a hit, a citation, a document or another page."""
     service = service_of(request)
@@ -101,19 +116,10 @@ async def fetch(request: Request) -> Response:
     return JSONResponse(serializers.page(page, links.url))
 
 
-async def knowledge_bases(request: Request) -> Response:
-    """The knowledge bases the caller may read."""
-    principal = await principal_of(request)
-    require(principal, Scope.KB_READ)
-    listed = await service_of(request).engine.knowledge_bases.list_readable(principal)
-    return JSONResponse({"knowledge_bases": [serializers.knowledge_base(kb) for kb in listed]})
-
-
 ROUTES = (
     Route("/api/v1/ask", ask, methods=["POST"]),
     Route("/api/v1/search", search, methods=["POST"]),
     Route("/api/v1/fetch", fetch, methods=["GET"]),
     Route("/api/v1/search", search_by_query, methods=["GET"]),
     Route("/api/v1/fetch/{id}", fetch, methods=["GET"]),
-    Route("/api/v1/knowledge_bases", knowledge_bases, methods=["GET"]),
 )

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from api.operations import returns
+from api.replies import AuditReply, VerificationReply
 from api.schemas import Body, read_query
 from api.service import principal_of, service_of
 from engine.access.gate import require_verb
@@ -22,6 +24,7 @@ class AuditQuery(Body):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+@returns(AuditReply)
 async def index(request: Request) -> Response:
     """The newest changes of the tenant."""
     principal = await principal_of(request)
@@ -39,6 +42,7 @@ async def index(request: Request) -> Response:
     return JSONResponse({"changes": rows})
 
 
+@returns(None, media_type="application/x-ndjson")
 async def export(request: Request) -> Response:
     """Every change in order, a JSON object a line."""
     principal = await principal_of(request)
@@ -52,6 +56,7 @@ async def export(request: Request) -> Response:
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
+@returns(VerificationReply)
 async def verify(request: Request) -> Response:
     """Whether all rows are there and as they were written."""
     principal = await principal_of(request)

@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.operations import returns
+from api.replies import GrantedReply, GrantsReply, OwnerReply, RevokedReply
 from api.schemas import Body, read_body
 from api.service import principal_of, service_of
 from engine.access.permissions import GrantLevel
@@ -27,6 +29,7 @@ class KbOwnerBody(Body):
     user: Annotated[str, Field(min_length=1, max_length=320)]
 
 
+@returns(GrantsReply)
 async def index(request: Request) -> Response:
     """Who a knowledge base is granted to."""
     principal = await principal_of(request)
@@ -35,6 +38,7 @@ async def index(request: Request) -> Response:
     return JSONResponse({"grants": [asdict(grant) for grant in found]})
 
 
+@returns(GrantedReply)
 async def put(request: Request) -> Response:
     """Grant it: to `everyone`, or `group:`, `user:`, `workspace:`, `channel:` and a name."""
     principal = await principal_of(request)
@@ -45,6 +49,7 @@ async def put(request: Request) -> Response:
     return JSONResponse({"granted": to, "level": body.level})
 
 
+@returns(RevokedReply)
 async def delete(request: Request) -> Response:
     """Take a grant back, at once."""
     principal = await principal_of(request)
@@ -53,6 +58,7 @@ async def delete(request: Request) -> Response:
     return JSONResponse({"revoked": to})
 
 
+@returns(OwnerReply)
 async def transfer(request: Request) -> Response:
     """Make another member its owner."""
     principal = await principal_of(request)

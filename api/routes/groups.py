@@ -10,8 +10,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.operations import returns
+from api.replies import (
+    AddedMemberReply,
+    DeletedGroupReply,
+    GroupMembersReply,
+    GroupsReply,
+    RemovedReply,
+)
 from api.schemas import Body, read_body
 from api.service import principal_of, service_of
+from engine.people.groups import GroupInfo
 
 
 class GroupBody(Body):
@@ -20,6 +29,7 @@ class GroupBody(Body):
     name: Annotated[str, Field(min_length=1, max_length=200)]
 
 
+@returns(GroupsReply)
 async def index(request: Request) -> Response:
     """The tenant's groups, by name."""
     principal = await principal_of(request)
@@ -27,6 +37,7 @@ async def index(request: Request) -> Response:
     return JSONResponse({"groups": [asdict(group) for group in found]})
 
 
+@returns(GroupInfo, status=201)
 async def add(request: Request) -> Response:
     """A new, empty group."""
     principal = await principal_of(request)
@@ -35,6 +46,7 @@ async def add(request: Request) -> Response:
     return JSONResponse(asdict(made), status_code=201)
 
 
+@returns(DeletedGroupReply)
 async def delete(request: Request) -> Response:
     """Remove a group and the grants that name it."""
     principal = await principal_of(request)
@@ -43,6 +55,7 @@ async def delete(request: Request) -> Response:
     return JSONResponse({"deleted": name})
 
 
+@returns(GroupMembersReply)
 async def members(request: Request) -> Response:
     """Everyone in a group."""
     principal = await principal_of(request)
@@ -51,6 +64,7 @@ async def members(request: Request) -> Response:
     return JSONResponse({"members": [{"user_id": id_, "name": name} for id_, name in found]})
 
 
+@returns(AddedMemberReply)
 async def add_member(request: Request) -> Response:
     """Put a member into a group."""
     principal = await principal_of(request)
@@ -59,6 +73,7 @@ async def add_member(request: Request) -> Response:
     return JSONResponse({"added": where["member"]})
 
 
+@returns(RemovedReply)
 async def remove_member(request: Request) -> Response:
     """Take a member out of a group."""
     principal = await principal_of(request)

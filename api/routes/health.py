@@ -9,17 +9,24 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.metrics import Sample
+from api.operations import returns
+from api.replies import HealthReply
 from api.service import principal_of, service_of
 from engine.access.gate import require
 from engine.domain import Scope
+from engine.operations.process_usage import PREFIX
 from engine.operations.status import Status
 
 
+@returns(HealthReply)
+@returns(HealthReply, status=503)
 async def health(request: Request) -> Response:
     """Whether every dependency is healthy; the log and `doctor` say which one is not."""
     return _said(well=not await _failing(request))
 
 
+@returns(HealthReply)
+@returns(HealthReply, status=503)
 async def ready(request: Request) -> Response:
     """Whether to send requests here: healthy, and not about to stop; else what fails, by name."""
     if service_of(request).drain.stopping:
@@ -40,6 +47,7 @@ def _said(*, well: bool, failing: Sequence[str] = ()) -> Response:
     )
 
 
+@returns(None, media_type="text/plain")
 async def metrics(request: Request) -> Response:
     """Everything counted, for Prometheus."""
     service = service_of(request)
@@ -47,21 +55,30 @@ async def metrics(request: Request) -> Response:
     require(principal, Scope.OPS_READ)
     gauges: list[Sample] = []
     engine = service.engine
-    counters = _counters("server", {**engine.index.figures(), **engine.admission.figures()})
+    counters, taken = _samples("server", engine.figures())
+    gauges += taken
     gauges.append(("scrubjay_questions_running", {}, engine.admission.running))
     if Scope.KB_READ in principal.scopes:
         status = await service.engine.operations.status(principal)
         gauges += _gauges(status)
         for worker, figures in sorted(status.figures.items()):
-            counters += _counters(worker, figures)
+            counted, taken = _samples(worker, figures)
+            counters += counted
+            gauges += taken
     return PlainTextResponse(
         service.metrics.render(gauges, counters),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
 
-def _counters(process: str, figures: Mapping[str, float]) -> list[Sample]:
-    return [(f"scrubjay_{name}", {"process": process}, n) for name, n in sorted(figures.items())]
+def _samples(process: str, figures: Mapping[str, float]) -> tuple[list[Sample], list[Sample]]:
+    """Figures of a process that only grow, and those of what it takes now."""
+    grow: list[Sample] = []
+    now: list[Sample] = []
+    for name, number in sorted(figures.items()):
+        taken = name.startswith(PREFIX) and not name.endswith("_total")
+        (now if taken else grow).append((f"scrubjay_{name}", {"process": process}, number))
+    return grow, now
 
 
 def _gauges(status: Status) -> list[Sample]:

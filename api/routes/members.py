@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.operations import returns
+from api.replies import LinkReply, MembersReply, RemovedReply, UnlinkedReply
 from api.schemas import Body, read_body
 from api.service import base_url, principal_of, service_of
 from engine.domain import Role
@@ -37,6 +39,7 @@ class MemberChange(Body):
         return self
 
 
+@returns(MembersReply)
 async def index(request: Request) -> Response:
     """Everyone in the tenant, by name."""
     principal = await principal_of(request)
@@ -44,6 +47,7 @@ async def index(request: Request) -> Response:
     return JSONResponse({"members": [_shown(member) for member in found]})
 
 
+@returns(MemberInfo, status=201)
 async def add(request: Request) -> Response:
     """A new member, who has no password yet."""
     principal = await principal_of(request)
@@ -53,6 +57,7 @@ async def add(request: Request) -> Response:
     return JSONResponse(_shown(member), status_code=201)
 
 
+@returns(MemberInfo)
 async def change(request: Request) -> Response:
     """Another role, deactivated, or let in again: from the member's next request on."""
     principal = await principal_of(request)
@@ -62,6 +67,7 @@ async def change(request: Request) -> Response:
     return JSONResponse(_shown(changed))
 
 
+@returns(RemovedReply)
 async def remove(request: Request) -> Response:
     """End a membership; sessions and tokens end with it."""
     principal = await principal_of(request)
@@ -70,6 +76,16 @@ async def remove(request: Request) -> Response:
     return JSONResponse({"removed": removed.user_id})
 
 
+@returns(UnlinkedReply)
+async def unlink(request: Request) -> Response:
+    """Forget the accounts of identity providers that a member signs in with; their sessions end."""
+    principal = await principal_of(request)
+    people = service_of(request).engine.people
+    member, count = await people.unlink_member(principal, request.path_params["member"])
+    return JSONResponse({"user_id": member.user_id, "unlinked": count})
+
+
+@returns(LinkReply, status=201)
 async def make_password_link(request: Request) -> Response:
     """A link with which a member sets a password, once, within an hour."""
     service = service_of(request)
@@ -81,6 +97,16 @@ async def make_password_link(request: Request) -> Response:
     return JSONResponse({"url": url, "expires_in": 3600}, status_code=201)
 
 
+@returns(MemberInfo)
+async def reset_factors(request: Request) -> Response:
+    """Remove a member's second factors, who has lost them; their sessions end."""
+    principal = await principal_of(request)
+    signing = service_of(request).engine.people.sign_in
+    return JSONResponse(
+        _shown(await signing.reset_factors(principal, request.path_params["member"]))
+    )
+
+
 def _shown(member: MemberInfo) -> dict[str, Any]:
     return asdict(member)
 
@@ -90,5 +116,7 @@ ROUTES = (
     Route("/api/v1/members", add, methods=["POST"]),
     Route("/api/v1/members/{member}", change, methods=["PATCH"]),
     Route("/api/v1/members/{member}", remove, methods=["DELETE"]),
+    Route("/api/v1/members/{member}/identities", unlink, methods=["DELETE"]),
     Route("/api/v1/members/{member}/password_link", make_password_link, methods=["POST"]),
+    Route("/api/v1/members/{member}/factors", reset_factors, methods=["DELETE"]),
 )

@@ -11,10 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.operations import returns
+from api.replies import NewTokenReply, TokensReply
 from api.schemas import Body, read_body
 from api.service import principal_of, service_of
 from engine.domain import Scope
-from engine.people.api_tokens import TokenInfo
+from engine.errors import InvalidInput
+from engine.people.api_tokens import NEVER, TokenInfo, TokenKind
 
 LIFE_DAYS, LIFE_DAYS_MAX = 90, 3650
 
@@ -26,8 +29,13 @@ class TokenBody(Body):
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = (Scope.KB_READ, Scope.KB_ASK)
     days: Annotated[int, Field(ge=1, le=LIFE_DAYS_MAX)] = LIFE_DAYS
     knowledge_bases: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
+    kind: TokenKind = TokenKind.PERSONAL
+    never_expires: bool = False
+    assistants: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
+    networks: Annotated[list[str], Field(min_length=1, max_length=50)] | None = None
 
 
+@returns(TokensReply)
 async def index(request: Request) -> Response:
     """The caller's own tokens; for admins all of the tenant. Without their secrets."""
     principal = await principal_of(request)
@@ -35,11 +43,18 @@ async def index(request: Request) -> Response:
     return JSONResponse({"tokens": [_shown(token) for token in found]})
 
 
+@returns(NewTokenReply, status=201)
 async def add(request: Request) -> Response:
     """A new token; its secret is in this response alone."""
     engine = service_of(request).engine
     principal = await principal_of(request)
     body = await read_body(request, TokenBody)
+    if body.never_expires and body.kind is TokenKind.PERSONAL:
+        raise InvalidInput(
+            "A personal token needs an expiry: set days instead of never_expires. Only a service"
+            " key can be without one.",
+            field="never_expires",
+        )
     kb_ids = None
     if body.knowledge_bases is not None:
         kbs = [await engine.knowledge_bases.get(principal, kb) for kb in body.knowledge_bases]
@@ -49,11 +64,16 @@ async def add(request: Request) -> Response:
         body.name,
         scopes=body.scopes,
         expires_in=timedelta(days=body.days),
+        expires_at=NEVER if body.never_expires else None,
         kb_ids=kb_ids,
+        kind=body.kind,
+        assistants=body.assistants,
+        networks=body.networks,
     )
     return JSONResponse(_shown(made) | {"token": secret}, status_code=201)
 
 
+@returns(TokenInfo)
 async def revoke(request: Request) -> Response:
     """End a token, at once."""
     principal = await principal_of(request)

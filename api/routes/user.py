@@ -11,12 +11,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.cookies import client_of, set_signed_in
+from api.operations import returns
+from api.replies import (
+    AcceptedReply,
+    AddressReply,
+    EndedReply,
+    NewAppReply,
+    PasswordReply,
+    RecoveryCodesReply,
+    RemovedReply,
+    SessionsReply,
+    SignedInReply,
+    UserReply,
+)
 from api.schemas import Body, read_body
 from api.service import principal_of, service_of
 from engine import clock
 from engine.people.sessions import SignedIn
 
 Code = Annotated[SecretStr, Field(max_length=64)]
+Link = Annotated[SecretStr, Field(min_length=1, max_length=200)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 
 
@@ -61,6 +75,32 @@ class PasswordBody(Body):
     new_password: Password
 
 
+class ResetRequestBody(Body):
+    """`POST /api/v1/user/password_reset`."""
+
+    email: Annotated[str, Field(min_length=1, max_length=320)]
+
+
+class ResetBody(Body):
+    """`PUT /api/v1/user/password_reset`."""
+
+    link: Link
+    new_password: Password
+
+
+class AddressBody(Body):
+    """`POST /api/v1/user/email/change`."""
+
+    email: Annotated[str, Field(min_length=3, max_length=320)]
+
+
+class ConfirmationBody(Body):
+    """`PUT /api/v1/user/email` and `/email/change`."""
+
+    link: Link
+
+
+@returns(SignedInReply)
 async def sign_in(request: Request) -> Response:
     """An access token for ten minutes and a refresh token for the next ones."""
     body = await read_body(request, SignInBody)
@@ -72,16 +112,18 @@ async def sign_in(request: Request) -> Response:
         tenant=body.tenant,
         code=body.code.get_secret_value(),
     )
-    return _tokens(signed_in)
+    return tokens_of(signed_in)
 
 
+@returns(SignedInReply)
 async def refresh(request: Request) -> Response:
     """The next access and refresh token; the one that was sent is used up."""
     body = await read_body(request, RefreshBody)
     people = service_of(request).engine.people
-    return _tokens(await people.sign_in.refresh(body.refresh_token.get_secret_value()))
+    return tokens_of(await people.sign_in.refresh(body.refresh_token.get_secret_value()))
 
 
+@returns(SignedInReply)
 async def step_up(request: Request) -> Response:
     """An access token for admin verbs, for ten minutes."""
     principal = await principal_of(request)
@@ -92,12 +134,13 @@ async def step_up(request: Request) -> Response:
         code=body.code.get_secret_value(),
         client=client_of(request),
     )
-    response = _tokens(confirmed)
+    response = tokens_of(confirmed)
     if confirmed.cookie:  # the page that asked is a browser's
         set_signed_in(response, request, confirmed)
     return response
 
 
+@returns(NewAppReply, status=201)
 async def begin_app(request: Request) -> Response:
     """The secret of a new authenticator app."""
     principal = await principal_of(request)
@@ -105,6 +148,7 @@ async def begin_app(request: Request) -> Response:
     return JSONResponse({"secret": secret, "url": url}, status_code=201)
 
 
+@returns(RecoveryCodesReply)
 async def confirm_app(request: Request) -> Response:
     """Take the app's first code; the recovery codes, shown this once."""
     principal = await principal_of(request)
@@ -114,6 +158,7 @@ async def confirm_app(request: Request) -> Response:
     return JSONResponse({"recovery_codes": codes})
 
 
+@returns(RemovedReply)
 async def remove_app(request: Request) -> Response:
     """Forget the authenticator app."""
     principal = await principal_of(request)
@@ -121,6 +166,7 @@ async def remove_app(request: Request) -> Response:
     return JSONResponse({"removed": True})
 
 
+@returns(EndedReply)
 async def sign_out(request: Request) -> Response:
     """End this session, or all of the caller's."""
     principal = await principal_of(request)
@@ -132,6 +178,7 @@ async def sign_out(request: Request) -> Response:
     return JSONResponse({"ended": 1})
 
 
+@returns(UserReply)
 async def show(request: Request) -> Response:
     """Who the caller is, and what they may do."""
     principal = await principal_of(request)
@@ -148,6 +195,7 @@ async def show(request: Request) -> Response:
     )
 
 
+@returns(SessionsReply)
 async def sessions(request: Request) -> Response:
     """The caller's own sessions."""
     principal = await principal_of(request)
@@ -159,6 +207,7 @@ async def sessions(request: Request) -> Response:
     return JSONResponse({"sessions": shown})
 
 
+@returns(EndedReply)
 async def end_session(request: Request) -> Response:
     """End one of the caller's sessions."""
     principal = await principal_of(request)
@@ -167,6 +216,7 @@ async def end_session(request: Request) -> Response:
     return JSONResponse({"ended": 1})
 
 
+@returns(PasswordReply)
 async def change_password(request: Request) -> Response:
     """Set another password; the account's other sessions end."""
     principal = await principal_of(request)
@@ -180,7 +230,63 @@ async def change_password(request: Request) -> Response:
     return JSONResponse({"changed": True, "ended": ended})
 
 
-def _tokens(signed_in: SignedIn) -> Response:
+@returns(AcceptedReply, status=202)
+async def request_reset(request: Request) -> Response:
+    """Send a link to set a password, if an account has this address: the answer never says."""
+    body = await read_body(request, ResetRequestBody)
+    links = service_of(request).engine.people.mailed_links
+    await links.request_reset(body.email, client_of(request))
+    return JSONResponse({"accepted": True}, status_code=202)
+
+
+@returns(AddressReply)
+async def reset_password(request: Request) -> Response:
+    """Set a password with a link; all sessions of the account end."""
+    body = await read_body(request, ResetBody)
+    email = await service_of(request).engine.people.sign_in.set_password(
+        body.link.get_secret_value(), body.new_password.get_secret_value()
+    )
+    return JSONResponse({"email": email})
+
+
+@returns(AddressReply, status=202)
+async def request_confirmation(request: Request) -> Response:
+    """Send a link that confirms the caller's address."""
+    principal = await principal_of(request)
+    links = service_of(request).engine.people.mailed_links
+    email = await links.request_verification(principal, client_of(request))
+    return JSONResponse({"email": email}, status_code=202)
+
+
+@returns(AddressReply, status=202)
+async def request_address(request: Request) -> Response:
+    """Send a link to the address that the caller's account is to have."""
+    principal = await principal_of(request)
+    body = await read_body(request, AddressBody)
+    addresses = service_of(request).engine.people.addresses
+    email = await addresses.request(principal, body.email, client_of(request))
+    return JSONResponse({"email": email}, status_code=202)
+
+
+@returns(AddressReply)
+async def change_address(request: Request) -> Response:
+    """Change an account's address with a link; its sessions end."""
+    body = await read_body(request, ConfirmationBody)
+    addresses = service_of(request).engine.people.addresses
+    return JSONResponse({"email": await addresses.confirm(body.link.get_secret_value())})
+
+
+@returns(AddressReply)
+async def confirm_address(request: Request) -> Response:
+    """Confirm an address with a link."""
+    body = await read_body(request, ConfirmationBody)
+    links = service_of(request).engine.people.mailed_links
+    email = await links.confirm_address(body.link.get_secret_value())
+    return JSONResponse({"email": email})
+
+
+def tokens_of(signed_in: SignedIn) -> Response:
+    """A new session's secrets, shown this once."""
     now, access_until = clock.now(), signed_in.access_expires_at or clock.now()
     return JSONResponse(
         {
@@ -201,9 +307,15 @@ ROUTES = (
     Route("/api/v1/user/app", begin_app, methods=["POST"]),
     Route("/api/v1/user/app", confirm_app, methods=["PUT"]),
     Route("/api/v1/user/app", remove_app, methods=["DELETE"]),
+    Route("/api/v1/user/email", request_confirmation, methods=["POST"]),
+    Route("/api/v1/user/email", confirm_address, methods=["PUT"]),
+    Route("/api/v1/user/email/change", request_address, methods=["POST"]),
+    Route("/api/v1/user/email/change", change_address, methods=["PUT"]),
     Route("/api/v1/user/login", sign_in, methods=["POST"]),
     Route("/api/v1/user/logout", sign_out, methods=["POST"]),
     Route("/api/v1/user/password", change_password, methods=["PUT"]),
+    Route("/api/v1/user/password_reset", request_reset, methods=["POST"]),
+    Route("/api/v1/user/password_reset", reset_password, methods=["PUT"]),
     Route("/api/v1/user/refresh", refresh, methods=["POST"]),
     Route("/api/v1/user/step_up", step_up, methods=["POST"]),
     Route("/api/v1/user/sessions", sessions, methods=["GET"]),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.cookies import is_encrypted
+from api.cookies import address_of, is_encrypted
 from api.prose import Mark, render_prose
 from api.service import principal_of, service_of
 from api.templates import render_page
@@ -49,7 +49,8 @@ async def show_linked(request: Request) -> Response:
     engine = service_of(request).engine
     known = request.cookies.get(_cookie(request), "")
     secret = known if _SECRET.fullmatch(known) else secrets.token_urlsafe(16)
-    opener = Opener(secret, is_browser=request.headers.get("sec-fetch-user") == "?1")
+    is_browser = request.headers.get("sec-fetch-user") == "?1"
+    opener = Opener(secret, is_browser=is_browser, address=address_of(request))
     signed = request.path_params["signed"]
     try:
         page = await engine.search.open_link(signed, opener, at=_offset(request))

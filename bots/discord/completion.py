@@ -36,6 +36,8 @@ async def choices(
         return []
     if parameter.name == "command":
         return _matching(typed, ((tree.path_of(c), c.name) for c in COMMANDS))
+    if parameter.name == "url":  # a page's, or where a name will do as well
+        return _matching(typed, await _pages(engine, caller))
     match parameter.kind:
         case "kb":
             manages = given.command is not None and given.command.permission is Permission.ADMIN
@@ -44,8 +46,6 @@ async def choices(
         case "place":
             whole = ("The whole server", WORKSPACE)
             return _matching(typed, [whole, *_channels(directory, guild_id, member)])
-        case "url":
-            return _matching(typed, await _pages(engine, caller))
         case _:
             return []
 

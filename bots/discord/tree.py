@@ -26,6 +26,11 @@ ALONE = frozenset({"ask", "search"})  # top-level commands
 # Commands whose path is not their name: a word can't be a group and a command at once.
 MOVED: Mapping[str, str] = {
     "answer-bots": "limits answer-bots",
+    "assistant bind": "base assistant-bind",
+    "assistant create": "base assistant-create",
+    "assistant remove": "base assistant-remove",
+    "assistant set": "base assistant-set",
+    "assistant unbind": "base assistant-unbind",
     "ranking show": "base ranking-show",
     "ranking set": "base ranking-set",
     "ranking reset": "base ranking-reset",
@@ -35,17 +40,22 @@ MOVED: Mapping[str, str] = {
     "grant": "base grant",
     "limits": "limits show",
     "list": "base list",
+    "reembed": "base reembed",
     "revoke": "base revoke",
     "roles": "roles show",
+    "usage": "usage show",
 }
 GROUP_HELP: Mapping[str, str] = {
-    "base": "Knowledge bases: create and delete them, set who may read them.",
+    "assistant": "Assistants: who answers, and how.",
+    "base": "Knowledge bases and assistants: create and delete them, set who may read them.",
     "document": "Single documents: what may be found of them, and how.",
     "ingest": "Store a channel's messages, to answer from them.",
     "limits": "Limits on questions, and which bots may ask.",
     "people": "Members of this organisation, their roles and groups.",
     "roles": "Who can change settings here.",
-    "source": "Pages added by their URL.",
+    "source": "Connected sources, and pages added by their URL.",
+    "usage": "Questions, searches and storage of this organisation.",
+    "workflow": "Workflows: your runs, and what they ask of you.",
 }
 REGISTER = "register"  # in no table: it connects a server, and no one can run commands before
 MENUS = {
@@ -57,7 +67,8 @@ MENUS = {
 
 CHAT_INPUT, MESSAGE_MENU = 1, 3  # command types
 SUBCOMMAND, GROUP, STRING, INTEGER, USER, CHANNEL = 1, 2, 3, 4, 6, 7  # option types
-CHOICES_MAX, DESCRIPTION_MAX, CHOICE_MAX = 25, 100, 100
+CHOICES_MAX, DESCRIPTION_MAX, CHOICE_MAX, COMMAND_MAX = 25, 100, 100, 8_000
+SHORTEST = 24  # letters of a description; `help` says all of it
 OPTION_TEXT_MAX = 4_000
 EVERYWHERE, IN_SERVERS = [0, 1], [0]  # contexts: a server, the bot's direct messages
 CHANNEL_TYPES = [TEXT, VOICE, NEWS, STAGE, FORUM, MEDIA]
@@ -75,7 +86,34 @@ def payload() -> list[Json]:
     admin = _top(ADMINS, "Set me up: channels, knowledge bases, limits, roles.", _nested(admins))
     admin |= {"contexts": IN_SERVERS, "default_member_permissions": str(MANAGE_GUILD)}
     menus = [{"type": MESSAGE_MENU, "name": name, "contexts": IN_SERVERS} for name in MENUS]
-    return [*alone, kb, admin, *menus]
+    return [*alone, kb, _fitted(admin), *menus]
+
+
+def _fitted(command: Json) -> Json:
+    """The command with descriptions as long as there is room: Discord counts all letters of one."""
+    most = DESCRIPTION_MAX
+    fitted = command
+    while _letters(fitted) > COMMAND_MAX and most > SHORTEST:
+        most -= 4
+        fitted = _shortened(command, most)
+    return fitted
+
+
+def _letters(entry: Json) -> int:
+    """What Discord counts of a command: names, descriptions and values, with all below."""
+    own = len(entry["name"]) + len(entry.get("description", "")) + len(str(entry.get("value", "")))
+    return own + sum(map(_letters, [*entry.get("options", ()), *entry.get("choices", ())]))
+
+
+def _shortened(entry: Json, most: int) -> Json:
+    found = dict(entry)
+    if len(entry.get("description", "")) > most:
+        found["description"] = (
+            f"{entry['description'][: most - 1].rpartition(' ')[0].rstrip(',;:')}…"
+        )
+    if "options" in entry:
+        found["options"] = [_shortened(option, most) for option in entry["options"]]
+    return found
 
 
 def digest(commands: Sequence[Json]) -> str:

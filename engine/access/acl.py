@@ -22,8 +22,8 @@ from engine.errors import InvalidInput
 TENANT = "tenant"  # every member
 TOKEN_MAX = 100  # characters, as wide as the columns
 
-_TOKEN = re.compile(r"tenant|(?:w|u|g|ch|kb):[a-z0-9_-]+")
-_GRANTEE = re.compile(r"tenant|(?:w|u|g|ch):[a-z0-9_-]+")
+_TOKEN = re.compile(r"tenant|(?:w|u|g|ch|k|kb):[a-z0-9_-]+")
+_GRANTEE = re.compile(r"tenant|(?:w|u|g|ch|k):[a-z0-9_-]+")
 
 
 def workspace_token(workspace_id: str) -> str:
@@ -41,6 +41,11 @@ def group_token(group_id: str) -> str:
     return check_token(f"g:{group_id}")
 
 
+def key_token(api_token_id: str) -> str:
+    """Held by one service key."""
+    return check_token(f"k:{api_token_id}")
+
+
 def channel_token(channel_id: str) -> str:
     """Held by the people who may read a channel."""
     return check_token(f"ch:{channel_id}")
@@ -55,7 +60,7 @@ def check_token(token: str) -> str:
     """The token itself, or `InvalidInput`."""
     if len(token) > TOKEN_MAX or not _TOKEN.fullmatch(token):
         raise InvalidInput(
-            f"{token!r} is not an ACL token. Allowed: `tenant`, or one of w: u: g: ch: kb: and an"
+            f"{token!r} is not an ACL token. Allowed: `tenant`, or one of w: u: g: ch: k: kb: and an"
             f" id of a-z, 0-9, _ and -, {TOKEN_MAX} characters at most.",
             field="acl",
         )
@@ -67,7 +72,7 @@ def check_grantee(token: str) -> str:
     if len(token) > TOKEN_MAX or not _GRANTEE.fullmatch(token):
         raise InvalidInput(
             f"A knowledge base can't be granted to {token!r}. Allowed: `tenant`, or one of"
-            " w: u: g: ch: and an id.",
+            " w: u: g: ch: k: and an id.",
             field="token",
         )
     return token

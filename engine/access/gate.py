@@ -48,18 +48,31 @@ from engine.access.acl import (
     group_token,
     intern_acl,
     kb_token,
+    key_token,
     user_token,
     workspace_token,
 )
 from engine.access.auditing import access_version, audit
-from engine.access.permissions import reaches_all, require_assured, require_verb
+from engine.access.permissions import (
+    GrantLevel,
+    for_assistant,
+    may,
+    reaches_all,
+    require_assured,
+    require_unbound,
+    require_verb,
+)
 from engine.access.principals import (
     FRESH,
     ROLE_SCOPES,
     audience_of_asker,
     audience_of_channel,
+    audiences_seen,
     principal_of_identity,
+    principal_of_service_key,
     principal_of_user,
+    require_serving,
+    tokens_of_members,
     usable_tokens,
 )
 from engine.db.json_arrays import array_value, items_of, json_items, text_value, unindexed
@@ -86,11 +99,13 @@ __all__ = [
     "ROLE_SCOPES",
     "TENANT",
     "Counts",
+    "GrantLevel",
     "LiveDocument",
     "access_version",
     "answering",
     "audience_of_asker",
     "audience_of_channel",
+    "audiences_seen",
     "audit",
     "can_grant",
     "can_grant_role",
@@ -99,6 +114,7 @@ __all__ = [
     "check_token",
     "count_searchable",
     "counters_tell",
+    "for_assistant",
     "get_managed_kb",
     "get_visible_document",
     "get_visible_revision",
@@ -110,18 +126,24 @@ __all__ = [
     "is_operator",
     "join_live",
     "kb_token",
+    "key_token",
+    "may",
     "principal_of_identity",
+    "principal_of_service_key",
     "principal_of_user",
     "reaches_all",
     "readable_kbs",
     "require",
     "require_assured",
     "require_operator",
+    "require_serving",
+    "require_unbound",
     "require_verb",
     "select_answering",
     "select_chunks",
     "select_documents",
     "select_managed_kbs",
+    "tokens_of_members",
     "usable_tokens",
     "user_token",
     "visible_counts",
@@ -135,6 +157,7 @@ __all__ = [
 
 def require(principal: Principal, *scopes: Scope) -> None:
     """Return when the principal has every one of `scopes`, else raise `Forbidden`."""
+    require_unbound(principal)
     missing = [scope for scope in scopes if scope not in principal.scopes]
     if missing:
         raise Forbidden(
@@ -145,10 +168,14 @@ def require(principal: Principal, *scopes: Scope) -> None:
 
 
 async def require_operator(session: AsyncSession, principal: Principal) -> None:
-    """Return for an owner of the first tenant, who runs the installation; else `Forbidden`."""
+    """Return for an owner of the first tenant, who runs the installation; else `Forbidden`.
+
+    They come from the command line, or have just signed in: an API token may be a copy.
+    """
     require(principal, Scope.KB_ADMIN)
     if not await is_operator(session, principal):
         raise Forbidden("Only an owner of the installation's first tenant can do this.")
+    require_assured(principal, "run the installation")
 
 
 async def is_operator(session: AsyncSession, principal: Principal) -> bool:

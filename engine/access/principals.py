@@ -7,7 +7,7 @@ documents, so a change of membership holds from the next question. Holding is mo
 
 Platform facts count only while they are fresh. Whoever syncs a channel sets `members_synced_at`,
 and clears it when a sync fails; after `FRESH` its members and its being public are unknown, and
-unknown means not held. Imported exports (`Workspace.state == "imported"`) are never synced and
+unknown means not held; `source_access.py` does the same for sources. Imported exports (`Workspace.state == "imported"`) are never synced and
 stay as they were imported. A workspace in any other state than these two gives nothing.
 """
 
@@ -27,10 +27,12 @@ from engine.access.acl import (
     channel_token,
     group_token,
     kb_token,
+    key_token,
     user_token,
     workspace_token,
 )
 from engine.access.permissions import GrantLevel
+from engine.access.source_access import held_nodes
 from engine.db.tables import (
     Channel,
     ChannelMember,
@@ -44,7 +46,7 @@ from engine.db.tables import (
     Workspace,
 )
 from engine.domain import Audience, Principal, Role, Scope
-from engine.errors import NotFound, Unauthenticated
+from engine.errors import NotFound, TenantSuspended, Unauthenticated
 
 FRESH = timedelta(hours=26)  # a daily sync, and two hours to be late in
 ACTIVE, IMPORTED = "active", "imported"  # Workspace.state
@@ -74,12 +76,15 @@ async def principal_of_user(
 
     Holds `tenant` (guests don't: they were invited for something in particular), `u:`, `g:` of
     their groups, what their linked platform accounts hold, and `kb:` of every KB granted to one of
-    these. Raises `Unauthenticated` where the user is no active member of the tenant.
+    these. Raises `Unauthenticated` where the user is no active member of the tenant, and
+    `TenantSuspended` for one who is.
     """
     facts = await _load(session, tenant_id, users={user_id}, now=now or clock.now())
     role = facts.roles.get(user_id)
     if role is None:
         raise Unauthenticated("This account is not an active member of the tenant.")
+    if facts.is_suspended:
+        raise TenantSuspended
     allowed = ROLE_SCOPES[role]
     [held] = await _with_grants(session, tenant_id, [facts.of_user(user_id)])
     return Principal(
@@ -113,6 +118,7 @@ async def principal_of_identity(
     identity = facts.identities.get(identity_id)
     if identity is None:
         raise NotFound("No such platform account.")
+    await require_serving(session, tenant_id)
     own = facts.of_identity(identity)
     if seen_in is not None:
         channel, _ = await _channel(session, tenant_id, seen_in)
@@ -133,10 +139,50 @@ async def principal_of_identity(
     )
 
 
+async def principal_of_service_key(
+    session: AsyncSession, tenant_id: str, key_id: str, name: str, scopes: Collection[Scope]
+) -> Principal:
+    """A service key of the tenant: it acts for no member, whoever made it.
+
+    It holds `tenant`, its own `k:`, and the KBs granted to one of these. What its scopes allow is
+    what a curator may do, or, where it only reads and asks, a member.
+    """
+    await require_serving(session, tenant_id)
+    [held] = await _with_grants(session, tenant_id, [{TENANT, key_token(key_id)}])
+    allowed = frozenset(scopes) - {Scope.KB_ADMIN}
+    writes = bool(allowed & {Scope.KB_WRITE, Scope.KB_MANAGE})
+    return Principal(
+        tenant_id=tenant_id,
+        user_id=None,
+        name=name,
+        role=Role.CURATOR if writes else Role.MEMBER,
+        tokens=held.tokens,
+        scopes=allowed,
+        api_token_id=key_id,
+        assured=False,
+        writable=held.writable,
+        managed=held.managed,
+    )
+
+
+async def require_serving(session: AsyncSession, tenant_id: str) -> None:
+    """Return where the tenant answers; `TenantSuspended` or, where it is gone, `NotFound`."""
+    found = await session.execute(
+        select(Tenant.suspended_at).where(Tenant.id == tenant_id, Tenant.deleted_at.is_(None))
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise NotFound("This organisation does not exist.")
+    if row.suspended_at is not None:
+        raise TenantSuspended
+
+
 def audience_of_asker(principal: Principal) -> Audience:
     """A direct message, an ephemeral reply, an MCP or CLI call: only the asker sees the answer."""
     if principal.user_id is not None:
         key = user_token(principal.user_id)
+    elif principal.api_token_id is not None:
+        key = key_token(principal.api_token_id)
     else:
         key = f"i:{principal.identity_id or ''}"
     return Audience(key=key, label=f"only {principal.name}", tokens=principal.tokens)
@@ -184,6 +230,21 @@ async def audience_of_channel(
     return Audience(key=token, label=f"#{channel.name}", tokens=tokens)
 
 
+async def tokens_of_members(
+    session: AsyncSession, tenant_id: str, *, kb_ids: Sequence[str] = ()
+) -> frozenset[str]:
+    """What every member of a tenant holds, and with `kb_ids` who also reads these."""
+    own = {TENANT, *(kb_token(kb_id) for kb_id in kb_ids)}
+    [held] = await _with_grants(session, tenant_id, [own])
+    return held.tokens
+
+
+def audiences_seen(principal: Principal) -> frozenset[str]:
+    """The keys of audiences whose questions a principal may read: theirs, and their channels'."""
+    channels = {token for token in principal.tokens if token.startswith("ch:")}
+    return frozenset({audience_of_asker(principal).key, *channels})
+
+
 def usable_tokens(principal: Principal, audience: Audience) -> frozenset[str]:
     """What an answer may rest on: held by who asks and by everyone who will see it."""
     return principal.tokens & audience.tokens
@@ -210,9 +271,12 @@ class _Facts:
     workspaces: dict[str, bool] = field(default_factory=dict)  # usable ones: members_are_tenant
     public: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     joined: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    is_suspended: bool = False  # the tenant, where anybody was looked up in it
+    nodes: dict[str, set[str]] = field(default_factory=dict)  # of sources, by user
 
     def of_user(self, user_id: str) -> set[str]:
         tokens = {user_token(user_id)} | {group_token(g) for g in self.groups[user_id]}
+        tokens |= {group_token(node) for node in self.nodes.get(user_id, ())}
         if self.roles[user_id] is not Role.GUEST:
             tokens.add(TENANT)
         for identity in self.linked[user_id]:
@@ -258,6 +322,8 @@ async def _load(
         facts.identities[account.id] = account
     people = {a.user_id for a in facts.identities.values() if a.user_id is not None}.union(users)
     await _load_users(session, tenant_id, people, facts)
+    counted = {user_id: role is not Role.GUEST for user_id, role in facts.roles.items()}
+    facts.nodes = await held_nodes(session, tenant_id, counted, now)
     for account in await _accounts(session, tenant_id, Identity.user_id.in_(facts.roles)):
         facts.linked[account.user_id or ""].append(account)
     accounts = [*facts.identities.values(), *(a for own in facts.linked.values() for a in own)]
@@ -286,7 +352,7 @@ async def _load_users(
     session: AsyncSession, tenant_id: str, user_ids: Collection[str], facts: _Facts
 ) -> None:
     members = await session.execute(
-        select(User.id, User.name, Membership.role)
+        select(User.id, User.name, Membership.role, Tenant.suspended_at)
         .join(Membership, Membership.user_id == User.id)
         .join(Tenant, Tenant.id == Membership.tenant_id)
         .where(
@@ -297,7 +363,8 @@ async def _load_users(
             User.id.in_(user_ids),
         )
     )
-    for user_id, name, role in members:
+    for user_id, name, role, suspended_at in members:
+        facts.is_suspended = suspended_at is not None
         facts.roles[user_id] = Role(role)
         facts.names[user_id] = name
     groups = await session.execute(

@@ -9,18 +9,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access.gate import counters_tell, readable_kbs, usable_tokens, visible_document
 from engine.access.index_filter import index_filter
 from engine.access.search_filters import SearchFilters
-from engine.db.tables import Document, Source
+from engine.db.tables import Document, Live, Source
 from engine.domain import Audience, DocumentState, Principal, SearchMode
 from engine.errors import NotFound
 from engine.index.port import Filter, Space
 
 Fusion = Literal["linear", "rrf"]
+# What a query is read for before it is searched, each a setting of a knowledge base.
+STEPS = ("spelling", "acronyms", "query_filters", "clarify")
 # Of talk: halved twice as slowly or quickly, the labelled questions are answered no better
 # (docs/explanation/chats.md).
 TALK_HALF_LIFE_S = 2 * 365 * 86_400.0
@@ -66,6 +68,7 @@ class SearchOverrides:
     fusion: Fusion | None = None
     threshold: float | None = None
     rerank: bool | None = None
+    half_life_s: float | None = None  # 0: dates do not count
 
     def on(self, ranking: Ranking) -> Ranking:
         """A ranking with these in place of its own."""
@@ -74,6 +77,9 @@ class SearchOverrides:
             alpha=ranking.alpha if self.alpha is None else self.alpha,
             title_weight=ranking.title_weight if self.title_weight is None else self.title_weight,
             fusion=self.fusion or ranking.fusion,
+            half_life_s=ranking.half_life_s
+            if self.half_life_s is None
+            else self.half_life_s or None,
         )
 
 
@@ -94,6 +100,10 @@ class Kb:
     def reranks(self) -> bool:
         """Whether a reranker, where there is one, may reorder its hits."""
         return bool(self._own("rerank", True))
+
+    def reads(self, step: str) -> bool:
+        """Whether queries are read for this one of `STEPS`."""
+        return bool(self._own(step, True))
 
     @property
     def mode(self) -> SearchMode:
@@ -142,6 +152,12 @@ class SearchScope:
     def reranks(self) -> bool:
         """Whether any of them wants its hits reranked."""
         return any(kb.reranks for kb in self.kbs.values())
+
+    @property
+    def steps(self) -> frozenset[str]:
+        """What a query is read for: what none of them has switched off."""
+        kbs = self.kbs.values()
+        return frozenset(step for step in STEPS if all(kb.reads(step) for kb in kbs) and kbs)
 
     @property
     def mode(self) -> SearchMode:
@@ -205,10 +221,14 @@ async def _are_of_talk(session: AsyncSession, kb_ids: Collection[str]) -> bool:
 async def count_waiting(
     session: AsyncSession, tenant_id: str, tokens: Collection[str], kb_ids: Collection[str]
 ) -> int:
-    """How many documents of these knowledge bases are on their way, of those these tokens may see."""
+    """How many documents of these knowledge bases are being read for the first time.
+
+    Of those that these tokens may see. One that is read again is found as it was, until then.
+    """
     found = select(func.count()).where(
         visible_document(tenant_id, tokens),
         Document.kb_id.in_(kb_ids),
         Document.state.in_([DocumentState.PENDING, DocumentState.RUNNING]),
+        ~exists().where(Live.document_id == Document.id),
     )
     return int(await session.scalar(found) or 0)

@@ -1,35 +1,35 @@
 """What a model wrote, checked against its sources sentence by sentence, and what is said if nothing answers.
 
-`check_answer` keeps of a text what its sources carry. Answers without a model are `composition.py`'s.
-Pure; `ask.py` calls both, and whatever it shows a person went through one of them.
+`DraftReader` lets through what its sources carry while it is written, `check_answer` reads a whole
+text. Answers without a model are `composition.py`'s. Pure; `ask.py` calls both, and whatever it
+shows a person went through one of them.
 """
 
 # ruff: noqa: RUF001 (typography is part of what is matched)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
+from engine.answers.support import (
+    CitableSource,
+    Support,
+    holds_code,
+    holds_exactly,
+    share_of,
+    support,
+)
 from engine.domain import Citation, Hit, Passage, SearchResult
-from engine.index.analysis import analyse, analyse_query
+from engine.index.analysis import analyse_query
 from engine.markup.links import sanitise
-from engine.markup.matching import figures, find_quote
+from engine.markup.matching import find_quote
 from engine.markup.plain import plain
-from engine.markup.sentences import split_sentences
-from engine.search.retrieval import describe_empty
+from engine.markup.sentences import Sentence, split_sentences
+from engine.search.retrieval import describe_empty, describe_waiting
 
-CARRIED = 0.5  # share of a sentence's words that a passage must hold to carry it
-QUOTE_MAX = 500
-
-
-@dataclass(frozen=True, slots=True)
-class CitableSource:
-    """A passage as a model saw it, under its number."""
-
-    n: int
-    hit: Hit
-    passage: Passage
+Unsupported = Literal["drop", "mark"]  # what becomes of sentences no source carries
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Checked:
     text: str
     citations: Sequence[Citation]
     grounded: bool
+    left_out: int = 0  # sentences of a draft that no source carries
 
 
 def cite(n: int, hit: Hit, passage: Passage, start: int, end: int) -> Citation:
@@ -63,19 +64,32 @@ _MARK = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _AFTER_STOP = re.compile(
     r"([.!?…。！？]+[\"'”’)*_]*)[ \t]*((?:\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\][ \t]*)+)"
 )
-_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»\n]{12,})[\"”“»]")
+_OPEN_MARK = re.compile(r"(?:^|\s)(?:\[[\d,;\s]*\]?\s*)+$")
+_CITED_WHOLE = re.compile(r"\[\d{1,3}\][.!?][ \t\n]+$")  # its marks come no more
+_CAN_END = re.compile(r"[.!?…。！？｡؟۔।\n\]]")
 _REFUSES = re.compile(
-    r"\b(?:(?:do|does|did|could|can|was|were|is|are)(?:\s+not|n['’]t)\s+(?:find|found|contain|mention"
-    r"|provide|say|specif\w+|state|include|have (?:enough|any) information|answer|able to)"
-    r"|no (?:information|mention|answer)\b|not (?:mentioned|specified|stated|found|answered)"
-    r"|cannot (?:find|answer|determine)|unable to (?:find|answer|determine))",
+    r"\b(?:passages?|documents?|sources?|pages?|texts?|excerpts?|context|knowledge base|i|we)\b"
+    r"[^.!?]{0,60}?(?:\b(?:do|does|did|could|can|was|were|is|are)(?:\s+not|n['’]t)\s+(?:find|found"
+    r"|contain|mention|provide|say|specif\w+|state|include|have (?:enough|any) information|answer"
+    r"|able to)|\bcannot (?:find|answer|determine)|\bunable to (?:find|answer|determine))"
+    r"|\b(?:no (?:information|mention|answer)\b|not (?:mentioned|specified|stated|answered)\b)",
     re.IGNORECASE,
+)
+_OF_REFUSALS = (
+    "passages sources documents text page pages information context provided find contain mention"
+    " provide say specify state include answer able determine question enough given details"
 )
 _TALK = re.compile(
-    r"^\W*(?:here (?:is|are)|in summary|in short|according to (?:the )?(?:sources|passages|documents)"
-    r"\W*$|hope this|let me know|yes\W*$|no\W*$|sure|certainly|sources?\W*:?\W*$)",
+    r"^\W*(?:(?:here (?:is|are)(?: what i (?:have )?found| the (?:answer|details|steps|points?))?"
+    r"|in (?:summary|short)|to summari[sz]e|according to (?:the )?(?:sources|passages|documents)"
+    r"|(?:i )?hope (?:this|that) helps|let me know(?: if you (?:have|need) (?:any )?(?:more|further"
+    r"|other)? ?(?:questions|help|details|anything else)?)?"
+    r"|yes|no|sure|certainly|of course|sources?)\W*)+$",
     re.IGNORECASE,
 )
+_RULE_LINE = re.compile(r"^[ \t]*\|?[ \t:|-]*---[ \t:|-]*$", re.MULTILINE)
+NO_SOURCE = " (no source)"
+LEAD_SHARE = 0.6  # of a heading's words that sources or question must hold
 
 
 @dataclass(slots=True)
@@ -89,39 +103,210 @@ class _Numbering:
         key = (source.passage.id, *span)
         if key not in self.known:
             self.known[key] = len(self.citations) + 1
-            made = cite(self.known[key], source.hit, source.passage, *span)
+            made = cite(self.known[key], source.hit, *source.part_at(*span))
             self.citations.append(made)
         return self.known[key]
 
 
-def check_answer(text: str, sources: Sequence[CitableSource]) -> Checked:
-    """What a model wrote, with only the citations that hold, renumbered from 1.
+def check_answer(
+    text: str,
+    sources: Sequence[CitableSource],
+    *,
+    question: str = "",
+    unsupported: Unsupported = "drop",
+) -> Checked:
+    """What a model wrote, as far as its sources carry it, with citations renumbered from 1.
 
-    A mark [n] holds when passage n carries its sentence: a quotation in it occurs there word for
-    word, at least half of its words do otherwise, and all its numbers and dates are in the
-    passages it cites. A sentence without a mark gets one where a passage carries it. Grounded
-    means that something is said and every factual sentence is carried.
+    `DraftReader` says what holds. Grounded means that sentences answer, that sources carry each of
+    them, and that not more had to be left out than stayed.
     """
-    numbered = {source.n: source for source in sources}
-    text = sanitise(text, sources=[source.passage.text for source in sources])
-    text = _AFTER_STOP.sub(_before_stop, text)
-    numbering = _Numbering()
-    out: list[str] = []
-    position, carried, bare = 0, 0, 0
-    for sentence in split_sentences(text):
-        said = text[sentence.start : sentence.end]
-        out.append(text[position : sentence.start])
-        position = sentence.end
-        kept = _carried(said, numbered, numbering)
-        words = _MARK.sub("", said)
-        if kept:
-            carried += 1
-        elif sentence.kind != "heading" and _is_factual(words):
-            bare += 1
-        out.append(_marked(words, kept))
-    out.append(text[position:])
-    answers = carried > 0 and bare == 0 and not _REFUSES.search(_MARK.sub("", text))
-    return Checked("".join(out).strip(), numbering.citations, grounded=answers)
+    reader = DraftReader(sources, question=question, unsupported=unsupported)
+    reader.feed(text)
+    return reader.finish()
+
+
+class DraftReader:
+    """Reads a draft as it is written, and lets through what its sources carry.
+
+    A mark [n] holds when passage n carries its sentence (`support.py`); a sentence without a mark
+    gets one where a passage carries it. With "drop", sentences no source carries are left out, and
+    so are headings and lines that announce what was left out; with "mark" they stay, and say so.
+    `sources` may grow until the first piece is fed.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[CitableSource],
+        *,
+        question: str = "",
+        unsupported: Unsupported = "drop",
+    ) -> None:
+        self._sources = sources
+        self._question = question
+        self._drops = unsupported == "drop"
+        self._numbering = _Numbering()
+        self._rest = ""
+        self._gap = ""  # what stood before sentences that were left out
+        self._leads: list[tuple[str, str, str]] = []  # kind, gap, text: shown before what they lead
+        self._shown: list[str] = []
+        self._facts: list[bool] = []  # of each sentence that states something: is it carried?
+        self._doubts = False  # it refuses in part, or translates
+
+    def feed(self, piece: str) -> str:
+        """What can be shown now that `piece` was written: whole sentences, checked."""
+        self._rest += piece
+        if not _CAN_END.search(self._rest):
+            return ""
+        self._rest = _AFTER_STOP.sub(_before_stop, self._rest)
+        sentences = split_sentences(self._rest)
+        settled = sentences if _CITED_WHOLE.search(self._rest) else sentences[:-1]
+        if (
+            settled is not sentences
+            and settled
+            and _OPEN_MARK.match(self._rest[sentences[-1].start :])
+        ):
+            settled = settled[:-1]
+        return self._read(settled)
+
+    def settle(self) -> str:
+        """What is shown besides, once the draft is at its end."""
+        self._rest = _AFTER_STOP.sub(_before_stop, self._rest)
+        return self._read(split_sentences(self._rest))
+
+    def finish(self) -> Checked:
+        """The whole of what is shown; nothing may be fed after it."""
+        self.settle()
+        texts = [source.passage.text for source in self._sources]
+        text = sanitise("".join(self._shown), sources=texts).strip()
+        carried = sum(self._facts)
+        kept_whole = carried == len(self._facts)
+        enough = kept_whole or (self._drops and (self._facts[0] or 2 * carried >= len(self._facts)))
+        return Checked(
+            text if carried or not self._drops else "",
+            self._numbering.citations,
+            grounded=carried > 0 and enough and not self._doubts,
+            left_out=len(self._facts) - carried if self._drops else 0,
+        )
+
+    def _read(self, sentences: Sequence[Sentence]) -> str:
+        """Check these first sentences of the rest; what of them is shown."""
+        before = len(self._shown)
+        position = 0
+        for sentence in sentences:
+            gap = self._rest[position : sentence.start]
+            said = self._rest[sentence.start : sentence.end]
+            position = sentence.end
+            is_header = sentence.kind == "row" and bool(
+                _RULE_LINE.match(self._rest[position:].lstrip("\r\n"))
+            )
+            self._take(gap, said, "header" if is_header else sentence.kind)
+        self._rest = self._rest[position:]
+        return "".join(self._shown[before:])
+
+    def _take(self, gap: str, said: str, kind: str) -> None:
+        said = sanitise(said, sources=[source.passage.text for source in self._sources])
+        words = plain(_MARK.sub(" ", said)) if kind != "code" else said
+        bare = _MARK.sub("", said)
+        if not words.strip():
+            self._gap = _joined(self._gap, gap)
+            return
+        if kind in {"heading", "header"} or _TALK.match(words) or _announces(words):
+            self._lead(gap, bare, words, kind)
+            return
+        if not analyse_query(words, ["en"]):
+            self._lead(gap, bare, words, "talk")
+            return
+        found = self._carried(said, words, kind)
+        if found is not None:
+            self._facts.append(True)
+            self._doubts = self._doubts or found.translated
+            self._show(gap, _marked(bare, self._numbers(found), kind))
+        elif _REFUSES.search(words) and self._says_what_is_missing(words):
+            self._doubts = True
+            self._show(gap, _marked(bare, (), kind))
+        else:
+            self._facts.append(False)
+            if not self._drops:
+                self._show(gap, _marked(bare, (), kind) + NO_SOURCE)
+                return
+            self._gap = _joined(self._gap, gap)
+            if kind == "prose":
+                self._leads = [lead for lead in self._leads if lead[0] == "heading"]
+
+    def _lead(self, gap: str, bare: str, words: str, kind: str) -> None:
+        """Keep a line back until something stands below it; one that says more is left out."""
+        if not self._drops:
+            self._show(gap, _marked(bare, (), kind))
+            return
+        known = [*(source.whole for source in self._sources), self._question]
+        said = _TALK.sub("", words)
+        is_known = holds_exactly(said, known) and holds_code(bare, known)
+        if not (is_known and share_of(said, known) >= LEAD_SHARE):
+            self._gap = _joined(self._gap, gap)
+            return
+        if kind == "heading":
+            self._leads = []
+        self._leads.append((kind, _joined(self._gap, gap), _marked(bare, (), kind)))
+        self._gap = ""
+
+    def _carried(self, said: str, words: str, kind: str) -> Support | None:
+        if kind == "code":
+            return self._code(words)
+        numbered = {source.n: source for source in self._sources}
+        named = [
+            numbered[n]
+            for match in _MARK.finditer(said)
+            for n in map(int, re.findall(r"\d+", match[1]))
+            if n in numbered
+        ]
+        found = support(words, named, self._sources)
+        if found is None or not holds_code(said, [numbered[n].whole for n in found.spans]):
+            return None
+        return found
+
+    def _code(self, code: str) -> Support | None:
+        """The passage that holds each line of a piece of code."""
+        lines = [line for line in code.splitlines() if not re.match(r"\s*(?:```|~~~)", line)]
+        lines = [line for line in lines if re.search(r"\w", line)]
+        for source in self._sources:
+            spans = [find_quote(line, source.passage.text) for line in lines]
+            found = [span for span in spans if span is not None]
+            if found and len(found) == len(spans):
+                return Support({source.n: (found[0][0], max(found[0][1], found[-1][1]))})
+        return None
+
+    def _says_what_is_missing(self, words: str) -> bool:
+        """Whether a sentence that says what sources lack names only what they or the asker did."""
+        known = [*(source.whole for source in self._sources), self._question]
+        whole = share_of(words, [*known, _OF_REFUSALS]) >= 1.0
+        return whole and holds_exactly(words, known) and holds_code(words, known)
+
+    def _numbers(self, found: Support) -> list[int]:
+        numbered = {source.n: source for source in self._sources}
+        made = [self._numbering.number(numbered[n], span) for n, span in found.spans.items()]
+        return list(dict.fromkeys(made))
+
+    def _show(self, gap: str, text: str) -> None:
+        for _, before, lead in self._leads:
+            self._put(before, lead)
+        self._leads = []
+        self._put(_joined(self._gap, gap), text)
+        self._gap = ""
+
+    def _put(self, gap: str, text: str) -> None:
+        self._shown.append((gap if self._shown else gap.lstrip("\n ")) + text)
+
+
+def _joined(before: str, gap: str) -> str:
+    """What stands between two sentences where something between them was left out."""
+    if before and ("\n" not in gap or _RULE_LINE.search(before)):
+        return before
+    ends_paragraph = "\n\n" in before and gap.startswith("\n") and "\n\n" not in gap
+    return f"\n{gap}" if ends_paragraph else gap
+
+
+def _announces(words: str) -> bool:
+    return words.rstrip("*_ ").endswith(":")
 
 
 def _before_stop(match: re.Match[str]) -> str:
@@ -130,82 +315,16 @@ def _before_stop(match: re.Match[str]) -> str:
     return f" {marks}{match[1]}{match[2][len(marks) :]}"
 
 
-def _carried(said: str, numbered: Mapping[int, CitableSource], numbering: _Numbering) -> list[int]:
-    """The numbers of the citations that carry a sentence: of those it names, else the first."""
-    named = [
-        numbered[n]
-        for match in _MARK.finditer(said)
-        for n in map(int, re.findall(r"\d+", match[1]))
-        if n in numbered
-    ]
-    words = plain(_MARK.sub(" ", said))
-    if not named and not _is_factual(words):
-        return []
-    spans = _spans(words, named)
-    if not spans:
-        # A small model counts badly: what another passage carries may cite that one.
-        spans = dict(list(_spans(words, list(numbered.values())).items())[:1])
-    stated = figures(words)
-    shown = set[str]().union(*(figures(numbered[n].passage.text) for n in spans))
-    if not stated <= shown:
-        return []
-    return list(dict.fromkeys(numbering.number(numbered[n], span) for n, span in spans.items()))
-
-
-def _spans(words: str, sources: Sequence[CitableSource]) -> dict[int, tuple[int, int]]:
-    found = {source.n: carrying_span(words, source.passage.text) for source in sources}
-    return {n: span for n, span in found.items() if span is not None}
-
-
-def carrying_span(words: str, passage: str) -> tuple[int, int] | None:
-    """The sentence of a passage that carries `words`, as [start, end), or None.
-
-    A quotation inside `words` must be in the passage; the span is then the quotation's.
-    """
-    quoted = [match[1] for match in _QUOTED.finditer(words)]
-    spans = [find_quote(quote, passage) for quote in quoted]
-    if any(span is None for span in spans):
-        return None
-    if spans and spans[0] is not None:
-        return spans[0]
-    direct = find_quote(words.rstrip(" ."), passage)
-    if direct is not None:
-        return direct
-    asked = [set(term.terms) for term in analyse_query(words, ["en"])]
-    if not asked:
-        return None
-    sentences = split_sentences(passage)
-    best: tuple[float, int, int] | None = None
-    for place, sentence in enumerate(sentences):
-        lead = sentences[sentence.lead] if sentence.lead is not None else None
-        said = passage[sentence.start : sentence.end]
-        around = said + (f" {passage[lead.start : lead.end]}" if lead else "")
-        if place:
-            around += " " + passage[sentences[place - 1].start : sentences[place - 1].end]
-        share = _share(asked, around) + _share(asked, said) / 100  # the sentence itself breaks ties
-        if best is None or share > best[0]:
-            best = (share, sentence.start, min(sentence.end, sentence.start + QUOTE_MAX))
-    return (best[1], best[2]) if best and best[0] >= CARRIED else None
-
-
-def _share(asked: Sequence[set[str]], text: str) -> float:
-    terms = set(analyse(text, "en"))
-    return sum(not terms.isdisjoint(item) for item in asked) / len(asked)
-
-
-def _is_factual(words: str) -> bool:
-    words = words.strip()
-    if words.endswith(("?", ":")) or _TALK.match(words) or _REFUSES.search(words):
-        return False
-    return len(analyse_query(words, ["en"])) >= 2
-
-
-def _marked(words: str, numbers: Sequence[int]) -> str:
+def _marked(words: str, numbers: Sequence[int], kind: str) -> str:
     """The sentence with its marks before its final stop: "Up to 240 hours [1]."."""
-    if not numbers:
-        return re.sub(r"[ \t]+(?=[.,;:!?])", "", words).rstrip()
     marks = "".join(f"[{n}]" for n in numbers)
+    if kind == "code":
+        return f"{words}\n{marks}" if marks else words
     body = re.sub(r"[ \t]+(?=[.,;:!?])", "", words).rstrip()
+    if not marks:
+        return body
+    if kind == "row" and body.endswith("|"):
+        return f"{body[:-1].rstrip()} {marks} |"
     stop = re.search(r"[.!?…。！？]+[\"'”’)*_]*$", body)
     if stop is None:
         return f"{body} {marks}"
@@ -220,13 +339,21 @@ def describe_unanswered(result: SearchResult, closest: Sequence[Hit]) -> str:
     kbs, documents = result.searched_kbs, result.searched_documents
     if not kbs or (not documents and not result.narrowed):
         return describe_empty(kbs, result.waiting)
-    noun = "document" if documents == 1 else "documents"
-    passing = " that pass the filters" if result.narrowed else ""
-    lines = [
-        f"I found no answer to this in {', '.join(kbs)} ({documents} {noun}{passing} searched)."
-    ]
+    lines = [describe_searched(result)]
     titles = list(dict.fromkeys(hit.title for hit in closest if hit.title))[:3]
     if titles:
         lines.append(f"The closest pages are: {'; '.join(titles)}.")
-    lines.append("Try the words the documents would use, or add a document that says it.")
+    if waiting := describe_waiting(documents, result.waiting):
+        lines.append(f"{waiting} Ask again in a moment.")
+    else:
+        lines.append("Try the words the documents would use, or add a document that says it.")
     return " ".join(lines)
+
+
+def describe_searched(result: SearchResult, answer: str = "no answer") -> str:
+    """Where `answer` to the question was found."""
+    documents = result.searched_documents
+    noun = "document" if documents == 1 else "documents"
+    passing = " that pass the filters" if result.narrowed else ""
+    kbs = ", ".join(result.searched_kbs)
+    return f"I found {answer} to this in {kbs} ({documents} {noun}{passing} searched)."

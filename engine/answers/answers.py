@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from engine.access import gate
 from engine.access.search_filters import SearchFilters
@@ -11,22 +12,46 @@ from engine.admission import Admission
 from engine.answers import history
 from engine.answers import toolbox as toolboxes
 from engine.answers.ask import Asker
+from engine.answers.conversations import (
+    PastTurn,
+    assistant_of_conversation,
+    assistant_of_turn,
+    no_such_conversation,
+)
 from engine.answers.history import ConversationInfo, TurnInfo
+from engine.answers.manner import PLAIN, manner_of
+from engine.answers.question_log import NotedQuestion
 from engine.answers.toolbox import Approve, ExternalTools, Toolbox, matching
+from engine.assistants.assistants import Assistants
+from engine.assistants.rows import AssistantInfo
 from engine.db.session import Database
 from engine.documents.knowledge_bases import KnowledgeBases
 from engine.domain import Answer, Answered, AnswerEvent, Audience, Principal, Scope, SearchMode
+from engine.errors import NotFound
+from engine.models.port import TunableModel
+from engine.people.language_models import LanguageModels
+from engine.search.query_log import SearchLog
 
 
 class Answers:
     """The verbs of questions."""
 
     def __init__(
-        self, db: Database, asker: Asker, knowledge_bases: KnowledgeBases, admission: Admission
+        self,
+        db: Database,
+        asker: Asker,
+        knowledge_bases: KnowledgeBases,
+        admission: Admission,
+        llms: LanguageModels,
+        assistants: Assistants,
+        query_log: SearchLog | None = None,
     ) -> None:
         self._db = db
         self._admission = admission
         self._asker = asker
+        self._assistants = assistants
+        self._llms = llms
+        self._query_log = query_log
         self._knowledge_bases = knowledge_bases
 
     async def ask(
@@ -43,32 +68,103 @@ class Answers:
         toolbox: Toolbox | None = None,
         language: str = "",
         context: str = "",
+        past: Sequence[PastTurn] = (),
+        instructions: str = "",
+        assistant: AssistantInfo | str = "",
         is_bounded: bool = False,
     ) -> AsyncIterator[AnswerEvent]:
         """Answer from what everyone in `audience` may read; the last event is `Answered`.
 
         `context` is what the question is about, such as a forwarded message; it is not kept.
-        `language` names the one a model is to answer in; empty: that of the question. `is_bounded`
-        says that the caller has a bound of its own on how many it asks at once; others are refused
-        with `Unavailable` before anything else where too many are under way.
+        `past` is what a caller says was asked and answered before; `instructions` say how to answer,
+        below our own; neither is kept. `language` names the one a model is to answer in; empty: that
+        of the question. `assistant` says how to answer, by slug or id; empty: as the conversation
+        began. One that a door has itself is used as it is, whoever asks. `is_bounded` says that the
+        caller has a bound of its own on how many it asks at once; others are refused with
+        `Unavailable` before anything else where too many are under way.
         """
+        if isinstance(assistant, str) and assistant:
+            principal, assistant = await self._assistants.admitted(principal, assistant)
         gate.require(principal, Scope.KB_ASK)
-        admitted = self._admission.admitted(computes=not self._asker.writes)
-        async with contextlib.nullcontext() if is_bounded else admitted:
-            async for event in self._asker.ask(
-                principal,
-                audience,
-                question,
-                kb_ids=await self._knowledge_bases.ids(principal, kb),
-                conversation_id=conversation_id or None,
-                door=door,
-                mode=mode,
-                filters=filters,
-                toolbox=toolbox,
-                language=language,
-                context=context,
-            ):
+        if principal.let_in_to and conversation_id:
+            await self._require_begun_with(principal.let_in_to, principal, conversation_id)
+        if not assistant and conversation_id:
+            assistant = await self._continued(principal, conversation_id)
+        if assistant:
+            using = await self._assistants.using(principal, audience, assistant, kb=kb)
+            known, kb_ids, manner = using.assistant, using.kb_ids, manner_of(using.assistant)
+        else:
+            known, manner = None, PLAIN
+            kb_ids = await self._knowledge_bases.ids(principal, kb)
+        noted = NotedQuestion(
+            self._query_log, principal, audience, question, door, sorted(kb_ids or ())
+        )
+        asker = await self._asker_of(principal, known)
+        events = asker.ask(
+            principal,
+            audience,
+            question,
+            kb_ids=kb_ids,
+            conversation_id=conversation_id or None,
+            door=door,
+            mode=mode,
+            filters=filters,
+            toolbox=toolbox,
+            language=language,
+            context=context,
+            past=past,
+            instructions=instructions,
+            manner=manner,
+        )
+        admitted = self._admission.admitted(computes=not asker.writes)
+        admitting = contextlib.nullcontext() if is_bounded else admitted
+        async with contextlib.aclosing(noted.events(_within(admitting, events))) as all_of_it:
+            async for event in all_of_it:
+                if isinstance(event, Answered):  # suspended meanwhile: it is not given
+                    await self._require_serving(principal)
                 yield event
+
+    async def _asker_of(
+        self, principal: Principal, assistant: AssistantInfo | None = None
+    ) -> Asker:
+        """An asker with the model of the assistant or the principal's tenant; calls are metered."""
+        profile = None if assistant is None else assistant.answers
+        model = await self._llms.for_principal(
+            principal, wanted="" if profile is None else profile.model, own=self._asker.model
+        )
+        if profile is None:
+            return self._asker.with_model(model)
+        if profile.temperature is not None and isinstance(model, TunableModel):
+            model = model.tuned(temperature=profile.temperature)
+        return self._asker.with_model(model, max_tokens=profile.max_tokens)
+
+    async def _continued(self, principal: Principal, conversation_id: str) -> AssistantInfo | str:
+        """The assistant of a conversation; `NotFound` where the principal may not use it any more."""
+        known = await self._db.run_read(
+            lambda session: assistant_of_conversation(session, principal, conversation_id)
+        )
+        if not known:
+            return ""
+        try:
+            return await self._assistants.find(principal, known)
+        except NotFound:
+            raise NotFound(
+                "The assistant of this conversation is not available any more: start another"
+                " conversation."
+            ) from None
+
+    async def _require_begun_with(
+        self, assistant_id: str, principal: Principal, conversation_id: str
+    ) -> None:
+        """For a key that is bound to an assistant, its owner's other conversations do not exist."""
+        known = await self._db.run_read(
+            lambda session: assistant_of_conversation(session, principal, conversation_id)
+        )
+        if known != assistant_id:
+            raise no_such_conversation(conversation_id)
+
+    async def _require_serving(self, principal: Principal) -> None:
+        await self._db.run_read(lambda session: gate.require_serving(session, principal.tenant_id))
 
     @property
     def writes(self) -> bool:
@@ -86,8 +182,18 @@ class Answers:
     ) -> AsyncIterator[AnswerEvent]:
         """A given answer at more length, from the same sources; `Unavailable` where that fails."""
         gate.require(principal, Scope.KB_ASK)
-        async for event in self._asker.elaborate(
-            principal, audience, turn_id, door=door, language=language
+        given_by = await self._db.run_read(
+            lambda session: assistant_of_turn(session, principal, turn_id)
+        )
+        known = await self._assistants.bound(principal, given_by) if given_by else None
+        asker = await self._asker_of(principal, known)
+        async for event in asker.elaborate(
+            principal,
+            audience,
+            turn_id,
+            door=door,
+            language=language,
+            manner=PLAIN if known is None else manner_of(known),
         ):
             yield event
 
@@ -104,12 +210,15 @@ class Answers:
     # A person's own conversations
 
     async def start_conversation(
-        self, principal: Principal, *, name: str = "", door: str = ""
+        self, principal: Principal, *, name: str = "", door: str = "", assistant: str = ""
     ) -> ConversationInfo:
-        """A new conversation, which `ask` continues."""
+        """A new conversation, which `ask` continues with this assistant, if any."""
         gate.require(principal, Scope.KB_ASK)
+        chosen = (await self._assistants.get(principal, assistant)).id if assistant else ""
         return await self._db.run_write(
-            lambda session: history.start(session, principal, name=name, door=door)
+            lambda session: history.start(
+                session, principal, name=name, door=door, assistant_id=chosen
+            )
         )
 
     async def list_conversations(
@@ -173,3 +282,12 @@ class Answers:
         return await self._db.run_write(
             lambda session: toolboxes.allow(session, principal, pattern, on=on)
         )
+
+
+async def _within(
+    admitting: AbstractAsyncContextManager[None], events: AsyncIterator[AnswerEvent]
+) -> AsyncGenerator[AnswerEvent]:
+    """The events, none before it is admitted."""
+    async with admitting:
+        async for event in events:
+            yield event

@@ -6,6 +6,7 @@ fails, the answer is made of the documents' own sentences. Whoever asks gets an 
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from engine.access.gate import audience_of_asker, usable_tokens
 from engine.access.search_filters import SearchFilters
 from engine.answers.agent import Budget, Draft, Style, rewrite, write
-from engine.answers.answer import Checked, check_answer, describe_unanswered
+from engine.answers.answer import Checked, Unsupported, describe_unanswered
+from engine.answers.clarifying import propose, render, sources_of
 from engine.answers.composition import compose_answer, compose_closest
 from engine.answers.conversations import (
     GONE,
@@ -27,6 +29,10 @@ from engine.answers.conversations import (
     store_turn,
 )
 from engine.answers.judge import MAY_BE, judge
+from engine.answers.ledger import AgentState
+from engine.answers.lookups import LISTED, Lookups
+from engine.answers.manner import PLAIN, Manner
+from engine.answers.support import CitableSource
 from engine.answers.toolbox import Toolbox
 from engine.db.session import Database
 from engine.domain import (
@@ -38,8 +44,11 @@ from engine.domain import (
     Delta,
     Hit,
     Principal,
+    QueryStep,
     Searching,
     SearchMode,
+    SearchResult,
+    chunk_id,
 )
 from engine.errors import InvalidInput, Unavailable
 from engine.models.port import LanguageModel
@@ -47,16 +56,18 @@ from engine.search.confidence import LIKELY
 from engine.search.origins import origins
 from engine.search.passages import Visibility, recall_hits
 from engine.search.query import is_follow_up, read_question, stand_alone
-from engine.search.retrieval import Retrieved, Retriever
+from engine.search.retrieval import Retrieved, Retriever, describe_waiting
+from engine.search.understanding import is_unclear
 
 log = logging.getLogger(__name__)
 
-HITS = 8  # documents an answer is made from
+READ_ON = 3  # chunks that follow a passage
 LONGER = 2  # times the tokens of an answer, for one in more detail
 UNSUPPORTED = "(Not every sentence of this answer is backed by a source.)"
 UNBACKED = "(Nothing in this answer is backed by a source: check it.)"
 MODEL_AWAY = "(The language model did not answer; this is quoted from the documents.)"
 QUESTION_MAX = 8_000
+INSTRUCTIONS_MAX = 4_000  # characters of what a caller instructs
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ class _Turn:
     toolbox: Toolbox | None = None
     style: Style = field(default_factory=Style)
     context: str = ""  # what the question is about; not kept
+    manner: Manner = PLAIN
 
     @property
     def asked(self) -> str:
@@ -91,16 +103,33 @@ class Asker:
         *,
         model: LanguageModel | None = None,
         budget: Budget | None = None,
+        unsupported: Unsupported = "drop",
+        native: bool = True,
     ) -> None:
         self._db = db
         self._retriever = retriever
         self._model = model
         self._budget = budget or Budget()
+        self._unsupported = unsupported
+        self._native = native
 
     @property
     def writes(self) -> bool:
         """Whether a language model writes the answers."""
         return self._model is not None
+
+    @property
+    def model(self) -> LanguageModel | None:
+        """The model that writes."""
+        return self._model
+
+    def with_model(self, model: LanguageModel | None, *, max_tokens: int | None = None) -> Asker:
+        """The same with another model: the one of whoever asks, which counts what they use."""
+        asker = copy.copy(self)
+        asker._model = model  # noqa: SLF001 (its own class)
+        if max_tokens is not None:
+            asker._budget = replace(self._budget, max_tokens=max_tokens)  # noqa: SLF001
+        return asker
 
     async def ask(
         self,
@@ -116,10 +145,14 @@ class Asker:
         toolbox: Toolbox | None = None,
         language: str = "",
         context: str = "",
+        past: Sequence[PastTurn] = (),
+        instructions: str = "",
+        manner: Manner = PLAIN,
     ) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes about; the last event is `Answered` and replaces the deltas.
 
         Only what everyone in `audience` may read is used. A `toolbox` is for an asker alone.
+        `past` and `instructions` are a caller's own and are not kept; `manner` is an assistant's.
         `conversation_id` continues that conversation (`NotFound` where it is not the
         principal's), None starts one. Raises as
         `Retriever.retrieve` does, before the first event.
@@ -133,40 +166,62 @@ class Asker:
                 f"The question has {len(question)} characters; the limit is {QUESTION_MAX}.",
                 field="question",
             )
-        past: Sequence[PastTurn] = ()
         if conversation_id is not None:
             async with self._db.read() as session:
                 past = await admissible_turns(
                     session, principal, audience, conversation_id, door=door
                 )
-        query = await self._stand_alone(question, past)
+        past = manner.past(past)
+        state = AgentState()
+        query = await self._stand_alone(question, past, state)
         context = context.replace("\0", " ").strip()
         if context:  # searched with and shown to the model, and stored nowhere
             query = f"{query}\n{context}"[:QUESTION_MAX]
         alone = toolbox if audience.key == audience_of_asker(principal).key else None
-        style = Style(language=language)
+        style = Style(
+            language=language or manner.language,
+            unsupported=self._unsupported,
+            instructions="\n\n".join(
+                filter(None, (manner.prompt, instructions[:INSTRUCTIONS_MAX]))
+            ),
+            native=self._native,
+        )
         turn = _Turn(
-            principal, audience, question, query, past, kb_ids, mode, filters, alone, style, context
+            principal,
+            audience,
+            question,
+            query,
+            past,
+            kb_ids,
+            mode or manner.mode,
+            filters,
+            alone,
+            style,
+            context,
+            manner,
         )
         yield Searching(question if context else query)
         found = await self._search(turn, query)
         seen = list(found.result.hits)
-        answer: Answer | None = None
-        note = ""
-        if self._model is not None:
+        answer, note = self._asked_back(turn, found), ""
+        if answer is not None:
+            seen = sources_of(answer.choices, seen)
+        elif self._model is not None:
             try:
-                async for event in self._written(self._model, turn, found, seen):
+                async for event in self._written(self._model, turn, found, seen, state):
                     if isinstance(event, Answer):
                         answer = event
                     else:
-                        yield event
+                        yield manner.event(event)
             except (Unavailable, TimeoutError) as error:
                 log.warning("the language model failed", extra={"reason": str(error)})
                 note = MODEL_AWAY
         if answer is None:
-            answer = await self._quoted(turn, found, note)
-            yield Delta(answer.text)
-        answer = await self._with_messages(turn, answer)
+            answer = _with_waiting(await self._quoted(turn, found, note), found.result)
+            yield manner.event(Delta(answer.text))
+        answer = replace(answer, input_tokens=state.input_tokens, output_tokens=state.output_tokens)
+        answer = _traced(await self._with_messages(turn, answer), turn, found.result)
+        answer = manner.answer(answer)
         took_ms = (time.perf_counter() - started) * 1000
         answer = await self._stored(turn, answer, conversation_id, door, seen, took_ms)
         yield Answered(answer)
@@ -179,6 +234,7 @@ class Asker:
         *,
         door: str = "",
         language: str = "",
+        manner: Manner = PLAIN,
     ) -> AsyncIterator[AnswerEvent]:
         """A longer answer from what an answer was made of, as it comes about; kept as a turn.
 
@@ -195,22 +251,36 @@ class Asker:
         past = [PastTurn(given.question, given.answer, given.grounded, given.sources)]
         draft = Draft()
         budget = replace(self._budget, searches=0, max_tokens=LONGER * self._budget.max_tokens)
-        style = Style("longer", language)
+        style = Style(
+            "longer",
+            language or manner.language,
+            self._unsupported,
+            manner.prompt,
+            native=self._native,
+        )
         async for event in write(
-            self._model, given.question, past, hits, _no_search, budget, style=style
+            self._model, given.question, past, hits, None, budget, style=style
         ):
             if isinstance(event, Draft):
                 draft = event
             else:
-                yield event
-        checked = _check_draft(draft)
+                yield manner.event(event)
+        checked = _noted(draft.checked, self._unsupported)
         if draft.refused or not checked.citations:
             raise Unavailable("The language model had nothing to add.")
         answer = _of_draft(self._model, draft, checked, hits)
         turn = _Turn(
-            principal, audience, given.question, given.question, past, None, "hybrid", None
+            principal,
+            audience,
+            given.question,
+            given.question,
+            past,
+            None,
+            "hybrid",
+            None,
+            manner=manner,
         )
-        answer = await self._with_messages(turn, answer)
+        answer = manner.answer(await self._with_messages(turn, answer))
         took_ms = (time.perf_counter() - started) * 1000
         yield Answered(await self._stored(turn, answer, given.conversation_id, door, hits, took_ms))
 
@@ -245,14 +315,19 @@ class Asker:
             raise Unavailable("The answer ended before it was complete; ask again.")
         return last
 
-    async def _stand_alone(self, question: str, past: Sequence[PastTurn]) -> str:
+    async def _stand_alone(self, question: str, past: Sequence[PastTurn], state: AgentState) -> str:
+        """The question as it is searched; `state` counts what a model took to rewrite it."""
         if not past or not is_follow_up(question):
             return question
         if self._model is not None:
             try:
-                return await rewrite(self._model, question, past)
+                query, cost = await rewrite(self._model, question, past)
             except Unavailable as error:
                 log.warning("the follow-up was not rewritten", extra={"reason": str(error)})
+            else:
+                state.input_tokens += cost.input_tokens
+                state.output_tokens += cost.output_tokens
+                return query
         return stand_alone(question, [turn.question for turn in past])
 
     async def _search(self, turn: _Turn, query: str) -> Retrieved:
@@ -261,25 +336,50 @@ class Asker:
             turn.audience,
             query,
             kb_ids=turn.kb_ids,
-            limit=HITS,
+            limit=turn.manner.top_k,
             mode=turn.mode,
             filters=turn.filters,
+            overrides=turn.manner.overrides,
             passages=3,
             widen=1 if self._model is not None else 0,
+        )
+
+    def _asked_back(self, turn: _Turn, found: Retrieved) -> Answer | None:
+        """A question back where what is asked names nothing; None where it does, or nothing is near."""
+        if "clarify" not in found.steps or turn.context or not is_unclear(turn.query):
+            return None
+        result = found.result
+        choices = propose(turn.question, result.hits)
+        if not choices:
+            return None
+        return Answer(
+            text=render(choices),
+            grounded=False,
+            confidence=0.0,
+            citations=(),
+            searched_kbs=result.searched_kbs,
+            searched_documents=result.searched_documents,
+            choices=tuple(choices),
         )
 
     async def _quoted(self, turn: _Turn, found: Retrieved, note: str) -> Answer:
         """The answer in the documents' own words, or what was searched in vain."""
         result = found.result
-        question = read_question(turn.query)
-        judged = await judge(question, result.hits, found.term_weights, embedder=found.embedder)
+        question = read_question(result.searched or turn.query)
+        judged = await judge(
+            question,
+            result.hits,
+            found.term_weights,
+            embedder=found.embedder,
+            spaces=found.spaces,
+        )
         best = judged[0].probability if judged else 0.0
         checked = compose_answer(question, judged)
         if checked is None and best >= MAY_BE:
             checked = compose_closest(question, judged, result)
         if checked is None:
             closest = [hit for hit in result.hits if hit.confidence >= LIKELY]
-            text = describe_unanswered(result, closest)
+            text = turn.manner.empty_answer or describe_unanswered(result, closest)
             checked = Checked(text, (), grounded=False)
         text = f"{checked.text}\n\n{note}" if note else checked.text
         return Answer(
@@ -293,25 +393,25 @@ class Asker:
         )
 
     async def _written(
-        self, model: LanguageModel, turn: _Turn, found: Retrieved, seen: list[Hit]
+        self,
+        model: LanguageModel,
+        turn: _Turn,
+        found: Retrieved,
+        seen: list[Hit],
+        state: AgentState,
     ) -> AsyncIterator[Searching | Delta | Answer]:
         """What the model writes, then the checked answer; `seen` gathers every hit it saw."""
-
-        async def search(query: str) -> Sequence[Hit]:
-            more = (await self._search(turn, query)).result.hits
-            seen.extend(more)
-            return more
-
         draft = Draft()
         async for event in write(
             model,
             turn.asked,
             turn.past,
             found.result.hits,
-            search,
+            self._lookups(turn, seen),
             self._budget,
             turn.toolbox,
             turn.style,
+            state=state,
         ):
             if isinstance(event, Draft):
                 draft = event
@@ -319,15 +419,54 @@ class Asker:
                 yield event
         seen.extend(draft.used)
         result = found.result
-        checked = _check_draft(draft)
-        if draft.refused:
-            text = describe_unanswered(result, result.hits[:3])
-            checked = Checked(text, (), grounded=False)
-        yield replace(
+        checked = _noted(draft.checked, self._unsupported)
+        if draft.refused or not checked.text:
+            text = turn.manner.empty_answer or describe_unanswered(result, result.hits[:3])
+            checked = Checked(text, (), grounded=False, left_out=checked.left_out)
+        answer = replace(
             _of_draft(model, draft, checked, seen),
             searched_kbs=result.searched_kbs,
             searched_documents=result.searched_documents or result.waiting,
         )
+        yield _with_waiting(answer, result)
+
+    def _lookups(self, turn: _Turn, seen: list[Hit]) -> Lookups:
+        """What a model may look up for this turn's audience; `seen` gathers what it finds."""
+        gate = Visibility(
+            turn.principal.tenant_id, usable_tokens(turn.principal, turn.audience), MAIN
+        )
+
+        async def search(query: str) -> Sequence[Hit]:
+            more = (await self._search(turn, query)).result.hits
+            seen.extend(more)
+            return more
+
+        async def recall(chunks: Sequence[str]) -> Sequence[Hit]:
+            async with self._db.read() as session:
+                more = await recall_hits(session, gate, chunks, confidence=0.0)
+            seen.extend(more)
+            return more
+
+        async def read_on(source: CitableSource) -> Sequence[Hit]:
+            last = max(part.ordinal for part in source.parts)
+            revision = source.hit.revision_id
+            return await recall([chunk_id(revision, last + n) for n in range(1, READ_ON + 1)])
+
+        async def list_documents(about: str) -> Sequence[Hit]:
+            result = await self._retriever.search(
+                turn.principal,
+                turn.audience,
+                about,
+                kb_ids=turn.kb_ids,
+                limit=LISTED,
+                filters=turn.filters,
+                overrides=turn.manner.overrides,
+                passages=1,
+            )
+            seen.extend(result.hits)
+            return result.hits
+
+        return Lookups(search, read_on, list_documents, recall)
 
     async def _with_messages(self, turn: _Turn, answer: Answer) -> Answer:
         """Citations of chats lead to the message they quote, and name who wrote it and when."""
@@ -370,7 +509,12 @@ class Asker:
                 if not await are_readable(session, turn.principal, turn.audience, sources):
                     kept = replace(answer, text=GONE, citations=())  # deleted while it was written
                 if conversation_id is None:
-                    conversation_id = await open_conversation(session, turn.principal, door=door)
+                    conversation_id = await open_conversation(
+                        session,
+                        turn.principal,
+                        door=door,
+                        assistant_id=turn.manner.assistant_id,
+                    )
                 else:
                     await check_conversation(session, turn.principal, conversation_id, door=door)
                 turn_id = await store_turn(
@@ -382,6 +526,7 @@ class Asker:
                     kept,
                     sources=sources,
                     took_ms=took_ms,
+                    assistant_id=turn.manner.assistant_id,
                 )
         except Unavailable as error:
             log.warning("the turn was not stored", extra={"reason": str(error)})
@@ -389,17 +534,20 @@ class Asker:
         return replace(answer, turn_id=turn_id, conversation_id=conversation_id)
 
 
-async def _no_search(query: str) -> Sequence[Hit]:
-    del query
-    return ()
-
-
-def _check_draft(draft: Draft) -> Checked:
-    checked = check_answer(draft.text, draft.sources)
-    if checked.grounded:
+def _noted(checked: Checked, unsupported: Unsupported) -> Checked:
+    """What is shown of a draft, saying so where not all of it is backed."""
+    if checked.grounded or unsupported == "drop":
         return checked
     doubt = UNSUPPORTED if checked.citations else UNBACKED
     return replace(checked, text=f"{checked.text}\n\n{doubt}")
+
+
+def _with_waiting(answer: Answer, result: SearchResult) -> Answer:
+    """The answer, saying so where a good part of the documents is still being read."""
+    note = describe_waiting(result.searched_documents, result.waiting)
+    if not note or not answer.has_sources:  # without sources its text says so
+        return answer
+    return replace(answer, text=f"{answer.text}\n\n({note})")
 
 
 def _of_draft(model: LanguageModel, draft: Draft, checked: Checked, seen: Sequence[Hit]) -> Answer:
@@ -415,4 +563,15 @@ def _of_draft(model: LanguageModel, draft: Draft, checked: Checked, seen: Sequen
         model=model.name,
         input_tokens=draft.input_tokens,
         output_tokens=draft.output_tokens,
+        prompt=draft.prompt,
+        left_out=checked.left_out,
     )
+
+
+def _traced(answer: Answer, turn: _Turn, result: SearchResult) -> Answer:
+    """The answer with what its question was read as."""
+    steps = list(result.steps)
+    if turn.query != turn.question and not turn.context:
+        steps.insert(0, QueryStep("follow_up", turn.question, turn.query))
+    searched = result.searched or (turn.query if steps else "")
+    return replace(answer, searched=searched, steps=tuple(steps))

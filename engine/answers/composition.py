@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.answers.answer import Checked, cite, describe_unanswered
+from engine.answers.answer import Checked, cite, describe_searched
 from engine.answers.extraction import CandidateSentence
 from engine.answers.judge import ANSWERS, Judged
 from engine.domain import Citation, SearchResult
@@ -89,8 +89,7 @@ def compose_closest(
         shown = _excerpt(question, sentence.candidate)
         if shown is None:
             continue
-        said = describe_unanswered(result, ()).split(" Try the words")[0]
-        said = said.replace("I found no answer", "I found no sure answer")
+        said = describe_searched(result, "no sure answer")
         quoted = "\n".join(f"> {line}" for line in _safe(shown.text).splitlines())
         text = f"{said} This passage is closest:\n\n{_marked(quoted, 1)}"
         return Checked(text, [_cite(1, sentence, shown)], grounded=False)

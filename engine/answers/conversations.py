@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access.cited import all_readable, readable_chunks
@@ -20,6 +20,7 @@ from engine.db.tables import Conversation, Turn
 from engine.domain import Answer, Audience, Principal, parse_chunk_id
 from engine.errors import NotFound
 
+_OF_KEY = "key:"  # begins the outside name of a conversation of a service key
 TURNS = 6  # of a conversation that are read back
 GONE = "(The sources of this answer were deleted or changed.)"  # in place of its words
 
@@ -41,6 +42,7 @@ async def open_conversation(
     door: str = "",
     external_id: str = "",
     name: str = "",
+    assistant_id: str = "",
 ) -> str:
     """The id of the conversation a door calls `external_id`, or of a new one."""
     if external_id:
@@ -54,6 +56,8 @@ async def open_conversation(
         if known is not None:
             return known
     conversation_id = new_id()
+    if not external_id and (of_key := name_of_key(principal)):
+        external_id = f"{of_key}{conversation_id}"
     # A channel's conversation (one with an outside name) belongs to nobody in particular.
     owner = None if external_id else principal.user_id
     await session.execute(
@@ -64,6 +68,7 @@ async def open_conversation(
             door=door,
             external_id=external_id,
             name=name,
+            assistant_id=assistant_id,
             created_at=now(),
         )
     )
@@ -79,17 +84,55 @@ async def check_conversation(
     """
     row = (
         await session.execute(
-            select(Conversation.user_id, Conversation.door).where(
+            select(Conversation.user_id, Conversation.door, Conversation.external_id).where(
                 Conversation.id == conversation_id,
                 Conversation.tenant_id == principal.tenant_id,
             )
         )
     ).one_or_none()
-    is_theirs = row is not None and (
-        row.door == door if row.user_id is None else row.user_id == principal.user_id
+    if row is None or not _is_theirs(principal, row, door):
+        raise no_such_conversation(conversation_id)
+
+
+def no_such_conversation(conversation_id: str) -> NotFound:
+    """What is said of one that there is not, and of one that is not the principal's."""
+    return NotFound(f"No conversation {conversation_id!r} of yours.")
+
+
+def _is_theirs(principal: Principal, row: Row[str | None, str, str], door: str) -> bool:
+    user_id, of_door, external_id = row
+    if user_id is not None:
+        return user_id == principal.user_id
+    if external_id.startswith(_OF_KEY):
+        return external_id.startswith(name_of_key(principal) or "-")
+    return of_door == door
+
+
+def name_of_key(principal: Principal) -> str:
+    """How the outside names of a service key's conversations begin; empty for anybody else."""
+    if principal.user_id is not None or principal.api_token_id is None:
+        return ""
+    return f"{_OF_KEY}{principal.api_token_id}:"
+
+
+async def assistant_of_conversation(
+    session: AsyncSession, principal: Principal, conversation_id: str
+) -> str:
+    """The id of the assistant it was begun with; empty for none, and for no conversation."""
+    found = await session.scalar(
+        select(Conversation.assistant_id).where(
+            Conversation.id == conversation_id, Conversation.tenant_id == principal.tenant_id
+        )
     )
-    if not is_theirs:
-        raise NotFound(f"No conversation {conversation_id!r} of yours.")
+    return found or ""
+
+
+async def assistant_of_turn(session: AsyncSession, principal: Principal, turn_id: str) -> str:
+    """The id of the assistant that gave an answer; empty for none."""
+    found = await session.scalar(
+        select(Turn.assistant_id).where(Turn.id == turn_id, Turn.tenant_id == principal.tenant_id)
+    )
+    return found or ""
 
 
 async def admissible_turns(
@@ -188,6 +231,7 @@ async def store_turn(
     *,
     sources: Sequence[str],
     took_ms: float,
+    assistant_id: str = "",
 ) -> str:
     """Keep a turn with all that entered its context; returns its id."""
     turn_id = new_id()
@@ -204,10 +248,12 @@ async def store_turn(
             sources=list(dict.fromkeys(sources)),
             citations=[asdict(citation) for citation in answer.citations],
             model=answer.model,
+            prompt=answer.prompt,
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,
             took_ms=took_ms,
             feedback=None,
+            assistant_id=assistant_id,
             created_at=now(),
         )
     )

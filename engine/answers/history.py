@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access.cited import readable_chunks
 from engine.access.gate import usable_tokens
-from engine.answers.conversations import GONE, admits, open_conversation
-from engine.db.tables import Conversation, Turn
+from engine.answers import clarifying
+from engine.answers.conversations import GONE, admits, name_of_key, open_conversation
+from engine.db.tables import Assistant, Conversation, Turn
 from engine.domain import Answer, Audience, Citation, Principal
 from engine.errors import Forbidden, InvalidInput, NotFound
 
@@ -37,6 +38,7 @@ class ConversationInfo:
     turn_count: int
     created_at: datetime
     updated_at: datetime
+    assistant: str = ""  # the slug of the one it was begun with, while that exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,18 @@ class TurnInfo:
 
 
 async def start(
-    session: AsyncSession, principal: Principal, *, name: str = "", door: str = ""
+    session: AsyncSession,
+    principal: Principal,
+    *,
+    name: str = "",
+    door: str = "",
+    assistant_id: str = "",
 ) -> ConversationInfo:
     """A new conversation of the principal, without turns."""
-    _require_person(principal)
-    id_ = await open_conversation(session, principal, door=door, name=_checked(name))
+    _require_owner(principal)
+    id_ = await open_conversation(
+        session, principal, door=door, name=_checked(name), assistant_id=assistant_id
+    )
     return await get(session, principal, id_)
 
 
@@ -135,11 +144,14 @@ async def remove(
     return found
 
 
-Row = tuple[str, str, str, datetime, int, datetime | None, str | None]
+Row = tuple[str, str, str, datetime, int, datetime | None, str | None, str | None]
 
 
 def _own(principal: Principal) -> Select[Row]:
-    _require_person(principal)
+    _require_owner(principal)
+    of_key = name_of_key(principal)
+    outside = Conversation.external_id
+    named = outside.startswith(of_key) if of_key else outside == ""
     mine = select(Turn).where(Turn.conversation_id == Conversation.id)
     first = mine.with_only_columns(Turn.question).order_by(Turn.id).limit(1)
     return select(
@@ -150,15 +162,21 @@ def _own(principal: Principal) -> Select[Row]:
         mine.with_only_columns(func.count(Turn.id)).scalar_subquery(),
         mine.with_only_columns(func.max(Turn.created_at)).scalar_subquery(),
         first.scalar_subquery(),
+        select(Assistant.slug)
+        .where(
+            Assistant.id == Conversation.assistant_id,
+            Assistant.tenant_id == Conversation.tenant_id,
+        )
+        .scalar_subquery(),
     ).where(
         Conversation.tenant_id == principal.tenant_id,
         Conversation.user_id == principal.user_id,
-        Conversation.external_id == "",
+        named,
     )
 
 
 def _info(row: Sequence[Any]) -> ConversationInfo:
-    id_, name, door, created_at, count, last_at, question = row
+    id_, name, door, created_at, count, last_at, question, assistant = row
     return ConversationInfo(
         id=id_,
         name=name or _short(question or ""),
@@ -166,6 +184,7 @@ def _info(row: Sequence[Any]) -> ConversationInfo:
         turn_count=count,
         created_at=created_at,
         updated_at=last_at or created_at,
+        assistant=assistant or "",
     )
 
 
@@ -177,6 +196,8 @@ def _turn(row: Turn, *, is_readable: bool) -> TurnInfo:
         citations=[Citation(**item) for item in row.citations] if is_readable else (),
         searched_kbs=(),
         model=row.model,
+        prompt=row.prompt,
+        choices=tuple(clarifying.parse(row.answer)) if is_readable else (),
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         turn_id=row.id,
@@ -199,6 +220,6 @@ def _checked(name: str) -> str:
     return plain
 
 
-def _require_person(principal: Principal) -> None:
-    if principal.user_id is None:
+def _require_owner(principal: Principal) -> None:
+    if principal.user_id is None and not name_of_key(principal):
         raise Forbidden("Conversations belong to a member: link this account to one first.")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from engine.answers.extraction import CandidateSentence, propose
 from engine.domain import Hit
 from engine.errors import EngineError
 from engine.models.port import Embedder, TokenEmbedder
-from engine.search.confidence import CALIBRATED_SPACES, Logistic
+from engine.search.confidence import MINILM_SPACES, Logistic
 from engine.search.query import Question
 
 EMBEDDED = 20  # sentences that are read word by word: about 100 ms of a processor
@@ -105,12 +105,15 @@ async def judge(
     term_weights: Mapping[str, float],
     *,
     embedder: Embedder | None = None,
+    spaces: Collection[str] = (),
 ) -> list[Judged]:
     """The sentences most likely to answer, best first.
 
-    `embedder` is the one the question was embedded with; without it, or with one the judge was not
-    fitted on, words decide alone.
+    `embedder` reads the sentences; without it, or with one the judge was not fitted on, words decide
+    alone. Cosines of `spaces` that are not its own say nothing to it: what it reads takes their place.
     """
+    if _is_known(embedder) and not MINILM_SPACES.issuperset(spaces):
+        hits = [_without_cosines(hit) for hit in hits]
     candidates = propose(question, hits, term_weights)[:EMBEDDED]
     sure: Sequence[float] | None = None
     if candidates and _is_known(embedder) and isinstance(embedder, TokenEmbedder):
@@ -124,8 +127,13 @@ async def judge(
     return sorted(judged, key=lambda item: -item.probability)
 
 
+def _without_cosines(hit: Hit) -> Hit:
+    passages = [replace(passage, cosine=None) for passage in hit.passages]
+    return replace(hit, scores=replace(hit.scores, cosine=None), passages=passages)
+
+
 def _is_known(embedder: Embedder | None) -> bool:
-    return embedder is not None and embedder.space.name in CALIBRATED_SPACES
+    return embedder is not None and embedder.space.name in MINILM_SPACES
 
 
 async def _read(

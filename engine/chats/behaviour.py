@@ -29,6 +29,7 @@ class PlaceSettings(BaseModel):
     mode: Mode | None = None
     threshold: Annotated[int, Field(ge=0, le=100)] | None = None
     kb: str | None = None  # an id
+    assistant: str | None = None  # an id; its knowledge bases go before `kb`
     private: bool | None = None  # answers are for the asker's eyes
     respond_to: list[str] | None = None  # people; empty or None: everybody
     answer_bots: list[str] | None = None  # bots and workflows that may ask; empty: none
@@ -44,6 +45,7 @@ class Behaviour:
     mode: Mode = "mention"
     threshold: int = 65
     kb: str = ""
+    assistant: str = ""
     private: bool = False
     respond_to: Sequence[str] = ()
     answer_bots: Sequence[str] = ()

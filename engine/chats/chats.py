@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
-from engine.answers.answer_languages import name_of
 from engine.answers.answers import Answers
 from engine.answers.conversations import open_conversation
 from engine.answers.summaries import summarise
+from engine.assistants.answer_languages import name_of
+from engine.assistants.assistants import Assistants
 from engine.chats import inbound
 from engine.chats.behaviour import Behaviour
 from engine.chats.callers import Caller
@@ -38,7 +39,7 @@ from engine.documents.knowledge_bases import KnowledgeBases
 from engine.domain import AnswerEvent, Audience, Scope
 from engine.errors import NotFound
 from engine.limits import Limits
-from engine.models.port import LanguageModel
+from engine.people.language_models import LanguageModels
 from engine.search.links import is_web_address, path_of
 from engine.search.pages import Page
 from engine.search.search import Search
@@ -65,18 +66,20 @@ class Chats:
         *,
         search: Search,
         answers: Answers,
+        assistants: Assistants,
         documents: Documents,
         knowledge_bases: KnowledgeBases,
-        model: LanguageModel | None,
+        llms: LanguageModels,
         settings: BotSettings,
         public_url: str = "",
     ) -> None:
         self._db = db
         self._search = search
         self._answers = answers
+        self._assistants = assistants
         self._documents = documents
         self._knowledge_bases = knowledge_bases
-        self._model = model
+        self._llms = llms
         self._threshold = settings.auto_threshold
         self._public_url = public_url
         self.installations = Installations(db, secrets, limits)
@@ -138,11 +141,15 @@ class Chats:
             return await open_conversation(session, caller.principal, door=door, external_id=key)
 
         conversation_id = await self._db.run_write(open_)
+        assistant = None
+        if behaviour.assistant:
+            assistant = await self._assistants.bound(caller.principal, behaviour.assistant)
         async for event in self._answers.ask(
             caller.principal,
             audience,
             post.question,
-            kb=behaviour.kb,
+            kb=behaviour.kb if assistant is None else "",
+            assistant=assistant or "",
             conversation_id=conversation_id,
             door=door,
             language=name_of(behaviour.language),
@@ -203,7 +210,7 @@ class Chats:
         the sentences that say the most.
         """
         gate.require(caller.principal, Scope.KB_ASK)
-        return await summarise(self._model, said)
+        return await summarise(await self._llms.for_principal(caller.principal), said)
 
     async def save_answer(
         self,

@@ -25,6 +25,7 @@ from engine.chats.message_deletion import drop_texts
 from engine.db.tables import (
     Chunk,
     Document,
+    FileEntry,
     Live,
     Message,
     MessageSpan,
@@ -262,7 +263,13 @@ async def outdated_contents(session: AsyncSession, document_id: str) -> list[str
             Revision.id.not_in([row.id for row in rows if row.id not in keep]),
         )
     )
-    return sorted(old - {row.blob_hash for row in others if row.deleted_at is None})
+    in_files = await session.scalars(
+        select(FileEntry.blob_hash).where(
+            FileEntry.tenant_id == rows[0].tenant_id, FileEntry.blob_hash.in_(old)
+        )
+    )
+    kept = {row.blob_hash for row in others if row.deleted_at is None} | set(in_files)
+    return sorted(old - kept)
 
 
 async def derive_later(session: AsyncSession, source_id: str, lane: Lane) -> None:

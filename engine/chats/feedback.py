@@ -15,6 +15,7 @@ from engine.chats.post_rows import post_for
 from engine.db.tables import Conversation, Feedback, Post, Turn
 from engine.domain import Principal, Scope
 from engine.errors import InvalidInput, NotFound
+from engine.insight.day_tables import day_changed
 
 REASONS = ("wrong", "outdated", "missing", "not for me")
 
@@ -48,6 +49,8 @@ async def rate(
             rating=rating,
         )
         session.add(row)
+    else:
+        await day_changed(session, row.tenant_id, row.created_at)
     row.rating, row.reason, row.text = rating, reason[:40], text[:2000]
     await session.execute(update(Turn).where(Turn.id == post.turn_id).values(feedback=rating))
     await session.flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
@@ -21,8 +21,9 @@ from engine.chats.channels import ChannelInfo, find_channel
 from engine.chats.coverage import Coverage, coverage_of
 from engine.chats.forgetting import queue_scrub
 from engine.chats.source_jobs import CURRENT, FAILED, PAUSED, READING, REMOVING, queue_page
-from engine.db.tables import Channel, Document, Job, KnowledgeBase, Live, Message, Source, Workspace
-from engine.domain import MAIN, JobState, Lane, Principal, Scope
+from engine.db.tables import Channel, Document, Message, Source, Workspace
+from engine.documents.lifecycle import take_off_source
+from engine.domain import Lane, Principal, Scope
 from engine.errors import Conflict, Forbidden, NotFound
 from engine.jobs.kinds import CLEAN, PURGE
 from engine.jobs.outbox import enqueue
@@ -157,56 +158,10 @@ async def remove_source(session: AsyncSession, principal: Principal, channel: st
 
 
 async def _remove(session: AsyncSession, source: Source) -> Receipt:
-    """One statement each: however much it is, from this transaction on nothing of it answers."""
     if source.state == REMOVING:
         return Receipt(0, 0)
     source.state = REMOVING
-    theirs = select(Document.id).where(Document.source_id == source.id)
-    counts = (
-        await session.execute(
-            select(
-                func.count(),
-                func.coalesce(func.sum(Document.chunk_count), 0),
-                func.coalesce(func.sum(Document.token_count), 0),
-            )
-            .join(Live, Live.document_id == Document.id)
-            .where(
-                Document.source_id == source.id,
-                Document.hidden.is_(False),
-                Live.branch == MAIN,
-            )
-        )
-    ).one()
-    documents, chunks, tokens = (int(value) for value in counts)
-    await session.execute(
-        update(KnowledgeBase)
-        .where(KnowledgeBase.id == source.kb_id)
-        .values(
-            document_count=KnowledgeBase.document_count - documents,
-            chunk_count=KnowledgeBase.chunk_count - chunks,
-            token_count=KnowledgeBase.token_count - tokens,
-            updated_at=clock.now(),
-        )
-    )
-    await session.execute(delete(Live).where(Live.document_id.in_(theirs)))
-    await session.execute(
-        update(Job)
-        .where(Job.document_id.in_(theirs), Job.state == JobState.QUEUED)
-        .values(state=JobState.CANCELLED, updated_at=clock.now())
-        .execution_options(synchronize_session=False)
-    )
-    await session.execute(
-        update(Job)
-        .where(Job.document_id.in_(theirs), Job.state == JobState.RUNNING)
-        .values(cancel_requested=True, updated_at=clock.now())
-        .execution_options(synchronize_session=False)
-    )
-    await session.execute(
-        update(Document)
-        .where(Document.source_id == source.id, Document.deleted_at.is_(None))
-        .values(deleted_at=clock.now(), chunk_count=0, token_count=0, vectors="none")
-        .execution_options(synchronize_session=False)
-    )
+    documents = await take_off_source(session, source)
     kept = await session.scalar(
         select(func.count())
         .select_from(Message)

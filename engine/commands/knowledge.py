@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.access import gate
 from engine.access.permissions import GrantLevel
 from engine.chats.callers import Caller
+from engine.commands import sources
 from engine.commands.arguments import channel_or_workspace, managed_kb, quoted
 from engine.commands.results import CommandResult
 from engine.commands.table import (
@@ -71,6 +72,18 @@ async def _grantee(engine: Engine, caller: Caller, parsed: Parsed) -> tuple[str,
     return gate.channel_token(channel_id), f"The people of {place}"
 
 
+async def reembed(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
+    queued = await engine.knowledge_bases.reembed(
+        caller.principal, kb_id, model=parsed.text("model")
+    )
+    return CommandResult(
+        f"**{name}** moves from the vectors of {queued.from_space} to those of {queued.to_space}"
+        f" ({queued.documents:,} documents). It answers with the old ones until all new ones are"
+        " made."
+    )
+
+
 async def show_ranking(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     kb_id, name = await managed_kb(engine, caller, parsed.text("kb"))
     kbs = await engine.knowledge_bases.list_managed(caller.principal)
@@ -111,6 +124,8 @@ async def add_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandR
 
 
 async def sync_source(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    if "://" not in parsed.text("url"):
+        return await sources.sync(engine, caller, parsed.text("url"))
     url = canonical_url(parsed.text("url"))
     for kb in await engine.knowledge_bases.list_readable(caller.principal):
         cursor = ""

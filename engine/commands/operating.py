@@ -12,20 +12,73 @@ from engine.commands.table import (
 )
 from engine.domain import Role
 from engine.engine import Engine
+from engine.insight.statistics import QuestionFigures
 from engine.operations.audit_log import AuditEntry
+from engine.search.query_statistics import SearchCounts
 
 
 async def usage(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     days = parsed.number("days") or 7
     since = clock.now() - timedelta(days=days)
     found = await engine.chats.posts.usage(caller.principal, since)
+    counted = await engine.insight.statistics(caller.principal, days=days)
+    asked = counted.total.questions
     rows = [
         ["questions", f"{found.questions:,}"],
         ["answered from sources", f"{found.answered:,}"],
         ["people", f"{found.people:,}"],
         ["tokens read and written", f"{found.input_tokens:,} and {found.output_tokens:,}"],
+        ["questions in all, here and elsewhere", f"{asked.questions:,}"],
+        ["answered, may be an answer, not found, failed", _outcomes(asked)],
+        ["half within, 95 % within", _durations(asked)],
+        ["found helpful, not helpful", f"{asked.helpful:,}, {asked.unhelpful:,}"],
     ]
     return CommandResult(f"The last {days} days:", ("", ""), rows)
+
+
+def _outcomes(asked: QuestionFigures) -> str:
+    numbers = (asked.answered, asked.maybe, asked.not_found, asked.failed)
+    return ", ".join(f"{number:,}" for number in numbers)
+
+
+def _durations(asked: QuestionFigures) -> str:
+    if asked.p50_ms is None or asked.p95_ms is None:
+        return "nothing was asked"
+    return f"{asked.p50_ms:,.0f} ms, {asked.p95_ms:,.0f} ms"
+
+
+async def searches(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    days = parsed.number("days") or 7
+    found = await engine.search.statistics(caller.principal, days=days)
+    rows = [
+        [f"{item.day:%Y-%m-%d}", *_counted(item.counts)]
+        for item in found.days
+        if item.counts.searches
+    ]
+    rows.append(["all", *_counted(found.total)])
+    said = f"The last {days} days, by UTC; {found.people:,} people."
+    return CommandResult(said, ("day", "searches", "found nothing", "failed", "mean ms"), rows)
+
+
+def _counted(counts: SearchCounts) -> list[str]:
+    numbers = (counts.searches, counts.without_hits, counts.failed)
+    return [*(f"{number:,}" for number in numbers), f"{counts.mean_ms:,.0f}"]
+
+
+async def storage(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    del parsed
+    found = await engine.operations.resources(caller.principal)
+    waiting = sum(sum(states.values()) for states in found.jobs.values())
+    rows = [
+        ["knowledge bases", f"{found.knowledge_bases:,}"],
+        ["documents", f"{found.documents:,}"],
+        ["passages", f"{found.chunks:,}"],
+        ["stored files", f"{found.stored_bytes / 1e6:,.1f} MB"],
+        ["index", f"{found.index_bytes / 1e6:,.1f} MB"],
+        ["jobs waiting or running", f"{waiting:,}"],
+        ["workers", f"{found.workers:,}"],
+    ]
+    return CommandResult("", ("", ""), rows)
 
 
 async def limits(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:

@@ -11,6 +11,7 @@ from engine.commands.results import CommandResult
 from engine.commands.table import Parsed
 from engine.domain import Role
 from engine.engine import Engine
+from engine.search.links import address_of
 
 
 async def list_all(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -29,6 +30,56 @@ async def add(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     return CommandResult(
         f"Added **{member.email}** as {member.role}. Grants decide what they may read."
     )
+
+
+async def invite(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    role = Role(parsed.text("role") or Role.MEMBER)
+    groups = [name.strip() for name in parsed.text("groups").split(",") if name.strip()]
+    made = await engine.people.invitations.invite(
+        caller.principal, parsed.text("email"), role=role, groups=groups
+    )
+    said = f"Invited **{made.invitation.email}** as {made.invitation.role}, for seven days."
+    if not made.secret:
+        return CommandResult(f"{said} A message with the link is on its way.")
+    server = engine.settings.server
+    url = f"{server.public_url or address_of(server)}/invitation#{made.secret}"
+    return CommandResult(f"{said} No mail server is set, so hand them this link yourself: {url}")
+
+
+async def list_invitations(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    del parsed
+    found = await engine.people.invitations.list_open(caller.principal)
+    rows = [
+        [
+            item.email,
+            str(item.role),
+            ", ".join(item.groups),
+            item.invited_by,
+            f"{item.expires_at:%F}",
+        ]
+        for item in found
+    ]
+    said = "" if found else "No invitation is open: `people invite` makes one."
+    columns = ("who", "role", "groups", "invited by", "until")
+    return CommandResult(said, columns if rows else (), rows)
+
+
+async def uninvite(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    email = await engine.people.invitations.revoke(caller.principal, parsed.text("email"))
+    return CommandResult(f"The invitation of {email} is worthless now.")
+
+
+async def reset_factors(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    signing = engine.people.sign_in
+    member = await signing.reset_factors(caller.principal, parsed.text("member"))
+    return CommandResult(
+        f"{member.name} signs in with the password alone now, until they set up another app."
+    )
+
+
+async def try_mail(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    server = await engine.mail.test(caller.principal, parsed.text("email"))
+    return CommandResult(f"The mail server {server} took a message to {parsed.text('email')}.")
 
 
 async def set_role(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
@@ -52,6 +103,26 @@ async def activate(engine: Engine, caller: Caller, parsed: Parsed) -> CommandRes
 async def remove(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     member = await engine.people.remove_member(caller.principal, parsed.text("member"))
     return CommandResult(f"{member.name} no longer belongs to this organisation.")
+
+
+async def list_providers(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    del parsed
+    found = await engine.people.providers.list_all(caller.principal)
+    rows = [[item.key, item.kind, item.name, item.issuer] for item in found]
+    # Added where its secret is typed by nobody else's eyes: not in a chat.
+    said = "" if found else "There is none: `scrubjay oidc add` on the server, or REST, adds one."
+    return CommandResult(said, ("key", "kind", "name", "issuer") if rows else (), rows)
+
+
+async def check_provider(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    key = parsed.text("provider")
+    found = await engine.people.providers.check(caller.principal, key)
+    return CommandResult(f"{found.issuer} answers. Redirect address: {found.redirect_uri}")
+
+
+async def remove_provider(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
+    name = await engine.people.providers.remove(caller.principal, parsed.text("provider"))
+    return CommandResult(f"Removed **{name}**: nobody signs in by it any more.")
 
 
 async def list_groups(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:

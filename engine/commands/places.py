@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine.answers.answer_languages import OF_THE_QUESTION, name_of, parse_language
+from engine.assistants.answer_languages import OF_THE_QUESTION, name_of, parse_language
 from engine.chats.behaviour import Behaviour
 from engine.chats.callers import Caller
 from engine.commands.arguments import channel_or_workspace, managed_kb, quoted
@@ -39,16 +39,22 @@ async def show(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     found = await engine.chats.senders.behaviour(replace(caller.sender, channel_id=channel_id))
     kbs = await engine.knowledge_bases.list_managed(caller.principal)
     names = {kb.id: kb.name for kb in kbs}
+    assistant = None
+    if found.assistant:
+        assistant = await engine.assistants.bound(caller.principal, found.assistant)
     return CommandResult(
-        f"Settings of {place}:", ("setting", "value", "set for"), _shown(found, names)
+        f"Settings of {place}:",
+        ("setting", "value", "set for"),
+        _shown(found, names, assistant.profile.name if assistant else "none"),
     )
 
 
-def _shown(found: Behaviour, names: Mapping[str, str]) -> list[list[str]]:
+def _shown(found: Behaviour, names: Mapping[str, str], assistant: str) -> list[list[str]]:
     values = {
         "mode": found.mode,
         "threshold": f"{found.threshold} %",
         "kb": names.get(found.kb, "everything its people may read"),
+        "assistant": assistant,
         "private": "on" if found.private else "off",
         "respond_to": ", ".join(found.respond_to) or EVERYBODY,
         "answer_bots": ", ".join(found.answer_bots) or "none",
@@ -155,6 +161,7 @@ async def export_settings(engine: Engine, caller: Caller, parsed: Parsed) -> Com
     del parsed
     kbs = await engine.knowledge_bases.list_managed(caller.principal)
     names = {kb.id: kb.name for kb in kbs}
+    names |= {item.id: item.slug for item in await engine.assistants.list_all(caller.principal)}
     lines: list[str] = []
     for place in await engine.chats.senders.list_settings(caller):
         named = f"#{place.channel}" if place.channel else WORKSPACE
@@ -169,6 +176,8 @@ def _as_commands(stored: Mapping[str, Any], place: str, names: Mapping[str, str]
     for name, value in sorted(stored.items()):
         if name == "kb" and value in names and place != WORKSPACE:
             lines.append(f"bind {place} {quoted(names[value])}")
+        elif name == "assistant" and value in names:
+            lines.append(f"assistant bind {names[value]} {place}")
         elif name in {"anonymous", "private"}:
             lines.append(f"{name} {'on' if value else 'off'} {place}")
         elif name in {"respond_to", "answer_bots"} and place == WORKSPACE:

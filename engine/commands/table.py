@@ -17,6 +17,7 @@ from typing import Literal
 
 from engine.documents.search_settings import SETTINGS
 from engine.errors import InvalidInput
+from engine.models.catalogue import MODELS
 
 Kind = Literal[
     "channel",
@@ -146,12 +147,17 @@ _PLACE_TO = Parameter(
 _CHANNEL = Parameter("channel", "channel", "a channel; else this one", required=False)
 _DOCUMENT = Parameter("document", "text", "its id, a passage's id, or its address")
 _MEMBER = Parameter("member", "text", "a member: e-mail address or name")
+_PROVIDER = Parameter("provider", "text", "an identity provider, by its key")
+_SOURCE = Parameter("source", "text", "a connected source, by name")
 _GROUP = Parameter("group", "text", "a group, by name")
 _ROLES = ("owner", "admin", "curator", "member", "guest")
 _LEVELS = ("read", "write", "manage")
 _LEVEL = Parameter(
     "level", "choice", "how far; write", required=False, choices=_LEVELS, default="write"
 )
+QUOTAS = ("requests-per-minute", "tokens-per-day", "documents", "bytes")
+_RUN = Parameter("run", "text", "a run, by its id")
+_ASSISTANT = Parameter("assistant", "text", "an assistant, by its slug")
 _ADMIN, _CURATOR = Permission.ADMIN, Permission.CURATOR
 _CHANGES, _DESTROYS = Effect.CHANGES, Effect.DESTROYS
 
@@ -194,6 +200,75 @@ COMMANDS: tuple[Command, ...] = (
         ),
         effect=_CHANGES,
         example="feedback bad the limit changed in May",
+    ),
+    Command(
+        "run",
+        "Run a workflow, for your eyes only; name=value gives its inputs.",
+        (
+            Parameter("workflow", "text", "a workflow, by name"),
+            _text("inputs", "what it asks for, as name=value", required=False),
+        ),
+        example="run cited-answer how do I expense a hotel?",
+    ),
+    Command("workflow list", "List the workflows you may run."),
+    Command("workflow runs", "List your runs."),
+    Command("workflow show", "Show what a run of yours came to.", (_RUN,)),
+    Command("workflow questions", "Show the questions of workflows that wait for your reply."),
+    Command(
+        "workflow reply",
+        "Answer the question of a run: a choice first, then name=value.",
+        (_RUN, _text("reply", "a choice, then what is asked for", required=False)),
+        effect=_CHANGES,
+        example="workflow reply 0192f0c1a7e37c4e9d1b2a3c4d5e6f70 yes amount=20",
+    ),
+    Command("workflow cancel", "Stop a run of yours.", (_RUN,), effect=_CHANGES),
+    Command("assistant list", "List the assistants you may use."),
+    Command("assistant show", "Show how an assistant answers.", (_ASSISTANT,)),
+    Command(
+        "assistant create",
+        "Create an assistant that answers from all that the asker may read.",
+        (
+            Parameter("name", "text", "its name"),
+            _text("prompt", "how it should answer", required=False),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example='assistant create "Travel help" Answer in one short paragraph.',
+    ),
+    Command(
+        "assistant set",
+        "Change one of an assistant's settings; the next answer uses it.",
+        (
+            _ASSISTANT,
+            Parameter("setting", "text", "a setting, as `assistant show` names it"),
+            _text("value", "its new value; left out: as it was at first", required=False),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="assistant set travel-help kbs handbook, policies",
+    ),
+    Command(
+        "assistant remove",
+        "Delete an assistant.",
+        (_ASSISTANT,),
+        _ADMIN,
+        _DESTROYS,
+        example="assistant remove travel-help",
+    ),
+    Command(
+        "assistant bind",
+        "Have an assistant answer questions in a channel, or in the whole workspace.",
+        (_ASSISTANT, _PLACE),
+        _ADMIN,
+        _CHANGES,
+        example="assistant bind travel-help #travel",
+    ),
+    Command(
+        "assistant unbind",
+        "Have no assistant answer there any more.",
+        (_PLACE,),
+        _ADMIN,
+        _CHANGES,
     ),
     Command("setup", "Set this channel up step by step.", (), _ADMIN, _CHANGES),
     Command("list", "List all knowledge bases.", (), _ADMIN),
@@ -351,10 +426,51 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "source sync",
-        "Fetch a page again that was added by its address.",
-        (Parameter("url", "url", "its address"),),
+        "Sync a connected source now, or fetch a page again that was added by its address.",
+        (Parameter("url", "text", "a source's name, or a page's address"),),
         _ADMIN,
         _CHANGES,
+        example="source sync handbook",
+    ),
+    Command(
+        "source connect",
+        "Connect a source and keep it in step: a web site, a folder, a repository.",
+        (
+            Parameter("kind", "text", "its kind: web, folder, …"),
+            Parameter("name", "text", "what to call it"),
+            _text("settings", "its settings, as name=value; credential=NAME signs in"),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="source connect web handbook url=https://example.com/handbook/",
+    ),
+    Command("source list", "List the connected sources and how each last sync ended.", (), _ADMIN),
+    Command("source show", "Show how far a source is.", (_SOURCE,), _ADMIN),
+    Command("source check", "Check whether a source can be read now.", (_SOURCE,), _ADMIN),
+    Command(
+        "source why", "Show what a source has and no answer uses, and why.", (_SOURCE,), _ADMIN
+    ),
+    Command(
+        "source pause",
+        "Pause a source; what is stored keeps answering.",
+        (_SOURCE,),
+        _ADMIN,
+        _CHANGES,
+    ),
+    Command("source resume", "Resume a paused source.", (_SOURCE,), _ADMIN, _CHANGES),
+    Command(
+        "source confirm",
+        "Remove documents whose deletion was withheld because there were so many.",
+        (_SOURCE,),
+        _ADMIN,
+        _DESTROYS,
+    ),
+    Command(
+        "source remove",
+        "Remove a source with all its documents.",
+        (_SOURCE,),
+        _ADMIN,
+        _DESTROYS,
     ),
     Command(
         "source status", "Show what is ready, pending or failed in each knowledge base.", (), _ADMIN
@@ -392,6 +508,19 @@ COMMANDS: tuple[Command, ...] = (
         _ADMIN,
         _DESTROYS,
         example="forget @ada",
+    ),
+    Command(
+        "reembed",
+        "Move a knowledge base to another embedding model; it answers meanwhile.",
+        (
+            _KB,
+            Parameter(
+                "model", "choice", "which; else as set", required=False, choices=tuple(MODELS)
+            ),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="reembed handbook multilingual",
     ),
     Command(
         "ranking show",
@@ -439,6 +568,13 @@ COMMANDS: tuple[Command, ...] = (
         (Parameter("days", "number", "how many; 7", required=False, low=1, high=365, default=7),),
         _ADMIN,
     ),
+    Command(
+        "usage searches",
+        "Searches of the last days, and how many found nothing.",
+        (Parameter("days", "number", "how many; 7", required=False, low=1, high=90, default=7),),
+        _ADMIN,
+    ),
+    Command("usage storage", "What this organisation's documents and index take up.", (), _ADMIN),
     Command("limits", "How many questions may be asked, and by whom.", (), _ADMIN),
     Command(
         "limits set",
@@ -452,6 +588,34 @@ COMMANDS: tuple[Command, ...] = (
         _ADMIN,
         _CHANGES,
         example="limits set user 20",
+    ),
+    Command(
+        "limits credits",
+        "What language models cost, and the credits that are left.",
+        (Parameter("days", "number", "how many; 30", required=False, low=1, high=365, default=30),),
+        _ADMIN,
+    ),
+    Command("limits models", "The organisation's keys for language models, masked.", (), _ADMIN),
+    Command(
+        "limits model",
+        "Choose the language model that answers in this organisation.",
+        (Parameter("model", "text", "PROVIDER:MODEL, or “none”: the installation's own"),),
+        _ADMIN,
+        _CHANGES,
+        example="limits model openai:gpt-5-mini",
+    ),
+    Command("limits quotas", "What the organisation, its users and keys may use.", (), _ADMIN),
+    Command(
+        "limits quota",
+        "Set a quota of the organisation, of each user or key, or of one.",
+        (
+            Parameter("subject", "text", "tenant, user, key, user:NAME or key:ID"),
+            Parameter("what", "choice", "of what", choices=QUOTAS),
+            Parameter("number", "number", "how many; 0: no quota", high=10**15),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="limits quota user tokens-per-day 50000",
     ),
     Command("feedback report", "What people thought of the answers.", (), _ADMIN),
     Command("health", "Show whether everything the bot needs is available.", (), _ADMIN),
@@ -504,6 +668,34 @@ COMMANDS: tuple[Command, ...] = (
         example="people add ada@example.com curator",
     ),
     Command(
+        "people invite",
+        "Invite somebody by e-mail; without a mail server you get a link to hand over.",
+        (
+            Parameter("email", "text", "their e-mail address"),
+            Parameter(
+                "role",
+                "choice",
+                "their role; member",
+                required=False,
+                choices=_ROLES,
+                default="member",
+            ),
+            _text("groups", "groups to join, by name, with commas between", required=False),
+        ),
+        _ADMIN,
+        _CHANGES,
+        example="people invite ada@example.com curator support",
+    ),
+    Command("people invitations", "List the invitations that are open.", (), _ADMIN),
+    Command(
+        "people uninvite",
+        "Take an invitation back.",
+        (Parameter("email", "text", "the address that was invited"),),
+        _ADMIN,
+        _CHANGES,
+        example="people uninvite ada@example.com",
+    ),
+    Command(
         "people role",
         "Give a member another role, from their next request.",
         (_MEMBER, Parameter("role", "choice", "their role", choices=_ROLES)),
@@ -534,6 +726,40 @@ COMMANDS: tuple[Command, ...] = (
         _ADMIN,
         _DESTROYS,
         example="people remove ada@example.com",
+    ),
+    Command(
+        "people reset-factors",
+        "Remove the second factors of a member who has lost them.",
+        (_MEMBER,),
+        _ADMIN,
+        _DESTROYS,
+        example="people reset-factors ada@example.com",
+    ),
+    Command(
+        "people test-mail",
+        "Send a test message with the settings of the mail server.",
+        (Parameter("email", "text", "an e-mail address"),),
+        _ADMIN,
+        _CHANGES,
+        example="people test-mail me@example.com",
+    ),
+    Command(
+        "people providers", "List the identity providers that people sign in with.", (), _ADMIN
+    ),
+    Command(
+        "people provider-check",
+        "Ask an identity provider for its metadata and keys, as a sign-in would.",
+        (_PROVIDER,),
+        _ADMIN,
+        example="people provider-check google",
+    ),
+    Command(
+        "people provider-remove",
+        "Remove an identity provider: nobody signs in by it any more.",
+        (_PROVIDER,),
+        _ADMIN,
+        _DESTROYS,
+        example="people provider-remove google",
     ),
     Command("people groups", "List the groups of members.", (), _ADMIN),
     Command(
@@ -602,6 +828,35 @@ def parse(line: str) -> Parsed:
         said = pair if first in GROUPS else words[0]
         raise UnknownCommand(said[:60], nearest(said))
     return Parsed(_BY_NAME[first], _values(_BY_NAME[first], line.strip()[len(words[0]) :].strip()))
+
+
+def parse_values(name: str, given: Mapping[str, str | int | Sequence[str]]) -> Parsed:
+    """A command by its name, with its parameters by theirs, as programs give them.
+
+    Raises as `parse` does; the field of a parameter is `parameters.NAME`.
+    """
+    command = find_command(name)
+    if command is None:
+        raise UnknownCommand(name[:60], nearest(name))
+    known = {parameter.name for parameter in command.parameters}
+    for other in given:
+        if other not in known:
+            raise InvalidInput(
+                f"`{name}` has no parameter “{other[:60]}”. It goes: `{command.usage}`.",
+                field=f"parameters.{other[:60]}",
+            )
+    values: dict[str, Value] = {}
+    for parameter in command.parameters:
+        value = given.get(parameter.name, "")
+        word = value.strip() if isinstance(value, str) else _joined(value)
+        if not word and parameter.required:
+            raise _wrong(command, parameter, "is missing")
+        values[parameter.name] = _value(command, parameter, word) if word else parameter.default
+    return Parsed(command, values)
+
+
+def _joined(value: int | Sequence[str]) -> str:
+    return str(value) if isinstance(value, int) else " ".join(value)
 
 
 def nearest(said: str, among: Sequence[Command] | None = None) -> list[Command]:

@@ -47,6 +47,7 @@ from engine.errors import Conflict, InvalidInput, NotFound, TooLarge
 from engine.jobs import endings
 from engine.jobs.kinds import INGEST
 from engine.net.fetching import canonical_url
+from engine.people.quotas import require_room
 
 RECEIVED_AT_A_TIME = 8
 
@@ -94,7 +95,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class _Received:
+class Received:
     """A new document whose bytes are stored."""
 
     new: NewDocument
@@ -139,6 +140,22 @@ class Intake:
         Raises `TooLarge` for a file over the size limit, and `InvalidInput` for a format that is
         not supported here or faulty metadata, before anything is stored.
         """
+        received = await self.receive(principal, kb_id, new)
+        return await self._db.run_write(
+            lambda session: self.accept(
+                session, principal, kb_id, received, lane=lane, correlation_id=correlation_id
+            )
+        )
+
+    async def receive(
+        self, principal: Principal, kb_id: str, new: Sequence[NewDocument]
+    ) -> list[Received]:
+        """Check documents for a KB and store their bytes: what `accept` takes. Errors as of `add`."""
+        await self.check(principal, kb_id, new)
+        return await self._receive_all(principal, new)
+
+    async def check(self, principal: Principal, kb_id: str, new: Sequence[NewDocument]) -> None:
+        """Refuse what can't be added to a KB: its format, its size, faulty metadata."""
         gate.require(principal, Scope.KB_WRITE)
         for entry in new:
             _options_of(entry)
@@ -150,26 +167,44 @@ class Intake:
             name = _name_of(entry)
             if entry.data is not None or entry.path is not None or not is_page(name):
                 check_format(name, supported)
+        await self.check_sizes(new)
+
+    async def check_sizes(self, new: Sequence[NewDocument]) -> None:
+        """`TooLarge` where one is over the size limit."""
         await anyio.to_thread.run_sync(self._check_sizes, new)
-        received = await self._receive_all(principal, new)
 
-        async def commit(session: AsyncSession) -> list[Added]:
-            await gate.get_writable_kb(session, principal, kb_id)
-            source = await session.scalar(
-                select(Source).where(
-                    Source.tenant_id == principal.tenant_id,
-                    Source.kb_id == kb_id,
-                    Source.kind == "upload",
-                )
+    def received_of(self, new: NewDocument, blob_hash: str, size_bytes: int) -> Received:
+        """A document whose bytes are in the blob store already, with an external id of its own."""
+        title = (_title_of(new) or new.external_id)[:TITLE_MAX]
+        return self._checked(Received(new, new.external_id, title, blob_hash, size_bytes))
+
+    async def accept(
+        self,
+        session: AsyncSession,
+        principal: Principal,
+        kb_id: str,
+        received: Sequence[Received],
+        *,
+        lane: Lane = Lane.INTERACTIVE,
+        correlation_id: str = "",
+    ) -> list[Added]:
+        """Make documents of what was received, in the caller's transaction."""
+        await gate.get_writable_kb(session, principal, kb_id)
+        source = await session.scalar(
+            select(Source).where(
+                Source.tenant_id == principal.tenant_id,
+                Source.kb_id == kb_id,
+                Source.kind == "upload",
             )
-            if source is None:
-                raise NotFound(f"No knowledge base {kb_id!r} that you may write to.")
-            return [
-                await self._accept(session, principal, source, item, lane, correlation_id)
-                for item in received
-            ]
-
-        return await self._db.run_write(commit)
+        )
+        if source is None:
+            raise NotFound(f"No knowledge base {kb_id!r} that you may write to.")
+        added = [
+            await self._accept(session, principal, source, item, lane, correlation_id)
+            for item in received
+        ]
+        await require_room(session, principal.tenant_id)
+        return added
 
     def _check_sizes(self, new: Sequence[NewDocument]) -> None:
         for entry in new:
@@ -185,11 +220,11 @@ class Intake:
 
     async def _receive_all(
         self, principal: Principal, new: Sequence[NewDocument]
-    ) -> list[_Received]:
+    ) -> list[Received]:
         """All of them stored, some at a time: each waits for the disk rather than the processor."""
         room = asyncio.Semaphore(RECEIVED_AT_A_TIME)
 
-        async def receive(item: NewDocument) -> _Received:
+        async def receive(item: NewDocument) -> Received:
             async with room:
                 return await self._receive(principal, item)
 
@@ -197,9 +232,9 @@ class Intake:
         for outcome in stored:
             if isinstance(outcome, BaseException):
                 raise outcome
-        return [outcome for outcome in stored if isinstance(outcome, _Received)]
+        return [outcome for outcome in stored if isinstance(outcome, Received)]
 
-    async def _receive(self, principal: Principal, new: NewDocument) -> _Received:
+    async def _receive(self, principal: Principal, new: NewDocument) -> Received:
         if new.url and new.data is None and new.path is None:
             if urlsplit(new.url).scheme not in {"http", "https"}:
                 raise InvalidInput(f"{new.url!r} is not an http or https URL.", field="url")
@@ -208,7 +243,7 @@ class Intake:
             if new.external_id in {"", new.url}:
                 new = replace(new, url=address, external_id=address)
             external_id = new.external_id
-            return self._checked(_Received(new, external_id, title[:TITLE_MAX], "", 0))
+            return self._checked(Received(new, external_id, title[:TITLE_MAX], "", 0))
         if new.data is None and new.path is None:
             raise InvalidInput("A document needs content: a file, text or a URL.", field="data")
         data = new.data or b""
@@ -218,10 +253,10 @@ class Intake:
         external_id = new.external_id or f"sha256:{hashlib.sha256(data).hexdigest()}"
         title = (_title_of(new) or external_id)[:TITLE_MAX]
         blob_hash = await self._blobs.put(principal.tenant_id, data)
-        return self._checked(_Received(new, external_id, title, blob_hash, len(data)))
+        return self._checked(Received(new, external_id, title, blob_hash, len(data)))
 
     @staticmethod
-    def _checked(received: _Received) -> _Received:
+    def _checked(received: Received) -> Received:
         # A name comes from the author of the file; PostgreSQL can't keep a NUL, a log no line end.
         received = replace(
             received,
@@ -244,7 +279,7 @@ class Intake:
         session: AsyncSession,
         principal: Principal,
         source: Source,
-        item: _Received,
+        item: Received,
         lane: Lane,
         correlation_id: str,
     ) -> Added:
@@ -344,7 +379,7 @@ class Intake:
 
     @staticmethod
     async def _unchanged(
-        session: AsyncSession, document: Document, newest: Revision | None, item: _Received
+        session: AsyncSession, document: Document, newest: Revision | None, item: Received
     ) -> Added | None:
         """The handle of what is there where these bytes are indexed, or on their way, already."""
         if newest is None or document.deleted_at is not None or not item.blob_hash:

@@ -15,6 +15,7 @@ from engine.clock import now
 from engine.db.tables import Document, Job, Live, Revision, Run, RunNode
 from engine.domain import JobState, Vectors
 from engine.jobs import heartbeats
+from engine.wording import counted
 
 WORKER_ALIVE_S = 10.0  # a worker beats every second; one silent for longer is gone
 ETA_FROM = 0.05  # of a run: before that its speed says nothing
@@ -88,7 +89,8 @@ def _sentence(facts: _StatusFacts) -> str:
     match document.state:
         case "ready":
             found = "keyword and semantic" if document.vectors == Vectors.COMPLETE else "keyword"
-            said = f"{document.title!r} is ready: {document.chunk_count} chunks, {found} search."
+            passages = counted(document.chunk_count, "passage")
+            said = f"{document.title!r} is ready: {passages}, {found} search."
             notice = document.details.get("notice")
             return f"{said} {notice}" if notice else said
         case "failed":

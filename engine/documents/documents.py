@@ -26,6 +26,7 @@ from engine.db.session import Database
 from engine.db.tables import Document, Revision
 from engine.documents import document_status, hiding, ingestions, progress
 from engine.documents.adding import Added, Intake, NewDocument
+from engine.documents.chunks import ChunkPage, list_chunks
 from engine.documents.hiding import HiddenChunk
 from engine.documents.ingestions import Ingestion
 from engine.documents.knowledge_bases import KnowledgeBases
@@ -97,7 +98,7 @@ class Documents:
         self._db = db
         self._knowledge_bases = knowledge_bases
         self._max_attempts = max_attempts
-        self._intake = Intake(
+        self.intake = Intake(
             db,
             blobs,
             max_file_size_bytes=max_file_size_bytes,
@@ -120,7 +121,7 @@ class Documents:
     ) -> list[Added]:
         """Accept documents in one transaction, all or none."""
         found = await self._knowledge_bases.get(principal, kb)
-        return await self._intake.add(
+        return await self.intake.add(
             principal, found.id, new, lane=lane, correlation_id=correlation_id
         )
 
@@ -147,13 +148,15 @@ class Documents:
         kb: str = "",
         *,
         state: str = "",
+        title: str = "",
         hidden: bool | None = None,
         limit: int = 100,
         cursor: str = "",
     ) -> DocumentPage:
         """Documents the principal may see, newest first, of one knowledge base or all.
 
-        `hidden` None lists hidden ones too; `cursor` is the last id seen.
+        `title` is a part of the title, in letters of either case; `hidden` None lists hidden ones
+        too; `cursor` is the last id seen.
         """
         gate.require(principal, Scope.KB_READ)
         if state and state not in set(DocumentState):
@@ -165,6 +168,8 @@ class Documents:
             query = query.where(Document.kb_id == found.id)
         if state:
             query = query.where(Document.state == state)
+        if title:
+            query = query.where(Document.title.icontains(title, autoescape=True))
         if hidden is not None:
             query = query.where(Document.hidden.is_(hidden))
         if cursor:
@@ -224,6 +229,15 @@ class Documents:
         gate.require(principal, Scope.KB_WRITE)
         return await self._db.run_read(
             lambda session: hiding.hidden_chunks(session, principal, document_id)
+        )
+
+    async def chunks(
+        self, principal: Principal, document_id: str, *, after: int = -1, limit: int = 50
+    ) -> ChunkPage:
+        """What search sees of a document, in order, after a chunk's ordinal."""
+        gate.require(principal, Scope.KB_READ)
+        return await self._db.run_read(
+            lambda session: list_chunks(session, principal, document_id, after=after, limit=limit)
         )
 
     async def follow(

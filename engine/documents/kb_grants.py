@@ -14,7 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.access.permissions import GrantLevel
-from engine.db.tables import Channel, KbGrant, KnowledgeBase, Membership, User, UserGroup, Workspace
+from engine.db.tables import (
+    ApiToken,
+    Channel,
+    KbGrant,
+    KnowledgeBase,
+    Membership,
+    User,
+    UserGroup,
+    Workspace,
+)
 from engine.domain import Principal, Role
 from engine.errors import Forbidden, InvalidInput, NotFound
 
@@ -22,8 +31,10 @@ _GRANTEES = {
     "w": (Workspace.id, Workspace.tenant_id, Workspace.name),
     "g": (UserGroup.id, UserGroup.tenant_id, UserGroup.name),
     "ch": (Channel.id, Channel.tenant_id, Channel.name),
+    "k": (ApiToken.id, ApiToken.tenant_id, ApiToken.name),
 }
-_KINDS = {"w": "workspace", "g": "group", "ch": "channel", "u": "user"}
+_IS_SERVICE_KEY = (ApiToken.kind == "service") & ApiToken.revoked_at.is_(None)
+_KINDS = {"w": "workspace", "g": "group", "ch": "channel", "u": "user", "k": "key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ async def grants_of(session: AsyncSession, kb: KnowledgeBase) -> list[GrantInfo]
         .order_by(KbGrant.token)
     )
     return [
-        GrantInfo(token, GrantLevel(level), await _name(session, kb.tenant_id, token))
+        GrantInfo(token, GrantLevel(level), await grantee_name(session, kb.tenant_id, token))
         for token, level in rows
     ]
 
@@ -58,9 +69,9 @@ async def add_grant(
     is_first: bool = False,
 ) -> None:
     """Set the level of a grant, which may be a new one; a first one is part of a creation."""
-    if not await _name(session, kb.tenant_id, gate.check_grantee(token)):
+    if not await grantee_name(session, kb.tenant_id, gate.check_grantee(token)):
         raise InvalidInput(f"{token!r} does not exist in this tenant.", field="token")
-    if not gate.reaches_all(principal, "kb.grant") and not await _may_share_with(
+    if not gate.reaches_all(principal, "kb.grant") and not await may_share_with(
         session, principal, token
     ):
         raise Forbidden(
@@ -112,7 +123,7 @@ async def set_owner(
 
 
 async def parse_grantee(session: AsyncSession, tenant_id: str, ref: str) -> str:
-    """The access token that words mean: `everyone`, or `group:`, `user:`, `channel:` and a name.
+    """The access token that words mean: `everyone`, or `group:`, `user:`, `channel:`, `key:` and a name.
 
     A token itself (`g:…`) is taken as it is. Names that several have must be given as a token.
     """
@@ -122,8 +133,8 @@ async def parse_grantee(session: AsyncSession, tenant_id: str, ref: str) -> str:
     kind, colon, name = word.partition(":")
     if not colon:
         raise InvalidInput(
-            f"{word[:80]!r} names nobody: write everyone, or group:, user:, workspace: or channel:"
-            " and a name.",
+            f"{word[:80]!r} names nobody: write everyone, or group:, user:, workspace:, channel:"
+            " or key: and a name.",
             field="token",
         )
     if kind == "user":
@@ -141,6 +152,8 @@ async def parse_grantee(session: AsyncSession, tenant_id: str, ref: str) -> str:
         column, tenant, named = _GRANTEES[prefix]
         plain = name.removeprefix("#")
         query = select(column).where(tenant == tenant_id, (column == name) | (named == plain))
+        if prefix == "k":
+            query = query.where(_IS_SERVICE_KEY)
     found = list(await session.scalars(query.limit(2)))
     if len(found) != 1:
         some = "several are called so" if found else "there is none"
@@ -148,7 +161,8 @@ async def parse_grantee(session: AsyncSession, tenant_id: str, ref: str) -> str:
     return f"{prefix}:{found[0]}"
 
 
-async def _may_share_with(session: AsyncSession, principal: Principal, token: str) -> bool:
+async def may_share_with(session: AsyncSession, principal: Principal, token: str) -> bool:
+    """Whether somebody who manages one thing only may grant it to these: what they hold, and members."""
     if token in principal.tokens:
         return True
     if not token.startswith("u:") or gate.TENANT not in principal.tokens:
@@ -161,7 +175,7 @@ async def _may_share_with(session: AsyncSession, principal: Principal, token: st
     return role is not None and role != Role.GUEST
 
 
-async def _name(session: AsyncSession, tenant_id: str, token: str) -> str:
+async def grantee_name(session: AsyncSession, tenant_id: str, token: str) -> str:
     """What people call a grantee; empty where it doesn't exist in the tenant."""
     kind, _, id_ = token.partition(":")
     if token == gate.TENANT:
@@ -174,5 +188,6 @@ async def _name(session: AsyncSession, tenant_id: str, token: str) -> str:
         )
     else:
         column, tenant, named = _GRANTEES[kind]
-        found = await session.scalar(select(named).where(column == id_, tenant == tenant_id))
+        query = select(named).where(column == id_, tenant == tenant_id)
+        found = await session.scalar(query.where(_IS_SERVICE_KEY) if kind == "k" else query)
     return "" if found is None else f"{_KINDS[kind]} {found}".strip()

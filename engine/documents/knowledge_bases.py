@@ -7,7 +7,7 @@ tenant but not what is in it. One that may not be read is not named: not in a li
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import clock
+from engine import clock, threads
 from engine.access import gate
 from engine.access.permissions import GrantLevel
 from engine.db.session import Database
@@ -102,6 +102,7 @@ async def create_kb(
     search: KbSearchSettings | Mapping[str, Any] | None = None,
     chunking: KbChunking | Mapping[str, Any] | None = None,
     pipeline: str = "general",
+    formats: str | Sequence[str] = (),
 ) -> KbInfo:
     """A new knowledge base with its upload source, which its creator owns.
 
@@ -120,6 +121,7 @@ async def create_kb(
         search=checked_settings(KbSearchSettings, search),
         chunking=checked_settings(KbChunking, chunking),
         pipeline=pipeline,
+        formats=parse_formats(formats),
         document_count=0,
         chunk_count=0,
         token_count=0,
@@ -337,11 +339,38 @@ def _info(kb: KnowledgeBase) -> KbInfo:
 
 
 class KnowledgeBases:
-    """The verbs of knowledge bases. `space` is the embedding space that new ones get."""
+    """The verbs of knowledge bases.
 
-    def __init__(self, db: Database, space: Space) -> None:
+    `space` is the embedding space that new ones get, `model_spaces` those of the models that run in
+    this process, by the model's name; `check_model` says what one lacks, in a sentence.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        space: Space,
+        *,
+        model_spaces: Mapping[str, Space] = MappingProxyType({}),
+        check_model: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self._db = db
         self._space = space
+        self._model_spaces = model_spaces
+        self._check_model = check_model
+
+    async def _space_of(self, model: str) -> Space:
+        """The space of a model by its name; of the installation's own where that is empty.
+
+        `Conflict` where the model is not installed.
+        """
+        if not model:
+            return self._space
+        if model not in self._model_spaces:
+            known = ", ".join(self._model_spaces)
+            raise InvalidInput(f"There is no model {model!r}; there are {known}.", field="model")
+        if fault := await threads.run_sync(self._check_model, model):
+            raise Conflict(fault)
+        return self._model_spaces[model]
 
     async def create(
         self,
@@ -349,12 +378,17 @@ class KnowledgeBases:
         name: str,
         *,
         description: str = "",
+        model: str = "",
         **settings: Any,  # noqa: ANN401
     ) -> KbInfo:
-        """A new, empty knowledge base that all members may read unless `grants` says otherwise."""
+        """A new, empty knowledge base that all members may read unless `grants` says otherwise.
+
+        `model` names the embedding model that runs in this process; empty: the installation's own.
+        """
+        space = await self._space_of(model)
         return await self._db.run_write(
             lambda session: create_kb(
-                session, principal, name, space=self._space, description=description, **settings
+                session, principal, name, space=space, description=description, **settings
             )
         )
 
@@ -439,12 +473,18 @@ class KnowledgeBases:
             if not after:
                 return queued
 
-    async def reembed(self, principal: Principal, ref: str) -> Reembedding:
-        """Move a knowledge base to the embedding model of these settings, in the background.
+    async def reembed(self, principal: Principal, ref: str, *, model: str = "") -> Reembedding:
+        """Move a knowledge base to another embedding model, in the background.
 
-        It answers with the vectors it has until all new ones are made.
+        To the one named, or to that of these settings. It answers with the vectors it has until all
+        new ones are made.
         """
-        found = await self.get(principal, ref)
-        return await self._db.run_write(
-            partial(reembedding.start, principal=principal, kb_id=found.id, space=self._space)
-        )
+        space = await self._space_of(model)
+
+        async def start(session: AsyncSession) -> Reembedding:
+            kb = await gate.get_managed_kb(session, principal, ref, "kb.update")
+            queued = await reembedding.start(session, principal, kb.id, space)
+            await gate.audit(session, principal, "kb.update", kb.id, {"space": space.name})
+            return queued
+
+        return await self._db.run_write(start)

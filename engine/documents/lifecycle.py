@@ -12,8 +12,17 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.db.tables import Acl, Document, Job, KnowledgeBase, Live, Revision
-from engine.domain import DocumentState, JobState, Lane
+from engine.db.tables import (
+    Acl,
+    Document,
+    FileDocument,
+    Job,
+    KnowledgeBase,
+    Live,
+    Revision,
+    Source,
+)
+from engine.domain import MAIN, DocumentState, JobState, Lane
 from engine.jobs import endings
 from engine.jobs.kinds import CLEAN, INGEST
 from engine.jobs.outbox import append_event, enqueue
@@ -108,6 +117,58 @@ async def take_off(session: AsyncSession, document: Document) -> None:
     document.vectors = "none"
 
 
+async def take_off_source(session: AsyncSession, source: Source) -> int:
+    """Let nothing of a source answer from this transaction on; how many documents did.
+
+    One statement each, however much it is. The clean-up of its rows is the caller's.
+    """
+    theirs = select(Document.id).where(Document.source_id == source.id)
+    counts = (
+        await session.execute(
+            select(
+                func.count(),
+                func.coalesce(func.sum(Document.chunk_count), 0),
+                func.coalesce(func.sum(Document.token_count), 0),
+            )
+            .join(Live, Live.document_id == Document.id)
+            .where(
+                Document.source_id == source.id,
+                Document.hidden.is_(False),
+                Live.branch == MAIN,
+            )
+        )
+    ).one()
+    documents, chunks, tokens = (int(value) for value in counts)
+    await session.execute(
+        update(KnowledgeBase)
+        .where(KnowledgeBase.id == source.kb_id)
+        .values(
+            document_count=KnowledgeBase.document_count - documents,
+            chunk_count=KnowledgeBase.chunk_count - chunks,
+            token_count=KnowledgeBase.token_count - tokens,
+            updated_at=clock.now(),
+        )
+    )
+    await session.execute(delete(Live).where(Live.document_id.in_(theirs)))
+    for state, values in (
+        (JobState.QUEUED, {"state": JobState.CANCELLED}),
+        (JobState.RUNNING, {"cancel_requested": True}),
+    ):
+        await session.execute(
+            update(Job)
+            .where(Job.document_id.in_(theirs), Job.state == state)
+            .values(**values, updated_at=clock.now())
+            .execution_options(synchronize_session=False)
+        )
+    await session.execute(
+        update(Document)
+        .where(Document.source_id == source.id, Document.deleted_at.is_(None))
+        .values(deleted_at=clock.now(), chunk_count=0, token_count=0, vectors="none")
+        .execution_options(synchronize_session=False)
+    )
+    return documents
+
+
 async def count(session: AsyncSession, document: Document, sign: int) -> None:
     """Add what answers of a document to its knowledge base's counters (1), or take it off (-1)."""
     live = await session.scalar(
@@ -157,6 +218,7 @@ async def retire(session: AsyncSession, document: Document) -> None:
     document.deleted_at = clock.now()
     document.updated_at = clock.now()
     document.hidden = False  # added again, it is another matter
+    await session.execute(delete(FileDocument).where(FileDocument.document_id == document.id))
     await enqueue(
         session,
         tenant_id=document.tenant_id,

@@ -394,7 +394,9 @@ async def make_live(
         values |= _facts(row, content)
     fields = values.get("fields", row.fields)
     known = (row.hidden, sorted(row.tags), index_features(fields, row.features))
-    if known != (work.hidden, list(work.tags), dict(work.features)):  # than what was fed
+    readers = (sorted(row.tokens), sorted(row.acl_all))
+    fed = (work.hidden, list(work.tags), dict(work.features))
+    if (known, readers) != (fed, (list(work.acl), list(work.acl_all))):  # than what was fed
         await hiding.queue_fields(session, work.tenant_id, work.document_id)
     if ready is None:
         values["state"] = DocumentState.RUNNING

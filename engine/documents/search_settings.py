@@ -20,7 +20,9 @@ class KbSearchSettings(BaseModel):
     `weight` counts its hits more or less beside those of other knowledge bases;
     `decay_half_life_s` 0 leaves dates out of the score; None too, but where channels' history is
     searched alone: there two years take half of what age can take. `mode` holds for searches that
-    name none, where all knowledge bases searched agree.
+    name none, where all knowledge bases searched agree. `spelling`, `acronyms` and `query_filters`
+    False search queries as they are typed, `clarify` False never asks back; it takes one knowledge
+    base of those searched.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +37,10 @@ class KbSearchSettings(BaseModel):
     weight: Positive | None = None
     decay_half_life_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     feature_weights: Annotated[dict[str, FeatureWeight], Field(max_length=100)] | None = None
+    spelling: bool | None = None
+    acronyms: bool | None = None
+    query_filters: bool | None = None
+    clarify: bool | None = None
 
 
 SETTINGS = tuple(KbSearchSettings.model_fields)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import String, bindparam, delete, insert, select, update
+from sqlalchemy import Integer, String, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.clock import new_id, now
 from engine.db.session import Database
 from engine.db.tables import Run, RunEvent, RunNode
 from engine.flow.context import RunIds
-from engine.flow.store import LogEntry, NodeRecord, NodeState, RunState, RunUpdate, SavedRun
+from engine.flow.store import (
+    ENDED,
+    SUCCEEDED,
+    FlowEvent,
+    LogEntry,
+    NodeRecord,
+    NodeState,
+    RunUpdate,
+    SavedRun,
+)
 
 Also = Callable[[AsyncSession, RunIds, RunUpdate], Awaitable[None]]
 
 _FIRED = "_fired"  # where a record's chosen targets are in the output column
-_ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
 
 
 class SqlRunStore:
@@ -47,7 +55,7 @@ class SqlRunStore:
                     )
                 )
             ).one_or_none()
-            if run is None or (run.state == RunState.DONE and not self._keep_outputs):
+            if run is None or (run.state in SUCCEEDED and not self._keep_outputs):
                 return None
             nodes = await session.scalars(
                 select(RunNode).where(
@@ -64,15 +72,17 @@ class SqlRunStore:
                 await self._also(session, ids, change)
             # On the connection: a session's mapped rows would take twice as long to write.
             connection = await session.connection()
-            known = await self._write_run(connection, ids, change)
+            known, before = await self._write_run(connection, ids, change)
             if known:
                 await self._clear_nodes(connection, ids, change)
             if change.nodes:
-                keep = self._keep_outputs or change.state is not RunState.DONE
+                keep = self._keep_outputs or change.state not in SUCCEEDED
                 rows = [_row(ids, node, with_output=keep) for node in change.nodes]
                 await connection.execute(_ADD_NODES, rows)
-            if change.entries:
-                await connection.execute(_ADD_EVENTS, [_event(ids, e) for e in change.entries])
+            if change.events:
+                numbered = enumerate(change.events, start=before + 1)
+                rows = [event_row(ids.tenant_id, ids.run_id, seq, e) for seq, e in numbered]
+                await connection.execute(_ADD_EVENTS, rows)
 
         await self._database.run_write(use_case)
 
@@ -90,18 +100,23 @@ class SqlRunStore:
             )
             return [(event.id, entry_of(event)) for event in events]
 
-    async def _write_run(self, connection: AsyncConnection, ids: RunIds, change: RunUpdate) -> bool:
-        """Update or create the run; whether it was there."""
+    async def _write_run(
+        self, connection: AsyncConnection, ids: RunIds, change: RunUpdate
+    ) -> tuple[bool, int]:
+        """Update or create the run; whether it was there, and its last event before this write."""
         values: dict[str, Any] = {
             "state": change.state.value,
             "error": change.error,
             "dsl": change.dsl,
-            "ended_at": now() if change.state in _ENDED else None,
+            "ended_at": now() if change.state in ENDED else None,
         }
+        if change.output is not None:
+            values["output"] = dict(change.output)
         if change.progress is not None:
             values |= {"progress": change.progress, "message": change.message}
-        known = await connection.scalar(_CHANGE_RUN, {**_mine(ids), **values})
-        if known is None:
+        count = len(change.events)
+        last = await connection.scalar(_CHANGE_RUN, {**_mine(ids), **values, "happened": count})
+        if last is None:
             row = {
                 "id": ids.run_id,
                 "tenant_id": ids.tenant_id,
@@ -109,8 +124,9 @@ class SqlRunStore:
                 "job_id": ids.job_id or None,
                 "document_id": ids.document_id or None,
             }
-            await connection.execute(_ADD_RUN, [row | values])
-        return known is not None
+            await connection.execute(_ADD_RUN, [row | values | {"last_seq": count}])
+            return False, 0
+        return True, last - count
 
     async def _clear_nodes(
         self, connection: AsyncConnection, ids: RunIds, change: RunUpdate
@@ -121,7 +137,7 @@ class SqlRunStore:
             await connection.execute(_DROP_NODES, _mine(ids))
         elif names:
             await connection.execute(_DROP_SOME_NODES, {**_mine(ids), "names": names})
-        if change.state is RunState.DONE and not self._keep_outputs:
+        if change.state in SUCCEEDED and not self._keep_outputs:
             await connection.execute(_CHANGE_NODES, {**_mine(ids), "output": {}})
 
 
@@ -136,7 +152,8 @@ _CHANGE_RUN = (
     .where(
         Run.id == bindparam("run", type_=String), Run.tenant_id == bindparam("tenant", type_=String)
     )
-    .returning(Run.id)
+    .values(last_seq=Run.last_seq + bindparam("happened", type_=Integer))
+    .returning(Run.last_seq)
 )
 _ADD_RUN, _ADD_NODES, _ADD_EVENTS = insert(Run), insert(RunNode), insert(RunEvent)
 _CHANGE_NODES = update(RunNode).where(*_OF_NODES)
@@ -178,12 +195,17 @@ def _record(row: RunNode) -> NodeRecord:
     )
 
 
-def _event(ids: RunIds, entry: Mapping[str, Any] | LogEntry) -> dict[str, Any]:
+def event_row(tenant_id: str, run_id: str, seq: int, event: FlowEvent) -> dict[str, Any]:
+    """A row of `run_event`."""
+    entry = event.entry
     return {
         "id": new_id(),
-        "tenant_id": ids.tenant_id,
-        "run_id": ids.run_id,
-        "component": entry["component"][:100],  # run_event.component; paths of loops grow
+        "tenant_id": tenant_id,
+        "run_id": run_id,
+        "seq": seq,
+        "kind": event.kind,
+        "data": dict(event.data),
+        "component": entry["component"][:300],  # run_event.component; paths of loops grow
         "progress": entry["progress"],
         "message": entry["message"],
         "at": datetime.fromtimestamp(entry["timestamp"], UTC),

@@ -41,15 +41,18 @@ and joins a flow by being handed to a `Registry`. The rules:
   does not load.
 - `checkpoint = False` if redoing it is cheap; `checkpoint_now = True` if it must not be repeated
   (paid for, visible to people): then its output is in SQL before anything after it starts.
+- `effect` says what running it does; one that is "paid" or "write" is always checkpointed at once.
+- With `takes_references` the texts of its parameters may hold `{{node.key}}`; `self.param` has the
+  values in place of them when `_invoke` is called (`references.py`).
 '''
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,14 +84,43 @@ class Fired:
 
 Output = Mapping[str, object] | Fired | None
 
+# What running a component does: nothing outside it, it reads, it costs money, it changes something.
+Effect = Literal["pure", "read", "paid", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigns:
+    """A variable of the run that a component changes.
+
+    `apply` makes the new value of the one before and of what the component's output has under
+    "operand". `commutes`: two that may run at once may both change it.
+    """
+
+    name: str
+    apply: Callable[[Any, Any], Any]
+    commutes: bool
+
 
 class Pause(Exception):
-    """Stops the run until a person answers: `reason` is shown to them, `saved` comes back."""
+    """Stops the run until a person answers: `reason` is shown to them, `saved` comes back.
 
-    def __init__(self, reason: str, *, saved: Mapping[str, object] | None = None) -> None:
+    `form` says what they are asked for. `inner` are the reasons of what paused in a flow inside the
+    component, by path: those are answered, and not the component itself.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        saved: Mapping[str, object] | None = None,
+        form: Mapping[str, object] | None = None,
+        inner: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.saved = dict(saved or {})
+        self.form = dict(form or {})
+        self.inner = dict(inner or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +166,19 @@ class Component(Generic[Services]):
     needs: ClassVar[frozenset[str]] = frozenset()  # of the host, which may not have it
     subflow_inputs: ClassVar[frozenset[str]] = frozenset()  # keys it starts its subgraph with
     timeout_s: ClassVar[float] = DEFAULT_TIMEOUT_S
+    effect: ClassVar[Effect] = "pure"
+    takes_references: ClassVar[bool] = False
+    literal: ClassVar[frozenset[str]] = frozenset()  # parameters in which {{…}} is no reference
+    secret: ClassVar[frozenset[str]] = frozenset()  # parameters in which {{secret.…}} may occur
     checkpoint: ClassVar[bool] = True
     checkpoint_now: ClassVar[bool] = False
     weight: ClassVar[float] = 1.0  # share of the run's progress, relative to the others
 
     def __init__(self, component_id: str, param: ComponentParam, subgraph: object = None) -> None:
         self.id = component_id
-        self.param = param
+        self.param = self.given = param  # given: with references as they are written
         self.subgraph = subgraph
+        self.targets: tuple[str, ...] = ()  # where its edges lead
         self.fired: tuple[str, ...] | None = None
         self.output_bytes = 0
         self._output: dict[str, object] = {}
@@ -159,6 +196,31 @@ class Component(Generic[Services]):
         return cls.writes
 
     @classmethod
+    def schema_of(cls, param: Any) -> Mapping[str, Mapping[str, Any]]:  # noqa: ANN401
+        """A JSON schema for each key a node with `param` writes; {} for what may be anything."""
+        return {key: {} for key in sorted(cls.writes_of(param))}
+
+    @classmethod
+    def fires_of(cls, param: Any) -> frozenset[str]:  # noqa: ANN401, ARG003
+        """The components it may choose to go to; each needs an edge. Empty: it fires every edge."""
+        return frozenset()
+
+    @classmethod
+    def assigns_of(cls, param: Any) -> Assigns | None:  # noqa: ANN401, ARG003
+        """The variable of the run that a node with `param` changes, if it does."""
+        return None
+
+    @classmethod
+    def roots_of(cls, param: Any) -> Mapping[str, frozenset[str] | None]:  # noqa: ANN401, ARG003
+        """What references in the flow inside it may begin with, and with which keys (None: any)."""
+        return {}
+
+    @classmethod
+    def faults_of(cls, param: Any) -> list[str]:  # noqa: ANN401, ARG003
+        """What else is wrong with these parameters, one sentence each."""
+        return []
+
+    @classmethod
     def subflow_of(cls, param: Any) -> Mapping[str, Any] | None:  # noqa: ANN401, ARG003
         """The DSL of the flow inside this component (a loop's body), checked with its owner."""
         return None
@@ -166,6 +228,16 @@ class Component(Generic[Services]):
     async def _invoke(self, context: RunContext[Services], inputs: Inputs) -> Output:
         """The work itself."""
         raise NotImplementedError(f"{type(self).__name__} has no _invoke")
+
+    @classmethod
+    def effect_of(cls, param: Any) -> Effect:  # noqa: ANN401, ARG003
+        """What running a node with `param` does; `effect` unless overridden."""
+        return cls.effect
+
+    @property
+    def is_saved_at_once(self) -> bool:
+        """Whether what it wrote is in SQL before anything after it starts."""
+        return self.checkpoint_now or self.effect_of(self.param) in {"paid", "write"}
 
     def set_output(self, key: str, value: object) -> None:
         """Put `value` under `key` of the output; a key that is also returned is overwritten."""
@@ -194,7 +266,8 @@ class Component(Generic[Services]):
             self.fired = tuple(result.targets)
             result = result.output
         output = {**self._output, **(result or {})}
-        undeclared = output.keys() - self.writes_of(self.param)
+        undeclared = {key for key in output if not key.startswith("_")}
+        undeclared -= self.writes_of(self.param)
         if undeclared:
             raise InvalidInput(
                 f"component {self.id!r} ({self.type}) wrote {', '.join(sorted(undeclared))}, "

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.errors import Cancelled
+from engine.flow.records import NodeRecord
 
 Services = TypeVar("Services")
 
@@ -80,14 +81,38 @@ class CancelToken:
                 self._callbacks.remove(callback)
 
 
+class Meter(Protocol):
+    """What a run may spend; asked before each component starts."""
+
+    def spend_node(self, path: str) -> None:
+        """Count one component; raises `BudgetSpent` where the run may start no more."""
+
+
 class ProgressSink(Protocol):
     """Where a run's reports go."""
+
+    def add_text(self, component: str, text: str) -> None:
+        """More of a text that a component shows while it writes it."""
+
+    def record(self, node: NodeRecord) -> None:
+        """Keep a checkpoint for the next write."""
+
+    async def save_nodes(self) -> None:
+        """Write the checkpoints kept so far before going on."""
 
     def report(self, component: str, fraction: float, message: str) -> None:
         """What a component says of itself; any thread, any number of times."""
 
-    def note(self, component: str, progress: float, message: str) -> None:
-        """What the runner says of a component: a start, an end, a failure."""
+    def note(
+        self,
+        component: str,
+        progress: float,
+        message: str,
+        *,
+        kind: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """What the runner says of a component: a start, an end, a failure (`events.py`: kinds)."""
 
     def has_reported(self, component: str) -> bool:
         """Whether the component said anything of itself."""
@@ -98,7 +123,9 @@ class RunContext(Generic[Services]):
     """One run as its components see it.
 
     `services` is the host's own object (blob store, embedder, index, ...); `input` is what the
-    run was started with. `log` writes ordinary log lines that carry the run's ids.
+    run was started with. `scope` is what references may begin with besides components. `saved` and
+    `reply` are checkpoints of earlier attempts and people's replies, by path; a flow inside a
+    component finds its own there. `log` writes ordinary log lines that carry the run's ids.
     """
 
     ids: RunIds
@@ -107,6 +134,10 @@ class RunContext(Generic[Services]):
     token: CancelToken
     reporter: ProgressSink
     path: str = ""  # "loop[2]/" in a subgraph: the prefix of the ids of its components
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    saved: Mapping[str, NodeRecord] = field(default_factory=dict, repr=False)
+    reply: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    meter: Meter | None = None
     log: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +147,10 @@ class RunContext(Generic[Services]):
     def progress(self, component: str, fraction: float, message: str = "") -> None:
         """Report how far `component` is, 0 to 1; may be called often and from any thread."""
         self.reporter.report(self.path + component, min(max(fraction, 0.0), 1.0), message)
+
+    def add_text(self, component: str, text: str) -> None:
+        """Show more of a text while it is written."""
+        self.reporter.add_text(self.path + component, text)
 
     def check_cancelled(self) -> None:
         """Raise `Cancelled` once the run was stopped; for loops and code in threads."""

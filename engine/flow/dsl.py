@@ -3,6 +3,10 @@
     {"components": [{"id": "parse", "type": "Parser", "param": {}}],
      "edges": [{"source": "file", "target": "parse"}]}
 
+A flow may also have `schema` (1), `name`, `description`, `inputs` (a JSON schema of what its runs
+are started with) and `ui`, which is an editor's and never changes what a run does; a component may
+have `retry` and `on_error` (`handling.py`), `label` and `note`.
+
 `parse_flow` collects every fault before it refuses, so that one look is enough to mend a flow;
 each fault names the component or the edge it is about.
 """
@@ -13,6 +17,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -31,6 +36,8 @@ from engine.flow.graph import (
     neighbours,
     topological_order,
 )
+from engine.flow.handling import OnError, Retry
+from engine.flow.reference_checks import Roots, wiring_faults
 from engine.flow.registry import AnyComponent, Registry
 
 Dsl = str | Mapping[str, Any]
@@ -38,12 +45,16 @@ Dsl = str | Mapping[str, Any]
 MAX_TEXT = 1_000_000  # characters of DSL
 MAX_COMPONENTS = 500
 MAX_DEPTH = 8  # of flows inside flows
+SCHEMA = 1  # of this DSL
+FLOW_KEYS = ("schema", "name", "description", "inputs", "components", "edges", "ui")
+COMPONENT_KEYS = ("id", "type", "param", "retry", "on_error", "label", "note")
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")  # run_node.node_id holds 100
 
 
 NEEDS = {  # what a component may need of its host, and what to do where that is lacking
     "language_model": "a language model, and none is configured: set llm.model",
+    "workflows_extra": "the extra `workflows`, which is not installed: install scrubjay[workflows]",
 }
 
 
@@ -53,13 +64,15 @@ def parse_flow(
     *,
     inputs: Iterable[str] = (),
     offers: Collection[str] | None = None,
+    roots: Roots = MappingProxyType({}),
 ) -> Graph:
     """The graph that `dsl`, JSON text or the same as a dict, describes.
 
     `inputs` are the keys a run of it is started with; `offers` is what the host has of what
-    components need, None where that is not to be looked at. Raises `FlowError` with all faults.
+    components need, None where that is not to be looked at. `roots` are what references may begin
+    with besides components. Raises `FlowError` with all faults.
     """
-    graph = _parse(dsl, registry, frozenset(inputs), depth=0)
+    graph = _parse(dsl, registry, frozenset(inputs), roots, depth=0)
     lacking = [] if offers is None else _lacking(graph, offers)
     if lacking:
         raise FlowError(lacking)
@@ -90,11 +103,26 @@ def render_flow(graph: Graph) -> str:
             "id": node.id,
             "type": node.component.type,
             "param": node.param.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            **_handling(node),
         }
         for node in graph.nodes.values()
     ]
     edges = [{"source": edge.source, "target": edge.target} for edge in graph.edges]
-    return json.dumps({"components": components, "edges": edges}, ensure_ascii=False, indent=2)
+    head: dict[str, Any] = {"schema": SCHEMA, "name": graph.name} if graph.name else {}
+    if graph.input_schema:
+        head["inputs"] = dict(graph.input_schema)
+    flow = {**head, "components": components, "edges": edges}
+    return json.dumps(flow, ensure_ascii=False, indent=2)
+
+
+def _handling(node: Node) -> dict[str, Any]:
+    """What a component has beside its parameters, as far as it is given."""
+    found: dict[str, Any] = {"label": node.label} if node.label else {}
+    if node.retry is not None:
+        found["retry"] = node.retry.model_dump(mode="json", exclude_unset=True)
+    if node.on_error is not None:
+        found["on_error"] = node.on_error.model_dump(mode="json", exclude_unset=True)
+    return found
 
 
 def load_dsl(dsl: Dsl) -> tuple[str, dict[str, Any]]:
@@ -117,10 +145,12 @@ def load_dsl(dsl: Dsl) -> tuple[str, dict[str, Any]]:
     return text, loaded
 
 
-def _parse(dsl: Dsl, registry: Registry, inputs: frozenset[str], *, depth: int) -> Graph:
+def _parse(
+    dsl: Dsl, registry: Registry, inputs: frozenset[str], roots: Roots, *, depth: int
+) -> Graph:
     text, loaded = load_dsl(dsl)
-    faults = _unknown_keys("the flow", loaded, ("components", "edges"))
-    raw_nodes = _objects(loaded, "components", ("id", "type", "param"), faults)
+    faults = [*_unknown_keys("the flow", loaded, FLOW_KEYS), *_head_faults(loaded)]
+    raw_nodes = _objects(loaded, "components", COMPONENT_KEYS, faults)
     raw_edges = _objects(loaded, "edges", ("source", "target"), faults)
     if not raw_nodes and not faults:
         faults.append("the flow has no components")
@@ -130,7 +160,7 @@ def _parse(dsl: Dsl, registry: Registry, inputs: frozenset[str], *, depth: int) 
     ids = _node_ids(raw_nodes, faults)
     nodes: dict[str, Node] = {}
     for raw, node_id in zip(raw_nodes, ids, strict=True):
-        node = _node(raw, node_id, registry, inputs, depth, faults)
+        node = _node(raw, node_id, registry, inputs, roots, depth, faults)
         if node is not None and node_id is not None:
             nodes.setdefault(node_id, node)
     known = list(dict.fromkeys(i for i in ids if i is not None))
@@ -139,11 +169,38 @@ def _parse(dsl: Dsl, registry: Registry, inputs: frozenset[str], *, depth: int) 
     faults += [f"cycle: {' → '.join([*cycle, cycle[0]])}" for cycle in cycles]
     if not cycles:
         faults += _ambiguities(known, nodes, edges)
+    if not cycles and len(nodes) == len(known):
+        upstream, downstream = neighbours(known, edges)
+        ancestors = ancestors_of(topological_order(known, edges), upstream)
+        faults += wiring_faults(nodes, ancestors, downstream, roots)
     if not faults:
         faults += _missing_reads(nodes, edges, inputs)
     if faults:
         raise FlowError(faults)
-    return build_graph(nodes, edges, inputs=inputs, text=text)
+    return build_graph(
+        nodes,
+        edges,
+        inputs=inputs,
+        text=text,
+        name=loaded.get("name", ""),
+        input_schema=loaded.get("inputs"),
+    )
+
+
+def _head_faults(loaded: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keys of a flow that are neither components nor edges."""
+    faults = []
+    if loaded.get("schema", SCHEMA) != SCHEMA:
+        faults.append(f"`schema` is {_short(loaded['schema'])}; this version reads {SCHEMA}")
+    for key, kind, called in (
+        ("name", str, "a text"),
+        ("description", str, "a text"),
+        ("inputs", dict, "an object (a JSON schema)"),
+        ("ui", dict, "an object"),
+    ):
+        if not isinstance(loaded.get(key, kind()), kind):
+            faults.append(f"`{key}` must be {called}, not {_short(loaded[key])}")
+    return faults
 
 
 def _node_ids(raw_nodes: Sequence[Mapping[str, Any]], faults: list[str]) -> list[str | None]:
@@ -167,6 +224,7 @@ def _node(
     node_id: str | None,
     registry: Registry,
     inputs: frozenset[str],
+    roots: Roots,
     depth: int,
     faults: list[str],
 ) -> Node | None:
@@ -180,16 +238,44 @@ def _node(
     elif not isinstance(param, dict):
         faults.append(f"{where}: `param` must be an object, not {_short(param)}")
     else:
+        handled, wrong = _read_handling(raw)
+        faults += [f"{where}: {fault}" for fault in wrong]
         try:
             checked = component.Param.model_validate(param)
-            subgraph = _subgraph(component, checked, registry, inputs, depth)
+            subgraph = _subgraph(component, checked, registry, inputs, roots, depth)
         except ValidationError as error:
             faults += [f"{where}: {fault}" for fault in _param_faults(component, error)]
         except FlowError as error:
             faults += [f"{where}: inside it, {fault}" for fault in error.faults]
         else:
-            return Node(node_id or "", component, checked, subgraph)
+            faults += [f"{where}: {fault}" for fault in component.faults_of(checked)]
+            return Node(node_id or "", component, checked, subgraph, **handled)
     return None
+
+
+def _read_handling(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a component says of failures and of its name, and what is wrong with it."""
+    found: dict[str, Any] = {}
+    faults: list[str] = []
+    faults += [
+        f"`{key}` must be a text, not {_short(raw[key])}"
+        for key in ("label", "note")
+        if not isinstance(raw.get(key, ""), str)
+    ]
+    if isinstance(raw.get("label"), str):
+        found["label"] = raw["label"]
+    models: dict[str, type[Retry | OnError]] = {"retry": Retry, "on_error": OnError}
+    for key, model in models.items():
+        given = raw.get(key)
+        if given is None or (key == "on_error" and given == "fail"):
+            continue
+        try:
+            found[key] = model.model_validate(given)
+        except ValidationError as error:
+            for item in error.errors(include_url=False, include_context=False, include_input=False):
+                path = ".".join(map(str, (key, *item["loc"])))
+                faults.append(f"`{path}`: {item['msg']}")
+    return found, faults
 
 
 def _subgraph(
@@ -197,6 +283,7 @@ def _subgraph(
     param: ComponentParam,
     registry: Registry,
     inputs: frozenset[str],
+    roots: Roots,
     depth: int,
 ) -> Graph | None:
     body = component.subflow_of(param)
@@ -205,7 +292,10 @@ def _subgraph(
     if depth + 1 >= MAX_DEPTH:
         raise FlowError([f"flows can be nested at most {MAX_DEPTH} deep"])
     reads = component.reads_of(param) | component.optional | component.subflow_inputs
-    return _parse(body, registry, inputs | reads, depth=depth + 1)
+    # A flow inside sees of the outer one what it is handed, and what holds for the whole run.
+    inner = {"sys": roots["sys"]} if "sys" in roots else {}
+    inner |= component.roots_of(param)
+    return _parse(body, registry, inputs | reads, inner, depth=depth + 1)
 
 
 def _param_faults(component: AnyComponent, error: ValidationError) -> list[str]:

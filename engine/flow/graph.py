@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.flow.component import ComponentParam
+from engine.flow.handling import OnError, Retry
 from engine.flow.registry import AnyComponent
 
 INPUT = "$input"  # the run's own input, as if it were a component before all others
@@ -16,12 +18,15 @@ INPUT = "$input"  # the run's own input, as if it were a component before all ot
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One component of a flow: its class and its checked parameters."""
+    """One component of a flow: its class, its checked parameters, and what follows a failure."""
 
     id: str
     component: AnyComponent
     param: ComponentParam
     subgraph: Graph | None = None
+    retry: Retry | None = None
+    on_error: OnError | None = None
+    label: str = field(default="", compare=False)  # how people call it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Graph:
 
     `text` is the DSL exactly as it was given, `order` topological (ties as written), `ancestors`
     every node before a node, `writers` for each key a node reads those ancestors that may write
-    it, the latest first.
+    it, the latest first. `input_schema` is what the flow says of the input of its runs.
     """
 
     nodes: Mapping[str, Node]
@@ -53,6 +58,8 @@ class Graph:
     downstream: Mapping[str, tuple[str, ...]] = field(compare=False)
     ancestors: Mapping[str, frozenset[str]] = field(compare=False)
     writers: Mapping[str, Mapping[str, tuple[str, ...]]] = field(compare=False)
+    name: str = field(default="", compare=False)
+    input_schema: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def terminals(self) -> list[str]:
@@ -61,7 +68,13 @@ class Graph:
 
 
 def build_graph(
-    nodes: Mapping[str, Node], edges: Sequence[Edge], *, inputs: frozenset[str], text: str
+    nodes: Mapping[str, Node],
+    edges: Sequence[Edge],
+    *,
+    inputs: frozenset[str],
+    text: str,
+    name: str = "",
+    input_schema: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The graph of `nodes` and acyclic `edges` between them."""
     upstream, downstream = neighbours(nodes, edges)
@@ -85,6 +98,8 @@ def build_graph(
         downstream=downstream,
         ancestors=ancestors,
         writers=writers,
+        name=name,
+        input_schema=input_schema or {},
     )
 
 

@@ -13,12 +13,21 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.clock import now
 from engine.errors import Cancelled, Unavailable
+from engine.flow import events
 from engine.flow.context import CancelToken, RunIds
-from engine.flow.store import LogEntry, NodeRecord, RunState, RunStore, RunUpdate
+from engine.flow.store import (
+    ENDED,
+    FlowEvent,
+    LogEntry,
+    NodeRecord,
+    RunState,
+    RunStore,
+    RunUpdate,
+)
 
 WRITE_INTERVAL_S = 0.5  # twice a second
 
@@ -86,15 +95,19 @@ class Reporter:
         token: CancelToken,
         clock: Callable[[], datetime] = now,
         interval_s: float = WRITE_INTERVAL_S,
+        tells_end: bool = False,
     ) -> None:
+        """`tells_end`: the last stored event of a run is how it ended, however it did."""
         self.message = ""
+        self._tells_end = tells_end
         self._ids, self._dsl, self._weights = ids, dsl, weights
         self._log, self._store, self._token, self._clock = log, store, token, clock
         self._interval_s = interval_s
         self._fractions = dict.fromkeys(weights, 0.0)
         self._reported: set[str] = set()
         self._nodes: dict[str, NodeRecord] = {}
-        self._entries: dict[object, LogEntry] = {}
+        self._events: dict[object, FlowEvent] = {}
+        self._offsets: dict[str, int] = {}
         self._fresh = True
         self._dirty = False
         self._writing = asyncio.Lock()
@@ -122,9 +135,29 @@ class Reporter:
         else:
             self._loop.call_soon_threadsafe(self._report, component, fraction, message)
 
-    def note(self, component: str, progress: float, message: str) -> None:
-        """An entry that always reaches the durable log: a start, an end, a failure."""
-        self._add(object(), component, progress, message)
+    def note(
+        self,
+        component: str,
+        progress: float,
+        message: str,
+        *,
+        kind: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """An event that is always stored: a start, an end, a failure."""
+        self._add(object(), component, progress, message, kind or events.NODE_PROGRESS, data)
+
+    def add_text(self, component: str, text: str) -> None:
+        """More of a text while it is written; pieces between two writes become one event."""
+        key = (events.DELTA, component)
+        waiting = self._events.get(key)
+        offset = self._offsets.get(component, 0)
+        self._offsets[component] = offset + len(text)
+        if waiting is not None:
+            offset, text = waiting.data["offset"], waiting.data["text"] + text
+        data = {"offset": offset, "text": text}
+        self._events[key] = FlowEvent(events.DELTA, self._entry(component, 0.0, ""), data)
+        self._dirty = True
 
     def has_reported(self, component: str) -> bool:
         """Whether the component said anything of itself."""
@@ -140,21 +173,35 @@ class Reporter:
         self._dirty = True
 
     async def save_nodes(self) -> None:
-        """Write the checkpoints kept so far before going on."""
-        if self._store is not None:
-            await self._write(lambda nodes, _: RunUpdate(self._dsl, fresh=self._fresh, nodes=nodes))
-
-    async def finish(self, state: RunState, *, message: str, error: str = "") -> None:
-        """Stop writing regularly and write the final state, with all that is still unwritten."""
-        await self.stop()
-        self.message = message
-        progress = {RunState.DONE: 1.0, RunState.FAILED: -1.0}.get(state, self.progress)
+        """Write the checkpoints kept so far before going on, and what led to them."""
         if self._store is not None:
             await self._write(
-                lambda nodes, entries: RunUpdate(
-                    self._dsl, state, progress, message, error, self._fresh, nodes, entries
-                ),
-                with_entries=True,
+                lambda nodes, happened: RunUpdate(
+                    self._dsl, fresh=self._fresh, nodes=nodes, events=happened
+                )
+            )
+
+    async def finish(
+        self,
+        state: RunState,
+        *,
+        message: str,
+        error: str = "",
+        output: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Stop writing regularly and write the final state, with all that is still unwritten."""
+        await self.stop()
+        final = {RunState.DONE: 1.0, RunState.PARTIAL: 1.0, RunState.FAILED: -1.0}
+        progress = final.get(state, self.progress)
+        if self._tells_end and state in ENDED:
+            data = {"state": str(state)}
+            self.note("", progress, message, kind=events.RUN_FINISHED, data=data)
+        self.message = message
+        if self._store is not None:
+            await self._write(
+                lambda nodes, happened: RunUpdate(
+                    self._dsl, state, progress, message, error, self._fresh, nodes, happened, output
+                )
             )
 
     async def stop(self) -> None:
@@ -171,20 +218,21 @@ class Reporter:
     def _report(self, component: str, fraction: float, message: str) -> None:
         self._reported.add(component)
         # Between two writes only the latest of a component's own reports is kept for SQL.
-        self._add(component, component, fraction, message)
+        self._add(component, component, fraction, message, events.NODE_PROGRESS, None)
 
-    def _add(self, key: object, component: str, progress: float, message: str) -> None:
+    def _add(
+        self,
+        key: object,
+        component: str,
+        progress: float,
+        message: str,
+        kind: str,
+        data: Mapping[str, Any] | None,
+    ) -> None:
         self._advance(component, progress)
-        at = self._clock()
-        entry = LogEntry(
-            component=component,
-            progress=progress,
-            message=message,
-            datetime=at.isoformat(timespec="milliseconds"),
-            timestamp=at.timestamp(),
-        )
-        self._entries.pop(key, None)
-        self._entries[key] = entry
+        entry = self._entry(component, progress, message)
+        self._events.pop(key, None)
+        self._events[key] = FlowEvent(kind, entry, data or {})
         self.message = f"{component}: {message}" if message else component
         self._dirty = True
         if self._log is not None:
@@ -193,6 +241,16 @@ class Reporter:
             except Exception:  # noqa: BLE001 (the live log may fail in any way, the run continues)
                 _log.warning("the live log refused an entry and is left out", exc_info=True)
                 self._log = None
+
+    def _entry(self, component: str, progress: float, message: str) -> LogEntry:
+        at = self._clock()
+        return LogEntry(
+            component=component,
+            progress=progress,
+            message=message,
+            datetime=at.isoformat(timespec="milliseconds"),
+            timestamp=at.timestamp(),
+        )
 
     def _advance(self, component: str, fraction: float) -> None:
         if component in self._fractions:  # a component of a subgraph has no share of its own
@@ -204,41 +262,36 @@ class Reporter:
             if not self._dirty:
                 continue
             try:
-                await self._write(self._current, with_entries=True)
+                await self._write(self._current)
             except Unavailable as error:  # nothing is lost: the next write takes it along
                 _log.warning("run %s: progress not written: %s", self._ids.run_id, error)
             except Cancelled as error:  # the store says that the run is no longer ours
                 self._token.cancel(str(error))
 
-    def _current(self, nodes: Sequence[NodeRecord], entries: Sequence[LogEntry]) -> RunUpdate:
+    def _current(self, nodes: Sequence[NodeRecord], happened: Sequence[FlowEvent]) -> RunUpdate:
         return RunUpdate(
             self._dsl,
             progress=self.progress,
             message=self.message,
             fresh=self._fresh,
             nodes=nodes,
-            entries=entries,
+            events=happened,
         )
 
     async def _write(
-        self,
-        make: Callable[[Sequence[NodeRecord], Sequence[LogEntry]], RunUpdate],
-        *,
-        with_entries: bool = False,
+        self, make: Callable[[Sequence[NodeRecord], Sequence[FlowEvent]], RunUpdate]
     ) -> None:
         assert self._store is not None  # noqa: S101 (callers asked)
         async with self._writing:
-            nodes, entries = self._nodes, self._entries if with_entries else {}
-            self._nodes, self._dirty = {}, bool(self._entries) and not with_entries
-            if with_entries:
-                self._entries = {}
+            nodes, happened = self._nodes, self._events
+            self._nodes, self._events, self._dirty = {}, {}, False
             try:
                 await self._store.write(
-                    self._ids, make(list(nodes.values()), list(entries.values()))
+                    self._ids, make(list(nodes.values()), list(happened.values()))
                 )
             except BaseException:
                 self._nodes = {**nodes, **self._nodes}
-                self._entries = {**entries, **self._entries}
+                self._events = {**happened, **self._events}
                 self._dirty = True
                 raise
             self._fresh = False

@@ -8,31 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypedDict
 
-from engine.clock import now
 from engine.flow.context import RunIds
+from engine.flow.records import NodeRecord, NodeState
+
+__all__ = [
+    "ENDED",
+    "SUCCEEDED",
+    "FlowEvent",
+    "LogEntry",
+    "NodeRecord",
+    "NodeState",
+    "RunState",
+    "RunStore",
+    "RunUpdate",
+    "SavedRun",
+]
 
 
 class RunState(StrEnum):
-    """running → paused | done | failed | cancelled; paused → running when it is resumed."""
+    """queued → running ⇄ paused → done | partial | failed | cancelled | expired.
 
+    Partial: done, though a component failed whose flow says how to go on. Expired: nobody replied
+    in time.
+    """
+
+    QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
     DONE = "done"
+    PARTIAL = "partial"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
-class NodeState(StrEnum):
-    """How a node's part in a run ended; one still running has no record yet."""
-
-    DONE = "done"
-    SKIPPED = "skipped"
-    PAUSED = "paused"
-    FAILED = "failed"
+SUCCEEDED = frozenset({RunState.DONE, RunState.PARTIAL})
+ENDED = SUCCEEDED | {RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED}
 
 
 class LogEntry(TypedDict):
@@ -46,19 +60,15 @@ class LogEntry(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRecord:
-    """A node's checkpoint. `output` of a paused node is what its `Pause` saved.
+class FlowEvent:
+    """One thing that happened in a run, as it is stored: a kind, and the line of the log.
 
-    `fired` are the targets it chose, None where it fired every edge.
+    `data` is what the kind brings: seconds, a piece of text, a form.
     """
 
-    node_id: str
-    state: NodeState
-    output: Mapping[str, Any] = field(default_factory=dict)
-    fired: tuple[str, ...] | None = None
-    elapsed_s: float = 0.0
-    error: str = ""
-    started_at: datetime = field(default_factory=now)
+    kind: str
+    entry: LogEntry
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ class RunUpdate:
     """What one write adds. `progress` None leaves progress and message as they are.
 
     `fresh` forgets what an earlier attempt of the run left. `state` and `error` are always set.
+    Events get their sequence numbers in the order given.
     """
 
     dsl: str
@@ -83,7 +94,8 @@ class RunUpdate:
     error: str = ""
     fresh: bool = False
     nodes: Sequence[NodeRecord] = ()
-    entries: Sequence[LogEntry] = ()
+    events: Sequence[FlowEvent] = ()
+    output: Mapping[str, Any] | None = None  # of the run, once it has ended well
 
 
 class RunStore(Protocol):

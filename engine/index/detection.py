@@ -8,6 +8,7 @@ letters are judged by py3langid, chosen on short texts (docs/decisions), and by 
 from __future__ import annotations
 
 import re
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -60,17 +61,25 @@ def guess_language(text: str) -> tuple[str, float]:
     return (language, lead) if by_words == language else ("", 0.0)
 
 
-@cache
 def _classifier() -> LanguageIdentifier:
     """The model, loaded by the first text that needs it: half a second of processor."""
+    with _loading:  # a worker's first documents ask together: one loads it, the others wait
+        return _load()
+
+
+@cache
+def _load() -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
+_loading = threading.Lock()
+
+
 async def ready() -> None:
     """Load the model in a thread: await it before an event loop detects its first language."""
-    if not _classifier.cache_info().currsize:
+    if not _load.cache_info().currsize:
         await anyio.to_thread.run_sync(_classifier)
 
 
@@ -102,7 +111,8 @@ _SCRIPTS = (
     (re.compile(f"[{KANA}]"), "ja"),
     (re.compile(f"[{HANGUL}]"), "ko"),
     (re.compile(f"[{HAN}]"), "zh"),
-    (re.compile("[پچژگ]"), "fa"),
+    (re.compile("[ٹڈڑےںھہ]"), "ur"),
+    (re.compile("[پچژگکی]"), "fa"),  # its k and y are other letters than Arabic's
     (re.compile("[\u0600-\u06ff]"), "ar"),
     (re.compile("[\u0370-\u03ff]"), "el"),
     (re.compile("[\u0590-\u05ff]"), "he"),
@@ -119,8 +129,8 @@ def _by_script(sample: str) -> tuple[str, float]:
     for pattern, language in _SCRIPTS:
         found = len(pattern.findall(sample))
         # Kana settles Japanese in small numbers (kanji are counted as Han), and the letters that
-        # only Persian has are rare ones.
-        enough = letters / 20 if language in {"ja", "fa"} else letters / 3
+        # only Persian or Urdu has are rare ones.
+        enough = letters / 20 if language in {"ja", "fa", "ur"} else letters / 3
         if found and found >= enough:
             # Of Japanese or Persian text few letters distinguish it from Chinese or Arabic: all count.
             foreign = len(_LATIN_LETTERS.findall(sample))

@@ -32,6 +32,7 @@ Counts = NDArray[np.uint16]
 
 EXACT_VECTORS = 20_000  # passing vectors up to which every cosine is computed
 PROBED_VECTORS = 8_000  # read at first by a search over more; see docs/decisions/0001
+LANGUAGE_LEAST = 20  # documents
 PROBED_SHARE = 0.06  # or this share of a segment, whichever is more
 
 
@@ -258,6 +259,33 @@ def semantic_leg(
         if all(read) or int(np.count_nonzero(best > -np.inf)) >= wanted:
             return best, all(read)
         probe *= 4  # what passes lies far from the query: look further
+
+
+def balanced(parts: Sequence[SegmentShare], cosines: Floats) -> Floats:
+    """Cosines by row, less what the average document in the same language has above all others.
+
+    A multilingual model puts texts in one language nearer to each other than to the same text in
+    another: else a Spanish question finds any Spanish page before the English one that answers it.
+    A language of fewer than `LANGUAGE_LEAST` documents has no average worth the name.
+    """
+    found: dict[str, list[Floats]] = {}
+    for part in parts:
+        rows, column = cosines[part.span], part.segment.fields.analysed
+        for code, language in enumerate(column.values):
+            some = rows[(column.codes == code) & (rows > -np.inf)]
+            if language and len(some):
+                found.setdefault(language, []).append(some)
+    known = {language: np.concatenate(some) for language, some in found.items()}
+    means = {n: float(some.mean()) for n, some in known.items() if len(some) >= LANGUAGE_LEAST}
+    if len(means) < 2:
+        return cosines
+    middle = float(np.mean(list(means.values())))
+    less = cosines.copy()
+    for part in parts:
+        column = part.segment.fields.analysed
+        shifts = np.array([means.get(value, middle) - middle for value in column.values])
+        less[part.span] -= shifts[column.codes].astype(np.float32)
+    return less
 
 
 def best_cosines(snapshot: Snapshot, parts: Sequence[SegmentShare]) -> Floats:

@@ -100,6 +100,8 @@ class SearchRequest:
     embedding, or None to leave the semantic leg out. `alpha` is the weight of the semantic leg in
     linear fusion, `title_weight` the title's share of the lexical score. `candidates` is how many
     documents each leg contributes to the union. `decay_half_life_s` None = no freshness decay.
+    `balance_languages` orders by how much nearer a document is than the average one in its
+    language, for models to which a language is part of the meaning; Vespa's adapter does not.
     """
 
     tenant_id: str
@@ -117,6 +119,7 @@ class SearchRequest:
     decay_half_life_s: float | None = None
     decay_floor: float = 0.5
     feature_weights: Mapping[str, float] = field(default_factory=dict)
+    balance_languages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

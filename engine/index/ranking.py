@@ -51,12 +51,16 @@ def fuse(
     *,
     fusion: Literal["linear", "rrf"] = "linear",
     alpha: float = 0.5,
+    across: NDArray[np.bool_] | None = None,
 ) -> Scores:
     """One score a candidate from two legs; a leg that is None, or NaN throughout, has no say.
 
     Linear: alpha · semantic + (1 - alpha) · lexical, each normalised over all candidates. RRF: the
     sum of reciprocal ranks. Where a candidate lacks one of them (NaN), the other is used for it:
     a document whose vectors are still on their way is neither favoured nor hidden meanwhile.
+
+    `across` says which candidates are in another language than the query. They hold few of its words
+    whatever they are about, so in linear fusion their words count no less than their meaning.
     """
     legs = [
         (leg, weight)
@@ -71,6 +75,9 @@ def fuse(
     if len(legs) == 1:
         return np.nan_to_num(normalize_linear(legs[0][0]), nan=0.0)
     normalised = _each_known([normalize_linear(leg) for leg, _ in legs], legs)
+    if across is not None:
+        words, meaning = normalised
+        normalised[0] = np.where(across, np.maximum(words, meaning), words)
     return np.sum(  # type: ignore[no-any-return]
         [weight * leg for leg, (_, weight) in zip(normalised, legs, strict=True)], axis=0
     )

@@ -13,12 +13,14 @@ import numpy as np
 
 from engine.domain import ScoreParts
 from engine.index import ranking
+from engine.index.fields import Mask
 from engine.index.legs import (
     Doubles,
     Floats,
     Rows,
     SegmentShare,
     WeighedQuery,
+    balanced,
     best_cosines,
     filtered,
     lexical_leg,
@@ -43,6 +45,7 @@ class Candidates:
     title: Doubles
     text: Doubles
     cosine: Doubles  # NaN where no chunk has a vector
+    near: Doubles  # cosines as they order: balanced by language where asked
     titled: Doubles  # what a title that says what is asked for adds
 
 
@@ -59,8 +62,11 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     lexical = np.float32(request.title_weight) * title
     lexical += np.float32(1 - request.title_weight) * text
     cosine, is_complete = semantic_leg(snapshot, parts, request.vector, wanted)
+    near = cosine
+    if request.balance_languages and request.vector is not None and is_complete:
+        near = balanced(parts, cosine)
     named = titled(snapshot, parts, query) & (request.title_weight > 0)
-    rows = np.union1d(_top(lexical, wanted, above=0), _top(cosine, wanted, above=-np.inf))
+    rows = np.union1d(_top(lexical, wanted, above=0), _top(near, wanted, above=-np.inf))
     rows = np.union1d(rows, np.flatnonzero(named)[:wanted])
     if not len(rows):
         return IndexResult((), more=False, documents=documents)
@@ -70,7 +76,7 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
     refs, members = _members(snapshot, parts, rows)
     if request.vector is not None and not is_complete:
         _complete(members, request.vector)
-        cosine = best_cosines(snapshot, parts)
+        cosine = near = best_cosines(snapshot, parts)
     order = sorted(range(len(refs)), key=lambda i: (refs[i].document_id, refs[i].revision_id))
     rows = rows[order]
     candidates = Candidates(
@@ -79,6 +85,7 @@ def search(snapshot: Snapshot, request: SearchRequest, *, now_s: float) -> Index
         title=title[rows].astype(np.float64),
         text=text[rows].astype(np.float64),
         cosine=np.where(cosine[rows] > -np.inf, cosine[rows], np.nan).astype(np.float64),
+        near=np.where(near[rows] > -np.inf, near[rows], np.nan).astype(np.float64),
         titled=np.where(named[rows], ranking.TITLED, 0.0),
     )
     hits = _collect(query, candidates, request, now_s)
@@ -154,9 +161,10 @@ def _collect(
     fusion, alpha = ranking.lean(request.fusion, request.alpha, query.exact_share)
     fused = ranking.fuse(
         lexical if query.asks else None,
-        candidates.cosine if request.vector is not None else None,
+        candidates.near if request.vector is not None else None,
         fusion=fusion,
         alpha=alpha,
+        across=_across(candidates, request),
     )
     fresh, features = _adjustments(candidates, request, now_s)
     added = candidates.titled if request.alpha < 1 else np.zeros(len(fused))
@@ -191,6 +199,16 @@ def _collect(
             )
         )
     return hits
+
+
+def _across(candidates: Candidates, request: SearchRequest) -> Mask | None:
+    """Which candidates are in another language than the query; None where that is no matter."""
+    asked = request.language
+    if not request.balance_languages or not asked:
+        return None
+    firsts = [found[0] for found in candidates.members]
+    said = [part.segment.fields.analysed[row] for part, row in firsts]
+    return np.array([bool(language) and language != asked for language in said])
 
 
 def _adjustments(

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
 from engine.db.session import Database
-from engine.db.tables import Job
+from engine.db.tables import Job, Tenant
 from engine.domain import JobState, Lane
+from engine.jobs.kinds import FIRE_TRIGGER, JOB_KINDS, PLAN_SYNC
 
+ON_TIME = (FIRE_TRIGGER, PLAN_SYNC)
 SOON = timedelta(hours=1)
+# The jobs of a suspended tenant wait until it is resumed; but what somebody asked in a chat does
+# not, for the bot tells them. Those of a tenant that is being deleted go with it.
+IS_SERVED = or_(
+    Job.kind.not_in(JOB_KINDS),
+    Job.tenant_id.not_in(
+        select(Tenant.id).where(
+            or_(Tenant.suspended_at.is_not(None), Tenant.deleted_at.is_not(None))
+        )
+    ),
+)
 
 
 async def pending_counts(
@@ -44,6 +56,9 @@ async def next_due_at(db: Database, kinds: Sequence[str]) -> datetime | None:
                 Job.state == JobState.QUEUED,
                 Job.kind.in_(kinds),
                 Job.run_at < clock.now() + SOON,
+                IS_SERVED,
+                # A source's next sync, and a schedule's next run, are for their time, however soon.
+                or_(Job.kind.not_in(ON_TIME), Job.run_at <= clock.now()),
             )
         )
         lapse = await session.scalar(

@@ -21,6 +21,7 @@ from engine import clock
 from engine.db.session import Database
 from engine.db.tables import Job, UtcDateTime
 from engine.domain import JobState, Lane
+from engine.jobs.backlog import IS_SERVED
 from engine.jobs.leases import ClaimedJob, any_lapsed, take_back_lapsed
 
 LANES = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)  # first things first
@@ -47,6 +48,7 @@ _DUE = (
     Job.state == JobState.QUEUED,
     Job.kind.in_(bindparam("kinds", expanding=True)),
     Job.run_at <= _AT,
+    IS_SERVED,
 )
 _CLAIM = (
     update(Job)

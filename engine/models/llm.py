@@ -1,8 +1,8 @@
 """Any large language model, through pydantic-ai: complete, stream, extract to a schema.
 
 `open_language_model` reads "openai:gpt-…", "anthropic:claude-…" or "ollama:llama3.2"; with a base
-URL, "openai:…" is whatever speaks OpenAI's chat API there. `engine/answers/agent.py` builds its tools on
-`PydanticLanguageModel.load`. pydantic-ai takes seconds to import, so that happens in a thread when a
+URL, "openai:…" is whatever speaks OpenAI's chat API there. `engine/answers/agent.py` calls tools with
+`PydanticLanguageModel.converse`. pydantic-ai takes seconds to import, so that happens in a thread when a
 model is first used. What a provider says in an error goes nowhere: it may quote the prompt or the key.
 """
 
@@ -10,18 +10,29 @@ model is first used. What a provider says in an error goes nowhere: it may quote
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
 import httpx2
 
 from engine.clock import now
-from engine.errors import ConfigurationError, Unavailable
-from engine.models.port import Completion, Extraction, T
+from engine.errors import ConfigurationError, ToolsRefused, Unavailable
+from engine.models.port import (
+    Completion,
+    Extraction,
+    Message,
+    ModelTurn,
+    RequestedCall,
+    T,
+    ToolResult,
+    ToolSpec,
+)
 from engine.net.http import is_loopback, parse_retry_after
+from engine.net.ssrf import GuardedTransport
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -33,6 +44,7 @@ _BASE_URLS: dict[str, str] = {  # said here, so that no library takes them from 
     "anthropic": "https://api.anthropic.com",
     "ollama": "http://localhost:11434/v1",
 }
+PROVIDERS = tuple(_BASE_URLS)
 _UNREADABLE = "returned an unreadable response: try again, then check llm.base_url"
 _STREAM_FACTOR = 4  # a stream may last that many timeouts, if pieces keep coming
 _EXTRACT_RETRIES = 1  # the model sees what was wrong with its first try
@@ -48,18 +60,21 @@ class PydanticLanguageModel:
     def __init__(
         self,
         name: str,
-        build: Callable[[], Model],
+        build: Callable[[str], Model],
         client: httpx2.AsyncClient,
         *,
         timeout_s: float,
         retries: int,
+        temperature: float | None = None,
     ) -> None:
         self.name = name
+        self._temperature = temperature
         self._build = build
         self._client = client
         self._timeout_s = timeout_s
         self._retries = retries
         self._model: Model | None = None
+        self.takes_tools = True  # until the endpoint refuses them
 
     def __repr__(self) -> str:
         return f"PydanticLanguageModel({self.name})"
@@ -73,8 +88,27 @@ class PydanticLanguageModel:
     async def load(self) -> Model:
         """The pydantic-ai model, built at the first call."""
         if self._model is None:
-            self._model = await anyio.to_thread.run_sync(self._build)
+            self._model = await anyio.to_thread.run_sync(self._build, self.name.partition(":")[2])
         return self._model
+
+    def tuned(self, *, name: str = "", temperature: float | None = None) -> PydanticLanguageModel:
+        """The same provider's model `name` (empty: this one), at this temperature."""
+        provider, _, own = self.name.partition(":")
+        asked, colon, other = name.partition(":")
+        known = colon and asked in _BASE_URLS  # "llama3.2:1b" is the name of one model
+        if known and asked != provider:
+            raise ConfigurationError(
+                f"The model {name!r} is another provider's: this installation uses {provider}."
+            )
+        chosen = (other if known else name) or own
+        return PydanticLanguageModel(
+            f"{provider}:{chosen}",
+            self._build,
+            self._client,
+            timeout_s=self._timeout_s,
+            retries=self._retries,
+            temperature=self._temperature if temperature is None else temperature,
+        )
 
     async def complete(self, system: str, prompt: str, *, max_tokens: int = 1024) -> Completion:
         """One answer to one prompt."""
@@ -108,6 +142,50 @@ class PydanticLanguageModel:
                         yield piece
             yield _completion(response.get())
 
+    async def converse(
+        self,
+        system: str,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        *,
+        max_tokens: int = 1024,
+    ) -> AsyncIterator[str | ModelTurn]:
+        """The next turn of a conversation with tools; see `ToolLanguageModel`."""
+        model = await self.load()
+        from pydantic_ai.direct import model_request_stream
+        from pydantic_ai.exceptions import ModelRequestRejectedError
+        from pydantic_ai.models import ModelRequestParameters
+        from pydantic_ai.tools import ToolDefinition
+
+        offered = [
+            ToolDefinition(
+                name=tool.name,
+                parameters_json_schema=dict(tool.schema),
+                description=tool.description,
+            )
+            for tool in tools
+        ]
+        settings = self.settings(max_tokens=max_tokens)
+        settings["first_event_timeout"] = self._timeout_s
+        settings["request_timeout"] = self._timeout_s * _STREAM_FACTOR
+        try:
+            with self.errors():
+                async with model_request_stream(
+                    model,
+                    _history(system, messages),
+                    model_settings=settings,
+                    model_request_parameters=ModelRequestParameters(function_tools=offered),
+                ) as response:
+                    async for event in response:
+                        if piece := _text_of(event):
+                            yield piece
+                yield _turn(response.get())
+        except Unavailable as error:
+            if offered and isinstance(error.__context__, ModelRequestRejectedError):
+                self.takes_tools = False
+                raise ToolsRefused(f"The language model {self.name} takes no tools.") from None
+            raise
+
     async def extract(
         self, system: str, prompt: str, schema: type[T], *, max_tokens: int = 1024
     ) -> Extraction[T]:
@@ -133,11 +211,14 @@ class PydanticLanguageModel:
 
     def settings(self, *, max_tokens: int) -> ModelSettings:
         """The request settings every call of this model uses."""
-        return {
+        chosen: ModelSettings = {
             "max_tokens": max_tokens,
             "request_timeout": self._timeout_s,
             "max_retries": self._retries,
         }
+        if self._temperature is not None:
+            chosen["temperature"] = self._temperature
+        return chosen
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -193,8 +274,13 @@ def open_language_model(
     api_key: str = "",
     timeout_s: float = 60.0,
     retries: int = 2,
+    guarded: bool = False,
+    allow_private: bool = False,
 ) -> PydanticLanguageModel:
     """The model named "provider:name"; opens no connection yet.
+
+    `guarded` is for addresses that a tenant gives: private ones are reached only where the
+    operator allows that, and no proxy of the environment is used.
 
     `ConfigurationError` for an unknown provider, or a key that is missing where one is needed.
     """
@@ -211,15 +297,17 @@ def open_language_model(
         raise ConfigurationError("llm.base_url is not an http or https URL: write https://host/v1.")
     client = httpx2.AsyncClient(
         timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
-        trust_env=not is_loopback(url.host),
+        trust_env=not guarded and not is_loopback(url.host),
+        transport=GuardedTransport(allow_private=allow_private) if guarded else None,
+        follow_redirects=False,  # the key goes nowhere else
     )
     # the clients insist on some key
-    build = partial(_build_model, provider, name, str(url), api_key or "none", client)
+    build = partial(_build_model, provider, str(url), api_key or "none", client)
     return PydanticLanguageModel(model, build, client, timeout_s=timeout_s, retries=retries)
 
 
 def _build_model(
-    provider: str, name: str, base_url: str, api_key: str, client: httpx2.AsyncClient
+    provider: str, base_url: str, api_key: str, client: httpx2.AsyncClient, name: str
 ) -> Model:
     if provider == "anthropic":
         from pydantic_ai.models.anthropic import AnthropicModel
@@ -264,3 +352,55 @@ def _text_of(event: object) -> str:
     if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
         return event.delta.content_delta
     return ""
+
+
+def _history(system: str, messages: Sequence[Message]) -> list[ModelMessage]:
+    """A conversation as pydantic-ai has it; results that follow one another are one request."""
+    from pydantic_ai.messages import (
+        ModelRequest,
+        ModelResponse,
+        TextPart,
+        ToolCallPart,
+        ToolReturnPart,
+        UserPromptPart,
+    )
+
+    found: list[ModelMessage] = []
+    waiting: list[UserPromptPart | ToolReturnPart] = []
+    for message in messages:
+        match message:
+            case str():
+                waiting.append(UserPromptPart(message))
+            case ToolResult():
+                waiting.append(
+                    ToolReturnPart(message.name, message.text, tool_call_id=message.call_id)
+                )
+            case ModelTurn():
+                found.append(ModelRequest(waiting, instructions=system or None))
+                waiting = []
+                said = [TextPart(message.text)] if message.text else []
+                calls = [
+                    ToolCallPart(call.name, dict(call.arguments or {}), tool_call_id=call.id)
+                    for call in message.calls
+                ]
+                found.append(ModelResponse([*said, *calls]))
+    found.append(ModelRequest(waiting, instructions=system or None))
+    return found
+
+
+def _turn(response: ModelResponse) -> ModelTurn:
+    usage = response.usage
+    calls = [
+        RequestedCall(call.tool_call_id, call.tool_name, _arguments(call.args))
+        for call in response.tool_calls
+    ]
+    return ModelTurn(response.text or "", tuple(calls), usage.input_tokens, usage.output_tokens)
+
+
+def _arguments(given: object) -> Mapping[str, Any] | None:
+    if isinstance(given, str):
+        try:
+            given = json.loads(given or "{}")
+        except ValueError:
+            return None
+    return {} if given is None else given if isinstance(given, dict) else None

@@ -1,15 +1,15 @@
-"""all-MiniLM-L6-v2 in this process: onnxruntime and tokenizers, no torch, no download.
+"""Embedding models in this process: onnxruntime and a tokenizer, no torch, no download.
 
-`LocalEmbedder` loads at first use (about 0.3 s), runs in threads, and frees everything on
-`release` or `aclose`. Weights are mapped from where `weights.py` finds them; the graph over them
-is `minilm.py`'s. Gathering texts of many documents into good batches is `batching.py`'s work.
+`LocalEmbedder` loads at first use (MiniLM in about 0.3 s), runs in threads, and frees everything on
+`release` or `aclose`. Which models there are is `catalogue.py`'s, where their files are `weights.py`'s,
+and what is computed `minilm.py`'s and `e5.py`'s. Gathering texts of many documents into good batches
+is `batching.py`'s work.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,67 +22,86 @@ from numpy.typing import NDArray
 from engine.errors import InvalidInput, Unavailable
 from engine.index.port import Space
 from engine.models.batching import BATCH_TOKENS, plan_batches
-from engine.models.minilm import HIDDEN, build_graph
+from engine.models.bert import HIDDEN
+from engine.models.catalogue import MINILM, LocalModel
 from engine.models.port import TokenVectors
+from engine.models.tokenising import Ids, ModelTokenizer, Offsets
 from engine.models.weights import ModelFiles, require_model
 
-MAX_TOKENS = 256  # what the model was trained for, [CLS] and [SEP] included
-_SLICE = 512  # texts tokenised at a time, so that a large call doesn't hold all its encodings
-_SEP = 102
+_RUN_TOKENS = 256  # that one run of the model sees
+_SLICE = 512  # texts tokenised at a time, so that a large call doesn't hold all its tokens
+
+Feeds = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    tokenizer: Any
-    session: Any
+class Runnable:
+    """A model's files, opened: its graph and what its inputs are for tokens [texts, tokens]."""
+
+    graph: bytes
+    inputs: Callable[[Ids], Feeds]
 
 
 class LocalEmbedder:
-    """MiniLM on the processor. Good at English only; other languages need another embedder.
+    """A model on the processor.
 
     A query never waits for the batches of documents: it runs beside them.
     `threads` 0 leaves the number to onnxruntime (the physical cores).
     """
 
-    space = Space("minilm_l6_v2_fp32", HIDDEN)
-    max_tokens = MAX_TOKENS
-    languages = frozenset({"en"})
-
     def __init__(
-        self, models_folder: Path, *, threads: int = 0, batch_tokens: int = BATCH_TOKENS
+        self,
+        models_folder: Path,
+        model: LocalModel = MINILM,
+        *,
+        threads: int = 0,
+        batch_tokens: int = BATCH_TOKENS,
     ) -> None:
+        self.model = model
+        self.space: Space = model.space
+        self.max_tokens = model.max_tokens
+        self.languages = model.languages
         self._models_folder = models_folder
         self._threads = threads
         self._batch_tokens = batch_tokens
         self._loading = threading.Lock()
         self._files: ModelFiles | None = None
-        self._tokenizer: Any = None
+        self._tokenizer: ModelTokenizer | None = None
         self._session: Any = None
+        self._inputs: Callable[[Ids], Feeds] | None = None
+        self._prefixes: dict[str, Ids] = {}
         self._turn = anyio.Lock()  # one batch of documents at a time bounds the memory
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, [CLS] and [SEP] included."""
-        return [len(ids) for ids in self._tokenise(texts)]
+        """Tokens of each text with the special ones, not counting the model's own prefix."""
+        encode = self._load_tokenizer().encode
+        counts: list[int] = []
+        for start in range(0, len(texts), _SLICE):
+            counts += [len(ids) + 2 for ids in encode(texts[start : start + _SLICE])]
+        return counts
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of `text`, in order."""
-        return list(self._load_tokenizer().encode(text, add_special_tokens=False).offsets)
+        return self._load_tokenizer().offsets(text)
 
     def tokenizer_json(self) -> bytes | None:
-        """The model's tokenizer; its caller must switch off truncation and padding."""
-        return self._load_files().tokenizer.read_bytes()
+        """The model's tokenizer, where it is one of `tokenizers`.
+
+        Its caller must switch off truncation and padding.
+        """
+        return self._load_files().tokenizer.read_bytes() if self.model.has_json else None
 
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors in the order given, computed in batches of similar length."""
         vectors = np.empty((len(texts), HIDDEN), np.float32)
         if not texts:
             return vectors
-        tokens = await anyio.to_thread.run_sync(self._tokenise, texts)
+        tokens = await anyio.to_thread.run_sync(self._tokenise, texts, self.model.passage_prefix)
         for index, ids in enumerate(tokens):
-            if len(ids) > MAX_TOKENS:
+            if len(ids) > self.model.window:
                 raise InvalidInput(
                     f"Text {index} has {len(ids)} tokens and the embedding model takes "
-                    f"{MAX_TOKENS}: split it into smaller chunks.",
+                    f"{self.model.max_tokens}: split it into smaller chunks.",
                     field=f"texts[{index}]",
                 )
         for batch in plan_batches([len(ids) for ids in tokens], self._batch_tokens):
@@ -107,106 +126,122 @@ class LocalEmbedder:
     async def release(self) -> None:
         """Free the model's memory; the next use loads it again."""
         async with self._turn:
-            self._session = self._tokenizer = self._files = None
+            self._session = self._inputs = self._tokenizer = self._files = None
+            self._prefixes = {}
 
     async def aclose(self) -> None:
         """Free the model."""
         await self.release()
 
-    def _tokenise(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        encode = self._load_tokenizer().encode_batch_fast
-        tokens: list[NDArray[np.int64]] = []
+    def _tokenise(self, texts: Sequence[str], prefix: str) -> list[Ids]:
+        encode = self._load_tokenizer().encode
+        tokens: list[Ids] = []
         for start in range(0, len(texts), _SLICE):
-            with _only_unicode():
-                encodings = encode(list(texts[start : start + _SLICE]))
-            tokens += [np.array(encoding.ids, np.int64) for encoding in encodings]
+            tokens += [self._framed(ids, prefix) for ids in encode(texts[start : start + _SLICE])]
         return tokens
 
+    def _framed(self, ids: Ids, prefix: str) -> Ids:
+        """Between the tokens that begin and end a text, after the prefix; not cut."""
+        before, after = self.model.first_token, self.model.last_token
+        return np.concatenate([[before], self._prefix(prefix), ids, [after]]).astype(np.int64)
+
+    def _prefix(self, prefix: str) -> Ids:
+        if prefix not in self._prefixes:
+            self._prefixes[prefix] = self._load_tokenizer().encode([prefix])[0]
+        return self._prefixes[prefix]
+
+    def _cut(self, ids: Ids) -> Ids:
+        window = self.model.window
+        return ids if len(ids) <= window else np.append(ids[: window - 1], self.model.last_token)
+
     def _embed_query(self, text: str) -> NDArray[np.float32]:
-        ids = self._tokenise([text])[0]
-        if len(ids) > MAX_TOKENS:
-            ids = ids[:MAX_TOKENS]
-            ids[-1] = _SEP
+        ids = self._cut(self._tokenise([text], self.model.query_prefix)[0])
         vector: NDArray[np.float32] = self._run([ids])[0]
         return vector
 
     def _embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        with _only_unicode():
-            encodings = self._load_tokenizer().encode_batch(list(texts))
-        tokens = [np.array(encoding.ids[:MAX_TOKENS], np.int64) for encoding in encodings]
+        prefix = self.model.passage_prefix
+        skipped = 1 + len(self._prefix(prefix))
+        places: list[Offsets] = []
+        tokens: list[Ids] = []
+        for ids, offsets in self._load_tokenizer().with_offsets(texts):
+            framed = self._cut(self._framed(ids, prefix))
+            tokens.append(framed)
+            places.append(offsets[: len(framed) - skipped - 1])
         found: dict[int, TokenVectors] = {}
         for batch in plan_batches([len(ids) for ids in tokens], self._batch_tokens):
-            feeds = _feeds([tokens[index] for index in batch])
-            pooled, states = self._load_session().run(["embedding", "states"], feeds)
+            pooled, states = self._ask(["embedding", "states"], [tokens[index] for index in batch])
             states = states.reshape(len(batch), -1, HIDDEN)
             for place, index in enumerate(batch):
-                # without [CLS] and [SEP], which are no part of the text
-                offsets = encodings[index].offsets[1 : len(tokens[index]) - 1]
-                vectors = states[place, 1 : len(offsets) + 1]
-                found[index] = TokenVectors(offsets, vectors, pooled[place])
+                vectors = states[place, skipped : skipped + len(places[index])]
+                found[index] = TokenVectors(places[index], vectors, pooled[place])
         return [found[index] for index in range(len(texts))]
 
-    def _run(self, tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32]
-        vectors = self._load_session().run(["embedding"], _feeds(tokens))[0]
+    def _run(self, tokens: Sequence[Ids]) -> NDArray[np.float32]:
+        vectors = np.empty((len(tokens), HIDDEN), np.float32)
+        # Long texts one by one: beside each other they are padded, and leave the processor's caches.
+        for some in plan_batches([len(ids) for ids in tokens], _RUN_TOKENS):
+            (vectors[some],) = self._ask(["embedding"], [tokens[index] for index in some])
         return vectors
+
+    def _ask(self, outputs: Sequence[str], tokens: Sequence[Ids]) -> list[NDArray[np.float32]]:
+        session, inputs = self._load_session()
+        ids = np.full((len(tokens), max(len(row) for row in tokens)), self.model.padding, np.int64)
+        mask = np.zeros_like(ids)
+        for row, values in enumerate(tokens):
+            ids[row, : len(values)] = values
+            mask[row, : len(values)] = 1
+        found: list[NDArray[np.float32]]
+        found = session.run(list(outputs), {**inputs(ids), "attention_mask": mask})
+        return found
 
     def _load_files(self) -> ModelFiles:
         if self._files is None:
-            self._files = require_model(self._models_folder)
+            self._files = require_model(self._models_folder, self.model)
         return self._files
 
-    def _load_tokenizer(self) -> Any:  # noqa: ANN401 (tokenizers has no usable types)
+    def _load_tokenizer(self) -> ModelTokenizer:
         tokenizer = self._tokenizer
         if tokenizer is None:
             with self._loading:
                 tokenizer = self._tokenizer
                 if tokenizer is None:
-                    tokenizer = self._tokenizer = _open_tokenizer(self._load_files())
+                    tokenizer = self._tokenizer = _open_tokenizer(self.model, self._load_files())
         return tokenizer
 
-    def _load_session(self) -> Any:  # noqa: ANN401 (onnxruntime has no types)
-        session = self._session
-        if session is None:
+    def _load_session(self) -> tuple[Any, Callable[[Ids], Feeds]]:
+        session, inputs = self._session, self._inputs
+        if session is None or inputs is None:
             with self._loading:
-                session = self._session
-                if session is None:
-                    files = self._load_files()
-                    session = self._session = _open_session(files, threads=self._threads)
-        return session
+                session, inputs = self._session, self._inputs
+                if session is None or inputs is None:
+                    session, inputs = _open_session(
+                        self.model, self._load_files(), threads=self._threads
+                    )
+                    self._session, self._inputs = session, inputs
+        return session, inputs
 
 
-@contextmanager
-def _only_unicode() -> Iterator[None]:
-    try:
-        yield
-    except TypeError as error:  # what the tokenizer says of a lone surrogate
-        raise InvalidInput(
-            "A text contains characters that are not Unicode: read the file with its own encoding.",
-            field="texts",
-        ) from error
+def _open_tokenizer(model: LocalModel, files: ModelFiles) -> ModelTokenizer:
+    from engine.models import e5, tokenising  # noqa: PLC0415 (only where a model is used)
+
+    if model.has_json:
+        return tokenising.WordPieces(files.tokenizer)
+    return tokenising.SentencePieces(files.tokenizer, e5.read_letters(files.weights))
 
 
-def _feeds(tokens: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    ids = np.zeros((len(tokens), max(len(row) for row in tokens)), np.int64)
-    mask = np.zeros_like(ids)
-    for row, values in enumerate(tokens):
-        ids[row, : len(values)] = values
-        mask[row, : len(values)] = 1
-    return {"input_ids": ids, "attention_mask": mask}
+def _runnable(model: LocalModel, files: ModelFiles) -> Runnable:
+    from engine.models import e5, minilm  # noqa: PLC0415
+
+    if model.has_json:
+        return Runnable(minilm.build_graph(files.weights), lambda ids: {"input_ids": ids})
+    embeddings = e5.Embeddings(files.weights)
+    return Runnable(e5.build_graph(files.weights), lambda ids: {"embedded": embeddings(ids)})
 
 
-def _open_tokenizer(files: ModelFiles) -> Any:  # noqa: ANN401
-    from tokenizers import Tokenizer  # noqa: PLC0415 (only where a model is used)
-
-    tokenizer = Tokenizer.from_file(str(files.tokenizer))
-    # the shipped file cuts at 128 tokens and pads everything to 128
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def _open_session(files: ModelFiles, *, threads: int) -> Any:  # noqa: ANN401
+def _open_session(
+    model: LocalModel, files: ModelFiles, *, threads: int
+) -> tuple[Any, Callable[[Ids], Feeds]]:
     import onnxruntime  # noqa: PLC0415 (takes 0.1 s)
 
     options = onnxruntime.SessionOptions()
@@ -220,9 +255,16 @@ def _open_session(files: ModelFiles, *, threads: int) -> Any:  # noqa: ANN401
         "session.model_external_initializers_file_folder_path", str(files.weights.parent)
     )
     try:
-        model = build_graph(files.weights)
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        opened = _runnable(model, files)
+        # Fused, adding and normalising take four times as long as one after the other.
+        session = onnxruntime.InferenceSession(
+            opened.graph,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
     except Exception as error:
         raise Unavailable(
             "The embedding model could not be loaded. Run `scrubjay doctor`."
         ) from error
+    return session, opened.inputs

@@ -6,9 +6,9 @@ and `llm.py` (pydantic-ai) adapt them; the hashing embedder for tests lives in `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,3 +120,75 @@ class LanguageModel(Protocol):
 
     async def aclose(self) -> None:
         """Free the connection; idempotent."""
+
+
+@runtime_checkable
+class TunableModel(LanguageModel, Protocol):
+    """A model whose provider has others, and lets a request choose how freely it writes."""
+
+    def tuned(self, *, name: str = "", temperature: float | None = None) -> LanguageModel:
+        """The same provider's model `name` (empty: this one), at this temperature.
+
+        It shares this one's connections: closing either closes both. `ConfigurationError` where the
+        name is another provider's.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model is told of it; `schema` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedCall:
+    """A call a model asks for; `arguments` None where they are no JSON object."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a call came to, as the model reads it."""
+
+    call_id: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurn:
+    """What a model said in one turn: text, calls of tools, or both; and what it cost."""
+
+    text: str
+    calls: Sequence[RequestedCall] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+Message = str | ModelTurn | ToolResult  # a text is what the asker says
+
+
+@runtime_checkable
+class ToolLanguageModel(Protocol):
+    """A language model that may call tools natively."""
+
+    takes_tools: bool  # False once its endpoint has refused them
+
+    def converse(
+        self,
+        system: str,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        *,
+        max_tokens: int = 1024,
+    ) -> AsyncIterator[str | ModelTurn]:
+        """Pieces of the next turn's text as they come; the last item is the whole `ModelTurn`.
+
+        Raises `ToolsRefused` where the endpoint takes no tools.
+        """

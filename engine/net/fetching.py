@@ -122,7 +122,7 @@ async def fetch(
                 timeout=httpx2.Timeout(timeout_s),
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             ) as client:
-                fetcher = _Fetcher(client, resolve or _resolve, allow_private, max_bytes)
+                fetcher = _Fetcher(client, resolve or resolve_host, allow_private, max_bytes)
                 fetcher.bearer, fetcher.trusted = bearer, _origin(url)
                 return await fetcher.follow(url, max_redirects)
     except TimeoutError:
@@ -242,7 +242,9 @@ class _Fetcher:
         parts = urlsplit(url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        addresses = await self._addresses(host, port)
+        addresses = await addresses_of(
+            host, port, allow_private=self._allow_private, resolve=self._resolve
+        )
         shown = self.bearer if _origin(url) == self.trusted else ""
         fault: Exception | None = None
         for address in addresses:
@@ -287,25 +289,6 @@ class _Fetcher:
             ) from fault
         raise _unreachable(host) from fault
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            found = list(dict.fromkeys(await self._resolve(host, port)))
-        except (OSError, UnicodeError):
-            found = []
-        if not found:
-            raise DocumentError(
-                f"{host} has no address: check the URL's spelling and this machine's network",
-                code="fetch",
-                retry=True,
-            )
-        if not all(is_allowed(item, allow_private=self._allow_private) for item in found):
-            raise InvalidInput(
-                f"{host} is a private or reserved address, which is not fetched; an operator can"
-                " allow private ones with processing.allow_private_urls",
-                field="url",
-            )
-        return found
-
     async def _read(self, response: httpx2.Response, url: str, host: str) -> Fetched | str:
         status, headers = response.status_code, response.headers
         if status in _REDIRECTS and (location := headers.get("location")):
@@ -344,7 +327,34 @@ class _Fetcher:
         )
 
 
-async def _resolve(host: str, port: int) -> list[str]:
+async def addresses_of(
+    host: str, port: int, *, allow_private: bool = False, resolve: Resolver | None = None
+) -> list[str]:
+    """The addresses of a host, all of which may be connected to.
+
+    Raises `DocumentError` for a host without any, `InvalidInput` for a private or reserved one.
+    """
+    try:
+        found = list(dict.fromkeys(await (resolve or resolve_host)(host, port)))
+    except (OSError, UnicodeError):
+        found = []
+    if not found:
+        raise DocumentError(
+            f"{host} has no address: check the URL's spelling and this machine's network",
+            code="fetch",
+            retry=True,
+        )
+    if not all(is_allowed(item, allow_private=allow_private) for item in found):
+        raise InvalidInput(
+            f"{host} is a private or reserved address, which is not fetched; an operator can"
+            " allow private ones with processing.allow_private_urls",
+            field="url",
+        )
+    return found
+
+
+async def resolve_host(host: str, port: int) -> list[str]:
+    """The addresses of a host, as numbers."""
     found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(where[0]) for *_, where in found]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,11 +24,13 @@ from engine.index.port import SearchIndex
 from engine.jobs import backlog
 from engine.jobs.kinds import JOB_KINDS
 from engine.limits import Limits
-from engine.operations import audit_log, probes, reconcile, status, tool_call_log
+from engine.operations import audit_log, probes, reconcile, status, tenant_export, tool_call_log
 from engine.operations.audit_log import AuditEntry, ChainReport
 from engine.operations.index_home import IndexHome
 from engine.operations.probes import Probe, Probed
+from engine.operations.process_usage import ProcessUsage, process_figures, read_processes
 from engine.operations.reconcile import Drift
+from engine.operations.resources import Resources, read_resources
 from engine.operations.status import Status
 from engine.operations.tool_call_log import LoggedCall, ToolCallLog
 
@@ -49,6 +52,7 @@ class Operations:
         index_home: IndexHome | None = None,
         probe_db: Database | None = None,
         model_probes: Mapping[str, Probe] = MappingProxyType({}),
+        data_folder: Path | None = None,
     ) -> None:
         self._db = db
         self._index = index
@@ -60,10 +64,23 @@ class Operations:
         self._probe_db = probe_db or db
         self._probe_threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
         self._model_probes = model_probes
+        self._data_folder = data_folder
 
     async def status(self, principal: Principal) -> Status:
         """Counts of what the principal may read, and of the work in progress."""
         return await status.read_status(self._db, self._index, principal)
+
+    async def resources(self, principal: Principal) -> Resources:
+        """What the tenant takes up, for its admins."""
+        return await read_resources(self._db, self._index, principal)
+
+    async def processes(self, principal: Principal) -> list[ProcessUsage]:
+        """What this process and the workers take of their machines; with `ops:read`."""
+        return await read_processes(self._db, principal, self.process_figures())
+
+    def process_figures(self) -> dict[str, float]:
+        """What this process takes of its machine, for monitoring."""
+        return process_figures(self._data_folder)
 
     async def health(self) -> dict[str, str]:
         """Each dependency: an empty text when it is well, else what to do.
@@ -140,6 +157,10 @@ class Operations:
             for row in rows:
                 yield row
             after = rows[-1]["number"]
+
+    async def export_tenant(self, principal: Principal, key: str, path: Path) -> dict[str, int]:
+        """Write everything of a tenant but secrets into a zip; how much of what is in it."""
+        return await tenant_export.export_tenant(self._db, self._blobs, principal, key, path)
 
     # Calls of tools
 

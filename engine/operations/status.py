@@ -13,10 +13,10 @@ from engine import threads
 from engine.access import gate
 from engine.blobs.port import BlobStore, probe
 from engine.db.session import Database
-from engine.db.tables import Document, Live, Revision, Worker
+from engine.db.tables import Document, KnowledgeBase, Live, Revision, Worker
 from engine.domain import MAIN, Principal, Scope, Vectors
 from engine.errors import EngineError, Unavailable
-from engine.index.port import SearchIndex, Space
+from engine.index.port import RevisionRef, SearchIndex, Space
 from engine.jobs import backlog, heartbeats
 from engine.limits import Limits
 from engine.operations import reconcile
@@ -39,6 +39,9 @@ class KbStatus:
     updated_at: datetime
     states: Mapping[str, int]  # documents by state
     without_vectors: int  # documents that answer, and by their words alone
+    space: str = ""  # of its vectors
+    next_space: str = ""  # that it is moving to
+    moved: int = 0  # documents with vectors there
 
     @property
     def waiting(self) -> int:
@@ -73,6 +76,7 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
         workers = await heartbeats.live_workers(session, within_s=WORKER_ALIVE_S)
     spaces = {Space(kb.space, kb.dimension) for kb in kbs}
     sizes = {space.name: await _size_bytes(index, principal.tenant_id, space) for space in spaces}
+    moved = {kb.id: await _moved(db, index, kb) for kb in kbs if kb.next_space}
     by_lane: dict[str, dict[str, int]] = {}
     for (lane, state), count in pending.items():
         by_lane.setdefault(lane, {})[state] = count
@@ -88,6 +92,9 @@ async def read_status(db: Database, index: SearchIndex, principal: Principal) ->
                 updated_at=kb.updated_at,
                 states=states.get(kb.id, ({}, 0))[0],
                 without_vectors=states.get(kb.id, ({}, 0))[1],
+                space=kb.space,
+                next_space=kb.next_space or "",
+                moved=moved.get(kb.id, 0),
             )
             for kb in kbs
         ],
@@ -109,6 +116,22 @@ async def _size_bytes(index: SearchIndex, tenant_id: str, space: Space) -> int:
         return (await index.stats(tenant_id, space)).size_bytes
     except Unavailable:
         return 0
+
+
+async def _moved(db: Database, index: SearchIndex, kb: KnowledgeBase) -> int:
+    """How many of its documents the space it moves to holds."""
+    space = Space(kb.next_space or "", kb.next_dimension or 0)
+    try:
+        held = await index.revisions(kb.tenant_id, space)
+    except Unavailable:
+        return 0
+    async with db.read() as session:
+        rows = await session.execute(
+            select(Live.document_id, Live.revision_id).where(
+                Live.kb_id == kb.id, Live.branch == MAIN
+            )
+        )
+    return sum(RevisionRef(*row) in held for row in rows)
 
 
 async def _states(

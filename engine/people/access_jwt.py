@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 LIFE = timedelta(minutes=10)
 AUDIENCE = "scrubjay"
 ADMIN = "scrubjay-admin"  # of a token made by a step-up: admin verbs take no other
+OPERATOR = (
+    "scrubjay-operator"  # of who runs the installation: `scrubjay admin serve` alone takes it
+)
 TYPE = "at+jwt"
 KID = "sj-"  # what the ids of our keys begin with
 ALGORITHM = "HS256"
@@ -37,17 +41,22 @@ class SessionClaims:
     session_id: str
     user_id: str
     tenant_id: str
-    admin: bool = False
+    audience: str = AUDIENCE
+
+    @property
+    def admin(self) -> bool:
+        """Whether a step-up made it."""
+        return self.audience == ADMIN
 
 
 def sign(secrets: Secrets, issuer: str, who: SessionClaims) -> tuple[str, datetime]:
-    """An access token for a session, and when it ends; with `admin` one for admin verbs."""
+    """An access token for a session, and when it ends."""
     import jwt  # noqa: PLC0415 (lazy: slow to import, and few sign in)
 
     now = clock.now()
     claims = {
         "iss": issuer,
-        "aud": ADMIN if who.admin else AUDIENCE,
+        "aud": who.audience,
         "sub": who.user_id,
         "tid": who.tenant_id,
         "sid": who.session_id,
@@ -59,7 +68,9 @@ def sign(secrets: Secrets, issuer: str, who: SessionClaims) -> tuple[str, dateti
     return jwt.encode(claims, key, algorithm=ALGORITHM, headers=headers), now + LIFE
 
 
-def verify(secrets: Secrets, issuer: str, token: str) -> SessionClaims:
+def verify(
+    secrets: Secrets, issuer: str, token: str, *, audiences: Sequence[str] = (AUDIENCE, ADMIN)
+) -> SessionClaims:
     """The session a token names; `Unauthenticated` says the same for every fault."""
     import jwt  # noqa: PLC0415 (lazy, as above)
 
@@ -78,7 +89,7 @@ def verify(secrets: Secrets, issuer: str, token: str) -> SessionClaims:
             token,
             key,
             algorithms=[ALGORITHM],
-            audience=[AUDIENCE, ADMIN],
+            audience=list(audiences),
             issuer=issuer,
             options={"require": list(CLAIMS), "verify_exp": False, "verify_iat": False},
         )
@@ -90,7 +101,7 @@ def verify(secrets: Secrets, issuer: str, token: str) -> SessionClaims:
     if type(ends_at) is not int or type(began_at) is not int or ends_at <= now:
         raise Unauthenticated(REFUSED)
     return SessionClaims(
-        str(claims["sid"]), str(claims["sub"]), str(claims["tid"]), admin=claims["aud"] == ADMIN
+        str(claims["sid"]), str(claims["sub"]), str(claims["tid"]), str(claims["aud"])
     )
 
 

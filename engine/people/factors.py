@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
-from engine.db.tables import Factor, RecoveryCode
+from engine.db.tables import Factor, Passkey, RecoveryCode
 from engine.errors import Conflict, InvalidInput
 from engine.secrets import Secrets
 
@@ -75,6 +75,12 @@ async def remove(session: AsyncSession, user_id: str) -> bool:
     if known is not None:
         await session.delete(known)
     return known is not None
+
+
+async def forget_passkeys(session: AsyncSession, user_id: str) -> int:
+    """Delete every passkey of an account; how many. The caller audits."""
+    gone = delete(Passkey).where(Passkey.user_id == user_id).returning(Passkey.id)
+    return len(list(await session.scalars(gone)))
 
 
 async def is_enrolled(session: AsyncSession, user_id: str) -> bool:

@@ -13,7 +13,7 @@ from engine.access import gate
 from engine.db.tables import ApiToken, KbGrant, Membership, User, UserGroupMember
 from engine.domain import Principal, Role, Scope
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound
-from engine.people import sessions
+from engine.people import factors, sessions
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -147,16 +147,36 @@ async def set_active(
 
 
 async def _end_credentials(session: AsyncSession, principal: Principal, user_id: str) -> None:
-    await session.execute(
-        update(ApiToken)
-        .where(
-            ApiToken.tenant_id == principal.tenant_id,
-            ApiToken.user_id == user_id,
-            ApiToken.revoked_at.is_(None),
-        )
-        .values(revoked_at=clock.now())
+    mine = (
+        ApiToken.tenant_id == principal.tenant_id,
+        ApiToken.user_id == user_id,
+        ApiToken.revoked_at.is_(None),
     )
+    personal = ApiToken.kind == "personal"
+    await session.execute(update(ApiToken).where(*mine, personal).values(revoked_at=clock.now()))
+    await _pass_on_keys(session, principal, user_id, select(ApiToken).where(*mine, ~personal))
     await sessions.end_all(session, principal, user_id, tenant_id=principal.tenant_id)
+
+
+async def _pass_on_keys(
+    session: AsyncSession, principal: Principal, user_id: str, made: Select[ApiToken]
+) -> None:
+    """Service keys are the tenant's: they live on, in the name of its longest-serving owner."""
+    heir = await session.scalar(
+        select(Membership.user_id)
+        .where(
+            Membership.tenant_id == principal.tenant_id,
+            Membership.role == Role.OWNER,
+            Membership.active.is_(True),
+            Membership.user_id != user_id,
+        )
+        .order_by(Membership.created_at, Membership.user_id)
+        .limit(1)
+    )
+    for key in list(await session.scalars(made)):
+        key.user_id = heir or user_id
+        detail = {"before": user_id, "after": heir, "name": key.name}
+        await gate.audit(session, principal, "token.pass", key.id, detail)
 
 
 def select_members(tenant_id: str) -> Select[str, str, str | None, str, bool]:
@@ -221,6 +241,24 @@ async def check_password_link(session: AsyncSession, principal: Principal, user_
     return user
 
 
+async def reset_factors(session: AsyncSession, principal: Principal, user_id: str) -> bool:
+    """Remove a member's second factors and end their sessions; whether there were any.
+
+    Of somebody who belongs to other tenants, too, only the installation's owners can.
+    """
+    gate.require_verb(principal, "member.reset_factors")
+    membership = await get_membership(session, principal, user_id)
+    require_role_grant(principal, Role(membership.role))
+    if not await gate.is_operator(session, principal):
+        await require_whole_account(session, principal, user_id)
+    had_app = await factors.remove(session, user_id)
+    keys = await factors.forget_passkeys(session, user_id)
+    said = {"before": "totp" if had_app else "", "passkeys": keys}
+    await gate.audit(session, principal, "factor.reset", user_id, said)
+    await sessions.end_all(session, principal, user_id)
+    return had_app or keys > 0
+
+
 async def require_whole_account(session: AsyncSession, principal: Principal, user_id: str) -> None:
     """Refuse what would reach into another tenant: an account of several is its person's alone."""
     elsewhere = select(Membership.tenant_id).where(
@@ -229,7 +267,7 @@ async def require_whole_account(session: AsyncSession, principal: Principal, use
     if user_id != principal.user_id and await session.scalar(elsewhere.limit(1)) is not None:
         raise Forbidden(
             "This account is used outside this tenant, too: its person sets the password, by"
-            " “Forgot password” on the sign-in page."
+            " “Forgot your password?” on the sign-in page, or an owner of the installation helps."
         )
 
 

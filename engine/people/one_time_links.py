@@ -19,19 +19,31 @@ from engine import clock
 from engine.db.tables import OneTimeLink, User
 from engine.errors import LinkExpired
 
-LinkPurpose = Literal["owner", "reset", "verify"]
+LinkPurpose = Literal["owner", "reset", "verify", "change"]
 
 LIFE: dict[LinkPurpose, timedelta] = {
     "owner": timedelta(hours=1),
     "reset": timedelta(hours=1),
     "verify": timedelta(days=2),
+    "change": timedelta(days=2),
 }
 PREFIX = "sj_link_"
 EXPIRED = "This link was used, was replaced by a newer one, or is too old. Ask for a new one."
 
 
-async def make_link(session: AsyncSession, tenant_id: str, user: User, purpose: LinkPurpose) -> str:
-    """A new link's secret, which is shown this once."""
+async def make_link(
+    session: AsyncSession,
+    tenant_id: str,
+    user: User,
+    purpose: LinkPurpose,
+    *,
+    mailed: bool = False,
+    new_email: str = "",
+) -> str:
+    """A new link's secret, which is shown this once, or `mailed` to the account's address.
+
+    One to change the address is mailed to the `new_email`.
+    """
     await end_links(session, user.id, purpose)
     secret = PREFIX + random.token_urlsafe(32)
     session.add(
@@ -41,6 +53,8 @@ async def make_link(session: AsyncSession, tenant_id: str, user: User, purpose: 
             purpose=purpose,
             digest=_digest(secret),
             email=user.email or "",
+            mailed=mailed,
+            new_email=new_email,
             expires_at=clock.now() + LIFE[purpose],
         )
     )

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import unicodedata
 import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -35,6 +37,8 @@ DISTINCT_MIN = 5  # different characters: "aaaaaaaaaaaaaaa" is no password
 RUN_MIN, RUNS_MAX = 4, 0.5  # how much of it may be runs like 123456 or abcdef
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1  # OWASP Password Storage Cheat Sheet, argon2id
 AT_ONCE = 2
+WORD_MIN = 5  # characters: shorter words are parts of many good passwords
+COMMON = Path(__file__).parent / "common_passwords.txt"
 
 # A row nobody has the password of: what an unknown address is compared with.
 _NOBODY = (
@@ -60,6 +64,8 @@ def check_new(
     folded = password.casefold()
     if len(set(folded)) < DISTINCT_MIN or _in_runs(folded) > len(folded) * RUNS_MAX:
         raise _refused("is easy to guess: it repeats or counts. Use a few unrelated words.")
+    if _is_common(folded):
+        raise _refused("is among the most common ones, or little more. Use a few unrelated words.")
     for known in (email, email.partition("@")[0], *names):
         word = known.casefold()
         if len(word) > 3 and word in folded and len(folded) - len(word) < shortest // 2:
@@ -110,6 +116,23 @@ async def _in_thread(work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     limiter = _limiters.setdefault(loop, anyio.CapacityLimiter(AT_ONCE))
     return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+
+def _is_common(folded: str) -> bool:
+    """Whether it is a common password, or two of them, whatever digits and signs are around."""
+    common, plain = _common(), folded.replace(" ", "")
+    words = re.findall(r"[^\W\d_]+", folded)
+    if folded in common or plain in common:
+        return True
+    if 0 < len(words) <= 2 and all(len(word) >= WORD_MIN and word in common for word in words):
+        return True
+    return any(plain[:at] in common and plain[at:] in common for at in range(4, len(plain) - 3))
+
+
+@lru_cache(maxsize=1)
+def _common() -> frozenset[str]:
+    """The 10,000 most common passwords, and long ones among the next 20,000 (NOTICE)."""
+    return frozenset(COMMON.read_text(encoding="utf-8").split())
 
 
 def _in_runs(text: str) -> int:

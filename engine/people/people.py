@@ -15,10 +15,17 @@ from engine.db.session import Database
 from engine.domain import Audience, Principal, Role, Scope
 from engine.errors import Forbidden
 from engine.limits import Limits
+from engine.mail.mail import Mail
 from engine.people import access_jwt, api_tokens, groups, members, subjects, tenants
-from engine.people.api_tokens import TokenInfo
+from engine.people.address_change import AddressChange
+from engine.people.api_tokens import TokenInfo, TokenKind
+from engine.people.federation.federation import Federation
+from engine.people.federation.registry import Providers
 from engine.people.groups import GroupInfo
+from engine.people.inviting import Inviting, MailedLinks
 from engine.people.members import MemberInfo
+from engine.people.passkeys import Passkeys
+from engine.people.scim_clients import ScimClients
 from engine.people.sign_in import SignIn
 from engine.people.subjects import Subject
 from engine.people.tenants import TenantInfo
@@ -28,9 +35,39 @@ from engine.secrets import Secrets
 class People:
     """The verbs of tenants, members and API tokens."""
 
-    def __init__(self, db: Database, secrets: Secrets, limits: Limits, *, issuer: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        secrets: Secrets,
+        limits: Limits,
+        mail: Mail,
+        *,
+        public_url: str,
+        private_issuers: bool = False,
+    ) -> None:
         self._db = db
-        self.sign_in = SignIn(db, secrets, limits, issuer=issuer)
+        issuer = public_url or "scrubjay"
+        self.sign_in = SignIn(db, secrets, limits, mail, issuer=issuer)
+        self.invitations = Inviting(db, mail, self.sign_in)
+        self.mailed_links = MailedLinks(db, secrets, limits, mail)
+        self.providers = Providers(
+            db, secrets, public_url=public_url, allow_private=private_issuers
+        )
+        self.federation = Federation(
+            db,
+            secrets,
+            limits,
+            mail,
+            self.sign_in,
+            public_url=public_url,
+            allow_private=private_issuers,
+            issuer=issuer,
+        )
+        self.scim = ScimClients(db)
+        self.addresses = AddressChange(db, mail, self.mailed_links)
+        self.passkeys = Passkeys(
+            db, secrets, mail, self.sign_in, public_url=public_url, issuer=issuer
+        )
 
     # Who asks
 
@@ -39,14 +76,15 @@ class People:
         tenant, member = await tenants.ensure_default(self._db)
         return await self._principal(tenant.id, member.user_id)
 
-    async def authenticate(self, secret: str) -> Principal:
+    async def authenticate(self, secret: str, *, address: str = "") -> Principal:
         """The principal of a bearer token: an API token, or the access token of a session.
 
+        `address` is where the request came from: some tokens are bound to networks.
         `Unauthenticated` for any that is not valid. What they hold is looked up each time.
         """
         if access_jwt.is_ours(secret):
             return await self.sign_in.principal_of_access_token(secret)
-        return await api_tokens.authenticate(self._db, secret)
+        return await api_tokens.authenticate(self._db, secret, address=address)
 
     @staticmethod
     def issued(secret: str) -> bool:
@@ -97,6 +135,34 @@ class People:
         """All tenants, for the operator of the installation; else one's own."""
         return await self._db.run_read(lambda session: tenants.list_tenants(session, principal))
 
+    async def show_tenant(self, principal: Principal, key: str) -> TenantInfo:
+        """A tenant by key or id, for who runs the installation."""
+        return await self._db.run_read(lambda session: tenants.show_tenant(session, principal, key))
+
+    async def suspend_tenant(self, principal: Principal, key: str) -> TenantInfo:
+        """Let a tenant answer nothing, at no door, from now on; its jobs wait."""
+        return await self._db.run_write(
+            lambda session: tenants.suspend_tenant(session, principal, key, on=True)
+        )
+
+    async def resume_tenant(self, principal: Principal, key: str) -> TenantInfo:
+        """Let a suspended tenant answer again, and its jobs run."""
+        return await self._db.run_write(
+            lambda session: tenants.suspend_tenant(session, principal, key, on=False)
+        )
+
+    async def delete_tenant(self, principal: Principal, key: str) -> TenantInfo:
+        """End a tenant now; a worker then deletes everything it has."""
+        return await self._db.run_write(
+            lambda session: tenants.delete_tenant(session, principal, key)
+        )
+
+    async def tenant_deletion(self, principal: Principal, tenant_id: str) -> str:
+        """How far the deletion of a tenant is: running, failed, or empty once all is gone."""
+        return await self._db.run_read(
+            lambda session: tenants.deletion(session, principal, tenant_id)
+        )
+
     # API tokens
 
     async def create_token(
@@ -108,10 +174,13 @@ class People:
         expires_in: timedelta | None = None,
         expires_at: datetime | None = None,
         kb_ids: Collection[str] | None = None,
+        kind: TokenKind = TokenKind.PERSONAL,
+        assistants: Collection[str] | None = None,
+        networks: Collection[str] | None = None,
     ) -> tuple[str, TokenInfo]:
         """A new API token: its secret, shown this once, and what is kept of it.
 
-        With `kb_ids` it reaches these knowledge bases only.
+        With `kb_ids` it reaches these knowledge bases only. `api_tokens.create_token` says more.
         """
         return await self._db.run_write(
             lambda session: api_tokens.create_token(
@@ -122,6 +191,9 @@ class People:
                 expires_in=expires_in,
                 expires_at=expires_at,
                 kb_ids=kb_ids,
+                kind=kind,
+                assistants=assistants,
+                networks=networks,
             )
         )
 

@@ -28,7 +28,7 @@ from engine.people import access_jwt
 from engine.people.access_jwt import SessionClaims
 from engine.secrets import Secrets
 
-SessionKind = Literal["browser", "api"]
+SessionKind = Literal["browser", "api", "operator"]
 
 IDLE = timedelta(days=14)
 LIFE = timedelta(days=30)  # however much it is used
@@ -105,7 +105,7 @@ async def open_session(
         methods=list(methods),
         signed_in_at=now,
         seen_at=now,
-        expires_at=now + LIFE,
+        expires_at=now + (STEP_UP if kind == "operator" else LIFE),
         address=client.address[:64],
         agent=printable(client.agent)[:200],
     )
@@ -168,7 +168,7 @@ async def step_up(
         cookie = COOKIE_PREFIX + random.token_urlsafe(32)
         row.digest = _digest(cookie)
         return _secrets_of(row, secrets, issuer, cookie)
-    who = SessionClaims(row.id, row.user_id, row.tenant_id, admin=True)
+    who = SessionClaims(row.id, row.user_id, row.tenant_id, access_jwt.ADMIN)
     token, ends_at = access_jwt.sign(secrets, issuer, who)
     shown = SignedIn(row.id, row.user_id, row.tenant_id, row.expires_at)
     return replace(shown, access_token=token, access_expires_at=ends_at)
@@ -190,6 +190,17 @@ async def principal_of_access_token(
     if (found.user_id, found.tenant_id) != (who.user_id, who.tenant_id):
         raise Unauthenticated(ENDED)
     return found if who.admin else replace(found, assured=False)
+
+
+async def principal_of_operator(
+    db: Database, secrets: Secrets, issuer: str, token: str
+) -> Principal:
+    """The principal of who has just signed in to run the installation."""
+    who = access_jwt.verify(secrets, issuer, token, audiences=[access_jwt.OPERATOR])
+    found = await _principal(db, UserSession.id == who.session_id)
+    if (found.user_id, found.tenant_id) != (who.user_id, who.tenant_id):
+        raise Unauthenticated(ENDED)
+    return replace(found, assured=True)  # the session is as old as a step-up lasts
 
 
 async def list_sessions(session: AsyncSession, principal: Principal) -> list[SessionInfo]:
@@ -242,6 +253,11 @@ async def end_all(
     return ended
 
 
+async def end_everything(session: AsyncSession, user_id: str) -> None:
+    """End every session of an account that turns out to be somebody else's; the caller audits."""
+    await session.execute(delete(UserSession).where(UserSession.user_id == user_id))
+
+
 def is_over(row: UserSession, now: datetime) -> bool:
     """Whether a session has lasted, or lain idle, too long."""
     return row.expires_at <= now or row.seen_at + IDLE <= now
@@ -276,14 +292,16 @@ def _secrets_of(row: UserSession, secrets: Secrets, issuer: str, cookie: str = "
     shown = SignedIn(row.id, row.user_id, row.tenant_id, row.expires_at, cookie=cookie)
     if row.kind == "browser":
         return shown
-    who = SessionClaims(row.id, row.user_id, row.tenant_id)
+    audience = access_jwt.OPERATOR if row.kind == "operator" else access_jwt.AUDIENCE
+    who = SessionClaims(row.id, row.user_id, row.tenant_id, audience)
     access_token, ends_at = access_jwt.sign(secrets, issuer, who)
+    shown = replace(shown, access_token=access_token, access_expires_at=ends_at)
+    if row.kind == "operator":
+        return shown  # it can't be renewed: they sign in again
     said = f"refresh:{row.id}:{row.generation}"
     return replace(
         shown,
         refresh_token=REFRESH_PREFIX + secrets.sign("sessions", said, expires_at=row.expires_at),
-        access_token=access_token,
-        access_expires_at=ends_at,
     )
 
 

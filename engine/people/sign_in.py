@@ -14,7 +14,7 @@ import secrets as random
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine import clock
@@ -33,8 +33,9 @@ from engine.errors import (
     Unauthenticated,
 )
 from engine.limits import Limits
+from engine.mail.mail import Mail
 from engine.people import factors, members, one_time_links, passwords, sessions
-from engine.people.members import checked_email, checked_name
+from engine.people.members import MemberInfo, checked_email, checked_name
 from engine.people.sessions import SessionInfo, SessionKind, SignedIn, SignInClient
 from engine.secrets import Secrets
 
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 WRONG_CODE = "This code is not the present one of your app, nor an unused recovery code."
 WRONG = "This e-mail address and password don't match an active account."
+TOO_MANY = "Too many attempts to sign in: wait a little."
 EMAIL_MAX = 320
 # Guesses: an account may be tried ten times at once, then once a minute; so may a known device.
 ACCOUNT_BURST, ACCOUNT_PER_S = 10, 1 / 60
@@ -53,8 +55,11 @@ REFUSAL_NOTED_S = 60.0  # failed sign-ins leave one audit row a minute and accou
 class SignIn:
     """The verbs of signing in and of passwords."""
 
-    def __init__(self, db: Database, secrets: Secrets, limits: Limits, *, issuer: str) -> None:
+    def __init__(
+        self, db: Database, secrets: Secrets, limits: Limits, mail: Mail, *, issuer: str
+    ) -> None:
         self._db = db
+        self._mail = mail
         self._secrets = secrets
         self._limits = limits
         self._issuer = issuer
@@ -80,10 +85,10 @@ class SignIn:
         email = email.strip().lower()[:EMAIL_MAX]
 
         async def find(session: AsyncSession) -> tuple[User, Membership | None] | None:
-            return await _account(session, email, tenant)
+            return await account_of(session, User.email == email, tenant)
 
         user, membership = await self._db.run_read(find) or (None, None)
-        await self._take_guess(email, client, user.id if user else "")
+        await self.take_guess(email, client, user.id if user else "")
         is_right = await passwords.verify(user.password_hash if user else None, password)
         if user is None or membership is None or not is_right:
             await self._note_refusal(email, user, membership, client)
@@ -109,10 +114,10 @@ class SignIn:
                 if not method:
                     raise Unauthenticated(WRONG_CODE)
                 methods.append(method)
-            return await self._open(session, tenant_id, user_id, kind, methods, client)
+            return await self.open(session, tenant_id, user_id, kind, methods, client)
 
         signed_in = await self._db.run_write(commit)
-        return replace(signed_in, device=self._device(user_id, client))
+        return replace(signed_in, device=self.device_of(user_id, client))
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         """The next access and refresh token of a session.
@@ -140,6 +145,41 @@ class SignIn:
             self._db, self._secrets, self._issuer, token
         )
 
+    # The operator
+
+    async def as_operator(
+        self, email: str, password: str, *, client: SignInClient, code: str = ""
+    ) -> SignedIn:
+        """Ten minutes as who runs the installation: an owner of its first tenant.
+
+        Refused and limited as any other sign-in is.
+        """
+        return await self.with_password(
+            email, password, kind="operator", client=client, tenant=gate.FIRST_TENANT, code=code
+        )
+
+    async def open_operator(self, principal: Principal) -> SignedIn:
+        """The same without a password, for whoever acts from the command line on the server."""
+
+        async def commit(session: AsyncSession) -> SignedIn:
+            await gate.require_operator(session, principal)
+            if principal.session_id is not None or principal.api_token_id is not None:
+                raise Forbidden("Only the command line on the server needs no password.")
+            return await self.open(
+                session,
+                principal.tenant_id,
+                user_of(principal),
+                "operator",
+                ["cli"],
+                SignInClient(),
+            )
+
+        return await self._db.run_write(commit)
+
+    async def principal_of_operator(self, token: str) -> Principal:
+        """The principal of such a sign-in, with all they may do now."""
+        return await sessions.principal_of_operator(self._db, self._secrets, self._issuer, token)
+
     async def step_up(
         self, principal: Principal, *, password: str = "", code: str = "", client: SignInClient
     ) -> SignedIn:
@@ -149,14 +189,14 @@ class SignIn:
         """
         if principal.session_id is None:
             raise StepUpRequired("Sign in to confirm who you are: a token can't.")
-        user_id, session_id = _user_of(principal), principal.session_id
+        user_id, session_id = user_of(principal), principal.session_id
 
         async def find(session: AsyncSession) -> tuple[User, bool]:
             user = await session.get_one(User, user_id)
             return user, await factors.is_enrolled(session, user_id)
 
         user, has_app = await self._db.run_read(find)
-        await self._take_guess(user.email or user_id, client, user_id)
+        await self.take_guess(user.email or user_id, client, user_id)
         if not has_app and not await passwords.verify(user.password_hash, password):
             raise Unauthenticated("This is not your present password.")
 
@@ -175,13 +215,13 @@ class SignIn:
 
     async def has_app(self, principal: Principal) -> bool:
         """Whether the principal has an authenticator app."""
-        user_id = _user_of(principal)
+        user_id = user_of(principal)
         return await self._db.run_read(lambda session: factors.is_enrolled(session, user_id))
 
     async def begin_app(self, principal: Principal) -> tuple[str, str]:
         """The secret of a new authenticator app, and the address for its QR code."""
         _require_confirmed(principal, "set up an authenticator app")
-        user_id = _user_of(principal)
+        user_id = user_of(principal)
 
         async def commit(session: AsyncSession) -> tuple[str, str]:
             user = await session.get_one(User, user_id)
@@ -194,11 +234,12 @@ class SignIn:
     async def confirm_app(self, principal: Principal, code: str) -> list[str]:
         """Take the new app's first code: it is asked for from now on. The recovery codes."""
         _require_confirmed(principal, "set up an authenticator app")
-        user_id = _user_of(principal)
+        user_id = user_of(principal)
 
         async def commit(session: AsyncSession) -> list[str]:
             codes = await factors.confirm(session, self._secrets, user_id, code)
             await gate.audit(session, principal, "factor.add", user_id, {"after": "totp"})
+            await self._tell(session, principal, user_id, "An authenticator app was added")
             await sessions.end_all(session, principal, user_id, but=principal.session_id)
             return codes
 
@@ -207,14 +248,32 @@ class SignIn:
     async def remove_app(self, principal: Principal) -> None:
         """Forget the authenticator app; every other session ends."""
         _require_confirmed(principal, "remove an authenticator app")
-        user_id = _user_of(principal)
+        user_id = user_of(principal)
 
         async def commit(session: AsyncSession) -> None:
             if await factors.remove(session, user_id):
                 await gate.audit(session, principal, "factor.remove", user_id, {"before": "totp"})
+                await self._tell(session, principal, user_id, "Your authenticator app was removed")
                 await sessions.end_all(session, principal, user_id, but=principal.session_id)
 
         await self._db.run_write(commit)
+
+    async def reset_factors(self, principal: Principal, member: str) -> MemberInfo:
+        """Remove a member's second factors, who has lost them; their sessions end.
+
+        An admin can't for an owner. Of somebody who belongs to other tenants, too, only the owners
+        of the installation can.
+        """
+
+        async def commit(session: AsyncSession) -> MemberInfo:
+            gate.require_verb(principal, "member.reset_factors")
+            found = await members.find_member(session, principal.tenant_id, member)
+            if await members.reset_factors(session, principal, found.user_id):
+                what = "An admin removed your second factors"
+                await self._tell(session, principal, found.user_id, what)
+            return found
+
+        return await self._db.run_write(commit)
 
     # Out
 
@@ -231,7 +290,7 @@ class SignIn:
 
     async def sign_out_everywhere(self, principal: Principal) -> int:
         """End all of the principal's sessions, this one too; how many."""
-        user_id = _user_of(principal)
+        user_id = user_of(principal)
         return await self._db.run_write(
             lambda session: sessions.end_all(session, principal, user_id)
         )
@@ -244,12 +303,12 @@ class SignIn:
         """Set another password; every other session of the account ends. How many did."""
         if principal.session_id is None:
             raise Forbidden("Sign in to change your password: a token can't.")
-        user_id = _user_of(principal)
+        user_id = user_of(principal)
         user = await self._db.run_read(lambda session: session.get_one(User, user_id))
-        await self._take_guess(user.email or user.id, client, user_id)
+        await self.take_guess(user.email or user.id, client, user_id)
         if not await passwords.verify(user.password_hash, current):
             raise Unauthenticated("This is not your present password.")
-        kept = await self._checked(user, new)
+        kept = await self.checked(user, new)
 
         async def commit(session: AsyncSession) -> int:
             return await self._set(session, principal, user_id, kept, but=principal.session_id)
@@ -277,7 +336,7 @@ class SignIn:
             raise Forbidden("Only the owner at the command line may do this.")
 
         async def commit(session: AsyncSession) -> str:
-            user = await session.get_one(User, _user_of(principal))
+            user = await session.get_one(User, user_of(principal))
             if user.password_hash:
                 raise Conflict(
                     f"{user.email or user.name} has a password. A new one:"
@@ -298,7 +357,7 @@ class SignIn:
     ) -> SignedIn:
         """Become the owner a link was made for, and be signed in."""
         email = checked_email(email)
-        kept = await self._checked(User(name=name, email=email), password)
+        kept = await self.checked(User(name=name, email=email), password)
 
         async def commit(session: AsyncSession) -> SignedIn:
             found, user = await one_time_links.redeem_link(session, link, "owner")
@@ -317,20 +376,22 @@ class SignIn:
                 user.id,
                 {"before": before, "after": {"email": email, "name": user.name}},
             )
-            return await self._open(session, found.tenant_id, user.id, "browser", ["pwd"], client)
+            return await self.open(session, found.tenant_id, user.id, "browser", ["pwd"], client)
 
         signed_in = await self._db.run_write(commit)
-        return replace(signed_in, device=self._device(signed_in.user_id, client))
+        return replace(signed_in, device=self.device_of(signed_in.user_id, client))
 
     async def set_password(self, link: str, password: str) -> str:
         """Set a password by a one-time link: all sessions of the account end. Returns its address."""
         known = await self._db.run_read(lambda session: one_time_links.find_link(session, link))
         of = User(name="", email=known.email if known else "")
-        kept = await self._checked(of, password)
+        kept = await self.checked(of, password)
 
         async def commit(session: AsyncSession) -> str:
             found, user = await one_time_links.redeem_link(session, link, "reset")
             who = await gate.principal_of_user(session, found.tenant_id, user.id)
+            if found.mailed and user.email_verified_at is None:
+                user.email_verified_at = clock.now()
             await self._set(session, who, user.id, kept)
             return user.email or ""
 
@@ -338,7 +399,7 @@ class SignIn:
 
     # Parts
 
-    async def _open(
+    async def open(
         self,
         session: AsyncSession,
         tenant_id: str,
@@ -347,10 +408,13 @@ class SignIn:
         methods: list[str],
         client: SignInClient,
     ) -> SignedIn:
+        """A new session, in the transaction that proved who it is for."""
         try:
-            await gate.principal_of_user(session, tenant_id, user_id)
+            who = await gate.principal_of_user(session, tenant_id, user_id)
         except Unauthenticated:
             raise Unauthenticated(WRONG) from None
+        if kind == "operator" and not await gate.is_operator(session, who):
+            raise Unauthenticated(WRONG)
         return await sessions.open_session(
             session,
             self._secrets,
@@ -374,13 +438,21 @@ class SignIn:
         await session.execute(update(User).where(User.id == user_id).values(password_hash=kept))
         await one_time_links.end_links(session, user_id, "reset", "owner")
         await gate.audit(session, principal, "password.set", user_id, {"after": "set"})
+        await self._tell(session, principal, user_id, "Your password was changed")
         return await sessions.end_all(session, principal, user_id, but=but)
 
-    async def _checked(self, user: User, password: str) -> str:
+    async def _tell(
+        self, session: AsyncSession, principal: Principal, user_id: str, what: str
+    ) -> None:
+        user = await session.get_one(User, user_id)
+        await self._mail.notify(session, principal.tenant_id, user, what)
+
+    async def checked(self, user: User, password: str) -> str:
+        """What to keep of a new password; `InvalidInput` for one that is easy to guess."""
         accepted = passwords.check_new(password, email=user.email or "", names=(user.name,))
         return await passwords.hash_password(accepted)
 
-    async def _take_guess(self, account: str, client: SignInClient, user_id: str) -> None:
+    async def take_guess(self, account: str, client: SignInClient, user_id: str) -> None:
         """Use up one guess; `RateLimited` where there is none left. Equal for any address."""
         device = self._known_device(client, user_id)
         of = device or f"account:{hashlib.sha256(account.encode()).hexdigest()}"
@@ -388,11 +460,19 @@ class SignIn:
             f"sign-in:{of}", rate_per_s=ACCOUNT_PER_S, burst=ACCOUNT_BURST
         )
         if not wait_s and not device and client.address:
-            wait_s = await self._limits.take(
-                f"sign-in:address:{client.address}", rate_per_s=ADDRESS_PER_S, burst=ADDRESS_BURST
-            )
+            wait_s = await self._take_of_address(client)
         if wait_s:
-            raise RateLimited("Too many attempts to sign in: wait a little.", retry_after_s=wait_s)
+            raise RateLimited(TOO_MANY, retry_after_s=wait_s)
+
+    async def take_attempt(self, client: SignInClient) -> None:
+        """Use up one attempt of a network, where no account is named yet; or `RateLimited`."""
+        if client.address and (wait_s := await self._take_of_address(client)):
+            raise RateLimited(TOO_MANY, retry_after_s=wait_s)
+
+    async def _take_of_address(self, client: SignInClient) -> float:
+        return await self._limits.take(
+            f"sign-in:address:{client.address}", rate_per_s=ADDRESS_PER_S, burst=ADDRESS_BURST
+        )
 
     def _known_device(self, client: SignInClient, user_id: str) -> str:
         """What is signed in a device's cookie, if that account has signed in there before."""
@@ -402,7 +482,7 @@ class SignIn:
             return ""
         return said if user_id and said.startswith(f"device:{user_id}:") else ""
 
-    def _device(self, user_id: str, client: SignInClient) -> str:
+    def device_of(self, user_id: str, client: SignInClient) -> str:
         """What a browser keeps to be known by; the same again where it is known already."""
         said = self._known_device(client, user_id)
         said = said or f"device:{user_id}:{random.token_urlsafe(12)}"
@@ -415,21 +495,23 @@ class SignIn:
         log.info("a sign-in was refused", extra={"address": client.address})
         key = f"sign-in:noted:{hashlib.sha256(email.encode()).hexdigest()}"
         first = await self._limits.acquire(key, random.token_hex(8), lease_s=REFUSAL_NOTED_S)
-        if user is None or membership is None or not first:
+        if not first:
             return
-        tenant_id, user_id = membership.tenant_id, user.id
 
         async def commit(session: AsyncSession) -> None:
-            detail = {"address": client.address}
+            if user is None or membership is None:  # the same work, about nobody
+                await auditing.touch(session, gate.FIRST_TENANT)
+                return
+            tenant_id, user_id, detail = membership.tenant_id, user.id, {"address": client.address}
             await auditing.append(session, tenant_id, user_id, "session.refused", user_id, detail)
 
         await self._db.run_write(commit)
 
 
-async def _account(
-    session: AsyncSession, email: str, tenant: str
+async def account_of(
+    session: AsyncSession, which: ColumnElement[bool], tenant: str
 ) -> tuple[User, Membership | None] | None:
-    """A user by address with the membership that counts: active, of the tenant named or the first."""
+    """A user with the membership that counts: active, of the tenant named or the first."""
     query = (
         select(User, Membership)
         .outerjoin(
@@ -443,7 +525,7 @@ async def _account(
                 )
             ),
         )
-        .where(User.email == email)
+        .where(which)
         .order_by(Membership.created_at, Membership.tenant_id)
         .limit(1)
     )
@@ -457,7 +539,8 @@ def _require_confirmed(principal: Principal, what: str) -> None:
     gate.require_assured(principal, what)
 
 
-def _user_of(principal: Principal) -> str:
+def user_of(principal: Principal) -> str:
+    """The id of the member behind a principal; `NotFound` where there is none."""
     if principal.user_id is None:
         raise NotFound("This account is not linked to a member.")
     return principal.user_id

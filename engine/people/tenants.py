@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine import clock
 from engine.access import auditing, gate
 from engine.db.session import Database, upsert
-from engine.db.tables import Membership, Tenant, User
-from engine.domain import Principal, Role
+from engine.db.tables import Job, Membership, Tenant, User
+from engine.domain import JobState, Lane, Principal, Role
 from engine.errors import Conflict, InvalidInput, NotFound
+from engine.jobs import outbox
+from engine.jobs.kinds import DELETE_TENANT
 from engine.people.members import MemberInfo, checked_name, member_of, select_members
 
 _KEY = re.compile(r"[a-z0-9_]{1,40}")
@@ -32,6 +34,7 @@ class TenantInfo:
     key: str
     name: str
     created_at: datetime
+    suspended_at: datetime | None = None  # since when it answers nothing
 
 
 async def ensure_default(db: Database) -> tuple[TenantInfo, MemberInfo]:
@@ -103,31 +106,104 @@ async def create_tenant(
     session.add(tenant)
     await session.flush()
     session.add(Membership(tenant_id=tenant.id, user_id=principal.user_id, role=Role.OWNER))
-    await gate.audit(
-        session, replace(principal, tenant_id=tenant.id), "tenant.create", tenant.id, {"key": key}
-    )
+    await _audit_both(session, principal, "tenant.create", tenant)
     return _tenant_info(tenant)
 
 
 async def list_tenants(session: AsyncSession, principal: Principal) -> list[TenantInfo]:
-    """Tenants the principal's user is a member of, by key."""
-    rows = await session.scalars(
-        select(Tenant)
-        .join(Membership, Membership.tenant_id == Tenant.id)
-        .where(Membership.user_id == principal.user_id, Tenant.deleted_at.is_(None))
-        .order_by(Tenant.key)
-    )
+    """Every tenant, for who runs the installation; else those the principal's user is in. By key."""
+    query = select(Tenant).where(Tenant.deleted_at.is_(None)).order_by(Tenant.key)
+    if not (principal.assured and await gate.is_operator(session, principal)):
+        query = query.join(Membership, Membership.tenant_id == Tenant.id).where(
+            Membership.user_id == principal.user_id, Membership.active.is_(True)
+        )
+    rows = await session.scalars(query)
     return [_tenant_info(row) for row in rows if not _confined(principal, row.id)]
 
 
 async def find_tenant(session: AsyncSession, key: str) -> TenantInfo:
     """A tenant by its key or id."""
-    found = await session.scalar(
-        select(Tenant).where(or_(Tenant.key == key, Tenant.id == key), Tenant.deleted_at.is_(None))
+    return _tenant_info(await _tenant(session, key))
+
+
+async def show_tenant(session: AsyncSession, principal: Principal, key: str) -> TenantInfo:
+    """A tenant by its key or id, for who runs the installation."""
+    await gate.require_operator(session, principal)
+    return await find_tenant(session, key)
+
+
+async def suspend_tenant(
+    session: AsyncSession, principal: Principal, key: str, *, on: bool
+) -> TenantInfo:
+    """Let a tenant answer nothing until it is resumed, or resume it; no effect where it is so.
+
+    Its queued jobs wait; who asks gets the reason. Its own audit log and the operator's keep it.
+    """
+    await gate.require_operator(session, principal)
+    tenant = await _other_tenant(session, key)
+    if (tenant.suspended_at is not None) == on:
+        return _tenant_info(tenant)
+    tenant.suspended_at = clock.now() if on else None
+    await _audit_both(session, principal, "tenant.suspend" if on else "tenant.resume", tenant)
+    return _tenant_info(tenant)
+
+
+async def delete_tenant(session: AsyncSession, principal: Principal, key: str) -> TenantInfo:
+    """End a tenant at once and queue the deletion of all it has; again where that was cut short."""
+    await gate.require_operator(session, principal)
+    tenant = await _other_tenant(session, key, deleted=True)
+    first = tenant.deleted_at is None
+    tenant.deleted_at = tenant.deleted_at or clock.now()
+    await outbox.enqueue(
+        session,
+        tenant_id=principal.tenant_id,  # of the operator: the tenant's own jobs go with it
+        kind=DELETE_TENANT,
+        payload={"tenant_id": tenant.id, "key": tenant.key},
+        lane=Lane.INTERACTIVE,
     )
+    if first:
+        await gate.audit(session, principal, "tenant.delete", tenant.id, {"key": tenant.key})
+    return _tenant_info(tenant)
+
+
+async def deletion(session: AsyncSession, principal: Principal, tenant_id: str) -> str:
+    """How far the deletion of a tenant is: running, failed, or empty once all is gone."""
+    await gate.require_operator(session, principal)
+    if await session.get(Tenant, tenant_id) is None:
+        return ""
+    jobs = select(Job.payload).where(
+        Job.tenant_id == principal.tenant_id,
+        Job.kind == DELETE_TENANT,
+        Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+    )
+    at_work = {payload["tenant_id"] for payload in await session.scalars(jobs)}
+    return "running" if tenant_id in at_work else "failed"
+
+
+async def _tenant(session: AsyncSession, key: str, *, deleted: bool = False) -> Tenant:
+    query = select(Tenant).where(or_(Tenant.key == key, Tenant.id == key))
+    if not deleted:
+        query = query.where(Tenant.deleted_at.is_(None))
+    found = await session.scalar(query)
     if found is None:
         raise NotFound(f"No tenant {key!r}. `scrubjay tenant list` names them.")
-    return _tenant_info(found)
+    return found
+
+
+async def _other_tenant(session: AsyncSession, key: str, *, deleted: bool = False) -> Tenant:
+    tenant = await _tenant(session, key, deleted=deleted)
+    if tenant.key == gate.FIRST_TENANT:
+        raise Conflict("The first tenant runs the installation: it can't be suspended or deleted.")
+    return tenant
+
+
+async def _audit_both(
+    session: AsyncSession, principal: Principal, action: str, tenant: Tenant
+) -> None:
+    """Note a change of a tenant in its own log and in that of who runs the installation."""
+    detail = {"key": tenant.key}
+    await gate.audit(session, replace(principal, tenant_id=tenant.id), action, tenant.id, detail)
+    await gate.audit(session, principal, action, tenant.id, detail)
 
 
 def _confined(principal: Principal, tenant_id: str) -> bool:
@@ -136,4 +212,4 @@ def _confined(principal: Principal, tenant_id: str) -> bool:
 
 
 def _tenant_info(row: Tenant) -> TenantInfo:
-    return TenantInfo(row.id, row.key, row.name, row.created_at)
+    return TenantInfo(row.id, row.key, row.name, row.created_at, row.suspended_at)

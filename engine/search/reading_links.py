@@ -62,6 +62,7 @@ class Opener:
 
     secret: str
     is_browser: bool = False
+    address: str = ""  # of the network: some credentials are bound to some
 
 
 def for_principal(principal: Principal, id: str) -> ReadingLink:  # noqa: A002
@@ -120,12 +121,12 @@ def id_in(signed: str) -> str:
     return chunk_id(target, int(ordinal)) if dash and target else target
 
 
-async def reader_of(session: AsyncSession, link: ReadingLink) -> Principal:
+async def reader_of(session: AsyncSession, link: ReadingLink, address: str) -> Principal:
     """The holder of a link's credential, with all they hold now; `LinkEnded` where it is over."""
     try:
         match link.kind:
             case "token":
-                return await api_tokens.principal_of_token(session, link.reader)
+                return await api_tokens.principal_of_token(session, link.reader, address=address)
             case "member":
                 return await gate.principal_of_user(session, link.tenant_id, link.reader)
             case "account":

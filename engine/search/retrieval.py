@@ -42,7 +42,7 @@ from engine.index.port import (
 )
 from engine.index.ranking import RRF_K
 from engine.models.port import Embedder, Reranker
-from engine.search.confidence import CALIBRATED_SPACES, confidences
+from engine.search.confidence import E5_SPACES, MINILM_SPACES, confidences, is_across
 from engine.search.deduplication import shown_once
 from engine.search.filters import SortOrder
 from engine.search.passages import Visibility, load_hits
@@ -52,6 +52,7 @@ from engine.search.query_log import Searched, SearchLog
 AS_SET = SearchOverrides()
 PAGES = 5  # the first page and at most four more, each twice as large
 LIMIT_MAX = 1_000
+SLIGHT = 0.05  # a share of the documents that is still being read, too small to mention
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,17 @@ class Retrieved:
     """A search result with what judging its sentences takes.
 
     `term_weights` says what each term of the query weighs in what was searched; `vector` is the
-    query's, made by `embedder`, where there is one.
+    query's in the first space searched by meaning, `embedder` the model to read sentences with.
+    `steps` may read the query (`understood.py`).
     """
 
     result: SearchResult
     term_weights: Mapping[str, float] = field(default_factory=dict)
     embedder: Embedder | None = None
     vector: Vector | None = None
+    spaces: Sequence[str] = ()  # searched by meaning, by name
+    language: str = ""
+    steps: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,11 @@ class Retriever:
         self._reranker = reranker
         self._query_log = query_log
 
+    @property
+    def query_log(self) -> SearchLog | None:
+        """Where searches are noted, and questions too."""
+        return self._query_log
+
     async def search(
         self,
         principal: Principal,
@@ -130,15 +140,17 @@ class Retriever:
         widen: int = 0,
         order: SortOrder = "relevance",
         overrides: SearchOverrides = AS_SET,
+        noted: bool = True,
     ) -> Retrieved:
         """The best documents for `query` that everyone in `audience` may read, best first.
 
         `kb_ids` None searches every knowledge base that is readable; naming one that is not raises
         `NotFound`. `limit` and `mode` None take the knowledge bases' own, and so does what
-        `overrides` leaves out. A hit shows at most `passages` chunks, then `widen` neighbours on each side of its
-        best. Sorted by date, only hits at least half as sure as the best one are shown. Raises
-        `InvalidInput` for an empty query, `Unavailable` when the index is away, or when a purely
-        semantic search has no model.
+        `overrides` leaves out. A hit shows at most `passages` chunks, then `widen` neighbours on each
+        side of its best. Sorted by date, only hits at least half as sure as the best one are shown.
+        A search that is not `noted` is missing from the query log.
+        Raises `InvalidInput` for an empty query, `Unavailable` when the index is away, or when a
+        purely semantic search has no model.
         """
         started = time.perf_counter()
         query = _checked(query, limit)
@@ -162,13 +174,15 @@ class Retriever:
             hits = [hit for hit in hits if hit.confidence >= self._least(plan, hit)]
             if order != "relevance":
                 hits = by_date(hits, order)[: self._wanted(plan, limit)]
-            waiting = 0 if documents else await self._waiting(plan, gate)
+            waiting = await self._waiting(plan, gate)
             if not hits:
                 notices.append(
                     describe_nothing(
                         plan.scope.names, documents, narrowed=plan.narrowed, waiting=waiting
                     )
                 )
+            if hits or documents:
+                notices.append(describe_waiting(documents, waiting))
             result = SearchResult(
                 hits=hits,
                 query=query,
@@ -182,15 +196,36 @@ class Retriever:
                 narrowed=plan.narrowed,
             )
             space = next(iter(plan.vectors), "")
-            found = Retrieved(result, weights, self._embedders.get(space), plan.vectors.get(space))
+            found = Retrieved(
+                result,
+                weights,
+                self._reader(plan, space),
+                plan.vectors.get(space),
+                list(plan.vectors),
+                plan.language,
+                plan.scope.steps,
+            )
         except EngineError as error:
             code = error.code
             raise
         finally:
-            self._note(principal, found.result, kb_ids, started, code)
+            if noted:
+                self.note(principal, found.result, kb_ids, started, code)
         return found
 
-    def _note(
+    def _reader(self, plan: _Plan, space: str) -> Embedder | None:
+        """What reads the hits' sentences: a model the judge knows, if it knows the language.
+
+        It need not be the one that found them.
+        """
+        own = self._embedders.get(space)
+        if space not in E5_SPACES:
+            return own
+        known = [self._embedders[name] for name in self._embedders if name in MINILM_SPACES]
+        fits = (e for e in known if not is_foreign(plan.query, plan.language, e.languages))
+        return next(fits, own)
+
+    def note(
         self,
         principal: Principal,
         result: SearchResult,
@@ -198,6 +233,7 @@ class Retriever:
         started: float,
         error_code: str,
     ) -> None:
+        """Keep a search in the query log."""
         if self._query_log is None:
             return
         self._query_log.note(
@@ -230,10 +266,10 @@ class Retriever:
         language = detect_language(query)
         mode = choose_mode(query) if wanted == "adaptive" else wanted
         embedding: asyncio.Task[Vector | str] | None = None
-        if len(self._embedders) == 1 and mode != "keyword":
-            # Nearly every installation has one model: it works while SQL is asked.
-            only = next(iter(self._embedders.values()))
-            embedding = asyncio.create_task(_embed(only, query, language))
+        own = next(iter(self._embedders), "")
+        if own and mode != "keyword":
+            # Nearly everything is in the space of the first: its model works while SQL is asked.
+            embedding = asyncio.create_task(_embed(self._embedders[own], query, language))
         try:
             async with self._db.read() as session:
                 scope = await load_search_scope(
@@ -248,7 +284,7 @@ class Retriever:
                         made[name] = (
                             f"the model that made the vectors ({name}) is not configured here"
                         )
-                    elif embedding is not None:
+                    elif name == own and embedding is not None:
                         made[name] = await embedding
                     else:
                         made[name] = await _embed(self._embedders[name], query, language)
@@ -256,10 +292,11 @@ class Retriever:
             if embedding is not None:
                 embedding.cancel()
         vectors = {name: vector for name, vector in made.items() if not isinstance(vector, str)}
-        reasons = list(dict.fromkeys(why for why in made.values() if isinstance(why, str)))
+        missing = {name: why for name, why in made.items() if isinstance(why, str)}
+        reasons = list(dict.fromkeys(missing.values()))
         if mode == "semantic" and reasons and not vectors:
             raise Unavailable(f"Semantic search is not available: {reasons[0]}. Use keyword mode.")
-        notices = [f"Searched by keywords only: {why}." for why in reasons]
+        notices = [_by_words(scope, missing, why, whole=not vectors) for why in reasons]
         narrowed = replace(filters, include_hidden=False) != SearchFilters()
         plan = _Plan(principal.tenant_id, query, language, mode, scope, vectors, 0, 0, narrowed)
         return plan, notices
@@ -295,8 +332,11 @@ class Retriever:
             if len(hits) >= wanted or not any(result.more for result in results):
                 break
             size *= 2
-        calibrated = plan.vectors.keys() <= CALIBRATED_SPACES
-        sure = confidences([hit.scores for hit in hits], calibrated=calibrated)
+        spaces = [kbs[hit.kb_id].space.name if hit.kb_id in kbs else "" for hit in hits]
+        across = [
+            is_across(plan.language, hit, space) for hit, space in zip(hits, spaces, strict=True)
+        ]
+        sure = confidences([hit.scores for hit in hits], spaces=spaces, across=across)
         hits = [replace(hit, confidence=c) for hit, c in zip(hits, sure, strict=True)]
         return hits, weights, documents or 0, missing
 
@@ -400,6 +440,7 @@ class Retriever:
             title_weight=ranking.title_weight,
             decay_half_life_s=ranking.half_life_s,
             feature_weights=dict(ranking.feature_weights),
+            balance_languages=ranking.space.name in E5_SPACES,
         )
 
     def _capped(
@@ -455,6 +496,15 @@ def _checked(query: str, limit: int | None) -> str:
     if limit is not None and not 1 <= limit <= LIMIT_MAX:
         raise InvalidInput(f"limit is {limit}; allowed are 1 to {LIMIT_MAX}.", field="limit")
     return query[:QUERY_MAX]
+
+
+def _by_words(scope: SearchScope, missing: Mapping[str, str], why: str, *, whole: bool) -> str:
+    """A notice of what was searched by keywords only: everything, or the knowledge bases named."""
+    if whole:
+        return f"Searched by keywords only: {why}."
+    names = [kb.name for kb in scope.kbs.values() if missing.get(kb.space.name) == why]
+    were = "was" if len(names) == 1 else "were"
+    return f"{', '.join(names)} {were} searched by keywords only: {why}."
 
 
 async def _embed(embedder: Embedder, query: str, language: str) -> Vector | str:
@@ -534,6 +584,15 @@ def describe_empty(kbs: Sequence[str], waiting: int) -> str:
     if waiting == 1:
         return f"One document of {names} is still being read. Ask again in a moment."
     return f"{waiting:,} documents of {names} are still being read. Ask again in a moment."
+
+
+def describe_waiting(documents: int, waiting: int) -> str:
+    """Where a good part of the documents is still being read, so that more may be found later."""
+    if waiting <= SLIGHT * (documents + waiting):
+        return ""
+    if waiting == 1:
+        return "One document is still being read and was not searched."
+    return f"{waiting:,} documents are still being read and were not searched."
 
 
 def explain(hit: Hit) -> str:

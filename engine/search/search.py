@@ -5,7 +5,7 @@ Every verb checks what the principal may read, links to the viewer included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from engine.access import gate
@@ -21,6 +21,7 @@ from engine.search.confidence import describe_unlikely
 from engine.search.filters import SortOrder
 from engine.search.origins import Origin, origins
 from engine.search.pages import Page
+from engine.search.query_statistics import QueryStatistics, query_statistics
 from engine.search.reading_links import Opener
 from engine.search.retrieval import AS_SET, Retriever
 from engine.secrets import Secrets
@@ -45,12 +46,19 @@ class Search:
         self._limits = limits
         self._admission = admission
 
+    async def statistics(self, principal: Principal, *, days: int = 7) -> QueryStatistics:
+        """How often the tenant searched in its last days, and what came of it; for its admins."""
+        return await self._db.run_read(
+            lambda session: query_statistics(session, principal, days=days)
+        )
+
     async def find(
         self,
         principal: Principal,
         query: str,
         *,
         kb: str = "",
+        kb_ids: Collection[str] | None = None,
         limit: int | None = None,
         mode: SearchMode | None = None,
         audience: Audience | None = None,
@@ -60,7 +68,7 @@ class Search:
     ) -> SearchResult:
         """The best documents for a query, in one knowledge base or all that may be read.
 
-        Where none of them is likely to answer it, the notice says so. `filters` narrow them
+        `kb_ids` are several of them. Where none of the documents is likely to answer it, the notice says so. `filters` narrow them
         (`engine/search/filters.py` parses them), `order` may be by date.
         """
         gate.require(principal, Scope.KB_READ)
@@ -69,7 +77,7 @@ class Search:
                 principal,
                 audience or gate.audience_of_asker(principal),
                 query,
-                kb_ids=await self._knowledge_bases.ids(principal, kb),
+                kb_ids=await self._knowledge_bases.ids(principal, kb) if kb_ids is None else kb_ids,
                 limit=limit,
                 mode=mode,
                 filters=filters,
@@ -132,7 +140,7 @@ class Search:
         """
         link = reading_links.verify(self._secrets, signed)
         async with self._db.read() as session:
-            principal = await reading_links.reader_of(session, link)
+            principal = await reading_links.reader_of(session, link, opener.address)
         page = await self.fetch(principal, link.id)
         await reading_links.claim(self._limits, signed, link, opener)
         if at is None:

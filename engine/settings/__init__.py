@@ -22,6 +22,7 @@ from engine.settings.doors import BotSettings, DiscordSettings, McpSettings, Sla
 from engine.settings.installation import (
     DatabaseSettings,
     JobSettings,
+    MailSettings,
     ServerSettings,
     StorageSettings,
     SystemSettings,
@@ -31,6 +32,7 @@ from engine.settings.knowledge import (
     LlmSettings,
     ProcessingSettings,
     SearchSettings,
+    SourceSettings,
     VespaSettings,
 )
 from engine.settings.section import SettingsSection
@@ -38,6 +40,7 @@ from engine.settings.section import SettingsSection
 __all__ = [
     "BotSettings",
     "DiscordSettings",
+    "MailSettings",
     "McpSettings",
     "ProcessingSettings",
     "ServerSettings",
@@ -61,9 +64,11 @@ class Settings(BaseSettings):
     search: SearchSettings = SearchSettings()
     vespa: VespaSettings = VespaSettings()
     processing: ProcessingSettings = ProcessingSettings()
+    sources: SourceSettings = SourceSettings()
     llm: LlmSettings = LlmSettings()
     server: ServerSettings = ServerSettings()
     jobs: JobSettings = JobSettings()
+    mail: MailSettings = MailSettings()
     bots: BotSettings = BotSettings()
     slack: SlackSettings = SlackSettings()
     discord: DiscordSettings = DiscordSettings()

@@ -148,6 +148,10 @@ class McpSettings(SettingsSection):
         default=False,
         description="Offer `add_document` and `delete_document` to tokens with kb:write, kb:admin.",
     )
+    statistics: bool = Field(
+        default=False,
+        description="Offer `get_statistics` to tokens with kb:manage: numbers, no texts.",
+    )
     calls_per_minute: int = Field(
         default=60, ge=1, le=1_000_000, description="Calls of a tool per credential, per minute."
     )

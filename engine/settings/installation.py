@@ -6,7 +6,14 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from engine.settings.section import BrokerUrl, DatabaseUrl, HttpUrl, Origins, SettingsSection
+from engine.settings.section import (
+    BrokerUrl,
+    DatabaseUrl,
+    HttpUrl,
+    MailAddress,
+    Origins,
+    SettingsSection,
+)
 
 
 class SystemSettings(SettingsSection):
@@ -16,7 +23,9 @@ class SystemSettings(SettingsSection):
         default=False, description="Show tracebacks with errors on the command line."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Minimum log level."
+        default="info",
+        description="Minimum log level. Libraries log at `info` at the least: debugging would show"
+        " what they carry.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text",
@@ -106,6 +115,11 @@ class ServerSettings(SettingsSection):
         description="Origins of web pages that can call /mcp and /api with a token, such as "
         "https://app.example.com, separated by commas. Empty: none but this server's own.",
     )
+    private_issuers: bool = Field(
+        default=False,
+        description="Let tenants' identity providers be at private addresses, and without https: "
+        "for a provider on your own network.",
+    )
     requests_per_minute: int = Field(
         default=6_000,
         ge=1,
@@ -118,6 +132,48 @@ class ServerSettings(SettingsSection):
         le=1_000_000,
         description="REST requests per credential in a burst, after a pause.",
     )
+
+
+class MailSettings(SettingsSection):
+    """The mail server for invitations, password resets and notices. It needs `server.public_url`."""
+
+    host: str = Field(
+        default="",
+        max_length=253,
+        pattern=r"^[A-Za-z0-9.:_-]*$",
+        description="The mail server (SMTP). Empty: none; links are shown to who makes them.",
+    )
+    port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Its port; 0: 465 with tls, 587 with starttls, 25 with plain.",
+    )
+    security: Literal["tls", "starttls", "plain"] = Field(
+        default="starttls",
+        description="How the connection is encrypted. It is required, not tried; plain only on "
+        "this machine.",
+    )
+    ca_file: str = Field(
+        default="",
+        description="A file of certificates to trust instead of the machine's, for a mail server "
+        "of your own.",
+    )
+    username: str = Field(default="", max_length=320, description="Name to sign in with, if any.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password of `username`.")
+    sender: MailAddress = Field(
+        default="",
+        max_length=400,
+        description="Who messages are from: kb@example.com, or Scrubjay <kb@example.com>.",
+    )
+    timeout_s: float = Field(
+        default=20, gt=0, le=300, description="Timeout of a step of sending, in seconds."
+    )
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether messages can be sent with these settings."""
+        return bool(self.host)
 
 
 class JobSettings(SettingsSection):

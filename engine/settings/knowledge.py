@@ -15,8 +15,9 @@ class EmbeddingSettings(SettingsSection):
     model: str = Field(
         default="minilm",
         min_length=1,
-        description='The embedding model: "minilm" runs in this process, "hashing" is only for '
-        "tests. With `base_url`, the endpoint's name of the model.",
+        description='The embedding model of new knowledge bases: "minilm", the faster '
+        '"minilm-int8" (both English) and "multilingual" (100 languages) run in this process, "hashing" is only for tests. With '
+        "`base_url`, the endpoint's name of the model.",
     )
     base_url: HttpUrl = Field(
         default="",
@@ -219,6 +220,16 @@ class ProcessingSettings(SettingsSection):
     )
 
 
+class SourceSettings(SettingsSection):
+    """What connected sources may read."""
+
+    folders: str = Field(
+        default="",
+        description="Folders of this machine that sources may read, separated by commas. Empty: "
+        "none.",
+    )
+
+
 class LlmSettings(SettingsSection):
     """The language model that writes answers (optional)."""
 
@@ -235,6 +246,21 @@ class LlmSettings(SettingsSection):
     )
     api_key: SecretStr = Field(default=SecretStr(""), description="Key for the model.")
     timeout_s: float = Field(default=60, gt=0, le=600, description="Timeout of a call, in seconds.")
+    catalogue: str = Field(
+        default="",
+        description="A JSON file of models, what they can do and their prices, laid over the list"
+        " that ships. Empty: none.",
+    )
     max_tokens: int = Field(
         default=1024, ge=1, le=100_000, description="Maximum length of an answer, in tokens."
+    )
+    unsupported: Literal["drop", "mark"] = Field(
+        default="drop",
+        description="Handling of sentences that no source carries: `drop` leaves them out, `mark` "
+        "shows them with a note.",
+    )
+    tools: Literal["auto", "text"] = Field(
+        default="auto",
+        description="How the model asks for more passages: `auto` by native tool calls if its "
+        "endpoint takes them, `text` always by a line of text.",
     )

@@ -5,6 +5,7 @@ A validator's message ends the sentence "give …" of a refused start (`engine/c
 
 from __future__ import annotations
 
+from email.utils import parseaddr
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -68,6 +69,15 @@ def _origins(value: str) -> str:
     return " ".join(origins)
 
 
+def _mail_address(value: str) -> str:
+    address = parseaddr(value)[1]
+    name, at, domain = address.partition("@")
+    plain = value.isascii() and value.isprintable() and " " not in address
+    if value and not (plain and name and at and domain and "@" not in domain):
+        raise ValueError("an address such as kb@example.com or Scrubjay <kb@example.com>")
+    return value
+
+
 def _issuer(value: str) -> str:
     _http_url(value)
     return value  # a trailing slash is part of an issuer's name
@@ -78,4 +88,5 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 BrokerUrl = Annotated[str, AfterValidator(_broker)]
 WebSocketUrl = Annotated[str, AfterValidator(_web_socket_url)]
 Origins = Annotated[str, AfterValidator(_origins)]  # separated by one blank
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Issuer = Annotated[str, AfterValidator(_issuer)]

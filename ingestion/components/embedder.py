@@ -8,22 +8,23 @@ being written twice.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.documents import revisions
 from engine.documents.revisions import NewChunk
-from engine.errors import Blocked
 from engine.flow.component import Component, Inputs, Output
 from engine.flow.context import RunContext
 from engine.models import cache
+from engine.models.port import Embedder
 from ingestion.services import IngestionRun
 
-OTHER_MODEL_WAIT_S = 120.0  # while a knowledge base is moved to another model
 STEP = 64  # chunks between two progress lines
 WORDS_AFTER_S = 1.0
 SAVE_EVERY_S = 1.0  # how much embedding a killed worker may have done in vain
@@ -71,23 +72,14 @@ async def embed_chunks(
 ) -> tuple[NDArray[np.float32], int]:
     """Vectors of the run's chunks, in order, and how many had to be embedded."""
     shared, work, chunks = run.shared, run.work, run.chunks or []
-    if shared.embedder.space != work.space:
-        raise Blocked(
-            f"The knowledge base uses vectors of {work.space.name}, but this installation is set to "
-            f"{shared.embedder.space.name}: move it with `scrubjay kb reembed`.",
-            retry_after_s=OTHER_MODEL_WAIT_S,
-        )
     texts = [embedded_text(chunk) for chunk in chunks]
     hashes = [cache.text_hash(text) for text in texts]
     known: dict[bytes, NDArray[np.float32]] = {}
     if shared.use_cache:
         async with shared.db.read() as session:
             known = await cache.get_many(session, work.tenant_id, work.space, hashes)
-    missing = {
-        key: (text, chunk.tokens)
-        for key, text, chunk in zip(hashes, texts, chunks, strict=True)
-        if key not in known
-    }
+    missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in known}
+    shared.cache_counts.add(sum(key in known for key in hashes), len(missing))
     if missing:
         shared.park()
     saved_at = time.monotonic()
@@ -95,8 +87,7 @@ async def embed_chunks(
         if run.unsaved and time.monotonic() - saved_at > SAVE_EVERY_S:
             await shared.db.run_write(run.save_vectors)
             run.unsaved, saved_at = {}, time.monotonic()
-        some, lengths = zip(*batch.values(), strict=True)
-        fresh = await shared.embed(some, lane=run.lane, lengths=lengths)
+        fresh = await _embed(run, list(batch.values()))
         new = dict(zip(batch, fresh, strict=True))
         run.unsaved |= new
         known |= new
@@ -107,9 +98,40 @@ async def embed_chunks(
     return vectors, len(missing)
 
 
-def _batches(
-    missing: dict[bytes, tuple[str, int]],
-) -> Iterator[dict[bytes, tuple[str, int]]]:
+async def _embed(run: IngestionRun, texts: Sequence[str]) -> NDArray[np.float32]:
+    """A vector a text. One that was cut for another model may be too long for this one.
+
+    It is then embedded in windows, and the mean of their vectors stands for it.
+    """
+    pieces = await anyio.to_thread.run_sync(windows, run.embedder, texts)
+    vectors = await run.embed(
+        [text for some in pieces for text, _ in some], [n for some in pieces for _, n in some]
+    )
+    if len(vectors) == len(texts):
+        return vectors
+    starts = np.cumsum([0, *(len(some) for some in pieces)])[:-1]
+    summed: NDArray[np.float32] = np.add.reduceat(vectors, starts)
+    unit: NDArray[np.float32] = summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    return unit
+
+
+def windows(embedder: Embedder, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
+    """Each text in pieces that `embedder` takes, with their tokens: nearly always the text itself."""
+    found = []
+    for text, count in zip(texts, embedder.count_tokens(texts), strict=True):
+        if count <= embedder.max_tokens:
+            found.append([(text, count)])
+            continue
+        starts = [start for start, _ in embedder.token_offsets(text)]
+        # Some room: a piece may take more tokens by itself than where it was counted.
+        step = max(1, embedder.max_tokens * 3 // 4)
+        cuts = [*(starts[i] for i in range(0, len(starts), step)), len(text)]
+        some = [text[a:b] for a, b in itertools.pairwise(cuts) if b > a]
+        found.append(list(zip(some, embedder.count_tokens(some), strict=True)))
+    return found
+
+
+def _batches(missing: dict[bytes, str]) -> Iterator[dict[bytes, str]]:
     items = iter(missing.items())
     while batch := dict(islice(items, STEP)):
         yield batch

@@ -93,7 +93,7 @@ class Extractor(Component[IngestionRun]):
 
     async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
         run = context.services
-        model = run.shared.model
+        model = await run.language_model()
         if model is None:  # checked when the flow was loaded; the settings may have changed since
             raise EngineError(
                 f"Extractor {self.id!r} needs a language model and none is configured: set"

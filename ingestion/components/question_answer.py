@@ -75,7 +75,7 @@ class QuestionAnswer(Component[IngestionRun]):
         usage = {"calls": 0, "input_tokens": 0, "output_tokens": 0}
         if not await _is_resolved(run):
             return {"usage": usage}
-        model = run.shared.model
+        model = await run.language_model()
         if model is None:  # checked when the flow was loaded; the settings may have changed since
             raise EngineError(
                 f"QuestionAnswer {self.id!r} needs a language model and none is configured: set"

@@ -66,13 +66,15 @@ class Splitter(Component[IngestionRun]):
             tree = await run.unpack(inputs["outline"])
             document = await anyio.to_thread.run_sync(apply_outline, document, tree)
         settings = self._settings(run)
-        offsets = run.shared.embedder.token_offsets
+        embedder = run.embedder
+        offsets = embedder.token_offsets
         breaks: list[int] = []
         if settings.strategy == "semantic":
             breaks = await self._breaks(context, document)
         rows = await run.unpack(inputs.get("languages", []))
         languages = [(row["start"], row["end"], row["language"]) for row in rows]
-        if breaks or len(languages) > 1:
+        if breaks or len(languages) > 1 or embedder is not run.shared.embedder:
+            # The parsers count with the tokenizer of the installation's own model.
             marks = Marks(breaks=breaks, languages=languages)
             spans = await anyio.to_thread.run_sync(
                 chunking.split, document, settings, offsets, marks
@@ -94,7 +96,7 @@ class Splitter(Component[IngestionRun]):
                 for key, value in layer.items()
                 if key in {"strategy", "size", "overlap"} and value is not None
             }
-        chosen["size"] = min(chosen.get("size", 256), run.shared.embedder.max_tokens)
+        chosen["size"] = min(chosen.get("size", 256), run.embedder.max_tokens)
         try:
             return Chunking(
                 **chosen,
@@ -111,7 +113,7 @@ class Splitter(Component[IngestionRun]):
         found = await anyio.to_thread.run_sync(sentences, document)
         if len(found) < 2:
             return []
-        source_hash, space = run.found.blob_hash, run.shared.embedder.space
+        source_hash, space = run.found.blob_hash, run.embedder.space
         key = key_of(
             self.type,
             percentile=self.param.percentile,
@@ -124,12 +126,12 @@ class Splitter(Component[IngestionRun]):
             breaks: list[int] = json.loads(kept)
             return breaks
         run.shared.park()
-        limit = run.shared.embedder.max_tokens
+        limit = run.embedder.max_tokens
         texts = [document.text[start:end] for start, end in found]
         vectors: list[NDArray[np.float32]] = []
         for at in range(0, len(texts), STEP):
             some = await anyio.to_thread.run_sync(self._fitting, run, texts[at : at + STEP], limit)
-            vectors.append(await run.shared.embed(some, lane=run.lane))
+            vectors.append(await run.embed(some))
             done = min(at + STEP, len(texts))
             context.progress(self.id, 0.9 * done / len(texts), f"{done} of {len(texts)} sentences")
         starts = [start for start, _ in found]
@@ -140,7 +142,7 @@ class Splitter(Component[IngestionRun]):
     @staticmethod
     def _fitting(run: IngestionRun, texts: list[str], limit: int) -> list[str]:
         """The texts, those too long for the embedder cut: what they are about shows early."""
-        embedder = run.shared.embedder
+        embedder = run.embedder
         counts = embedder.count_tokens(texts)
         return [
             text if count <= limit else text[: embedder.token_offsets(text)[limit // 2][0]]

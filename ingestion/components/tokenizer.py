@@ -34,10 +34,10 @@ class Tokenizer(Component[IngestionRun]):
     weight = 0.5
 
     async def _invoke(self, context: RunContext[IngestionRun], inputs: Inputs) -> Output:
-        run, shared, work = context.services, context.services.shared, context.services.work
+        run, work = context.services, context.services.work
         document = run.document
         rows = await run.unpack(inputs["chunks"])
-        limit = shared.embedder.max_tokens
+        limit = run.embedder.max_tokens
         longest = max((row["tokens"] for row in rows), default=0)
         if longest > limit:
             raise DocumentError(

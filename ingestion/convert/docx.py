@@ -38,6 +38,7 @@ from ingestion.convert.office import (
     read_relations,
     safe_link,
 )
+from ingestion.convert.titles import document_title
 
 MIME = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -127,7 +128,7 @@ def _convert(data: bytes, limits: ConversionLimits, depth: int) -> Converted:
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=core.title or walker.title,
+        title=document_title(core.title, blocks, walker.title),
         author=core.author,
         created_at=core.created_at,
         updated_at=core.updated_at,

@@ -13,6 +13,7 @@ from ingestion.convert import html
 from ingestion.convert.archive import ZIP_MAGIC, Archive, damaged, directory
 from ingestion.convert.document import ConversionError, ConversionLimits, Converted, TextWriter
 from ingestion.convert.office import local_name, parse_moment
+from ingestion.convert.titles import document_title
 
 MIME = "application/epub+zip"
 
@@ -71,7 +72,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=facts.get("title", ""),
+        title=document_title(facts.get("title", ""), blocks),
         author=facts.get("creator", ""),
         created_at=parse_moment(facts.get("date")),
         language=facts.get("language", "").lower(),

@@ -207,7 +207,8 @@ def _misplaced(alphabet: str) -> re.Pattern[str]:
         f"(?<=[A-Z{capital}])[{capital}](?=[{small}])|(?<=[A-Z])[{own}](?=[A-Z])|(?<=[{own}])[A-Z]"
     )
     money = f"[£¥¤¦¼½¾¹²³](?={letter})|(?<={letter})[£¥¤¦¼½¾]"  # as no word has them
-    return re.compile(f"(?<=[{small}])[{capital}]|{among}|{money}|{inner}")
+    marks = f"[®¬ˇ](?={letter})|©(?=[{small}])"  # which follow a name, or stand before a capital
+    return re.compile(f"(?<=[{small}])[{capital}]|{among}|{money}|{marks}|{inner}")
 
 
 def is_ebcdic(data: bytes) -> bool:

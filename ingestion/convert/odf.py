@@ -26,6 +26,7 @@ from ingestion.convert.document import (
 )
 from ingestion.convert.office import attribute, local_name, parse_moment, safe_link
 from ingestion.convert.sheets import Row, write_rows
+from ingestion.convert.titles import document_title
 
 MIME = "application/vnd.oasis.opendocument.text"
 
@@ -102,13 +103,13 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
     if kind == "spreadsheet" and not any(block.kind != "heading" for block in blocks):
         text, blocks = "", []
     facts = _read_meta(meta)
-    first = next((b for b in blocks if b.kind == "heading" and b.level == 1), None)
-    by_heading = first.heading_path[-1] if first and kind != "spreadsheet" else ""
     return Converted(
         text=text,
         blocks=blocks,
         mime=mime if mime.startswith(_BASE) else MIME,
-        title=walker.title or facts.get("title", "") or by_heading,
+        title=document_title(
+            facts.get("title", ""), () if kind == "spreadsheet" else blocks, walker.title
+        ),
         author=facts.get("creator", "") or facts.get("initial-creator", ""),
         created_at=parse_moment(facts.get("creation-date")),
         updated_at=parse_moment(facts.get("date")),

@@ -24,6 +24,7 @@ _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
 )
 _STRETCHED = 0.62  # a letter's share of its height in lines with gaps; prose has 0.4 to 0.55
+_FIGURE = re.compile(r"(?<!\S)[(\-+\u2212]?[$€£]?\d[\d.,]*[)%]*(?!\S)")
 _BESIDE = 2  # lines around one with gaps that are looked at as well
 _ABOVE = 9  # lines above a table, where the names of its columns are looked for
 _GAP = 0.8  # letters' heights of white that part cells
@@ -133,8 +134,12 @@ def _words(letters: list[str], start: int, end: int) -> Iterator[tuple[int, int]
 
 
 def _gappy(lines: list[Line]) -> list[int]:
-    """Lines in runs of three that have gaps: wider than letters of their size are, or in pieces."""
-    wide = [_stretch(line) > _STRETCHED and " " in line.text.strip() for line in lines]
+    """Lines in runs of three that may have gaps: wider than letters are, in pieces, or of figures."""
+    wide = [
+        (_stretch(line) > _STRETCHED and " " in line.text.strip())
+        or len(_FIGURE.findall(line.text)) > 1
+        for line in lines
+    ]
     for at, (line, after) in enumerate(itertools.pairwise(lines)):
         if abs(line.bottom - after.bottom) < 0.3 * line.size and after.left > line.right:
             wide[at] = wide[at + 1] = True

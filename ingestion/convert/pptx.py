@@ -30,6 +30,7 @@ from ingestion.convert.office import (
     read_relations,
     safe_link,
 )
+from ingestion.convert.titles import given_title
 
 MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 
@@ -71,13 +72,12 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
             _Slide(archive, writer, number, read_relations(archive, part)).write(root)
     text, blocks = writer.finish()
     core = read_core(archive)
-    title = core.title if core.title.lower() != "powerpoint presentation" else ""
     first = next((block for block in blocks if block.kind == "heading"), None)
     return Converted(
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=title or (first.heading_path[-1] if first else ""),
+        title=given_title(core.title) or (first.heading_path[-1] if first else ""),
         author=core.author,
         created_at=core.created_at,
         updated_at=core.updated_at,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from ingestion.convert.document import ConversionLimits, Converted, TextWriter, cell, render_table
 from ingestion.convert.office import safe_link
+from ingestion.convert.titles import document_title
 
 MIME = "application/rtf"
 
@@ -92,7 +93,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=" ".join(facts.get("title", "").split())[:500],
+        title=document_title(facts.get("title", ""), blocks),
         author=" ".join(facts.get("author", "").split())[:200],
         created_at=reader.moments.get("creatim"),
         updated_at=reader.moments.get("revtim"),

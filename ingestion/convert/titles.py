@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ingestion.convert.document import Block
 
 TITLE_CHARS = 500
+_OPENING = 4  # of the first blocks one is the title: an address, a date, a logo's words may lead
 
 _PROGRAM = re.compile(
     r"^(?:microsoft|ms)?\s*(?:office\s+)?(?:word|powerpoint|excel|publisher|visio|outlook)\s+-\s+",
@@ -78,6 +79,11 @@ def looks_like_title(value: str) -> bool:
     return not (single and (digits > 1 or _SLUG.fullmatch(value)))
 
 
+def document_title(given: str, blocks: Sequence[Block], styled: str = "") -> str:
+    """The title of a document without pages: its metadata's, its title line's, its only main heading's."""
+    return given_title(given) or styled[:TITLE_CHARS] or _opening_title(blocks)
+
+
 def is_part(value: str) -> bool:
     """Whether a heading names a part that most documents have, as "Contents" does."""
     return _PARTS.fullmatch(" ".join(value.split())) is not None
@@ -95,6 +101,17 @@ def shown_title(blocks: Sequence[Block]) -> str:
     page = named[0].page
     first = min((block for block in named if block.page == page), key=lambda block: block.level)
     return first.heading_path[-1]
+
+
+def _opening_title(blocks: Sequence[Block]) -> str:
+    """The heading that a document begins with, where it stands over all others; else nothing."""
+    headings = [block for block in blocks if block.kind == "heading" and block.heading_path]
+    if not headings or headings[0] not in blocks[:_OPENING]:
+        return ""
+    first = headings[0]
+    title = first.heading_path[-1]
+    alone = all(block.level > first.level for block in headings[1:])
+    return title if alone and looks_like_title(title) and not is_part(title) else ""
 
 
 def _is_ideographic(value: str) -> bool:

@@ -18,6 +18,7 @@ from ingestion.convert import docx, pptx, xlsx
 from ingestion.convert.archive import damaged
 from ingestion.convert.document import ConversionLimits, Converted, TextWriter
 from ingestion.convert.office import R, Relation, local_name, parse_moment
+from ingestion.convert.titles import document_title
 from ingestion.convert.xml_data import parse
 
 MIME = "application/xml"
@@ -68,7 +69,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=facts.get("Title", "")[:500] or walker.title,
+        title=document_title(facts.get("Title", ""), blocks, walker.title),
         author=facts.get("Author", "")[:200],
         created_at=parse_moment(facts.get("Created")),
         updated_at=parse_moment(facts.get("LastSaved")),

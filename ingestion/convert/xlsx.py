@@ -32,6 +32,7 @@ from ingestion.convert.office import (
     safe_link,
 )
 from ingestion.convert.sheets import Row, write_rows
+from ingestion.convert.titles import given_title
 
 MIME = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -89,7 +90,7 @@ def convert(data: bytes, limits: ConversionLimits) -> Converted:
         text=text,
         blocks=blocks,
         mime=MIME,
-        title=core.title,
+        title=given_title(core.title),
         author=core.author,
         created_at=core.created_at,
         updated_at=core.updated_at,

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Answer, Answered, Scope, Searching
 from engine.search.filters import parse_filter_line
+from engine.search.query_steps import describe_steps
+from mcp_server.apps import ANSWER
 from mcp_server.call import current
 from mcp_server.caller import McpCaller
 from mcp_server.tool import KnowledgeTool
@@ -32,34 +34,35 @@ class CitedAnswer(BaseModel):
     confidence: float
     conversation_id: str
     follow_up: str
+    read_as: str
+    choices: list[str]
 
 
 DESCRIPTION = (
-    "Answer a question from the team's documents and chats. The marks [n] name citations with exact"
-    " quotes. outcome is answered, maybe or not_found; unless it is answered, the documents do not"
+    "Answer from the team's documents and chats. Marks [n] name exact quotes. outcome is answered, maybe or not_found; unless answered, the pages do not"
     " clearly answer: say so."
 )
 
 
 async def ask(
     question: Annotated[
-        str, Field(min_length=1, max_length=2000, description="One question, complete.")
+        str, Field(min_length=1, max_length=2000, description="One whole question.")
     ],
     knowledge_base: Annotated[
-        str, Field(max_length=200, description="Name or id; empty: all you may read.")
+        str, Field(max_length=200, description="Name or id; empty: all.")
     ] = "",
-    conversation_id: Annotated[
-        str, Field(max_length=64, description="From an earlier answer, to follow up on it.")
-    ] = "",
+    conversation_id: Annotated[str, Field(max_length=64, description="Of an earlier answer.")] = "",
     filter: Annotated[  # noqa: A002 (its name on the wire)
         str, Field(max_length=500, description="As in search.")
     ] = "",
+    assistant: str = "",
 ) -> CitedAnswer:
     """The answer, visible only to the asker."""
     call = current()
     caller = call.caller
     audience = caller.engine.people.audience_of_asker(caller.principal)
     filters, _ = parse_filter_line(filter)
+    assistant = assistant or caller.engine.assistants.default(caller.principal)
     answer = None
     events = caller.engine.answers.ask(
         caller.principal,
@@ -68,6 +71,7 @@ async def ask(
         kb=knowledge_base,
         conversation_id=conversation_id,
         filters=filters,
+        assistant=assistant,
         door="mcp",
     )
     async for event in events:
@@ -102,10 +106,21 @@ def _cited(caller: McpCaller, answer: Answer) -> CitedAnswer:
         outcome=answer.outcome,
         confidence=round(answer.confidence, 3),
         conversation_id=answer.conversation_id,
-        follow_up="Call fetch with a citation's id to read around its quote."
-        if answer.citations
-        else "Call search with other words, or list_knowledge_bases to see what there is.",
+        follow_up=_follow_up(caller, answer),
+        read_as=describe_steps(answer.steps),
+        choices=list(answer.choices),
     )
+
+
+def _follow_up(caller: McpCaller, answer: Answer) -> str:
+    if answer.citations:
+        reads = "Call fetch with a citation's id to read around its quote."
+        return "" if caller.only_asks else reads
+    if answer.choices:
+        return "Ask the person which of choices they mean, then call ask with it."
+    if caller.only_asks:
+        return "Call ask with other words."
+    return "Call search with other words, or list_knowledge_bases to see what there is."
 
 
 def build_ask() -> KnowledgeTool:
@@ -115,5 +130,7 @@ def build_ask() -> KnowledgeTool:
         scope=Scope.KB_ASK,
         title="Answer from the knowledge bases",
         description=DESCRIPTION,
+        card=ANSWER,
+        asks=True,
         late="Call search with the same question to read the passages yourself.",
     )

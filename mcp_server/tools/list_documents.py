@@ -39,12 +39,10 @@ DESCRIPTION = (
 
 async def list_documents(
     knowledge_base: Annotated[
-        str, Field(max_length=200, description="Name or id; empty: all you may read.")
+        str, Field(max_length=200, description="Name or id; empty: all.")
     ] = "",
     status: Annotated[Status, Field(description="Only documents in this state.")] = "any",
-    cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the previous page.")
-    ] = "",
+    cursor: Annotated[str, Field(max_length=500, description="next_cursor of the last page.")] = "",
 ) -> DocumentList:
     """A page of documents, within its budget."""
     call = current()

@@ -35,9 +35,7 @@ DESCRIPTION = (
 
 
 async def list_knowledge_bases(
-    cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the previous page.")
-    ] = "",
+    cursor: Annotated[str, Field(max_length=500, description="next_cursor of the last page.")] = "",
 ) -> KnowledgeBaseList:
     """A page of knowledge bases, by name."""
     call = current()

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from engine.domain import Hit, Scope, SearchResult
 from engine.search.filters import parse_filter_line
+from engine.search.query_steps import describe_steps
 from mcp_server.call import current
 from mcp_server.caller import McpCaller
 from mcp_server.cursors import cursor_of, position_of
@@ -52,12 +53,10 @@ FILTER = "Narrow: since:2026-05 until: author: channel: source: tag: language: m
 async def search(
     query: Annotated[str, Field(min_length=1, max_length=2000, description="Words or a question.")],
     knowledge_base: Annotated[
-        str, Field(max_length=200, description="Name or id; empty: all you may read.")
+        str, Field(max_length=200, description="Name or id; empty: all.")
     ] = "",
     limit: Annotated[int, Field(ge=1, le=50, description="Maximum results per page.")] = 10,
-    cursor: Annotated[
-        str, Field(max_length=500, description="next_cursor of the previous page.")
-    ] = "",
+    cursor: Annotated[str, Field(max_length=500, description="next_cursor of the last page.")] = "",
     filter: Annotated[str, Field(max_length=500, description=FILTER)] = "",  # noqa: A002 (its name)
 ) -> SearchResults:
     """A page of results, within its budget."""
@@ -72,7 +71,7 @@ async def search(
     shown = shown[: page_within([item.model_dump() for item in shown], SEARCH_BUDGET)]
     current().results = len(shown)
     more = len(rest) > len(shown)
-    notice = found.notice
+    notice = f"{describe_steps(found.steps)} {found.notice}".strip()
     if not rest and offset:
         notice = "No more results. Try another query."
     elif more and len(shown) < limit:
@@ -80,7 +79,11 @@ async def search(
     next_cursor = (
         cursor_of(caller, offset + len(shown), query, knowledge_base, filter) if more else ""
     )
-    return SearchResults(results=shown, next_cursor=next_cursor, notice=notice)
+    return SearchResults(
+        results=shown,
+        next_cursor=next_cursor,
+        notice=notice,
+    )
 
 
 async def find(

@@ -1,8 +1,12 @@
-"""The host application on a filled data folder, called in process."""
+"""The host application on a filled data folder, called in process.
+
+Every response is held to the description of the API.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,15 +17,24 @@ import pytest
 from cli.serve import build_host
 from engine.engine import Engine
 from engine.runtime import open_engine
+from tests.api.described import check
 from tests.fakes.homes import fill, home_settings, this_user
 
 OpenClient = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
 
 
 @pytest.fixture(scope="session")
-def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("api-home")
+def first_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("api-first-home")
     asyncio.run(fill(home_settings(home)))
+    return home
+
+
+@pytest.fixture(scope="module")
+def filled_home(first_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy for each file of tests: what one leaves behind is not there for the next."""
+    home = tmp_path_factory.mktemp("api") / "home"
+    shutil.copytree(first_home, home)
     return home
 
 
@@ -46,7 +59,9 @@ def open_client(engine: Engine) -> OpenClient:
         transport = httpx2.ASGITransport(app, client=(peer, 40000), raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url=base_url) as client,
+            httpx2.AsyncClient(
+                transport=transport, base_url=base_url, event_hooks={"response": [check]}
+            ) as client,
         ):
             yield client
 

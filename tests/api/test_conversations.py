@@ -19,9 +19,11 @@ from tests.fakes.homes import make_member_token, make_token, this_user
 PATH = "/api/v1/conversations"
 QUESTION = "How many hours of advanced sick leave can I request?"
 CONVERSATION_KEYS = ["id", "name", "door", "turn_count", "created_at", "updated_at"]
+CONVERSATION_KEYS.append("assistant")
 TURN_KEYS = [
     *("id", "question", "answer", "grounded", "outcome", "confidence", "citations"),
-    *("conversation_id", "readable", "model", "input_tokens", "output_tokens", "took_ms"),
+    *("conversation_id", "searched", "steps", "choices"),
+    *("readable", "model", "prompt", "input_tokens", "output_tokens", "took_ms"),
     "created_at",
 ]
 

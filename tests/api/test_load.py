@@ -27,6 +27,7 @@ from tests.fakes.installations import parse_inline
 from tests.fakes.loop_monitor import watched_loop
 
 LONGEST_S = 0.05  # of the loop's processor, in one callback
+ORIGIN = "http://127.0.0.1:7337"
 QUESTION = {"question": "How often is pump number 7 checked, and by whom?"}
 
 
@@ -145,7 +146,7 @@ async def test_what_is_too_much_is_refused_at_every_door_with_a_time_to_come_aga
             await client.post("/api/v1/ask", json=QUESTION),
             await client.post("/api/v1/ask", json=QUESTION, headers=stream),
             await client.post("/api/v1/search", json={"query": "pump"}),
-            await client.post("/ask", data={"q": "pump"}),
+            await client.post("/ask", data={"q": "pump"}, headers={"origin": ORIGIN}),
             await client.get("/", params={"q": "pump"}),
         ]
         assert [answer.status_code for answer in refused] == [503] * 5

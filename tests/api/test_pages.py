@@ -21,7 +21,9 @@ async def test_the_front_page_answers_without_a_script(client) -> None:
 
 
 async def test_the_form_streams_html_of_our_own(client) -> None:
-    answer = await client.post("/ask", data={"q": "How many hours of advanced sick leave?"})
+    question = {"q": "How many hours of advanced sick leave?"}
+    answer = await client.post("/ask", data=question, headers={"origin": "http://127.0.0.1:7337"})
+    assert "event: conversation\n" in answer.text
     assert "event: searching\n" in answer.text
     assert "event: answered\n" in answer.text
     assert "cite-1" in answer.text

@@ -61,6 +61,7 @@ async def test_ask_returns_an_answer_with_citations(client) -> None:
     body = answer.json()
     assert list(body) == [
         *("answer", "grounded", "outcome", "confidence", "citations", "conversation_id"),
+        *("searched", "steps", "choices"),
     ]
     assert body["outcome"] == "answered"
     assert "240 hours" in body["answer"]
@@ -391,3 +392,22 @@ async def test_a_knowledge_base_takes_only_the_formats_it_names(client) -> None:
     refused = await client.post("/api/v1/documents", data={"kb": "team"}, files=files)
     assert (refused.status_code, "Supported are: pdf." in refused.json()["detail"]) == (422, True)
     await client.patch(address, json={"supported_formats": []})
+
+
+async def test_a_nul_is_a_blank_in_a_body_and_a_fault_in_an_address(client) -> None:
+    weights = {"feature_weights": {"new\0ness": 0.5}}
+    there = "/api/v1/knowledge_bases/team/search"
+    changed = await client.patch(there, json=weights)
+    assert changed.json()["search"]["feature_weights"] == {"new ness": 0.5}
+    assert (await client.delete(there)).json()["search"] == {}
+    in_path = await client.get("/api/v1/knowledge_bases/te%00am")
+    assert (in_path.status_code, in_path.json()["code"]) == (400, "bad_address")
+    in_query = await client.get("/api/v1/documents?kb=te%00am")
+    assert in_query.status_code == 404
+    broken = await client.patch(
+        there, content=b'{"a\\u0000', headers={"content-type": "application/json"}
+    )
+    assert (broken.status_code, broken.json()["field"]) == (422, "body")
+    form = {"kb": "te\0am", "tag": "a\0b"}
+    sent = await client.post("/api/v1/documents", files=[("file", ("a.md", b"x"))], data=form)
+    assert sent.status_code == 404

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from engine.commands import workflows
 from tests.fakes.chat import Room
 from tests.fakes.databases import SqliteDatabases
 from tests.fakes.installations import Installation, open_installation, parse_inline
 from tests.fakes.rooms import furnish
+
+
+@pytest.fixture(autouse=True)
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody runs workflows here, so a command need not wait for one."""
+    monkeypatch.setattr(workflows, "WAIT_S", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,21 @@ SAMPLES = {
     "escalate-to": "escalate-to nobody",
     "source add": "source add http://127.0.0.1:9/x",
     "source sync": "source sync http://127.0.0.1:9/x",
+    **{
+        f"source {verb}": f"source {verb} handbook"
+        for verb in ("check", "confirm", "pause", "remove", "resume", "show", "why")
+    },
+    "source connect": "source connect web handbook url=http://127.0.0.1:9/",
     "limits set": "limits set user 5",
     "roles give": "roles give bob curator",
     "roles take": "roles take bob",
     "grant": "grant notes #team",
     "revoke": "revoke notes #team",
     "forget": "forget <@U1>",
+    "assistant show": "assistant show travel-help",
+    "assistant unbind": "assistant unbind",
+    "workflow cancel": "workflow cancel 0192f0c1a7e37c4e9d1b2a3c4d5e6f70",
+    "workflow show": "workflow show 0192f0c1a7e37c4e9d1b2a3c4d5e6f70",
 }
 ADMINS_OWN = [c for c in COMMANDS if c.permission is Permission.ADMIN]
 
@@ -83,6 +92,23 @@ async def test_search_settings_are_shown_set_and_reset_by_command(room, notes):
     assert said == "**notes**: everything is back to the default."
     kb = await notes.engine.knowledge_bases.get(notes.owner, "notes")
     assert dict(kb.search) == {}
+
+
+async def test_a_knowledge_base_is_moved_to_another_model_by_command(room, notes, monkeypatch):
+    said = await room.command("reembed notes")
+    assert "already uses the vectors of hashing_test_384" in said
+    said = await room.command("reembed notes multilingual")
+    assert "multilingual-e5-small is not installed" in said
+    monkeypatch.setattr(notes.engine.knowledge_bases, "_check_model", lambda _: "")
+    said = await room.command("reembed notes multilingual")
+    assert said.startswith("**notes** moves from the vectors of hashing_test_384 to those of me5")
+    found = await notes.engine.operations.status(notes.owner)
+    status = next(kb for kb in found.knowledge_bases if kb.name == "notes")
+    assert (status.space, status.next_space, status.moved) == (
+        "hashing_test_384",
+        "me5_small_int8",
+        0,
+    )
 
 
 async def test_a_curator_sets_metadata_and_a_search_narrows_by_it(room, notes):

@@ -169,7 +169,7 @@ async def test_more_detail_is_written_by_a_model_from_the_same_sources(room):
     assert [source.title for source in shown.reply.sources] == ["Sick leave"]
     assert "More detail" not in [button.label for button in shown.reply.buttons]
     assert (shown.thread, shown.channel) == (first.thread, first.channel)
-    assert "backed by a source" in shown.reply.note  # the cheese is not
+    assert "cheese" not in shown.reply.text + "".join(shown.grown)  # no source carries it
     [prompt] = model.prompts
     assert "240 hours" in prompt
     async with room.engine.db.read() as session:
@@ -429,3 +429,20 @@ async def test_an_organisations_installation_speaks_in_each_of_its_teams(room, n
     assert len(paused) == 1
     with pytest.raises(NotFound):
         await grid.say("hello again", by="wanda", channel="D5", enterprise="E1")
+
+
+async def test_an_unclear_question_gets_buttons_and_a_pressed_one_is_answered(room):
+    [asked] = await room.say("@bot it doesn't work")
+    choices = [button for button in asked.reply.buttons if button.action == replies.CHOOSE]
+    assert 1 <= len(choices) <= 3
+    assert not any(secret in everything([asked]) for secret in SECRETS)
+    [told] = await room.press(choices[0].label)
+    assert (told.thread, told.channel) == (asked.thread, asked.channel)
+    assert not any(button.action == replies.CHOOSE for button in told.reply.buttons)
+
+
+async def test_a_choice_is_answered_once_however_often_it_is_pressed(room):
+    [asked] = await room.say("@bot it doesn't work")
+    label = next(b.label for b in asked.reply.buttons if b.action == replies.CHOOSE)
+    assert len(await room.press(label, on=asked)) == 1
+    assert await room.press(label, on=asked, by="bob") == []

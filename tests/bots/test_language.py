@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bots import phrases, replies
 from tests.fakes.chat import Room
 from tests.fakes.language_models import ScriptedModel
 
@@ -63,4 +64,12 @@ async def test_what_cant_be_checked_against_its_source_is_said_to_be_so(room):
     said = "病気休暇は240時間まで前借りできます [1]"
     room.engine.answers._asker._model = ScriptedModel(said)
     [shown] = await room.say(SICK)
-    assert "Nothing in this answer is backed by a source: check it." in shown.reply.text
+    assert shown.reply.note == phrases.catalogue("ja")[replies.MAY_BE]
+
+
+async def test_what_nothing_ties_to_its_source_is_not_shown(room):
+    await room.command("language Japanese")
+    room.engine.answers._asker._model = ScriptedModel("病気休暇は市長が踊ります [1]")
+    [shown] = await room.say(SICK)
+    assert "市長" not in shown.reply.text
+    assert "I found no answer" in shown.reply.text

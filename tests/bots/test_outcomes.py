@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from bots import replies
+from engine.answers.answer import NO_SOURCE
 from engine.domain import Answer, Citation
 from tests.fakes.message_samples import post
 
@@ -12,8 +13,10 @@ CITED = Citation(
 )
 
 
-def shown(*, grounded: bool, citations=(CITED,), model: str = "") -> replies.Reply:
-    answer = Answer("Keep receipts. [1]", grounded, 0.3, citations, ("handbook",), model=model)
+def shown(*, grounded: bool, citations=(CITED,), model: str = "", more: str = "") -> replies.Reply:
+    answer = Answer(
+        f"Keep receipts. [1]{more}", grounded, 0.3, citations, ("handbook",), model=model
+    )
     return replies.answered(
         replies.Shown(answer, post(), {1: replies.SourceLink(CITED.url)}), now=NOW
     )
@@ -25,7 +28,8 @@ def test_a_passage_that_comes_closest_is_marked_as_no_more_than_that():
 
 
 def test_a_model_that_is_partly_backed_is_told_from_a_passage_that_comes_closest():
-    assert shown(grounded=False, model="scripted").note == replies.UNBACKED
+    marked = shown(grounded=False, model="scripted", more=f" The moon is cheese.{NO_SOURCE}")
+    assert marked.note == replies.UNBACKED
 
 
 def test_the_three_outcomes_are_told_apart():

@@ -80,6 +80,7 @@ def test_an_answer_rests_on_what_the_page_says(run: Run) -> None:
     answer = run("ask", "How many hours of advanced sick leave can I request?", "--kb", "team")
     assert list(answer) == [
         *("answer", "grounded", "outcome", "confidence", "citations", "conversation_id"),
+        *("searched", "steps", "choices"),
     ]
     assert "240 hours" in answer["answer"]
     citation = answer["citations"][0]
@@ -303,6 +304,38 @@ def test_a_token_is_shown_once_and_ends_when_revoked(run: Run) -> None:
     [listed] = [t for t in run("token", "list")["tokens"] if t["id"] == made["id"]]
     assert listed["revoked_at"] is not None
     assert main(["token", "create", "x", "--scope", "kb:everything"]) == context.REFUSED
+
+
+@pytest.mark.usefixtures("home")
+def test_a_personal_token_without_an_end_is_refused_with_what_to_give(run: Run) -> None:
+    refused = run("token", "create", "x", "--days", "0", code=context.REFUSED)["error"]
+    assert (refused["field"], refused["message"]) == (
+        "days",
+        (
+            "A personal token needs an expiry: give --days 1 or more. Only a service key (--service)"
+            " can be without one."
+        ),
+    )
+
+
+@pytest.mark.usefixtures("home")
+def test_a_file_with_documents_is_kept_until_it_is_said_what_becomes_of_them(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "rates.md").write_text("# Rates\n\nLodging.\n", encoding="utf-8")
+    run("kb", "create", "of-files")
+    run("file", "add", str(tmp_path / "rates.md"), "--kb", "of-files")
+    refused = run("file", "remove", "rates.md", "--yes", code=context.REFUSED)["error"]
+    assert (refused["code"], refused["message"]) == (
+        "conflict",
+        (
+            "Documents were made of this, and answers may rest on them: say whether to delete them too,"
+            " or to keep them in their knowledge bases. Give --with-documents or --keep-documents."
+        ),
+    )
+    gone = run("file", "remove", "rates.md", "--yes", "--with-documents")
+    assert gone["documents"] == 1
+    run("kb", "delete", "of-files", "--yes")
 
 
 @pytest.mark.usefixtures("home")

@@ -207,3 +207,28 @@ def test_the_rim_knows_every_error_code_of_the_engine() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.EngineError)
     }
     assert set(rim.EXIT_CODES) <= codes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["kb", "show", "--json"], "NAME"),
+        (["search", "--json", "--top-k", "many", "x"], "--"),
+        (["kb", "shows", "--json"], "shows"),
+    ],
+)
+def test_a_wrong_command_line_under_json_is_json_too(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    error = json.loads(shown.out)["error"]
+    assert error["code"] == "usage"
+    assert said in error["message"]
+    assert re.fullmatch("[0-9a-f]{32}", error["correlation_id"])
+    assert "Usage: scrubjay" in shown.err
+
+
+def test_help_under_json_stays_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kb", "show", "--json", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: scrubjay kb show")

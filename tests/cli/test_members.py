@@ -103,3 +103,53 @@ def test_links_are_printed_for_the_owner_and_for_a_member(
     shown(capsys, "member", "add", "ada@example.com")
     made = shown(capsys, "member", "password", "ada@example.com")["url"]
     assert made.startswith("http://127.0.0.1:7337/set-password#sj_link_")
+
+
+def test_somebody_is_invited_and_the_link_shown_where_nothing_can_be_mailed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown(capsys, "group", "create", "support")
+    made = shown(capsys, "member", "invite", "Ada@Example.com", "--group", "support")
+    assert made["url"].startswith("http://127.0.0.1:7337/invitation#sj_invite_")
+    [listed] = shown(capsys, "member", "invitations")["invitations"]
+    assert (listed["email"], listed["role"], listed["groups"]) == (
+        "ada@example.com",
+        "member",
+        ["support"],
+    )
+    assert made["url"].partition("#")[2] not in json.dumps(listed)
+    assert shown(capsys, "member", "uninvite", "ada@example.com") == {"revoked": "ada@example.com"}
+    assert shown(capsys, "member", "invitations")["invitations"] == []
+    assert main(["member", "uninvite", "ada@example.com"]) == 1
+    assert main(["mail", "test", "me@example.com"]) == 1
+    assert "mail.host" in capsys.readouterr().err
+
+
+def test_lost_factors_are_removed_after_a_yes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown(capsys, "member", "add", "ada@example.com")
+    assert main(["member", "reset-factors", "ada@example.com"]) != 0  # nobody said yes
+    found = shown(capsys, "member", "reset-factors", "ada@example.com", "--yes")
+    assert found["email"] == "ada@example.com"
+
+
+def test_an_identity_provider_is_added_listed_and_removed(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "a-very-secret-text")
+    add = ["oidc", "add", "google", "--kind", "google", "--client-id", "client-1"]
+    assert main(add) == 1
+    assert "server.public_url" in capsys.readouterr().err
+    monkeypatch.setenv("SCRUBJAY_SERVER__PUBLIC_URL", "https://kb.example.com")
+    shown(capsys, "group", "create", "support")
+    rules = ["--domain", "example.com", "--join-as", "guest", "--group", "team=a=support"]
+    made = shown(capsys, *add, *rules)
+    assert made["redirect_uri"] == "https://kb.example.com/auth/default/google/callback"
+    assert (made["jit_role"], made["groups"]) == ("guest", {"team=a": "support"})
+    [listed] = shown(capsys, "oidc", "list")["identity_providers"]
+    assert listed == made
+    assert "a-very-secret-text" not in json.dumps(listed)
+    assert main(["oidc", "remove", "google"]) != 0  # nobody said yes
+    assert shown(capsys, "oidc", "remove", "google", "--yes") == {"removed": "google"}
+    assert main(["oidc", "check", "google"]) == 1

@@ -13,6 +13,7 @@ from inline_snapshot import snapshot
 
 from cli import render, serializers
 from engine.domain import Answer, Citation, Hit, Passage, ScoreParts, SearchResult
+from engine.wording import counted
 
 SCORES = ScoreParts(
     bm25_title=1.5, bm25_chunk=5.25, lexical=4.125, cosine=0.625, coverage=0.75, fused=0.8125
@@ -146,12 +147,12 @@ created_at    2026-11-20 12:30 UTC
     ("number", "said"), [(0, "0 documents"), (1, "1 document"), (2000, "2,000 documents")]
 )
 def test_counts_read_as_people_say_them(number: int, said: str) -> None:
-    assert render.counted(number, "document") == said
+    assert counted(number, "document") == said
 
 
 def test_search_json_has_exactly_the_promised_shape() -> None:
     [first, _] = serializers.search(RESULT)["hits"]
-    assert list(serializers.search(RESULT)) == ["hits", "notice"]
+    assert list(serializers.search(RESULT)) == ["hits", "notice", "searched", "steps"]
     assert first == {
         "id": "r.0",
         "document_id": "d1",
@@ -202,6 +203,9 @@ def test_ask_json_has_exactly_the_promised_shape() -> None:
             }
         ],
         "conversation_id": "",
+        "searched": "",
+        "steps": [],
+        "choices": [],
     }
 
 

@@ -17,8 +17,8 @@ from cli.sample_vectors import FILE, SampleVectors, read_vectors, write_vectors
 from engine.db.tables import Chunk
 from engine.engine import Engine
 from engine.models.cache import text_hash
+from engine.models.catalogue import MINILM
 from engine.models.local import LocalEmbedder
-from engine.models.weights import UPSTREAM, WEIGHTS
 from engine.runtime import open_engine
 from ingestion.host import run_worker
 from tests.fakes.homes import home_settings
@@ -62,7 +62,10 @@ async def same_as_the_models(engine: Engine) -> None:
     pages = sample.folder()
     assert pages is not None
     stored = read_vectors(pages.parent / FILE)
-    assert (stored.space, stored.weights) == (engine.embedder.space.name, UPSTREAM[WEIGHTS])
+    assert (stored.space, stored.weights) == (
+        engine.embedder.space.name,
+        MINILM.files[MINILM.weights],
+    )
     known = dict(zip(stored.hashes, stored.vectors, strict=True))
     async with engine.db.read() as session:
         rows = list(
@@ -99,7 +102,7 @@ async def test_vectors_of_another_model_are_left_where_they_are(tmp_path: Path) 
     [
         ("pending", [], "Waiting for the worker, which reads the pages, to start."),
         ("pending", ["w"], "Waiting for the worker to begin with the pages."),
-        ("running", ["w"], "Waiting for the page with the first answer to be read: parser"),
+        ("running", ["w"], "Reading the page with the first answer: 40% done."),
         ("failed", ["w"], "The page with the first answer can't be read: The disk is full."),
     ],
 )
@@ -110,5 +113,5 @@ async def test_what_a_late_first_answer_waits_for_is_told(
         return SimpleNamespace(workers=workers)
 
     engine = SimpleNamespace(operations=SimpleNamespace(status=status))
-    page = SimpleNamespace(state=state, message="parser", error="The disk is full.")
+    page = SimpleNamespace(state=state, progress=0.4, error="The disk is full.")
     assert await up._awaited(engine, None, [page]) == told  # type: ignore[arg-type, list-item]

@@ -112,7 +112,7 @@ def test_only_json_rpc_is_ever_written_to_standard_output(start: Any) -> None:
     for line in [*assistant.lines, *rest.splitlines()]:
         assert json.loads(line)["jsonrpc"] == "2.0"
     assert [word for word in (b"printed", b"raw", b"child") if word not in errors] == []
-    assert len(tools) == 6
+    assert len(tools) == 7
     assert found["structuredContent"]["results"][0]["title"] == "Hotels"
     assert found["structuredContent"]["results"][0]["url"].startswith("http://127.0.0.1:7337/d/")
     assert assistant.process.returncode == 0

@@ -27,7 +27,16 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 @pytest.mark.parametrize(
-    "name", ["cli.md", "errors.md", "mcp.md", "permissions.md", "settings.md", "tables.md"]
+    "name",
+    [
+        "cli.md",
+        "errors.md",
+        "mcp.md",
+        "permissions.md",
+        "settings.md",
+        "tables.md",
+        "workflow-components.md",
+    ],
 )
 def test_a_reference_page_says_what_the_code_does(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
@@ -40,6 +49,11 @@ def test_the_licences_page_names_every_dependency_with_its_licence() -> None:
     assert {"dramatiq", "numpy", "psycopg"} <= set(found)
     missing = [name for name, licence in found.items() if f"| {name} | {licence} |" not in written]
     assert missing == [], "run `python -m cli.reference`"
+
+
+def test_a_choice_of_licences_reaches_as_far_as_the_mildest_of_them() -> None:
+    offered = {"a": "Apache-2.0 OR GPL-2.0-or-later", "b": "LGPL-3.0-only OR GPL-2.0-only"}
+    assert list(licences.copyleft(offered)) == ["b"]
 
 
 def test_no_dependency_is_under_the_gpl_itself() -> None:

@@ -16,16 +16,19 @@ from hypothesis import strategies as st
 from engine import telemetry
 from engine.telemetry import configure_logging, correlated, correlation_id, keep_secret, redact
 
-log = logging.getLogger("tests.telemetry")
+log = logging.getLogger("engine.tests")
 
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
+    ours = {name: logging.getLogger(name).level for name in telemetry.OURS}
     yield io.StringIO()
     root.handlers[:] = kept
     root.setLevel(level)
+    for name, before in ours.items():
+        logging.getLogger(name).setLevel(before)
     logging.captureWarnings(capture=False)
 
 
@@ -38,7 +41,7 @@ def test_a_json_record_is_one_object_with_the_correlation_id(stream: io.StringIO
     assert entry.pop("time").endswith("+00:00")
     assert entry == {
         "level": "info",
-        "logger": "tests.telemetry",
+        "logger": "engine.tests",
         "message": "added a\nb",
         "correlation_id": "req-1",
         "document_id": "d1",
@@ -57,6 +60,14 @@ def test_records_below_the_level_and_of_chatty_libraries_are_left_out(stream: io
     log.debug("no")
     logging.getLogger("httpx2").info("no")
     assert stream.getvalue() == ""
+
+
+def test_debugging_tells_what_we_do_and_not_what_libraries_carry(stream: io.StringIO) -> None:
+    configure_logging(level="debug", stream=stream)
+    log.debug("a step")
+    logging.getLogger("aiosqlite").debug("executing INSERT INTO message … 'private words'")
+    logging.getLogger("slack_sdk.web").debug("body: {'text': 'private words'}")
+    assert stream.getvalue().split(" ", 1)[1] == "debug   a step\n"
 
 
 def test_a_correlation_id_ends_with_its_block_and_strange_ones_are_replaced() -> None:

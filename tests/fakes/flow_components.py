@@ -8,7 +8,15 @@ from typing import Any
 
 from pydantic import Field
 
-from engine.flow.component import Component, ComponentParam, Fired, Inputs, Output, Pause
+from engine.flow.component import (
+    Assigns,
+    Component,
+    ComponentParam,
+    Fired,
+    Inputs,
+    Output,
+    Pause,
+)
 from engine.flow.context import RunContext, RunIds
 from engine.flow.run import run_subgraph
 
@@ -20,6 +28,7 @@ class Desk:
         self.ran: list[str] = []
         self.begun: dict[str, asyncio.Event] = {}
         self.broken: set[str] = set()
+        self.failures: list[Exception] = []
         self.contexts: list[RunContext[Desk]] = []
 
     def event(self, name: str) -> asyncio.Event:
@@ -187,18 +196,148 @@ class Loop(Component[Desk]):
             await run_subgraph(context, self, input={"text": item}, label=str(n))
             for n, item in enumerate(inputs["items"])
         ]
-        return {"results": [result["text"] for result in results]}
+        return {"results": [result.output["text"] for result in results]}
+
+
+class Say(Component[Desk]):
+    """Writes what its parameters hold once their references are resolved."""
+
+    type = "Say"
+    takes_references = True
+    literal = frozenset({"source"})
+    secret = frozenset({"auth"})
+    writes = frozenset({"text", "number"})
+
+    class Param(ComponentParam):
+        text: Any = None
+        number: int | str = 0
+        source: str = ""
+        auth: str = ""
+
+    param: Param
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(context.path + self.id)
+        return {"text": self.param.text, "number": self.param.number}
+
+
+class Flaky(Component[Desk]):
+    """Fails as often as `services.failures` says, with that error each time."""
+
+    type = "Flaky"
+    writes = frozenset({"text"})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(context.path + self.id)
+        if context.services.failures:
+            raise context.services.failures.pop(0)
+        return {"text": "fine"}
+
+
+class Paid(Component[Desk]):
+    """Costs money: what it wrote is kept at once."""
+
+    type = "Paid"
+    effect = "paid"
+    writes = frozenset({"bought"})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        context.services.ran.append(context.path + self.id)
+        return {"bought": len(context.services.ran)}
+
+
+class Choose(Component[Desk]):
+    """Goes to one of the components it may go to."""
+
+    type = "Choose"
+    takes_references = True
+    writes = frozenset({"chose"})
+
+    class Param(ComponentParam):
+        to: str
+        others: tuple[str, ...] = ()
+
+    param: Param
+
+    @classmethod
+    def fires_of(cls, param: Any) -> frozenset[str]:
+        return frozenset({param.to, *param.others})
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        return Fired({"chose": self.param.to}, targets=(self.param.to,))
+
+
+class Keep(Component[Desk]):
+    """Sets or increments a variable of the run."""
+
+    type = "Keep"
+    takes_references = True
+    writes = frozenset({"operand"})
+
+    class Param(ComponentParam):
+        name: str
+        add: bool = False
+        value: Any = 1
+
+    param: Param
+
+    @classmethod
+    def assigns_of(cls, param: Any) -> Assigns:
+        def apply(before: Any, operand: Any) -> Any:
+            return (before or 0) + operand if param.add else operand
+
+        return Assigns(param.name, apply, commutes=param.add)
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        return {"operand": self.param.value}
+
+
+class Each(Component[Desk]):
+    """Runs the flow inside it once per item, which its references know as `item`."""
+
+    type = "Each"
+    takes_references = True
+    literal = frozenset({"body"})
+    writes = frozenset({"results"})
+
+    class Param(ComponentParam):
+        items: Any
+        body: dict[str, Any]
+
+    param: Param
+
+    @classmethod
+    def subflow_of(cls, param: Any) -> dict[str, Any]:
+        body: dict[str, Any] = param.body
+        return body
+
+    @classmethod
+    def roots_of(cls, param: Any) -> dict[str, None]:
+        return {"item": None}
+
+    async def _invoke(self, context: RunContext[Desk], inputs: Inputs) -> Output:
+        results = []
+        for n, item in enumerate(self.param.items):
+            result = await run_subgraph(context, self, input={}, label=str(n), scope={"item": item})
+            results.append(dict(result.output))
+        return {"results": results}
 
 
 COMPONENTS = (
     AskPerson,
     ById,
     Cheap,
+    Choose,
+    Each,
+    Flaky,
     Fragile,
+    Keep,
     Loop,
     Meet,
     Note,
+    Paid,
     Precious,
+    Say,
     Stuck,
     Switch,
     Upper,

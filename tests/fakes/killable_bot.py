@@ -26,6 +26,9 @@ WRITTEN = "You can request up to 240 hours of advanced sick leave [1]. Ask for i
 LEASE_S = 300.0  # longer than any answer takes; a test ends the leases of those it killed
 
 
+MORE = "Advanced sick leave is up to 240 hours [1]."  # sentences are shown one by one, once checked
+
+
 class SlowModel(ScriptedModel):
     """Writes the same answer whenever it is asked, a piece at a time."""
 
@@ -33,7 +36,7 @@ class SlowModel(ScriptedModel):
         self, system: str, prompt: str, *, max_tokens: int = 1024
     ) -> AsyncIterator[str | Completion]:
         """Pieces with pauses between them."""
-        self.replies = [WRITTEN]
+        self.replies = [f"{WRITTEN} {MORE}"]
         async for piece in super().stream(system, prompt, max_tokens=max_tokens):
             await asyncio.sleep(0.01)
             yield piece

@@ -1,6 +1,7 @@
 """Where tests find Node and the npm packages they need: a folder that `.ci/run` fills.
 
-    SCRUBJAY_TEST_NODE   a folder with node_modules: node >= 22, conformance, inspector, clients
+    SCRUBJAY_TEST_NODE   a folder with node_modules: node >= 22, conformance, inspector, clients,
+                         emulate, oidc-provider
     SCRUBJAY_TEST_MCP1   a Python interpreter with mcp 1.x
 
 Without them these tests skip; in CI they fail.

@@ -42,6 +42,13 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class ToolCalls:
+    """Several calls in one turn."""
+
+    calls: Sequence[ToolCall]
+
+
+@dataclass(frozen=True)
 class Fault:
     """An HTTP error, with a body that must never be shown to anyone."""
 
@@ -74,7 +81,7 @@ class Hang:
     text: str = "one two three four"
 
 
-Reply = Text | ToolCall | Fault | Raw | Drop | Hang
+Reply = Text | ToolCall | ToolCalls | Fault | Raw | Drop | Hang
 
 
 @dataclass(frozen=True)
@@ -308,8 +315,8 @@ def _completion(body: Json, reply: Reply) -> Json:
     finish, usage = "stop", (11, 7)
     if isinstance(reply, Text):
         message["content"], usage = reply.text, (reply.input_tokens, reply.output_tokens)
-    elif isinstance(reply, ToolCall):
-        message["tool_calls"], finish = [_tool_call(body, reply)], "tool_calls"
+    elif isinstance(reply, (ToolCall, ToolCalls)):
+        message["tool_calls"], finish = _tool_calls(body, reply), "tool_calls"
     choice = {"index": 0, "message": message, "finish_reason": finish}
     return _envelope(body, "chat.completion", choices=[choice], usage=_usage(*usage))
 
@@ -317,10 +324,10 @@ def _completion(body: Json, reply: Reply) -> Json:
 def _chunks(body: Json, reply: Reply) -> Iterator[Json]:
     """The stream's events: one a piece, then the finish, then the usage if it was asked for."""
     finish, usage = "stop", (11, 7)
-    if isinstance(reply, ToolCall):
+    if isinstance(reply, (ToolCall, ToolCalls)):
         finish = "tool_calls"
-        call = {"index": 0, **_tool_call(body, reply)}
-        yield _delta(body, {"role": "assistant", "tool_calls": [call]}, None)
+        calls = [{"index": n, **call} for n, call in enumerate(_tool_calls(body, reply))]
+        yield _delta(body, {"role": "assistant", "tool_calls": calls}, None)
     elif isinstance(reply, (Text, Drop, Hang)):
         size = 4
         if isinstance(reply, Text):
@@ -348,10 +355,15 @@ def _usage(given: int, written: int) -> Json:
     return {"prompt_tokens": given, "completion_tokens": written, "total_tokens": total}
 
 
-def _tool_call(body: Json, reply: ToolCall) -> Json:
+def _tool_calls(body: Json, reply: ToolCall | ToolCalls) -> list[Json]:
+    calls = reply.calls if isinstance(reply, ToolCalls) else (reply,)
+    return [_tool_call(body, call, n) for n, call in enumerate(calls, start=1)]
+
+
+def _tool_call(body: Json, reply: ToolCall, number: int) -> Json:
     name = reply.name or body["tools"][0]["function"]["name"]
     function = {"name": name, "arguments": json.dumps(reply.arguments)}
-    return {"id": "call_1", "type": "function", "function": function}
+    return {"id": f"call_{number}", "type": "function", "function": function}
 
 
 async def _read_request(

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from engine.flow.context import RunIds
-from engine.flow.store import LogEntry, NodeRecord, RunState, RunUpdate, SavedRun
+from engine.flow.store import FlowEvent, NodeRecord, RunState, RunUpdate, SavedRun
 
 
 class MemoryRunStore:
@@ -19,7 +19,7 @@ class MemoryRunStore:
         self.states: dict[str, RunUpdate] = {}
         self.progress: dict[str, float] = {}
         self.nodes: dict[str, dict[str, NodeRecord]] = {}
-        self.entries: dict[str, list[LogEntry]] = {}
+        self.events: dict[str, list[FlowEvent]] = {}
         self.writes = 0
         self.failing: Exception | None = None
         self.tried = asyncio.Event()
@@ -36,14 +36,14 @@ class MemoryRunStore:
             raise self.failing
         self.writes += 1
         self.wrote.set()
-        self.states[ids.run_id] = replace(change, nodes=(), entries=())
+        self.states[ids.run_id] = replace(change, nodes=(), events=())
         if change.fresh:
             self.nodes[ids.run_id] = {}
         if change.progress is not None:
             self.progress[ids.run_id] = change.progress
         nodes = self.nodes.setdefault(ids.run_id, {})
         nodes |= {node.node_id: node for node in change.nodes}
-        self.entries.setdefault(ids.run_id, []).extend(change.entries)
+        self.events.setdefault(ids.run_id, []).extend(change.events)
 
     def state(self, run_id: str) -> RunState:
         return self.states[run_id].state

@@ -46,6 +46,24 @@ async def test_who_finds_nothing_is_told_that_documents_are_still_being_read(not
     assert await notes.found("ferry") != []
 
 
+async def test_what_is_found_while_other_documents_are_read_says_that_they_were_not_searched(notes):
+    await notes.add(FERRY, "ferry.md")
+    await notes.drain()
+    await notes.add(QUAY, "quay.md")
+    waits = "One document is still being read and was not searched."
+    assert (await notes.engine.search.find(notes.owner, "ferry")).notice == waits
+
+    answer = await notes.engine.answers.answer(notes.owner, "When does the ferry leave?")
+    assert answer.text == f"The ferry leaves at nine. [1]\n\n({waits})"
+    unknown = await notes.engine.answers.answer(notes.owner, "Who won the chess championship?")
+    assert unknown.text.endswith(f"(1 document searched). {waits} Ask again in a moment.")
+
+    await notes.drain()
+    await notes.engine.knowledge_bases.reindex(notes.owner, "notes")
+    again = await notes.engine.answers.answer(notes.owner, "When does the ferry leave?")
+    assert again.text == "The ferry leaves at nine. [1]"  # as it was, while it is read again
+
+
 async def test_hidden_and_filtered_documents_are_not_called_missing(notes):
     added = await notes.add(FERRY, "ferry.md")
     await notes.drain()

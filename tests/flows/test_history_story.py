@@ -287,11 +287,13 @@ async def settled(notes: Installation, tmp_path: Path, *replies: object, export=
         return load_pipeline(dsl, registry, offers={"language_model"})
 
     notes.engine.model = ScriptedModel(*replies)
+    notes.engine.llms._operators = notes.engine.model  # there is no other seam
     await notes.engine.pipelines.save(notes.owner, "settled", SETTLED, check=check, replace=True)
     await notes.engine.knowledge_bases.update(notes.owner, "notes", pipeline="settled")
     path = tmp_path / "thread.json"
     path.write_text(json.dumps(export), encoding="utf-8")
     await bring_in(notes, path)
+    notes.engine.llms._operators = None  # answers are quoted
     return (await notes.engine.documents.page(notes.owner)).documents
 
 

@@ -45,7 +45,7 @@ async def test_words_answer_before_vectors_do(notes):
     assert (ready.vectors, ready.title, ready.progress) == ("complete", "Leave", 1.0)
     assert ready.error == ""
     assert (await notes.found("wombat", mode="semantic")) != []
-    assert await notes.why(added) == "'Leave' is ready: 1 chunks, keyword and semantic search."
+    assert await notes.why(added) == "'Leave' is ready: 1 passage, keyword and semantic search."
     answer = await notes.engine.answers.answer(
         notes.owner, "How many days of leave does everybody get?"
     )

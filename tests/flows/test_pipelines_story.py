@@ -69,7 +69,7 @@ async def chunks_of(notes: Installation, revision_id: str) -> list[NewChunk]:
 
 
 async def test_the_example_of_four_components_loads_and_runs(notes: Installation) -> None:
-    notes.engine.model = ScriptedModel("It is about a form.")
+    notes.engine.model = notes.engine.llms._operators = ScriptedModel("It is about a form.")
     await use(notes, "example", json.dumps(EXAMPLE))
     added = await notes.add(one_page_pdf("Send the form to the office"), "form.pdf")
     refused = await notes.add("# Not a PDF\n", "other.md")
@@ -210,7 +210,7 @@ async def test_faulty_chunks_are_flagged_or_left_out_with_the_reason(notes: Inst
 async def test_each_mode_of_the_extractor_fills_its_field_and_earlier_ones_survive(
     notes: Installation,
 ) -> None:
-    notes.engine.model = ScriptedModel(
+    notes.engine.model = notes.engine.llms._operators = ScriptedModel(
         "A short one.",
         {"items": ["leave", "sick"]},
         {"entries": [{"title": "Leave"}]},
@@ -246,7 +246,7 @@ async def test_words_answer_before_the_model_does_and_nothing_is_asked_twice(
     notes: Installation,
 ) -> None:
     away = Unavailable("The model is away.", retry_after_s=3600)
-    model = notes.engine.model = ScriptedModel("Sum.", away)
+    model = notes.engine.model = notes.engine.llms._operators = ScriptedModel("Sum.", away)
     nodes = [
         {"id": "p", "type": "Parser"},
         {"id": "first", "type": "Extractor"},

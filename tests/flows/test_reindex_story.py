@@ -52,6 +52,7 @@ async def test_another_splitter_neither_reads_nor_asks_again(
     notes: Installation, parses: list[str]
 ) -> None:
     model = notes.engine.model = ScriptedModel("About digging.")
+    notes.engine.llms._operators = model  # there is no other seam
     extractor = {"id": "x", "type": "Extractor"}
     await use(notes, "mine", chain(PARSER, extractor))
     added = await notes.add(one_page_pdf("Wombats dig burrows"), "wombat.pdf")

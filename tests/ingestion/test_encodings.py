@@ -84,6 +84,9 @@ def test_a_text_in_an_old_encoding_reads_as_it_was_written(
             for text in ("Hyvää päivää", "cœur et œuvre", "Réunion du 3 août à 5 €")
         ),
         *(("Łódź", name) for name in ("cp1250", "iso8859_2")),
+        *(("Žádost podejte včas", name) for name in ("cp1250", "iso8859_2", "cp852")),
+        *(("Škoda se hlásí do tří dnů", name) for name in ("cp1250", "iso8859_2", "cp852")),
+        ("Acme® Wärmepumpe, ©Müller 2024", "cp1252"),
         *((text, "cp1254") for text in ("Şifre çekmecede", "GÜNLÜK RAPOR ŞUBE")),
         *(("Привет, мир", name) for name in CYRILLIC),
         *(("Parole ir atvilktnē, šķīrējs", "cp1257"), ("รหัสผ่าน", "tis_620")),

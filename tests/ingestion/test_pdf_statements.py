@@ -167,3 +167,24 @@ def test_text_around_a_table_is_no_row_and_what_stands_apart_is_another_table() 
     assert [len(rows) for rows in found] == [5, 5]
     assert all("sentence" not in row and "Behind" not in row for rows in found for row in rows)
     assert convert(pdf(made.lines), "a.pdf").text.count(prose) == 4
+
+
+def test_a_statement_with_narrow_gaps_is_a_table_too() -> None:
+    rows = [
+        ("", "2025", "2024", "2023"),
+        ("Net sales", "$ 4,120", "$ 3,990", "$ 3,711"),
+        ("Cost of goods", "2,310", "2,205", "2,101"),
+        ("Gross profit", "1,810", "1,785", "1,610"),
+        ("Other costs", "1,402", "1,377", "1,340"),
+        ("Net income", "$ 611", "$ 590", "$ 512"),
+    ]
+    lines = [
+        (at, 700.0 - 18 * number, 10.0, text)
+        for number, row in enumerate(rows)
+        for at, text in zip((50.0, 122.0, 168.0, 214.0), row, strict=True)
+        if text
+    ]
+    (table,) = tables(lines)
+    assert table[0] == "|  | 2025 | 2024 | 2023 |"
+    assert table[2] == "| Net sales | $ 4,120 | $ 3,990 | $ 3,711 |"
+    assert table[-1] == "| Net income | $ 611 | $ 590 | $ 512 |"

@@ -7,7 +7,7 @@ import pytest
 from ingestion.convert.formats import convert
 from ingestion.convert.titles import looks_like_title
 from ingestion.file_names import context_title, searched_title
-from tests.fakes.files import pdf
+from tests.fakes.files import odf, pdf, pptx, row, shape, xlsx, zipped
 
 PAGE = [
     (50.0, 740.0, 12.0, "Garden works"),
@@ -133,3 +133,53 @@ def test_a_file_name_is_searched_where_the_title_does_not_say_it(
     title: str, filename: str, searched: str
 ) -> None:
     assert searched_title(title, filename) == searched
+
+
+CORE = '<coreProperties xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>{}</dc:title></coreProperties>'
+
+
+def docx(title: str, *paragraphs: tuple[str, str]) -> bytes:
+    """A Word file: metadata's title, and paragraphs of a style each."""
+    body = "".join(
+        f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>'
+        for style, text in paragraphs
+    )
+    named = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    return zipped(
+        {
+            "word/document.xml": f'<w:document xmlns:w="{named}"><w:body>{body}</w:body></w:document>',
+            "word/styles.xml": f'<w:styles xmlns:w="{named}"><w:style w:styleId="1">'
+            '<w:name w:val="heading 1"/></w:style></w:styles>',
+            "docProps/core.xml": CORE.format(title),
+        }
+    )
+
+
+RULES = (("1", "Rules of the canteen"), ("", "It closes at two."))
+
+
+@pytest.mark.parametrize("named", ["", "Microsoft Word - Document1", "report_final_v2", "Contents"])
+def test_a_word_file_is_named_by_the_heading_it_begins_with(named: str) -> None:
+    assert convert(docx(named, *RULES), "a.docx").title == "Rules of the canteen"
+
+
+def test_one_chapter_of_several_names_no_word_file() -> None:
+    chapters = docx("", *RULES, ("1", "Rules of the garden"), ("", "It is open."))
+    assert convert(chapters, "a.docx").title == ""
+    late = docx("", *[("", f"Line {n}.") for n in range(5)], *RULES)
+    assert convert(late, "a.docx").title == ""
+
+
+def test_what_programs_call_a_workbook_or_slides_is_no_title() -> None:
+    parts = {"docProps/core.xml": CORE.format("Book1")}
+    assert convert(xlsx({"Stock": row(1, "Paint", 4)}, parts=parts), "a.xlsx").title == ""
+    slides = pptx(
+        shape("Plan for spring", role="ctrTitle"),
+        parts={"docProps/core.xml": CORE.format("PowerPoint-Präsentation")},
+    )
+    assert convert(slides, "a.pptx").title == "Plan for spring"
+
+
+def test_an_open_document_is_named_by_what_its_readers_see() -> None:
+    body = '<text:h text:outline-level="1">Rules of the canteen</text:h><text:p>It closes.</text:p>'
+    assert convert(odf("text", body), "a.odt").title == "Rules of the canteen"

@@ -16,7 +16,7 @@ from mcp_types import CallToolResult, ListToolsResult
 from starlette.applications import Starlette
 
 from cli.serve import build_host
-from engine.domain import Principal, Scope
+from engine.domain import Principal
 from engine.engine import Engine
 from engine.runtime import open_engine
 from engine.search.links import Links
@@ -80,11 +80,11 @@ class Assistant:
         async def caller(_: object) -> McpCaller:
             return McpCaller(engine, principal, Links(BASE))
 
-        async def scopes(_: object) -> frozenset[Scope]:
-            return principal.scopes
+        async def reader(_: object) -> Principal:
+            return principal
 
         door = {"calls": Buckets(Rate(60_000, 10_000))} | door
-        self._server = build_server(Door(caller, scopes=scopes, **door), profile=profile)
+        self._server = build_server(Door(caller, reader=reader, **door), profile=profile)
 
     async def call_tool(self, name: str, arguments: dict[str, object]) -> CallToolResult:
         async with Client(self._server) as client:

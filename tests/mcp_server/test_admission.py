@@ -35,7 +35,7 @@ async def test_the_list_shows_what_the_credential_may_call(engine: Engine) -> No
         seen[scope] = [tool.name for tool in (await assistant.list_tools()).tools]
     assert seen == {
         Scope.KB_READ: ["search", "fetch", "list_knowledge_bases", "list_documents"],
-        Scope.KB_ASK: ["ask"],
+        Scope.KB_ASK: ["ask", "run_workflow"],
         Scope.KB_WRITE: ["get_ingestion", "add_document"],
         Scope.KB_ADMIN: ["delete_document"],
     }
@@ -158,7 +158,9 @@ def test_the_engine_is_not_needed_to_name_a_scope() -> None:
     from cli.mcp_door import SCOPES
     from mcp_server.tools import build_tools
 
-    assert {tool.name: tool.scope for tool in build_tools(write_tools=True)} == SCOPES
+    assert {
+        tool.name: tool.scope for tool in build_tools(write_tools=True, statistics=True)
+    } == SCOPES
 
 
 async def test_an_instruction_in_a_document_changes_nothing_here(

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.answers.answer import CitableSource
+from engine.answers.support import CitableSource
 from engine.answers.toolbox import RESULT_CHARS, ExternalTool, Toolbox, matching, parse_wanted
 from engine.db.session import Database, open_database
 from engine.domain import Answered, Audience
@@ -244,7 +244,7 @@ async def test_a_tool_that_is_away_does_not_end_the_answer(library: Library) -> 
 
 async def test_calls_are_bounded(library: Library) -> None:
     tools = Recorded()
-    model = ScriptedModel(CALL, CALL, CALL, CALL)
+    model = ScriptedModel(*(CALL.replace("7", str(n)) for n in range(4)))
     answer = await answered(library, model, toolbox=await tools.box())
     assert len(tools.called) == 3
     assert "Tools you may use" not in model.prompts[3]

@@ -126,7 +126,9 @@ async def test_readers_see_no_tools_that_write(writable: Engine) -> None:
     member = await writable.people.authenticate(await make_member_token(writable))
     assistant = Assistant(writable, member, write_tools=True)
     names = [tool.name for tool in (await assistant.list_tools()).tools]
-    assert names == ["search", "fetch", "ask", "list_knowledge_bases", "list_documents"]
+    assert names == [
+        *("search", "fetch", "ask", "list_knowledge_bases", "list_documents", "run_workflow"),
+    ]
     assert Scope.KB_WRITE in await error_of(assistant, "add_document", **NOTE)
 
 

@@ -72,7 +72,7 @@ async def test_search_and_ask_work_at_every_era(open_http: OpenHttp, mode: str) 
         tools = await client.list_tools()
         found = await client.call_tool("search", {"query": "lodging rate"})
         asked = await client.call_tool("ask", {"question": "How many hours of sick leave?"})
-    assert len(tools.tools) == 6
+    assert len(tools.tools) == 7
     assert found.structured_content["results"][0]["title"] == "Hotels"
     assert found.structured_content["results"][0]["url"].startswith(f"{BASE}/d/")
     assert not asked.is_error

@@ -285,9 +285,9 @@ async def test_a_revoked_token_is_out_at_once_and_a_good_one_is_not_asked_for_ag
     asked = []
     authenticate = engine.people.authenticate
 
-    async def counted(given: str) -> Any:
+    async def counted(given: str, *, address: str) -> Any:
         asked.append(given)
-        return await authenticate(given)
+        return await authenticate(given, address=address)
 
     monkeypatch.setattr(engine.people, "authenticate", counted)
     first = await credentials.principal(secret)

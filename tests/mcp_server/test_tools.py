@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ READING = [
     "list_knowledge_bases",
     "list_documents",
     "get_ingestion",
+    "run_workflow",
 ]
 WRITING = ["add_document", "delete_document"]
 REFUSED_BY_CLIENTS = ("anyOf", "oneOf", "allOf", '"const"', ":null", "null]", "$ref", "$defs")
@@ -75,7 +77,7 @@ def size(tools: dict[str, dict[str, Any]]) -> int:
 async def test_each_definition_is_as_published(engine: Engine) -> None:
     """To change one on purpose: `SCRUBJAY_TEST_WRITE_GOLDEN=1 pytest` writes what is there."""
     owner = await engine.people.owner()
-    found = await published(Assistant(engine, owner, write_tools=True))
+    found = await published(Assistant(engine, owner, write_tools=True, statistics=True))
     found |= {
         f"chatgpt-{name}": tool
         for name, tool in (await published(Assistant(engine, owner, profile="chatgpt"))).items()
@@ -88,6 +90,28 @@ async def test_each_definition_is_as_published(engine: Engine) -> None:
     assert found == kept
 
 
+async def test_numbers_are_offered_where_a_setting_says_so_and_to_those_who_manage(
+    engine: Engine,
+) -> None:
+    """Off by default, so that what a client reads each time does not grow."""
+    owner = await engine.people.owner()
+    assert "get_statistics" not in await published(Assistant(engine, owner))
+    offered = Assistant(engine, owner, statistics=True)
+    reader = replace(owner, scopes=frozenset({Scope.KB_READ, Scope.KB_ASK}))
+    assert list(await published(offered)) == [*READING, "get_statistics"]
+    assert "get_statistics" not in await published(Assistant(engine, reader, statistics=True))
+    await offered.call_tool("search", {"query": "sick leave"})
+    log = engine._query_log
+    assert log is not None
+    await log.flush()
+    found = value_of(await offered.call_tool("get_statistics", {"days": 3, "by": "kb"}))
+    assert found["total"]["searches"] >= 1
+    assert found["left_out"] == 0
+    assert sum(group["searches"] for group in found["groups"]) == found["total"]["searches"]
+    refused = await offered.call_tool("get_statistics", {"knowledge_base": "nowhere"})
+    assert refused.is_error
+
+
 async def test_the_surface_stays_small(engine: Engine) -> None:
     owner = await engine.people.owner()
     reading = await published(Assistant(engine, owner))
@@ -96,8 +120,8 @@ async def test_the_surface_stays_small(engine: Engine) -> None:
     assert list(reading) == READING
     assert list(everything) == READING + WRITING
     assert list(chatgpt) == ["search", "fetch"]
-    assert size(reading) <= 6_500
-    assert size(everything) <= 8_500
+    assert size(reading) <= 7_700
+    assert size(everything) <= 9_600
     for tools in (everything, chatgpt):
         compact = json.dumps(tools, separators=(",", ":"))
         assert [word for word in REFUSED_BY_CLIENTS if word in compact] == []
@@ -119,6 +143,7 @@ async def test_names_descriptions_and_hints_keep_to_what_clients_take(engine: En
         )
     assert len(INSTRUCTIONS) <= 600
     assert hints == dict.fromkeys(READING, (True, False, True, False)) | {
+        "run_workflow": (False, False, False, False),
         "add_document": (False, False, True, True),
         "delete_document": (False, True, True, False),
     }
@@ -207,7 +232,7 @@ async def test_ask_cites_what_it_says(client: Assistant) -> None:
     answer = value_of(await client.call_tool("ask", {"question": QUESTION}))
     assert list(answer) == [
         *("answer", "citations", "grounded", "outcome", "confidence", "conversation_id"),
-        "follow_up",
+        *("follow_up", "read_as", "choices"),
     ]
     assert answer["outcome"] == "answered"
     assert 0.5 <= answer["confidence"] <= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.clock import now
@@ -23,12 +23,14 @@ class Conversation(Base):
     external_id: Mapped[str] = mapped_column(String(200), default="", index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
     name: Mapped[str] = mapped_column(String(200), default="")
+    assistant_id: Mapped[str] = mapped_column(String(32), default="")  # it may be gone
 
 
 class Turn(Base):
     """One question and its answer, with every source that entered its context."""
 
     __tablename__ = "turn"
+    __table_args__ = (Index("ix_turn_tenant_created", "tenant_id", "created_at"),)
     id: Mapped[str] = id_column()
     tenant_id: Mapped[str] = tenant_column()
     conversation_id: Mapped[str] = mapped_column(
@@ -42,18 +44,23 @@ class Turn(Base):
     sources: Mapped[list[str]]  # chunk ids
     citations: Mapped[list[Any]]  # revision, offsets, quote
     model: Mapped[str] = mapped_column(String(100), default="")
+    prompt: Mapped[str] = mapped_column(String(60), default="")  # name and version: "answer/2"
     input_tokens: Mapped[int] = mapped_column(default=0)
     output_tokens: Mapped[int] = mapped_column(default=0)
     took_ms: Mapped[float] = mapped_column(default=0.0)
     feedback: Mapped[int | None]  # +1, -1
     created_at: Mapped[datetime] = mapped_column(default=now)
+    assistant_id: Mapped[str] = mapped_column(String(32), default="")  # it may be gone
 
 
 class Feedback(Base):
     """What somebody thought of an answer; a second opinion of theirs replaces the first."""
 
     __tablename__ = "feedback"
-    __table_args__ = (UniqueConstraint("turn_id", "rater"),)
+    __table_args__ = (
+        UniqueConstraint("turn_id", "rater"),
+        Index("ix_feedback_tenant_created", "tenant_id", "created_at"),
+    )
     id: Mapped[str] = id_column()
     tenant_id: Mapped[str] = tenant_column()
     turn_id: Mapped[str] = mapped_column(ForeignKey("turn.id", ondelete="CASCADE"))

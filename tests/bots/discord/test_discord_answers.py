@@ -134,7 +134,10 @@ async def test_the_answer_to_a_deleted_question_goes(room, purge):
 
 async def test_an_answer_grows_by_edits_and_ends_whole(room, monkeypatch):
     monkeypatch.setattr(streaming, "EDIT_S", 0.0)
-    room.write("You can request up to 240 hours of advanced sick leave [1]. Ask early [1].")
+    room.write(
+        "You can request up to 240 hours of advanced sick leave [1]. Advanced sick leave is up to 240"
+        " hours [1]."
+    )
     shown = await room.answer_to(BOB, f"{room.mention} {SICK}")
     path = f"/channels/{shown.channel}/messages/{shown.messages[0]['id']}"
     edits = [call.body.get("content") for call in room.discord.rest.called("PATCH", path)]

@@ -33,6 +33,11 @@ FILLED: dict[str, dict[str, object]] = {
     "anonymous": {"switch": "off", "place": TEAM},
     "ask": {"question": SICK},
     "audit": {"number": 5},
+    "assistant bind": {"assistant": "travel-help", "place": HELP},
+    "assistant create": {"name": "Travel help", "prompt": "Be brief."},
+    "assistant remove": {"assistant": "travel-help"},
+    "assistant set": {"assistant": "travel-help", "setting": "opener", "value": "Hello"},
+    "assistant show": {"assistant": "travel-help"},
     "bind": {"channel": HELP, "kb": "notes"},
     "create": {"name": "wiki of ours", "description": "what we wrote"},
     "delete": {"kb": "board"},
@@ -50,6 +55,8 @@ FILLED: dict[str, dict[str, object]] = {
     "document unhide": {"document": "https://docs.example/leave"},
     "ingest resume": {"channel": HELP},
     "language": {"language": "de", "place": TEAM},
+    "limits model": {"model": "none"},
+    "limits quota": {"subject": "user", "what": "documents", "number": 20},
     "limits set": {"limit": "user", "number": 20},
     "mode": {"mode": "auto", "place": TEAM},
     "people activate": {"member": "cy@x.org"},
@@ -59,21 +66,37 @@ FILLED: dict[str, dict[str, object]] = {
     "people group-create": {"group": "staff"},
     "people group-delete": {"group": "staff"},
     "people group-remove": {"group": "staff", "member": "cy@x.org"},
+    "people invite": {"email": "cy@x.org", "role": "curator", "groups": "staff"},
+    "people provider-check": {"provider": "google"},
+    "people provider-remove": {"provider": "google"},
     "people remove": {"member": "cy@x.org"},
+    "people reset-factors": {"member": "cy@x.org"},
+    "people test-mail": {"email": "cy@x.org"},
+    "people uninvite": {"email": "cy@x.org"},
     "people role": {"member": "cy@x.org", "role": "guest"},
     "private": {"switch": "off", "place": TEAM},
     "ranking show": {"kb": "notes"},
     "ranking reset": {"kb": "notes", "setting": "alpha"},
     "ranking set": {"kb": "notes", "setting": "alpha", "value": "0.5"},
+    "reembed": {"kb": "notes", "model": "minilm"},
     "respond-to": {"people": f"<@{BOB}> <@{GUS}>"},
     "retention": {"age": "365d"},
     "revoke": {"kb": "notes", "place": TEAM},
     "roles give": {"person": BOB, "role": "curator"},
     "roles take": {"person": BOB},
+    "run": {"workflow": "cited-answer", "inputs": "sick leave"},
     "search": {"query": "sick leave"},
+    **{
+        f"source {verb}": {"source": "handbook"}
+        for verb in ("check", "confirm", "pause", "remove", "resume", "show", "why")
+    },
+    "source connect": {"kind": "web", "name": "handbook", "settings": "url=http://127.0.0.1:9/"},
     "source add": {"url": "https://docs.example/new"},
     "source sync": {"url": "https://docs.example/leave"},
     "threshold": {"percent": 80, "place": TEAM},
+    "workflow cancel": {"run": "0192f0c1a7e37c4e9d1b2a3c4d5e6f70"},
+    "workflow reply": {"run": "0192f0c1a7e37c4e9d1b2a3c4d5e6f70", "reply": "yes"},
+    "workflow show": {"run": "0192f0c1a7e37c4e9d1b2a3c4d5e6f70"},
 }
 
 
@@ -125,7 +148,10 @@ async def test_what_is_for_admins_is_refused_to_others_and_hidden_from_them(room
 
 async def test_a_question_is_answered_privately_in_place_of_thinking(room, monkeypatch):
     monkeypatch.setattr(streaming, "EDIT_S", 0.0)
-    room.write("You can request up to 240 hours of advanced sick leave [1]. Ask early [1].")
+    room.write(
+        "You can request up to 240 hours of advanced sick leave [1]. Advanced sick leave is up to 240"
+        " hours [1]."
+    )
     used = await room.slash(GUS, "ask", {"question": SICK})
     assert used.kind == 5
     assert used.is_private
@@ -259,7 +285,8 @@ async def test_what_is_typed_is_completed_from_what_one_may_see(room):
     assert [choice["value"] for choice in helped.choices] == [
         "answer-bots",
         "limits",
-        "limits set",
+        *("limits set", "limits credits", "limits models", "limits model"),
+        *("limits quotas", "limits quota"),
     ]
     for command in room.discord.interactions.commands[""]:
         command.pop("default_member_permissions", None)

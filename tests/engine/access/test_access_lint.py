@@ -32,6 +32,9 @@ ALLOWED = {
     "access/index_filter.py": "it is the gate of the index: reads which tokens occur, shows nothing",
     "documents/addresses.py": "the worker's: settles the address of a page it fetched; shows nothing",
     "documents/attachments.py": "makes documents of a message's files for its job; shows nothing",
+    "people/quotas.py": "counts a tenant's documents and their bytes; shows no row",
+    "insight/day_counts.py": "counts runs by base and source; who may see is statistics.py's, of counts",
+    "insight/day_tables.py": "counts documents by base and source for a job; shows no row",
     "operations/backup.py": "copies the whole database for the operator",
     "db/tables/__init__.py": "gathers them from the modules that define them",
     "chats/channel_changes.py": "reads which documents hold messages, for a job; shows nothing",
@@ -53,6 +56,10 @@ ALLOWED = {
     "documents/cleaning.py": "the worker's: deletes what no longer answers; shows nothing",
     "documents/reports.py": "the worker's: changes states of documents; shows nothing",
     "documents/revisions.py": "the worker's: it acts for a job, not for a principal",
+    "operations/resources.py": "adds up what a tenant takes, for whoever holds kb:admin; shows counts only",
+    "sources/source_documents.py": "the worker's: documents of what a source has; shows nothing",
+    "sources/removing.py": "takes off what a removed source brought; shows nothing",
+    "sources/reports.py": "counts documents by state for whoever holds kb:admin; shows reasons only",
     "documents/document_status.py": "says where a document stands that its caller was shown",
 }
 ALLOWED_FUNCTIONS = {

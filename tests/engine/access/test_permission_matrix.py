@@ -18,16 +18,37 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.access import gate
 from engine.access.permissions import VERBS, GrantLevel, Verb
+from engine.assistants import rows as assistants
 from engine.db.session import Database, open_database
 from engine.db.tables import Document, Source
 from engine.documents import knowledge_bases as kbs
 from engine.domain import Principal, Role, Scope
 from engine.errors import Forbidden, NotFound, StepUpRequired
 from engine.index.port import Space
+from engine.insight.statistics import StatisticsQuery, last_days, read_statistics
+from engine.mail.mail import Mail
 from engine.operations import audit_log
-from engine.people import api_tokens, groups, members, subjects, tenants
+from engine.people import (
+    api_tokens,
+    groups,
+    invitations,
+    ledger,
+    members,
+    quotas,
+    scim_clients,
+    subjects,
+    tenant_llms,
+    tenants,
+)
+from engine.people.federation import providers
+from engine.people.federation.providers import NewProvider
+from engine.secrets import Secrets
+from engine.workflows import stored_secrets
+from tests.fakes.smtp_server import no_mail
 
+SECRETS = Secrets(["k" * 40])
 SPACE = Space("hashing-64", 64)
+PROVIDER = NewProvider("idp", "oidc", "client", "secret", "https://id.x.org")
 PLACES = ("own", "read", "write", "manage", "foreign", "other tenant")
 WAYS = ("command line", "session", "confirmed session", "full token", "narrow token")
 Outcome = str  # "ok", "forbidden", "not found", "step up"
@@ -46,6 +67,8 @@ class World:
     spare: str  # a member whom verbs are done to
     idle: str  # a deactivated one
     token_ids: dict[Role, str]
+    mail: Mail
+    secrets: Secrets
 
 
 async def build(session: AsyncSession, owner: Principal) -> World:
@@ -75,7 +98,22 @@ async def build(session: AsyncSession, owner: Principal) -> World:
         elif place in set(GrantLevel):
             await kbs.grant_kb(session, owner, kb.id, token, GrantLevel(place))
         documents[kb.id] = await _document(session, by, kb.id)
-    return World(owner, elsewhere, people, kb_ids, documents, group.id, spare, idle, token_ids)
+    mail, secrets = no_mail(), Secrets(["k" * 40])
+    await providers.add(session, secrets, owner, PROVIDER, allow_private=False)
+    await invitations.invite(session, owner, mail, email="asked@x.org")
+    return World(
+        owner,
+        elsewhere,
+        people,
+        kb_ids,
+        documents,
+        group.id,
+        spare,
+        idle,
+        token_ids,
+        mail,
+        secrets,
+    )
 
 
 async def _document(session: AsyncSession, by: Principal, kb_id: str) -> str:
@@ -113,7 +151,18 @@ async def open_(session: AsyncSession, who: Principal, world: World, kb_id: str)
     await gate.get_visible_document(session, who, world.documents[kb_id])
 
 
+async def check_provider(who: Principal) -> None:
+    gate.require_verb(who, "provider.check")
+
+
+async def change_assistant(session: AsyncSession, who: Principal) -> None:
+    gate.require_verb(who, "assistant.update")
+
+
 DONE: dict[str, Do] = {
+    "assistant.create": lambda s, p, w, k: assistants.create(s, p, "assistant", {"name": "new"}),
+    "assistant.update": lambda s, p, w, k: change_assistant(s, p),
+    "assistant.use": lambda s, p, w, k: assistants.list_all(s, p, "assistant"),
     "audit.export": lambda s, p, w, k: audit_log.verify_chain(s, p),
     "audit.list": lambda s, p, w, k: audit_log.list_audit(s, p, limit=1),
     "document.add": add,
@@ -124,6 +173,12 @@ DONE: dict[str, Do] = {
     "group.delete": lambda s, p, w, k: groups.delete_group(s, p, w.group_id),
     "group.list": lambda s, p, w, k: groups.list_groups(s, p),
     "group.remove": lambda s, p, w, k: groups.remove_from_group(s, p, w.group_id, w.spare),
+    "insight.list": lambda s, p, w, k: read_statistics(
+        s, p, StatisticsQuery(last_days(1), "day", k)
+    ),
+    "invitation.create": lambda s, p, w, k: invitations.invite(s, p, w.mail, email="in@x.org"),
+    "invitation.list": lambda s, p, w, k: invitations.list_open(s, p),
+    "invitation.revoke": lambda s, p, w, k: invitations.revoke(s, p, "asked@x.org"),
     "kb.create": lambda s, p, w, k: kbs.create_kb(s, p, "new", space=SPACE, grants=[]),
     "kb.delete": lambda s, p, w, k: kbs.delete_kb(s, p, k),
     "kb.grant": lambda s, p, w, k: kbs.grant_kb(s, p, k, f"u:{p.user_id}"),
@@ -132,17 +187,38 @@ DONE: dict[str, Do] = {
     "kb.show": lambda s, p, w, k: kbs.get_kb(s, p, k),
     "kb.transfer": lambda s, p, w, k: kbs.transfer_kb(s, p, k, w.spare),
     "kb.update": lambda s, p, w, k: kbs.update_kb(s, p, k, description="new"),
+    "llm.list": lambda s, p, w, k: tenant_llms.list_keys(s, p, SECRETS),
+    "llm.set": lambda s, p, w, k: tenant_llms.set_default(s, p, ""),
     "member.activate": lambda s, p, w, k: members.set_active(s, p, w.idle, active=True),
     "member.add": lambda s, p, w, k: members.add_member(s, p, email="new@x.org"),
     "member.deactivate": lambda s, p, w, k: members.set_active(s, p, w.spare, active=False),
     "member.list": lambda s, p, w, k: members.list_members(s, p),
     "member.password": lambda s, p, w, k: members.check_password_link(s, p, w.spare),
     "member.remove": lambda s, p, w, k: members.remove_member(s, p, w.spare),
+    "member.reset_factors": lambda s, p, w, k: members.reset_factors(s, p, w.spare),
     "member.role": lambda s, p, w, k: members.set_role(s, p, w.spare, Role.GUEST),
     "member.unlink": lambda s, p, w, k: subjects.unlink(s, p, w.spare),
+    "provider.add": lambda s, p, w, k: providers.add(
+        s, w.secrets, p, replace(PROVIDER, key="new"), allow_private=False
+    ),
+    "provider.check": lambda s, p, w, k: check_provider(p),
+    "provider.list": lambda s, p, w, k: providers.list_all(s, p, public_url="https://x.org"),
+    "provider.remove": lambda s, p, w, k: providers.remove(s, p, PROVIDER.key),
+    "quota.list": lambda s, p, w, k: quotas.list_quotas(s, p),
+    "quota.set": lambda s, p, w, k: quotas.set_quota(s, p, "user", "tokens-per-day", 1),
+    "scim.list": lambda s, p, w, k: scim_clients.list_clients(s, p),
+    "scim.set": lambda s, p, w, k: scim_clients.create_client(s, p, "okta"),
+    "secret.list": lambda s, p, w, k: stored_secrets.list_secrets(s, p),
+    "secret.set": lambda s, p, w, k: stored_secrets.set_secret(
+        s, p, SECRETS, "desk", value="v", hosts=[]
+    ),
     "token.create": lambda s, p, w, k: api_tokens.create_token(s, p, "t", scopes=[Scope.KB_READ]),
+    "token.create_service": lambda s, p, w, k: api_tokens.create_token(
+        s, p, "t", scopes=[Scope.KB_READ], kind=api_tokens.TokenKind.SERVICE
+    ),
     "token.list": lambda s, p, w, k: api_tokens.list_tokens(s, p),
     "token.revoke": lambda s, p, w, k: api_tokens.revoke_token(s, p, w.token_ids[p.role]),
+    "usage.list": lambda s, p, w, k: ledger.read_usage(s, p),
 }
 
 
@@ -256,6 +332,9 @@ def test_the_matrix_is_as_it_was_decided():
     }
     assert rows == snapshot(
         {
+            "assistant.create": "owner,admin,curator - - -",
+            "assistant.update": "owner,admin,curator - owner,admin -",
+            "assistant.use": "owner,admin,curator,member,guest - - -",
             "audit.export": "owner,admin - - step-up",
             "audit.list": "owner,admin - - -",
             "document.add": "owner,admin,curator write - -",
@@ -266,6 +345,10 @@ def test_the_matrix_is_as_it_was_decided():
             "group.delete": "owner,admin - - -",
             "group.list": "owner,admin - - -",
             "group.remove": "owner,admin - - -",
+            "insight.list": "owner,admin,curator manage owner,admin -",
+            "invitation.create": "owner,admin - - step-up",
+            "invitation.list": "owner,admin - - -",
+            "invitation.revoke": "owner,admin - - step-up",
             "kb.create": "owner,admin,curator - - -",
             "kb.delete": "owner,admin,curator manage owner,admin -",
             "kb.grant": "owner,admin,curator manage owner,admin -",
@@ -274,16 +357,31 @@ def test_the_matrix_is_as_it_was_decided():
             "kb.show": "owner,admin,curator,member,guest read - -",
             "kb.transfer": "owner,admin,curator manage owner,admin -",
             "kb.update": "owner,admin,curator manage owner,admin -",
+            "llm.list": "owner,admin - - -",
+            "llm.set": "owner,admin - - step-up",
             "member.activate": "owner,admin - - step-up",
             "member.add": "owner,admin - - step-up",
             "member.deactivate": "owner,admin - - step-up",
             "member.list": "owner,admin - - -",
             "member.password": "owner,admin - - step-up",
             "member.remove": "owner,admin - - step-up",
+            "member.reset_factors": "owner,admin - - step-up",
             "member.role": "owner,admin - - step-up",
             "member.unlink": "owner,admin - - step-up",
+            "provider.add": "owner,admin - - step-up",
+            "provider.check": "owner,admin - - -",
+            "provider.list": "owner,admin - - -",
+            "provider.remove": "owner,admin - - step-up",
+            "quota.list": "owner,admin - - -",
+            "quota.set": "owner,admin - - step-up",
+            "scim.list": "owner,admin - - -",
+            "scim.set": "owner,admin - - step-up",
+            "secret.list": "owner,admin - - -",
+            "secret.set": "owner,admin - - step-up",
             "token.create": "owner,admin,curator,member,guest - - -",
+            "token.create_service": "owner,admin - - step-up",
             "token.list": "owner,admin,curator,member,guest - - -",
             "token.revoke": "owner,admin,curator,member,guest - - -",
+            "usage.list": "owner,admin - - -",
         }
     )

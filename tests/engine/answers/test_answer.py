@@ -1,13 +1,12 @@
 import pytest
 
 from engine.answers.answer import (
-    CitableSource,
-    carrying_span,
     check_answer,
     describe_unanswered,
 )
 from engine.answers.composition import compose_answer
 from engine.answers.judge import judge
+from engine.answers.support import CitableSource, carrying_span
 from engine.domain import Hit, Passage, ScoreParts, SearchResult
 from engine.search.query import read_question
 
@@ -102,20 +101,25 @@ def test_a_citation_with_its_words_and_numbers_in_the_passage_stands():
     ],
 )
 def test_what_the_passage_does_not_carry_is_not_grounded(text):
-    assert not check_answer(text, [source()]).grounded
+    assert not check_answer(text, [source()], unsupported="mark").grounded
+    left = check_answer(text, [source()])
+    assert left.left_out == 1
 
 
 def test_a_mark_that_does_not_stand_is_removed_from_the_text():
-    checked = check_answer("The cafeteria closes every evening before dinner [1].", [source()])
-    assert checked.text == "The cafeteria closes every evening before dinner."
+    checked = check_answer(
+        "The cafeteria closes every evening before dinner [1].", [source()], unsupported="mark"
+    )
+    assert checked.text == "The cafeteria closes every evening before dinner. (no source)"
     assert list(checked.citations) == []
 
 
-def test_one_sentence_without_support_spoils_the_rest():
+def test_a_sentence_without_support_is_left_out_and_the_rest_stands():
     text = "You can request up to 240 hours [1]. The moon is made of green cheese entirely [1]."
     checked = check_answer(text, [source()])
-    assert not checked.grounded
-    assert len(checked.citations) == 1
+    assert checked.grounded
+    assert checked.text == "You can request up to 240 hours [1]."
+    assert not check_answer(text, [source()], unsupported="mark").grounded
 
 
 def test_marks_are_renumbered_in_order_and_moved_before_the_stop():
@@ -143,7 +147,7 @@ def test_talk_needs_no_source_but_answers_nothing():
 
 def test_a_refusal_is_not_grounded_even_with_a_citation():
     text = "The passages do not mention parking. You can request up to 240 hours [1]."
-    assert not check_answer(text, [source()]).grounded
+    assert not check_answer(text, [source()], question="Where is parking?").grounded
 
 
 def test_addresses_that_no_source_holds_are_removed():
@@ -166,6 +170,11 @@ def test_what_was_searched_is_named_when_nothing_answers():
     assert describe_unanswered(searched(0, waiting=2), []) == (
         "2 documents of Handbook are still being read. Ask again in a moment."
     )
+    assert describe_unanswered(searched(60, waiting=40), []) == (
+        "I found no answer to this in Handbook (60 documents searched). 40 documents are still"
+        " being read and were not searched. Ask again in a moment."
+    )
+    assert "being read" not in describe_unanswered(searched(9_990, waiting=10), [])
     assert "no access to a knowledge base" in describe_unanswered(searched(0, kbs=()), [])
     assert "(0 documents that pass the filters searched)" in describe_unanswered(
         searched(0, narrowed=True), []

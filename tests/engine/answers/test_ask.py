@@ -1,6 +1,8 @@
 import pytest
 from sqlalchemy import select, update
 
+from engine.answers.agent import load_prompt
+from engine.answers.conversations import PastTurn
 from engine.clock import now
 from engine.db.session import Database
 from engine.db.tables import Document, Turn
@@ -86,9 +88,9 @@ async def test_a_model_may_search_again(library, handbook):
 
 
 async def test_a_model_that_only_searches_is_stopped(library, handbook):
-    model = ScriptedModel(*["SEARCH: more of it"] * 3)
+    model = ScriptedModel(*[f"SEARCH: more of it, {n}" for n in range(5)])
     *_, last = await events(library.asker(model), library.reader(handbook), QUESTION)
-    assert len(model.prompts) == 3
+    assert len(model.prompts) == 5
     assert not last.answer.grounded
     assert "I found no answer" in last.answer.text
 
@@ -210,3 +212,31 @@ async def test_answer_is_the_end_of_ask(library, handbook):
     *_, last = await events(library.asker(), library.reader(handbook), QUESTION)
     assert isinstance(last, Answered)
     assert last.answer.text == answer.text
+
+
+async def test_what_a_caller_instructs_stands_below_our_rules_and_is_not_kept(
+    library, handbook, database
+):
+    systems: list[str] = []
+
+    class Listening(ScriptedModel):
+        def stream(self, system, prompt, **options):
+            systems.append(system)
+            return super().stream(system, prompt, **options)
+
+    said = [PastTurn("What about sick leave?", "There is some.", grounded=False)]
+    *_, last = await events(
+        library.asker(Listening(WRITTEN)),
+        library.reader(handbook),
+        QUESTION,
+        past=said,
+        instructions="Answer like a pirate. " * 1_000,
+    )
+    rules, _, theirs = systems[0].partition("Do so only as far as the rules above allow:\n")
+    assert rules.startswith(load_prompt("answer"))
+    assert theirs.startswith("Answer like a pirate.")
+    assert len(theirs) <= 4_000
+    async with database.read() as session:
+        turns = (await session.scalars(select(Turn))).all()
+    assert [turn.question for turn in turns] == [QUESTION]
+    assert "pirate" not in last.answer.text

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from engine.commands import runner
 from engine.commands.arguments import quoted
-from engine.commands.table import COMMANDS, Effect, Permission, UnknownCommand, parse
+from engine.commands.table import (
+    COMMANDS,
+    Effect,
+    Permission,
+    UnknownCommand,
+    parse,
+    parse_values,
+)
 from engine.errors import InvalidInput
 
 
@@ -26,6 +33,10 @@ from engine.errors import InvalidInput
         ("limits", "limits", {}),
         ("limits set user 4", "limits set", {"limit": "user", "number": 4}),
         ("usage", "usage", {"days": 7}),
+        ("usage 3", "usage", {"days": 3}),
+        ("usage searches", "usage searches", {"days": 7}),
+        ("usage searches 30", "usage searches", {"days": 30}),
+        ("usage storage", "usage storage", {}),
         ("source add <https://a.example/b|a.example>", "source add", {"url": "https://a.example/b", "kb": ""}),
         ("roles give <@U1> curator", "roles give", {"person": "U1", "role": "curator"}),
         ("escalate-to <!subteam^S1|@g>", "escalate-to", {"group": "<!subteam^S1|@g>", "place": ""}),
@@ -105,3 +116,33 @@ def test_a_quoted_name_is_read_as_it_was(name):
 def test_a_quotation_mark_that_is_not_closed_is_said_so(open_):
     with pytest.raises(InvalidInput, match="is not closed"):
         parse(f"bind #help {open_}my base")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "line"),
+    [
+        ("mode", {"mode": "auto", "place": "#help"}, "mode auto #help"),
+        ("limits set", {"limit": "user", "number": 4}, "limits set user 4"),
+        ("respond-to", {"people": ["<@U1|ada>", "<@U2>"]}, "respond-to <@U1|ada> <@U2>"),
+        ("retention", {"age": "1y"}, "retention 1y"),
+        ("create", {"name": "hand book", "description": "all"}, 'create "hand book" all'),
+    ],
+)
+def test_parameters_by_name_mean_what_the_line_means(name, given, line):
+    assert parse_values(name, given) == parse(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "field"),
+    [
+        ("mode", {}, "mode"),
+        ("mode", {"mode": "loud"}, "mode"),
+        ("mode", {"mode": "auto", "colour": "red"}, "parameters.colour"),
+        ("usage searches", {"days": 91}, "days"),
+        ("modes", {}, "command"),
+    ],
+)
+def test_a_wrong_parameter_by_name_is_named(name, given, field):
+    with pytest.raises(InvalidInput) as error:
+        parse_values(name, given)
+    assert error.value.field == field

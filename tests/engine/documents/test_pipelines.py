@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -164,12 +165,15 @@ async def test_reindexing_goes_on_where_it_stopped(
 
 
 async def test_watching_tells_each_line_of_a_run_once(database, owner, added) -> None:
+    numbers = count(1)
+
     async def say(message: str, component: str, progress: float) -> None:
         async with database.write() as session:
             session.add(
                 RunEvent(
                     tenant_id=owner.tenant_id,
                     run_id="r1",
+                    seq=next(numbers),
                     component=component,
                     progress=progress,
                     message=message,

@@ -55,7 +55,10 @@ def test_param_and_edges_may_be_left_out() -> None:
         ("[" * 100_000, "not JSON that can be read: nested too deeply"),
         ('{"components": {}}', "`components` must be a list, not {}"),
         ('{"components": [3]}', "components[0] must be an object, not 3"),
-        ('{"x": 1}', "the flow: unknown key 'x' (allowed: components, edges)"),
+        (
+            '{"x": 1}',
+            "the flow: unknown key 'x' (allowed: schema, name, description, inputs, components, edges, ui)",
+        ),
         (" " * 1_000_001, "the flow is 1,000,001 characters long, at most 1,000,000 go"),
     ],
 )
@@ -93,7 +96,7 @@ def test_all_faults_of_a_flow_are_told_at_once() -> None:
 
     known = ", ".join(sorted(c.type for c in COMPONENTS))
     assert faults(dsl) == [
-        "components[0]: unknown key 'colour' (allowed: id, type, param)",
+        "components[0]: unknown key 'colour' (allowed: id, type, param, retry, on_error, label, note)",
         'components[6]: `id` must be 1 to 100 letters, digits, _ . : or -, not "no spaces"',
         "component 'a': the id is used 2 times",
         f"component 'b': unknown type 'Uper', did you mean 'Upper'? (known: {known})",

@@ -83,7 +83,7 @@ async def test_losing_the_live_log_loses_no_state(run: Run) -> None:
 
     assert result.state is RunState.DONE
     assert (store.state("run1"), store.progress["run1"]) == (RunState.DONE, 1.0)
-    assert [e["component"] for e in store.entries["run1"]] == ["a", "a", "a", "END"]
+    assert [e.entry["component"] for e in store.events["run1"]] == ["a", "a", "a", "END"]
 
 
 async def test_the_ring_keeps_the_newest_entries_and_positions_stay_true() -> None:
@@ -120,7 +120,7 @@ async def test_many_reports_between_two_writes_become_one() -> None:
     await kept.finish(RunState.DONE, message="done")
 
     assert store.writes == 1
-    assert [e["message"] for e in store.entries["run1"]] == ["page 999", "done"]
+    assert [e.entry["message"] for e in store.events["run1"]] == ["page 999", "done"]
 
 
 async def test_progress_weighs_components_and_never_goes_back() -> None:
@@ -143,7 +143,7 @@ async def test_a_write_that_fails_on_the_way_is_made_up_by_the_next() -> None:
     await asyncio.wait_for(store.wrote.wait(), 60)
 
     await kept.finish(RunState.DONE, message="done")
-    assert [e["message"] for e in store.entries["run1"]] == ["start"]
+    assert [e.entry["message"] for e in store.events["run1"]] == ["start"]
 
 
 async def test_a_run_that_was_taken_over_is_stopped() -> None:

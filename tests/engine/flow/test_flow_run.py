@@ -215,7 +215,7 @@ async def test_a_failing_middle_node_stops_everything_behind_it(run: Run, desk: 
     assert "secret" not in result.message
     live = [(e["component"], e["progress"]) for e in log.read(IDS.log_key)[0]]
     assert live == [("a", 0.0), ("a", 0.9), ("a", 1.0), ("bad", 0.0), ("bad", 0.4), ("bad", -1.0)]
-    durable = [(e["component"], e["progress"]) for e in store.entries["run1"]]
+    durable = [(e.entry["component"], e.entry["progress"]) for e in store.events["run1"]]
     assert durable == live
     assert store.state("run1") is RunState.FAILED
     assert store.progress["run1"] == -1.0

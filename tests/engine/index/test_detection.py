@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from py3langid import langid
 
+from engine.index import detection
 from engine.index.detection import detect_language, guess_language
 
 SHORT = Path(__file__).parents[3] / "benchmarks" / "data" / "short_texts.jsonl"
@@ -33,6 +38,22 @@ SHORT = Path(__file__).parents[3] / "benchmarks" / "data" / "short_texts.jsonl"
         ("Unde se află biroul din Cluj?", "ro"),
         ("Şirketin güvenlik kuralları", "tr"),
         ("Gdzie znajduje się biuro w Krakowie?", "pl"),
+        ("کارمندان سالانه سی روز مرخصی دارند.", "fa"),
+        ("ملازمین کو سالانہ تیس دن کی چھٹی ملتی ہے۔", "ur"),
+        ("يحق للموظفين الحصول على ثلاثين يومًا من الإجازة.", "ar"),
+        ("কর্মচারীরা বছরে ত্রিশ দিনের ছুটি পান।", "bn"),
+        ("कर्मचारियों को हर साल तीस दिन की छुट्टी मिलती है।", "hi"),
+        ("ஊழியர்களுக்கு ஆண்டுக்கு முப்பது நாள் விடுமுறை உண்டு.", "ta"),
+        ("พนักงานมีวันลาพักร้อนปีละสิบวัน", "th"),
+        ("העובדים זכאים לארבעה עשר ימי חופשה.", "he"),
+        ("Οι εργαζόμενοι δικαιούνται είκοσι ημέρες άδεια.", "el"),
+        ("Karyawan berhak atas dua belas hari cuti tahunan.", "id"),
+        ("Zaměstnanci mají nárok na pět týdnů dovolené ročně.", "cs"),
+        ("A munkavállalók évente húsz nap szabadságra jogosultak.", "hu"),
+        ("Anställda har rätt till tjugofem semesterdagar per år.", "sv"),
+        ("Medarbejderne har ret til fem ugers ferie om året.", "da"),
+        ("Työntekijöillä on oikeus viiden viikon lomaan.", "fi"),
+        ("Els empleats tenen dret a trenta dies de vacances.", "ca"),
         ("12345 !!", ""),
         ("", ""),
     ],
@@ -74,3 +95,31 @@ def test_short_texts_are_rarely_told_wrongly() -> None:
 def test_how_sure_it_is_falls_with_what_is_mixed_in() -> None:
     assert guess_language("") == ("", 0.0)
     assert guess_language("東京都の天気は晴れです")[1] > guess_language("東京都 is the capital")[1]
+
+
+def test_texts_that_come_together_load_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    together = threading.Barrier(8)
+
+    class Model:
+        def classify(self, text: str) -> tuple[str, float]:
+            return "en", 0.9
+
+    def from_model_file(path: str, *, norm_probs: bool) -> Model:
+        loads.append(path)
+        time.sleep(0.1)  # the others ask meanwhile
+        return Model()
+
+    monkeypatch.setattr(langid.LanguageIdentifier, "from_model_file", from_model_file)
+    detection._load.cache_clear()
+
+    def detect(_: int) -> str:
+        together.wait()
+        return detect_language("The kettle is in the kitchen.")
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(detect, range(8))) == {"en"}
+        assert len(loads) == 1
+    finally:
+        detection._load.cache_clear()

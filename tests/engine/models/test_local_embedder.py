@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import InvalidInput, Unavailable
+from engine.models.bert import HEADS, HIDDEN
 from engine.models.local import LocalEmbedder
-from engine.models.minilm import HEADS, HIDDEN, LAYERS, read_spans
+from engine.models.minilm import LAYERS
 from engine.models.port import Embedder
+from engine.models.tensors import read_spans
 from engine.models.weights import ModelFiles
 from tests.contracts.embedder import EmbedderContract
 
@@ -119,7 +121,7 @@ async def test_a_released_model_loads_again(models_folder: Path) -> None:
 async def test_a_model_that_is_not_installed_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.models.weights._MODULE", "no_such_package_here")
+    monkeypatch.setattr("engine.models.weights._package_folder", lambda model: None)
 
     with pytest.raises(Unavailable, match="scrubjay model install"):
         await LocalEmbedder(tmp_path).embed_query("anything")

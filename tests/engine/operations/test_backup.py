@@ -18,7 +18,7 @@ from sqlalchemy import make_url, select
 from engine.blobs.folder import FolderBlobs
 from engine.db.migrations import current_revision, head_revision, migrate
 from engine.db.session import Database, open_database
-from engine.db.tables import Base, Embedding, Event, Setting, Tenant, Worker
+from engine.db.tables import Base, Embedding, Event, FileEntry, FileGrant, Setting, Tenant, Worker
 from engine.errors import ConfigurationError, Conflict, InvalidInput, NotFound
 from engine.jobs.heartbeats import beat
 from engine.operations.backup import backup, read_manifest, restore
@@ -32,11 +32,19 @@ def blobs(tmp_path: Path) -> FolderBlobs:
     return FolderBlobs(tmp_path / "blobs")
 
 
+def _entry(id_: str, *, kind: str = "file", **more: str) -> FileEntry:
+    return FileEntry(id=id_, tenant_id="acme", kind=kind, name=id_, **more)
+
+
 @pytest.fixture
 async def filled(database: Database, blobs: FolderBlobs) -> Database:
     async with database.write() as session:
         session.add(Event(tenant_id="acme", kind="x", payload={"ü": [1, None, "2"]}, at=AT))
         session.add(Embedding(tenant_id="acme", space="s", text_hash=b"\x00\xff", vector=b"\x80"))
+        session.add(_entry("child", parent_id="folder"))  # before the folder that it is in
+        session.add(_entry("folder", kind="folder", owner_id="u"))
+        await session.flush()
+        session.add(FileGrant(file_id="folder", token="tenant", tenant_id="acme", level="read"))
         session.add(Setting(key="k", value={"nested": {"at": "2026-01-01T00:00:00"}}))
     await beat(database, "w1", host="h", pid=1)
     await blobs.put("acme", b"hello")

@@ -15,6 +15,7 @@ from engine.people import members, passwords, tenants
 from engine.people.sessions import SignedIn, SignInClient
 from engine.people.sign_in import SignIn
 from engine.secrets import Secrets
+from tests.fakes.smtp_server import no_mail
 
 PASSWORD = "plum kettle orbit 42"
 ISSUER = "https://ask.example.com"
@@ -66,5 +67,8 @@ async def owner(database: Database) -> Principal:
 def site(database: Database, owner: Principal) -> Site:
     secrets = Secrets(["k" * 40])
     return Site(
-        database, owner, secrets, SignIn(database, secrets, SqlLimits(database), issuer=ISSUER)
+        database,
+        owner,
+        secrets,
+        SignIn(database, secrets, SqlLimits(database), no_mail(database, secrets), issuer=ISSUER),
     )

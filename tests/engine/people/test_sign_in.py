@@ -29,6 +29,7 @@ from engine.people.sessions import LIFE, SignInClient
 from engine.people.sign_in import SignIn
 from engine.secrets import Secrets
 from tests.engine.people.conftest import HOME, ISSUER, PASSWORD, Site
+from tests.fakes.smtp_server import no_mail
 
 OTHER_PASSWORD = "seven grey lanterns sing"
 
@@ -409,7 +410,8 @@ async def test_after_a_rotation_of_the_key_older_tokens_count_while_it_is_kept(s
     signed_in = await site.enter("ada")
     keys = [["n" * 40, "k" * 40], ["n" * 40]]
     kept, dropped = (
-        SignIn(site.db, Secrets(names), SqlLimits(site.db), issuer=ISSUER) for names in keys
+        SignIn(site.db, Secrets(names), SqlLimits(site.db), no_mail(), issuer=ISSUER)
+        for names in keys
     )
     assert await kept.principal_of_access_token(signed_in.access_token)
     for call in (

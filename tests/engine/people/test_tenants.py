@@ -220,7 +220,7 @@ async def test_groups_give_and_take_their_token_at_once(database, owner):
             await groups.add_to_group(session, owner, group.id, member.user_id)
 
 
-async def test_only_the_installation_s_owner_makes_tenants_and_each_sees_their_own(database, owner):
+async def test_only_the_installation_s_owner_makes_tenants_and_sees_all_of_them(database, owner):
     member = await join(database, owner, "bo", Role.ADMIN)
     async with database.write() as session:
         made = await tenants.create_tenant(session, owner, "lab", name="The lab")
@@ -233,7 +233,10 @@ async def test_only_the_installation_s_owner_makes_tenants_and_each_sees_their_o
         elsewhere = await gate.principal_of_user(session, made.id, owner.user_id)
         with pytest.raises(Forbidden):
             await tenants.create_tenant(session, elsewhere, "den")
-        assert [t.key for t in await tenants.list_tenants(session, owner)] == ["default", "lab"]
+        every = [t.key for t in await tenants.list_tenants(session, owner)]
+        assert every == ["acme", "bolt", "cobb", "default", "lab"]
+        copied = replace(owner, assured=False, api_token_id="t")
+        assert [t.key for t in await tenants.list_tenants(session, copied)] == ["default"]
         assert [t.key for t in await tenants.list_tenants(session, member)] == ["default"]
         confined = replace(elsewhere, api_token_id="t")
         assert await tenants.list_tenants(session, confined) == [made]

@@ -1,8 +1,9 @@
 """The languages a place can have its answers in: `/kb language`, by code or by English name.
 
 A language is an instruction to the model that writes the answer. What is quoted stays in the
-language of its source; what the bot says besides is in `bots/phrases.py`. A sentence is checked by its words, so one in another language than its source keeps no citation, and
-the answer says that it is not backed: set the language that the documents are in.
+language of its source; what the bot says besides is in `bots/phrases.py`. A sentence is checked by
+its words, so one in another language than its source is shown only where figures or names tie it to
+the source, and is never claimed as an answer: set the language that the documents are in.
 """
 
 from __future__ import annotations

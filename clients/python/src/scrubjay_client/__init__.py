@@ -1,0 +1,63 @@
+"""Search and ask a Scrubjay server."""
+
+from scrubjay_client.aio import AsyncClient
+from scrubjay_client.client import Client
+from scrubjay_client.errors import (
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ProblemError,
+    RateLimited,
+    ScrubjayError,
+    ServerError,
+    Unauthenticated,
+    Unavailable,
+)
+from scrubjay_client.models import (
+    Added,
+    Answer,
+    Answered,
+    AnswerEvent,
+    Citation,
+    Delta,
+    Document,
+    FileInfo,
+    FileLink,
+    Hit,
+    KnowledgeBase,
+    Searching,
+    SearchResult,
+    Stats,
+)
+
+__all__ = [
+    "Added",
+    "Answer",
+    "AnswerEvent",
+    "Answered",
+    "AsyncClient",
+    "Citation",
+    "Client",
+    "Conflict",
+    "ConnectionFailed",
+    "Delta",
+    "Document",
+    "FileInfo",
+    "FileLink",
+    "Forbidden",
+    "Hit",
+    "InvalidRequest",
+    "KnowledgeBase",
+    "NotFound",
+    "ProblemError",
+    "RateLimited",
+    "ScrubjayError",
+    "SearchResult",
+    "Searching",
+    "ServerError",
+    "Stats",
+    "Unauthenticated",
+    "Unavailable",
+]

@@ -1,0 +1,1 @@
+"""The tree of folders and files, and the documents made of its files."""

@@ -1,0 +1,1 @@
+"""What was asked and found: the numbers of days, and statistics over any range."""

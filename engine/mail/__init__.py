@@ -1,0 +1,1 @@
+"""Mail: what is written to people, queued with its cause, and handed to a mail server."""

@@ -1,0 +1,1 @@
+"""Connections to where documents come from: contract, scopes, items, permissions, credentials."""
