@@ -33,6 +33,7 @@ from api.routes import (
     conversations,
     credentials,
     documents,
+    embed,
     federation,
     files,
     gaps,
@@ -58,6 +59,7 @@ from api.routes import (
     tokens,
     user,
     viewer,
+    widgets,
     workflow_executions,
     workflow_triggers,
     workflows,
@@ -80,6 +82,7 @@ CALLED = (
     "/state",
     "/static/",
     "/v1/",
+    "/widget.js",
 )
 
 
@@ -151,6 +154,8 @@ def routes_of() -> list[BaseRoute]:
         *assistants.ROUTES,
         *conversations.ROUTES,
         *documents.ROUTES,
+        *embed.ROUTES,
+        *widgets.ROUTES,
         *knowledge_bases.ROUTES,
         *health.ROUTES,
     ]

@@ -77,6 +77,8 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                if "frame-ancestors 'none'" not in headers["Content-Security-Policy"]:
+                    del headers["X-Frame-Options"]  # it can name no other site
                 headers.setdefault("Cache-Control", "no-store")
                 headers["X-Request-Id"] = correlation_id
                 headers.update(scope["state"].get("response_headers", {}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -29,10 +29,11 @@ async def permitted(
     items: AsyncIterator[T],
     *,
     is_last: Callable[[T], bool] = lambda _: False,
+    again: Callable[[], Awaitable[Principal]] | None = None,
 ) -> AsyncIterator[T]:
     """The items, until the reader may read less than `principal` could.
 
-    Looked at every `RECHECK_S`, whether or not an item comes, and before an item that `is_last`
+    `again` finds the reader once more; without it the doorkeeper does. Looked at every `RECHECK_S`, whether or not an item comes, and before an item that `is_last`
     picks. Raises what the doorkeeper raises, or `Conflict` where something was taken from them.
     """
     waiting: asyncio.Queue[tuple[T | None, BaseException | None]] = asyncio.Queue(1)
@@ -56,7 +57,7 @@ async def permitted(
             item, error = coming.result() if done else (None, None)
             is_due = time.monotonic() - checked_at >= RECHECK_S
             if is_due or (item is not None and is_last(item)):
-                await _check(request, principal)
+                await _check(request, principal, again)
                 checked_at = time.monotonic()
             if isinstance(error, StopAsyncIteration):
                 return
@@ -73,8 +74,14 @@ async def permitted(
                 await running
 
 
-async def _check(request: Request, principal: Principal) -> None:
-    require_same(principal, await service_of(request).doorkeeper.again(request, principal))
+async def _check(
+    request: Request, principal: Principal, again: Callable[[], Awaitable[Principal]] | None
+) -> None:
+    if again is not None:
+        present = await again()
+    else:
+        present = await service_of(request).doorkeeper.again(request, principal)
+    require_same(principal, present)
 
 
 def require_same(principal: Principal, present: Principal) -> None:

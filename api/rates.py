@@ -51,7 +51,19 @@ class RequestRates:
 
     async def take(self, principal: Principal) -> Taken:
         """Count a call of this credential."""
-        return await self._take(_credential(principal))
+        return await self.take_of(_credential(principal))
+
+    async def take_of(self, key: str) -> Taken:
+        """Count a call of whatever the key names."""
+        if self._shared is not None:
+            try:
+                wait_s = await self._shared.take(
+                    f"rest:{key}", rate_per_s=self._per_minute / 60, burst=self._burst
+                )
+                return Taken(wait_s, None)
+            except Unavailable as error:  # a limit must not be what stops an answer
+                log.warning("requests are counted here alone", extra={"reason": str(error)})
+        return self._take_here(key)
 
     def require(self, taken: Taken) -> None:
         """Raise `RateLimited` where the caller has to wait."""
@@ -74,17 +86,6 @@ class RequestRates:
     def _window_s(self) -> int:
         """The seconds in which an empty bucket fills."""
         return max(1, math.ceil(self._burst * 60 / self._per_minute))
-
-    async def _take(self, key: str) -> Taken:
-        if self._shared is not None:
-            try:
-                wait_s = await self._shared.take(
-                    f"rest:{key}", rate_per_s=self._per_minute / 60, burst=self._burst
-                )
-                return Taken(wait_s, None)
-            except Unavailable as error:  # a limit must not be what stops an answer
-                log.warning("requests are counted here alone", extra={"reason": str(error)})
-        return self._take_here(key)
 
     def _take_here(self, key: str) -> Taken:
         rate_per_s, now = self._per_minute / 60, self._clock()

@@ -228,6 +228,24 @@ class AssistantsReply(TypedDict):
     assistants: list[AssistantReply]
 
 
+class WidgetReply(TypedDict):
+    """An assistant on pages of other sites; `tag` is what they carry."""
+
+    id: str
+    assistant: str
+    readers: str
+    key: str
+    origins: list[str]
+    created_at: str
+    tag: str
+
+
+class WidgetsReply(TypedDict):
+    """Widgets, oldest first."""
+
+    widgets: list[WidgetReply]
+
+
 # Knowledge bases and documents
 
 

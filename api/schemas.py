@@ -68,12 +68,15 @@ class FilterBody(Body):
         )
 
 
+QuestionText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUESTION_MAX)
+]
+
+
 class AskBody(FilterBody):
     """`POST /api/v1/ask`."""
 
-    question: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUESTION_MAX)
-    ]
+    question: QuestionText
     kb: Name = ""
     conversation_id: Annotated[str, Field(max_length=64)] = ""
     assistant: Name = ""

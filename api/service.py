@@ -54,6 +54,7 @@ class Service:
     addresses: Addresses
     doorkeeper: Doorkeeper
     rates: RequestRates
+    visitors: RequestRates  # of widgets, by address
     metrics: MetricsRegistry
     drain: Drain
     probing: Probing
@@ -81,6 +82,11 @@ class Service:
             settings.server.requests_burst,
             shared=engine.limits if is_shared else None,
         )
+        visitors = RequestRates(
+            settings.server.widget_questions_per_minute,
+            settings.server.widget_questions_per_minute,
+            shared=engine.limits if is_shared else None,
+        )
         metrics, drain = MetricsRegistry(), Drain()
         return cls(
             engine,
@@ -88,6 +94,7 @@ class Service:
             addresses,
             doorkeeper,
             rates,
+            visitors,
             metrics,
             drain,
             probing,
@@ -160,12 +167,15 @@ async def principal_of(request: Request) -> Principal:
         taken = await service.rates.take(principal)
         request.state.response_headers = dict(service.rates.headers(taken))
         service.rates.require(taken)
-        await _take_quota(request, principal)
+        await take_quota(request, principal)
     return principal
 
 
-async def _take_quota(request: Request, principal: Principal) -> None:
-    """Count the request on the quotas of its tenant, user and key; their policies become headers."""
+async def take_quota(request: Request, principal: Principal) -> None:
+    """Count the request on the quotas of its tenant, user and key; their policies become headers.
+
+    `request.state.response_headers` says what the rate left.
+    """
     headers = request.state.response_headers
     try:
         held = await service_of(request).engine.quotas.take_request(principal)

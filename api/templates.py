@@ -28,6 +28,9 @@ MEDIA_TYPES = {
     "answer.js": "text/javascript; charset=utf-8",
     "passkeys.js": "text/javascript; charset=utf-8",
     "link.js": "text/javascript; charset=utf-8",
+    "widget.css": "text/css; charset=utf-8",
+    "widget.js": "text/javascript; charset=utf-8",
+    "widget_page.js": "text/javascript; charset=utf-8",
 }
 
 

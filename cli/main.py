@@ -54,6 +54,7 @@ from cli import (
     tokens,
     vespa,
     watch,
+    widget,
     workflow,
 )
 from cli.context import BUG, DONE, EXIT_CODES, REFUSED, Invocation
@@ -113,6 +114,7 @@ app.add_typer(assistants.app)
 ask.register(app)
 app.add_typer(assistant.app)
 app.add_typer(assistant.apps)
+app.add_typer(widget.app)
 app.add_typer(conversations.app)
 add.register(app)
 kb_settings.register(kb.app)

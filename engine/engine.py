@@ -16,6 +16,7 @@ from engine.admission import Admission
 from engine.answers.answers import Answers
 from engine.answers.ask import Asker
 from engine.assistants.assistants import Assistants, SearchApps
+from engine.assistants.widgets import Widgets
 from engine.blobs.port import BlobStore
 from engine.chats.chats import Chats
 from engine.db.session import Database
@@ -143,6 +144,7 @@ class Engine:
         self.insight = Insight(db)
         self.gaps = Gaps(db, embedder, self.search)
         self.assistants = Assistants(db)
+        self.widgets = Widgets(db)
         self.search_apps = SearchApps(db, self.search)
         self.answers = Answers(
             db,

@@ -15,6 +15,7 @@ from pydantic_core import to_jsonable_python
 
 from engine.answers.history import ConversationInfo, TurnInfo
 from engine.assistants.rows import AssistantInfo
+from engine.assistants.widgets import WidgetInfo
 from engine.documents.documents import DocumentInfo
 from engine.documents.knowledge_bases import KbInfo
 from engine.documents.progress import DocumentProgress
@@ -134,6 +135,24 @@ def assistant(value: AssistantInfo) -> dict[str, Any]:
         "created_at": value.created_at.isoformat(timespec="seconds"),
         "updated_at": value.updated_at.isoformat(timespec="seconds"),
     }
+
+
+def widget(value: WidgetInfo, base_url: str = "") -> dict[str, Any]:
+    """A widget; with the server's address also the tag that a page shows it by."""
+    shown = {
+        "id": value.id,
+        "assistant": value.assistant,
+        "readers": value.readers,
+        "key": value.key,
+        "origins": list(value.origins),
+        "created_at": value.created_at.isoformat(timespec="seconds"),
+    }
+    return shown | ({"tag": widget_tag(value.id, base_url)} if base_url else {})
+
+
+def widget_tag(widget_id: str, base_url: str) -> str:
+    """What a page that shows the widget carries."""
+    return f'<script src="{base_url}/widget.js" data-widget="{widget_id}" async></script>'
 
 
 def turn(value: TurnInfo, url_of: UrlOf = own_url) -> dict[str, Any]:

@@ -147,6 +147,14 @@ VERBS: tuple[Verb, ...] = (
     Verb("token.list", "list API tokens: one's own, or for admins all", _ALL, None),
     Verb("token.revoke", "revoke an API token: one's own, or for admins any", _ALL, None),
     Verb("usage.list", "see what language models cost, and the credits left", _ADMINS, _KB_ADMIN),
+    Verb("widget.list", "see the widgets on pages of other sites", _ADMINS, _KB_ADMIN),
+    Verb(
+        "widget.set",
+        "put an assistant on pages of other sites",
+        _ADMINS,
+        _KB_ADMIN,
+        step_up=True,
+    ),
 )
 
 _BY_NAME: Mapping[str, Verb] = {verb.name: verb for verb in VERBS}

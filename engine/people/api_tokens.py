@@ -249,6 +249,29 @@ async def principal_of_run(session: AsyncSession, tenant_id: str, token_id: str)
     return await _principal(session, token, clock.now(), None)
 
 
+async def service_key_that_asks(session: AsyncSession, tenant_id: str, ref: str) -> ApiToken:
+    """A service key of the tenant that may ask, by name or id; `InvalidInput` names `key`."""
+    rows = await session.scalars(
+        select(ApiToken).where(
+            ApiToken.tenant_id == tenant_id,
+            ApiToken.kind == TokenKind.SERVICE,
+            ApiToken.revoked_at.is_(None),
+            (ApiToken.id == ref) | (ApiToken.name == ref),
+        )
+    )
+    found = list(rows)
+    if len(found) != 1:
+        some = "several are called so: give its id" if found else "there is none"
+        raise InvalidInput(
+            f"key: which service key is {ref[:60]!r}: {some}. What runs by itself works as a"
+            " service key: ask an admin to create one.",
+            field="key",
+        )
+    if Scope.KB_ASK not in found[0].scopes:
+        raise InvalidInput("key: the service key needs the scope kb:ask.", field="key")
+    return found[0]
+
+
 async def _principal(
     session: AsyncSession, token: ApiToken | None, now: datetime, address: str | None
 ) -> Principal:

@@ -132,6 +132,13 @@ class ServerSettings(SettingsSection):
         le=1_000_000,
         description="REST requests per credential in a burst, after a pause.",
     )
+    widget_questions_per_minute: int = Field(
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="Questions that a visitor of a page with a widget may ask, per minute and "
+        "network address.",
+    )
 
 
 class MailSettings(SettingsSection):

@@ -20,13 +20,13 @@ from engine import clock
 from engine.access import gate
 from engine.db.tables import ApiToken, Flow, Run, Trigger
 from engine.domain import Lane, Principal, Scope
-from engine.errors import EngineError, InvalidInput, NotFound, Unauthenticated
+from engine.errors import EngineError, NotFound, Unauthenticated
 from engine.flow.graph import Graph
 from engine.flow.store import ENDED
 from engine.jobs import endings, outbox
 from engine.jobs.kinds import FIRE_TRIGGER
 from engine.jobs.leases import ClaimedJob
-from engine.people.api_tokens import TokenKind, principal_of_run
+from engine.people.api_tokens import principal_of_run, service_key_that_asks
 from engine.workflows import definitions, runs
 from engine.workflows.components.begin import all_fields, check_fields
 from engine.workflows.loading import begin_of
@@ -86,7 +86,7 @@ async def add(
     what = await definitions.runnable(session, principal, ref)
     given = check_fields(all_fields(begin_of(load(what.dsl)).inputs), new.inputs)
     schedule = check_schedule(new.schedule, new.zone)
-    key = await _key(session, principal, new.key)
+    key = await service_key_that_asks(session, principal.tenant_id, new.key)
     row = Trigger(
         id=clock.new_id(),
         tenant_id=principal.tenant_id,
@@ -233,29 +233,6 @@ async def _is_at_work(session: AsyncSession, row: Trigger) -> bool:
         return False
     run = await session.get(Run, row.last_run_id)
     return run is not None and run.tenant_id == row.tenant_id and run.state not in ENDED
-
-
-async def _key(session: AsyncSession, principal: Principal, ref: str) -> ApiToken:
-    """A service key of the tenant that may ask, by name or id."""
-    rows = await session.scalars(
-        select(ApiToken).where(
-            ApiToken.tenant_id == principal.tenant_id,
-            ApiToken.kind == TokenKind.SERVICE,
-            ApiToken.revoked_at.is_(None),
-            (ApiToken.id == ref) | (ApiToken.name == ref),
-        )
-    )
-    found = list(rows)
-    if len(found) != 1:
-        some = "several are called so: give its id" if found else "there is none"
-        raise InvalidInput(
-            f"key: which service key is {ref[:60]!r}: {some}. A trigger runs as a service"
-            " key: ask an admin to create one.",
-            field="key",
-        )
-    if Scope.KB_ASK not in found[0].scopes:
-        raise InvalidInput("key: the service key needs the scope kb:ask.", field="key")
-    return found[0]
 
 
 def _require(principal: Principal) -> None:

@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.routes.console.visit import Visit, field, sent, visit
+from api.routes.console.visit import Visit, field, is_confirmation_needed, sent, visit
+from api.service import base_url
 from engine.access.gate import may
 from engine.assistants.assistants import Profiles
 from engine.assistants.profiles import PROFILES, parse_value
 from engine.assistants.rows import AssistantInfo
 from engine.errors import EngineError, InvalidInput, NotFound
+from engine.serializers import widget_tag
 
 HELP = {
     "name": "",
@@ -112,7 +114,22 @@ async def _found(here: Visit) -> AssistantInfo:
 
 
 async def _show(here: Visit, info: AssistantInfo, error: EngineError | None = None) -> Response:
-    return here.page("assistant.html", error=error, info=info, path=path_of(info), rows=_rows(info))
+    widgets = []
+    if info.kind == "assistant" and may(here.principal, "widget.list"):
+        base = base_url(here.service.settings, here.request)
+        widgets = [
+            (item, widget_tag(item.id, base))
+            for item in await here.engine.widgets.list_all(here.principal, info.id)
+        ]
+    return here.page(
+        "assistant.html",
+        error=error,
+        info=info,
+        path=path_of(info),
+        rows=_rows(info),
+        widgets=widgets,
+        may_embed=info.kind == "assistant" and may(here.principal, "widget.set"),
+    )
 
 
 def _values(info: AssistantInfo, form: FormData) -> dict[str, Any]:
@@ -142,6 +159,33 @@ async def change(request: Request) -> Response:
     return here.on(path_of(changed), "Saved. The next answer uses it.")
 
 
+async def embed(request: Request) -> Response:
+    """Let pages of other sites show it."""
+    here, form = await sent(request)
+    info = await _found(here)
+    origins = field(form, "origins").replace(",", " ").split()
+    try:
+        await here.engine.widgets.add(here.principal, info.id, origins, key=field(form, "key"))
+    except EngineError as error:
+        if is_confirmation_needed(error):
+            return here.to_confirm(path_of(info))
+        return await _show(here, info, error)
+    return here.on(path_of(info), "Put the tag below into those pages.")
+
+
+async def unembed(request: Request) -> Response:
+    """Take a widget away."""
+    here, form = await sent(request)
+    info = await _found(here)
+    try:
+        await here.engine.widgets.remove(here.principal, field(form, "widget"))
+    except EngineError as error:
+        if is_confirmation_needed(error):
+            return here.to_confirm(path_of(info))
+        return await _show(here, info, error)
+    return here.on(path_of(info), "Pages that show it answer nothing more.")
+
+
 async def delete(request: Request) -> Response:
     """Delete it, once its name was typed."""
     here, form = await sent(request)
@@ -160,5 +204,7 @@ ROUTES = (
     Route("/console/assistants/{kind}", create, methods=["POST"]),
     Route("/console/assistants/{kind}/{ref}", show, methods=["GET"]),
     Route("/console/assistants/{kind}/{ref}", change, methods=["POST"]),
+    Route("/console/assistants/{kind}/{ref}/widgets", embed, methods=["POST"]),
+    Route("/console/assistants/{kind}/{ref}/widgets/remove", unembed, methods=["POST"]),
     Route("/console/assistants/{kind}/{ref}/delete", delete, methods=["POST"]),
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from engine.db.tables.access import Acl, AclToken, KbGrant
 from engine.db.tables.answers import Conversation, Feedback, Turn
-from engine.db.tables.assistants import Assistant, AssistantGrant, AssistantKb
+from engine.db.tables.assistants import Assistant, AssistantGrant, AssistantKb, Widget
 from engine.db.tables.base import Base, Id, Json, UtcDateTime, id_column, tenant_column
 from engine.db.tables.chats import (
     Channel,
@@ -165,6 +165,7 @@ __all__ = [
     "UserGroupMember",
     "UserSession",
     "UtcDateTime",
+    "Widget",
     "Worker",
     "WorkflowSecret",
     "Workspace",

@@ -68,3 +68,18 @@ class AssistantGrant(Base):
     )
     token: Mapped[str] = mapped_column(String(100), primary_key=True)
     tenant_id: Mapped[str] = tenant_column()
+
+
+class Widget(Base):
+    """An assistant on pages of other sites."""
+
+    __tablename__ = "widget"
+    id: Mapped[str] = id_column()  # stands in those pages: no secret
+    tenant_id: Mapped[str] = tenant_column()
+    assistant_id: Mapped[str] = mapped_column(
+        ForeignKey("assistant.id", ondelete="CASCADE"), index=True
+    )
+    # Of a service key that may be gone; empty: only members are answered, as themselves.
+    key_id: Mapped[str] = mapped_column(String(32))
+    origins: Mapped[list[str]] = mapped_column(default=list)
+    created_at: Mapped[datetime] = mapped_column(default=now)
