@@ -1,7 +1,8 @@
 """The filters of a search as people and programs say them, made into the one model of them. Pure.
 
 Every door parses here, once; an error names the field. `since` and `until` are ISO 8601, as short as
-a year: `until` includes the whole of what it names. Conditions on fields of a document's own are a
+a year, or words such as `yesterday`, `last week` or `30 days ago`: `until` includes the whole of
+what it names. Conditions on fields of a document's own are a
 mapping (`{"price_float": {"max": 5}}`) or lines (`price_float<=5`). `split_operators` takes filters
 out of a query that was typed into a chat.
 """
@@ -12,9 +13,10 @@ import calendar
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
+from engine import clock
 from engine.access.search_filters import FieldCondition, SearchFilters
 from engine.custom_fields import (
     FieldType,
@@ -27,6 +29,7 @@ from engine.custom_fields import (
     words_of,
 )
 from engine.errors import InvalidInput
+from engine.search.date_words import DATE, days_of
 
 SortOrder = Literal["relevance", "newest", "oldest"]
 Said = str | Sequence[str]  # one value, or any of several
@@ -35,6 +38,7 @@ VALUES_MAX = 100  # of one filter
 NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT, FieldType.DATE, FieldType.FEATURE})
 
 _LINE = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*(<=|>=|=|<|>)\s*(.*)", re.DOTALL)
+_WORDS = re.compile(DATE, re.IGNORECASE)
 _SHORT = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
@@ -100,6 +104,7 @@ _OPERATORS: Mapping[str, str] = {
     "tag": "tag",
     "language": "language",
     "lang": "language",
+    "document": "document",
     "meta": "metadata",
     "sort": "sort",
 }
@@ -143,6 +148,8 @@ def _start(field: str, said: str) -> datetime | None:
         return None
     short = _SHORT.fullmatch(said)
     if short is None:
+        if days := _named_days(said):
+            return _midnight(days[0])
         return parse_moment(field, said)
     year, month, day = (int(part) if part else 1 for part in short.groups())
     try:
@@ -155,6 +162,8 @@ def _end(field: str, said: str) -> datetime | None:
     """The instant after what is named: after the year, the month or the day; a time is itself."""
     start = _start(field, said)
     short = _SHORT.fullmatch(said.strip())
+    if short is None and (named := _named_days(said.strip())):
+        return _midnight(named[1]) + timedelta(days=1)
     if start is None or short is None:
         return start
     _, month, day = short.groups()
@@ -165,6 +174,16 @@ def _end(field: str, said: str) -> datetime | None:
         return start.replace(year=start.year + 1)
     except (ValueError, OverflowError):
         return None  # the end of time
+
+
+def _named_days(said: str) -> tuple[date, date] | None:
+    """The first and the last day that words name; None where they name none."""
+    words = " ".join(said.replace("_", " ").casefold().split())
+    return days_of(words, clock.now().date()) if _WORDS.fullmatch(words) else None
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _conditions(said: Mapping[str, object] | Sequence[str]) -> list[FieldCondition]:
@@ -253,7 +272,7 @@ def parse_filter_line(line: str) -> tuple[SearchFilters, SortOrder]:
     if rest:
         raise InvalidInput(
             f"filter: {rest[:60]!r} is not NAME:VALUE. Names are since, until, author, channel,"
-            " source, tag, language, meta and sort; a value with blanks stands in quotes.",
+            " source, tag, language, document, meta and sort; a value with blanks stands in quotes.",
             field="filter",
         )
     return filters, order

@@ -16,6 +16,7 @@ from datetime import date, timedelta
 
 from engine.index.analysis import analyse
 from engine.index.stopwords import STOPWORDS
+from engine.search.date_words import DATE, days_ago, days_of
 
 CORRECTED_MIN = 4  # letters of a word that may be misspelt
 TWO_EDITS_MIN = 8  # letters from which two slips are believed
@@ -257,30 +258,8 @@ class PhraseFilter:
         )
 
 
-_MONTH_NAMES = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-_MONTH = "|".join(f"{name}|{name[:3]}" for name in _MONTH_NAMES)
-_DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-_DATE = (
-    rf"(?:\d{{4}}-\d{{2}}(?:-\d{{2}})?|(?:19|20)\d\d|yesterday|today|last (?:week|month|year|{'|'.join(_DAYS)})"
-    rf"|this (?:week|month|year)|\d{{1,3}} (?:day|week|month|year)s? ago"
-    rf"|(?:{_MONTH})\.?(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? (?:19|20)\d\d)?"
-    rf"|\d{{1,2}}(?:st|nd|rd|th)? (?:{_MONTH})(?:,? (?:19|20)\d\d)?)"
-)
 _END = r"(?=\s*[?.!]*\s*$|\s*,)"
-_WHEN = re.compile(rf"\b(since|after|until|till|before|up to)\s+({_DATE}){_END}", re.IGNORECASE)
+_WHEN = re.compile(rf"\b(since|after|until|till|before|up to)\s+({DATE}){_END}", re.IGNORECASE)
 _SPAN = re.compile(
     r"\b(?:in|during|over|within|from)\s+the\s+(?:last|past)\s+(?:(\d{1,3}|few)\s+)?"
     rf"(day|week|month|year)s?{_END}",
@@ -311,7 +290,7 @@ def narrowings(query: str, today: date) -> list[PhraseFilter]:
     if match := _CHANNEL.search(query):
         found.append(_cut(query, match, channel=match[1] or match[2]))
     if match := _WHEN.search(query):
-        first, after = _dates(match[2].casefold(), today)
+        first, after = days_of(match[2].casefold(), today)
         if match[1].casefold() in {"since", "after"}:
             found.append(_cut(query, match, since=first.isoformat()))
         else:
@@ -319,7 +298,7 @@ def narrowings(query: str, today: date) -> list[PhraseFilter]:
             found.append(_cut(query, match, until=until.isoformat()))
     elif match := _SPAN.search(query):
         count = 3 if match[1] == "few" else int(match[1] or 1)
-        start = _ago(today, count, match[2].casefold())
+        start = days_ago(today, count, match[2].casefold())
         found.append(_cut(query, match, since=start.isoformat()))
     if match := _BY.search(query):
         found.append(_cut(query, match, author=match[1]))
@@ -355,71 +334,7 @@ def _cut(
 
 
 def _is_time(words: str) -> bool:
-    return bool(re.fullmatch(rf"(?:last|past|next|same) .*|{_DATE}", words.casefold()))
-
-
-def _dates(said: str, today: date) -> tuple[date, date]:
-    """The first and the last day of what is named, at or before today where it has no year."""
-    if match := re.fullmatch(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", said):
-        return _span(int(match[1]), int(match[2] or 0), int(match[3] or 0), today)
-    if said in {"today", "yesterday"}:
-        day = today - timedelta(days=said == "yesterday")
-        return day, day
-    if match := re.fullmatch(r"(\d{1,3}) (day|week|month|year)s? ago", said):
-        day = _ago(today, int(match[1]), match[2])
-        return day, day
-    if match := re.fullmatch(r"(last|this) (\w+)", said):
-        return _relative(match[1], match[2], today)
-    month = re.search(r"[a-z]{3,}", said)
-    year = re.search(r"(?:19|20)\d\d", said)
-    day_of = re.search(r"\b(\d{1,2})(?:st|nd|rd|th)?\b", re.sub(r"(?:19|20)\d\d", "", said))
-    number = next(
-        n for n, name in enumerate(_MONTH_NAMES, 1) if month and name.startswith(month.group()[:3])
-    )
-    chosen = int(year.group()) if year else today.year
-    first, last = _span(chosen, number, int(day_of[1]) if day_of else 0, today)
-    if not year and first > today:
-        return _span(chosen - 1, number, int(day_of[1]) if day_of else 0, today)
-    return first, last
-
-
-def _relative(which: str, unit: str, today: date) -> tuple[date, date]:
-    back = 1 if which == "last" else 0
-    if unit == "year":
-        return date(today.year - back, 1, 1), date(today.year - back, 12, 31)
-    if unit == "month":
-        first = _ago(today.replace(day=1), back, "month")
-        return first, _ago(first, -1, "month") - timedelta(days=1)
-    if unit == "week":
-        first = today - timedelta(days=today.weekday() + 7 * back)
-        return first, first + timedelta(days=6)
-    days = (today.weekday() - _DAYS.index(unit)) % 7 or 7
-    return today - timedelta(days=days), today - timedelta(days=days)
-
-
-def _ago(day: date, count: int, unit: str) -> date:
-    if unit in {"day", "week"}:
-        return day - timedelta(days=count * (7 if unit == "week" else 1))
-    months = day.year * 12 + day.month - 1 - count * (12 if unit == "year" else 1)
-    year, month = divmod(months, 12)
-    for last in (day.day, 30, 29, 28):
-        try:
-            return date(year, month + 1, last)
-        except ValueError:
-            continue
-    return day
-
-
-def _span(year: int, month: int, day: int, today: date) -> tuple[date, date]:
-    try:
-        if day:
-            return date(year, month, day), date(year, month, day)
-        if month:
-            first = date(year, month, 1)
-            return first, _ago(first, -1, "month") - timedelta(days=1)
-        return date(year, 1, 1), date(year, 12, 31)
-    except ValueError:
-        return today, today  # no such day
+    return bool(re.fullmatch(rf"(?:last|past|next|same) .*|{DATE}", words.casefold()))
 
 
 # Questions that ask for nothing in particular

@@ -47,7 +47,7 @@ DESCRIPTION = (
 )
 
 
-FILTER = "Narrow: since:2026-05 until: author: channel: source: tag: language: meta:FIELD=VALUE"
+FILTER = "since:2026-05 until:yesterday author: channel: source: tag: language: document: meta:F=V"
 
 
 async def search(

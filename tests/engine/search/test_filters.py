@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import clock
 from engine.access.search_filters import FieldCondition, SearchFilters
 from engine.errors import InvalidInput
 from engine.search.filters import (
@@ -37,6 +38,29 @@ def at(*parts: int) -> datetime:
 def test_until_includes_the_whole_of_what_it_names(said, start, end):
     assert parse_filters(since=said).updated_from == start
     assert parse_filters(until=said).updated_before == end
+
+
+@pytest.mark.parametrize(
+    ("said", "start", "end"),
+    [
+        ("today", at(2026, 3, 4), at(2026, 3, 5)),
+        ("Yesterday", at(2026, 3, 3), at(2026, 3, 4)),
+        ("last week", at(2026, 2, 23), at(2026, 3, 2)),
+        ("last_month", at(2026, 2, 1), at(2026, 3, 1)),
+        ("2 weeks ago", at(2026, 2, 18), at(2026, 2, 19)),
+        ("March 2025", at(2025, 3, 1), at(2025, 4, 1)),
+        ("last friday", at(2026, 2, 27), at(2026, 2, 28)),
+    ],
+)
+def test_days_are_named_in_words(said, start, end, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: at(2026, 3, 4, 23, 59))  # a Wednesday
+    assert parse_filters(since=said).updated_from == start
+    assert parse_filters(until=said).updated_before == end
+    assert split_operators(f'rates since:"{said}"')[1].updated_from == start
+
+
+def test_one_document_is_searched_by_its_id():
+    assert parse_filter_line("document:abc")[0].document_ids == ["abc"]
 
 
 def test_what_is_empty_restricts_nothing():

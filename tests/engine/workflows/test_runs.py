@@ -248,7 +248,7 @@ async def test_the_one_who_is_named_may_answer_and_only_if_they_may_read_its_sou
 
 
 async def test_a_deadline_follows_its_branch_or_ends_the_run(desk: Desk) -> None:
-    late = {"message": "?", "fields": {"t": {"type": "string"}}, "deadline_s": 60}
+    late = {"message": "?", "fields": {"t": {"type": "string"}}, "deadline_s": 2 * 86_400}
     await desk.publish("plain", text("b > a > s", b="Begin", a=("Ask", late), s=say("{{a.t}}")))
     await desk.publish(
         "branch",
