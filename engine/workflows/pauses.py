@@ -235,7 +235,8 @@ async def _may_answer(
 
 async def _is_named(session: AsyncSession, principal: Principal, kind: str, name: str) -> bool:
     if kind == "role":
-        return name in set(Role) and principal.role == name
+        strongest_first = [str(role) for role in Role]
+        return name in strongest_first[strongest_first.index(principal.role) :]
     if kind == "user":
         email = await session.scalar(select(User.email).where(User.id == principal.user_id))
         return (

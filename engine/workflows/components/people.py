@@ -36,7 +36,8 @@ class FormButton(ComponentParam):
 class AskPerson(WorkflowComponent):
     """Asks a person and waits for the reply: fields of a form, buttons, a deadline.
 
-    `to` is `asker` (who started the run), `user:<e-mail>`, `group:<name>` or `role:<role>`.
+    `to` is `asker` (who started the run), `user:<e-mail>`, `group:<name>`, or `role:<role>`
+    for whoever has that role or a stronger one.
     """
 
     type = "Ask"

@@ -9,8 +9,6 @@ import pytest
 
 from engine.domain import Principal, Role
 from engine.errors import Conflict, Forbidden, InvalidInput, NotFound, StaleDraft
-from engine.workflows.loading import load_workflow
-from engine.workflows.templates import TEMPLATES, template_text
 from tests.engine.workflows.conftest import Desk, member_of
 from tests.fakes.flow_components import flow
 
@@ -119,8 +117,3 @@ async def test_a_workflow_with_open_runs_is_not_deleted_and_past_runs_stay(desk:
     assert (await workflows.get_run(desk.owner, run_id)).text == "hello"
     with pytest.raises(NotFound):
         await workflows.get(desk.owner, "greet")
-
-
-@pytest.mark.parametrize("name", sorted(TEMPLATES))
-def test_shipped_workflows_load(name: str) -> None:
-    load_workflow(template_text(name) or "", offers=frozenset())
