@@ -699,6 +699,41 @@ class PatternsReply(TypedDict):
     patterns: list[str]
 
 
+class ToolArgumentReply(TypedDict):
+    """An argument of a tool."""
+
+    type: str
+    description: str
+    displayDescription: str
+    required: bool
+
+
+class ToolReply(TypedDict):
+    """A tool of a plugin; `allowed`: answers and workflows of the organisation may use it."""
+
+    name: str
+    displayName: str
+    description: str
+    displayDescription: str
+    parameters: dict[str, ToolArgumentReply]
+    effect: str
+    plugin: str
+    version: str
+    allowed: bool
+
+
+class ToolsReply(TypedDict):
+    """The tools of plugins, by name."""
+
+    tools: list[ToolReply]
+
+
+class ToolResultReply(TypedDict):
+    """What a tool said."""
+
+    text: str
+
+
 class WorkspaceReply(TypedDict):
     """A workspace that a bot is installed in."""
 

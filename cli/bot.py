@@ -112,6 +112,7 @@ async def _run_alone(
     settings: Settings, load: Callable[[], Callable[..., Any]], fault: str
 ) -> None:
     """Run one bot until a signal stops it; `fault` is why it can't run."""
+    from cli.hangup import reload_on_hangup
     from engine.errors import ConfigurationError
     from engine.runtime import open_engine
     from engine.telemetry import configure_logging
@@ -129,6 +130,7 @@ async def _run_alone(
         open_engine(settings, connectors=open_connectors()) as engine,
         load()(engine) as bot,
     ):
+        reload_on_hangup(engine)
         await engine.operations.check_index_home()
         await bot.run(stop)
 

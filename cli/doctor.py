@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.flow.registry import Registry
     from engine.plugins import Plugins
+    from engine.tools.plugin_manager import PluginManager
 
 LEAST_FREE_BYTES = 1_000_000_000
 
@@ -66,6 +67,7 @@ async def _doctor(ctx: typer.Context, *, as_json: bool) -> int:
 
 async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     from engine.errors import EngineError
+    from engine.tools.plugin_manager import PluginManager
     from ingestion.connectors.kinds import load_kinds
     from ingestion.pipelines import open_registry
 
@@ -85,7 +87,8 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     if settings.discord.is_set_up:
         yield await _discord(settings)
     plugins = open_registry(settings)
-    for check in _plugins(plugins):
+    tools = PluginManager(settings.home, settings.plugins_folder)
+    for check in _plugins(plugins, tools):
         yield check
     for refusal in load_kinds().refused:
         said = f"{refusal.name} ({refusal.origin}) is not in use"
@@ -198,15 +201,17 @@ async def _sign_in(engine: Engine, settings: Settings) -> Check:
     return Check("sign-in", f"{settings.mcp.oauth_issuer} answers")
 
 
-def _plugins(plugins: Plugins) -> Iterator[Check]:
+def _plugins(plugins: Plugins, tools: PluginManager) -> Iterator[Check]:
     """Plugins in use, and each rejected one with the reason."""
-    for refusal in plugins.refused:
+    for refusal in dict.fromkeys((*plugins.refused, *tools.refused)):
         yield Check("plugin", f"{refusal.name} ({refusal.origin}) is not in use", refusal.reason)
     if plugins.loaded:
         names = ", ".join(
             f"{item.metadata.name} {item.metadata.version}" for item in plugins.loaded
         )
         yield Check("plugins", names)
+    if found := tools.get_llm_tools():
+        yield Check("tools of plugins", ", ".join(item.metadata.name for item in found))
 
 
 async def _pipelines(engine: Engine, principal: Principal, registry: Registry) -> Check:

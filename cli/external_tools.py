@@ -13,19 +13,27 @@ import typer
 from cli.context import opened
 
 if TYPE_CHECKING:
+    from engine.answers.plugin_tools import PluginTools
     from engine.answers.toolbox import ExternalTool, Toolbox
     from engine.domain import Principal
     from engine.engine import Engine
     from mcp_server.client import McpTools
 
 
-def _external(engine: Engine) -> McpTools:
+def _servers(engine: Engine) -> McpTools:
     from mcp_server.client import McpTools, load_servers
 
     settings = engine.settings
     return McpTools(
         load_servers(settings.home), allow_private=settings.processing.allow_private_urls
     )
+
+
+def _external(engine: Engine) -> PluginTools:
+    """The tools of plugins, and of other servers."""
+    from engine.answers.plugin_tools import PluginTools
+
+    return PluginTools(engine.tools, _servers(engine))
 
 
 async def open_toolbox(engine: Engine, principal: Principal) -> Toolbox:
@@ -57,10 +65,10 @@ async def show_tools(ctx: typer.Context, as_user: str, *, as_json: bool) -> None
 
     async with opened(ctx, as_user) as (engine, principal):
         patterns = await engine.answers.allowed_tools(principal)
-        external = _external(engine)
-        found = await external.list_tools()
+        servers = _servers(engine).servers
+        found = await _external(engine).list_tools()
     allowed = {tool.key for tool in matching(found, patterns)}
-    silent = sorted(set(external.servers) - {tool.server for tool in found})
+    silent = sorted(set(servers) - {tool.server for tool in found})
     if as_json:
         shown = [
             {"tool": tool.key, "description": tool.description, "allowed": tool.key in allowed}
@@ -70,7 +78,7 @@ async def show_tools(ctx: typer.Context, as_user: str, *, as_json: bool) -> None
         return
     if silent:
         output.note(f"no answer from: {', '.join(silent)}")
-    if not external.servers:
+    if not servers:
         output.note("no servers: add them to mcp-servers.toml in the data folder")
     if found:
         rows = [

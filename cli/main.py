@@ -44,6 +44,7 @@ from cli import (
     members,
     model,
     oidc,
+    plugins,
     processes,
     reembed,
     scim,
@@ -132,6 +133,7 @@ app.add_typer(sources.app)
 app.add_typer(credentials.app)
 app.add_typer(file_tree.app)
 app.add_typer(flow.app)
+app.add_typer(plugins.app)
 app.add_typer(workflow.app)
 maintain.register(app)
 deployment.register(app)

@@ -237,6 +237,7 @@ def until_told() -> tuple[asyncio.Event, asyncio.Future[str]]:
 
 
 async def _run(settings: Settings) -> None:
+    from cli.hangup import reload_on_hangup
     from engine.locks import hold
     from engine.runtime import open_engine
     from ingestion.connectors.kinds import open_connectors
@@ -244,6 +245,7 @@ async def _run(settings: Settings) -> None:
     stop, ready = until_told()
     with hold(settings.home, "server", "scrubjay serve"):
         async with open_engine(settings, connectors=open_connectors()) as engine:
+            reload_on_hangup(engine)
             await engine.operations.check_index_home()
             await _say_who_gets_in(engine, settings)
             await serve(engine, settings, ready=ready, stop=stop)

@@ -86,6 +86,7 @@ async def _run(settings: Settings, as_user: str, wire: io.TextIOWrapper) -> None
             name="stdio",
             write_tools=settings.mcp.write_tools,
             statistics=settings.mcp.statistics,
+            plugin_tools=settings.mcp.plugin_tools,
         )
         await _serve(build_server(door), wire)
 

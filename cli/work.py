@@ -46,6 +46,7 @@ def quieter(level: str) -> str:
 
 
 async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
+    from cli.hangup import reload_on_hangup
     from engine.runtime import open_engine
     from ingestion.connectors.kinds import open_connectors
     from ingestion.host import run_worker
@@ -61,6 +62,8 @@ async def _work(settings: Settings, *, until_idle: bool, child: bool) -> None:
         threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
     idle_exit_s = 0.0 if until_idle else settings.jobs.idle_exit_s if child else None
     async with open_engine(settings, sql_in_loop=True, connectors=open_connectors()) as engine:
+        if not child:  # a terminal that closes ends `up` with its workers
+            reload_on_hangup(engine)
         await run_worker(engine, stop, idle_exit_s=idle_exit_s)
 
 

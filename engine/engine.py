@@ -49,6 +49,7 @@ from engine.sources.contract import Connector
 from engine.sources.credentials import SourceCredentials
 from engine.sources.opening import ContextOpener
 from engine.sources.sources import Sources
+from engine.tools.plugin_manager import PluginManager
 from engine.workflows.workflows import Workflows
 
 
@@ -145,6 +146,7 @@ class Engine:
         self.gaps = Gaps(db, embedder, self.search)
         self.assistants = Assistants(db)
         self.widgets = Widgets(db)
+        self.tools = PluginManager(settings.home, settings.plugins_folder)
         self.search_apps = SearchApps(db, self.search)
         self.answers = Answers(
             db,
@@ -165,6 +167,7 @@ class Engine:
             allow_private_urls=settings.processing.allow_private_urls,
             secrets=secrets,
             mail=self.mail,
+            tools=self.tools,
         )
         self.credentials = SourceCredentials(db, secrets, connectors)
         self.sources = Sources(

@@ -18,6 +18,8 @@ A plugin folder holds one folder a plugin, with a `plugin.toml` and its modules 
     requires = ">=0.1,<0.2"          # of Scrubjay
     dependencies = ["regex>=2024"]   # must be installed already
     components = ["words:WordCount"]
+
+Tools are found in the same way (`engine/tools/plugin_manager.py`).
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.errors import ConfigurationError
 from engine.flow.registry import AnyComponent, Registry, check_component
@@ -47,6 +50,8 @@ MANIFEST = "plugin.toml"
 _PACKAGE = "scrubjay_plugins"  # what a folder's modules are imported under
 _log = logging.getLogger("scrubjay.plugins")
 
+Kind = Literal["components", "tools"]
+
 
 class PluginMetadata(BaseModel):
     """What a plugin says of itself. `requires` are the versions of Scrubjay it works with."""
@@ -57,7 +62,14 @@ class PluginMetadata(BaseModel):
     version: str = Field(min_length=1, max_length=50)
     requires: str = ""
     dependencies: tuple[str, ...] = ()
-    components: tuple[str, ...] = Field(min_length=1)  # "module:Class"
+    components: tuple[str, ...] = ()  # "module:Class"
+    tools: tuple[str, ...] = ()  # the same
+
+    @model_validator(mode="after")
+    def _brings_something(self) -> PluginMetadata:
+        if not self.components and not self.tools:
+            raise ValueError("name what it brings: components or tools")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,9 @@ class Plugins:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Candidate:
+    """A plugin that was found; `load` imports what it brings of the kind that was looked for."""
+
     metadata: PluginMetadata
     origin: str
     load: Callable[[], Iterable[object]]
@@ -109,7 +123,11 @@ def load_plugins(
     installed = metadata.distributions() if distributions is None else distributions
     loaded: list[Plugin] = []
     refused: list[Refusal] = []
-    for found in [*_in_distributions(installed), *_in_folder(folder)]:
+    candidates = [
+        *find_in_distributions(installed, ENTRY_POINTS, "components"),
+        *find_in_folder(folder, "components"),
+    ]
+    for found in candidates:
         if isinstance(found, Refusal):
             refused.append(found)
             continue
@@ -153,9 +171,12 @@ def check_compatible(plugin: PluginMetadata, *, app_version: str) -> None:
             raise ConfigurationError(f"it needs {need}, but {need.name} {there} is installed")
 
 
-def _in_distributions(installed: Iterable[metadata.Distribution]) -> Iterator[_Found | Refusal]:
+def find_in_distributions(
+    installed: Iterable[metadata.Distribution], group: str, kind: Kind
+) -> Iterator[Candidate | Refusal]:
+    """The installed packages with entry points of a group."""
     for distribution in installed:
-        entries = [e for e in distribution.entry_points if e.group == ENTRY_POINTS]
+        entries = [e for e in distribution.entry_points if e.group == group]
         if not entries:
             continue
         name = distribution.metadata["Name"]
@@ -164,19 +185,22 @@ def _in_distributions(installed: Iterable[metadata.Distribution]) -> Iterator[_F
             need = Requirement(text)
             if canonicalize_name(need.name) == APP:
                 requires.append(str(need.specifier))
-        yield _Found(
-            PluginMetadata(
-                name=name,
-                version=distribution.version,
-                requires=",".join(requires),
-                components=tuple(entry.value for entry in entries),
+        yield Candidate(
+            PluginMetadata.model_validate(
+                {
+                    "name": name,
+                    "version": distribution.version,
+                    "requires": ",".join(requires),
+                    kind: tuple(entry.value for entry in entries),
+                }
             ),
             f"package {name}",
             lambda entries=entries: [entry.load() for entry in entries],  # type: ignore[misc]
         )
 
 
-def _in_folder(folder: Path | None) -> Iterator[_Found | Refusal]:
+def find_in_folder(folder: Path | None, kind: Kind) -> Iterator[Candidate | Refusal]:
+    """The plugins of the operator's folder that bring something of a kind."""
     if folder is None:
         return
     if not folder.is_dir():
@@ -195,16 +219,20 @@ def _in_folder(folder: Path | None) -> Iterator[_Found | Refusal]:
             )
             yield Refusal(home.name, str(home), f"{MANIFEST}: {faults}")
         else:
-            yield _Found(
-                said,
-                str(home),
-                lambda home=home, said=said: _load_folder(home, said),  # type: ignore[misc]
-            )
+            targets: tuple[str, ...] = getattr(said, kind)
+            if targets:
+                yield Candidate(
+                    said,
+                    str(home),
+                    lambda home=home, targets=targets: _load_folder(  # type: ignore[misc]
+                        home, targets, kind
+                    ),
+                )
 
 
-def _load_folder(home: Path, said: PluginMetadata) -> list[object]:
-    """Import the plugin's classes, its modules in a package of their own."""
-    package = f"{_PACKAGE}_{home.name}"
+def _load_folder(home: Path, targets: Sequence[str], kind: Kind) -> list[object]:
+    """Import the plugin's classes, its modules in a package of their own: each time anew."""
+    package = f"{_PACKAGE}_{home.name}" + ("" if kind == "components" else f"_{kind}")
     if not package.isidentifier():
         raise ConfigurationError(
             f"its folder {home.name!r} must be named with letters, digits and _ only"
@@ -214,11 +242,14 @@ def _load_folder(home: Path, said: PluginMetadata) -> list[object]:
         raise ConfigurationError(f"{home} is not a valid package name")
     module = importlib.util.module_from_spec(spec)
     module.__path__ = [str(home)]
+    for known in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        del sys.modules[known]
+    importlib.invalidate_caches()
     sys.modules[package] = module
-    components = []
-    for target in said.components:
+    classes = []
+    for target in targets:
         name, colon, attribute = target.partition(":")
         if not colon or not name or not attribute:
-            raise ConfigurationError(f'component {target!r} must read "module:Class"')
-        components.append(getattr(importlib.import_module(f"{package}.{name}"), attribute))
-    return components
+            raise ConfigurationError(f'{target!r} of {kind} must read "module:Class"')
+        classes.append(getattr(importlib.import_module(f"{package}.{name}"), attribute))
+    return classes

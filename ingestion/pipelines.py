@@ -7,7 +7,6 @@ is stored. Components come from this package and from plugins (`open_registry`).
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 from engine.db.session import Database
 from engine.documents import pipelines
@@ -36,8 +35,7 @@ KEPT = 64  # parsed graphs of stored flows
 
 def open_registry(settings: Settings) -> Plugins:
     """The components that ship, and those of plugins; a plugin that can't be used says why."""
-    folder = Path(settings.processing.plugins).expanduser() if settings.processing.plugins else None
-    return load_plugins(Registry(COMPONENTS), folder=folder)
+    return load_plugins(Registry(COMPONENTS), folder=settings.plugins_folder)
 
 
 def offers_of(model: LanguageModel | None) -> frozenset[str]:

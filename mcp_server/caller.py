@@ -62,4 +62,5 @@ class Door:
     name: str = "http"  # its name in the audit
     write_tools: bool = False
     statistics: bool = False  # whether numbers of what was asked are offered
+    plugin_tools: bool = False  # whether tools of plugins are offered
     calls: Buckets = field(default_factory=lambda: Buckets(Rate(per_minute=60, burst=20)))

@@ -121,6 +121,7 @@ def build_door(engine: Engine, settings: Settings, links_of: LinksOf) -> Door:
         chosen_tools=chosen_tools,
         write_tools=settings.mcp.write_tools,
         statistics=settings.mcp.statistics,
+        plugin_tools=settings.mcp.plugin_tools,
         calls=Buckets(Rate(settings.mcp.calls_per_minute, settings.mcp.calls_burst)),
     )
 

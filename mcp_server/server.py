@@ -32,11 +32,13 @@ from mcp_types import Tool as ListedTool
 from engine.errors import Forbidden, InvalidInput, RateLimited, Unavailable
 from engine.telemetry import correlated, correlation_id
 from mcp_server import call as calls
+from mcp_server import plugin_tools
 from mcp_server.apps import build_apps
 from mcp_server.arguments import given
 from mcp_server.call import Call
 from mcp_server.caller import Door, McpCaller, Profile
 from mcp_server.errors import UnknownTool, code_of, error_text, protocol_error
+from mcp_server.plugin_tools import PLUGIN_TOOL, PREFIX
 from mcp_server.prompts import add_prompts
 from mcp_server.render import failure
 from mcp_server.request import current_request, remember_request
@@ -46,6 +48,7 @@ from mcp_server.tools import build_tools
 
 if TYPE_CHECKING:
     from engine.domain import Principal
+    from engine.tools.plugin_manager import FoundTool
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +108,8 @@ class KnowledgeServer(MCPServer[Any]):
         listed = [tool for tool in await super().list_tools() if tool.name in visible]
         if await self._only_asks():  # a card is a resource, and searches
             return [tool.model_copy(update={"meta": None}) for tool in listed]
-        return listed
+        brought = await self._plugin_tools()
+        return [*listed, *(plugin_tools.listed(name, tool) for name, tool in brought.items())]
 
     async def _visible(self) -> list[str]:
         request = current_request()
@@ -117,6 +121,19 @@ class KnowledgeServer(MCPServer[Any]):
             if (chosen_tools is None or tool.name in chosen_tools)
             and (reader is None or _is_for(reader, tool))
         ]
+
+    async def _plugin_tools(self) -> dict[str, FoundTool]:
+        """The tools of plugins that this caller may call, by name."""
+        if not self._door.plugin_tools or self._profile != "full":
+            return {}
+        request = current_request()
+        chosen_tools = self._door.chosen_tools(request)
+        found = await plugin_tools.published(await self._door.caller(request))
+        return {
+            name: tool
+            for name, tool in found.items()
+            if chosen_tools is None or name in chosen_tools
+        }
 
     async def _only_asks(self) -> bool:
         """Whether the lists are for a key that is bound to assistants, which has `ask` alone."""
@@ -163,9 +180,7 @@ class KnowledgeServer(MCPServer[Any]):
                 caller = await self._door.caller(request)
                 call = Call(caller, name)
                 calls.serve(call)
-                await self._admit(name, caller.principal, request)
-                await self._take_quota(caller, request)
-                result = await super().call_tool(name, arguments, context)
+                result = await self._run(caller, name, arguments, context)
                 await self._look_again(request, started)
             except (MCPError, ToolError) as error:
                 code = "protocol"
@@ -188,6 +203,21 @@ class KnowledgeServer(MCPServer[Any]):
             finally:
                 if call is not None:
                     self._note(call, code, (time.perf_counter() - started) * 1000)
+
+    async def _run(
+        self, caller: McpCaller, name: str, arguments: dict[str, Any], context: Context[Any, Any]
+    ) -> CallToolResult | InputRequiredResult:
+        """Admit the call, and run it."""
+        request = context.request_context.request
+        brought = await self._plugin_tools() if name.startswith(PREFIX) else {}
+        if name in brought:
+            self._spend(name, caller.principal, request)
+        else:
+            await self._admit(name, caller.principal, request)
+        await self._take_quota(caller, request)
+        if name in brought:
+            return await plugin_tools.call(name, brought[name], arguments)
+        return await super().call_tool(name, arguments, context)
 
     async def _look_again(self, request: Any, started: float) -> None:  # noqa: ANN401
         """Raise where a call took long and its caller lost meanwhile what they could read."""
@@ -314,6 +344,8 @@ class KnowledgeServer(MCPServer[Any]):
         )
 
     def _is_known(self, name: str) -> bool:
+        if self._door.plugin_tools and PLUGIN_TOOL.fullmatch(name):
+            return True  # a name that a tool of a plugin can have, and nothing else
         return name in METERED or self._tool_manager.get_tool(name) is not None
 
 

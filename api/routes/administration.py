@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -20,21 +21,26 @@ from api.replies import (
     LimitsReply,
     PatternsReply,
     SettingsReply,
+    ToolResultReply,
+    ToolsReply,
     WorkspacesReply,
 )
 from api.schemas import Body, read_body, read_query
 from api.service import links_of, principal_of, service_of
 from engine import clock, serializers
 from engine.access.gate import require
+from engine.answers.plugin_tools import SERVER
+from engine.answers.toolbox import is_allowed
 from engine.chats.feedback import BotUsage
 from engine.commands import runner
 from engine.commands.table import COMMANDS, Effect, Permission, parse_values
 from engine.config import origins
 from engine.domain import Scope
-from engine.errors import Forbidden, InvalidInput
+from engine.errors import Forbidden, InvalidInput, NotFound
 from engine.operations.reconcile import Drift
 from engine.operations.resources import Resources
 from engine.search.query_statistics import QueryStatistics
+from engine.tools.calling import call_tool
 
 Days = Annotated[int, Field(ge=1, le=90)]
 
@@ -61,6 +67,12 @@ class ReconcileBody(Body):
     """`POST /api/v1/reconcile`."""
 
     repair: bool = True
+
+
+class ToolCallBody(Body):
+    """`POST /api/v1/tools/{tool}/call`."""
+
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class CommandBody(Body):
@@ -208,6 +220,39 @@ async def _set_tools(request: Request, *, on: bool) -> Response:
     return JSONResponse({"patterns": await answers.allow_tools(principal, pattern, on=on)})
 
 
+@returns(ToolsReply)
+async def plugin_tools(request: Request) -> Response:
+    """The tools that plugins bring, and which of them answers and workflows may use."""
+    principal = await principal_of(request)
+    require(principal, Scope.KB_ADMIN)
+    engine = service_of(request).engine
+    patterns = await engine.answers.allowed_tools(principal)
+    shown = [
+        {
+            **found.metadata.model_dump(mode="json"),
+            "plugin": found.plugin,
+            "version": found.version,
+            "allowed": is_allowed(f"{SERVER}/{found.metadata.name}", patterns),
+        }
+        for found in await asyncio.to_thread(engine.tools.get_llm_tools)
+    ]
+    return JSONResponse({"tools": shown})
+
+
+@returns(ToolResultReply)
+async def call_plugin_tool(request: Request) -> Response:
+    """Call a tool that the organisation allows, to try it."""
+    principal = await principal_of(request)
+    require(principal, Scope.KB_ADMIN)
+    body = await read_body(request, ToolCallBody)
+    engine, name = service_of(request).engine, request.path_params["tool"]
+    patterns = await engine.answers.allowed_tools(principal)
+    found = await asyncio.to_thread(engine.tools.get_llm_tool_by_name, name)
+    if found is None or not is_allowed(f"{SERVER}/{name}", patterns):
+        raise NotFound(f"No tool {name[:60]!r} that your organisation allows.")
+    return JSONResponse({"text": await call_tool(found, body.arguments)})
+
+
 @returns(WorkspacesReply)
 async def workspaces(request: Request) -> Response:
     """The workspaces that the bots are installed in."""
@@ -288,6 +333,8 @@ async def command(request: Request) -> Response:
 
 ROUTES = (
     Route("/api/v1/commands", commands, methods=["GET"]),
+    Route("/api/v1/tools", plugin_tools, methods=["GET"]),
+    Route("/api/v1/tools/{tool}/call", call_plugin_tool, methods=["POST"]),
     Route("/api/v1/external_tools", external_tools, methods=["GET"]),
     Route("/api/v1/external_tools/{pattern:path}", allow_tools, methods=["PUT"]),
     Route("/api/v1/external_tools/{pattern:path}", deny_tools, methods=["DELETE"]),

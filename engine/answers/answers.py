@@ -262,7 +262,7 @@ class Answers:
             lambda session: history.remove(session, principal, conversation_id)
         )
 
-    # Tools of other servers
+    # Tools of other servers and of plugins
 
     async def open_toolbox(
         self, principal: Principal, external: ExternalTools, approve: Approve

@@ -159,9 +159,9 @@ async def allow(
 
 def matching(tools: Sequence[ExternalTool], patterns: Sequence[str]) -> list[ExternalTool]:
     """Those of `tools` that a pattern names, in their order, as many as a prompt takes."""
-    found = [
-        tool
-        for tool in tools
-        if any(fnmatch.fnmatchcase(tool.key, pattern) for pattern in patterns)
-    ]
-    return found[:OFFERED_MAX]
+    return [tool for tool in tools if is_allowed(tool.key, patterns)][:OFFERED_MAX]
+
+
+def is_allowed(key: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern names this tool."""
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)

@@ -115,6 +115,12 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
+    def plugins_folder(self) -> Path | None:
+        """The operator's folder of plugins, where there is one."""
+        chosen = self.processing.plugins
+        return Path(chosen).expanduser() if chosen else None
+
+    @property
     def embedding_threads(self) -> int:
         """Threads of the model in this process."""
         return self.embedding.threads or spare_cores()

@@ -152,6 +152,11 @@ class McpSettings(SettingsSection):
         default=False,
         description="Offer `get_statistics` to tokens with kb:manage: numbers, no texts.",
     )
+    plugin_tools: bool = Field(
+        default=False,
+        description="Offer the tools of plugins that an organisation allows to its tokens with "
+        "kb:ask.",
+    )
     calls_per_minute: int = Field(
         default=60, ge=1, le=1_000_000, description="Calls of a tool per credential, per minute."
     )

@@ -24,6 +24,7 @@ from engine.mail.mail import Mail
 from engine.models.port import Embedder, LanguageModel
 from engine.search.retrieval import Retriever
 from engine.secrets import Secrets
+from engine.tools.plugin_manager import PluginManager
 from engine.workflows.budget import RunMeter
 from engine.workflows.effects import EffectLedger
 from engine.workflows.metered import BudgetedModel, choose_model
@@ -72,6 +73,7 @@ class WorkflowServices:
     secrets: Secrets | None = None  # opens what workflows use by name
     children: Any = None  # WorkflowChildren: starts and finds runs that a run starts
     mail: Mail | None = None
+    tools: PluginManager | None = None  # those of plugins
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from engine.mail.mail import Mail
 from engine.models.port import Embedder, LanguageModel
 from engine.search.retrieval import Retriever
 from engine.secrets import Secrets
+from engine.tools.plugin_manager import PluginManager
 from engine.workflows import (
     definitions,
     drafts,
@@ -59,6 +60,7 @@ class Workflows:
         allow_private_urls: bool = False,
         secrets: Secrets | None = None,
         mail: Mail | None = None,
+        tools: PluginManager | None = None,
     ) -> None:
         self._db = db
         self._services = WorkflowServices(
@@ -71,6 +73,7 @@ class Workflows:
             kb_ids=knowledge_bases.ids,
             secrets=secrets,
             mail=mail,
+            tools=tools,
             children=WorkflowChildren(db, self.load),
         )
 

@@ -19,22 +19,22 @@ BLOCK = re.compile(
 )
 
 
-@pytest.mark.slow  # a new process for each command
-def test_the_tutorial_of_a_component_does_what_it_says(tmp_path: Path) -> None:
-    launcher = tmp_path / "scrubjay"
+def follow(page: Path, folder: Path) -> tuple[int, int]:
+    """Do what a page says, in a folder; how many files it has and how many outputs were compared."""
+    launcher = folder / "scrubjay"
     launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cli.main "$@"\n', encoding="utf-8")
     launcher.chmod(0o755)
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
-        "SCRUBJAY_HOME": str(tmp_path / "home"),
+        "SCRUBJAY_HOME": str(folder / "home"),
         "SCRUBJAY_EMBEDDING__MODEL": "hashing",
     }
     printed = ""
     checked = files = 0
-    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
         body = textwrap.dedent(block["body"])
         if block["file"]:
-            (tmp_path / block["file"]).write_text(body, encoding="utf-8")
+            (folder / block["file"]).write_text(body, encoding="utf-8")
             files += 1
         elif block["kind"] == "text":
             assert body.strip() in printed
@@ -48,7 +48,7 @@ def test_the_tutorial_of_a_component_does_what_it_says(tmp_path: Path) -> None:
                 done = subprocess.run(
                     line,
                     shell=True,
-                    cwd=tmp_path,
+                    cwd=folder,
                     env=environment,
                     capture_output=True,
                     text=True,
@@ -56,4 +56,9 @@ def test_the_tutorial_of_a_component_does_what_it_says(tmp_path: Path) -> None:
                 )
                 assert done.returncode == 0, f"{line}\n{done.stderr}"
                 printed = done.stdout + done.stderr
-    assert (files, checked) == (3, 5)
+    return files, checked
+
+
+@pytest.mark.slow  # a new process for each command
+def test_the_tutorial_of_a_component_does_what_it_says(tmp_path: Path) -> None:
+    assert follow(PAGE, tmp_path) == (3, 5)

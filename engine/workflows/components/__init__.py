@@ -13,6 +13,7 @@ from engine.workflows.components.people import AskPerson, Say
 from engine.workflows.components.requests import Http
 from engine.workflows.components.retrieval import Retrieval, Rewrite
 from engine.workflows.components.subflows import RunWorkflow_
+from engine.workflows.components.tooling import CallTool
 from engine.workflows.components.values import Aggregate, Assign, Model
 from engine.workflows.components.writing import Template
 
@@ -21,6 +22,7 @@ COMPONENTS: tuple[type[WorkflowComponent], ...] = (
     AskPerson,
     Assign,
     Begin,
+    CallTool,
     Categorize,
     Code,
     Email,

@@ -1,0 +1,1 @@
+"""Tools that plugins bring: Python that models and workflows may call."""
