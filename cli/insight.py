@@ -11,9 +11,10 @@ import typer
 from cli.context import As, Json, Kb, opened, run
 
 if TYPE_CHECKING:
+    from engine.deployment.production import ProductionStatus
     from engine.insight.statistics import By
 
-app = typer.Typer(name="insight", help="What was asked and answered: stats.")
+app = typer.Typer(name="insight", help="What was asked and answered: stats, gaps, status.")
 
 
 class StatisticsBy(StrEnum):
@@ -51,6 +52,81 @@ def stats(
 ) -> None:
     """Show questions, searches, tokens and ingestion over any days."""
     run(_stats(ctx, by, days, (first, last), kb, as_user, as_json=as_json))
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    days: Annotated[
+        int, typer.Option(metavar="N", min=1, max=731, help="Count queries of the last days.")
+    ] = 7,
+    as_user: As = "",
+    as_json: Json = False,
+) -> None:
+    """Show knowledge bases, workflows, health and metrics together; exit with 1 where some part fails."""
+    raise typer.Exit(run(_status(ctx, days, as_user, as_json=as_json)))
+
+
+async def _status(ctx: typer.Context, days: int, as_user: str, *, as_json: bool) -> int:
+    from cli import output
+    from engine import serializers
+    from engine.deployment.production import read_production_status
+
+    async with opened(ctx, as_user) as (engine, principal):
+        found = await read_production_status(engine, principal, days=days)
+    code = 1 if found.state == "ailing" else 0
+    if as_json:
+        output.show_json(serializers.plain(found))
+        return code
+    _show_status(found)
+    return code
+
+
+def _show_status(found: ProductionStatus) -> None:
+    from cli import output, render
+
+    rows = [
+        (
+            kb.name,
+            f"{kb.document_count:,}",
+            f"{kb.chunk_count:,}",
+            f"{kb.waiting:,}",
+            f"{kb.failed:,}",
+            f"{kb.last_updated:%Y-%m-%d %H:%M}",
+        )
+        for kb in found.knowledge_bases
+    ]
+    columns = ("knowledge base", "documents", "passages", "waiting", "failed", "updated (UTC)")
+    output.show(render.table(columns, rows))
+    if found.workflows:
+        used = [
+            (flow.name, flow.state, f"{flow.done:,}", f"{flow.failed:,}")
+            for flow in found.workflows
+        ]
+        output.show("\n")
+        output.show(render.table(("workflow", "state", "done", "failed"), used))
+    metrics = found.metrics
+    facts = {
+        "queries": f"{metrics.queries_processed:,}, {metrics.query_errors:,} failed",
+        "query time": "none"
+        if metrics.query_p50_ms is None or metrics.query_p95_ms is None
+        else f"{metrics.query_p50_ms:.0f} ms in half of them, {metrics.query_p95_ms:.0f} at p95",
+        "questions": f"{metrics.questions:,}, {metrics.answered:,} answered",
+        "documents": f"{metrics.documents_ingested:,} ingested, {metrics.documents_failed:,} failed",
+        "parts": ", ".join(
+            f"{part} {'fails' if said else 'ok'}" for part, said in found.health.items()
+        ),
+        "workers": ", ".join(found.workers) or "none",
+    }
+    output.show("\n")
+    output.show(render.facts(facts))
+    for reason in found.reasons:
+        output.note(reason)
+    output.note(
+        {"well": "all is well", "working": "documents are being read"}.get(
+            found.state, "look at what is named above"
+        )
+    )
 
 
 async def _stats(

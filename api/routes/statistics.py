@@ -15,6 +15,7 @@ from api.replies import ProcessesReply
 from api.schemas import Body, read_query
 from api.service import principal_of, service_of
 from engine import serializers
+from engine.deployment.production import ProductionStatus, read_production_status
 from engine.insight.statistics import DAYS_MAX, By, Statistics
 
 
@@ -50,7 +51,24 @@ async def processes(request: Request) -> Response:
     return JSONResponse({"processes": [serializers.plain(item) for item in found]})
 
 
+class ProductionParameters(Body):
+    """The last days that runs and queries are counted of."""
+
+    days: Annotated[int, Field(ge=1, le=DAYS_MAX)] = 7
+
+
+@returns(ProductionStatus)
+async def production_status(request: Request) -> Response:
+    """Knowledge bases, workflows, health and metrics in one answer, and whether all is well."""
+    principal = await principal_of(request)
+    query = read_query(request, ProductionParameters)
+    engine = service_of(request).engine
+    found = await read_production_status(engine, principal, days=query.days)
+    return JSONResponse(serializers.plain(found))
+
+
 ROUTES = (
+    Route("/api/v1/production_status", production_status, methods=["GET"]),
     Route("/api/v1/statistics", index, methods=["GET"], name="statistics"),
     Route("/api/v1/statistics/processes", processes, methods=["GET"]),
 )

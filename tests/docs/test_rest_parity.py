@@ -23,6 +23,7 @@ OPERATIONS = {
     "assistant remove": "DELETE /api/v1/assistants/{assistant}",
     "assistant set": "PATCH /api/v1/assistants/{assistant}",
     "assistant show": "GET /api/v1/assistants/{assistant}",
+    "insight status": "GET /api/v1/production_status",
     "widget add": "POST /api/v1/widgets",
     "widget list": "GET /api/v1/widgets",
     "widget remove": "DELETE /api/v1/widgets/{widget}",
