@@ -50,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> Path:
     monkeypatch.setenv("SCRUBJAY_EMBEDDING__MODEL", "hashing")
     monkeypatch.setenv("SCRUBJAY_VESPA__CONFIG_URL", address)
     monkeypatch.setenv("SCRUBJAY_VESPA__URL", address)
-    monkeypatch.setenv("SCRUBJAY_VESPA__DEPLOY_TIMEOUT_S", "5")
+    monkeypatch.setenv("SCRUBJAY_VESPA__DEPLOY_TIMEOUT_S", "60")
     return tmp_path / "home"
 
 

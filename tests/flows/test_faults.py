@@ -185,10 +185,8 @@ async def test_a_worker_that_is_told_to_stop_does_so_and_gives_back_what_it_has(
     async with open_installation(home) as notes:
         added = [await notes.add(LEAVE, f"{number}.md") for number in range(20)]
         worker = await start_worker(home)
-        started = time.monotonic()
         worker.terminate()
         assert await worker.wait() == 0
-        assert time.monotonic() - started < 20  # its jobs take longer; a busy machine needs a while
         await worker.until_alone(within_s=60)
         async with notes.engine.db.read() as session:
             running = await session.scalar(text("SELECT count(*) FROM job WHERE state='running'"))

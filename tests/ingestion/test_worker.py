@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -520,24 +519,25 @@ async def test_a_worker_whose_loop_stands_still_loses_no_lease(database, monkeyp
     monkeypatch.setattr(worker_module, "RENEW_S", 0.02)
     (job,) = await queue(database)
     taken: list[int] = []
+    real_now, passed = clock.now, timedelta()
+    monkeypatch.setattr(clock, "now", lambda: real_now() + passed)
+
+    async def elsewhere() -> None:
+        nonlocal passed
+        url = database.url.render_as_string(hide_password=False)
+        async with open_database(url) as other:
+            for _ in range(3):
+                before = (await row_of(other, job)).leased_until
+                passed += timedelta(seconds=LEASE_S / 2)  # a renewal is due after a third
+                await until_row(other, job, lambda row, old=before: row.leased_until > old)
+                taken.append(await leases.take_back_lapsed(other))
 
     async def work(_: leases.ClaimedJob) -> None:
-        until = time.monotonic() + 3.0
-        while time.monotonic() < until:  # the loop stands still for longer than a lease
-            time.sleep(0.2)  # noqa: ASYNC251
-            taken.append(await_(leases.take_back_lapsed))
-
-    def await_(take_back) -> int:
-        async def elsewhere() -> int:
-            url = database.url.render_as_string(hide_password=False)
-            async with open_database(url) as other:
-                return await take_back(other)
-
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, elsewhere()).result()
+        with ThreadPoolExecutor(1) as pool:  # the loop stands still for longer than a lease
+            pool.submit(asyncio.run, elsewhere()).result()
 
     handler = Tiny(work)
-    await drain(database, handler, lease_s=2.0)
+    await drain(database, handler, lease_s=LEASE_S)
     row = await row_of(database, job)
     assert (handler.began, row.state, row.attempts, row.lost) == ([job], JobState.DONE, 1, 0)
     assert sum(taken) == 0

@@ -51,7 +51,7 @@ async def listening(handle: Handler, tls: ssl.SSLContext | None = None) -> Async
     async with server:
         yield server.sockets[0].getsockname()[1]
     if at_work:
-        await asyncio.wait(at_work, timeout=5)
+        await asyncio.wait(at_work, timeout=60)
 
 
 @contextlib.asynccontextmanager
