@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.domain import Principal
     from engine.engine import Engine
     from engine.flow.registry import Registry
-    from engine.plugins import Plugins
+    from engine.plugins import Plugins, Refusal
     from engine.tools.plugin_manager import PluginManager
 
 LEAST_FREE_BYTES = 1_000_000_000
@@ -67,6 +67,7 @@ async def _doctor(ctx: typer.Context, *, as_json: bool) -> int:
 
 async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     from engine.errors import EngineError
+    from engine.operations.integration_probes import open_probes
     from engine.tools.plugin_manager import PluginManager
     from ingestion.connectors.kinds import load_kinds
     from ingestion.pipelines import open_registry
@@ -88,7 +89,8 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
         yield await _discord(settings)
     plugins = open_registry(settings)
     tools = PluginManager(settings.home, settings.plugins_folder)
-    for check in _plugins(plugins, tools):
+    refused = (*tools.refused, *open_probes(folder=settings.plugins_folder).refused)
+    for check in _plugins(plugins, tools, refused):
         yield check
     for refusal in load_kinds().refused:
         said = f"{refusal.name} ({refusal.origin}) is not in use"
@@ -96,7 +98,7 @@ async def _checks(ctx: typer.Context) -> AsyncIterator[Check]:
     try:
         async with opened(ctx) as (engine, principal):
             yield await _pipelines(engine, principal, plugins.registry)
-            for name, fault in (await engine.operations.health()).items():
+            for name, fault in (await engine.operations.all_health()).items():
                 yield Check(name, "unhealthy", fault) if fault else Check(name, "ok")
             for probed in await engine.operations.probe_models():
                 yield Check(probed.name, probed.detail, probed.fault)
@@ -201,9 +203,9 @@ async def _sign_in(engine: Engine, settings: Settings) -> Check:
     return Check("sign-in", f"{settings.mcp.oauth_issuer} answers")
 
 
-def _plugins(plugins: Plugins, tools: PluginManager) -> Iterator[Check]:
+def _plugins(plugins: Plugins, tools: PluginManager, refused: Sequence[Refusal]) -> Iterator[Check]:
     """Plugins in use, and each rejected one with the reason."""
-    for refusal in dict.fromkeys((*plugins.refused, *tools.refused)):
+    for refusal in dict.fromkeys((*plugins.refused, *refused)):
         yield Check("plugin", f"{refusal.name} ({refusal.origin}) is not in use", refusal.reason)
     if plugins.loaded:
         names = ", ".join(

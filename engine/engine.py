@@ -35,6 +35,7 @@ from engine.models.llm_catalogue import load_catalogue
 from engine.models.port import Embedder, LanguageModel
 from engine.models.weights import model_status
 from engine.operations.index_home import IndexHome
+from engine.operations.integration_probes import IntegrationProbes
 from engine.operations.operations import Operations
 from engine.operations.probes import Probe
 from engine.operations.tool_call_log import ToolCallLog
@@ -77,6 +78,7 @@ class Engine:
         probe_db: Database | None = None,
         model_probes: Mapping[str, Probe] = MappingProxyType({}),
         connectors: Mapping[str, Connector[Any]] = MappingProxyType({}),
+        integrations: IntegrationProbes | None = None,
     ) -> None:
         # What the hosts of the engine (worker, server, bots) share with it
         self.settings = settings
@@ -124,6 +126,7 @@ class Engine:
             probe_db=probe_db,
             model_probes=model_probes,
             data_folder=settings.home,
+            integrations=integrations,
         )
         self.pipelines = Pipelines(db)
         self.knowledge_bases = KnowledgeBases(

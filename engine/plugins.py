@@ -50,7 +50,7 @@ MANIFEST = "plugin.toml"
 _PACKAGE = "scrubjay_plugins"  # what a folder's modules are imported under
 _log = logging.getLogger("scrubjay.plugins")
 
-Kind = Literal["components", "tools"]
+Kind = Literal["components", "tools", "probes"]
 
 
 class PluginMetadata(BaseModel):
@@ -64,11 +64,12 @@ class PluginMetadata(BaseModel):
     dependencies: tuple[str, ...] = ()
     components: tuple[str, ...] = ()  # "module:Class"
     tools: tuple[str, ...] = ()  # the same
+    probes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _brings_something(self) -> PluginMetadata:
-        if not self.components and not self.tools:
-            raise ValueError("name what it brings: components or tools")
+        if not (self.components or self.tools or self.probes):
+            raise ValueError("name what it brings: components, tools or probes")
         return self
 
 

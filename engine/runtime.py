@@ -29,6 +29,7 @@ from engine.limits import Limits, RedisLimits, SqlLimits
 from engine.models.catalogue import MODELS, LocalModel
 from engine.models.port import Embedder, LanguageModel, Reranker
 from engine.operations.index_home import IndexHome
+from engine.operations.integration_probes import open_probes
 from engine.operations.probes import model_probes
 from engine.operations.tool_call_log import ToolCallLog
 from engine.people import tenants
@@ -113,6 +114,8 @@ async def open_engine(
             reranker=reranker,
             query_log=query_log,
         )
+        integrations = open_probes(settings.server.probes, folder=settings.plugins_folder)
+        stack.push_async_callback(integrations.aclose)
         engine = Engine(
             settings,
             db=db,
@@ -136,6 +139,7 @@ async def open_engine(
             model=model,
             call_log=call_log,
             connectors=connectors,
+            integrations=integrations,
             probe_db=probe_db,
             model_probes=model_probes(settings, embedder=embedder, reranker=reranker, model=model),
             index_home=build_index_home(settings, db)

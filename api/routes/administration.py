@@ -169,7 +169,7 @@ async def health(request: Request) -> Response:
     """Each part that Scrubjay needs, with what is wrong with it; empty where it is well."""
     principal = await principal_of(request)
     require(principal, Scope.KB_ADMIN)
-    found = await service_of(request).engine.operations.health()
+    found = await service_of(request).engine.operations.all_health()
     return JSONResponse({"parts": found})
 
 

@@ -57,6 +57,11 @@ async def metrics(request: Request) -> Response:
     engine = service.engine
     counters, taken = _samples("server", engine.figures())
     gauges += taken
+    integrations = await engine.operations.integrations()
+    gauges += [
+        ("scrubjay_integration_up", {"integration": name}, int(not fault))
+        for name, fault in sorted(integrations.items())
+    ]
     gauges.append(("scrubjay_questions_running", {}, engine.admission.running))
     if Scope.KB_READ in principal.scopes:
         status = await service.engine.operations.status(principal)

@@ -111,7 +111,7 @@ async def feedback_report(engine: Engine, caller: Caller, parsed: Parsed) -> Com
 
 async def health(engine: Engine, caller: Caller, parsed: Parsed) -> CommandResult:
     del caller, parsed
-    found = await engine.operations.health()
+    found = await engine.operations.all_health()
     rows = [[name, fault or "well"] for name, fault in found.items()]
     model = engine.settings.llm.model or "none: answers are quoted from the documents"
     rows.append(["language model", model])

@@ -86,7 +86,7 @@ async def read_production_status(
     """The tenant's, over the last days with today, for its admins."""
     require(principal, Scope.KB_ADMIN)
     status = await engine.operations.status(principal)
-    health = await engine.operations.health()
+    health = await engine.operations.all_health()
     total = (await engine.insight.statistics(principal, days=days)).total
     by_workflow = await engine.insight.statistics(principal, days=days, by="workflow")
     runs = {group.key: group.runs for group in by_workflow.groups}

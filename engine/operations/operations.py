@@ -27,6 +27,7 @@ from engine.limits import Limits
 from engine.operations import audit_log, probes, reconcile, status, tenant_export, tool_call_log
 from engine.operations.audit_log import AuditEntry, ChainReport
 from engine.operations.index_home import IndexHome
+from engine.operations.integration_probes import IntegrationProbes
 from engine.operations.probes import Probe, Probed
 from engine.operations.process_usage import ProcessUsage, process_figures, read_processes
 from engine.operations.reconcile import Drift
@@ -53,6 +54,7 @@ class Operations:
         probe_db: Database | None = None,
         model_probes: Mapping[str, Probe] = MappingProxyType({}),
         data_folder: Path | None = None,
+        integrations: IntegrationProbes | None = None,
     ) -> None:
         self._db = db
         self._index = index
@@ -65,6 +67,7 @@ class Operations:
         self._probe_threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
         self._model_probes = model_probes
         self._data_folder = data_folder
+        self.integration_probes = integrations or IntegrationProbes()
 
     async def status(self, principal: Principal) -> Status:
         """Counts of what the principal may read, and of the work in progress."""
@@ -98,6 +101,17 @@ class Operations:
                 self._check_model,
                 index_home=self._index_home,
             )
+
+    async def integrations(self) -> dict[str, str]:
+        """What the operator and plugins watch besides: an empty text where it is well.
+
+        `integration_probes` says how often each is asked.
+        """
+        return await self.integration_probes.faults()
+
+    async def all_health(self) -> dict[str, str]:
+        """The parts of `health`, and the integrations."""
+        return await self.integrations() | await self.health()
 
     async def probe_models(self) -> list[Probed]:
         """Each model that another server runs, asked once: a call may cost, and take seconds."""

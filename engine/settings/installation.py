@@ -12,6 +12,7 @@ from engine.settings.section import (
     HttpUrl,
     MailAddress,
     Origins,
+    ProbeAddresses,
     SettingsSection,
 )
 
@@ -109,6 +110,12 @@ class ServerSettings(SettingsSection):
         le=10_000,
         description="Questions and searches that are worked on at once, all doors together; more "
         "get 503 and a time to come again. Bots have `bots.answers_at_once`.",
+    )
+    probes: ProbeAddresses = Field(
+        default="",
+        description="Other services to watch, as name=address, separated by commas, such as "
+        "crm=https://crm.example.com/health, queue=tcp://mq:5672. `doctor`, `/api/v1/health` and "
+        "`/metrics` show them; `/ready` does not depend on them.",
     )
     allowed_origins: Origins = Field(
         default="",

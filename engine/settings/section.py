@@ -5,6 +5,7 @@ A validator's message ends the sentence "give …" of a refused start (`engine/c
 
 from __future__ import annotations
 
+import re
 from email.utils import parseaddr
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 DATABASE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg")
 BROKER_SCHEMES = ("redis", "rediss")
+
+
+PROBE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
 class SettingsSection(BaseModel):
@@ -69,6 +73,29 @@ def _origins(value: str) -> str:
     return " ".join(origins)
 
 
+def parse_probes(text: str) -> list[tuple[str, str]]:
+    """`crm=https://crm.example.com/health, queue=tcp://mq:5672` as names and addresses.
+
+    Raises `ValueError` that says what does not fit.
+    """
+    found: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, address = item.partition("=")
+        parts = urlsplit(address)
+        is_tcp = parts.scheme == "tcp" and parts.port is not None and not parts.path.strip("/")
+        if not equals or not PROBE_NAME.fullmatch(name) or name in found or not parts.hostname:
+            raise ValueError("names with addresses, such as crm=https://crm.example.com/health")
+        if not is_tcp and parts.scheme not in {"http", "https"}:
+            raise ValueError("addresses such as https://host/path or tcp://host:port")
+        found[name] = address
+    return list(found.items())
+
+
+def _probes(value: str) -> str:
+    parse_probes(value)
+    return value
+
+
 def _mail_address(value: str) -> str:
     address = parseaddr(value)[1]
     name, at, domain = address.partition("@")
@@ -88,5 +115,6 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 BrokerUrl = Annotated[str, AfterValidator(_broker)]
 WebSocketUrl = Annotated[str, AfterValidator(_web_socket_url)]
 Origins = Annotated[str, AfterValidator(_origins)]  # separated by one blank
+ProbeAddresses = Annotated[str, AfterValidator(_probes)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Issuer = Annotated[str, AfterValidator(_issuer)]

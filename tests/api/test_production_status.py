@@ -7,6 +7,7 @@ import pytest
 
 from engine.domain import Scope
 from engine.engine import Engine
+from engine.operations.integration_probes import HealthProbe, IntegrationProbes
 from tests.fakes.homes import make_token
 
 PATH = "/api/v1/production_status"
@@ -45,3 +46,21 @@ async def test_it_is_for_admins(client: httpx2.AsyncClient, engine: Engine) -> N
     token = await make_token(engine, Scope.KB_READ, Scope.KB_MANAGE)
     refused = await client.get(PATH, headers={"authorization": f"Bearer {token}"})
     assert refused.status_code == 403
+
+
+class Crm(HealthProbe):
+    name = "crm"
+
+    def check(self) -> str:
+        return "Call the vendor."
+
+
+async def test_a_probe_of_an_integration_is_shown_and_takes_no_requests_away(
+    client: httpx2.AsyncClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.operations, "integration_probes", IntegrationProbes([Crm()]))
+    parts = (await client.get("/api/v1/health")).json()["parts"]
+    assert parts["crm"] == "Call the vendor."
+    assert 'scrubjay_integration_up{integration="crm"} 0' in (await client.get("/metrics")).text
+    assert (await client.get(PATH)).json()["state"] == "ailing"
+    assert (await client.get("/ready")).status_code == 200

@@ -106,7 +106,11 @@ def test_another_process_reads_them_again_when_told(tmp_path: Path, house: Plugi
     [
         (MANIFEST.replace(">=0.1", ">=9"), MODULE, "needs Scrubjay >=9, this is 0.1.0"),
         (MANIFEST + 'dependencies = ["no-such-library>=1"]\n', MODULE, "which is not installed"),
-        ('name = "house"\nversion = "1"\n', MODULE, "name what it brings: components or tools"),
+        (
+            'name = "house"\nversion = "1"\n',
+            MODULE,
+            "name what it brings: components, tools or probes",
+        ),
         (MANIFEST, "1/0", "loading it failed (ZeroDivisionError)"),
         (MANIFEST, "class Weather: pass\nLamp = Weather", "is a subclass of engine.tools"),
         (MANIFEST, MODULE.replace("def invoke", "def other"), "Weather lacks invoke"),
