@@ -66,7 +66,7 @@ class AddressProbe(HealthProbe):
 
 
 @dataclass(slots=True)
-class _Asked:
+class _ProbeState:
     probe: HealthProbe
     said: str = ""
     at: float = float("-inf")
@@ -79,13 +79,13 @@ class IntegrationProbes:
 
     probes: Sequence[HealthProbe] = ()
     refused: Sequence[Refusal] = ()
-    _asked: dict[str, _Asked] = field(default_factory=dict)
+    _asked: dict[str, _ProbeState] = field(default_factory=dict)
     _threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
 
     async def faults(self) -> dict[str, str]:
         """Each by name: empty where it is well. Waits for those that were never asked, and no other."""
         for probe in self.probes:
-            asked = self._asked.setdefault(probe.name, _Asked(probe))
+            asked = self._asked.setdefault(probe.name, _ProbeState(probe))
             if asked.task is None and time.monotonic() - asked.at >= probe.every_s:
                 asked.task = asyncio.create_task(self._ask(asked))
         new = [one.task for one in self._asked.values() if one.task and one.at == float("-inf")]
@@ -100,7 +100,7 @@ class IntegrationProbes:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, asked: _Asked) -> None:
+    async def _ask(self, asked: _ProbeState) -> None:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(AT_ONCE)
         probe = asked.probe
