@@ -18,9 +18,11 @@ PATHS = (
     "/console",
     "/console/activity",
     "/console/insight",
+    "/console/insight/status",
     "/console/people",
     "/console/runs",
     "/console/tokens",
+    "/console/tools",
     "/console/workflows",
     "/sign-in",
 )

@@ -19,6 +19,7 @@ from api.routes.console import (
     runs,
     sources,
     tokens,
+    workflow_tools,
     workflows,
 )
 
@@ -35,5 +36,6 @@ ROUTES = (
     *runs.ROUTES,
     *sources.ROUTES,
     *tokens.ROUTES,
+    *workflow_tools.ROUTES,
     *workflows.ROUTES,
 )

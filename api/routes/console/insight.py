@@ -12,6 +12,8 @@ from starlette.routing import Route
 from api.charts import Series, bars, lines
 from api.routes.console.visit import visit
 from api.schemas import Body, read_query
+from engine.deployment.production import read_production_status
+from engine.domain import Scope
 from engine.insight.statistics import By, Statistics
 from engine.insight.wording import describe_total
 
@@ -49,6 +51,7 @@ async def index(request: Request) -> Response:
         ),
         summary=describe_total(days),
         charts=_charts(days),
+        sees_status=Scope.KB_ADMIN in here.principal.scopes,
     )
 
 
@@ -92,4 +95,14 @@ def _charts(found: Statistics) -> list[object]:
     ]
 
 
-ROUTES = (Route("/console/insight", index, methods=["GET"]),)
+async def status(request: Request) -> Response:
+    """How knowledge bases, workflows, parts and queries do, together."""
+    here = await visit(request)
+    found = await read_production_status(here.engine, here.principal)
+    return here.page("status.html", found=found)
+
+
+ROUTES = (
+    Route("/console/insight", index, methods=["GET"]),
+    Route("/console/insight/status", status, methods=["GET"]),
+)

@@ -18,6 +18,7 @@ from api.routes.console.visit import Visit, field, sent, visit
 from api.routes.console.workflows import FIELDS_MAX, TEXT_MAX
 from api.waterfall import TimedStep, seconds, waterfall
 from engine.access.gate import may
+from engine.domain import Scope
 from engine.errors import EngineError, FlowError, InvalidInput, NotFound
 from engine.flow.references import ABSENT, Path, resolve, walk
 from engine.workflows import editing
@@ -88,6 +89,7 @@ async def index(request: Request) -> Response:
         workflows=[item.name for item in await engine.list_all(here.principal)],
         people=people,
         questions=await engine.list_questions(here.principal),
+        sees_tools=Scope.KB_ADMIN in here.principal.scopes,
         is_moving=any(row.state in {"queued", "running"} for row in rows),
     )
 

@@ -65,6 +65,7 @@ async def _index(
         templates=[row.workflow for row in rows if row.workflow.is_template],
         questions=await workflows.list_questions(here.principal),
         may_edit=may_edit(here),
+        sees_tools=Scope.KB_ADMIN in here.principal.scopes,
         given=dict(given or {}),
         faults=error.faults if isinstance(error, FlowError) else [],
     )
