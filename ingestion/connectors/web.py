@@ -80,7 +80,7 @@ class _Crawl:
     todo: list[tuple[str, int, str]]  # address, depth, the address that named it canonical
     seen: set[str]
     texts: dict[str, str]  # digests of texts taken, and where
-    robots: str
+    rules: dict[str, str]  # the robots.txt of each site, by its address
     taken: int = 0
     left: int = 0
     delay_s: float = 0.0
@@ -92,7 +92,7 @@ class _Crawl:
             todo=[(str(u), int(d), str(a)) for u, d, a in cursor["todo"]],
             seen=set(cursor["seen"]),
             texts=dict(cursor["texts"]),
-            robots=cursor["robots"],
+            rules=dict(cursor.get("rules", {})),
             taken=cursor["taken"],
             left=cursor["left"],
             delay_s=cursor["delay_s"],
@@ -104,7 +104,7 @@ class _Crawl:
             "todo": self.todo,
             "seen": sorted(self.seen),
             "texts": self.texts,
-            "robots": self.robots,
+            "rules": self.rules,
             "taken": self.taken,
             "left": self.left,
             "delay_s": self.delay_s,
@@ -136,7 +136,7 @@ class WebConnector(Connector[WebSettings]):
         mode, answer = await _begin(ctx)
         if mode != "crawl":
             return [Finding("reachable", f"{ctx.settings.url} is a {mode} that can be read.")]
-        robots = await _robots(ctx)
+        robots = await _robots(ctx, answer.url)
         if ctx.settings.obey_robots and not _may(robots, answer.url):
             said = f"The robots.txt of {host_of(answer.url)} doesn't allow this page to be read."
             return [Finding("robots", said, ok=False, field="url")]
@@ -164,8 +164,8 @@ class WebConnector(Connector[WebSettings]):
         mode, answer = await _begin(ctx)
         if mode == "feed":
             return await _feed(ctx, answer)
-        robots = await _robots(ctx)
-        crawl = _Crawl([], set(), {}, robots, delay_s=_delay(robots))
+        crawl = _Crawl([], set(), {}, {})
+        await _rules(ctx, crawl, answer.url)
         if mode == "sitemap":
             start = web_pages.normal_url(answer.url)
             return Step([], {**crawl.dump(), "mode": "sitemap", "maps": [start]}, more=True)
@@ -203,14 +203,23 @@ def _is_within(settings: WebSettings, url: str) -> bool:
     return host_of(url) in _hosts(settings) and urlsplit(url).path.startswith(_prefix(settings))
 
 
-async def _robots(ctx: SourceContext[WebSettings]) -> str:
+async def _robots(ctx: SourceContext[WebSettings], url: str) -> str:
     """The robots.txt; what can't be asked for disallows everything, and the step is tried again."""
-    parts = urlsplit(ctx.settings.url)
-    where = urlunsplit((parts.scheme, parts.netloc, "/robots.txt", "", ""))
+    where = urlunsplit((*urlsplit(url)[:2], "/robots.txt", "", ""))
     answer = await ctx.http.get(where, hosts=_hosts(ctx.settings), max_bytes=2**20)
     if answer.status != 200:
         return ""
     return str(answer.data[: 512 * 1024].decode("utf-8", "replace"))
+
+
+async def _rules(ctx: SourceContext[WebSettings], crawl: _Crawl, url: str) -> str:
+    """The robots.txt of the site of a page, asked for once a look; the slowest pace is kept to."""
+    parts = urlsplit(url)
+    site = f"{parts.scheme}://{parts.netloc}"
+    if site not in crawl.rules:
+        crawl.rules[site] = await _robots(ctx, url)
+        crawl.delay_s = max(crawl.delay_s, _delay(crawl.rules[site]))
+    return crawl.rules[site]
 
 
 def _may(robots: str, url: str) -> bool:
@@ -282,12 +291,12 @@ async def _visit(
     if web_pages.is_trap(url):
         crawl.leave_out(url, "Its path repeats itself, as that of endlessly many pages.")
         return
-    if settings.obey_robots and not _may(crawl.robots, url):
-        crawl.leave_out(url, "The site's robots.txt doesn't allow it.")
-        return
     known = (await ctx.known([url])).get(url)
     headers = {} if known is None else _conditions(known.details)
     try:
+        if settings.obey_robots and not _may(await _rules(ctx, crawl, url), url):
+            crawl.leave_out(url, "The site's robots.txt doesn't allow it.")
+            return
         answer = await ctx.http.get(
             url, hosts=_hosts(settings), headers=headers, max_bytes=ctx.max_bytes
         )

@@ -96,6 +96,19 @@ async def test_what_robots_txt_disallows_is_left_out_with_the_reason(notes, site
     )
 
 
+async def test_each_host_is_asked_for_its_own_robots_txt(notes, site):
+    async with open_site() as other:
+        other.put("/robots.txt", "User-agent: *\nDisallow: /docs/kept\n", content_type="text/plain")
+        other.page("/docs/kept", "Kept", f"Kept to itself. {LONG}")
+        other.page("/docs/open", "Open", f"Open to all. {LONG}")
+        site.page("/docs/", "Start", LONG, f"{other.url}/docs/kept", f"{other.url}/docs/open")
+        await notes.connect("web", url=f"{site.url}/docs/", hosts=[other.url.partition("//")[2]])
+        assert await notes.titles() == ["Open", "Start"]
+        assert "/docs/kept" not in other.paths()
+        [left] = await notes.engine.sources.why(notes.owner, "web")
+        assert left.id == f"{other.url}/docs/kept"
+
+
 async def test_a_start_page_that_robots_txt_disallows_is_not_connected(notes, site):
     site.put("/robots.txt", "User-agent: *\nDisallow: /\n", content_type="text/plain")
     with pytest.raises(InvalidInput, match=r"robots\.txt"):
