@@ -67,74 +67,87 @@ class Widgets:
         self, principal: Principal, assistant: str, origins: Sequence[str], *, key: str = ""
     ) -> WidgetInfo:
         """Let pages of these origins show an assistant; without a `key` to members alone."""
-        gate.require_verb(principal, "widget.set")
-        checked = parse_origins(origins)
-
-        async def commit(session: AsyncSession) -> WidgetInfo:
-            row = await session.scalar(
-                select_assistants(principal, "assistant").where(
-                    (Assistant.slug == assistant) | (Assistant.id == assistant)
-                )
-            )
-            if row is None:
-                raise rows.no_such("assistant", assistant)
-            token = None
-            if key:
-                token = await service_key_that_asks(session, principal.tenant_id, key)
-                _check_key(token, row)
-            made = Widget(
-                id=clock.new_id(),
-                tenant_id=principal.tenant_id,
-                assistant_id=row.id,
-                key_id=token.id if token is not None else "",
-                origins=checked,
-            )
-            session.add(made)
-            await session.flush()
-            detail = {"assistant": row.slug, "origins": checked, "key": token.name if token else ""}
-            await gate.audit(session, principal, "widget.add", made.id, detail)
-            return _info(made, row.slug, token)
-
-        return await self._db.run_write(commit)
+        return await self._db.run_write(
+            lambda session: add(session, principal, assistant, origins, key=key)
+        )
 
     async def list_all(self, principal: Principal, assistant: str = "") -> list[WidgetInfo]:
         """The tenant's widgets, or those of one assistant, by slug or id; oldest first."""
-        gate.require_verb(principal, "widget.list")
-
-        async def read(session: AsyncSession) -> list[WidgetInfo]:
-            query = (
-                select(Widget, Assistant.slug, ApiToken)
-                .join(Assistant, Assistant.id == Widget.assistant_id)
-                .outerjoin(
-                    ApiToken,
-                    (ApiToken.id == Widget.key_id) & (ApiToken.tenant_id == Widget.tenant_id),
-                )
-                .where(Widget.tenant_id == principal.tenant_id)
-                .order_by(Widget.id)
-            )
-            if assistant:
-                query = query.where((Assistant.slug == assistant) | (Assistant.id == assistant))
-            return [_info(*row) for row in await session.execute(query)]
-
-        return await self._db.run_read(read)
+        return await self._db.run_read(lambda session: list_all(session, principal, assistant))
 
     async def remove(self, principal: Principal, widget_id: str) -> str:
         """Take a widget away: pages that show it answer nothing more. Returns its id."""
-        gate.require_verb(principal, "widget.set")
-
-        async def commit(session: AsyncSession) -> str:
-            row = await session.get(Widget, widget_id)
-            if row is None or row.tenant_id != principal.tenant_id:
-                raise NotFound(f"No widget {widget_id[:60]!r} of yours.")
-            await session.delete(row)
-            await gate.audit(session, principal, "widget.remove", row.id)
-            return row.id
-
-        return await self._db.run_write(commit)
+        return await self._db.run_write(lambda session: remove(session, principal, widget_id))
 
     async def open(self, widget_id: str) -> OpenWidget:
         """What a page that shows the widget needs; `NotFound` where there is none."""
         return await self._db.run_read(lambda session: _open(session, widget_id))
+
+
+async def add(
+    session: AsyncSession,
+    principal: Principal,
+    assistant: str,
+    origins: Sequence[str],
+    *,
+    key: str = "",
+) -> WidgetInfo:
+    """A new widget of an assistant, by slug or id, for pages of these origins."""
+    gate.require_verb(principal, "widget.set")
+    checked = parse_origins(origins)
+    row = await session.scalar(
+        select_assistants(principal, "assistant").where(
+            (Assistant.slug == assistant) | (Assistant.id == assistant)
+        )
+    )
+    if row is None:
+        raise rows.no_such("assistant", assistant)
+    token = None
+    if key:
+        token = await service_key_that_asks(session, principal.tenant_id, key)
+        _check_key(token, row)
+    made = Widget(
+        id=clock.new_id(),
+        tenant_id=principal.tenant_id,
+        assistant_id=row.id,
+        key_id=token.id if token is not None else "",
+        origins=checked,
+    )
+    session.add(made)
+    await session.flush()
+    detail = {"assistant": row.slug, "origins": checked, "key": token.name if token else ""}
+    await gate.audit(session, principal, "widget.add", made.id, detail)
+    return _info(made, row.slug, token)
+
+
+async def list_all(
+    session: AsyncSession, principal: Principal, assistant: str = ""
+) -> list[WidgetInfo]:
+    """The tenant's widgets, or those of one assistant, by slug or id; oldest first."""
+    gate.require_verb(principal, "widget.list")
+    query = (
+        select(Widget, Assistant.slug, ApiToken)
+        .join(Assistant, Assistant.id == Widget.assistant_id)
+        .outerjoin(
+            ApiToken, (ApiToken.id == Widget.key_id) & (ApiToken.tenant_id == Widget.tenant_id)
+        )
+        .where(Widget.tenant_id == principal.tenant_id)
+        .order_by(Widget.id)
+    )
+    if assistant:
+        query = query.where((Assistant.slug == assistant) | (Assistant.id == assistant))
+    return [_info(*row) for row in await session.execute(query)]
+
+
+async def remove(session: AsyncSession, principal: Principal, widget_id: str) -> str:
+    """Take a widget away. Returns its id."""
+    gate.require_verb(principal, "widget.set")
+    row = await session.get(Widget, widget_id)
+    if row is None or row.tenant_id != principal.tenant_id:
+        raise NotFound(f"No widget {widget_id[:60]!r} of yours.")
+    await session.delete(row)
+    await gate.audit(session, principal, "widget.remove", row.id)
+    return row.id
 
 
 def parse_origins(values: Sequence[str]) -> list[str]:

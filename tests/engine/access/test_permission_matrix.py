@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.access import gate
 from engine.access.permissions import VERBS, GrantLevel, Verb
 from engine.assistants import rows as assistants
+from engine.assistants import widgets
 from engine.db.session import Database, open_database
 from engine.db.tables import Document, Source
 from engine.documents import knowledge_bases as kbs
@@ -101,6 +102,7 @@ async def build(session: AsyncSession, owner: Principal) -> World:
     mail, secrets = no_mail(), Secrets(["k" * 40])
     await providers.add(session, secrets, owner, PROVIDER, allow_private=False)
     await invitations.invite(session, owner, mail, email="asked@x.org")
+    await assistants.create(session, owner, "assistant", {"name": "Help"})
     return World(
         owner,
         elsewhere,
@@ -219,6 +221,8 @@ DONE: dict[str, Do] = {
     "token.list": lambda s, p, w, k: api_tokens.list_tokens(s, p),
     "token.revoke": lambda s, p, w, k: api_tokens.revoke_token(s, p, w.token_ids[p.role]),
     "usage.list": lambda s, p, w, k: ledger.read_usage(s, p),
+    "widget.list": lambda s, p, w, k: widgets.list_all(s, p),
+    "widget.set": lambda s, p, w, k: widgets.add(s, p, "help", ["https://x.org"]),
 }
 
 
@@ -383,5 +387,7 @@ def test_the_matrix_is_as_it_was_decided():
             "token.list": "owner,admin,curator,member,guest - - -",
             "token.revoke": "owner,admin,curator,member,guest - - -",
             "usage.list": "owner,admin - - -",
+            "widget.list": "owner,admin - - -",
+            "widget.set": "owner,admin - - step-up",
         }
     )
